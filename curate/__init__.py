@@ -1,0 +1,3 @@
+"""Choose what to train on."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,102 @@
+"""The errors a user can meet: a message, where it happened, what to do, and the exit code."""
+
+from __future__ import annotations
+
+OK = 0
+BUG = 1
+CONFIG = 2
+DATA = 3
+PLUGIN = 4
+GUARD = 5
+LOCKED = 75
+INTERRUPTED = 130
+TERMINATED = 143
+
+
+class CurateError(Exception):
+    """Stops the run.
+
+    Parameters
+    ----------
+    message : what is wrong, in one sentence without a full stop
+    where : the file, and the line or row in it, if there is one (``pool/a.jsonl:12``)
+    hint : what to do about it, ideally a command or a line to change
+    """
+
+    exit_code = BUG
+
+    def __init__(self, message: str, *, where: str = "", hint: str = "") -> None:
+        super().__init__(message, where, hint)  # all three, so that the error survives pickling
+        self.message = message
+        self.where = where
+        self.hint = hint
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.message, self.where, self.hint)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{place}{self.message}{hint}"
+
+
+def _rebuild(cls: type[CurateError], message: str, where: str, hint: str) -> CurateError:
+    return cls(message, where=where, hint=hint)
+
+
+class ConfigError(CurateError):
+    """The configuration or the command line is wrong."""
+
+    exit_code = CONFIG
+
+
+class ConfigErrors(ConfigError):  # noqa: N818 - plural on purpose: it is several of them
+    """Everything that is wrong with one configuration, a line each."""
+
+    @classmethod
+    def of(cls, problems: list[ConfigError]) -> ConfigErrors:
+        return cls("\n".join(str(problem) for problem in problems))
+
+
+class DataError(CurateError):
+    """The input is missing, empty, contradictory, or too dirty to go on."""
+
+    exit_code = DATA
+
+
+class ShardError(DataError):
+    """One shard cannot be processed: it is set aside, the others go on, and the run ends with exit code 3."""
+
+
+class PluginError(CurateError):
+    """A plugin is unknown, broken, or needs an extra that is not installed."""
+
+    exit_code = PLUGIN
+
+
+class GuardrailError(CurateError):
+    """The result is not one that may be published; nothing that was published before has changed."""
+
+    exit_code = GUARD
+
+
+class AccountingError(GuardrailError):
+    """Rows in are not kept + dropped + quarantined."""
+
+
+class LockedError(CurateError):
+    """Another run holds the run folder."""
+
+    exit_code = LOCKED
+
+
+class RetryableError(CurateError):
+    """May succeed when tried again (a lost worker, a full queue); tried three times."""
+
+
+def missing_extra(package: str, extra: str, feature: str) -> PluginError:
+    """The error for a plugin whose optional dependency is not installed."""
+    return PluginError(
+        f"{feature} needs the package {package!r}, which is not installed",
+        hint=f"run: pip install 'curate[{extra}]'",
+    )

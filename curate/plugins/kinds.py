@@ -1,0 +1,218 @@
+"""What a plugin of each kind must do (one method), and the decorators that declare it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from curate.plugins.pool import Clustering, Matrix, Pool, ScoreBatch, Selection, Vector, Vectors
+
+T = TypeVar("T")
+Kind = Literal["embedder", "clusterer", "scorer", "selector", "exporter"]
+Reads = Literal["text", "embedding", "cluster", "label", "column", "quality", "scores", "frame"]
+
+
+# ---------------------------------------------------------------- markers for fields
+
+
+@dataclass(frozen=True, slots=True)
+class Refers:
+    """The field's value names something elsewhere in the configuration, which must exist."""
+
+    to: Literal["score", "column"]
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionOnly:
+    """The field changes how fast a result comes, never the result; it is left out of fingerprints."""
+
+
+ScoreName = Annotated[str, Refers("score")]
+ColumnName = Annotated[str, Refers("column")]
+
+
+# ---------------------------------------------------------------- the protocols
+
+
+class Embedder(Protocol):
+    """Text to vectors; ``reads="column"``: a list column to vectors."""
+
+    def encode(self, texts: Sequence[str]) -> Matrix:
+        """(n, d) float32 vectors of ``texts``; the driver scales them to unit length and sets bad ones aside."""
+
+
+class FittedEmbedder(Protocol):
+    """An embedder that learns from a sample first; what it learnt is plain arrays, which can be saved and frozen."""
+
+    def fit(self, sample: Sequence[str], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        """Named arrays that, with the fields, determine every later vector."""
+
+    def fitted(self, state: Mapping[str, NDArray[Any]]) -> Embedder:
+        """The embedder that ``state`` describes."""
+
+
+class Clusterer(Protocol):
+    """Groups of similar rows. With ``reads="column"`` it has no fit: its field ``column`` names the groups."""
+
+    def fit(self, vectors: Vectors, rng: np.random.Generator) -> Clustering:
+        """Centres of the groups; the driver assigns every row to the most similar one."""
+
+
+class Scorer(Protocol):
+    """One number a row, or a few."""
+
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:
+        """(n,) float32, or (n, m) for a scorer that declares m columns."""
+
+
+class Selector(Protocol):
+    """Which rows, in what order, with what weight."""
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """Exactly ``budget`` rows, 0 <= budget <= n."""
+
+
+class Filter(Protocol):
+    """A selector that decides its own number of rows, declared with ``budgeted=False``."""
+
+    def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:
+        """The rows that pass."""
+
+
+class Exporter(Protocol):
+    """The chosen rows in a format that trainers read."""
+
+    suffix: str
+    """How the files' names end, with the dot."""
+
+    def write(self, table: pa.Table, path: Path) -> None:
+        """Write one file; the same table gives the same bytes."""
+
+
+# ---------------------------------------------------------------- what is declared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreColumn:
+    """One column that a scorer gives."""
+
+    name: str = ""
+    """Its name after the scorer's; "" is the score itself."""
+
+    higher_is_better: bool
+    """Whether a selector that keeps the best should keep high values."""
+
+    unit: str = ""
+    """What the number counts or measures."""
+
+    range: tuple[float, float] = (float("-inf"), float("inf"))
+    """The smallest and the largest value it can take."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a plugin's decorator declared."""
+
+    kind: Kind
+    version: int
+    """Raised whenever the same input would give another result."""
+
+    reads: frozenset[Reads] = frozenset()
+    within: Literal["shard", "cluster", "corpus"] = "shard"
+    columns: tuple[ScoreColumn, ...] = ()
+    budgeted: bool = True
+    prefix: bool = False
+    """The first k rows of a larger selection are the selection of k rows."""
+
+    equivariant: bool = False
+    """Reordering the pool reorders the selection and changes nothing else."""
+
+    example: Mapping[str, Any] = field(default_factory=dict)
+    """Values for the fields that have no default, used by docs and contract tests."""
+
+
+_DECLARED: dict[type, Traits] = {}
+
+
+def traits(cls: type) -> Traits | None:
+    """What was declared of ``cls``, or None if it is not a plugin."""
+    return _DECLARED.get(cls)
+
+
+def _declare(declared: Traits) -> Callable[[type[T]], type[T]]:
+    def decorate(cls: type[T]) -> type[T]:
+        _DECLARED[cls] = declared
+        return cls
+
+    return decorate
+
+
+def embedder(
+    *, version: int, reads: Literal["text", "column"] = "text", example: Mapping[str, Any] | None = None
+) -> Callable[[type[T]], type[T]]:
+    """Declare an embedder."""
+    return _declare(Traits(kind="embedder", version=version, reads=frozenset({reads}), example=example or {}))
+
+
+def clusterer(
+    *, version: int, reads: Literal["embedding", "column"] = "embedding", example: Mapping[str, Any] | None = None
+) -> Callable[[type[T]], type[T]]:
+    """Declare a clusterer."""
+    return _declare(Traits(kind="clusterer", version=version, reads=frozenset({reads}), example=example or {}))
+
+
+def scorer(
+    *,
+    version: int,
+    reads: frozenset[Reads] | set[Reads],
+    columns: tuple[ScoreColumn, ...],
+    within: Literal["shard", "cluster", "corpus"] = "shard",
+    example: Mapping[str, Any] | None = None,
+) -> Callable[[type[T]], type[T]]:
+    """Declare a scorer, what it must be given, what it must see at once, and the columns it gives."""
+    return _declare(
+        Traits(
+            kind="scorer",
+            version=version,
+            reads=frozenset(reads),
+            within=within,
+            columns=columns,
+            example=example or {},
+        )
+    )
+
+
+def selector(
+    *,
+    version: int,
+    reads: frozenset[Reads] | set[Reads] = frozenset({"embedding", "quality"}),
+    budgeted: bool = True,
+    prefix: bool = False,
+    equivariant: bool = False,
+    example: Mapping[str, Any] | None = None,
+) -> Callable[[type[T]], type[T]]:
+    """Declare a selector, what it must be given, and which properties the contract tests may hold it to."""
+    return _declare(
+        Traits(
+            kind="selector",
+            version=version,
+            reads=frozenset(reads),
+            within="corpus",
+            budgeted=budgeted,
+            prefix=prefix,
+            equivariant=equivariant,
+            example=example or {},
+        )
+    )
+
+
+def exporter(*, version: int, example: Mapping[str, Any] | None = None) -> Callable[[type[T]], type[T]]:
+    """Declare an exporter."""
+    return _declare(Traits(kind="exporter", version=version, example=example or {}))

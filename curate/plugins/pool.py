@@ -1,0 +1,210 @@
+"""What plugins are handed and hand back: validated once, here, so that no algorithm has to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import PluginError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Matrix = NDArray[np.float32]
+Vector = NDArray[np.float32]
+Rows = NDArray[np.intp]
+Codes = NDArray[np.int32]
+
+_UNIT_TOLERANCE = 5e-3  # float16 storage rounds a unit row by up to 5e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The rows a selector chooses from. Arrays are read-only; row i is the same row in all of them.
+
+    A selector is handed what it declared in ``reads``; the rest is left at its default.
+
+    Raises
+    ------
+    PluginError : if shapes or dtypes disagree, a vector is not of unit length, or a value is NaN
+    """
+
+    embeddings: Matrix
+    """(n, d) float32, rows of unit length; d is 0 for selectors that do not read embeddings."""
+
+    quality: Vector
+    """(n,) float32, higher = keep; all zero where no score was named."""
+
+    cluster: Codes
+    """(n,) int32, -1 for rows in no cluster; all zero for selectors that do not read clusters."""
+
+    scores: Mapping[str, Vector] = field(default_factory=dict)
+    """Raw scores by name, (n,) float32 each, as in the papers that define them."""
+
+    higher_is_better: Mapping[str, bool] = field(default_factory=dict)
+    """The orientation of each score in ``scores``."""
+
+    frame: pl.DataFrame | None = None
+    """The input and score columns that the selector's ``columns()`` asked for, n rows."""
+
+    def __post_init__(self) -> None:
+        n = len(self.embeddings)
+        _check("embeddings", self.embeddings, np.float32, (n, self.embeddings.shape[-1]))
+        _check("quality", self.quality, np.float32, (n,))
+        _check("cluster", self.cluster, np.int32, (n,))
+        for name, score in self.scores.items():
+            _check(f"scores[{name!r}]", score, np.float32, (n,))
+        if self.frame is not None and self.frame.height != n:
+            raise PluginError(f"pool: frame has {self.frame.height} rows, embeddings have {n}")
+        if not np.isfinite(self.quality).all():
+            raise PluginError(
+                "pool: quality holds NaN or infinity", hint="name a score without missing values as quality"
+            )
+        for start in range(0, n if self.embeddings.shape[1] else 0, 65_536):
+            block = self.embeddings[start : start + 65_536]
+            norms = np.sqrt(np.einsum("ij,ij->i", block, block))
+            if not (np.abs(norms - 1) < _UNIT_TOLERANCE).all():
+                raise PluginError(
+                    "pool: an embedding is not of unit length", hint="divide each row by its Euclidean norm"
+                )
+
+    def __len__(self) -> int:
+        return len(self.embeddings)
+
+    def oriented(self, name: str) -> Vector:
+        """The score ``name`` with its sign turned, where needed, so that higher = keep; (n,) float32."""
+        return self.scores[name] if self.higher_is_better.get(name, True) else -self.scores[name]
+
+    def take(self, rows: Rows) -> Pool:
+        """The sub-pool of ``rows``, in that order."""
+        return Pool(
+            frozen(self.embeddings[rows]),
+            frozen(self.quality[rows]),
+            frozen(self.cluster[rows]),
+            {name: frozen(score[rows]) for name, score in self.scores.items()},
+            self.higher_is_better,
+            None if self.frame is None else self.frame[rows],
+        )
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """The same array, made read-only."""
+    array.flags.writeable = False
+    return array
+
+
+def _check(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+    if array.dtype != dtype or array.shape != shape:
+        raise PluginError(
+            f"pool: {name} is {array.dtype} of shape {array.shape}; expected {np.dtype(dtype)} of shape {shape}",
+        )
+    array.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows of a pool of n were chosen, in what order, and why the others were not.
+
+    Raises
+    ------
+    PluginError : if a row is chosen twice or does not exist, or an array has the wrong length
+    """
+
+    order: Rows
+    """(k,) rows, best first."""
+
+    gain: Vector
+    """(k,) float32, what each chosen row added when it was chosen, in the selector's own unit."""
+
+    weight: Vector | None = None
+    """(k,) float32 training weight of each chosen row; None = all alike."""
+
+    reasons: tuple[str, ...] = ("not chosen",)
+    """The reasons a row of this pool can be dropped for."""
+
+    reason: NDArray[np.int16] | None = None
+    """(n,) index into ``reasons`` of each row; read for dropped rows only; None = all 0."""
+
+    representative: Rows | None = None
+    """(n,) the chosen row that stands for this one, -1 where none does."""
+
+    similarity: Vector | None = None
+    """(n,) float32 cosine similarity to the representative, NaN where there is none."""
+
+    def check(self, n: int, budget: int | None) -> Selection:
+        """The selection itself, if it is one of exactly ``budget`` rows (None = any number) from a pool of ``n``."""
+        k = len(self.order)
+        if budget is not None and k != budget:
+            raise PluginError(f"selection: {k} rows chosen, the budget is {budget}")
+        if k and (self.order.min() < 0 or self.order.max() >= n):
+            raise PluginError(f"selection: a chosen row is outside 0..{n - 1}")
+        if len(np.unique(self.order)) != k:
+            raise PluginError("selection: a row is chosen twice")
+        for name, array, length in (
+            ("gain", self.gain, k),
+            ("weight", self.weight, k),
+            ("reason", self.reason, n),
+            ("representative", self.representative, n),
+            ("similarity", self.similarity, n),
+        ):
+            if array is not None and array.shape != (length,):
+                raise PluginError(f"selection: {name} has shape {array.shape}, expected ({length},)")
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreBatch:
+    """The rows a scorer scores: a shard, a cluster, or the whole pool, as its ``within`` says.
+
+    A scorer is handed what it declared in ``reads``; the rest is None.
+    """
+
+    texts: list[str] | None = None
+    """n strings."""
+
+    embeddings: Matrix | None = None
+    """(n, d) float32, rows of unit length."""
+
+    cluster: Codes | None = None
+    """(n,) int32, -1 for rows in no cluster."""
+
+    centroids: Matrix | None = None
+    """(k, d) float32, rows of unit length."""
+
+    labels: list[str | None] | None = None
+    """n labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """Embeddings that can be read block by block, as often as needed, without all being in memory."""
+
+    rows: int
+    dimensions: int
+    blocks: Callable[[], Iterator[Matrix]]
+    """Starts another pass; yields (m, d) float32 blocks in row order, each at most one shard."""
+
+    @classmethod
+    def of(cls, embeddings: Matrix, block: int = 65_536) -> Vectors:
+        """Vectors over an array (n, d) in memory."""
+
+        def blocks() -> Iterator[Matrix]:
+            for start in range(0, len(embeddings), block):
+                yield embeddings[start : start + block]
+
+        return cls(embeddings.shape[0], embeddings.shape[1], blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """Groups of similar rows, told by their centres."""
+
+    centroids: Matrix
+    """(k, d) float32, rows of unit length."""
+
+    facts: Mapping[str, float] = field(default_factory=dict)
+    """What the fit reports (inertia, iterations, …), for the manifest and the report."""

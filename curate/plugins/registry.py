@@ -1,0 +1,176 @@
+"""Finds plugins by kind and name: the built-in ones, those other packages announce, and the user's own files.
+
+Names are listed without importing anything; a plugin's module is imported when the plugin is asked for.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import curate.plugins
+from curate.errors import PluginError
+from curate.plugins.kinds import Kind, Traits, traits
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """A plugin that was found and imported."""
+
+    kind: Kind
+    name: str
+    origin: str
+    cls: type
+    traits: Traits
+
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (self.cls.__doc__ or "").strip().partition("\n")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A plugin file of the user's, as the configuration names it; its content's sha256 goes into fingerprints."""
+
+    path: str
+    sha256: str
+
+    @classmethod
+    def of(cls, path: Path) -> Local:
+        try:
+            return cls(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+        except OSError as error:
+            raise PluginError(f"cannot read the plugin file: {error.strerror}", where=str(path)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A plugin and its fields, small enough to send to a worker, which builds it with ``build``."""
+
+    kind: Kind
+    name: str
+    fields: tuple[tuple[str, Any], ...] = ()
+    local: tuple[Local, ...] = ()
+
+    def plugin(self) -> Plugin:
+        return get(self.kind, self.name, self.local)
+
+    def build(self) -> Any:
+        """The plugin object."""
+        return self.plugin().cls(**dict(self.fields))
+
+
+def spec_of(plugin: object, name: str, local: tuple[Local, ...] = ()) -> Spec:
+    """The spec that builds ``plugin`` again."""
+    declared = traits(type(plugin))
+    if declared is None or not dataclasses.is_dataclass(plugin):
+        raise PluginError(f"{type(plugin).__name__} is not a plugin")
+    values = tuple((field.name, getattr(plugin, field.name)) for field in dataclasses.fields(plugin))
+    return Spec(declared.kind, name, values, local)
+
+
+def folder(kind: Kind) -> str:
+    """The package under ``curate.plugins`` (and the entry-point group) of a kind."""
+    return f"{kind}s"
+
+
+@lru_cache
+def _builtin(kind: Kind) -> dict[str, str]:
+    root = Path(curate.plugins.__file__).parent / folder(kind)
+    return {found.name: f"curate.plugins.{folder(kind)}.{found.name}" for found in pkgutil.iter_modules([str(root)])}
+
+
+@lru_cache
+def _announced(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
+    return {point.name: point for point in importlib.metadata.entry_points(group=f"curate.{folder(kind)}")}
+
+
+@lru_cache
+def _load_local(local: Local) -> ModuleType:
+    path = Path(local.path)
+    if Local.of(path) != local:
+        raise PluginError(
+            "the plugin file changed while the run was under way", where=local.path, hint="start the run again"
+        )
+    name = f"curate_local_{path.stem}_{local.sha256[:12]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise PluginError("a plugin file must be a Python file", where=local.path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise PluginError(
+            f"the plugin file fails to load: {type(error).__name__}: {error}", where=local.path
+        ) from error
+    if not any(_class_in(module, kind) for kind in KINDS):
+        raise PluginError(
+            "no plugin in this file", where=local.path, hint="decorate a class with @selector(version=1), @scorer(…), …"
+        )
+    return module
+
+
+def _class_in(module: ModuleType, kind: Kind) -> type | None:
+    for value in vars(module).values():
+        if isinstance(value, type) and value.__module__ == module.__name__:
+            declared = traits(value)
+            if declared is not None and declared.kind == kind:
+                return value
+    return None
+
+
+def names(kind: Kind, local: tuple[Local, ...] = ()) -> list[str]:
+    """The names of all plugins of a kind, sorted; imports only the user's own files."""
+    own = [Path(file.path).stem for file in local if _class_in(_load_local(file), kind)]
+    return sorted({*_builtin(kind), *_announced(kind), *own})
+
+
+@lru_cache
+def get(kind: Kind, name: str, local: tuple[Local, ...] = ()) -> Plugin:
+    """The plugin ``name`` of ``kind``.
+
+    Raises
+    ------
+    PluginError : if there is none (with the nearest name), two have that name, or its module fails to import
+    """
+    origins: list[tuple[str, Any]] = []
+    if name in _builtin(kind):
+        origins.append((_builtin(kind)[name], lambda: importlib.import_module(_builtin(kind)[name])))
+    if name in _announced(kind):
+        point = _announced(kind)[name]
+        origins.append((f"{point.value} ({point.dist.name if point.dist else 'entry point'})", point.load))
+    own = [file for file in local if Path(file.path).stem == name and _class_in(_load_local(file), kind)]
+    origins += [(file.path, partial(_load_local, file)) for file in own]
+    if not origins:
+        near = difflib.get_close_matches(name, names(kind, local), n=1)
+        meant = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names(kind, local))}"
+        raise PluginError(f"unknown {kind} {name!r}", hint=meant)
+    if len(origins) > 1:
+        raise PluginError(
+            f"two {folder(kind)} are called {name!r}: {' and '.join(origin for origin, _ in origins)}",
+            hint="rename one of them: a plugin's name is its file's",
+        )
+    if name in sys.stdlib_module_names:
+        raise PluginError(f"a {kind} may not be called {name!r}: that is a module of the standard library")
+    origin, load = origins[0]
+    loaded = load()
+    cls = loaded if isinstance(loaded, type) else _class_in(loaded, kind)
+    declared = traits(cls) if cls is not None else None
+    if cls is None or declared is None or not dataclasses.is_dataclass(cls):
+        raise PluginError(f"{origin} holds no {kind}", hint=f"decorate a dataclass with @{kind}(version=1)")
+    return Plugin(kind, name, origin, cls, declared)
