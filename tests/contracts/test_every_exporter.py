@@ -1,0 +1,137 @@
+"""What every exporter promises; a new file in curate/plugins/exporters is picked up with no edit here."""
+
+import ast
+import dataclasses
+import datetime as dt
+import inspect
+import itertools
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import pyarrow as pa
+import pytest
+
+from curate.plugins import registry
+
+NAMES = registry.names("exporter")
+
+
+def variants(name: str) -> list[Any]:
+    """The exporter at its defaults, and with each word that one of its Literal fields takes."""
+    plugin = registry.get("exporter", name)
+    hints = get_type_hints(plugin.cls)
+    required = dict(plugin.traits.example)
+    words = [
+        {field.name: word}
+        for field in dataclasses.fields(plugin.cls)
+        if get_origin(hints[field.name]) is Literal
+        for word in get_args(hints[field.name])
+        if word != field.default
+    ]
+    return [plugin.cls(**required, **choice) for choice in [{}, *words]]
+
+
+EXPORTERS = [pytest.param(exporter, id=repr(exporter)) for name in NAMES for exporter in variants(name)]
+every_exporter = pytest.mark.parametrize("exporter", EXPORTERS)
+
+ROWS = [
+    {"id": "a", "text": "plain", "score": 0.25, "n": 1, "tags": ["x", "y"], "meta": {"lang": "en", "page": "iv"}},
+    {"id": "b", "text": 'é 😀 "quoted" \\ \n\t\u2028 <b>', "score": None, "n": -(2**62), "tags": [], "meta": None},
+    {"id": "c", "text": "", "score": -1e300, "n": None, "tags": None, "meta": {"lang": None, "page": None}},
+]
+SCHEMA = pa.schema(
+    {
+        "id": pa.string(),
+        "text": pa.large_string(),
+        "score": pa.float64(),
+        "n": pa.int64(),
+        "tags": pa.list_(pa.string()),
+        "meta": pa.struct([("lang", pa.string()), ("page", pa.string())]),
+    }
+)
+
+
+def table() -> pa.Table:
+    return pa.Table.from_pylist(ROWS, SCHEMA)
+
+
+def write(exporter: Any, rows: pa.Table, folder: Path, name: str = "train-00000-of-00001") -> Path:
+    path = folder / (name + exporter.suffix)
+    exporter.write(rows, path)
+    return path
+
+
+def trainer_reads(path: Path, cache: Path) -> list[dict[str, Any]]:
+    """The rows as ``datasets`` gives them to a trainer."""
+    datasets = pytest.importorskip("datasets")
+    if path.name.endswith(".zst"):
+        pytest.importorskip("zstandard", reason="datasets needs it for .zst")
+    builder = "parquet" if path.suffix == ".parquet" else "json"
+    loaded = datasets.load_dataset(builder, data_files=str(path), split="train", cache_dir=str(cache))
+    return list(loaded)
+
+
+def polars_reads(path: Path, cache: Path) -> list[dict[str, Any]]:
+    import polars as pl
+
+    read = pl.read_parquet if path.suffix == ".parquet" else pl.read_ndjson
+    return read(path).to_dicts()
+
+
+def known(exporter: Any) -> bool:
+    return exporter.suffix == ".parquet" or exporter.suffix.startswith(".jsonl")
+
+
+@every_exporter
+class TestEveryExporter:
+    @pytest.mark.parametrize("reads", [trainer_reads, polars_reads])
+    def test_what_is_written_is_read_back(self, exporter: Any, reads: Callable, tmp_path: Path) -> None:
+        """Unicode, nulls, extremes and nested values come back from the readers that trainers use."""
+        if not known(exporter):
+            pytest.skip(f"its own test reads {exporter.suffix} back")
+        assert reads(write(exporter, table(), tmp_path), tmp_path / "cache") == ROWS
+
+    def test_the_same_table_gives_the_same_bytes(self, exporter: Any, tmp_path: Path) -> None:
+        """Whatever the file is called, however often it is written."""
+        first = write(exporter, table(), tmp_path, "first").read_bytes()
+        assert write(exporter, table(), tmp_path, "second").read_bytes() == first
+
+    def test_bytes_do_not_depend_on_chunks(self, exporter: Any, tmp_path: Path) -> None:
+        rows = pa.concat_tables([table()] * 700).combine_chunks()
+        cut = pa.concat_tables([rows.slice(0, 1), rows.slice(1, 1_500), rows.slice(1_501)])
+        assert write(exporter, rows, tmp_path, "a").read_bytes() == write(exporter, cut, tmp_path, "b").read_bytes()
+
+    def test_no_rows_give_a_file_that_reads_as_no_rows(self, exporter: Any, tmp_path: Path) -> None:
+        path = write(exporter, table().slice(0, 0), tmp_path)
+        assert path.is_file()
+        if path.suffix == ".parquet":
+            assert polars_reads(path, tmp_path) == []
+
+    def test_the_table_is_left_as_it_was(self, exporter: Any, tmp_path: Path) -> None:
+        rows = table()
+        write(exporter, rows, tmp_path)
+        assert rows.equals(table())
+
+    def test_types_beyond_json_are_written_or_refused_by_name(self, exporter: Any, tmp_path: Path) -> None:
+        rows = pa.table(
+            {"raw": [b"\xff", None], "day": [dt.date(2024, 1, 1), None], "nan": [float("nan"), float("inf")]}
+        )
+        assert write(exporter, rows, tmp_path).stat().st_size > 0
+
+    def test_the_suffix_starts_with_a_dot(self, exporter: Any) -> None:
+        assert exporter.suffix.startswith(".")
+        assert "/" not in exporter.suffix
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_has_a_docstring(name: str) -> None:
+    cls = registry.get("exporter", name).cls
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    documented = {
+        field.target.id
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+    assert {field.name for field in dataclasses.fields(cls)} <= documented
