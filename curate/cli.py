@@ -1,0 +1,363 @@
+"""The command line: parses, calls one function, turns an error into an exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from curate import errors
+
+if TYPE_CHECKING:
+    from curate.pipeline import Stage, Summary
+    from curate.plugins.registry import Plugin
+    from curate.settings.config import RunConfig
+
+app = typer.Typer(
+    name="curate",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="""Choose what to train on.
+
+A pool of training data goes in; the part worth training on comes out, with a report that says why. One YAML file holds
+every decision:
+
+**embed → cluster → score → select → export**
+
+Start with `curate init`, look with `curate plan`, go with `curate run`.""",
+    epilog="Exit codes: 0 done, 1 bug, 2 configuration, 3 input data, 4 plugin, 5 guardrail, 75 locked, "
+    "130 interrupted, 143 terminated.",
+)
+
+
+class ExecutorName(StrEnum):
+    """Where tasks run."""
+
+    serial = "serial"
+    processes = "processes"
+
+
+class LogStyle(StrEnum):
+    """How progress is told."""
+
+    auto = "auto"
+    plain = "plain"
+    json = "json"
+    quiet = "quiet"
+
+
+Config = Annotated[Path, typer.Argument(help="The YAML file that says what to do.", show_default=False)]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override one key: `--set select.2.prune_rate=0.9`. May be repeated."
+    ),
+]
+ExecutorOption = Annotated[
+    ExecutorName, typer.Option("--executor", help="Where tasks run. Never changes a result.", show_default=True)
+]
+Workers = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, help="Processes to use; default: one a core. Never changes a result."),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Log = Annotated[LogStyle, typer.Option("--log", help="How progress is told on stderr; auto: bars on a terminal.")]
+
+
+def _load(config: Path, overrides: list[str] | None) -> RunConfig:
+    from curate.settings.config import load
+
+    return load(config, overrides or ())
+
+
+def _run(
+    until: Stage, config: Path, overrides: list[str] | None, executor: ExecutorName, workers: int | None, log: LogStyle
+) -> Summary:
+    from curate import console, pipeline
+
+    settings = _load(config, overrides)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with console.teller(log.value) as progress, pipeline.executor_named(executor.value, workers or cores) as runner:
+        return pipeline.run(settings, runner, progress, until=until)
+
+
+def _stage(until: Stage, about: str) -> None:
+    def command(
+        config: Config,
+        overrides: Overrides = None,
+        executor: ExecutorOption = ExecutorName.processes,
+        workers: Workers = None,
+        log: Log = LogStyle.auto,
+        as_json: Json = False,
+    ) -> None:
+        _tell(_run(until, config, overrides, executor, workers, log), as_json=as_json)
+
+    command.__doc__ = about
+    app.command(name=until, rich_help_panel="One stage")(command)
+
+
+@app.command(rich_help_panel="The pipeline")
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    executor: ExecutorOption = ExecutorName.processes,
+    workers: Workers = None,
+    log: Log = LogStyle.auto,
+    as_json: Json = False,
+) -> None:
+    """Run the whole pipeline: every stage whose inputs changed, and no other."""
+    _tell(_run("export", config, overrides, executor, workers, log), as_json=as_json)
+
+
+_stage("embed", "Read the pool and embed its rows.")
+_stage("cluster", "Embed if need be, then group similar rows.")
+_stage("score", "Cluster if need be, then score every row.")
+_stage("select", "Score if need be, then decide which rows to keep.")
+_stage("export", "Select if need be, then write the chosen rows and the report.")
+
+
+@app.command(rich_help_panel="The pipeline")
+def plan(
+    config: Config,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    log: Log = LogStyle.auto,
+) -> None:
+    """Say what a run would do and why, with the rows that would come out of each step; change nothing."""
+    from curate import console, pipeline
+    from curate.executors.serial import Serial
+
+    settings = _load(config, overrides)
+    with console.teller(log.value) as progress:
+        steps = pipeline.plan(settings, Serial(), progress)
+    if as_json:
+        _print_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
+        return
+    rows = [
+        [step.stage, step.name, step.state, "?" if step.rows is None else f"{step.rows:,}", step.why] for step in steps
+    ]
+    _print_table(["stage", "entry", "state", "rows out", "why"], rows)
+
+
+@app.command(rich_help_panel="The pipeline")
+def check(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Check a configuration and report everything that is wrong with it at once."""
+    settings = _load(config, overrides)
+    if as_json:
+        _print_json(settings.resolved)
+    else:
+        typer.echo(f"{config}: fine; {len(settings.select)} selectors, results go to {settings.run}")
+
+
+@app.command(rich_help_panel="Looking at results")
+def report(config: Config, overrides: Overrides = None, as_json: Json = False, log: Log = LogStyle.auto) -> None:
+    """Write the report of a finished run again, and say where it is."""
+    from curate import console, pipeline
+
+    settings = _load(config, overrides)
+    with console.teller(log.value) as progress:
+        path, summary = pipeline.report(settings, progress)
+    if as_json:
+        _print_json(summary)
+    else:
+        typer.echo(path)
+
+
+@app.command(rich_help_panel="Writing configurations")
+def plugins(
+    kind: Annotated[str | None, typer.Argument(help="embedder, clusterer, scorer, selector or exporter.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One plugin, to see its fields.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the plugins, or show one with its fields."""
+    from curate.plugins import registry
+
+    if kind is not None and kind not in registry.KINDS:
+        raise errors.ConfigError(f"unknown kind {kind!r}", hint=f"there are: {', '.join(registry.KINDS)}")
+    if kind is not None and name is not None:
+        _show_plugin(registry.get(kind, name), as_json=as_json)
+        return
+    found = [registry.get(k, n) for k in registry.KINDS if kind in (None, k) for n in registry.names(k)]
+    if as_json:
+        _print_json([{"kind": p.kind, "name": p.name, "about": p.summary(), "origin": p.origin} for p in found])
+    else:
+        _print_table(["kind", "use", "what it does"], [[p.kind, p.name, p.summary()] for p in found])
+
+
+def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
+    import inspect
+
+    from curate.plugins.fields import fields
+
+    rows = fields(plugin.cls)
+    if as_json:
+        described = [{name: getattr(row, name) for name in ("name", "type", "default", "doc")} for row in rows]
+        about = inspect.getdoc(plugin.cls)
+        _print_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": described})
+        return
+    typer.echo(f"{plugin.kind} {plugin.name} (version {plugin.traits.version}, {plugin.origin})\n")
+    typer.echo(inspect.getdoc(plugin.cls) or "")
+    if rows:
+        typer.echo("")
+        _print_table(["field", "type", "default", "meaning"], [[r.name, r.type, r.default, r.doc] for r in rows])
+
+
+@app.command(rich_help_panel="Writing configurations")
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    from curate.settings.schema import json_schema
+
+    _print_json(json_schema())
+
+
+@app.command(rich_help_panel="Writing configurations")
+def init(
+    path: Annotated[Path, typer.Argument(help="The YAML file to write.")] = Path("curate.yaml"),
+    files: Annotated[str, typer.Option("--files", help="The pool: a path or a pattern.")] = "pool/*.jsonl",
+    text: Annotated[str | None, typer.Option("--text", help="The column (or template) that holds the text.")] = None,
+) -> None:
+    """Write a configuration to start from, with the columns of your own files if they are there."""
+    from curate.settings.starter import starter
+
+    if path.exists():
+        raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or delete it first")
+    path.write_text(starter(files, text), encoding="utf-8")
+    typer.echo(f"wrote {path}; look at it, then: curate run {path}")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from curate import __version__
+
+        typer.echo(f"curate {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+# ---------------------------------------------------------------- results
+
+
+def _tell(summary: Summary, *, as_json: bool) -> None:
+    """Print what a run did: a table and one line, or JSON."""
+    if as_json:
+        _print_json(summary.as_dict())
+        return
+    rows = []
+    for line in summary.lines():
+        count = line.count
+        numbers = [f"{number:,}" for number in (count.rows_in, count.kept, count.dropped, count.quarantined)]
+        rows.append([line.stage, line.name, *numbers, f"{line.seconds:.1f}", f"{line.peak_memory / 2**20:,.0f}"])
+    _print_table(["stage", "entry", "in", "kept", "dropped", "quarantined", "s", "MiB"], rows)
+    typer.echo(summary.sentence())
+
+
+def _print_json(data: Any) -> None:
+    typer.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
+
+
+def _print_table(header: list[str], rows: list[list[str]]) -> None:
+    """A table on stdout: boxed on a terminal, tab-separated in a pipe."""
+    if not sys.stdout.isatty():
+        for row in (header, *rows):
+            typer.echo("\t".join(str(cell).replace("\t", " ").replace("\n", " ") for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in header:
+        table.add_column(title, justify="right" if rows and _is_number(rows[0][header.index(title)]) else "left")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").isdecimal()
+
+
+# ---------------------------------------------------------------- errors
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _on_sigterm(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
+    raise _Terminated
+
+
+def main() -> None:
+    """Run the command line and exit with the code that says how it went."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    sys.exit(_code())
+
+
+def _code() -> int:
+    try:
+        code = app(standalone_mode=False)
+    except BrokenPipeError:  # the reader of our stdout has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return errors.OK
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted; the same command goes on where this one stopped", errors.INTERRUPTED)
+    except _Terminated:
+        return _complain("terminated; the same command goes on where this one stopped", errors.TERMINATED)
+    except errors.CurateError as error:
+        return _complain(str(error), error.exit_code)
+    except Exception as error:
+        return _usage(error) or _bug(error)
+    return code if isinstance(code, int) else errors.OK
+
+
+def _usage(error: Exception) -> int:
+    """The exit code, if it was the command-line parser that refused the arguments; else 0."""
+    show = getattr(error, "show", None)
+    if show is None:
+        return errors.OK
+    show()
+    return errors.CONFIG
+
+
+def _complain(message: str, code: int) -> int:
+    for line in message.splitlines():
+        typer.echo(f"curate: {line}", err=True)
+    return code
+
+
+def _bug(error: Exception) -> int:
+    """Save what a bug report needs, and say where."""
+    import platform
+    import tempfile
+    import traceback
+    from importlib import metadata
+
+    from curate import __version__
+
+    packages = ("numpy", "polars", "pyarrow", "scikit-learn", "pydantic", "typer")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+    text = (
+        f"curate {__version__}, Python {platform.python_version()}, {platform.platform()}\n{versions}\n"
+        f"command: {sys.argv}\n\n{''.join(traceback.format_exception(error))}"
+    )
+    with tempfile.NamedTemporaryFile("w", prefix="curate-", suffix=".log", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    told = f"this is a bug: {type(error).__name__}: {error}"
+    return _complain(f"{told}\nnothing that was published has changed; please report it with {file.name}", errors.BUG)

@@ -1,0 +1,86 @@
+"""Runs tasks in spawned processes on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+
+from curate.errors import RetryableError
+from curate.executors.base import TRIES, Result, Task, Value, attempt
+
+_THREADS = (
+    "CURATE_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
+)
+
+
+class Processes:
+    """A pool of ``workers`` processes, started when first needed; each computes on its share of the cores.
+
+    A worker that dies (killed for memory, say) takes its task with it; the task is tried again, three times in all.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self.workers = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def map(self, fn: Callable[[Task], Value], tasks: Sequence[Task]) -> Iterator[Result[Value]]:
+        if len(tasks) <= 1 or self.workers == 1:  # nothing to share out: save the start of a process
+            for index, task in enumerate(tasks):
+                yield attempt(fn, index, task)
+            return
+        todo = dict(enumerate(tasks))
+        for left in reversed(range(TRIES)):
+            try:
+                for result in self._once(fn, todo):
+                    del todo[result.index]
+                    yield result
+                return
+            except BrokenProcessPool as error:
+                self.close()
+                if not left:
+                    raise RetryableError(
+                        f"a worker process died {TRIES} times",
+                        hint="most often the machine ran out of memory: use fewer --workers or smaller shards",
+                    ) from error
+
+    def _once(self, fn: Callable[[Task], Value], todo: dict[int, Task]) -> Iterator[Result[Value]]:
+        pool = self._started()
+        waiting = iter(sorted(todo.items()))
+        running: set[Future[Result[Value]]] = set()
+        while True:
+            while len(running) < 2 * self.workers and (following := next(waiting, None)) is not None:
+                index, task = following
+                running.add(pool.submit(partial(attempt, fn, index, task)))
+            if not running:
+                return
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(threads,))
+        return self._pool
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+
+def _begin(threads: int) -> None:
+    """Give a new worker its share of the cores, before the libraries that read these names are loaded."""
+    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: only the parent answers it

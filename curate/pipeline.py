@@ -1,0 +1,279 @@
+"""The stages in order: what would run and why, and the run itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+
+import curate
+from curate.errors import ConfigError, DataError, GuardrailError
+from curate.executors.base import Executor
+from curate.stages import evidence
+from curate.stages.cluster import cluster
+from curate.stages.context import Context, Planned, Progress, Silent
+from curate.stages.embed import embed
+from curate.stages.export import Before, export
+from curate.stages.ingest import estimated_rows, ingest, survey
+from curate.stages.rows import PoolRows
+from curate.stages.score import score
+from curate.stages.select import select
+from curate.stages.step import NotReadyError
+from curate.store import manifest, shards
+from curate.store.manifest import Record
+
+if TYPE_CHECKING:
+    from curate.settings.config import RunConfig
+
+T = TypeVar("T")
+Stage = Literal["embed", "cluster", "score", "select", "export"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a run did."""
+
+    run: str
+    records: tuple[Record, ...]
+    """The input, then every entry of every stage, in order."""
+
+    export: Path | None = None
+    """The folder of the version that was published."""
+
+    report: Path | None = None
+    unchanged: bool = False
+    """Everything was there already."""
+
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def rows_in(self) -> int:
+        return self.records[0].count.rows_in
+
+    @property
+    def kept(self) -> int:
+        return self.records[-1].count.kept
+
+
+@contextmanager
+def executor_named(name: str, workers: int) -> Iterator[Executor]:
+    """The executor of that name, let go at the end."""
+    if name == "serial":
+        from curate.executors.serial import Serial
+
+        executor: Executor = Serial()
+    elif name == "processes":
+        from curate.executors.processes import Processes
+
+        executor = Processes(workers)
+    else:
+        raise ConfigError(f"unknown executor {name!r}", hint="there are: serial, processes")
+    try:
+        yield executor
+    finally:
+        executor.close()
+
+
+def run(config: RunConfig, executor: Executor, progress: Progress | None = None, *, until: Stage = "export") -> Summary:
+    """Run the pipeline up to and including the stage ``until``; what is on disk and still right is reused.
+
+    Raises
+    ------
+    CurateError : whatever went wrong; nothing that was published before has changed
+    """
+    context = Context(config, executor, progress or Silent())
+    shards.write_text(context.folder / "config.yaml", config.as_yaml())
+    before = shards.read_json(context.folder / manifest.NAME) or {}
+    done = _Done()
+    _stages(context, until, done)
+    unchanged = before.get("fingerprints") == done.fingerprints()
+    page = context.folder / "report.html"
+    if done.before is not None and not (unchanged and page.exists()):
+        evidence.report(context, done.before, done.records, done.warnings, page)
+    shards.write_json(
+        context.folder / manifest.NAME,
+        {
+            "curate": curate.__version__,
+            "seed": config.seed,
+            "export": None if done.export is None else done.export.relative_to(context.folder).as_posix(),
+            "warnings": done.warnings,
+            "fingerprints": done.fingerprints(),
+            "accounting": [
+                {
+                    "stage": r.stage,
+                    "name": r.name,
+                    **asdict(r.count),
+                    "seconds": r.seconds,
+                    "peak_memory": r.peak_memory,
+                }
+                for r in done.records
+            ],
+            "config": config.resolved,
+        },
+    )
+    for warning in done.warnings:
+        context.progress.warn(warning)
+    return Summary(
+        config.run,
+        tuple(done.records),
+        done.export,
+        page if done.before is not None else None,
+        unchanged,
+        tuple(done.warnings),
+    )
+
+
+class _Done:
+    """What has been done so far."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.warnings: list[str] = []
+        self.before: Before | None = None
+        self.export: Path | None = None
+
+    def fingerprints(self) -> dict[str, str]:
+        return {f"{record.stage} {record.name}": record.fingerprint for record in self.records}
+
+
+def _stages(context: Context, until: Stage, done: _Done) -> None:
+    """Every stage up to ``until``: for ``run`` and, with a context that only plans, for ``plan``."""
+    config, last = context.config, STAGES.index(until)
+    source, record = ingest(context)
+    done.records.append(record)
+    embedded = _each(partial(embed, context, source, entry) for entry in config.embed)
+    done.records += [record for _, record in embedded]
+    done.warnings += guard_quarantine(config, done.records)
+    rows = PoolRows(source, tuple(entry for entry, _ in embedded))
+    if last < STAGES.index("cluster"):
+        return
+    clustered, record = cluster(context, rows)
+    done.records.append(record)
+    if last < STAGES.index("score"):
+        return
+    scores = _each(partial(score, context, rows, clustered, entry) for entry in config.score)
+    done.records += [record for _, record in scores]
+    scored = tuple(entry for entry, _ in scores)
+    if last < STAGES.index("select"):
+        return
+    selected, record = select(context, rows, clustered, scored)
+    done.records.append(record)
+    if last < STAGES.index("export"):
+        return
+    guard_drops(config, record)
+    done.before = Before(rows, clustered, scored, selected, tuple(done.records))
+    done.export, record = export(context, done.before, evidence.card)
+    done.records.append(record)
+
+
+def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
+    """All answers. In a plan, every step says what it would do before the first that is not ready ends it."""
+    answers: list[T] = []
+    late: NotReadyError | None = None
+    for step in steps:
+        try:
+            answers.append(step())
+        except NotReadyError as error:
+            late = late or error
+    if late is not None:
+        raise late
+    return answers
+
+
+# ---------------------------------------------------------------- guards
+
+
+def guard_quarantine(config: RunConfig, records: Sequence[Record]) -> list[str]:
+    """Refuse a pool with too many bad rows; say so if there are any at all."""
+    rows = records[0].count.rows_in
+    bad = sum(record.count.quarantined for record in records)
+    if not bad:
+        return []
+    folders = [
+        str(Path(config.run) / record.stage / ("" if record.stage == "input" else record.name) / "quarantine")
+        for record in records
+        if record.count.quarantined
+    ]
+    told = f"{bad:,} of {rows:,} rows ({bad / rows:.2%}) were set aside; see {' and '.join(folders)}"
+    if bad > config.guard.max_quarantine_rate * rows:
+        raise DataError(
+            f"{told}; guard.max_quarantine_rate allows {config.guard.max_quarantine_rate:.2%}",
+            hint="mend the input, or raise the guard if these rows may go",
+        )
+    return [told]
+
+
+def guard_drops(config: RunConfig, record: Record) -> None:
+    """Refuse a selection that keeps nothing, or drops more of the pool or of one source than it may.
+
+    Raises
+    ------
+    GuardrailError : naming the rule, the number and the worst sources
+    """
+    guard, count = config.guard, record.count
+    if not count.kept:
+        raise GuardrailError("the selection is empty: nothing would be exported", hint="look at the select section")
+    if count.dropped > guard.max_drop_rate * count.rows_in:
+        raise GuardrailError(
+            f"{count.dropped:,} of {count.rows_in:,} rows ({count.dropped / count.rows_in:.2%}) would be dropped; "
+            f"guard.max_drop_rate allows {guard.max_drop_rate:.2%}"
+        )
+    over = {
+        name: source.dropped / source.rows_in
+        for name, source in record.sources.items()
+        if source.dropped > guard.max_source_drop_rate * source.rows_in
+    }
+    if over:
+        worst = sorted(over.items(), key=lambda item: (-item[1], item[0]))[:5]
+        listed = ", ".join(f"{name!r} {rate:.2%}" for name, rate in worst)
+        raise GuardrailError(
+            f"{len(over)} sources would lose too much: {listed}; "
+            f"guard.max_source_drop_rate allows {guard.max_source_drop_rate:.2%}"
+        )
+
+
+# ---------------------------------------------------------------- plan
+
+
+def plan(config: RunConfig, executor: Executor, progress: Progress | None = None) -> list[Planned]:
+    """What would run and why. Reads the input files that changed, and nothing else of size."""
+    told: list[Planned] = []
+    context = Context(config, executor, progress or Silent(), told)
+    done = _Done()
+    with suppress(NotReadyError):
+        _stages(context, "export", done)
+    asked = {(step.stage, step.name) for step in told}
+    for stage, name, folder in _steps(context):
+        if (stage, name) not in asked:
+            state: manifest.State = "missing" if manifest.load(folder) is None else "stale"
+            told.append(Planned(stage, name, state, "a stage before it will run"))
+    rows = done.records[0].count.kept if done.records else estimated_rows(survey(context))
+    return list(_with_rows(config, told, rows))
+
+
+def _steps(context: Context) -> Iterator[tuple[str, str, Path]]:
+    config, folder = context.config, context.folder
+    yield from (("embed", entry.name, folder / "embed" / entry.name) for entry in config.embed)
+    yield "cluster", config.cluster.name, folder / "cluster"
+    yield from (("score", entry.name, folder / "score" / entry.name) for entry in config.score)
+    yield "select", "select", folder / "select"
+    yield "export", config.export.entry.name, folder / "export"
+
+
+def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int) -> Iterator[Planned]:
+    """The steps with the rows that come out of each; the select section as one step an entry."""
+    left: int | None = rows
+    for step in told:
+        if step.stage != "select":
+            yield replace(step, rows=left)
+            continue
+        for entry in config.select:
+            if entry.budget is None or left is None or entry.budget.keep_tokens is not None:
+                left = None
+            else:
+                left = entry.budget.rows(left, f"select {entry.name}")
+            yield replace(step, name=entry.name, rows=left)

@@ -1,0 +1,105 @@
+"""The columns of the pool, over all shards, each read when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.errors import DataError
+from curate.plugins.pool import Matrix, Vector, frozen
+from curate.stages.cluster import Clustered
+from curate.stages.context import Context
+from curate.stages.rows import PoolRows
+from curate.stages.score import Scored, gather
+
+
+class PoolColumns:
+    """The pool's n rows as a selector, a guard or a report may want to see them."""
+
+    def __init__(self, context: Context, rows: PoolRows, clustered: Clustered, scored: Sequence[Scored]) -> None:
+        self.context, self.rows, self.clustered, self.scored = context, rows, clustered, scored
+        self.n = sum(rows.rows)
+        self._embeddings: dict[str | None, Matrix] = {}
+
+    @cached_property
+    def cluster(self) -> NDArray[np.int32]:
+        """(n,) int32."""
+        shards = [self.clustered.read(shard)["cluster"].to_numpy() for shard in range(len(self.rows.rows))]
+        return np.concatenate(shards)
+
+    @cached_property
+    def tokens(self) -> NDArray[np.int32]:
+        """(n,) int32."""
+        return np.asarray(self.rows.columns(("tokens",))["tokens"].to_numpy())
+
+    @cached_property
+    def source(self) -> pl.Series:
+        """N categories."""
+        return pl.Series(self.rows.columns(("source",))["source"]).cast(pl.Categorical)
+
+    @cached_property
+    def label(self) -> pl.Series:
+        """N strings or nulls."""
+        return pl.Series(self.rows.columns(("label",))["label"])
+
+    @cached_property
+    def scores(self) -> dict[str, Vector]:
+        """Every score column (n,) float32, by its name without ``score_``."""
+        scores: dict[str, Vector] = {}
+        for entry in self.scored:
+            tables = [entry.read(shard) for shard in range(len(self.rows.rows))]
+            for column in entry.columns:
+                scores[column.removeprefix("score_")] = frozen(np.concatenate([t[column].to_numpy() for t in tables]))
+        return scores
+
+    @property
+    def higher_is_better(self) -> dict[str, bool]:
+        """The orientation of every score column."""
+        return {
+            column.removeprefix("score_"): better
+            for entry in self.scored
+            for column, better in zip(entry.columns, entry.higher_is_better, strict=True)
+        }
+
+    def embeddings(self, name: str | None) -> Matrix:
+        """(n, d) float32 by the embed entry of that name; only the last one asked for is held."""
+        if name not in self._embeddings:
+            self._embeddings = {name: gather(self.context, self.rows, name)}
+        return self._embeddings[name]
+
+    def quality(self, name: str | None) -> Vector:
+        """The score named, turned so that higher = keep; a leading ``-`` prefers low values; zeros for None."""
+        if name is None:
+            return np.zeros(self.n, np.float32)
+        score = self.scores[name.removeprefix("-")]
+        return score if not name.startswith("-") and self.higher_is_better[name] else -score
+
+    def groups(self, name: str) -> pl.Series:
+        """A column that rows can be grouped by: one of the input, or cluster, label, source."""
+        if name in self.rows.source.columns:
+            return pl.Series(self.rows.columns(columns=(name,))[name])
+        own = {"cluster": lambda: pl.Series(self.cluster), "label": lambda: self.label, "source": lambda: self.source}
+        if name not in own:
+            raise DataError(f"there is no column {name!r}", hint=f"there are: {', '.join([*self._names(), *own])}")
+        return own[name]()
+
+    def frame(self, names: Sequence[str]) -> pl.DataFrame:
+        """Score columns (``score_<name>``), columns of the input, and cluster, tokens, label and source."""
+        scores = {f"score_{name}": values for name, values in self.scores.items()}
+        columns: dict[str, Any] = {}
+        for name in names:
+            if name in scores:
+                columns[name] = scores[name]
+            elif name in self.rows.source.columns or name != "tokens":
+                columns[name] = self.groups(name)
+            else:
+                columns[name] = self.tokens
+        return pl.DataFrame({name: pl.Series(name, values) for name, values in columns.items()})
+
+    def _names(self) -> list[str]:
+        return [*(f"score_{name}" for name in self.scores), *self.rows.source.columns]

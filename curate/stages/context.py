@@ -1,0 +1,88 @@
+"""What every stage driver is handed: where the run lives, what runs its tasks, and who is told of the progress."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from curate.errors import ShardError
+from curate.executors.base import Executor, Result, Task, Value
+from curate.store.manifest import State
+
+if TYPE_CHECKING:
+    from curate.settings.config import RunConfig
+
+
+class Progress(Protocol):
+    """Hears how far the work has come."""
+
+    def begin(self, what: str, total: int) -> None:
+        """``what`` begins; ``total`` units (rows, shards) are to be done."""
+
+    def advance(self, units: int) -> None:
+        """``units`` more are done."""
+
+    def note(self, message: str) -> None:
+        """Something a person reading the log would want to know."""
+
+    def warn(self, message: str) -> None:
+        """Something a person should look into."""
+
+
+class Silent:
+    """Tells nobody."""
+
+    def begin(self, what: str, total: int) -> None: ...
+    def advance(self, units: int) -> None: ...
+    def note(self, message: str) -> None: ...
+    def warn(self, message: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What would become of one step."""
+
+    stage: str
+    name: str
+    state: State
+    why: str = ""
+    rows: int | None = None
+    """Rows that would come out of it; None where only running tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run under way."""
+
+    config: RunConfig
+    executor: Executor
+    progress: Progress
+    plan: list[Planned] | None = None
+    """Where given, nothing is done: each step says here what it would do."""
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.run)
+
+    def map(
+        self, what: str, fn: Callable[[Task], Value], tasks: Sequence[Task], sizes: Sequence[int]
+    ) -> tuple[list[Value], list[ShardError], int]:
+        """Run ``fn`` on every task, telling the progress by ``sizes``.
+
+        Returns
+        -------
+        values : in task order, of the tasks that succeeded
+        failed : why the others did not
+        peak_memory : bytes, the highest of the workers
+        """
+        self.progress.begin(what, sum(sizes))
+        results: list[Result[Value]] = []
+        for result in self.executor.map(fn, tasks):
+            results.append(result)
+            self.progress.advance(sizes[result.index])
+        results.sort(key=lambda result: result.index)
+        values = [result.value for result in results if result.value is not None]
+        failed = [result.failed for result in results if result.failed is not None]
+        return values, failed, max((result.peak_memory for result in results), default=0)

@@ -1,0 +1,279 @@
+"""What a run shows for itself: the report and the dataset card, filled from what the stages left behind.
+
+Every figure stands beside a uniform selection of the same budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+import curate
+from curate.kernels.neighbours import nearest_similarity
+from curate.plugins.pool import Matrix, Rows
+from curate.report import card as dataset_card
+from curate.report import measure, model, page, projection
+from curate.seeds import rng_for
+from curate.stages.columns import PoolColumns
+from curate.stages.context import Context
+from curate.stages.export import Before
+from curate.store import shards
+from curate.store.manifest import Count, Record
+
+_PROBES = 2_000
+"""Rows whose nearest neighbour is looked for in each set."""
+
+_EXAMPLES = 8
+"""Rows shown of the kept, and of those that each entry dropped."""
+
+_GROUPS = 500
+"""Labels beyond which their shares are not drawn."""
+
+
+def card(context: Context, before: Before) -> str:
+    """The dataset card: deterministic, without times."""
+    return dataset_card.card(_outline(context, before, before.records, (), timed=False))
+
+
+def report(context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str], path: Path) -> None:
+    """Write ``report.html``."""
+    shards.write_text(path, page.render(gathered(context, before, records, warnings)))
+
+
+def gathered(context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str]) -> model.Report:
+    """Everything the report says."""
+    context.progress.begin("writing the report", 5)
+    outline = _outline(context, before, records, warnings, timed=True)
+    facts = _Facts(context, before)
+    parts: dict[str, Any] = {}
+    steps: dict[str, Callable[[], Any]] = {
+        "scores": facts.histograms,
+        "shares": facts.shares,
+        "neighbours": facts.neighbours,
+        "map": facts.map,
+        "examples": facts.examples,
+    }
+    for name, step in steps.items():
+        parts[name] = step()
+        context.progress.advance(1)
+    fields = {name: getattr(outline, name) for name in outline.__dataclass_fields__}
+    return model.Report(**{**fields, **parts})
+
+
+# ---------------------------------------------------------------- the accounts
+
+
+def _outline(
+    context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str], *, timed: bool
+) -> model.Report:
+    """The report without its figures."""
+    config = context.config
+    selected = next(record for record in records if record.stage == "select")
+    how = before.rows.source.tokens
+    return model.Report(
+        run=config.run,
+        seed=config.seed,
+        version=curate.__version__,
+        stages=tuple(_stages(context, records, timed=timed)),
+        tokens=model.Tokens(
+            selected.facts["tokens"], selected.facts["tokens_kept"], how, estimated=how.startswith("estimated")
+        ),
+        warnings=tuple(warnings),
+        config=config.as_yaml(),
+        reproduce=(f"curate run {config.source}",),
+    )
+
+
+def _stages(context: Context, records: Sequence[Record], *, timed: bool) -> Iterator[model.Stage]:
+    config = context.config
+    specs = {("embed", entry.name): entry.spec for entry in config.embed}
+    specs |= {("score", entry.name): entry.spec for entry in config.score}
+    specs |= {("cluster", config.cluster.name): config.cluster.spec}
+    specs |= {("export", config.export.entry.name): config.export.entry.spec}
+    for record in records:
+        if record.stage == "select":
+            yield from _select_stages(context, record, timed=timed)
+            continue
+        spec = specs.get((record.stage, record.name))
+        yield model.Stage(
+            name=record.stage if record.stage in ("input", "cluster", "export") else f"{record.stage} {record.name}",
+            what="Read the pool's files" if spec is None else spec.plugin().summary(),
+            rows=_account(record.count),
+            sources=_accounts(record.sources),
+            seconds=record.seconds if timed else float("nan"),
+            peak_bytes=record.peak_memory if timed else None,
+        )
+
+
+def _select_stages(context: Context, record: Record, *, timed: bool) -> Iterator[model.Stage]:
+    for entry, facts in zip(context.config.select, record.facts["entries"], strict=True):
+        sources = {name: Count(**count) for name, count in facts["sources"].items()}
+        yield model.Stage(
+            name=f"select {entry.name}",
+            what=entry.spec.plugin().summary(),
+            rows=model.Account(facts["rows_in"], facts["kept"], facts["rows_in"] - facts["kept"]),
+            sources=_accounts(sources),
+            seconds=facts["seconds"] if timed else float("nan"),
+            peak_bytes=facts["peak_memory"] if timed else None,
+        )
+
+
+def _account(count: Count) -> model.Account:
+    return model.Account(count.rows_in, count.kept, count.dropped, count.quarantined)
+
+
+def _accounts(sources: Mapping[str, Count]) -> dict[str, model.Account]:
+    return {name: _account(count) for name, count in sources.items()} if len(sources) > 1 else {}
+
+
+# ---------------------------------------------------------------- the figures
+
+
+class _Facts:
+    """The selection over the pool's n rows, beside a uniform one of the same size."""
+
+    def __init__(self, context: Context, before: Before) -> None:
+        self.context, self.before = context, before
+        self.columns = PoolColumns(context, before.rows, before.clustered, before.scored)
+        self.n = self.columns.n
+        self.kept: NDArray[np.bool_] = self.ledger["selected"].to_numpy()
+        rng = rng_for(context.config.seed, "report/uniform")
+        self.uniform = np.zeros(self.n, bool)
+        self.uniform[rng.choice(self.n, int(self.kept.sum()), replace=False)] = True
+
+    @cached_property
+    def ledger(self) -> pl.DataFrame:
+        """The pool rows' lines in the ledger."""
+        rows, selected = self.before.rows, self.before.selected
+        columns = ["id", "selected", "dropped_by", "reason", "representative", "similarity"]
+        tables = [
+            selected.read(shard, columns).take(rows.positions(shard, rows.ids(shard)))
+            for shard in range(len(rows.rows))
+        ]
+        frame = pl.from_arrow(pa.concat_tables(tables))
+        return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+
+    @cached_property
+    def embeddings(self) -> Matrix:
+        return self.columns.embeddings(self.before.clustered.embedding)
+
+    @cached_property
+    def cluster_names(self) -> list[str]:
+        names = shards.read(self.before.clustered.folder / "centroids.parquet", ["name"])["name"].to_pylist()
+        return [str(number) if name is None else name for number, name in enumerate(names)]
+
+    def histograms(self) -> tuple[model.Histogram, ...]:
+        columns = [
+            (name, column)
+            for entry in self.context.config.score
+            for name, column in zip(_columns(entry.name, entry), entry.spec.plugin().traits.columns, strict=True)
+        ]
+        return tuple(
+            measure.histogram(
+                name,
+                self.columns.scores[name],
+                self.kept,
+                self.uniform,
+                unit=column.unit,
+                higher_is_better=column.higher_is_better,
+            )
+            for name, column in columns
+        )
+
+    def shares(self) -> tuple[model.Shares, ...]:
+        parts = [measure.shares("cluster", self.columns.cluster, self.cluster_names, self.kept, self.uniform)]
+        for of, series in (("source", self.columns.source), ("label", self.columns.label)):
+            names = series.cast(pl.String).unique().drop_nulls().sort()
+            if 1 < len(names) <= _GROUPS:
+                codes = series.cast(pl.String).cast(pl.Enum(names)).to_physical().cast(pl.Int32).fill_null(-1)
+                parts.append(measure.shares(of, codes.to_numpy(), names.to_list(), self.kept, self.uniform))
+        return tuple(part for part in parts if len(part.names) > 1)
+
+    def neighbours(self) -> model.Neighbours | None:
+        if self.kept.sum() < 2:
+            return None
+        rng = rng_for(self.context.config.seed, "report/neighbours")
+        probes = min(_PROBES, int(self.kept.sum()))
+        similarities = []
+        for rows in (np.arange(self.n), np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
+            vectors = self.embeddings if len(rows) == self.n else self.embeddings[rows]
+            similarities.append(nearest_similarity(vectors, np.sort(rng.choice(len(rows), probes, replace=False))))
+        how = "" if probes == self.n else f"for {probes:,} rows of each, among all of its rows"
+        return model.Neighbours(before=similarities[0], after=similarities[1], uniform=similarities[2], how=how)
+
+    def map(self) -> model.Map:
+        rng = rng_for(self.context.config.seed, "report/map")
+        rows = np.sort(rng.choice(self.n, min(self.n, projection.SAMPLE), replace=False))
+        ledger = self.ledger[rows]
+        clusters = self.columns.cluster[rows]
+        return model.Map(
+            places=projection.project(self.embeddings[rows]),
+            ids=tuple(ledger["id"]),
+            texts=tuple(self.texts(rows)),
+            kept=self.kept[rows],
+            uniform=self.uniform[rows],
+            dropped_by=tuple(ledger["dropped_by"].fill_null("")),
+            reasons=tuple(ledger["reason"].fill_null("")),
+            clusters=tuple("none" if code < 0 else self.cluster_names[code] for code in clusters),
+            sources=tuple(self.columns.source[rows].cast(pl.String)) if self.columns.source.n_unique() > 1 else (),
+            pool_rows=self.n,
+        )
+
+    def examples(self) -> tuple[model.Examples, ...]:
+        rng = rng_for(self.context.config.seed, "report/examples")
+        by = self.ledger["dropped_by"]
+        groups = [("", np.flatnonzero(self.kept))]
+        groups += [(entry.name, (by == entry.name).arg_true().to_numpy()) for entry in self.context.config.select]
+        chosen = {
+            name: np.sort(rng.choice(rows, min(_EXAMPLES, len(rows)), replace=False))
+            for name, rows in groups
+            if len(rows)
+        }
+        totals = {name: len(rows) for name, rows in groups}
+        return tuple(self._examples(name, rows, totals[name]) for name, rows in chosen.items())
+
+    def _examples(self, entry: str, rows: Rows, total: int) -> model.Examples:
+        lines = self.ledger[rows].to_dicts()
+        stands = [line["representative"] for line in lines if line["representative"] is not None]
+        found_at = self.ledger.with_row_index("row").filter(pl.col("id").is_in(stands))
+        places: dict[str, int] = dict(zip(found_at["id"], found_at["row"], strict=True))
+        found = dict(zip(sorted(places.values()), self.texts(np.array(sorted(places.values()), np.intp)), strict=True))
+        examples = []
+        for row, text, line in zip(rows, self.texts(rows), lines, strict=True):
+            stand = line["representative"]
+            examples.append(
+                model.Example(
+                    id=line["id"],
+                    text=text,
+                    reason=line["reason"] or "",
+                    source=str(self.columns.source[int(row)]),
+                    cluster=self.cluster_names[self.columns.cluster[row]] if self.columns.cluster[row] >= 0 else "",
+                    scores={name: float(score[row]) for name, score in self.columns.scores.items()},
+                    representative=stand or "",
+                    representative_text=found[places[stand]] if stand else "",
+                    similarity=float("nan") if line["similarity"] is None else line["similarity"],
+                )
+            )
+        return model.Examples(entry=entry, total=total, rows=tuple(examples))
+
+    def texts(self, rows: Rows) -> list[str]:
+        """The texts of some of the pool's rows, in ascending order, reading one shard at a time."""
+        texts: list[str] = []
+        start = 0
+        for shard, count in enumerate(self.before.rows.rows):
+            mine = rows[(rows >= start) & (rows < start + count)] - start
+            if len(mine):
+                texts += self.before.rows.input(shard, ("text",))["text"].take(pa.array(mine)).to_pylist()
+            start += count
+        return texts
+
+
+def _columns(name: str, entry: Any) -> list[str]:
+    return [f"{name}_{column.name}" if column.name else name for column in entry.spec.plugin().traits.columns]

@@ -1,0 +1,258 @@
+"""The export stage: the chosen rows with their own columns, written beside the last export and then put in its place.
+
+An export is a folder ``export/<version>`` and ``export/current`` points at the one that is published. The version is
+the fingerprint of what is in it, so the same export always has the same name and the same bytes. Memory: one output
+file a worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+import curate
+from curate.errors import DataError
+from curate.plugins.registry import Spec
+from curate.stages.cluster import Clustered
+from curate.stages.context import Context
+from curate.stages.rows import PoolRows
+from curate.stages.score import Scored
+from curate.stages.select import Selected
+from curate.stages.step import Outcome, refuse_failed, step
+from curate.store import manifest, shards
+from curate.store.manifest import Count, Record
+
+if TYPE_CHECKING:
+    from curate.settings.config import ExportConfig
+
+CURRENT = "current"
+CARD = "README.md"
+PREFIX = "curate_"
+"""Begins the name of every column that ``export.add`` adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """Everything the stages before left behind."""
+
+    rows: PoolRows
+    clustered: Clustered
+    scored: tuple[Scored, ...]
+    selected: Selected
+    records: tuple[Record, ...]
+
+
+def parts(context: Context, before: Before) -> dict[str, Any]:
+    """What the export is made from."""
+    return {
+        **context.config.export.fingerprint_parts(),
+        "select": before.selected.fingerprint,
+        "input": before.rows.source.fingerprint,
+        "cluster": before.clustered.fingerprint,
+        "score": {entry.name: entry.fingerprint for entry in before.scored},
+        "config": context.config.resolved,
+        "curate": curate.__version__,
+    }
+
+
+def export(context: Context, before: Before, card: Callable[[Context, Before], str]) -> tuple[Path, Record]:
+    """Write the export, unless the published one is already it.
+
+    Parameters
+    ----------
+    card : writes the dataset card
+
+    Returns
+    -------
+    folder : of this version
+    """
+    root = context.folder / "export"
+    made_from = parts(context, before)
+    version = manifest.fingerprint(made_from)[:12]
+    record = step(
+        context,
+        "export",
+        context.config.export.entry.name,
+        root,
+        made_from,
+        lambda key: _work(context, before, root / version, key, card),
+        needs=[root / version / manifest.NAME],
+    )
+    if context.plan is None:
+        _publish(root, version)
+        _forget(root, context.config.export.keep_versions)
+    return root / version, record
+
+
+def _work(
+    context: Context, before: Before, folder: Path, fingerprint: str, card: Callable[[Context, Before], str]
+) -> Outcome:
+    config = context.config.export
+    chosen = [int(pc.sum(before.selected.read(shard, ["selected"])["selected"]).as_py() or 0) for shard in _all(before)]
+    _check_added(config, before)
+    total, per_file = sum(chosen), config.rows_per_file
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "data").mkdir(parents=True)
+    files = -(-total // per_file)
+    suffix = config.entry.spec.build().suffix
+    tasks = [
+        _Task(
+            config.entry.spec,
+            before,
+            tuple(chosen),
+            number * per_file,
+            min(total, (number + 1) * per_file),
+            tuple(config.add),
+            partial / "data" / f"train-{number:05d}-of-{files:05d}{suffix}",
+        )
+        for number in range(files)
+    ]
+    done, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
+    refuse_failed(failed)
+    shards.write_text(partial / CARD, card(context, before))
+    shards.write_json(partial / manifest.NAME, _manifest(context, before, fingerprint, done))
+    if folder.exists():  # a version that was interrupted after this point, or one that a step forgot
+        shutil.rmtree(folder)
+    partial.replace(folder)
+    shards.sync_folder(folder.parent)
+    sources = {
+        name: Count(rows_in=count.kept, kept=count.kept)
+        for name, count in before.records[-1].sources.items()
+        if count.kept
+    }
+    bytes_written = sum(file["bytes"] for file in done)
+    return Outcome(
+        sources=sources,
+        shards=0,
+        peak_memory=peak,
+        facts={"version": folder.name, "files": files, "bytes": bytes_written},
+    )
+
+
+def _all(before: Before) -> range:
+    return range(len(before.rows.source.shards))
+
+
+def _manifest(context: Context, before: Before, fingerprint: str, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What is in the export and where it comes from; holds no time and no machine's name, so that its bytes repeat."""
+    selected = before.records[-1]
+    return {
+        "curate": curate.__version__,
+        "fingerprint": fingerprint,
+        "rows": selected.count.kept,
+        "tokens": {"kept": selected.facts["tokens_kept"], "counted": before.rows.source.tokens},
+        "files": list(files),
+        "accounting": [
+            {"stage": record.stage, "name": record.name, **asdict(record.count)} for record in before.records
+        ],
+        "sources": {name: asdict(count) for name, count in selected.sources.items()},
+        "input": dict(before.records[0].parts["files"]),
+        "embed": {
+            record.name: {key: value for key, value in record.facts.items() if key != "rows"}
+            for record in before.records
+            if record.stage == "embed"
+        },
+        "plugins": {local.path: local.sha256 for local in context.config.plugins},
+        "config": context.config.resolved,
+    }
+
+
+# ---------------------------------------------------------------- one file
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    spec: Spec
+    before: Before
+    chosen: tuple[int, ...]
+    """Chosen rows in each shard."""
+
+    start: int
+    """The first of the chosen rows, counted over all shards, that goes into this file."""
+
+    stop: int
+    add: tuple[str, ...]
+    path: Path
+
+
+def _write(task: _Task) -> dict[str, Any]:
+    tables: list[pa.Table] = []
+    seen = 0
+    for shard, count in enumerate(task.chosen):
+        first, last = max(task.start - seen, 0), min(task.stop - seen, count)
+        if first < last:
+            tables.append(_chosen(task, shard).slice(first, last - first))
+        seen += count
+    table = pa.concat_tables(tables)
+    try:
+        task.spec.build().write(table, task.path)
+    except OSError as error:
+        raise DataError(f"cannot write: {error.strerror or error}", where=str(task.path)) from error
+    with task.path.open("rb") as file:
+        os.fsync(file.fileno())
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    name = f"data/{task.path.name}"
+    return {"file": name, "rows": len(table), "bytes": task.path.stat().st_size, "sha256": digest}
+
+
+def _chosen(task: _Task, shard: int) -> pa.Table:
+    source, before = task.before.rows.source, task.before
+    ledger = before.selected.read(shard)
+    mask = ledger["selected"]
+    table = source.read(shard, (), tuple(source.columns)).filter(mask)
+    ledger = ledger.filter(mask)
+    for name in ("id", "rank", "gain", "weight"):
+        if name in task.add:
+            table = table.append_column(PREFIX + name, ledger[name])
+    if "cluster" in task.add or "scores" in task.add:
+        ids = before.rows.ids(shard)
+        take = pc.index_in(ledger["id"], ids)
+        if "cluster" in task.add:
+            table = table.append_column(f"{PREFIX}cluster", before.clustered.read(shard)["cluster"].take(take))
+        for entry in before.scored if "scores" in task.add else ():
+            scores = entry.read(shard).take(take)
+            for column in entry.columns:
+                table = table.append_column(PREFIX + column, scores[column])
+    return table
+
+
+def _check_added(config: ExportConfig, before: Before) -> None:
+    scores = [column for entry in before.scored for column in entry.columns]
+    added = [PREFIX + name for name in config.add if name != "scores"]
+    added += [PREFIX + name for name in scores if "scores" in config.add]
+    for name in added:
+        if name in before.rows.source.columns:
+            raise DataError(f"export.add would overwrite the input's own column {name!r}", hint="rename that column")
+
+
+# ---------------------------------------------------------------- publishing
+
+
+def _publish(root: Path, version: str) -> None:
+    """Let ``current`` point at ``version``: one rename, so that a reader sees the old export or the new."""
+    link = root / CURRENT
+    if link.is_symlink() and str(link.readlink()) == version:
+        return
+    fresh = root / f".{CURRENT}.{os.getpid()}"
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(version)
+    fresh.replace(link)
+    shards.sync_folder(root)
+
+
+def _forget(root: Path, keep: int) -> None:
+    """Delete all but the newest ``keep`` versions; never the published one."""
+    published = str((root / CURRENT).readlink())
+    versions = [path for path in root.iterdir() if path.is_dir() and not path.is_symlink() and path.name[0] != "."]
+    versions.sort(key=lambda path: (path.name == published, path.stat().st_mtime_ns))
+    for path in versions[: max(0, len(versions) - keep)]:
+        shutil.rmtree(path)

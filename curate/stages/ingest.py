@@ -1,0 +1,376 @@
+"""Before the five stages: read the pool's files once and cut them into input shards, every row with an id and a text.
+
+Memory: a shard for each worker, and in the driver 8 bytes for every row of the pool, to find ids that occur twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import glob
+import hashlib
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import DataError
+from curate.stages import texts, tokens
+from curate.stages.context import Context
+from curate.stages.reading import Counting, Read, Reading, read, vectors_of, widen
+from curate.stages.step import QUARANTINE, Outcome, step
+from curate.store import formats, inputs, manifest, schemas, shards
+from curate.store.formats import Piece
+from curate.store.inputs import ALL, NO_SOURCE, Inputs
+from curate.store.manifest import Count, Record
+
+if TYPE_CHECKING:
+    from curate.settings.config import InputConfig
+
+_BYTES_PER_ROW = 500  # a guess, for files whose rows only reading can count
+
+
+def ingest(context: Context) -> tuple[Inputs, Record]:
+    """Write the input shards, unless those on disk are of the same files.
+
+    Raises
+    ------
+    DataError : no file, an unreadable one, a column that is missing or of two types, no row with a text
+    """
+    folder = context.folder / "input"
+    files = survey(context)
+    made_from = parts(context.config.input, files)
+    record = step(
+        context, "input", "input", folder, made_from, lambda fingerprint: _work(context, folder, files, fingerprint)
+    )
+    if (
+        context.plan is None and record.facts["files"] != files
+    ):  # touched, but the same bytes: do not read them again next time
+        record = replace(record, facts={**record.facts, "files": files})
+        manifest.save(record, folder)
+    return Inputs(folder, record.fingerprint), record
+
+
+# ---------------------------------------------------------------- what is there
+
+
+def files_of(config: InputConfig) -> list[Path]:
+    """The input files in name order, each once."""
+    found: set[str] = set()
+    for pattern in [config.files] if isinstance(config.files, str) else config.files:
+        matched = [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]  # noqa: PTH207
+        if not matched:
+            raise DataError(
+                f"input.files: no file matches {pattern!r}",
+                where=str(Path.cwd()),
+                hint="patterns are relative to the current folder; ** descends into folders",
+            )
+        found.update(matched)
+    return [Path(path) for path in sorted(found)]
+
+
+def survey(context: Context) -> list[dict[str, Any]]:
+    """What is known of each input file: path, size, time, sha256, and where it may be cut.
+
+    A file is read here only if its size or time differ from when it was last read.
+    """
+    config = context.config.input
+    previous = manifest.load(context.folder / "input")
+    known: dict[str, dict[str, Any]] = {}
+    if previous is not None and previous.parts["rows_per_shard"] == config.rows_per_shard:
+        known = {file["path"]: file for file in previous.facts["files"]}
+    files: list[dict[str, Any]] = []
+    for path in files_of(config):
+        seen = {"path": path.as_posix(), **_status(path)}
+        if config.vectors:
+            seen["vectors"] = _status(vectors_of(path, config.vectors))
+        old = known.get(seen["path"], {})
+        files.append(old if {key: old.get(key) for key in seen} == seen else seen)
+    unread = [file for file in files if "sha256" not in file]
+    if unread:
+        tasks = [_Scan(file["path"], config.rows_per_shard, config.vectors) for file in unread]
+        scans, _, _ = context.map("hashing input", _scan, tasks, [file["size"] for file in unread])
+        for file, scanned in zip(unread, scans, strict=True):
+            file.update(scanned)
+    return files
+
+
+def _status(path: Path) -> dict[str, Any]:
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror}", where=str(path)) from error
+    return {"size": status.st_size, "modified": status.st_mtime_ns}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    path: str
+    rows_per_shard: int
+    vectors: str | None
+
+
+def _scan(task: _Scan) -> dict[str, Any]:
+    path = Path(task.path)
+    try:
+        sha256, cuts = formats.scan(path, task.rows_per_shard)
+        found: dict[str, Any] = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
+        if task.vectors:
+            with vectors_of(path, task.vectors).open("rb") as file:
+                found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror}", where=task.path) from error
+    return found
+
+
+def estimated_rows(files: Sequence[Mapping[str, Any]]) -> int:
+    """About how many rows the files hold."""
+    return sum(rows for index, file in enumerate(files) for _, rows in _pieces(index, file))
+
+
+def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the input shards are made from."""
+    settings = ("text", "id", "label", "source", "tokens", "vectors", "rows_per_shard")
+    return {
+        "version": 1,
+        "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
+        **{name: getattr(config, name) for name in settings},
+    }
+
+
+# ---------------------------------------------------------------- the work
+
+
+def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerprint: str) -> Outcome:
+    config = context.config.input
+    shutil.rmtree(folder, ignore_errors=True)
+    counting = _how_tokens_are_counted(config, files)
+    tasks = list(_tasks(config, files, counting, folder / "incoming", fingerprint))
+    done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
+    types = _unify(done)
+    _check_columns(config, types)
+    _check_vectors(config, files, done)
+    paths = _gather(folder, [path for item in done for path in item.paths])
+    twice = _settle_ids(folder, paths, config, [file["path"] for file in files], fingerprint)
+    for number, path in enumerate(item.quarantine for item in done if item.quarantine is not None):
+        path.replace(shards.part(_made(folder / QUARANTINE), number + 1))
+    shutil.rmtree(folder / "incoming", ignore_errors=True)
+    seen = sum((item.sources for item in done), Counter[str]())
+    bad = sum((item.quarantined for item in done), twice)
+    sources = {
+        name: Count(rows_in=rows, kept=rows - bad[name], quarantined=bad[name]) for name, rows in sorted(seen.items())
+    }
+    roles = {"id": config.id, "label": config.label, "source": config.source}
+    if texts.columns_of(config.text) is None:
+        roles["text"] = config.text
+    rows = [shards.rows(path) for path in paths]
+    facts = {
+        "files": files,
+        "rows": rows,
+        "columns": _serialized(types),
+        "roles": {role: name for role, name in roles.items() if name is not None},
+        "tokens": _told(counting, config),
+        "text_fingerprint": _text_fingerprint(paths, roles["id"] or inputs.ID),
+    }
+    if not sum(rows):
+        total = sum(seen.values())
+        raise DataError(
+            "the pool is empty" if not total else f"none of the {total:,} rows can be used",
+            where=", ".join(file["path"] for file in files[:3]),
+            hint="the input has no rows" if not total else f"see {folder / QUARANTINE} for the reasons",
+        )
+    return Outcome(sources=sources, shards=len(paths), peak_memory=peak, facts=facts)
+
+
+def _tasks(
+    config: InputConfig, files: Sequence[Mapping[str, Any]], counting: Counting, out: Path, fingerprint: str
+) -> Iterator[Reading]:
+    """Pieces of about ``rows_per_shard`` rows: big files are cut, small ones of the same format gathered."""
+    gathered: list[Piece] = []
+    weight = number = 0
+    format_before = ""
+    for index, file in enumerate(files):
+        kind = formats.format_of(Path(file["path"]))[0]
+        for piece, rows in _pieces(index, file):
+            if gathered and (kind != format_before or weight + rows > config.rows_per_shard):
+                yield Reading(number, tuple(gathered), weight, config, counting, out, fingerprint)
+                gathered, weight, number = [], 0, number + 1
+            gathered.append(piece)
+            weight += rows
+            format_before = kind
+    if gathered:
+        yield Reading(number, tuple(gathered), weight, config, counting, out, fingerprint)
+
+
+def _pieces(index: int, file: Mapping[str, Any]) -> Iterator[tuple[Piece, int]]:
+    cuts = file["cuts"]
+    if cuts is None:
+        yield Piece(file["path"], index), max(1, file["size"] // _BYTES_PER_ROW)
+        return
+    for (start, first_row, rows), following in zip(cuts, [*cuts[1:], None], strict=True):
+        yield Piece(file["path"], index, start, following[0] if following else None, first_row), rows
+
+
+def _how_tokens_are_counted(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> Counting:
+    if config.tokens is None:
+        return "estimate"
+    names = next(filter(None, (formats.column_names(Path(file["path"])) for file in files)), [])
+    return "column" if config.tokens in names else "tokenizer"
+
+
+def _told(counting: Counting, config: InputConfig) -> str:
+    if counting == "column":
+        return f"as in column {config.tokens!r}"
+    if counting == "tokenizer":
+        return f"counted by {config.tokens}"
+    return f"estimated, {tokens.BYTES_PER_TOKEN} bytes of text each"
+
+
+# ---------------------------------------------------------------- columns
+
+
+def _unify(done: Sequence[Read]) -> dict[str, pa.DataType]:
+    types: dict[str, tuple[pa.DataType, str]] = {}
+    for item in done:
+        for name, (kind, path) in item.types.items():
+            text_format = formats.format_of(Path(path))[0] in ("csv", "tsv")
+            types[name] = widen(name, types.get(name), (kind, path), text_format=text_format)
+    return {name: formats.storable(kind) for name, (kind, _) in types.items()}
+
+
+def _serialized(types: Mapping[str, pa.DataType]) -> str:
+    schema = pa.schema([pa.field(name, kind) for name, kind in types.items()])
+    return str(schema.serialize().to_pybytes().hex())
+
+
+def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> None:
+    wanted = [("text", name) for name in texts.columns_of(config.text) or [config.text]]
+    wanted += [(key, name) for key in ("id", "label", "source") if (name := getattr(config, key)) is not None]
+    for key, name in wanted:
+        if name not in types:
+            near = difflib.get_close_matches(name, types, n=1)
+            raise DataError(
+                f"input.{key}: no input file has a column {name!r}",
+                hint=f"did you mean {near[0]!r}?" if near else f"the columns are: {', '.join(types) or 'none'}",
+            )
+        if key != "text" and pa.types.is_nested(types[name]):
+            raise DataError(f"input.{key}: column {name!r} is {types[name]}; it must be text or a number")
+
+
+def _check_vectors(config: InputConfig, files: Sequence[Mapping[str, Any]], done: Sequence[Read]) -> None:
+    if config.vectors is None:
+        return
+    rows: Counter[int] = Counter()
+    for item in done:
+        for number, last in item.rows.items():
+            rows[number] = max(rows[number], last)
+    for number, file in enumerate(files):
+        beside = vectors_of(Path(file["path"]), config.vectors)
+        held = len(np.load(beside, mmap_mode="r", allow_pickle=False))
+        if held != rows[number]:
+            raise DataError(f"holds {held:,} vectors, but {file['path']} has {rows[number]:,} rows", where=str(beside))
+
+
+# ---------------------------------------------------------------- ids
+
+
+def _gather(folder: Path, incoming: Sequence[Path]) -> list[Path]:
+    """Number the shards through."""
+    paths = [shards.part(folder, number) for number in range(len(incoming))]
+    for path, place in zip(incoming, paths, strict=True):
+        path.replace(place)
+    return paths
+
+
+def _settle_ids(
+    folder: Path, paths: Sequence[Path], config: InputConfig, files: Sequence[str], fingerprint: str
+) -> Counter[str]:
+    """Make every id unique: of two rows with the user's id the later is set aside; of our own ids, it is numbered.
+
+    Returns
+    -------
+    How many rows were set aside, by source.
+    """
+    column = config.id or inputs.ID
+    hashes = [_hashes(path, column) for path in paths]
+    everything = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+    values, counts = np.unique(everything, return_counts=True)
+    suspects = values[counts > 1]
+    seen: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    bad: list[dict[str, object]] = []
+    for path, own in zip(paths, hashes, strict=True):
+        rows = np.flatnonzero(np.isin(own, suspects)).tolist() if len(suspects) else []
+        if not rows:
+            continue
+        table = shards.read(path)
+        names = inputs.as_text(table[column]).to_pylist()
+        again: dict[int, int] = {}
+        for row in rows:
+            if seen[names[row]]:
+                again[row] = seen[names[row]]
+            else:
+                first[names[row]] = _place(table, row, files)
+            seen[names[row]] += 1
+        if not again:
+            continue
+        if config.id is None:
+            renamed = [f"{name[:-1]}{again[row]}" if row in again else name for row, name in enumerate(names)]
+            position = table.column_names.index(column)
+            table = table.set_column(position, column, pa.array(renamed, pa.string()))
+        else:
+            bad += [_duplicate(table, row, names[row], first[names[row]], config, files) for row in again]
+            table = table.filter(pa.array(np.isin(np.arange(len(table)), list(again), invert=True)))
+        shards.write(table, path, fingerprint, compression="zstd")
+    if bad:
+        table = pa.Table.from_pylist(bad, schemas.QUARANTINE)
+        shards.write(table, shards.part(_made(folder / QUARANTINE), 0), fingerprint, compression="zstd")
+    return Counter(str(entry["source"]) for entry in bad)
+
+
+def _hashes(path: Path, column: str) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    names = inputs.as_text(shards.read(path, [column])[column])
+    series = pl.from_arrow(names)
+    return series.hash(0).to_numpy() if isinstance(series, pl.Series) else np.empty(0, np.uint64)
+
+
+def _place(table: pa.Table, row: int, files: Sequence[str]) -> str:
+    return f"{files[table[inputs.FILE][row].as_py()]}:{table[inputs.LINE][row].as_py()}"
+
+
+def _duplicate(
+    table: pa.Table, row: int, name: str, first: str, config: InputConfig, files: Sequence[str]
+) -> dict[str, object]:
+    source = table[config.source][row].as_py() if config.source else ALL
+    text = inputs.TEXT if inputs.TEXT in table.column_names else config.text
+    return {
+        "id": name,
+        "source": NO_SOURCE if source is None else str(source),
+        "file": files[table[inputs.FILE][row].as_py()],
+        "line": table[inputs.LINE][row].as_py(),
+        "reason": f"has the id of {first}",
+        "record": table[text][row].as_py(),
+    }
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _text_fingerprint(paths: Sequence[Path], column: str) -> str:
+    """Changes when an id or a text does, and with nothing else, so that a new label costs no new embedding."""
+    digest = hashlib.sha256()
+    for path in paths:
+        table = shards.read(path, [column, inputs.HASH])
+        lengths = pc.binary_length(inputs.as_text(table[column])).to_numpy()
+        digest.update(np.ascontiguousarray(lengths, np.int32).tobytes())
+        digest.update("".join(inputs.as_text(table[column]).to_pylist()).encode())
+        digest.update(b"".join(table[inputs.HASH].to_pylist()))
+    return digest.hexdigest()

@@ -1,0 +1,216 @@
+"""The score stage: the numbers that selectors rank rows by, one folder of shards an entry.
+
+Memory: one shard a worker for scorers that see a shard; the pool's embeddings, within ``memory_limit`` in memory and
+mapped from a file beyond, for scorers that must see more at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate.errors import PluginError
+from curate.plugins.kinds import Traits
+from curate.plugins.pool import ScoreBatch, Vector
+from curate.plugins.registry import Spec
+from curate.seeds import rng_for
+from curate.stages import vectors
+from curate.stages.cluster import Clustered
+from curate.stages.context import Context
+from curate.stages.rows import PoolRows
+from curate.stages.step import Outcome, current, refuse_failed, step
+from curate.store import schemas, shards
+from curate.store.manifest import Count, Record
+
+if TYPE_CHECKING:
+    from curate.settings.config import ScoreEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A handle on one entry's shards."""
+
+    name: str
+    folder: Path
+    fingerprint: str
+    columns: tuple[str, ...]
+    """The names of its columns in the shards: ``score_<name>`` first."""
+
+    higher_is_better: tuple[bool, ...]
+
+    def read(self, shard: int) -> pa.Table:
+        return shards.read(shards.part(self.folder, shard), self.columns)
+
+
+def parts(context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEntry) -> dict[str, Any]:
+    """What an entry's shards are made from: of the stages before, only those it reads."""
+    reads = entry.spec.plugin().traits.reads
+    return {
+        **entry.fingerprint_parts(),
+        "seed": context.config.seed,
+        "embed": [embedded.fingerprint for embedded in rows.embedded],
+        "cluster": clustered.fingerprint if "cluster" in reads else None,
+        "input": rows.source.fingerprint if "label" in reads else rows.source.text_fingerprint,
+    }
+
+
+def column_names(name: str, traits: Traits) -> tuple[str, ...]:
+    """The columns of a score entry, as they are called in its shards."""
+    return tuple(f"score_{name}_{column.name}" if column.name else f"score_{name}" for column in traits.columns)
+
+
+def score(context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEntry) -> tuple[Scored, Record]:
+    """Run one entry of the score section."""
+    folder = context.folder / "score" / entry.name
+    traits = entry.spec.plugin().traits
+    names = column_names(entry.name, traits)
+    record = step(
+        context,
+        "score",
+        entry.name,
+        folder,
+        parts(context, rows, clustered, entry),
+        lambda key: _work(context, rows, clustered, entry, folder, key),
+    )
+    oriented = tuple(column.higher_is_better for column in traits.columns)
+    return Scored(entry.name, folder, record.fingerprint, names, oriented), record
+
+
+def _work(
+    context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEntry, folder: Path, fingerprint: str
+) -> Outcome:
+    traits = entry.spec.plugin().traits
+    tasks = [
+        _Task(entry.spec, entry.name, entry.embedding, rows, clustered, shard, folder, fingerprint, context.config.seed)
+        for shard in range(len(rows.rows))
+    ]
+    peak = 0
+    if traits.within == "shard":
+        _, failed, peak = context.map(f"scoring {entry.name}", _score_shard, tasks, rows.rows)
+        refuse_failed(failed)
+    else:
+        context.progress.begin(f"scoring {entry.name}", sum(rows.rows))
+        _write_all(tasks, _score_pool(context, tasks))
+    sources = sum((rows.sources(shard) for shard in range(len(rows.rows))), Counter[str]())
+    counts = {name: Count(rows_in=n, kept=n) for name, n in sorted(sources.items())}
+    return Outcome(sources=counts, shards=len(tasks), peak_memory=peak)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    spec: Spec
+    name: str
+    embedding: str | None
+    rows: PoolRows
+    clustered: Clustered
+    shard: int
+    folder: Path
+    fingerprint: str
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        return shards.part(self.folder, self.shard)
+
+
+# ---------------------------------------------------------------- scorers that see a shard
+
+
+def _score_shard(task: _Task) -> None:
+    if current(task.path, task.fingerprint):
+        return
+    traits = task.spec.plugin().traits
+    ids = task.rows.ids(task.shard)
+    clusters = task.clustered.read(task.shard)["cluster"].to_numpy() if "cluster" in traits.reads else None
+    batch = ScoreBatch(
+        texts=task.rows.input(task.shard, ("text",))["text"].to_pylist() if "text" in traits.reads else None,
+        labels=task.rows.input(task.shard, ("label",))["label"].to_pylist() if "label" in traits.reads else None,
+        embeddings=task.rows.vectors(task.embedding, task.shard, ids) if "embedding" in traits.reads else None,
+        cluster=clusters,
+        centroids=task.clustered.centroids() if "cluster" in traits.reads else None,
+    )
+    rng = rng_for(task.seed, f"score/{task.name}", task.shard)
+    _write(task, ids, _checked(task.spec.build().score(batch, rng), len(ids), traits, task.name))
+
+
+# ---------------------------------------------------------------- scorers that see more
+
+
+def _score_pool(context: Context, tasks: Sequence[_Task]) -> Vector:
+    task = tasks[0]
+    traits = task.spec.plugin().traits
+    n = sum(task.rows.rows)
+    clusters = np.concatenate([task.clustered.read(other.shard)["cluster"].to_numpy() for other in tasks])
+    batch = ScoreBatch(
+        texts=task.rows.columns(("text",))["text"].to_pylist() if "text" in traits.reads else None,
+        labels=task.rows.columns(("label",))["label"].to_pylist() if "label" in traits.reads else None,
+        embeddings=gather(context, task.rows, task.embedding) if "embedding" in traits.reads else None,
+        cluster=clusters,
+        centroids=task.clustered.centroids() if "cluster" in traits.reads else None,
+    )
+    scorer: Any = task.spec.build()
+    if traits.within == "corpus":
+        rng = rng_for(task.seed, f"score/{task.name}")
+        return _checked(scorer.score(batch, rng), n, traits, task.name)
+    scores = np.empty((n, len(traits.columns)), np.float32)
+    for cluster in np.unique(clusters):
+        rows = np.flatnonzero(clusters == cluster)
+        own = ScoreBatch(
+            texts=None if batch.texts is None else [batch.texts[row] for row in rows],
+            labels=None if batch.labels is None else [batch.labels[row] for row in rows],
+            embeddings=None if batch.embeddings is None else batch.embeddings[rows],
+            cluster=clusters[rows],
+            centroids=batch.centroids,
+        )
+        rng = rng_for(task.seed, f"score/{task.name}", int(cluster) + 1)
+        scores[rows] = _checked(scorer.score(own, rng), len(rows), traits, task.name)
+    return scores
+
+
+def gather(context: Context, rows: PoolRows, embedding: str | None) -> Any:
+    """The embeddings of all pool rows as one read-only array; see ``vectors.gather``."""
+    return vectors.gather(
+        rows.stream(embedding), context.config.memory_limit, context.folder / "scratch" / "embeddings.npy"
+    )
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _checked(scores: Any, n: int, traits: Traits, name: str) -> Vector:
+    m = len(traits.columns)
+    if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):
+        got = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
+        raise PluginError(f"scorer {name!r} gave {got}; expected float32 ({n}, {m})")
+    return scores.reshape(n, m)
+
+
+def _write_all(tasks: Sequence[_Task], scores: Vector) -> None:
+    start = 0
+    for task in tasks:
+        ids = task.rows.ids(task.shard)
+        _write(task, ids, scores[start : start + len(ids)])
+        start += len(ids)
+
+
+def _write(task: _Task, ids: pa.Array, scores: Vector) -> None:
+    traits = task.spec.plugin().traits
+    names = column_names(task.name, traits)
+    facts = {
+        f"{name}.{key}": str(value)
+        for name, column in zip(names, traits.columns, strict=True)
+        for key, value in (
+            ("higher_is_better", column.higher_is_better),
+            ("unit", column.unit),
+            ("range", list(column.range)),
+        )
+    }
+    schema = schemas.score(names, facts)
+    table = pa.table([ids, *(pa.array(column) for column in scores.T)], names=schema.names)
+    shards.write(schemas.check(table, schema, str(task.path)), task.path, task.fingerprint)

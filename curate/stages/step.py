@@ -1,0 +1,101 @@
+"""One step of the pipeline: reuse what is on disk if it is what the configuration asks for, else do the work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from curate.errors import DataError, ShardError
+from curate.executors.base import peak_memory, reset_peak_memory
+from curate.stages.context import Context, Planned
+from curate.store import manifest, shards
+from curate.store.manifest import Count, Record
+
+QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of the work."""
+
+    sources: Mapping[str, Count]
+    shards: int
+    peak_memory: int = 0
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class NotReadyError(Exception):
+    """A plan has come to a step whose work would have to be done first."""
+
+
+def step(
+    context: Context,
+    stage: str,
+    name: str,
+    folder: Path,
+    parts: Mapping[str, Any],
+    work: Callable[[str], Outcome],
+    needs: Sequence[Path] = (),
+) -> Record:
+    """The record of a step that is done: now, or before.
+
+    ``work`` is called with the fingerprint; ``needs`` are paths without which the step is not whole, besides its
+    shards. The old manifest goes first and the new one comes last, so that a folder with a manifest is always whole.
+    Shards left by an interrupted run are kept where their footers say they fit.
+
+    Raises
+    ------
+    NotReadyError : where the context only plans, and there is work to do
+    """
+    record = manifest.load(folder)
+    state, why = manifest.compare(record, parts)
+    if record is not None and state == "fresh":
+        expected = [*(shards.part(folder, number) for number in range(record.shards)), *needs]
+        if gone := [path.name for path in expected if not path.exists()]:
+            state, why = "stale", f"{gone[0]} is gone"
+    if context.plan is not None:
+        context.plan.append(Planned(stage, name, state, why))
+    if record is not None and state == "fresh":
+        context.progress.note(f"{stage} {name}: unchanged, reused")
+        return record
+    if context.plan is not None:
+        raise NotReadyError(f"{stage} {name} is {state}")
+    (folder / manifest.NAME).unlink(missing_ok=True)
+    begun = time.perf_counter()
+    reset_peak_memory()
+    fingerprint = manifest.fingerprint(parts)
+    outcome = work(fingerprint)
+    for left_over in folder.glob("part-*.parquet"):
+        if int(left_over.stem.removeprefix("part-")) >= outcome.shards:
+            left_over.unlink()
+    record = Record(
+        stage=stage,
+        name=name,
+        fingerprint=fingerprint,
+        parts=parts,
+        count=manifest.sum_of(outcome.sources.values()),
+        sources=outcome.sources,
+        shards=outcome.shards,
+        seconds=time.perf_counter() - begun,
+        peak_memory=max(outcome.peak_memory, peak_memory()),
+        facts=outcome.facts,
+    )
+    manifest.save(record, folder)
+    return record
+
+
+def refuse_failed(failed: Sequence[ShardError]) -> None:
+    """End the run with exit code 3 if a shard could not be processed; the others are done and will be reused."""
+    if failed:
+        raise DataError(
+            f"{len(failed)} shards could not be processed: " + "; ".join(str(error) for error in failed[:3]),
+            hint="the other shards are done; mend these and run again",
+        )
+
+
+def current(path: Path, fingerprint: str) -> bool:
+    """Whether an interrupted run left a whole shard that can be kept."""
+    return path.exists() and shards.is_current(path, fingerprint)

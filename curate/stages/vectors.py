@@ -1,0 +1,38 @@
+"""Embeddings between Arrow and numpy: a list column as a matrix, and all of a pool as one array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from curate.plugins.pool import Matrix, Vectors, frozen
+
+
+def matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
+    """A fixed-size list column as (n, d) float32, without a copy where the column is float32 already."""
+    array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(array, pa.ChunkedArray):  # no chunk at all
+        return np.empty((0, column.type.list_size), np.float32)
+    values: Matrix = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return values.reshape(len(array), array.type.list_size)
+
+
+def gather(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix:
+    """The embeddings as one read-only array (n, d) float32.
+
+    Within ``memory_limit`` bytes it is in memory; beyond, it is a file at ``scratch`` that is mapped, so that the
+    system may drop what is not being used.
+    """
+    shape = (vectors.rows, vectors.dimensions)
+    if vectors.rows * vectors.dimensions * 4 <= memory_limit:
+        array: Matrix = np.empty(shape, np.float32)
+    else:
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.float32, shape=shape)
+    start = 0
+    for block in vectors.blocks():
+        array[start : start + len(block)] = block
+        start += len(block)
+    return frozen(array)

@@ -1,0 +1,138 @@
+"""The input shards of a run: the pool's rows, each with an id, a text and its own columns, in Parquet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import DataError
+from curate.store import shards
+
+PREFIX = "_curate_"
+"""Begins the name of every column that we add to an input shard; no column of the user's may."""
+
+HASH = f"{PREFIX}hash"
+FILE = f"{PREFIX}file"
+ROW = f"{PREFIX}row"
+LINE = f"{PREFIX}line"
+ID = f"{PREFIX}id"
+TEXT = f"{PREFIX}text"
+TOKENS = f"{PREFIX}tokens"
+VECTOR = f"{PREFIX}vector"
+
+
+ALL = "all"
+"""The source of every row of a pool that has no source column."""
+
+NO_SOURCE = "(none)"
+"""The source of a row whose source column is null, and of a record that does not parse."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """A handle on the input shards in ``folder``; small, and cheap to send to a worker."""
+
+    folder: Path
+    fingerprint: str
+
+    def _facts(self) -> Mapping[str, Any]:
+        return _facts(self.folder, self.fingerprint)
+
+    @property
+    def shards(self) -> list[int]:
+        """The number of rows in each shard."""
+        return list(self._facts()["rows"])
+
+    @property
+    def rows(self) -> int:
+        """The number of rows in all shards."""
+        return sum(self.shards)
+
+    @property
+    def files(self) -> list[str]:
+        """The input files in name order."""
+        return [file["path"] for file in self._facts()["files"]]
+
+    @property
+    def columns(self) -> dict[str, pa.DataType]:
+        """The user's columns, with the types that hold the values of all files."""
+        schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(self._facts()["columns"])))
+        return dict(zip(schema.names, schema.types, strict=True))
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Which column is the id, text, label, source, …"""
+        return dict(self._facts()["roles"])
+
+    @property
+    def tokens(self) -> str:
+        """How tokens were counted, in words."""
+        return str(self._facts()["tokens"])
+
+    @property
+    def text_fingerprint(self) -> str:
+        """Changes when an id or a text does, and with nothing else."""
+        return str(self._facts()["text_fingerprint"])
+
+    def path(self, shard: int) -> Path:
+        return shards.part(self.folder, shard)
+
+    def read(self, shard: int, roles: Sequence[str] = (), columns: Sequence[str] = ()) -> pa.Table:
+        """One shard: a string column for each of ``roles`` (named as the role), then the user's ``columns``, typed.
+
+        ``roles`` may hold id, text, label, source (strings; only label may be null), tokens (int32), hash (16 bytes),
+        file (int32), row and line (int64), vector (list).
+        """
+        mine = {role: self.roles.get(role, f"{PREFIX}{role}") for role in roles}
+        stored = shards.read(self.path(shard), self._present(shard, [HASH, *mine.values(), *columns]))
+        arrays: dict[str, Any] = {}
+        for role, name in mine.items():
+            if role == "source":
+                arrays[role] = self._sources(stored, name)
+            elif name not in stored.column_names:
+                arrays[role] = pa.nulls(len(stored), pa.string())
+            elif role in ("id", "text", "label"):
+                arrays[role] = as_text(stored[name])
+            else:
+                arrays[role] = stored[name]
+        types = self.columns
+        for name in columns:
+            if name not in types:
+                raise DataError(f"the input has no column {name!r}", hint=f"there are: {', '.join(types)}")
+            present = name in stored.column_names
+            arrays[name] = stored[name].cast(types[name]) if present else pa.nulls(len(stored), types[name])
+        return pa.table(list(arrays.values()), names=list(arrays))
+
+    def _sources(self, stored: pa.Table, name: str) -> Any:
+        if name in stored.column_names:
+            return as_text(stored[name]).fill_null(NO_SOURCE)
+        return pa.array([NO_SOURCE if "source" in self.roles else ALL] * len(stored), pa.string())
+
+    def _present(self, shard: int, names: Sequence[str]) -> list[str]:
+        have = set(pq.read_schema(self.path(shard)).names)
+        return [name for name in dict.fromkeys(names) if name in have]
+
+    def each(self, roles: Sequence[str] = (), columns: Sequence[str] = ()) -> Iterator[pa.Table]:
+        """Every shard in order, read as ``read`` does."""
+        for shard in range(len(self.shards)):
+            yield self.read(shard, roles, columns)
+
+
+@lru_cache(maxsize=4)
+def _facts(folder: Path, fingerprint: str) -> Mapping[str, Any]:
+    data = shards.read_json(folder / "manifest.json")
+    if data is None or data["fingerprint"] != fingerprint:
+        raise DataError("the input shards changed during the run", where=str(folder), hint="start the run again")
+    facts: Mapping[str, Any] = data["facts"]
+    return facts
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column as strings."""
+    return column if pa.types.is_string(column.type) else column.cast(pa.string())

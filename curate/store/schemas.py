@@ -1,0 +1,92 @@
+"""The Arrow schema of every sidecar, and the check that what is written keeps to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+
+from curate.errors import PluginError
+
+_ID = pa.field("id", pa.string(), nullable=False)
+
+QUARANTINE = pa.schema(
+    [
+        pa.field("id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("line", pa.int64(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),
+        pa.field("record", pa.string()),
+    ]
+)
+"""Rows set aside: where they stood, why, and the record itself where it was at hand."""
+
+CLUSTER = pa.schema(
+    [
+        _ID,
+        pa.field("cluster", pa.int32(), nullable=False),
+        pa.field("centroid_similarity", pa.float32(), nullable=False),
+    ]
+)
+
+SELECT = pa.schema(
+    [
+        _ID,
+        pa.field("selected", pa.bool_(), nullable=False),
+        pa.field("rank", pa.int32()),
+        pa.field("gain", pa.float32()),
+        pa.field("weight", pa.float32()),
+        pa.field("epochs", pa.list_(pa.int32())),
+        pa.field("dropped_by", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("representative", pa.string()),
+        pa.field("similarity", pa.float32()),
+    ]
+)
+"""One row for every input row: chosen or not, by which entry, and why."""
+
+
+def embed(dimensions: int, precision: str, facts: Mapping[str, str]) -> pa.Schema:
+    """The schema of an embed shard; ``precision`` is float32 or float16, ``facts`` says which model made it."""
+    value = pa.float16() if precision == "float16" else pa.float32()
+    return pa.schema(
+        [
+            _ID,
+            pa.field("content_hash", pa.binary(16), nullable=False),
+            pa.field("embedding", pa.list_(value, dimensions), nullable=False),
+        ],
+        metadata={f"curate.{key}": text for key, text in facts.items()},
+    )
+
+
+def centroids(dimensions: int) -> pa.Schema:
+    """The schema of ``cluster/centroids.parquet``."""
+    return pa.schema(
+        [
+            pa.field("cluster", pa.int32(), nullable=False),
+            pa.field("name", pa.string()),
+            pa.field("centroid", pa.list_(pa.float32(), dimensions), nullable=False),
+        ]
+    )
+
+
+def score(columns: Sequence[str], facts: Mapping[str, str]) -> pa.Schema:
+    """The schema of a score shard: ``id`` and one float32 column a score."""
+    fields = [pa.field(name, pa.float32()) for name in columns]
+    return pa.schema([_ID, *fields], metadata={f"curate.{key}": text for key, text in facts.items()})
+
+
+def check(table: pa.Table, schema: pa.Schema, where: str) -> pa.Table:
+    """The table with ``schema`` as its schema, if it keeps to it.
+
+    Raises
+    ------
+    PluginError : if a column is missing, of another type, or null where it may not be
+    """
+    if table.schema.names != schema.names or table.schema.types != schema.types:
+        raise PluginError(f"columns are {table.schema.names}, expected {schema.names}", where=where)
+    for field in schema:
+        if not field.nullable and table[field.name].null_count:
+            raise PluginError(f"column {field.name!r} holds nulls", where=where)
+    return table.cast(schema).replace_schema_metadata(schema.metadata)

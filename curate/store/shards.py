@@ -1,0 +1,103 @@
+"""Files that are either whole or not there: written beside their place, synced, then renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.errors import DataError
+
+FINGERPRINT = "curate.fingerprint"
+"""The footer key that says which inputs and parameters a shard was made from."""
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A path to write to; what was written there replaces ``path`` when the block ends without an error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in ``folder`` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "none") -> None:
+    """Write a Parquet shard whose footer says what it was made from."""
+    footer = {**(table.schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
+    with atomic(path) as partial:
+        pq.write_table(table.replace_schema_metadata(footer), partial, compression=compression)
+
+
+def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """The shard at ``path``; of its columns, those asked for."""
+    try:
+        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"cannot read the shard: {error}", where=str(path), hint="run the stage again") from error
+
+
+def is_current(path: Path, fingerprint: str) -> bool:
+    """Whether ``path`` is a whole shard made from what ``fingerprint`` stands for."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException):
+        return False
+    return bool(metadata.get(FINGERPRINT.encode()) == fingerprint.encode())
+
+
+def rows(path: Path) -> int:
+    """The number of rows in the shard at ``path``, from its footer."""
+    return int(pq.read_metadata(path).num_rows)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON file that a person can read, whole or not at all."""
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The JSON object at ``path``; None if there is no whole one."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
+
+
+def part(folder: Path, number: int) -> Path:
+    """The path of shard ``number`` in ``folder``."""
+    return folder / f"part-{number:05d}.parquet"
+
+
+def schema(path: Path) -> pa.Schema:
+    """The schema of the shard at ``path``, from its footer."""
+    return pq.read_schema(path)
