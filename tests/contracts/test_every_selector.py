@@ -1,0 +1,396 @@
+"""What every selector is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+
+Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_selector.py``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+import sys
+import textwrap
+import typing
+from pathlib import Path
+
+import annotated_types
+import numpy as np
+import polars as pl
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.kernels.parallel import VARIABLE
+from curate.plugins import registry
+from curate.plugins.kinds import Refers
+from curate.plugins.pool import Pool, Selection
+
+ALL = registry.names("selector")
+GOLDEN = Path(__file__).parents[1] / "golden"
+MIRROR = Path(__file__).parents[1] / "plugins" / "selectors"
+DRIVER_OWNED = {"use", "name", "keep", "keep_rate", "prune_rate", "keep_tokens", "within", "quota", "quality"}
+ALL_FOR_QUALITY = {"diversity_weight": 0.0, "quality_weight": 1.0}
+SIDES = {
+    annotated_types.Ge: (lambda bound, step: bound - step, lambda bound: bound.ge),
+    annotated_types.Gt: (lambda bound, step: bound, lambda bound: bound.gt),
+    annotated_types.Le: (lambda bound, step: bound + step, lambda bound: bound.le),
+    annotated_types.Lt: (lambda bound, step: bound, lambda bound: bound.lt),
+}
+
+
+# ---------------------------------------------------------------- building an instance and a pool for it
+
+
+def build(name, **fields):
+    record = registry.get("selector", name)
+    return record.cls(**{**record.traits.example, **fields})
+
+
+def declared(name):
+    return registry.get("selector", name).traits
+
+
+def markers(annotation):
+    """Everything in the ``Annotated`` parts of an annotation, also inside ``X | None``."""
+    found = list(getattr(annotation, "__metadata__", ()))
+    return found + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
+
+
+def annotations(cls):
+    return {f.name: typing.get_type_hints(cls, include_extras=True)[f.name] for f in dataclasses.fields(cls)}
+
+
+def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
+    """A pool that holds what ``plugin`` reads and nothing else.
+
+    ``twins`` makes the first half of the rows equal; ``levels`` is the number of different qualities and scores.
+    """
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, d)).astype(np.float32)
+    if twins:
+        x[: (n + 1) // 2] = x[:1]
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+
+    def numbers():
+        values = rng.permutation(n) - n / 2 if levels is None else rng.integers(-1, levels - 1, n)
+        return (values / 7).astype(np.float32)
+
+    quality, cluster = numbers(), rng.integers(-1, 3, n).astype(np.int32)
+    scores, better, frame = {}, {}, None
+    if "scores" in reads:
+        for field, annotation in annotations(type(plugin)).items():
+            value = getattr(plugin, field)
+            if value is not None and any(mark == Refers("score") for mark in markers(annotation)):
+                scores[value], better[value] = numbers(), bool(rng.integers(2))
+    if "frame" in reads:
+        columns = {name: [None if i % 5 == 3 else v for i, v in enumerate(numbers())] for name in plugin.columns()}
+        frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float32))
+    return Pool(
+        x if "embedding" in reads else x[:, :0],
+        quality if "quality" in reads else np.zeros(n, np.float32),
+        cluster if "cluster" in reads else np.zeros(n, np.int32),
+        scores,
+        better,
+        frame,
+    )
+
+
+def run(name, pool, budget, seed=0, **fields):
+    budget = budget if declared(name).budgeted else None
+    return build(name, **fields).select(pool, budget, np.random.default_rng(seed)).check(len(pool), budget)
+
+
+def arrays(selection):
+    found = {f.name: getattr(selection, f.name) for f in dataclasses.fields(selection)}
+    return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+
+
+def contents(pool):
+    kept = [pool.embeddings, pool.quality, pool.cluster, *pool.scores.values()]
+    return [a.tobytes() for a in kept], None if pool.frame is None else pool.frame.write_json()
+
+
+@st.composite
+def cases(draw):
+    """Arguments of make_pool and a budget: any n from 0, equal rows, tied scores, budgets 0 and n among them."""
+    n = draw(st.integers(0, 40))
+    shape = {"d": draw(st.integers(1, 6)), "twins": draw(st.booleans()), "levels": draw(st.sampled_from([None, 1, 3]))}
+    return n, draw(st.integers(0, 2**16)), shape, draw(st.integers(0, n))
+
+
+def every_selector_that_is(trait):
+    return pytest.mark.parametrize("name", [name for name in ALL if getattr(declared(name), trait)])
+
+
+every_selector = pytest.mark.parametrize("name", ALL)
+hypothesis = settings(max_examples=40, deadline=None)
+
+
+# ---------------------------------------------------------------- what comes out
+
+
+@every_selector
+@hypothesis
+@given(case=cases(), seed=st.integers(0, 99))
+def test_exactly_the_budget_each_row_once_and_all_arrays_of_the_right_length(name, case, seed):
+    n, pool_seed, shape, budget = case
+    pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
+    selection = run(name, pool, budget, seed)
+    assert isinstance(selection, Selection)
+    assert selection.order.dtype == np.intp
+    assert selection.gain.dtype == np.float32
+    if declared(name).budgeted:
+        assert len(selection.order) == budget
+
+
+@every_selector_that_is("budgeted")
+@pytest.mark.parametrize("n", [1, 2, 17])
+def test_budget_of_all_keeps_all_and_budget_of_none_keeps_none(name, n):
+    pool = make_pool(build(name), declared(name).reads, n, seed=1)
+    assert sorted(run(name, pool, n).order.tolist()) == list(range(n))
+    assert run(name, pool, 0).order.tolist() == []
+
+
+@every_selector
+@hypothesis
+@given(case=cases())
+def test_dropped_rows_have_a_reason_and_representatives_are_chosen_rows(name, case):
+    n, pool_seed, shape, budget = case
+    pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
+    selection = run(name, pool, budget)
+    dropped = np.setdiff1d(np.arange(n), selection.order)
+    reason = np.zeros(n, np.int16) if selection.reason is None else selection.reason
+    assert all(selection.reasons[i].strip() for i in reason[dropped])
+    if selection.representative is not None:
+        stands = selection.representative
+        assert (stands[selection.order] == -1).all(), "a chosen row stands for itself"
+        represented = np.flatnonzero(stands >= 0)
+        assert np.isin(stands[represented], selection.order).all()
+        assert np.isnan(selection.similarity[stands < 0]).all()
+        cosine = (pool.embeddings[represented] * pool.embeddings[stands[represented]]).sum(axis=1)
+        np.testing.assert_allclose(selection.similarity[represented], cosine, atol=1e-5)
+
+
+@every_selector
+@hypothesis
+@given(case=cases(), seed=st.integers(0, 99))
+def test_same_seed_same_bytes_and_inputs_untouched(name, case, seed):
+    n, pool_seed, shape, budget = case
+    pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
+    before = contents(pool)
+    first, second = (arrays(run(name, pool, budget, seed)) for _ in range(2))
+    assert {key: a.tobytes() for key, a in first.items()} == {key: a.tobytes() for key, a in second.items()}
+    assert contents(pool) == before
+
+
+@every_selector
+def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
+    """9,001 rows are more than one block for every selector."""
+    pool = make_pool(build(name), declared(name).reads, 9_001, seed=5, d=8)
+    results = []
+    for threads in ("1", "2", "5"):
+        monkeypatch.setenv(VARIABLE, threads)
+        results.append({key: a.tobytes() for key, a in arrays(run(name, pool, 300)).items()})
+    assert results[0] == results[1] == results[2]
+
+
+# ---------------------------------------------------------------- what was declared
+
+
+@every_selector_that_is("prefix")
+@hypothesis
+@given(case=cases(), smaller=st.floats(0, 1))
+def test_prefix_a_smaller_budget_gives_the_first_rows_of_a_larger(name, case, smaller):
+    n, pool_seed, shape, budget = case
+    pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
+    few = int(smaller * budget)
+    long, short = run(name, pool, budget), run(name, pool, few)
+    assert long.order[:few].tolist() == short.order.tolist()
+    assert long.gain[:few].tobytes() == short.gain.tobytes()
+
+
+@every_selector_that_is("equivariant")
+@hypothesis
+@given(n=st.integers(1, 40), pool_seed=st.integers(0, 2**16), share=st.floats(0, 1))
+def test_equivariance_another_order_of_the_pool_keeps_the_same_rows(name, n, pool_seed, share):
+    """On pools without ties, which the order of the pool has to break."""
+    pool = make_pool(build(name), declared(name).reads, n, pool_seed, d=6)
+    shuffled = np.random.default_rng(pool_seed).permutation(n)
+    here = run(name, pool, int(share * n)).order.tolist()
+    there = shuffled[run(name, pool.take(shuffled), int(share * n)).order].tolist()
+    if declared(name).budgeted:
+        assert there == here
+    else:
+        assert sorted(there) == sorted(here)
+
+
+@every_selector
+def test_the_example_names_the_fields_without_a_default_and_nothing_else(name):
+    cls = registry.get("selector", name).cls
+    required = {
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    assert set(declared(name).example) == required
+
+
+# ---------------------------------------------------------------- fields, bounds, weights
+
+
+def bounds():
+    for name in ALL:
+        for field, annotation in annotations(registry.get("selector", name).cls).items():
+            for mark in markers(annotation):
+                if type(mark) in SIDES:
+                    yield pytest.param(name, field, mark, id=f"{name}-{field}-{type(mark).__name__}")
+
+
+@pytest.mark.parametrize(("name", "field", "mark"), list(bounds()))
+def test_a_value_beyond_a_bound_is_refused_by_field_and_bound(name, field, mark):
+    outside, limit_of = SIDES[type(mark)]
+    limit = limit_of(mark)
+    record = registry.get("selector", name)
+    whole = int in (annotations(record.cls)[field], *typing.get_args(annotations(record.cls)[field]))
+    value = outside(limit, 1 if whole else 1e-6)
+    block = json.dumps({**record.traits.example, field: value})
+    with pytest.raises(pydantic.ValidationError) as caught:
+        pydantic.TypeAdapter(record.cls).validate_json(block, strict=True)
+    (error,) = caught.value.errors()
+    assert error["loc"] == (field,)
+    assert f"{limit:g}" in error["msg"]
+
+
+@every_selector
+def test_numbers_are_bounded(name):
+    for field, annotation in annotations(registry.get("selector", name).cls).items():
+        base = typing.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+        if base in (int, float):
+            assert any(type(mark) in SIDES for mark in markers(annotation)), f"{field} has no bound"
+
+
+def weights():
+    return [(name, f) for name in ALL for f in annotations(registry.get("selector", name).cls) if f.endswith("_weight")]
+
+
+@pytest.mark.parametrize(("name", "field"), weights())
+def test_a_weight_runs_from_0_to_1_and_both_ends_are_tested(name, field):
+    marks = markers(annotations(registry.get("selector", name).cls)[field])
+    assert {annotated_types.Ge(0), annotated_types.Le(1)} <= set(marks)
+    own_test = MIRROR / f"test_{name}.py"
+    if registry.get("selector", name).origin.startswith("curate."):
+        source = own_test.read_text()
+        assert f"def test_{field}_0_" in source
+        assert f"def test_{field}_1_" in source
+
+
+@pytest.mark.parametrize(("name", "field"), [(name, field) for name, field in weights() if field in ALL_FOR_QUALITY])
+@hypothesis
+@given(case=cases())
+def test_no_diversity_or_nothing_but_quality_is_top_k(name, field, case):
+    n, pool_seed, shape, budget = case
+    pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
+    best = np.argsort(-pool.quality, kind="stable")[:budget]
+    assert run(name, pool, budget, **{field: ALL_FOR_QUALITY[field]}).order.tolist() == best.tolist()
+
+
+# ---------------------------------------------------------------- how it is written
+
+
+@every_selector
+def test_every_field_has_a_docstring_and_none_is_the_drivers(name):
+    cls = registry.get("selector", name).cls
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    documented = {
+        field.target.id
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    fields = {field.name for field in dataclasses.fields(cls)}
+    assert documented == fields
+    assert not fields & DRIVER_OWNED
+
+
+@every_selector
+def test_module_is_one_sentence_and_class_has_references(name):
+    cls = registry.get("selector", name).cls
+    module = inspect.getdoc(sys.modules[cls.__module__])
+    assert module.endswith(".")
+    assert "\n\n" not in module
+    assert ". " not in module
+    assert "\nReferences\n----------\n" in inspect.getdoc(cls)
+
+
+@every_selector
+def test_plugin_is_frozen_slotted_keyword_only_and_not_a_standard_module(name):
+    cls = registry.get("selector", name).cls
+    assert cls.__dataclass_params__.frozen
+    assert not hasattr(build(name), "__dict__")
+    assert all(field.kw_only for field in dataclasses.fields(cls))
+    assert name not in sys.stdlib_module_names
+
+
+# ---------------------------------------------------------------- golden results
+
+
+def golden_result(name):
+    plugin = build(name)
+    selection = run(name, golden_pool(plugin, declared(name).reads), 12)
+    return {
+        key: [None if np.isnan(v) else round(v, 5) for v in a.tolist()] if a.dtype == np.float32 else a.tolist()
+        for key, a in arrays(selection).items()
+    }
+
+
+def golden_pool(plugin, reads):
+    """60 rows from closed formulas, so that they do not change with a library; every fifth nearly repeats another."""
+    i = np.arange(60)
+    source = np.where(i % 5 == 4, i - 2, i)
+    x = np.sin(np.outer(source + 1, [1.0, 1.7, 2.9, 4.3])) + 0.02 * np.cos(np.outer(i, [3.0, 1.0, 2.0, 5.0]))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    numbers = np.cos(0.7 * i + 0.3).astype(np.float32)
+    names = {getattr(plugin, f) for f, a in annotations(type(plugin)).items() if Refers("score") in markers(a)} - {None}
+    columns = plugin.columns() if "frame" in reads else ()
+    return Pool(
+        x if "embedding" in reads else x[:, :0],
+        np.sin(1.3 * i).astype(np.float32),
+        (i % 3).astype(np.int32),
+        dict.fromkeys(names, numbers),
+        dict.fromkeys(names, True),
+        pl.DataFrame(dict.fromkeys(columns, numbers)) if columns else None,
+    )
+
+
+def golden_files():
+    for path in sorted(GOLDEN.glob("*.json")):
+        if json.loads(path.read_text()).get("kind") == "selector":
+            yield pytest.param(path, id=path.stem)
+
+
+@pytest.mark.parametrize("path", list(golden_files()))
+def test_golden_result_changes_only_with_the_version(path):
+    name, version = path.stem.rsplit(".v", 1)
+    assert declared(name).version == int(version), "a new version: write the golden results again (see the top)"
+    expected = json.loads(path.read_text())["result"]
+    result = golden_result(name)
+    assert result.keys() == expected.keys()
+    for key, values in expected.items():
+        if any(isinstance(value, float) for value in values):
+            np.testing.assert_allclose(np.array(result[key], float), np.array(values, float), atol=3e-5, err_msg=key)
+        else:
+            assert result[key] == values, key
+
+
+def write_golden():
+    for name in ALL:
+        for old in GOLDEN.glob(f"{name}.v*.json"):
+            old.unlink()
+        text = json.dumps({"kind": "selector", "result": golden_result(name)}, allow_nan=False)
+        (GOLDEN / f"{name}.v{declared(name).version}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    write_golden()
