@@ -1,0 +1,80 @@
+"""Collects the docstrings of the running Python's standard library: ``python data_samples/docstrings.py [OUT]``.
+
+The sources are parsed and neither imported nor executed. Rows come in the order of the modules' names, and in each
+module from top to bottom.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+TESTS = {"test", "tests", "idle_test"}
+
+Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def modules(root: Path) -> list[tuple[str, Path]]:
+    """The dotted name and file of every module under ``root``, by name; no tests, and nothing that has no such name.
+
+    Folders such as ``site-packages`` and ``config-3.11`` are no part of a module's name, so they fall out.
+    """
+    found = []
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        if all(part.isidentifier() for part in parts) and not TESTS.intersection(parts):
+            found.append((".".join(parts[:-1] if parts[-1] == "__init__" else parts), path))
+    return sorted(found)
+
+
+def documented(node: ast.AST, name: str) -> Iterator[tuple[str, Documented]]:
+    """The node and everything defined in it, with qualified names, from top to bottom."""
+    if isinstance(node, Documented):
+        yield name, node
+    local = ".<locals>" if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from documented(child, f"{name}{local}.{child.name}")
+        else:
+            yield from documented(child, name)
+
+
+def rows(root: Path) -> Iterator[dict[str, str | int]]:
+    """One row for every docstring under ``root``."""
+    seen: Counter[str] = Counter()
+    for module, path in modules(root):
+        for name, node in documented(ast.parse(path.read_bytes(), path), module):
+            text = ast.get_docstring(node)
+            if text and text.strip():
+                seen[name] += 1
+                yield {
+                    "id": name if seen[name] == 1 else f"{name}#{seen[name]}",
+                    "text": text,
+                    "module": module.partition(".")[0],
+                    "kind": {ast.Module: "module", ast.ClassDef: "class"}.get(type(node), "function"),
+                    "lines": len(text.splitlines()),
+                }
+
+
+def collect(out: Path, root: Path) -> int:
+    """Write the docstrings under ``root`` to ``out``, one a line; their number. ``out`` appears whole or not at all."""
+    lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows(root)]
+    part = out.with_name(f"{out.name}.part")
+    part.write_text("".join(lines), encoding="utf-8", newline="\n")
+    part.replace(out)
+    return len(lines)
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "docstrings.jsonl"
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    number = collect(target, stdlib)
+    print(f"{number} docstrings from {stdlib} in {target}", file=sys.stderr)
+    if not number:
+        sys.exit("no source of the standard library is installed there")
