@@ -1,0 +1,86 @@
+"""Groups of rows that point the same way: spherical k-means."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isqrt
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge
+from numpy.typing import NDArray
+
+from curate.kernels.lloyd import lloyd, seed
+from curate.plugins.kinds import clusterer
+from curate.plugins.pool import Clustering, Matrix, Vectors
+
+MOST_CLUSTERS = 10_000
+
+
+def automatic_clusters(rows: int) -> int:
+    """How many clusters "auto" stands for: the whole part of √rows, at most 10,000.
+
+    Then there are about as many clusters as rows in one, which makes the pairs within clusters and the comparisons of
+    rows with centroids cost about the same.
+
+    >>> automatic_clusters(2_000), automatic_clusters(10**9)
+    (44, 10000)
+    """
+    return min(isqrt(rows), MOST_CLUSTERS)
+
+
+def sample_rows(vectors: Vectors, rows: NDArray[np.intp]) -> Matrix:
+    """The rows ``rows``, ascending, of ``vectors``, read in one pass; (m, d) float32."""
+    found = np.empty((len(rows), vectors.dimensions), np.float32)
+    start = 0
+    for block in vectors.blocks():
+        first, last = np.searchsorted(rows, (start, start + len(block)))
+        found[first:last] = block[rows[first:last] - start]
+        start += len(block)
+    return found
+
+
+@clusterer(version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KMeans:
+    """Spherical k-means: rows of unit length, and clusters told by their mean direction.
+
+    Starts by k-means++ on an even sample of the rows, then moves the centroids over all rows (Lloyd's iteration), a few
+    blocks in memory at a time. A cluster that loses all its rows starts again from a row that is far from its centroid.
+    There are fewer clusters than asked for when there are fewer rows, or fewer distinct ones in the sample; rows that
+    are all the same make one cluster.
+
+    References
+    ----------
+    Dhillon & Modha (2001), doi:10.1023/A:1007612920971, section 3.1. Start: Arthur & Vassilvitskii (2007), "k-means++:
+    the advantages of careful seeding", SODA, section 2.2.
+
+    Deviations: the start is chosen from a sample; empty clusters start again; stops by the relative change.
+    """
+
+    n_clusters: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
+    """How many clusters; auto: the whole part of the square root of the number of rows, at most 10,000."""
+
+    max_iterations: Annotated[int, Ge(1)] = 25
+    """How many times the rows are read at most to move the centroids."""
+
+    tolerance: Annotated[float, Ge(0)] = 1e-3
+    """Stop when an iteration lowers the sum of distances to the own centroid by no more than this share of it."""
+
+    sample_per_cluster: Annotated[int, Ge(1)] = 16
+    """Rows in the sample that the start is chosen from, for each cluster."""
+
+    def fit(self, vectors: Vectors, rng: np.random.Generator) -> Clustering:
+        k = automatic_clusters(vectors.rows) if self.n_clusters == "auto" else self.n_clusters
+        size = min(vectors.rows, k * self.sample_per_cluster)
+        sample = sample_rows(vectors, np.sort(rng.choice(vectors.rows, size, replace=False)))
+        start = sample[seed(sample, k, rng)]
+        fit = lloyd(vectors.blocks, start, max_iterations=self.max_iterations, tolerance=self.tolerance)
+        facts = {
+            "clusters": len(fit.centroids),
+            "inertia": fit.inertia,
+            "mean_similarity": 1 - fit.inertia / vectors.rows,
+            "iterations": fit.iterations,
+            "converged": float(fit.converged),
+        }
+        return Clustering(fit.centroids, facts)
