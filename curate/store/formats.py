@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import orjson
@@ -19,6 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from curate.errors import DataError
+
+if TYPE_CHECKING:
+    from _csv import Reader as CsvReader
 
 Format = Literal["jsonl", "csv", "tsv", "parquet"]
 Compression = Literal["", "gz", "zst"]
@@ -259,8 +262,11 @@ def storable(kind: pa.DataType) -> pa.DataType:
 
 def _read_csv(file: IO[bytes], piece: Piece, delimiter: str) -> Iterator[Batch]:
     csv.field_size_limit(sys.maxsize)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        yield from _rows(csv.reader(text, delimiter=delimiter, strict=True), piece, delimiter)
+
+
+def _rows(reader: CsvReader, piece: Piece, delimiter: str) -> Iterator[Batch]:
     names = next(reader, None)
     if not names:
         return

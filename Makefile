@@ -1,0 +1,62 @@
+# make demo      a curated dataset and a report, from nothing
+# make test      set up all that the tests need, and run them
+# make check     what CI runs: format, lint, types, architecture, docs, tests
+# make run CONFIG=configs/quickstart.yaml SET="seed=1 select.0.min_similarity=0.9"
+# make embed|cluster|score|select|export CONFIG=…   the pipeline up to that stage, for other Makefiles to depend on
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint format docs run embed cluster score select export bench clean
+
+PYTHON ?= python3
+BIN    := .venv/bin
+CONFIG ?= configs/quickstart.yaml
+SET    ?=
+FLAGS  ?=
+
+help:
+	@sed -n 's/^# //p' Makefile
+
+# Each environment is made once and again when pyproject.toml changes. torch is pinned to the release whose CPU build
+# is at hand, so that no accelerator packages are pulled in.
+.venv/core: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+.venv/test: pyproject.toml .venv/core
+	$(BIN)/python -m pip install --quiet --group lint --group test
+	touch $@
+
+demo: .venv/core
+	$(BIN)/curate run configs/quickstart.yaml
+	@echo
+	@echo "The curated dataset: runs/quickstart/export/current/"
+	@echo "The report:          runs/quickstart/report.html   (open it in a browser)"
+
+test: .venv/test
+	$(BIN)/python -m pytest -n 2
+
+lint: .venv/test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test
+
+format: .venv/test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: .venv/test
+	$(BIN)/python docs/generate.py
+
+run embed cluster score select export: .venv/core
+	$(BIN)/curate $@ $(CONFIG) $(foreach pair,$(SET),--set $(pair)) $(FLAGS)
+
+bench: .venv/test
+	$(BIN)/python benchmarks/pipeline.py
+
+clean:
+	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,123 @@
+"""The two functions for notebooks and scripts, thin over what the command line uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from curate.errors import ConfigError
+from curate.plugins.pool import Pool, Selection, frozen
+from curate.seeds import rng_for
+
+if TYPE_CHECKING:
+    from curate.pipeline import Summary
+
+
+def run(
+    config: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] = (),
+    *,
+    executor: str = "serial",
+    workers: int = 1,
+) -> Summary:
+    """Run the pipeline that a configuration describes.
+
+    Parameters
+    ----------
+    config : the path of a YAML file, or the same as a mapping
+    overrides : as ``--set`` takes them: ``["select.2.prune_rate=0.9"]``
+    executor, workers : where tasks run; they never change a result
+
+    Returns
+    -------
+    What was done: rows, records of every stage, and where the export and the report are.
+    """
+    from curate import pipeline
+    from curate.settings import config as settings
+
+    path = isinstance(config, (str, Path))
+    loaded = settings.load(Path(config), overrides) if path else settings.from_data(dict(config), overrides)  # type: ignore[arg-type]
+    with pipeline.executor_named(executor, workers) as runner:
+        return pipeline.run(loaded, runner)
+
+
+def select(
+    embeddings: ArrayLike,
+    *,
+    selector: str,
+    keep: int | None = None,
+    keep_rate: float | None = None,
+    prune_rate: float | None = None,
+    quality: ArrayLike | None = None,
+    cluster: ArrayLike | None = None,
+    scores: Mapping[str, ArrayLike] | None = None,
+    seed: int = 0,
+    **fields: Any,
+) -> Selection:
+    """Choose rows of an array with one selector.
+
+    Parameters
+    ----------
+    embeddings : (n, d), scaled here to rows of unit length
+    selector : the name of a selector, as in ``use:``
+    keep, keep_rate, prune_rate : the budget; exactly one of them, and none for a filter such as ``semdedup``
+    quality : (n,) higher = keep; all alike where left out
+    cluster : (n,) whole numbers, -1 for rows in no cluster; computed with k-means where a selector needs it
+    scores : name to (n,) raw scores, for selectors with a field such as ``by``
+    seed : of every random choice
+    fields : the selector's own fields
+
+    Returns
+    -------
+    Selection : ``order`` holds the chosen rows, best first
+
+    Raises
+    ------
+    ConfigError, PluginError : naming the field or the array that is wrong
+
+    >>> import numpy as np
+    >>> select(np.eye(4), selector="k_center", keep=2).order.tolist()
+    [0, 1]
+    """
+    from curate.plugins import registry
+    from curate.settings.config import Budget, build
+
+    plugin = registry.get("selector", selector)
+    chooser: Any = build("selector", selector, fields)
+    x = np.array(embeddings, np.float32, ndmin=2)
+    norms = np.linalg.norm(x, axis=1, keepdims=True)
+    if not (np.isfinite(norms) & (norms > 0)).all():
+        raise ConfigError("embeddings: a row is all zero, NaN or infinite", hint="leave such rows out")
+    x = frozen(x / norms)
+    n = len(x)
+    given = {"keep": keep, "keep_rate": keep_rate, "prune_rate": prune_rate}
+    budget = Budget.of({name: value for name, value in given.items() if value is not None}, plugin.traits)
+    pool = Pool(
+        x,
+        _column(quality, np.float32, n),
+        _clusters(cluster, x, seed) if "cluster" in plugin.traits.reads else np.zeros(n, np.int32),
+        {name: _column(values, np.float32, n) for name, values in (scores or {}).items()},
+    )
+    rows = None if budget is None else budget.rows(n, f"selector {selector}")
+    answer: Selection = chooser.select(pool, rows, rng_for(seed, f"select/{selector}"))
+    return answer.check(n, rows)
+
+
+def _column(values: ArrayLike | None, dtype: type, n: int) -> NDArray[Any]:
+    return np.zeros(n, dtype) if values is None else np.array(values, dtype)
+
+
+def _clusters(given: ArrayLike | None, x: NDArray[np.float32], seed: int) -> NDArray[np.int32]:
+    from curate.kernels import lloyd
+    from curate.plugins import registry
+    from curate.plugins.pool import Vectors
+
+    if given is not None:
+        return _column(given, np.int32, len(x))
+    fitted = registry.get("clusterer", "kmeans").cls().fit(Vectors.of(x), rng_for(seed, "cluster/kmeans"))
+    codes, _ = lloyd.assign(x, fitted.centroids)
+    return codes

@@ -1,0 +1,197 @@
+"""Pool files are read record by record, and what cannot be read is told with its line."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate.errors import DataError
+from curate.store import formats
+from curate.store.formats import Piece
+
+
+def records(path: Path, **where: int) -> tuple[list[dict], list[int], list[tuple[int, str]]]:
+    rows, lines, bad = [], [], []
+    for batch in formats.read(Piece(str(path), 0, **where)):
+        rows += batch.table.to_pylist()
+        lines += batch.lines
+        bad += [(item.line, item.reason) for item in batch.bad]
+    return rows, lines, bad
+
+
+def compressed(path: Path, text: str) -> Path:
+    data = text.encode()
+    if path.suffix == ".gz":
+        path.write_bytes(gzip.compress(data))
+    elif path.suffix == ".zst":
+        with pa.output_stream(str(path), compression="zstd") as file:
+            file.write(data)
+    else:
+        path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "A.NDJSON"])
+def test_jsonl_is_read_whatever_its_compression(tmp_path, name):
+    path = compressed(tmp_path / name, '{"a": 1}\n\n{"a": 2, "b": "x"}')
+    rows, lines, bad = records(path)
+    assert rows == [{"a": 1, "b": None}, {"a": 2, "b": "x"}]
+    assert lines == [1, 3]
+    assert bad == []
+
+
+def test_a_line_that_does_not_parse_is_told_with_its_number(tmp_path):
+    path = compressed(tmp_path / "a.jsonl", '{"a": 1}\n{"a": \n[1]\n{"a": 3}\n"\\ud800"\n')
+    rows, lines, bad = records(path)
+    assert [row["a"] for row in rows] == [1, 3]
+    assert lines == [1, 4]
+    assert [line for line, _ in bad] == [2, 3, 5]
+    assert bad[0][1].startswith("does not parse")
+    assert bad[1][1] == "is not a JSON object"
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'\xef\xbb\xbf{"a": 1}\n')
+    assert records(tmp_path / "a.jsonl")[0] == [{"a": 1}]
+
+
+def test_times_and_numbers_in_strings_stay_strings(tmp_path):
+    path = compressed(tmp_path / "a.jsonl", '{"a": "2020-01-01T00:00:00Z", "b": "007"}\n')
+    assert records(path)[0] == [{"a": "2020-01-01T00:00:00Z", "b": "007"}]
+
+
+def test_two_types_in_one_column_name_both_lines(tmp_path):
+    path = compressed(tmp_path / "a.jsonl", '{"a": 1}\n{"a": null}\n{"a": "x"}\n')
+    with pytest.raises(DataError, match=r"column 'a' is int64 in .*a\.jsonl:1 and something else in .*a\.jsonl:3"):
+        records(path)
+
+
+def test_whole_numbers_and_fractions_widen(tmp_path):
+    path = compressed(tmp_path / "a.jsonl", '{"a": 1}\n{"a": 2.5}\n')
+    assert records(path)[0] == [{"a": 1.0}, {"a": 2.5}]
+
+
+@pytest.mark.parametrize("rows_per_piece", [1, 2, 3, 7, 100])
+@pytest.mark.parametrize("ending", ["", "\n"])
+def test_the_pieces_of_a_file_hold_each_record_once(tmp_path, rows_per_piece, ending):
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(json.dumps({"n": n, "pad": "x" * n}) for n in range(20)) + ending)
+    _, cuts = formats.scan(path, rows_per_piece)
+    assert cuts is not None
+    stops = [start for start, _, _ in cuts[1:]] + [None]
+    seen, lines = [], []
+    for (start, first, rows), stop in zip(cuts, stops, strict=True):
+        got, at, _ = records(path, start=start, stop=stop, first_row=first)
+        assert abs(len(got) - rows) <= 1  # a last line without its newline is not counted by the scan
+        seen += [row["n"] for row in got]
+        lines += at
+    assert seen == list(range(20))
+    assert lines == list(range(1, 21))
+    assert all(rows <= rows_per_piece + 1 for _, _, rows in cuts)
+
+
+def test_a_scan_tells_files_apart_by_content(tmp_path):
+    first = compressed(tmp_path / "a.jsonl", '{"a": 1}\n')
+    second = compressed(tmp_path / "b.jsonl", '{"a": 2}\n')
+    assert formats.scan(first, 10)[0] != formats.scan(second, 10)[0]
+
+
+def test_csv_cells_stay_as_they_stand(tmp_path):
+    path = compressed(tmp_path / "a.csv", 'id,text,n\n007,"two\nlines, and a ""quote""",1\n8,,2.50\n')
+    rows, lines, bad = records(path)
+    assert rows == [
+        {"id": "007", "text": 'two\nlines, and a "quote"', "n": "1"},
+        {"id": "8", "text": None, "n": "2.50"},
+    ]
+    assert lines == [3, 4]
+    assert bad == []
+
+
+def test_a_csv_row_of_the_wrong_length_is_told(tmp_path):
+    path = compressed(tmp_path / "a.tsv", "a\tb\n1\t2\n3\n4\t5\n")
+    rows, _, bad = records(path)
+    assert [row["a"] for row in rows] == ["1", "4"]
+    assert bad == [(3, "does not parse: 1 cells, the header has 2")]
+
+
+def test_csv_that_is_not_utf8_is_told(tmp_path):
+    (tmp_path / "a.csv").write_bytes(b"a\nok\n\xff\xfe\n")
+    rows, _, bad = records(tmp_path / "a.csv")
+    assert rows == [{"a": "ok"}]
+    assert bad == [(3, "does not parse: not UTF-8")]
+
+
+def test_a_column_that_stands_twice_in_the_header_is_refused(tmp_path):
+    path = compressed(tmp_path / "a.csv", "a,a\n1,2\n")
+    with pytest.raises(DataError, match="column 'a' stands twice"):
+        records(path)
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind"),
+    [
+        (["1", "-20", None], pa.int64()),
+        (["1", "2.5", "1e-3"], pa.float64()),
+        (["007", "1"], pa.string()),
+        (["1", "x"], pa.string()),
+        ([None, None], pa.null()),
+        (["99999999999999999999"], pa.float64()),
+    ],
+)
+def test_csv_columns_take_the_narrowest_type_that_loses_nothing(cells, kind):
+    assert formats.narrowest(pa.chunked_array([pa.array(cells, pa.string())])) == kind
+
+
+def test_parquet_types_are_carried_through(tmp_path):
+    table = pa.table({"a": pa.array([1, 2, 3], pa.int8()), "t": pa.array([["x"], [], None], pa.list_(pa.string()))})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    batches = list(formats.read(Piece(str(tmp_path / "a.parquet"), 0)))
+    assert pa.concat_tables([batch.table for batch in batches]) == table
+    assert [line for batch in batches for line in batch.lines] == [1, 2, 3]
+    _, cuts = formats.scan(tmp_path / "a.parquet", 2)
+    assert cuts == [(0, 0, 2), (1, 2, 1)]
+
+
+def test_a_truncated_file_is_named(tmp_path):
+    whole = gzip.compress(b'{"a": 1}\n' * 10_000)
+    (tmp_path / "a.jsonl.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"a\.jsonl\.gz: cannot read the file"):
+        records(tmp_path / "a.jsonl.gz")
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and then nothing")
+    with pytest.raises(DataError, match=r"a\.parquet: not a whole Parquet file"):
+        records(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("a.json", "one object a line"), ("a.txt", "name it .jsonl"), ("a.parquet.gz", "name it .jsonl")]
+)
+def test_an_unknown_format_says_what_to_do(name, hint):
+    with pytest.raises(DataError, match=hint):
+        formats.format_of(Path(name))
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "both"),
+    [
+        (pa.null(), pa.string(), pa.string()),
+        (pa.int64(), pa.float64(), pa.float64()),
+        (pa.list_(pa.null()), pa.list_(pa.string()), pa.list_(pa.string())),
+    ],
+)
+def test_types_widen(left, right, both):
+    assert formats.merge(left, right) == formats.merge(right, left) == both
+
+
+def test_objects_gain_fields():
+    left, right = pa.struct([("a", pa.int64())]), pa.struct([("b", pa.string())])
+    assert {field.name for field in formats.merge(left, right)} == {"a", "b"}
+
+
+def test_types_that_do_not_go_together_are_refused():
+    with pytest.raises(pa.ArrowTypeError):
+        formats.merge(pa.int64(), pa.string())

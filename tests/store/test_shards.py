@@ -1,0 +1,75 @@
+"""A file is whole or it is not there."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from curate.errors import DataError, PluginError
+from curate.store import schemas, shards
+
+TABLE = pa.table({"id": ["a", "b"], "x": [1, 2]})
+
+
+def test_what_is_written_is_read_and_knows_what_it_was_made_from(tmp_path):
+    path = shards.part(tmp_path / "deep", 7)
+    shards.write(TABLE, path, "abc")
+    assert path.name == "part-00007.parquet"
+    assert shards.read(path).to_pylist() == TABLE.to_pylist()
+    assert shards.read(path, ["x"]).column_names == ["x"]
+    assert shards.is_current(path, "abc")
+    assert not shards.is_current(path, "abd")
+    assert shards.rows(path) == 2
+
+
+def test_the_same_table_gives_the_same_bytes(tmp_path):
+    shards.write(TABLE, tmp_path / "a", "f")
+    shards.write(TABLE, tmp_path / "b", "f")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "a.txt"
+    shards.write_text(path, "old")
+
+    def interrupted() -> None:
+        with shards.atomic(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_truncated_shard_is_not_current_and_says_so_when_read(tmp_path):
+    path = tmp_path / "a.parquet"
+    shards.write(TABLE, path, "f")
+    path.write_bytes(path.read_bytes()[:-10])
+    assert not shards.is_current(path, "f")
+    with pytest.raises(DataError, match=r"a\.parquet: cannot read the shard"):
+        shards.read(path)
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(DataError, match="cannot write: No space left on device"), shards.atomic(tmp_path / "a"):
+        raise OSError(28, "No space left on device")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null"])
+def test_json_that_is_no_whole_object_is_none(tmp_path, text):
+    (tmp_path / "a.json").write_text(text)
+    assert shards.read_json(tmp_path / "a.json") is None
+    assert shards.read_json(tmp_path / "missing.json") is None
+
+
+def test_a_schema_refuses_wrong_columns_and_nulls():
+    good = pa.table(
+        {"id": ["a"], "cluster": pa.array([1], pa.int32()), "centroid_similarity": pa.array([0.5], pa.float32())}
+    )
+    assert schemas.check(good, schemas.CLUSTER, "x").schema.equals(schemas.CLUSTER)
+    with pytest.raises(PluginError, match="columns are"):
+        schemas.check(good.drop_columns(["cluster"]), schemas.CLUSTER, "x")
+    with pytest.raises(PluginError, match="column 'id' holds nulls"):
+        schemas.check(good.set_column(0, "id", pa.nulls(1, pa.string())), schemas.CLUSTER, "x")
