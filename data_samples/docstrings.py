@@ -37,12 +37,12 @@ def documented(node: ast.AST, name: str) -> Iterator[tuple[str, Documented]]:
     """The node and everything defined in it, with qualified names, from top to bottom."""
     if isinstance(node, Documented):
         yield name, node
-    local = ".<locals>" if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else ""
+    inside = f"{name}.<locals>" if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else name
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from documented(child, f"{name}{local}.{child.name}")
+            yield from documented(child, f"{inside}.{child.name}")
         else:
-            yield from documented(child, name)
+            yield from documented(child, inside)
 
 
 def rows(root: Path) -> Iterator[dict[str, str | int]]:
