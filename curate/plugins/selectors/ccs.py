@@ -66,7 +66,7 @@ def ccs(
     by_stratum = np.argsort(stratum, kind="stable")  # within a stratum still in random order
     place = np.arange(len(shuffled)) - np.repeat(np.cumsum(population) - population, population)
     drawn = by_stratum[place < np.repeat(stratum_budgets(population, budget), population)]
-    return shuffled[np.sort(drawn)], cut
+    return shuffled[rng.permutation(drawn)], cut
 
 
 def strata(score: Vector, n_strata: int) -> Rows:

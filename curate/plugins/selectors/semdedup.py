@@ -87,7 +87,9 @@ def _ordered(x: Matrix, quality: Vector, first: First) -> Rows:
     """The order in which the rows of one cluster are looked at."""
     if first == "best_quality":
         return np.argsort(-quality, kind="stable")
-    to_mean = np.round(np.einsum("ij,j->i", x, x.mean(axis=0)), 6)  # the two rows of a pair are equally far
+    if len(x) == 2:  # equally far from their mean, but for rounding
+        return np.arange(2)
+    to_mean = np.einsum("ij,j->i", x, x.mean(axis=0))  # the mean's length changes no order
     return np.argsort(to_mean if first == "farthest" else -to_mean, kind="stable")
 
 
