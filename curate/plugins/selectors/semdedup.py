@@ -96,32 +96,36 @@ def _ordered(x: Matrix, quality: Vector, first: First) -> Rows:
 def _deduplicate(x: Matrix, threshold: float) -> tuple[NDArray[np.bool_], Rows, Vector]:
     """Kept, representative and nearest, as in ``semdedup``, for the ordered rows of one cluster."""
     n = len(x)
-    kept = np.empty(n, np.bool_)
-    earlier, any_similarity = np.full(n, -1, np.intp), np.full(n, -1, np.float32)
-    stands, kept_similarity = np.full(n, -1, np.intp), np.full(n, -np.inf, np.float32)
+    kept = np.zeros(n, np.bool_)
+    stands, nearest = np.full(n, -1, np.intp), np.empty(n, np.float32)
     for block in ranges(n, _BLOCK):
-        for others in ranges(block.stop, _BLOCK):
-            similarity = x[block] @ x[others].T
-            diagonal = others == block
-            if diagonal:
-                similarity[np.triu_indices(len(similarity))] = -np.inf  # later rows, and the row itself
-            _raise(any_similarity[block], earlier[block], similarity, others.start)
-            if diagonal:  # all earlier rows have been seen, so what is kept of this block is known
-                kept[block] = any_similarity[block] < threshold
-            similarity[:, ~kept[others]] = -np.inf
-            _raise(kept_similarity[block], stands[block], similarity, others.start)
-    stands[kept] = -1
-    for row in np.flatnonzero(~kept & (kept_similarity < threshold)):
-        stands[row] = earlier[row] if kept[earlier[row]] else stands[earlier[row]]
-    return kept, stands, any_similarity
+        rows = np.arange(block.start, block.stop)
+        earlier, nearest[block] = _most_similar(x, rows, np.ones(n, np.bool_))
+        kept[block] = nearest[block] < threshold
+        dropped = rows[~kept[block]]
+        if len(dropped):
+            of_kept, similarity = _most_similar(x, dropped, kept)
+            stands[dropped] = np.where(similarity >= threshold, of_kept, earlier[dropped - block.start])
+    for row in np.flatnonzero(~kept):
+        stands[row] = stands[row] if kept[stands[row]] else stands[stands[row]]
+    return kept, stands, np.maximum(nearest, -1)
 
 
-def _raise(best: Vector, row: Rows, similarity: Matrix, start: int) -> None:
-    """Put each line's largest similarity into ``best``, and where it stands into ``row``, if it is larger."""
-    column = similarity.argmax(axis=1)
-    largest = np.take_along_axis(similarity, column[:, None], axis=1)[:, 0]
-    better = largest > best
-    best[better], row[better] = largest[better], column[better] + start
+def _most_similar(x: Matrix, rows: Rows, among: NDArray[np.bool_]) -> tuple[Rows, Vector]:
+    """The earlier row, of those in ``among``, that is most similar to each of ``rows``, which ascend;
+    -1 and -inf for none.
+    """
+    found, best = np.full(len(rows), -1, np.intp), np.full(len(rows), -np.inf, np.float32)
+    for others in ranges(int(rows[-1]) + 1, _BLOCK):
+        similarity = x[rows] @ x[others].T
+        columns = np.arange(others.start, others.stop)
+        if others.stop > rows[0] or not among[others].all():
+            np.copyto(similarity, -np.inf, where=(columns >= rows[:, None]) | ~among[others])
+        column = similarity.argmax(axis=1)
+        largest = similarity[np.arange(len(rows)), column]
+        better = largest > best
+        best[better], found[better] = largest[better], column[better] + others.start
+    return found, best
 
 
 @selector(version=1, reads={"embedding", "cluster", "quality"}, budgeted=False)

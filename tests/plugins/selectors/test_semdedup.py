@@ -91,6 +91,12 @@ def test_similarity_of_the_threshold_itself_is_a_duplicate():
     assert run(x, min_similarity=0.6001)[0].tolist() == [True, True]
 
 
+def test_lowest_threshold_leaves_one_row_a_cluster():
+    kept, representative, _ = run(on_circle(0, 90, 180, 0, 180), cluster=[0, 0, 0, 1, 1], min_similarity=-1.0)
+    assert kept.tolist() == [True, False, False, True, False]
+    assert representative.tolist() == [-1, 0, 0, -1, 3]
+
+
 # ---------------------------------------------------------------- the order
 
 
