@@ -1,0 +1,136 @@
+"""Takes texts apart into character trigrams, and hashes those into vectors, with whole-array integer arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Grams = NDArray[np.uint64]
+Offsets = NDArray[np.int64]
+
+_BLANK = 0x20
+_WHITE_SPACE = (
+    *((0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A)),
+    *((0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)),
+)
+"""What ``str.isspace`` holds for; a list of our own, for whole arrays."""
+
+
+def text_blocks(texts: Sequence[str], characters: int = 1 << 17) -> Iterator[slice]:
+    """Slices of consecutive texts with up to ``characters`` characters each; a longer text is a slice of its own.
+
+    ``trigrams`` takes about 50 bytes of memory a character, and is fastest while a block fits the processor's cache.
+
+    >>> list(text_blocks(["ab", "cd", "efghi", "j"], characters=4))
+    [slice(0, 2, None), slice(2, 3, None), slice(3, 4, None)]
+    """
+    start, size = 0, 0
+    for i, text in enumerate(texts):
+        if i > start and size + len(text) > characters:
+            yield slice(start, i)
+            start, size = i, 0
+        size += len(text)
+    if start < len(texts):
+        yield slice(start, len(texts))
+
+
+def trigrams(texts: Sequence[str]) -> tuple[Grams, Offsets]:
+    """Each character of each text with its two neighbours, in lower case; any white space is one blank.
+
+    There is one trigram for every character that is not white space: a word of L letters gives L of them, the first and
+    last reach into the blanks around it, and none spans two words. Scripts without blanks between words need nothing
+    special, and only a blank text has no trigram.
+
+    Parameters
+    ----------
+    texts : n strings
+
+    Returns
+    -------
+    grams : (m,) uint64, three code points of 21 bits each, repetitions included, in reading order; those of text i are
+        ``grams[offsets[i]:offsets[i + 1]]``
+    offsets : (n + 1,) int64
+
+    Cost: O(characters) time and memory. Guarantee: exact, different trigrams are different numbers.
+
+    >>> grams, offsets = trigrams(["Go,  go!", " "])
+    >>> offsets.tolist(), ["".join(chr(int(gram) >> shift & 0x1FFFFF) for shift in (42, 21, 0)) for gram in grams]
+    ([0, 6, 6], [' go', 'go,', 'o, ', ' go', 'go!', 'o! '])
+    """
+    lowered = [text.lower() for text in texts]
+    starts = np.cumsum([1, *(len(text) + 1 for text in lowered)])
+    joined = " ".join(["", *lowered, ""])
+    codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    white = _white_space()[codes]
+    codes[white] = _BLANK
+    centres = np.flatnonzero(~white)
+    grams = codes[centres - 1] << np.uint64(42)
+    grams |= codes[centres] << np.uint64(21)
+    grams |= codes[centres + 1]
+    return grams, np.searchsorted(centres, starts)
+
+
+def signed_hashing(grams: Grams, offsets: Offsets, dimensions: int) -> NDArray[np.float32]:
+    """Vectors whose inner product estimates that of the texts' trigram counts.
+
+    Every trigram adds +1 or -1, by one bit of its hash, to the coordinate that the other bits name. Where all trigrams
+    of a text cancel out, their signs are left off.
+
+    Parameters
+    ----------
+    grams, offsets : as from ``trigrams``, n texts
+    dimensions : d, at least 1
+
+    Returns
+    -------
+    (n, d) float32, whole numbers; a row is zero only where the text has no trigram
+
+    Cost: O(m + n d). Guarantee: the same on every machine; the inner product is unbiased, with variance O(1 / d), save
+    for texts that cancel out.
+
+    References
+    ----------
+    Weinberger et al. (2009), arXiv:0902.2206, section 3.
+
+    >>> signed_hashing(*trigrams(["aaaa", ""]), dimensions=4).tolist()
+    [[1.0, 0.0, -2.0, 1.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+    n = len(offsets) - 1
+    hashes = _mix(grams)
+    place = owners(offsets) * dimensions + ((hashes >> np.uint64(1)) % np.uint64(dimensions)).astype(np.int64)
+    signs = 1.0 - 2.0 * (hashes & np.uint64(1))
+    rows = np.bincount(place, signs, n * dimensions).reshape(n, dimensions)
+    cancelled = ~rows.any(axis=1)
+    if cancelled.any():
+        rows[cancelled] = np.bincount(place, minlength=n * dimensions).reshape(n, dimensions)[cancelled]
+    return rows.astype(np.float32)
+
+
+def owners(offsets: Offsets) -> NDArray[np.int64]:
+    """The text that each trigram belongs to.
+
+    >>> owners(np.array([0, 2, 2, 3])).tolist()
+    [0, 0, 2]
+    """
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+
+
+@lru_cache(maxsize=1)
+def _white_space() -> NDArray[np.bool_]:
+    table = np.zeros(0x110000, bool)
+    for first, last in _WHITE_SPACE:
+        table[first : last + 1] = True
+    return table
+
+
+def _mix(grams: Grams) -> NDArray[np.uint64]:
+    """Spreads every bit over all others (the finaliser of MurmurHash3)."""
+    mixed = grams ^ (grams >> np.uint64(33))
+    mixed *= np.uint64(0xFF51AFD7ED558CCD)
+    mixed ^= mixed >> np.uint64(33)
+    mixed *= np.uint64(0xC4CEB9FE1A85EC53)
+    mixed ^= mixed >> np.uint64(33)
+    return mixed
