@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ Matrix = NDArray[np.float32]
 Vector = NDArray[np.float32]
 Rows = NDArray[np.intp]
 Codes = NDArray[np.int32]
+T = TypeVar("T")
 
 _UNIT_TOLERANCE = 5e-3  # float16 storage rounds a unit row by up to 5e-4
 
@@ -177,6 +178,13 @@ class ScoreBatch:
 
     labels: list[str | None] | None = None
     """n labels."""
+
+
+def given(value: T | None) -> T:
+    """``value``, a part of a batch that the driver supplies because the scorer declared it in ``reads``."""
+    if value is None:
+        raise PluginError("a scorer asks for what it does not declare", hint="add it to the decorator's reads={…}")
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,72 @@
+"""How far a row is from the centre of its cluster."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.kernels.lloyd import assign
+from curate.kernels.parallel import map_blocks, ranges
+from curate.plugins.kinds import ScoreColumn, scorer
+from curate.plugins.pool import Codes, Matrix, ScoreBatch, Vector, given
+
+_ROWS = 4096
+
+
+def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) -> Vector:
+    """1 - cosine between each row and its centroid.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32, rows of unit length
+    cluster : (n,) int32; a row in no cluster (-1) is measured to the most similar centroid
+    centroids : (k, d) float32, rows of unit length; where there is none at all, every distance is 1
+
+    Returns
+    -------
+    (n,) float32 in [0, 2]: 0 = at the centre, 1 = at a right angle, 2 = opposite
+
+    Cost: O(n d) time, plus O(k d) for each row in no cluster; O(n) memory.
+
+    >>> x = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
+    >>> distance_to_centroid(x, np.array([0, 0, -1], np.int32), x[:2]).tolist()
+    [0.0, 1.0, 1.0]
+    """
+    if not len(centroids):
+        return np.ones(len(embeddings), np.float32)
+    own: NDArray[np.int32] = cluster.copy()
+    stray = np.flatnonzero(cluster < 0)
+    own[stray] = assign(embeddings[stray], centroids)[0]
+
+    def block(rows: slice) -> Vector:
+        cosine: Vector = np.einsum("ij,ij->i", embeddings[rows], centroids[own[rows]])
+        return 1 - cosine
+
+    distance = np.concatenate([np.empty(0, np.float32), *map_blocks(block, ranges(len(own), _ROWS))])
+    return distance.clip(0, 2)
+
+
+@scorer(
+    version=1,
+    reads={"embedding", "cluster"},
+    columns=(ScoreColumn(higher_is_better=True, unit="cosine distance", range=(0, 2)),),
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prototypicality:
+    """Distance (1 - cosine) of a row to the centroid of its cluster: low for typical rows, high for unusual ones.
+
+    Higher counts as better, as in the paper: where data is plentiful, hard, unusual examples teach more. Where it is
+    scarce (a few examples a class), the paper keeps the typical ones: turn the order round there. Noise is unusual
+    too, so drop junk first. A row in no cluster is measured to the most similar centroid.
+
+    References
+    ----------
+    Sorscher, Geirhos, Shekhar, Ganguli & Morcos (2022), arXiv:2206.14486, section 6 (self-supervised prototypes).
+
+    Deviations: cosine, where the paper leaves the distance open.
+    """
+
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
+        return distance_to_centroid(given(batch.embeddings), given(batch.cluster), given(batch.centroids))

@@ -1,0 +1,256 @@
+"""What every clusterer is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+
+Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_clusterer.py``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+import math
+import sys
+import textwrap
+import typing
+from pathlib import Path
+
+import annotated_types
+import numpy as np
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.kernels.parallel import VARIABLE
+from curate.plugins import registry
+from curate.plugins.kinds import Refers
+from curate.plugins.pool import Clustering, Vectors
+
+ALL = registry.names("clusterer")
+GOLDEN = Path(__file__).parents[1] / "golden"
+DRIVER_OWNED = {"use", "name", "keep", "keep_rate", "prune_rate", "keep_tokens", "within", "quota", "quality"}
+SIDES = {
+    annotated_types.Ge: (lambda bound, step: bound - step, lambda bound: bound.ge),
+    annotated_types.Gt: (lambda bound, step: bound, lambda bound: bound.gt),
+    annotated_types.Le: (lambda bound, step: bound + step, lambda bound: bound.le),
+    annotated_types.Lt: (lambda bound, step: bound, lambda bound: bound.lt),
+}
+
+
+# ---------------------------------------------------------------- building an instance and vectors for it
+
+
+def declared(name):
+    return registry.get("clusterer", name).traits
+
+
+def build(name):
+    record = registry.get("clusterer", name)
+    return record.cls(**record.traits.example)
+
+
+def annotations(cls):
+    return {f.name: typing.get_type_hints(cls, include_extras=True)[f.name] for f in dataclasses.fields(cls)}
+
+
+def markers(annotation):
+    """Everything in the ``Annotated`` parts of an annotation, also inside ``X | Y``."""
+    found = list(getattr(annotation, "__metadata__", ()))
+    return found + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
+
+
+def rows_of(n, d, seed, *, twins=False):
+    """(n, d) unit rows that cannot be written to; with ``twins`` the first half are all equal."""
+    x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    if twins:
+        x[: (n + 1) // 2] = x[:1]
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    x.flags.writeable = False
+    return x
+
+
+def fit(name, x, seed=0, block=65_536):
+    return build(name).fit(Vectors.of(x, block), np.random.default_rng(seed))
+
+
+every_clusterer = pytest.mark.parametrize("name", ALL)
+every_fitted_clusterer = pytest.mark.parametrize("name", [n for n in ALL if declared(n).reads == {"embedding"}])
+every_column_clusterer = pytest.mark.parametrize("name", [n for n in ALL if declared(n).reads == {"column"}])
+hypothesis = settings(max_examples=30, deadline=None)
+sizes = st.integers(1, 60)
+dimensions = st.integers(1, 6)
+seeds = st.integers(0, 2**16)
+
+
+# ---------------------------------------------------------------- what comes out
+
+
+@every_fitted_clusterer
+@hypothesis
+@given(n=sizes, d=dimensions, seed=seeds, twins=st.booleans())
+def test_centroids_are_unit_rows_no_more_than_the_vectors(name, n, d, seed, twins):
+    clustering = fit(name, rows_of(n, d, seed, twins=twins), seed)
+    assert isinstance(clustering, Clustering)
+    assert clustering.centroids.dtype == np.float32
+    assert clustering.centroids.shape[1:] == (d,)
+    assert 1 <= len(clustering.centroids) <= n
+    np.testing.assert_allclose(np.linalg.norm(clustering.centroids, axis=1), 1, atol=1e-5)
+
+
+@every_fitted_clusterer
+def test_facts_are_finite_numbers(name):
+    facts = fit(name, rows_of(50, 4, 0)).facts
+    assert all(isinstance(fact, str) and math.isfinite(value) for fact, value in facts.items())
+    json.dumps(dict(facts))
+
+
+@every_fitted_clusterer
+@hypothesis
+@given(n=sizes, d=dimensions, seed=seeds)
+def test_same_seed_same_bytes_and_inputs_untouched(name, n, d, seed):
+    x = rows_of(n, d, seed)
+    before = x.tobytes()
+    first, second = fit(name, x, seed), fit(name, x, seed)
+    assert first.centroids.tobytes() == second.centroids.tobytes()
+    assert dict(first.facts) == dict(second.facts)
+    assert x.tobytes() == before
+
+
+@every_fitted_clusterer
+def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
+    x = rows_of(20_000, 8, 1)
+    runs = set()
+    for count in ("1", "4"):
+        monkeypatch.setenv(VARIABLE, count)
+        runs.add(fit(name, x).centroids.tobytes())
+    assert len(runs) == 1
+
+
+@every_fitted_clusterer
+def test_blocks_may_be_cut_anywhere(name):
+    """Two groups far apart are found whether vectors come in one block or in many."""
+    x = np.repeat(np.array([[1, 0, 0], [0, 0.6, 0.8]], np.float32), [30, 50], axis=0)
+    for block in (1, 7, 80):
+        similarity = x @ fit(name, x, block=block).centroids.T
+        np.testing.assert_allclose(similarity.max(axis=1), 1, atol=1e-5)
+
+
+@every_fitted_clusterer
+def test_one_row_and_rows_that_are_all_the_same_are_one_cluster(name):
+    row = rows_of(1, 5, 2)
+    for n in (1, 2, 30):
+        np.testing.assert_allclose(fit(name, np.tile(row, (n, 1))).centroids, row, atol=1e-5)
+
+
+@every_column_clusterer
+def test_a_column_clusterer_names_its_column_and_has_nothing_to_fit(name):
+    cls = registry.get("clusterer", name).cls
+    assert Refers("column") in markers(annotations(cls)["column"])
+    assert not hasattr(cls, "fit")
+
+
+# ---------------------------------------------------------------- what is declared
+
+
+@every_clusterer
+def test_the_example_names_the_fields_without_a_default_and_nothing_else(name):
+    missing = dataclasses.MISSING
+    fields = dataclasses.fields(registry.get("clusterer", name).cls)
+    required = {f.name for f in fields if f.default is missing and f.default_factory is missing}
+    assert set(declared(name).example) == required
+
+
+def bounds():
+    for name in ALL:
+        for field, annotation in annotations(registry.get("clusterer", name).cls).items():
+            for mark in markers(annotation):
+                if type(mark) in SIDES:
+                    yield pytest.param(name, field, mark, id=f"{name}-{field}-{type(mark).__name__}")
+
+
+@pytest.mark.parametrize(("name", "field", "mark"), list(bounds()))
+def test_a_value_beyond_a_bound_is_refused_by_field_and_bound(name, field, mark):
+    outside, limit_of = SIDES[type(mark)]
+    limit = limit_of(mark)
+    record = registry.get("clusterer", name)
+    value = outside(limit, 1 if isinstance(limit, int) else 1e-6)
+    block = json.dumps({**record.traits.example, field: value})
+    with pytest.raises(pydantic.ValidationError) as caught:
+        pydantic.TypeAdapter(record.cls).validate_json(block, strict=True)
+    assert all(error["loc"][0] == field for error in caught.value.errors())
+    assert any(f"{limit:g}" in error["msg"] for error in caught.value.errors())
+
+
+# ---------------------------------------------------------------- how it is written
+
+
+@every_clusterer
+def test_every_field_has_a_docstring_and_none_is_the_drivers(name):
+    cls = registry.get("clusterer", name).cls
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    documented = {
+        field.target.id
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    fields = {field.name for field in dataclasses.fields(cls)}
+    assert documented == fields
+    assert not fields & DRIVER_OWNED
+
+
+@every_clusterer
+def test_module_is_one_sentence_and_class_has_references(name):
+    cls = registry.get("clusterer", name).cls
+    module = inspect.getdoc(sys.modules[cls.__module__])
+    assert module.endswith(".")
+    assert "\n\n" not in module
+    assert ". " not in module
+    assert "\nReferences\n----------\n" in inspect.getdoc(cls)
+
+
+@every_clusterer
+def test_plugin_is_frozen_slotted_keyword_only_and_not_a_standard_module(name):
+    cls = registry.get("clusterer", name).cls
+    assert cls.__dataclass_params__.frozen
+    assert not hasattr(build(name), "__dict__")
+    assert all(field.kw_only for field in dataclasses.fields(cls))
+    assert name not in sys.stdlib_module_names
+
+
+# ---------------------------------------------------------------- golden results
+
+
+def golden_result(name):
+    """Centroids of 60 rows from closed formulas, so that they do not change with a library."""
+    x = np.sin(np.outer(np.arange(60) + 1, [1.0, 1.7, 2.9, 4.3]))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    return fit(name, x).centroids.round(5).tolist()
+
+
+def golden_files():
+    for path in sorted(GOLDEN.glob("*.json")):
+        if json.loads(path.read_text())["kind"] == "clusterer":
+            yield pytest.param(path, id=path.stem)
+
+
+@pytest.mark.parametrize("path", list(golden_files()))
+def test_golden_result_changes_only_with_the_version(path):
+    name, version = path.stem.rsplit(".v", 1)
+    assert declared(name).version == int(version), "a new version: write the golden results again (see the top)"
+    expected = json.loads(path.read_text())["result"]
+    np.testing.assert_allclose(golden_result(name), expected, atol=3e-5)
+
+
+def write_golden():
+    for name in ALL:
+        if declared(name).reads == {"embedding"}:
+            for old in GOLDEN.glob(f"{name}.v*.json"):
+                old.unlink()
+            text = json.dumps({"kind": "clusterer", "result": golden_result(name)}, allow_nan=False)
+            (GOLDEN / f"{name}.v{declared(name).version}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    write_golden()

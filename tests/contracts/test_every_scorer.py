@@ -1,0 +1,343 @@
+"""What every scorer is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+
+Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_scorer.py``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+import sys
+import textwrap
+import typing
+from pathlib import Path
+
+import annotated_types
+import numpy as np
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.kernels.parallel import VARIABLE
+from curate.plugins import registry
+from curate.plugins.pool import ScoreBatch
+
+ALL = registry.names("scorer")
+GOLDEN = Path(__file__).parents[1] / "golden"
+DRIVER_OWNED = {"use", "name", "keep", "keep_rate", "prune_rate", "keep_tokens", "within", "quota", "quality"}
+SUPPLIED = {
+    "text": ("texts",),
+    "embedding": ("embeddings",),
+    "cluster": ("cluster", "centroids"),
+    "label": ("labels",),
+}
+SIDES = {
+    annotated_types.Ge: (lambda bound, step: bound - step, lambda bound: bound.ge),
+    annotated_types.Gt: (lambda bound, step: bound, lambda bound: bound.gt),
+    annotated_types.Le: (lambda bound, step: bound + step, lambda bound: bound.le),
+    annotated_types.Lt: (lambda bound, step: bound, lambda bound: bound.lt),
+}
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog.",
+    "a",
+    "word " * 40,
+    "x = [i**2 for i in range(10)]\nprint(x)",
+    "!!! ??? --- ###",
+    "Größe und 東京, naïve café; 3.14",
+    " \n\t ",
+    "one line\none line\none line",
+]
+
+
+# ---------------------------------------------------------------- building an instance and a batch for it
+
+
+def declared(name):
+    return registry.get("scorer", name).traits
+
+
+def build(name):
+    record = registry.get("scorer", name)
+    return record.cls(**record.traits.example)
+
+
+def annotations(cls):
+    return {f.name: typing.get_type_hints(cls, include_extras=True)[f.name] for f in dataclasses.fields(cls)}
+
+
+def markers(annotation):
+    """Everything in the ``Annotated`` parts of an annotation, also inside ``X | Y``."""
+    found = list(getattr(annotation, "__metadata__", ()))
+    return found + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
+
+
+def only_what_is_read(name, **parts):
+    """A batch that holds what the scorer reads and nothing else; arrays cannot be written to."""
+    for array in parts.values():
+        if isinstance(array, np.ndarray):
+            array.flags.writeable = False
+    return ScoreBatch(**{part: parts[part] for reads in declared(name).reads for part in SUPPLIED[reads]})
+
+
+def make_batch(name, n, seed, *, twins=False, texts=None):
+    """n rows; ``twins`` makes the second half of them repeat the first."""
+    rng = np.random.default_rng(seed)
+    rows = np.arange(n) % ((n + 1) // 2) if twins else np.arange(n)
+    x = rng.standard_normal((n, 6))
+    centroids = rng.standard_normal((3, 6))
+    texts = texts or [TEXTS[i % len(TEXTS)] + " more" * int(rng.integers(3)) for i in range(n)]
+    labels = [None, "a", "b"]
+    return only_what_is_read(
+        name,
+        texts=[texts[row] for row in rows],
+        embeddings=(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)[rows],
+        cluster=rng.integers(-1, 3, n).astype(np.int32)[rows],
+        centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
+        labels=[labels[i] for i in rng.integers(0, 3, n)[rows]],
+    )
+
+
+def take(batch, rows):
+    """The batch of ``rows``, in that order."""
+
+    def part(field):
+        value = getattr(batch, field)
+        if value is None or field == "centroids":
+            return value
+        return value[rows] if isinstance(value, np.ndarray) else [value[row] for row in rows]
+
+    return ScoreBatch(**{field.name: part(field.name) for field in dataclasses.fields(ScoreBatch)})
+
+
+def score(name, batch, seed=0):
+    return build(name).score(batch, np.random.default_rng(seed))
+
+
+def contents(batch):
+    values = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
+    return [value.tobytes() if isinstance(value, np.ndarray) else repr(value) for value in values]
+
+
+every_scorer = pytest.mark.parametrize("name", ALL)
+hypothesis = settings(max_examples=30, deadline=None)
+sizes = st.integers(1, 40)
+seeds = st.integers(0, 2**16)
+
+
+def same(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+# ---------------------------------------------------------------- what comes out
+
+
+@every_scorer
+@hypothesis
+@given(n=sizes, seed=seeds, twins=st.booleans())
+def test_one_float32_a_row_and_column_and_none_missing(name, n, seed, twins):
+    result = score(name, make_batch(name, n, seed, twins=twins))
+    columns = len(declared(name).columns)
+    assert result.dtype == np.float32
+    assert result.shape in {(n, columns)} | ({(n,)} if columns == 1 else set())
+    assert np.isfinite(result).all()
+
+
+@every_scorer
+@hypothesis
+@given(n=sizes, seed=seeds, twins=st.booleans(), texts=st.lists(st.text(min_size=1), min_size=40, max_size=40))
+def test_no_score_leaves_the_declared_range(name, n, seed, twins, texts):
+    batch = make_batch(name, n, seed, twins=twins, texts=texts)
+    result = score(name, batch).reshape(n, -1)
+    for column, values in zip(declared(name).columns, result.T, strict=True):
+        low, high = column.range
+        assert low <= values.min() <= values.max() <= high, column.name
+
+
+@every_scorer
+@hypothesis
+@given(n=sizes, seed=seeds)
+def test_same_seed_same_bytes_and_inputs_untouched(name, n, seed):
+    batch = make_batch(name, n, seed)
+    before = contents(batch)
+    assert score(name, batch, seed).tobytes() == score(name, batch, seed).tobytes()
+    assert contents(batch) == before
+
+
+@every_scorer
+def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
+    batch = make_batch(name, 9_000, 1)
+    runs = set()
+    for count in ("1", "4"):
+        monkeypatch.setenv(VARIABLE, count)
+        runs.add(score(name, batch).tobytes())
+    assert len(runs) == 1
+
+
+@every_scorer
+@hypothesis
+@given(n=st.integers(2, 40), seed=seeds)
+def test_rows_that_are_the_same_score_the_same(name, n, seed):
+    result = score(name, make_batch(name, n, seed, twins=True))
+    half = (n + 1) // 2
+    same(result[half:], result[: n - half])
+
+
+@every_scorer
+@hypothesis
+@given(n=sizes, seed=seeds, twins=st.booleans())
+def test_another_order_of_the_rows_moves_the_scores_and_changes_none(name, n, seed, twins):
+    batch = make_batch(name, n, seed, twins=twins)
+    rows = np.random.default_rng(seed).permutation(n)
+    same(score(name, take(batch, rows)), score(name, batch)[rows])
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if declared(name).within == "shard"])
+@hypothesis
+@given(n=sizes, seed=seeds)
+def test_within_a_shard_the_other_rows_do_not_matter(name, n, seed):
+    """Else the cut into shards would change the result."""
+    batch = make_batch(name, n, seed)
+    whole = score(name, batch)
+    for row in range(n):
+        same(score(name, take(batch, np.array([row]))), whole[[row]])
+
+
+@every_scorer
+@pytest.mark.parametrize("n", [1, 2])
+def test_hardly_any_rows(name, n):
+    assert len(score(name, make_batch(name, n, 3))) == n
+
+
+# ---------------------------------------------------------------- what is declared
+
+
+@every_scorer
+def test_columns_have_names_units_and_ranges(name):
+    columns = declared(name).columns
+    assert columns
+    assert len({column.name for column in columns}) == len(columns)
+    for column in columns:
+        assert column.unit
+        assert column.range[0] < column.range[1]
+        assert not column.name or column.name.isidentifier()
+
+
+@every_scorer
+def test_reads_what_a_batch_can_hold(name):
+    assert declared(name).reads
+    assert declared(name).reads <= set(SUPPLIED)
+
+
+@every_scorer
+def test_the_example_names_the_fields_without_a_default_and_nothing_else(name):
+    missing = dataclasses.MISSING
+    fields = dataclasses.fields(registry.get("scorer", name).cls)
+    required = {f.name for f in fields if f.default is missing and f.default_factory is missing}
+    assert set(declared(name).example) == required
+
+
+def bounds():
+    for name in ALL:
+        for field, annotation in annotations(registry.get("scorer", name).cls).items():
+            for mark in markers(annotation):
+                if type(mark) in SIDES:
+                    yield pytest.param(name, field, mark, id=f"{name}-{field}-{type(mark).__name__}")
+
+
+@pytest.mark.parametrize(("name", "field", "mark"), list(bounds()))
+def test_a_value_beyond_a_bound_is_refused_by_field_and_bound(name, field, mark):
+    outside, limit_of = SIDES[type(mark)]
+    limit = limit_of(mark)
+    record = registry.get("scorer", name)
+    value = outside(limit, 1 if isinstance(limit, int) else 1e-6)
+    block = json.dumps({**record.traits.example, field: value})
+    with pytest.raises(pydantic.ValidationError) as caught:
+        pydantic.TypeAdapter(record.cls).validate_json(block, strict=True)
+    assert all(error["loc"][0] == field for error in caught.value.errors())
+    assert any(f"{limit:g}" in error["msg"] for error in caught.value.errors())
+
+
+# ---------------------------------------------------------------- how it is written
+
+
+@every_scorer
+def test_every_field_has_a_docstring_and_none_is_the_drivers(name):
+    cls = registry.get("scorer", name).cls
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    documented = {
+        field.target.id
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    fields = {field.name for field in dataclasses.fields(cls)}
+    assert documented == fields
+    assert not fields & DRIVER_OWNED
+
+
+@every_scorer
+def test_module_is_one_sentence_and_class_has_references(name):
+    cls = registry.get("scorer", name).cls
+    module = inspect.getdoc(sys.modules[cls.__module__])
+    assert module.endswith(".")
+    assert "\n\n" not in module
+    assert ". " not in module
+    assert "\nReferences\n----------\n" in inspect.getdoc(cls)
+
+
+@every_scorer
+def test_plugin_is_frozen_slotted_keyword_only_and_not_a_standard_module(name):
+    cls = registry.get("scorer", name).cls
+    assert cls.__dataclass_params__.frozen
+    assert not hasattr(build(name), "__dict__")
+    assert all(field.kw_only for field in dataclasses.fields(cls))
+    assert name not in sys.stdlib_module_names
+
+
+# ---------------------------------------------------------------- golden results
+
+
+def golden_result(name):
+    """24 rows from closed formulas, so that they do not change with a library; every sixth repeats another."""
+    i = np.arange(24)
+    source = np.where(i % 6 == 5, i - 3, i)
+    x = np.sin(np.outer(source + 1, [1.0, 1.7, 2.9, 4.3]))
+    centroids = np.cos(np.outer(np.arange(3), [1.0, 2.0, 3.0, 5.0]))
+    batch = only_what_is_read(
+        name,
+        texts=[f"{TEXTS[row % len(TEXTS)]} {'again ' * (row // len(TEXTS))}" for row in source],
+        embeddings=(x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32),
+        cluster=(source % 4 - 1).astype(np.int32),
+        centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
+        labels=[[None, "a", "b"][row % 3] for row in source],
+    )
+    return score(name, batch).round(5).tolist()
+
+
+def golden_files():
+    for path in sorted(GOLDEN.glob("*.json")):
+        if json.loads(path.read_text())["kind"] == "scorer":
+            yield pytest.param(path, id=path.stem)
+
+
+@pytest.mark.parametrize("path", list(golden_files()))
+def test_golden_result_changes_only_with_the_version(path):
+    name, version = path.stem.rsplit(".v", 1)
+    assert declared(name).version == int(version), "a new version: write the golden results again (see the top)"
+    expected = json.loads(path.read_text())["result"]
+    np.testing.assert_allclose(golden_result(name), expected, rtol=1e-4, atol=3e-5)
+
+
+def write_golden():
+    for name in ALL:
+        for old in GOLDEN.glob(f"{name}.v*.json"):
+            old.unlink()
+        text = json.dumps({"kind": "scorer", "result": golden_result(name)}, allow_nan=False)
+        (GOLDEN / f"{name}.v{declared(name).version}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    write_golden()
