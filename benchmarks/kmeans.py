@@ -1,0 +1,177 @@
+"""k-means beside scikit-learn's and faiss's: the same vectors, start and number of iterations, a process each.
+
+    python benchmarks/kmeans.py --repeats 3 --kernel SkylakeX
+
+prints one JSON line for each variant: seconds an iteration (median of the repeats, which take turns), the inertia that
+its centroids give (sum of 1 - cosine to the nearest, computed alike for all), peak memory (VmHWM) and the memory that
+the process held before it began, and the share of the rate of a matrix product measured in the same turns.
+``--kernel`` sets OPENBLAS_CORETYPE for all variants, also for the one inside faiss; without it the environment's stays.
+faiss is a dependency of this benchmark only: ``pip install faiss-cpu``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mixture import mixture
+
+LLOYD = ("curate", "scikit-learn", "faiss")
+SEEDING = ("seed: curate", "seed: scikit-learn")
+SAMPLE_PER_CLUSTER = 16
+
+
+def memory(field: str) -> int:
+    """A field of /proc/self/status in MiB; ru_maxrss would be the parent's at first."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith(field)).split()[1]) // 1024
+
+
+def inertia(x: np.ndarray, centroids: np.ndarray) -> float:
+    c = centroids / np.linalg.norm(centroids, axis=1, keepdims=True)
+    return float(sum((1 - (x[i : i + 4096] @ c.T).max(axis=1)).sum(dtype=np.float64) for i in range(0, len(x), 4096)))
+
+
+def product_rate(x: np.ndarray, start: np.ndarray) -> float:
+    """Floating-point operations a second of the same product, in whichever of two forms is faster here."""
+    from curate.kernels.parallel import map_blocks, ranges
+
+    def block(rows: slice) -> None:
+        np.matmul(x[rows], start.T)
+
+    def by_blocks() -> None:
+        for _ in map_blocks(block, ranges(len(x), 2048)):
+            pass
+
+    def whole() -> None:
+        for i in range(0, len(x), 16_384):
+            np.matmul(x[i : i + 16_384], start.T)
+
+    seconds = []
+    for form in (by_blocks, whole) * 3:
+        began = time.perf_counter()
+        form()
+        seconds.append(time.perf_counter() - began)
+    return 2 * x.shape[0] * x.shape[1] * len(start) / min(seconds)
+
+
+def lloyd(variant: str, x: np.ndarray, start: np.ndarray, iterations: int) -> dict[str, Any]:
+    k, d = start.shape
+    if variant == "curate":
+        from curate.kernels.lloyd import lloyd as ours
+
+        def fit() -> np.ndarray:
+            blocks = [x[i : i + 65_536] for i in range(0, len(x), 65_536)]
+            return ours(lambda: iter(blocks), start, max_iterations=iterations, tolerance=-1).centroids  # never met
+
+    elif variant == "scikit-learn":
+        from sklearn.cluster import KMeans
+
+        def fit() -> np.ndarray:
+            model = KMeans(k, init=start, n_init=1, max_iter=iterations, tol=0, algorithm="lloyd", copy_x=False)
+            return model.fit(x).cluster_centers_
+
+    else:
+        import faiss
+
+        def fit() -> np.ndarray:
+            model = faiss.Kmeans(d, k, niter=iterations, spherical=True, max_points_per_centroid=10**9)
+            model.train(x, init_centroids=start)
+            return model.centroids
+
+    before = memory("VmRSS")
+    began = time.perf_counter()
+    centroids = fit()
+    seconds = time.perf_counter() - began
+    peak = memory("VmHWM")
+    return {
+        "seconds_per_iteration": seconds / iterations,
+        "inertia": inertia(x, centroids),
+        "peak_mib": peak,
+        "before_mib": before,
+    }
+
+
+def seeding(variant: str, x: np.ndarray, k: int) -> dict[str, Any]:
+    rng = np.random.default_rng(2)
+    sample = x[np.sort(rng.choice(len(x), SAMPLE_PER_CLUSTER * k, replace=False))]
+    began = time.perf_counter()
+    if variant == "seed: curate":
+        from curate.kernels.lloyd import seed
+
+        rows = seed(sample, k, rng)
+    else:
+        from sklearn.cluster import kmeans_plusplus
+
+        rows = kmeans_plusplus(sample, k, random_state=0)[1]
+    return {"seconds": time.perf_counter() - began, "inertia": inertia(x, sample[rows]), "peak_mib": memory("VmHWM")}
+
+
+def versions() -> dict[str, Any]:
+    from importlib import metadata
+
+    from threadpoolctl import threadpool_info
+
+    names = ("numpy", "scipy", "scikit-learn", "faiss-cpu", "threadpoolctl")
+    blas = [f"{i['prefix']} {i['version']} {i.get('architecture')} ×{i['num_threads']}" for i in threadpool_info()]
+    return {"versions": {name: metadata.version(name) for name in names}, "libraries": sorted(set(blas))}
+
+
+def child(variant: str, size: argparse.Namespace) -> None:
+    x = mixture(size.rows, size.dimensions)
+    start = x[np.sort(np.random.default_rng(1).choice(size.rows, size.clusters, replace=False))]
+    if variant == "product":
+        result: dict[str, Any] = {"flops": product_rate(x, start)}
+    elif variant in SEEDING:
+        result = seeding(variant, x, size.clusters)
+    else:
+        result = lloyd(variant, x, start, size.iterations)
+    print(json.dumps({**result, **versions()}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--dimensions", type=int, default=384)
+    parser.add_argument("--clusters", type=int, default=1_000)
+    parser.add_argument("--iterations", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--kernel", help="OPENBLAS_CORETYPE: Haswell, SkylakeX, Zen, …")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    size = parser.parse_args()
+    if size.child:
+        child(size.child, size)
+        return
+    mixture(size.rows, size.dimensions)
+    environment = {**os.environ, **({"OPENBLAS_CORETYPE": size.kernel} if size.kernel else {})}
+    runs: dict[str, list[dict[str, Any]]] = {variant: [] for variant in ("product", *LLOYD, *SEEDING)}
+    for _ in range(size.repeats):
+        for variant, results in runs.items():
+            load = os.getloadavg()[0]
+            command = [sys.executable, __file__, *sys.argv[1:], "--child", variant]
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+            results.append({**json.loads(done.stdout.splitlines()[-1]), "load_before": round(load, 2)})
+    flops = max(run["flops"] for run in runs["product"])
+    work = 2 * size.rows * size.dimensions * size.clusters
+    for variant, results in runs.items():
+        key = "flops" if variant == "product" else "seconds" if variant in SEEDING else "seconds_per_iteration"
+        values = [run[key] for run in results]
+        line = {"bench": "kmeans", "variant": variant, **results[-1], key: statistics.median(values)}
+        line |= {"all": [round(value, 4) for value in values], "load_before": [run["load_before"] for run in results]}
+        if variant in LLOYD:
+            line["share_of_product_rate"] = work / statistics.median(values) / flops
+        line |= {"rows": size.rows, "dimensions": size.dimensions, "clusters": size.clusters}
+        line |= {"iterations": size.iterations, "processors": len(os.sched_getaffinity(0))}
+        print(json.dumps({name: round(v, 4) if isinstance(v, float) else v for name, v in line.items()}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
