@@ -134,6 +134,9 @@ class Traits:
     equivariant: bool = False
     """Reordering the pool reorders the selection and changes nothing else."""
 
+    needs_quality: bool = False
+    """Without a score to call quality, the selection would mean nothing."""
+
     example: Mapping[str, Any] = field(default_factory=dict)
     """Values for the fields that have no default, used by docs and contract tests."""
 
@@ -196,6 +199,7 @@ def selector(
     budgeted: bool = True,
     prefix: bool = False,
     equivariant: bool = False,
+    needs_quality: bool = False,
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a selector, what it must be given, and which properties the contract tests may hold it to."""
@@ -208,6 +212,7 @@ def selector(
             budgeted=budgeted,
             prefix=prefix,
             equivariant=equivariant,
+            needs_quality=needs_quality,
             example=example or {},
         )
     )

@@ -1,0 +1,251 @@
+"""What the fields of a dataclass say of themselves: name, type in words, default, and the docstring under each."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import math
+import textwrap
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import MISSING, dataclass
+from functools import lru_cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import annotated_types as at
+
+from curate.errors import PluginError
+from curate.plugins.kinds import ExecutionOnly, Refers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """One field, and so one key in the configuration."""
+
+    name: str
+    type: Any
+    """As annotated, with its bounds."""
+
+    required: bool = False
+    default: Any = None
+    """What it is where it is not given; means nothing for a required field."""
+
+    doc: str = ""
+    """The docstring under the field, on one line."""
+
+    @property
+    def text(self) -> str:
+        """The type in words, such as "a number in [0, 1]"."""
+        return describe(self.type)
+
+    @property
+    def execution_only(self) -> bool:
+        """Whether it can change how fast a result comes, but not the result."""
+        return any(isinstance(mark, ExecutionOnly) for mark in marks(self.type))
+
+
+def fields(cls: type) -> tuple[Field, ...]:
+    """The fields of a dataclass in order, those it inherits first.
+
+    Raises
+    ------
+    PluginError : if an annotation names something that does not exist when the program runs
+
+    >>> @dataclass
+    ... class Point:
+    ...     x: Annotated[float, at.Ge(0)] = 0.0
+    >>> [(field.name, field.text, field.default) for field in fields(Point)]
+    [('x', 'a number >= 0', 0.0)]
+    """
+    return _fields(cls)
+
+
+@lru_cache
+def _fields(cls: type) -> tuple[Field, ...]:
+    docs: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if dataclasses.is_dataclass(base):
+            docs |= _docstrings(base)
+    try:
+        hints = get_type_hints(cls, include_extras=True)
+    except NameError as error:
+        raise PluginError(
+            f"{cls.__name__}: {error} in the annotation of a field",
+            hint="import it at the top of the file, not under TYPE_CHECKING",
+        ) from error
+    return tuple(
+        Field(name=field.name, type=hints[field.name], doc=docs.get(field.name, ""), **_default(field))
+        for field in dataclasses.fields(cls)
+        if field.init
+    )
+
+
+def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    if field.default_factory is not MISSING:
+        return {"default": field.default_factory()}
+    return {"required": True} if field.default is MISSING else {"default": field.default}
+
+
+def _docstrings(cls: type) -> dict[str, str]:
+    """The string that stands under each field of a class, read from its source."""
+    try:
+        parsed = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    except (OSError, TypeError, SyntaxError):  # made at run time: there is no source to read
+        return {}
+    docs: dict[str, str] = {}
+    body = parsed.body if isinstance(parsed, ast.ClassDef) else []
+    for this, following in itertools.pairwise(body):
+        if isinstance(this, ast.AnnAssign) and isinstance(this.target, ast.Name) and isinstance(following, ast.Expr):
+            text = following.value.value if isinstance(following.value, ast.Constant) else None
+            if isinstance(text, str):
+                docs[this.target.id] = " ".join(text.split())
+    return docs
+
+
+# ---------------------------------------------------------------- types
+
+Reference = tuple[tuple[Any, ...], Refers, str]
+"""Where in a value a name stands, what it refers to, and the name."""
+
+
+def split(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A type without its annotations, and the annotations, groups such as ``Interval`` taken apart."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, ()
+    base, *found = get_args(annotation)
+    flat: list[Any] = []
+    for mark in found:
+        flat += list(mark) if isinstance(mark, at.GroupedMetadata) else [mark]
+    return base, tuple(flat)
+
+
+def members(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of a union; a type that is no union is its own only alternative."""
+    base, found = split(annotation)
+    if get_origin(base) not in (Union, types.UnionType):
+        return (annotation,)
+    return tuple(Annotated[(member, *found)] if found else member for member in get_args(base))
+
+
+def item_type(annotation: Any, of: type) -> Any | None:
+    """The type of what a list (``of=list``) or a mapping (``of=dict``) of this type holds; None if it is neither."""
+    wanted = (list, tuple, Sequence) if of is list else (dict, Mapping)
+    for member in members(annotation):
+        base, _ = split(member)
+        if get_origin(base) in wanted and get_args(base):
+            return get_args(base)[0 if of is list else 1]
+    return None
+
+
+def nested(annotation: Any) -> type | None:
+    """The dataclass that a value of this type may be; None if there is none."""
+    for member in members(annotation):
+        base, _ = split(member)
+        if isinstance(base, type) and dataclasses.is_dataclass(base):
+            return base
+    return None
+
+
+def marks(annotation: Any) -> Iterator[Any]:
+    """Every annotation of a type and of the types in it."""
+    base, found = split(annotation)
+    yield from found
+    for argument in get_args(base) if get_origin(base) is not Literal else ():
+        yield from marks(argument)
+
+
+def references(annotation: Any, value: Any, path: tuple[Any, ...] = ()) -> Iterator[Reference]:
+    """Every name in ``value`` that must exist elsewhere in the configuration."""
+    if isinstance(value, str):
+        for mark in marks(annotation):
+            if isinstance(mark, Refers):
+                yield path, mark, value
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from references(item_type(annotation, list), item, (*path, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from references(item_type(annotation, dict), item, (*path, key))
+
+
+# ---------------------------------------------------------------- words
+
+_NOUNS = {
+    int: ("an integer", "integers"),
+    float: ("a number", "numbers"),
+    str: ("a string", "strings"),
+    bool: ("true or false", "true or false"),
+    types.NoneType: ("null", "null"),
+}
+
+
+def describe(annotation: Any, *, plural: bool = False) -> str:
+    """A type in the words of someone who writes YAML.
+
+    Raises
+    ------
+    PluginError : if YAML has no value of this type
+
+    >>> describe(Annotated[float, at.Ge(0), at.Lt(1)])
+    'a number in [0, 1)'
+    >>> describe(Annotated[int, at.Ge(1)] | Literal["auto"])
+    "an integer >= 1 or 'auto'"
+    >>> describe(tuple[str, ...])
+    'a list of strings'
+    """
+    alternatives = members(annotation)
+    if len(alternatives) > 1:
+        return " or ".join(describe(member, plural=plural) for member in alternatives)
+    base, found = split(annotation)
+    if get_origin(base) is Literal:
+        values = [show(value) for value in get_args(base)]
+        return values[0] if len(values) == 1 else f"one of {', '.join(values)}"
+    shortest = next((mark.min_length for mark in found if isinstance(mark, at.MinLen)), 0)
+    for container, noun in ((list, "list"), (dict, "mapping")):
+        item = item_type(base, container)
+        if item is not None:
+            which = "non-empty " * (shortest > 0) + noun
+            return f"{which}s" * plural + f"a {which}" * (not plural) + f" of {describe(item, plural=True)}"
+    if nested(base):
+        return "mappings" if plural else "a mapping"
+    if base not in _NOUNS:
+        raise PluginError(
+            f"a field has the type {base}, which YAML cannot write",
+            hint="use bool, int, float, str, None, Literal, tuple[…, ...], dict[str, …], their unions, or a dataclass",
+        )
+    noun = _NOUNS[base][plural]
+    if shortest:
+        noun = noun.replace("a string", "a non-empty string") if not plural else f"non-empty {noun}"
+    return noun + _bounds(found)
+
+
+def _bounds(found: Iterable[Any]) -> str:
+    low = next(((mark.ge, "[", ">=") for mark in found if isinstance(mark, at.Ge)), None) or next(
+        ((mark.gt, "(", ">") for mark in found if isinstance(mark, at.Gt)), None
+    )
+    high = next(((mark.le, "]", "<=") for mark in found if isinstance(mark, at.Le)), None) or next(
+        ((mark.lt, ")", "<") for mark in found if isinstance(mark, at.Lt)), None
+    )
+    if low and high:
+        return f" in {low[1]}{low[0]}, {high[0]}{high[1]}"
+    return "".join(f" {side[2]} {side[0]}" for side in (low, high) if side)
+
+
+def show(value: Any) -> str:
+    """A value as YAML would write it; strings in quotes and cut, lists and mappings by their kind only.
+
+    >>> [show(value) for value in (True, None, 1.5, "x", [], {"a": 1})]
+    ['true', 'null', '1.5', "'x'", 'an empty list', 'a mapping']
+    """
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:59] + "…")
+    if isinstance(value, list | tuple | dict):
+        kind = "mapping" if isinstance(value, dict) else "list"
+        return f"a {kind}" if value else f"an empty {kind}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"nan": ".nan", "inf": ".inf", "-inf": "-.inf"}[str(value)]
+    return repr(value)

@@ -1,0 +1,77 @@
+"""How much a selector keeps: rows or tokens, absolute or as a share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Le, Lt
+
+from curate.errors import DataError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """Exactly one of four ways to say it.
+
+    Raises
+    ------
+    ValueError : if none is given, or more than one
+    """
+
+    keep: Annotated[int, Ge(1)] | None = None
+    """How many rows to keep."""
+
+    keep_rate: Annotated[float, Gt(0), Le(1)] | None = None
+    """The share of the rows that enter this entry to keep, rounded down to whole rows."""
+
+    prune_rate: Annotated[float, Ge(0), Lt(1)] | None = None
+    """The share of the rows that enter this entry to drop; 1 - prune_rate is kept, rounded down to whole rows."""
+
+    keep_tokens: Annotated[int, Ge(1)] | None = None
+    """How many tokens to keep, in whole rows."""
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.keep, self.keep_rate, self.prune_rate, self.keep_tokens) if value is not None]
+        if len(given) != 1:
+            raise ValueError("exactly one of keep, keep_rate, prune_rate and keep_tokens must be given")
+
+    def rows(self, n: int, entry: str) -> int | None:
+        """How many of ``n`` rows to keep; None if the budget is in tokens.
+
+        A rate is taken as the decimal number that was written, so that keeping 0.29 of 100 rows keeps 29 of them.
+
+        Raises
+        ------
+        DataError : if more rows are to be kept than ``entry`` is given
+
+        >>> Budget(keep_rate=0.29).rows(100, "top_k"), Budget(prune_rate=0.9).rows(10, "top_k")
+        (29, 1)
+        """
+        if self.keep_rate is not None:
+            return math.floor(Fraction(str(self.keep_rate)) * n)
+        if self.prune_rate is not None:
+            return math.floor((1 - Fraction(str(self.prune_rate))) * n)
+        if self.keep is not None and self.keep > n:
+            raise _too_much(entry, "keep", self.keep, n, "rows")
+        return self.keep
+
+    def tokens(self, total: int, entry: str) -> int | None:
+        """How many of ``total`` tokens to keep; None if the budget is in rows.
+
+        Raises
+        ------
+        DataError : if more tokens are to be kept than ``entry`` is given
+        """
+        if self.keep_tokens is not None and self.keep_tokens > total:
+            raise _too_much(entry, "keep_tokens", self.keep_tokens, total, "tokens")
+        return self.keep_tokens
+
+
+def _too_much(entry: str, key: str, wanted: int, there: int, unit: str) -> DataError:
+    return DataError(
+        f"select {entry}: {key} is {wanted:,}, but only {there:,} {unit} reach this entry",
+        hint=f"lower {key}, or write keep_rate instead",
+    )

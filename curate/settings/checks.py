@@ -1,0 +1,177 @@
+"""What must hold between entries: names that exist, one budget each, a quality to rank by; then the entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from curate.plugins.fields import fields, references
+from curate.settings.budget import Budget
+from curate.settings.entries import BUDGET, Draft
+from curate.settings.model import KIND_OF
+from curate.settings.report import Report, dotted, nearest
+from curate.settings.yamlmap import KeyPath
+
+
+def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dict[str, Any]:
+    """The sections of ``RunConfig`` that hold entries, with the defaults that depend on other entries filled in.
+
+    Parameters
+    ----------
+    drafts : by section
+    pool : the input section as it was written
+    report : is told what is wrong; if it has been told of anything, there are no entries
+    """
+    checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report)
+    keys = {
+        "embed": [checks.embed(draft) for draft in drafts["embed"]],
+        "cluster": [checks.cluster(draft) for draft in drafts["cluster"]],
+        "score": [checks.score(draft) for draft in drafts["score"]],
+        "select": [checks.select(draft) for draft in drafts["select"]],
+        "export": [checks.export(draft) for draft in drafts["export"]],
+    }
+    if report.found:
+        return {}
+    built = {
+        section: tuple(
+            KIND_OF[section][1](**{**own, "name": draft.name, "spec": draft.spec})
+            for draft, own in zip(drafts[section], keys[section], strict=True)
+        )
+        for section in drafts
+    }
+    return {**built, "cluster": built["cluster"][0], "export": built["export"][0]}
+
+
+class _Checks:
+    """The names that entries may refer to, and a check for each section; each gives the keys of the entry to be."""
+
+    def __init__(self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, Any], report: Report) -> None:
+        self.pool, self.report = pool, report
+        for section in ("embed", "score", "select"):
+            self._unique(drafts[section])
+        self.embeddings = [draft.name for draft in drafts["embed"]]
+        clustered = drafts["cluster"][0].keys.get("embedding") if drafts["cluster"] else None
+        self.clustered = clustered or (self.embeddings[0] if self.embeddings else None)
+        self.scores: dict[str, KeyPath] = {}
+        self.scores_are_known = not report.blames(("score",))
+        for draft in drafts["score"]:
+            self._add_scores(draft)
+
+    def _unique(self, drafts: list[Draft]) -> None:
+        seen: dict[str, KeyPath] = {}
+        for draft in drafts:
+            if draft.name and draft.name in seen:
+                hint = "give each entry a name of its own with the key 'name'"
+                self.report.add(draft.path, f"{dotted(seen[draft.name])} is called {draft.name!r} too", hint)
+            seen.setdefault(draft.name, draft.path)
+
+    def _add_scores(self, draft: Draft) -> None:
+        for column in draft.plugin.traits.columns if draft.plugin else ():
+            name = f"{draft.name}_{column.name}" if column.name else draft.name
+            if name in self.scores and not self.report.blames(draft.path):
+                hint = "give the entry another name with the key 'name'"
+                self.report.add(draft.path, f"{dotted(self.scores[name])} gives a score {name!r} too", hint)
+            self.scores.setdefault(name, draft.path)
+
+    # ------------------------------------------------------------ sections
+
+    def embed(self, draft: Draft) -> dict[str, Any]:
+        self._common(draft)
+        return {key: value for key, value in draft.keys.items() if key != "use"}
+
+    def cluster(self, draft: Draft) -> dict[str, Any]:
+        self._common(draft)
+        return {"embedding": self._embedding(draft)}
+
+    def score(self, draft: Draft) -> dict[str, Any]:
+        self._common(draft)
+        embedding = self._embedding(draft)
+        if draft.plugin and "cluster" in draft.plugin.traits.reads and embedding not in (None, self.clustered):
+            message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centres"
+            self.report.add((*draft.path, "embedding"), message, f"it must be the clustered one, {self.clustered!r}")
+        return {"embedding": embedding}
+
+    def select(self, draft: Draft) -> dict[str, Any]:
+        self._common(draft)
+        keys = {key: value for key, value in draft.keys.items() if key not in ("use", *BUDGET)}
+        keys |= {"budget": self._budget(draft), "embedding": self._embedding(draft), "quality": self._quality(draft)}
+        within, quota = (*draft.path, "within"), (*draft.path, "quota")
+        if keys.get("within") in ("label", "source") and not self.pool.get(keys["within"]):
+            self.report.add(within, f"the input has no {keys['within']}", f"name its column: input.{keys['within']}")
+        if "within" in keys and keys["budget"]:
+            keys.setdefault("quota", "proportional")
+        elif "quota" in keys and "within" not in draft.given:
+            self.report.add(quota, "there are no groups to split the budget over", "name them with the key 'within'")
+        elif "quota" in keys and draft.plugin and not draft.plugin.traits.budgeted:
+            self.report.add(quota, f"the filter {draft.plugin.name!r} has no budget to split", "remove it")
+        return keys
+
+    def export(self, draft: Draft) -> dict[str, Any]:
+        added = draft.keys.get("add", ())
+        for index, name in enumerate(added):
+            if name in added[:index]:
+                self.report.add((*draft.path, "add", index), f"{name!r} stands in the list already")
+        return {key: value for key, value in draft.keys.items() if key != "use"}
+
+    # ------------------------------------------------------------ keys
+
+    def _common(self, draft: Draft) -> None:
+        """The columns and scores that a plugin reads must exist."""
+        if draft.plugin is None:
+            return
+        plugin = draft.plugin
+        if "label" in plugin.traits.reads and not self.pool.get("label"):
+            message = f"the {plugin.kind} {plugin.name!r} reads labels, and the input has none"
+            self.report.add((*draft.path, "use"), message, "name their column: input.label")
+        for field in fields(plugin.cls):
+            value = draft.given.get(field.name) if draft.built is None else getattr(draft.built, field.name)
+            for below, mark, name in references(field.type, value):
+                if mark.to == "score":
+                    self._known_score((*draft.path, field.name, *below), name)
+
+    def _known_score(self, path: KeyPath, name: str) -> None:
+        if name not in self.scores and self.scores_are_known:
+            hint = nearest(name, self.scores) if self.scores else "there are none: add an entry to score"
+            self.report.add(path, f"there is no score {name!r}", hint)
+
+    def _embedding(self, draft: Draft) -> str | None:
+        """The embed entry that is read; None for a plugin that reads no vectors."""
+        reads = draft.plugin.traits.reads if draft.plugin else frozenset()
+        given, path = draft.keys.get("embedding"), (*draft.path, "embedding")
+        if given is not None and given not in self.embeddings:
+            self.report.add(path, f"there is no embed entry {given!r}", nearest(given, filter(None, self.embeddings)))
+        if draft.section != "cluster" and "embedding" not in reads:
+            if given is not None and draft.plugin:
+                message = f"the {draft.plugin.kind} {draft.plugin.name!r} reads no embeddings"
+                self.report.add(path, message, "remove it")
+            return None
+        if draft.section == "score" and "cluster" in reads:
+            return given or self.clustered
+        return given or next(iter(self.embeddings), None)
+
+    def _quality(self, draft: Draft) -> str | None:
+        """The score that is quality: the first, for a selector that reads quality."""
+        given, path = draft.keys.get("quality"), (*draft.path, "quality")
+        if given is not None:
+            self._known_score(path, given.removeprefix("-"))
+        if draft.plugin is None:
+            return given
+        if "quality" not in draft.plugin.traits.reads:
+            if given is not None:
+                self.report.add(path, f"the selector {draft.plugin.name!r} reads no quality", "remove it")
+            return None
+        if draft.plugin.traits.needs_quality and not self.scores and self.scores_are_known:
+            hint = "add an entry to score"
+            self.report.add((*draft.path, "use"), f"{draft.plugin.name!r} ranks by a score, and there is none", hint)
+        return given or next(iter(self.scores), None)
+
+    def _budget(self, draft: Draft) -> Budget | None:
+        given = [key for key in BUDGET if draft.given.get(key) is not None]
+        if draft.plugin is None or not draft.plugin.traits.budgeted:
+            return None
+        if not given:
+            self.report.add(draft.path, "missing a budget", f"give one of {', '.join(BUDGET)}")
+        first, *more = sorted(given, key=lambda key: self.report.place((*draft.path, key))) or [""]
+        for key in more:
+            self.report.add((*draft.path, key), f"a second budget beside {first}", "give one of them")
+        return Budget(**{first: draft.keys[first]}) if len(given) == 1 and first in draft.keys else None

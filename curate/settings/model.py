@@ -1,0 +1,340 @@
+"""A run's configuration, known to be right: frozen dataclasses whose field docstrings are its documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MinLen
+
+from curate.plugins.fields import Field, fields
+from curate.plugins.kinds import ExecutionOnly
+from curate.plugins.registry import Local, Spec
+from curate.settings.budget import Budget
+
+NonEmpty = Annotated[str, MinLen(1)]
+Rate = Annotated[float, Ge(0), Le(1)]
+
+# ---------------------------------------------------------------- sections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputConfig:
+    """The pool: which files, and what their columns are."""
+
+    files: NonEmpty | Annotated[tuple[NonEmpty, ...], MinLen(1)]
+    """A file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder."""
+
+    text: NonEmpty
+    """The text of a row: a column's name, or a template over columns such as "{instruction}\\n{output}"."""
+
+    id: NonEmpty | None = None
+    """The column that identifies a row; without one, a row is identified by its content."""
+
+    label: NonEmpty | None = None
+    """The column that holds a row's label, for plugins that read labels."""
+
+    source: NonEmpty | None = None
+    """The column that says where a row comes from; rows are accounted for by source."""
+
+    tokens: NonEmpty | None = None
+    """A column of token counts, or the name or path of a tokenizer; without one, tokens are estimated from the text."""
+
+    vectors: NonEmpty | None = None
+    """The ending of the array file beside each input file that holds its embeddings, such as ".npy"."""
+
+    rows_per_shard: Annotated[int, Ge(1)] = 65_536
+    """About how many rows are worked on at a time."""
+
+    def __post_init__(self) -> None:
+        if "{" not in self.text and "}" not in self.text:
+            return
+        try:
+            parts = list(string.Formatter().parse(self.text))
+        except ValueError as error:
+            raise ValueError(f'text: {error}; write columns as "{{name}}", a brace itself as "{{{{"') from error
+        for _, name, form, conversion in parts:
+            if name == "" or form or conversion:
+                raise ValueError('text: only a plain column\'s name may stand in braces, such as "{name}"')
+        if all(name is None for _, name, _, _ in parts):
+            raise ValueError("text: the template names no column")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardConfig:
+    """When to stop rather than to publish."""
+
+    max_quarantine_rate: Rate = 0.01
+    """The largest share of the input rows that may be set aside as unusable."""
+
+    max_drop_rate: Rate = 1.0
+    """The largest share of the pool that may be dropped; 1 sets no limit, as a budget may ask for very few rows."""
+
+    max_source_drop_rate: Rate = 1.0
+    """The largest share of any one source that may be dropped; 1 sets no limit."""
+
+
+# ---------------------------------------------------------------- entries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One use of a plugin."""
+
+    name: str
+    """What the entry is called in folders, columns and messages: its plugin's name, unless another is given."""
+
+    spec: Spec
+    """The plugin and its fields."""
+
+    def fingerprint_parts(self) -> dict[str, Any]:
+        """Everything about the entry that can change its result, as plain data."""
+        own = {one.name: one for one in fields(type(self)) if one.name != "spec" and not one.execution_only}
+        return {
+            **{name: plain(getattr(self, name)) for name in own},
+            "plugin": f"{self.spec.kind} {self.spec.name}",
+            "version": self.spec.plugin().traits.version,
+            "sha256": [local.sha256 for local in self.spec.local],
+            "params": params(self.spec),
+        }
+
+
+def params(spec: Spec) -> dict[str, Any]:
+    """The fields of a plugin that can change its result, as plain data."""
+    relevant = {one.name for one in fields(spec.plugin().cls) if not one.execution_only}
+    return {name: plain(value) for name, value in spec.fields if name in relevant}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedEntry(Entry):
+    """Text to vectors."""
+
+    precision: Literal["float32", "float16"] = "float32"
+    """How the vectors are stored; float16 halves the size, and similarities differ by up to 0.0005."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterEntry(Entry):
+    """Groups of similar rows."""
+
+    embedding: str | None = None
+    """The embed entry whose vectors are read; the first, unless another is named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreEntry(Entry):
+    """Numbers that rows are ranked by."""
+
+    embedding: str | None = None
+    """The embed entry whose vectors are read: the first, or for a scorer that reads clusters too, the clustered one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Temperature:
+    """Shares of a budget in proportion to size^(1/T)."""
+
+    temperature: Annotated[float, Gt(0)]
+    """T: 1 is proportional, and the larger T, the nearer to balanced."""
+
+
+Quota = Literal["proportional", "balanced"] | Temperature
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectEntry(Entry):
+    """Which of the rows that the entries before have left are kept."""
+
+    budget: Budget | None = None
+    """How much to keep; None for a filter, which decides that itself."""
+
+    within: NonEmpty | None = None
+    """Select in each group of rows separately: "cluster", "label", "source", or an input column."""
+
+    quota: Quota | None = None
+    """How the budget is split over the groups: proportional unless said, balanced, or {temperature: T} between."""
+
+    quality: NonEmpty | None = None
+    """The score whose good rows are preferred, the first unless said; a "-" before its name prefers the bad ones."""
+
+    embedding: str | None = None
+    """The embed entry whose vectors are read; the first, unless another is named."""
+
+    @property
+    def ranks_by(self) -> tuple[str, int] | None:
+        """The score that quality names, and 1 to take it as its scorer orients it, -1 to turn it round."""
+        if self.quality is None:
+            return None
+        return self.quality.removeprefix("-"), -1 if self.quality.startswith("-") else 1
+
+
+AddedColumn = Literal["id", "cluster", "scores", "rank", "gain", "weight"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig(Entry):
+    """The chosen rows, for trainers to read."""
+
+    rows_per_file: Annotated[int, Ge(1)] = 100_000
+    """The most rows in one file."""
+
+    add: tuple[AddedColumn, ...] = ()
+    """What we know of a row, to be added to its own columns: "rank" becomes curate_rank, "scores" a column a score."""
+
+    keep_versions: Annotated[int, Ge(1), ExecutionOnly()] = 3
+    """How many exports are kept, the newest included."""
+
+
+Section = type[EmbedEntry] | type[ClusterEntry] | type[ScoreEntry] | type[SelectEntry] | type[ExportConfig]
+
+KIND_OF: Mapping[str, Any] = {
+    "embed": ("embedder", EmbedEntry),
+    "cluster": ("clusterer", ClusterEntry),
+    "score": ("scorer", ScoreEntry),
+    "select": ("selector", SelectEntry),
+    "export": ("exporter", ExportConfig),
+}
+"""The plugin kind of each section that holds entries, and the dataclass of its entries."""
+
+USE = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")
+
+
+def driver_fields(section: str) -> tuple[Field, ...]:
+    """The keys of a section's entries that are not the plugin's."""
+    found: list[Field] = [USE]
+    for one in fields(KIND_OF[section][1]):
+        if one.name == "name" and section not in ("cluster", "export"):  # those have one entry, always
+            found.append(dataclasses.replace(one, type=NonEmpty | None, required=False))
+        elif one.name == "budget":
+            found += fields(Budget)
+        elif one.name not in ("name", "spec"):
+            found.append(one)
+    return tuple(found)
+
+
+# ---------------------------------------------------------------- the run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunConfig:
+    """One configuration file."""
+
+    curate: Literal[1]
+    """The version of this format."""
+
+    run: NonEmpty
+    """The folder that the run's results are written to."""
+
+    seed: Annotated[int, Ge(0)] = 0
+    """The seed of everything that is random."""
+
+    memory_limit: Annotated[int, Ge(1)] = 4 << 30
+    """Bytes, or a size such as "8GiB": a pool with more embeddings than this is read from a mapped file."""
+
+    plugins: tuple[Local, ...] = ()
+    """Python files with plugins of your own, relative to the current folder."""
+
+    input: InputConfig
+    """The pool."""
+
+    embed: tuple[EmbedEntry, ...]
+    """One entry, or a list of entries with names; lsa unless said."""
+
+    cluster: ClusterEntry
+    """One entry; kmeans unless said."""
+
+    score: tuple[ScoreEntry, ...] = ()
+    """A list of entries; none unless said."""
+
+    select: tuple[SelectEntry, ...]
+    """A list of entries; each is given the rows that the one before has left."""
+
+    guard: GuardConfig = field(default_factory=GuardConfig)
+    """When to stop rather than to publish."""
+
+    export: ExportConfig
+    """One entry; parquet unless said."""
+
+    source: str = field(compare=False)
+    """The configuration file, or "<dict>"."""
+
+    resolved: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """The configuration as plain data with every default filled in; loading it gives this configuration again."""
+
+
+TOP_KEYS = tuple(one.name for one in dataclasses.fields(RunConfig) if one.name not in ("source", "resolved"))
+"""What may stand at the top of a configuration."""
+
+# ---------------------------------------------------------------- sizes
+
+SIZE = r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT]i?)?B"
+_UNITS = {"": 1, **{f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)}}
+_UNITS |= {"ki": 1024, "k": 1000} | {unit: 1000**power for power, unit in enumerate("KMGT", 1)}
+
+
+def bytes_of(size: str) -> int | None:
+    """The bytes that a size such as "8GiB" or "1.5 GB" means; None if it is no size.
+
+    >>> bytes_of("8GiB"), bytes_of("1.5 GB"), bytes_of("8 gigs")
+    (8589934592, 1500000000, None)
+    """
+    match = re.fullmatch(SIZE, size)
+    return int(float(match[1]) * _UNITS[match[2] or ""]) if match else None
+
+
+def size_of(count: int) -> str | int:
+    """Bytes as a size, if it comes out whole.
+
+    >>> size_of(8589934592), size_of(1500000000)
+    ('8GiB', 1500000000)
+    """
+    for unit in ("Ti", "Gi", "Mi", "Ki"):
+        if count % _UNITS[unit] == 0:
+            return f"{count // _UNITS[unit]}{unit}B"
+    return count
+
+
+# ---------------------------------------------------------------- back to plain data
+
+
+def plain(value: Any) -> Any:
+    """A value of the configuration as plain data; fields that are None by default are left out while they are."""
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            one.name: plain(getattr(value, one.name))
+            for one in fields(type(value))
+            if one.required or one.default is not None or getattr(value, one.name) is not None
+        }
+    return value
+
+
+def resolved(config: RunConfig) -> dict[str, Any]:
+    """The plain data that loads as ``config``."""
+    data: dict[str, Any] = {}
+    for key in TOP_KEYS:
+        value = getattr(config, key)
+        if key in KIND_OF:
+            value = [_entry(key, one) for one in value] if isinstance(value, tuple) else _entry(key, value)
+        elif key == "memory_limit":
+            value = size_of(value)
+        elif key == "plugins":
+            value = [local.path for local in value]
+        data[key] = plain(value)
+    return data
+
+
+def _entry(section: str, entry: Entry) -> dict[str, Any]:
+    data: dict[str, Any] = {"use": entry.spec.name}
+    budget = plain(getattr(entry, "budget", None)) or {}
+    for one in driver_fields(section)[1:]:
+        value = budget.get(one.name, getattr(entry, one.name, None))
+        if value is not None:
+            data[one.name] = value
+    return {**data, **plain(entry.spec.build())}
