@@ -8,6 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 Counts = NDArray[np.int64]
 Shares = NDArray[np.float64]
 
+_LEAST = 1e-200  # of the largest share: what is smaller gets no row before the others are full, and no level overflows
+
 
 def allocate(sizes: ArrayLike, budget: int, shares: ArrayLike) -> Counts:
     """How much of ``budget`` each group gets: its share, but never more than its size.
@@ -54,7 +56,8 @@ def _fill(sizes: Counts, budget: int, shares: Shares) -> Counts:
     groups = np.flatnonzero(sizes)
     if not budget:
         return given
-    size, share = sizes[groups], shares[groups] / shares[groups].max()
+    size = sizes[groups]
+    share = np.maximum(shares[groups] / shares[groups].max(), _LEAST)
     order = np.argsort(size / share, kind="stable")  # the order in which groups fill up as the level rises
     filled = np.concatenate(([0], np.cumsum(size[order])[:-1]))
     open_share = np.cumsum(share[order][::-1])[::-1]
@@ -86,13 +89,15 @@ def balanced(sizes: ArrayLike) -> Shares:
 
 
 def temperature(sizes: ArrayLike, temperature: float) -> Shares:
-    """(g,) shares size^(1/T): T = 1 is proportional, and the larger T, the nearer to balanced.
+    """(g,) shares in proportion to size^(1/T), T > 0: 1 is proportional, and the larger T, the nearer to balanced.
 
     References
     ----------
     Conneau et al. (2020), arXiv:1911.02116, whose exponent alpha is 1/T.
 
     >>> temperature(np.array([1, 16]), 4.0).tolist()
-    [1.0, 2.0]
+    [0.5, 1.0]
     """
-    return np.asarray(sizes, np.float64) ** (1 / temperature)
+    rows: Shares = np.asarray(sizes, np.float64)
+    shares: Shares = (rows / rows.max(initial=1)) ** (1 / temperature)  # at most 1, so that no power overflows
+    return shares

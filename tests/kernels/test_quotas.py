@@ -92,6 +92,14 @@ def test_worked_by_hand(sizes, budget, shares, expected):
     assert allocate(sizes, budget, shares).tolist() == expected
 
 
+def test_temperature_near_0_fills_the_largest_groups_first():
+    """Powers as high as 1/T neither overflow nor lose a row."""
+    sizes = [10, 1000, 999, 0, 1000]
+    for t in (1e-4, 1e-5):
+        assert allocate(sizes, 2003, temperature(sizes, t)).tolist() == [0, 1000, 3, 0, 1000]
+    assert allocate([0, 0], 5, temperature([0, 0], 2.0)).tolist() == [0, 0]
+
+
 def test_higher_temperature_moves_rows_from_the_large_group_to_the_small():
     sizes = np.array([1000, 10_000])
     small = [int(allocate(sizes, 500, temperature(sizes, t))[0]) for t in (1, 2, 5, 100)]

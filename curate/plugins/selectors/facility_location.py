@@ -87,7 +87,7 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes
         return identity
     centroids, cells = (None, None) if n <= EXACT_ROWS else _centroids(embeddings, cluster)
     indices, similarities = knn(embeddings, k, centroids=centroids, cluster=cells, probes=probes)
-    rounded = np.round(np.clip(similarities, 0, 1) * _GRID) / _GRID
+    rounded = np.round(np.maximum(similarities, 0) * _GRID) / _GRID
     one_way = sparse.csr_array((rounded.ravel(), indices.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
     return one_way.maximum(one_way.T).maximum(identity).tocsr()
 

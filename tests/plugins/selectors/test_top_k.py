@@ -22,6 +22,12 @@ def test_order(quality, budget, expected):
     assert top_k(np.array(quality, np.float32), budget).tolist() == expected
 
 
+def test_many_ties_keep_the_order_of_the_pool():
+    quality = np.tile(np.float32([1, 2, 3]), 1000)
+    expected = [row for level in (2, 1, 0) for row in range(level, 3000, 3)]
+    assert top_k(quality, 3000).tolist() == expected
+
+
 def test_gain_is_the_quality():
     quality = np.array([0.25, 0.75, 0.5], np.float32)
     pool = Pool(np.zeros((3, 0), np.float32), quality, np.zeros(3, np.int32))
