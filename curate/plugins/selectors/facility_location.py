@@ -118,7 +118,7 @@ class FacilityLocation:
     """Keep the rows that best represent the pool: typical ones first, then those that nothing kept resembles.
 
     Every dropped row names the kept row that is most similar to it, if one is among its neighbours. Gains count rows.
-    Two rows that are each other's best cover tie exactly, and the first in the pool wins. Memory: about 1.6 kB a row at
+    Two rows that are each other's best cover tie exactly, and the first in the pool wins. Memory: about 4 kB a row at
     64 neighbours.
 
     References

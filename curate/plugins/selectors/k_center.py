@@ -34,9 +34,10 @@ def k_center(embeddings: Matrix, budget: int, *, first: int = 0) -> tuple[Rows, 
     nearest : (n,) the pick most similar to each row, the earliest of equals; -1 for picks, and for all if budget is 0
     similarity : (n,) float32, cosine similarity to that pick; NaN where there is none
 
-    Cost: O(budget n d) time at most, in practice a third to a quarter of the passes over the rows that one a pick would
-    take: the similarities to the 32 farthest rows are computed together, and most of these are picked soon after.
-    Memory: 144 n bytes. Guarantee: no row is farther from its nearest pick than twice the optimum for as many picks.
+    Cost: O(budget n d) time in practice, and 32 times that at worst: the similarities to the 32 farthest rows are
+    computed together, and most of these are picked soon after, so that one pass over the rows serves some 20 picks.
+    Memory: about 160 n bytes. Guarantee: no row is farther from its nearest pick than twice the optimum for as many
+    picks.
 
     References
     ----------
