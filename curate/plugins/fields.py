@@ -129,6 +129,12 @@ def members(annotation: Any) -> tuple[Any, ...]:
     return tuple(Annotated[(member, *found)] if found else member for member in get_args(base))
 
 
+def not_null(annotation: Any) -> Any:
+    """The type without the alternative that is null, which is what a value left out is."""
+    rest = [member for member in members(annotation) if split(member)[0] is not types.NoneType]
+    return Union[tuple(rest)] if rest else annotation  # noqa: UP007 - its members are known only now
+
+
 def item_type(annotation: Any, of: type) -> Any | None:
     """The type of what a list (``of=list``) or a mapping (``of=dict``) of this type holds; None if it is neither."""
     wanted = (list, tuple, Sequence) if of is list else (dict, Mapping)
@@ -197,7 +203,8 @@ def describe(annotation: Any, *, plural: bool = False) -> str:
     """
     alternatives = members(annotation)
     if len(alternatives) > 1:
-        return " or ".join(describe(member, plural=plural) for member in alternatives)
+        *most, last = [text for member in alternatives for text in _alternatives(member, plural=plural)]
+        return f"{', '.join(most)} or {last}"
     base, found = split(annotation)
     if get_origin(base) is Literal:
         values = [show(value) for value in get_args(base)]
@@ -208,8 +215,10 @@ def describe(annotation: Any, *, plural: bool = False) -> str:
         if item is not None:
             which = "non-empty " * (shortest > 0) + noun
             return f"{which}s" * plural + f"a {which}" * (not plural) + f" of {describe(item, plural=True)}"
-    if nested(base):
-        return "mappings" if plural else "a mapping"
+    inner = nested(base)
+    if inner:
+        keys = ", ".join(field.name for field in fields(inner))
+        return f"mappings with {keys}" if plural else f"a mapping with {keys}"
     if base not in _NOUNS:
         raise PluginError(
             f"a field has the type {base}, which YAML cannot write",
@@ -219,6 +228,13 @@ def describe(annotation: Any, *, plural: bool = False) -> str:
     if shortest:
         noun = noun.replace("a string", "a non-empty string") if not plural else f"non-empty {noun}"
     return noun + _bounds(found)
+
+
+def _alternatives(annotation: Any, *, plural: bool) -> list[str]:
+    base, _ = split(annotation)
+    if get_origin(base) is Literal:
+        return [show(value) for value in get_args(base)]
+    return [describe(annotation, plural=plural)]
 
 
 def _bounds(found: Iterable[Any]) -> str:

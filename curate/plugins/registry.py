@@ -168,7 +168,12 @@ def get(kind: Kind, name: str, local: tuple[Local, ...] = ()) -> Plugin:
     if name in sys.stdlib_module_names:
         raise PluginError(f"a {kind} may not be called {name!r}: that is a module of the standard library")
     origin, load = origins[0]
-    loaded = load()
+    try:
+        loaded = load()
+    except ImportError as error:
+        raise PluginError(
+            f"{kind} {name!r} cannot be imported: {error}", where=origin, hint="install what it needs"
+        ) from error
     cls = loaded if isinstance(loaded, type) else _class_in(loaded, kind)
     declared = traits(cls) if cls is not None else None
     if cls is None or declared is None or not dataclasses.is_dataclass(cls):

@@ -97,7 +97,7 @@ class _Checks:
         keys |= {"budget": self._budget(draft), "embedding": self._embedding(draft), "quality": self._quality(draft)}
         within, quota = (*draft.path, "within"), (*draft.path, "quota")
         if keys.get("within") in ("label", "source") and not self.pool.get(keys["within"]):
-            self.report.add(within, f"the input has no {keys['within']}", f"name its column: input.{keys['within']}")
+            self.report.add(within, f"input.{keys['within']} is not given", "name the column there")
         if "within" in keys and keys["budget"]:
             keys.setdefault("quota", "proportional")
         elif "quota" in keys and "within" not in draft.given:
@@ -166,12 +166,13 @@ class _Checks:
         return given or next(iter(self.scores), None)
 
     def _budget(self, draft: Draft) -> Budget | None:
-        given = [key for key in BUDGET if draft.given.get(key) is not None]
+        at = {key: (*draft.path, key) for key in BUDGET if key in draft.given}
+        given = [key for key, path in at.items() if draft.given[key] is not None or self.report.blames(path)]
         if draft.plugin is None or not draft.plugin.traits.budgeted:
             return None
         if not given:
             self.report.add(draft.path, "missing a budget", f"give one of {', '.join(BUDGET)}")
-        first, *more = sorted(given, key=lambda key: self.report.place((*draft.path, key))) or [""]
+        first, *more = sorted(given, key=lambda key: self.report.place(at[key])) or [""]
         for key in more:
-            self.report.add((*draft.path, key), f"a second budget beside {first}", "give one of them")
+            self.report.add(at[key], f"a second budget beside {first}", "give one of them")
         return Budget(**{first: draft.keys[first]}) if len(given) == 1 and first in draft.keys else None

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from curate.errors import ConfigError, PluginError
-from curate.plugins.fields import Field, describe, fields, item_type, nested, show
+from curate.plugins.fields import Field, describe, fields, item_type, nested, not_null, show
 from curate.plugins.registry import Local
 from curate.settings import checks, entries, yamlmap
 from curate.settings import overrides as sets
@@ -132,7 +132,7 @@ class Reader:
             for at, (wanted, got) in wrong.items():
                 if not any(other != at and other[: len(at)] == at for other in wrong):
                     hint = "remove the quotes" if isinstance(got, str) and self._fits_unquoted(wanted, got) else ""
-                    self.report.add((*path, *at), f"must be {describe(wanted)}; got {show(got)}", hint)
+                    self.report.add((*path, *at), f"must be {describe(not_null(wanted))}; got {show(got)}", hint)
             return None
 
     def _fits_unquoted(self, annotation: Any, text: str) -> bool:
@@ -155,7 +155,9 @@ class Reader:
 
     def missing(self, field: Field, path: KeyPath) -> None:
         doc = field.doc.rstrip(".")
-        self.report.add((*path, field.name), "missing", doc[:1].lower() + doc[1:] or f"must be {field.text}")
+        if doc[1:2].islower() or doc[1:2] == " ":
+            doc = doc[0].lower() + doc[1:]
+        self.report.add((*path, field.name), "missing", doc or f"it must be {field.text}")
 
     def unknown(self, known: Iterable[str], data: Mapping[str, Any], path: KeyPath) -> None:
         names = list(known)

@@ -158,17 +158,10 @@ class SelectEntry(Entry):
     """How the budget is split over the groups: proportional unless said, balanced, or {temperature: T} between."""
 
     quality: NonEmpty | None = None
-    """The score whose good rows are preferred, the first unless said; a "-" before its name prefers the bad ones."""
+    """The score that says how good a row is, the first unless said; a "-" before its name prefers its low values."""
 
     embedding: str | None = None
     """The embed entry whose vectors are read; the first, unless another is named."""
-
-    @property
-    def ranks_by(self) -> tuple[str, int] | None:
-        """The score that quality names, and 1 to take it as its scorer orients it, -1 to turn it round."""
-        if self.quality is None:
-            return None
-        return self.quality.removeprefix("-"), -1 if self.quality.startswith("-") else 1
 
 
 AddedColumn = Literal["id", "cluster", "scores", "rank", "gain", "weight"]
@@ -270,9 +263,9 @@ TOP_KEYS = tuple(one.name for one in dataclasses.fields(RunConfig) if one.name n
 
 # ---------------------------------------------------------------- sizes
 
-SIZE = r"([0-9]+(?:\.[0-9]+)?) ?([kKMGT]i?)?B"
+SIZE = r"([0-9]+(?:\.[0-9]+)?) ?((?:[kKMGT]|[KMGT]i)?)B"
 _UNITS = {"": 1, **{f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)}}
-_UNITS |= {"ki": 1024, "k": 1000} | {unit: 1000**power for power, unit in enumerate("KMGT", 1)}
+_UNITS |= {"k": 1000} | {unit: 1000**power for power, unit in enumerate("KMGT", 1)}
 
 
 def bytes_of(size: str) -> int | None:
@@ -282,7 +275,7 @@ def bytes_of(size: str) -> int | None:
     (8589934592, 1500000000, None)
     """
     match = re.fullmatch(SIZE, size)
-    return int(float(match[1]) * _UNITS[match[2] or ""]) if match else None
+    return int(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
 def size_of(count: int) -> str | int:

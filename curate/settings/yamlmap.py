@@ -187,7 +187,7 @@ class _Builder:
         try:
             value = _READ[tag](text)
         except (ValueError, KeyError):
-            return self.fault(path, f"{text!r} is not what its tag {node.tag!r} says")
+            return self.fault(path, f"{text!r} is not what its tag !!{tag} says")
         return self.fault(path, _not_finite(text)) if tag == "float" and not math.isfinite(value) else value
 
     def fault(self, path: KeyPath, message: str, hint: str = "", position: Position | None = None) -> None:
@@ -203,7 +203,7 @@ _READ: dict[str, Callable[[str], Any]] = {
 
 
 def _unsupported(tag: str) -> str:
-    return f"the tag {tag!r} is not supported"
+    return f"the tag {tag.replace(_CORE, '!!')} is not supported"
 
 
 def _not_finite(text: object) -> str:
