@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ from curate import errors
 if TYPE_CHECKING:
     from curate.pipeline import Stage, Summary
     from curate.plugins.registry import Plugin
-    from curate.settings.config import RunConfig
+    from curate.settings.model import RunConfig
 
 app = typer.Typer(
     name="curate",
@@ -33,7 +34,7 @@ every decision:
 **embed → cluster → score → select → export**
 
 Start with `curate init`, look with `curate plan`, go with `curate run`.""",
-    epilog="Exit codes: 0 done, 1 bug, 2 configuration, 3 input data, 4 plugin, 5 guardrail, 75 locked, "
+    epilog="Exit codes: 0 done, 1 bug, 2 configuration, 3 input data, 4 plugin, 5 guardrail, "
     "130 interrupted, 143 terminated.",
 )
 
@@ -226,11 +227,15 @@ def init(
 ) -> None:
     """Write a configuration to start from, with the columns of your own files if they are there."""
     from curate.settings.starter import starter
+    from curate.store.formats import column_names
 
     if path.exists():
         raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or delete it first")
-    path.write_text(starter(files, text), encoding="utf-8")
-    typer.echo(f"wrote {path}; look at it, then: curate run {path}")
+    found = sorted(glob.glob(files, recursive=True))  # noqa: PTH207
+    columns = column_names(Path(found[0])) if found else []
+    path.write_text(starter(files, columns, text, f"runs/{path.stem}"), encoding="utf-8")
+    pool = f"{len(found)} files with the columns {', '.join(columns)}" if found else f"no file matches {files!r} yet"
+    typer.echo(f"wrote {path} ({pool}); look at it, then: curate run {path}")
 
 
 def _version(asked: bool) -> None:
@@ -255,11 +260,13 @@ def _options(
 
 def _tell(summary: Summary, *, as_json: bool) -> None:
     """Print what a run did: a table and one line, or JSON."""
+    from curate.store import manifest
+
     if as_json:
         _print_json(summary.as_dict())
         return
     rows = []
-    for line in summary.lines():
+    for line in manifest.lines(summary.records):
         count = line.count
         numbers = [f"{number:,}" for number in (count.rows_in, count.kept, count.dropped, count.quarantined)]
         rows.append([line.stage, line.name, *numbers, f"{line.seconds:.1f}", f"{line.peak_memory / 2**20:,.0f}"])

@@ -7,11 +7,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import curate
 from curate.errors import ConfigError, DataError, GuardrailError
 from curate.executors.base import Executor
+from curate.executors.processes import Processes
+from curate.executors.serial import Serial
 from curate.stages import evidence
 from curate.stages.cluster import cluster
 from curate.stages.context import Context, Planned, Progress, Silent
@@ -26,11 +28,12 @@ from curate.store import manifest, shards
 from curate.store.manifest import Record
 
 if TYPE_CHECKING:
-    from curate.settings.config import RunConfig
+    from curate.settings.model import RunConfig
 
 T = TypeVar("T")
 Stage = Literal["embed", "cluster", "score", "select", "export"]
 STAGES: tuple[Stage, ...] = get_args(Stage)
+REPORT = "report.html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Summary:
 
     run: str
     records: tuple[Record, ...]
-    """The input, then every entry of every stage, in order."""
+    """The input, then every step of every stage, in order."""
 
     export: Path | None = None
     """The folder of the version that was published."""
@@ -58,20 +61,49 @@ class Summary:
     def kept(self) -> int:
         return self.records[-1].count.kept
 
+    def sentence(self) -> str:
+        """The whole run in one line."""
+        share = f" ({self.kept / self.rows_in:.1%})" if self.rows_in else ""
+        result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}"
+        if self.export is None:
+            return f"{result}; done up to {self.records[-1].stage}"
+        return f"{result}; {'unchanged' if self.unchanged else 'published'} in {self.export}, report in {self.report}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs."""
+        return {
+            "run": self.run,
+            "rows_in": self.rows_in,
+            "kept": self.kept,
+            "unchanged": self.unchanged,
+            "export": None if self.export is None else str(self.export),
+            "report": None if self.report is None else str(self.report),
+            "warnings": list(self.warnings),
+            "accounting": accounting(self.records),
+        }
+
+
+def accounting(records: Iterable[Record]) -> list[dict[str, Any]]:
+    """One line a step: rows in, kept, dropped, quarantined, seconds and bytes of memory."""
+    return [
+        {
+            "stage": line.stage,
+            "name": line.name,
+            **asdict(line.count),
+            "seconds": round(line.seconds, 3),
+            "peak_memory": line.peak_memory,
+        }
+        for line in manifest.lines(records)
+    ]
+
 
 @contextmanager
 def executor_named(name: str, workers: int) -> Iterator[Executor]:
     """The executor of that name, let go at the end."""
-    if name == "serial":
-        from curate.executors.serial import Serial
-
-        executor: Executor = Serial()
-    elif name == "processes":
-        from curate.executors.processes import Processes
-
-        executor = Processes(workers)
-    else:
-        raise ConfigError(f"unknown executor {name!r}", hint="there are: serial, processes")
+    made: dict[str, Callable[[], Executor]] = {"serial": Serial, "processes": partial(Processes, workers)}
+    if name not in made:
+        raise ConfigError(f"unknown executor {name!r}", hint=f"there are: {', '.join(made)}")
+    executor = made[name]()
     try:
         yield executor
     finally:
@@ -86,12 +118,12 @@ def run(config: RunConfig, executor: Executor, progress: Progress | None = None,
     CurateError : whatever went wrong; nothing that was published before has changed
     """
     context = Context(config, executor, progress or Silent())
-    shards.write_text(context.folder / "config.yaml", config.as_yaml())
+    shards.write_text(context.folder / "config.yaml", context.yaml)
     before = shards.read_json(context.folder / manifest.NAME) or {}
     done = _Done()
     _stages(context, until, done)
     unchanged = before.get("fingerprints") == done.fingerprints()
-    page = context.folder / "report.html"
+    page = context.folder / REPORT
     if done.before is not None and not (unchanged and page.exists()):
         evidence.report(context, done.before, done.records, done.warnings, page)
     shards.write_json(
@@ -102,16 +134,7 @@ def run(config: RunConfig, executor: Executor, progress: Progress | None = None,
             "export": None if done.export is None else done.export.relative_to(context.folder).as_posix(),
             "warnings": done.warnings,
             "fingerprints": done.fingerprints(),
-            "accounting": [
-                {
-                    "stage": r.stage,
-                    "name": r.name,
-                    **asdict(r.count),
-                    "seconds": r.seconds,
-                    "peak_memory": r.peak_memory,
-                }
-                for r in done.records
-            ],
+            "accounting": accounting(done.records),
             "config": config.resolved,
         },
     )
@@ -127,6 +150,25 @@ def run(config: RunConfig, executor: Executor, progress: Progress | None = None,
     )
 
 
+def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
+    """Write the report of a finished run again.
+
+    Returns
+    -------
+    path : of the page
+    summary : what it says, for programs
+    """
+    context = Context(config, Serial(), progress or Silent(), plan=[])
+    done = _Done()
+    try:
+        _stages(context, "export", done)
+    except NotReadyError as error:
+        told = f"there is no finished run to report on: {error}"
+        raise ConfigError(told, where=config.run, hint=f"run: curate run {config.source}") from error
+    path = context.folder / REPORT
+    return path, evidence.report(context, done.finished(), done.records, done.warnings, path)
+
+
 class _Done:
     """What has been done so far."""
 
@@ -135,6 +177,12 @@ class _Done:
         self.warnings: list[str] = []
         self.before: Before | None = None
         self.export: Path | None = None
+
+    def finished(self) -> Before:
+        """What the stages before the export left behind."""
+        if self.before is None:
+            raise NotReadyError("nothing was exported")
+        return self.before
 
     def fingerprints(self) -> dict[str, str]:
         return {f"{record.stage} {record.name}": record.fingerprint for record in self.records}
@@ -261,7 +309,7 @@ def _steps(context: Context) -> Iterator[tuple[str, str, Path]]:
     yield "cluster", config.cluster.name, folder / "cluster"
     yield from (("score", entry.name, folder / "score" / entry.name) for entry in config.score)
     yield "select", "select", folder / "select"
-    yield "export", config.export.entry.name, folder / "export"
+    yield "export", config.export.name, folder / "export"
 
 
 def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int) -> Iterator[Planned]:
@@ -272,8 +320,5 @@ def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int) -> Iterato
             yield replace(step, rows=left)
             continue
         for entry in config.select:
-            if entry.budget is None or left is None or entry.budget.keep_tokens is not None:
-                left = None
-            else:
-                left = entry.budget.rows(left, f"select {entry.name}")
+            left = None if entry.budget is None or left is None else entry.budget.rows(left, entry.name)
             yield replace(step, name=entry.name, rows=left)

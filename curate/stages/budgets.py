@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import quotas
 from curate.plugins.pool import Rows, Selection
-
-Quota = str | Mapping[str, float]
+from curate.settings.model import Quota, Temperature
 
 
 def split(quota: Quota | None, sizes: NDArray[np.intp], budget: int) -> list[int]:
@@ -19,8 +18,8 @@ def split(quota: Quota | None, sizes: NDArray[np.intp], budget: int) -> list[int
 
 
 def _shares(quota: Quota | None, sizes: NDArray[np.intp]) -> NDArray[np.float64]:
-    if isinstance(quota, Mapping):
-        return quotas.temperature(sizes, quota["temperature"])
+    if isinstance(quota, Temperature):
+        return quotas.temperature(sizes, quota.temperature)
     return quotas.balanced(sizes) if quota == "balanced" else quotas.proportional(sizes)
 
 

@@ -28,7 +28,7 @@ from curate.store import inputs, schemas, shards
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
-    from curate.settings.config import ClusterEntry
+    from curate.settings.model import ClusterEntry
 
 CENTROIDS = "centroids.parquet"
 

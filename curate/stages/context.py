@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from curate.errors import ShardError
 from curate.executors.base import Executor, Result, Task, Value
+from curate.settings import yamlmap
 from curate.store.manifest import State
 
 if TYPE_CHECKING:
-    from curate.settings.config import RunConfig
+    from curate.settings.model import RunConfig
 
 
 class Progress(Protocol):
@@ -65,6 +66,11 @@ class Context:
     @property
     def folder(self) -> Path:
         return Path(self.config.run)
+
+    @property
+    def yaml(self) -> str:
+        """The configuration with every default filled in."""
+        return yamlmap.dump(dict(self.config.resolved))
 
     def map(
         self, what: str, fn: Callable[[Task], Value], tasks: Sequence[Task], sizes: Sequence[int]

@@ -26,7 +26,7 @@ from curate.store.inputs import Inputs
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
-    from curate.settings.config import EmbedEntry
+    from curate.settings.model import EmbedEntry
 
 _SAMPLE = 50_000
 """How many rows a fitted embedder learns from, where it has no field ``sample_size``."""

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 import curate
 from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.pool import Matrix, Rows
-from curate.report import card as dataset_card
 from curate.report import measure, model, page, projection
 from curate.seeds import rng_for
+from curate.settings.model import Entry
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.export import Before
-from curate.store import shards
+from curate.store import manifest, shards
 from curate.store.manifest import Count, Record
 
 _PROBES = 2_000
@@ -39,12 +39,16 @@ _GROUPS = 500
 
 def card(context: Context, before: Before) -> str:
     """The dataset card: deterministic, without times."""
-    return dataset_card.card(_outline(context, before, before.records, (), timed=False))
+    return str(_outline(context, before, before.records, (), timed=False))
 
 
-def report(context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str], path: Path) -> None:
-    """Write ``report.html``."""
-    shards.write_text(path, page.render(gathered(context, before, records, warnings)))
+def report(
+    context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str], path: Path
+) -> dict[str, Any]:
+    """Write the page, and give what it says as plain data."""
+    told = gathered(context, before, records, warnings)
+    shards.write_text(path, page.render(told))
+    return {}
 
 
 def gathered(context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str]) -> model.Report:
@@ -86,42 +90,25 @@ def _outline(
             selected.facts["tokens"], selected.facts["tokens_kept"], how, estimated=how.startswith("estimated")
         ),
         warnings=tuple(warnings),
-        config=config.as_yaml(),
+        config=context.yaml,
         reproduce=(f"curate run {config.source}",),
     )
 
 
 def _stages(context: Context, records: Sequence[Record], *, timed: bool) -> Iterator[model.Stage]:
     config = context.config
-    specs = {("embed", entry.name): entry.spec for entry in config.embed}
-    specs |= {("score", entry.name): entry.spec for entry in config.score}
-    specs |= {("cluster", config.cluster.name): config.cluster.spec}
-    specs |= {("export", config.export.entry.name): config.export.entry.spec}
-    for record in records:
-        if record.stage == "select":
-            yield from _select_stages(context, record, timed=timed)
-            continue
-        spec = specs.get((record.stage, record.name))
+    entries: list[Entry] = [*config.embed, config.cluster, *config.score, *config.select, config.export]
+    about = {f"{entry.spec.kind} {entry.name}": entry.spec.plugin().summary() for entry in entries}
+    kinds = {"embed": "embedder", "cluster": "clusterer", "score": "scorer", "select": "selector", "export": "exporter"}
+    for record in manifest.lines(records):
+        alone = record.stage in ("input", "cluster", "export")
         yield model.Stage(
-            name=record.stage if record.stage in ("input", "cluster", "export") else f"{record.stage} {record.name}",
-            what="Read the pool's files" if spec is None else spec.plugin().summary(),
+            name=record.stage if alone else f"{record.stage} {record.name}",
+            what=about.get(f"{kinds.get(record.stage)} {record.name}", "Read the pool's files"),
             rows=_account(record.count),
             sources=_accounts(record.sources),
             seconds=record.seconds if timed else float("nan"),
             peak_bytes=record.peak_memory if timed else None,
-        )
-
-
-def _select_stages(context: Context, record: Record, *, timed: bool) -> Iterator[model.Stage]:
-    for entry, facts in zip(context.config.select, record.facts["entries"], strict=True):
-        sources = {name: Count(**count) for name, count in facts["sources"].items()}
-        yield model.Stage(
-            name=f"select {entry.name}",
-            what=entry.spec.plugin().summary(),
-            rows=model.Account(facts["rows_in"], facts["kept"], facts["rows_in"] - facts["kept"]),
-            sources=_accounts(sources),
-            seconds=facts["seconds"] if timed else float("nan"),
-            peak_bytes=facts["peak_memory"] if timed else None,
         )
 
 

@@ -31,7 +31,7 @@ from curate.store import manifest, shards
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
-    from curate.settings.config import ExportConfig
+    from curate.settings.model import ExportConfig
 
 CURRENT = "current"
 CARD = "README.md"
@@ -80,7 +80,7 @@ def export(context: Context, before: Before, card: Callable[[Context, Before], s
     record = step(
         context,
         "export",
-        context.config.export.entry.name,
+        context.config.export.name,
         root,
         made_from,
         lambda key: _work(context, before, root / version, key, card),
@@ -103,10 +103,10 @@ def _work(
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "data").mkdir(parents=True)
     files = -(-total // per_file)
-    suffix = config.entry.spec.build().suffix
+    suffix = config.spec.build().suffix
     tasks = [
         _Task(
-            config.entry.spec,
+            config.spec,
             before,
             tuple(chosen),
             number * per_file,

@@ -31,7 +31,7 @@ from curate.store.inputs import ALL, NO_SOURCE, Inputs
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
-    from curate.settings.config import InputConfig
+    from curate.settings.model import InputConfig
 
 _BYTES_PER_ROW = 500  # a guess, for files whose rows only reading can count
 

@@ -20,7 +20,7 @@ from curate.store.formats import Batch, Piece
 from curate.store.inputs import ALL, NO_SOURCE
 
 if TYPE_CHECKING:
-    from curate.settings.config import InputConfig
+    from curate.settings.model import InputConfig
 
 Counting = Literal["column", "tokenizer", "estimate"]
 

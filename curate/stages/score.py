@@ -29,7 +29,7 @@ from curate.store import schemas, shards
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
-    from curate.settings.config import ScoreEntry
+    from curate.settings.model import ScoreEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,13 @@ def parts(context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEn
     }
 
 
+def embedding_of(entry: ScoreEntry, clustered: Clustered) -> str | None:
+    """The embed entry a scorer reads: the one named; else the clustered one if it reads clusters; else the first."""
+    if entry.embedding is None and "cluster" in entry.spec.plugin().traits.reads:
+        return clustered.embedding
+    return entry.embedding
+
+
 def column_names(name: str, traits: Traits) -> tuple[str, ...]:
     """The columns of a score entry, as they are called in its shards."""
     return tuple(f"score_{name}_{column.name}" if column.name else f"score_{name}" for column in traits.columns)
@@ -87,7 +94,17 @@ def _work(
 ) -> Outcome:
     traits = entry.spec.plugin().traits
     tasks = [
-        _Task(entry.spec, entry.name, entry.embedding, rows, clustered, shard, folder, fingerprint, context.config.seed)
+        _Task(
+            entry.spec,
+            entry.name,
+            embedding_of(entry, clustered),
+            rows,
+            clustered,
+            shard,
+            folder,
+            fingerprint,
+            context.config.seed,
+        )
         for shard in range(len(rows.rows))
     ]
     peak = 0

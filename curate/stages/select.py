@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ from curate.store import schemas, shards
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
-    from curate.settings.config import SelectEntry
+    from curate.settings.model import SelectEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ class _Fates:
 
 def _work(columns: PoolColumns, folder: Path, fingerprint: str) -> Outcome:
     context, fates = columns.context, _Fates(columns.n)
-    entries = []
+    entries: list[dict[str, Any]] = []
+    peaks: list[int] = []
     for number, entry in enumerate(context.config.select):
         begun = time.perf_counter()
         reset_peak_memory()
@@ -131,29 +133,26 @@ def _work(columns: PoolColumns, folder: Path, fingerprint: str) -> Outcome:
             chosen = _choose(columns, before, entry)
         fates.settle(number, chosen, ranked=entry.spec.plugin().traits.budgeted)
         sources = _counts(columns, before, fates.survivors)
+        peaks.append(peak_memory())
         entries.append(
             {
                 "name": entry.name,
-                "kept": len(fates.survivors),
-                "rows_in": len(before),
-                "seconds": time.perf_counter() - begun,
-                "peak_memory": peak_memory(),
                 "sources": {name: asdict(count) for name, count in sources.items()},
+                "seconds": time.perf_counter() - begun,
+                "peak_memory": peaks[-1],
             }
         )
         context.progress.advance(len(before))
     _write(columns, fates, folder, fingerprint)
-    everything = np.arange(columns.n)
-    facts = {
-        "entries": entries,
-        "tokens": int(columns.tokens.sum(dtype=np.int64)),
-        "tokens_kept": int(columns.tokens[fates.survivors].sum(dtype=np.int64)),
-    }
     return Outcome(
-        sources=_counts(columns, everything, fates.survivors),
+        sources=_counts(columns, np.arange(columns.n), fates.survivors),
         shards=len(columns.rows.rows),
-        peak_memory=max(entry["peak_memory"] for entry in entries),
-        facts=facts,
+        peak_memory=max(peaks),
+        facts={
+            "entries": entries,
+            "tokens": int(columns.tokens.sum(dtype=np.int64)),
+            "tokens_kept": int(columns.tokens[fates.survivors].sum(dtype=np.int64)),
+        },
     )
 
 
@@ -170,19 +169,18 @@ def _counts(columns: PoolColumns, before: Rows, after: Rows) -> dict[str, Count]
 
 def _choose(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Selection:
     """What the entry keeps of the survivors."""
-    traits = entry.spec.plugin().traits
-    n = len(survivors)
     pool = _pool(columns, survivors, entry)
     groups = _groups(columns, survivors, entry)
+    choose = partial(_in_groups, columns.context, entry, pool, groups)
     if entry.budget is None:
-        return _in_groups(columns.context, entry, pool, groups, None).check(n, None)
-    if entry.budget.keep_tokens is None:
-        rows = entry.budget.rows(n, f"select {entry.name}")
-        return _in_groups(columns.context, entry, pool, groups, rows).check(n, rows)
+        return choose(None).check(len(pool), None)
+    rows = entry.budget.rows(len(pool), entry.name)
+    if rows is not None:
+        return choose(rows).check(len(pool), rows)
     tokens = columns.tokens[survivors]
-    prefix = traits.prefix and entry.within is None
-    choose: Callable[[int], Selection] = lambda rows: _in_groups(columns.context, entry, pool, groups, rows)  # noqa: E731
-    return budgets.within_tokens(choose, tokens, entry.budget.keep_tokens, prefix=prefix).check(n, None)
+    limit = entry.budget.tokens(int(tokens.sum(dtype=np.int64)), entry.name) or 0
+    prefix = entry.spec.plugin().traits.prefix and groups is None
+    return budgets.within_tokens(choose, tokens, limit, prefix=prefix).check(len(pool), None)
 
 
 def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:

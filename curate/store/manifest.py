@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -99,6 +99,28 @@ def load(folder: Path) -> Record | None:
         return Record(**data)
     except (KeyError, TypeError):  # written by another release
         return None
+
+
+def lines(records: Iterable[Record]) -> list[Record]:
+    """The records with every entry of the select stage as one of its own, for tables that people read."""
+    told: list[Record] = []
+    for record in records:
+        for entry in record.facts.get("entries", ()):
+            sources = {name: Count(**count) for name, count in entry["sources"].items()}
+            told.append(
+                replace(
+                    record,
+                    name=entry["name"],
+                    count=sum_of(sources.values()),
+                    sources=sources,
+                    seconds=entry["seconds"],
+                    peak_memory=entry["peak_memory"],
+                    facts={},
+                )
+            )
+        if "entries" not in record.facts:
+            told.append(record)
+    return told
 
 
 State = Literal["fresh", "stale", "missing"]

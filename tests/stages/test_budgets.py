@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.pool import Selection
+from curate.settings.model import Temperature
 from curate.stages import budgets
 
 
@@ -28,7 +29,7 @@ def test_a_token_budget_is_never_exceeded_and_one_more_row_would_exceed_it(token
 
 @pytest.mark.parametrize(
     ("quota", "expected"),
-    [("proportional", [6, 3, 1]), ("balanced", [4, 3, 3]), ({"temperature": 1.0}, [6, 3, 1]), (None, [6, 3, 1])],
+    [("proportional", [6, 3, 1]), ("balanced", [4, 3, 3]), (Temperature(temperature=1.0), [6, 3, 1]), (None, [6, 3, 1])],
 )
 def test_a_quota_splits_the_budget(quota, expected):
     assert budgets.split(quota, np.array([60, 30, 10]), 10) == expected
