@@ -1,0 +1,166 @@
+"""What the numbers of a report say: its sentences, and the table that sets the selection beside a uniform one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.report import measure
+from curate.report.model import Histogram, Neighbours, Report, Shares, Stage
+from curate.report.wording import DASH, compact, count, listed, plural, share, short, value
+
+NAMED = 3
+"""Entries named one by one in the sentence under the title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One measure of the pool, of the selection, and of a uniform selection of the same size."""
+
+    name: str
+    pool: float
+    selection: float
+    uniform: float
+    rate: bool = False
+    """The numbers are shares of a whole, in [0, 1]."""
+
+    def words(self) -> tuple[str, str, str]:
+        """The three numbers as they are written."""
+        write = share if self.rate else value
+        return write(self.pool), write(self.selection), write(self.uniform)
+
+
+def evidence(report: Report) -> list[Evidence]:
+    """The selection beside the pool and a uniform selection, in every measure there is."""
+    rows: list[Evidence] = []
+    if report.neighbours is not None:
+        sets = (report.neighbours.before, report.neighbours.after, report.neighbours.uniform)
+        rows.append(_measured("Rows with a near-copy", measure.copies, sets, rate=True))
+        rows.append(_measured("Median similarity to the nearest row", measure.median, sets))
+    for part in report.shares:
+        counts = (part.before, part.after, part.uniform)
+        if len(part.names) > 1:
+            rows.append(_measured(f"{part.of.capitalize()}s with a row", np.count_nonzero, counts))
+            rows.append(_measured(f"Effective {part.of}s", measure.effective_groups, counts))
+    for score in report.scores:
+        rows.append(Evidence(f"Median {score.name}", score.pool_median, score.medians[0], score.medians[2]))
+    return rows
+
+
+def headline(report: Report) -> str:
+    """How many rows were kept, in a few words."""
+    rows = report.rows
+    if rows.kept == rows.rows_in:
+        return f"All {plural(rows.rows_in, 'row')} kept" if rows.rows_in != 1 else "The one row kept"
+    return f"{count(rows.kept)} of {plural(rows.rows_in, 'row')} kept"
+
+
+def story(report: Report) -> str:
+    """What happened, in one sentence or two."""
+    rows = report.rows
+    droppers = [stage for stage in report.stages if stage.rows.dropped]
+    if not droppers and not rows.quarantined:
+        return "Nothing was dropped and nothing quarantined."
+    named = droppers if len(droppers) <= NAMED else _largest(droppers)
+    acts = [f"{stage.name} dropped {count(stage.rows.dropped)}" for stage in named]
+    rest = sum(stage.rows.dropped for stage in droppers) - sum(stage.rows.dropped for stage in named)
+    if rest:
+        acts.append(f"{plural(len(droppers) - len(named), 'other entry').replace('entrys', 'entries')} {count(rest)}")
+    if rows.quarantined:
+        acts.append(f"{count(rows.quarantined)} could not be used and {_were(rows.quarantined)} quarantined")
+    first = f"{_sentence(listed(acts))}."
+    clusters = next((part for part in report.shares if part.of == "cluster" and len(part.names) > 1), None)
+    if clusters is None or not clusters.after.sum():
+        return first
+    all_of = int((clusters.before > 0).sum())
+    reached, evenly = (share(int((part > 0).sum()), all_of) for part in (clusters.after, clusters.uniform))
+    return (
+        f"{first} The {share(rows.kept, rows.rows_in)} that is left reaches {reached} of the pool’s clusters; "
+        f"a uniform selection of the same size reaches {evenly}."
+    )
+
+
+def tokens(report: Report) -> tuple[str, str]:
+    """The kept tokens, and where the number comes from."""
+    if report.tokens is None:
+        return DASH, ""
+    mark = "≈ " if report.tokens.estimated else ""
+    return f"{mark}{compact(report.tokens.kept)}", f"of {mark}{compact(report.tokens.pool)}, {report.tokens.how}"
+
+
+def of_scores(score: Histogram) -> str:
+    """What a score's histogram shows."""
+    kept, dropped, uniform = score.medians
+    if math.isnan(kept):
+        return f"No kept row has a {score.name}"
+    if math.isnan(dropped):
+        return f"Median {score.name} is {value(kept)}; no row was dropped"
+    if value(kept) == value(uniform):
+        return f"Kept rows have the median {score.name} of a uniform selection, {value(kept)}"
+    side = "higher" if kept > uniform else "lower"
+    return f"Kept rows have {side} {score.name}: median {value(kept)}, uniform {value(uniform)}"
+
+
+def of_neighbours(part: Neighbours) -> str:
+    """What the similarities to the nearest rows show."""
+    before, after, uniform = (measure.copies(each) for each in (part.before, part.after, part.uniform))
+    if math.isnan(after):
+        return "Too few rows were kept for any to have a neighbour"
+    if share(before) == share(after):
+        return f"{share(after)} of kept rows have a near-copy, as in the pool (uniform: {share(uniform)})"
+    way = "down" if after < before else "up"
+    return f"{share(after)} of kept rows have a near-copy, {way} from {share(before)} (uniform: {share(uniform)})"
+
+
+def of_shares(part: Shares) -> str:
+    """What the groups' shares show: how varied many groups are, or which of a few changed most."""
+    if len(part.names) == 1:
+        return f"All rows are of one {part.of}, {short(part.names[0], 40)}"
+    before, after = fractions(part.before), fractions(part.after)
+    if not after.any():
+        return f"No row of any {part.of} was kept"
+    if len(part.names) > 12:
+        pool, kept, uniform = (value(measure.effective_groups(c)) for c in (part.before, part.after, part.uniform))
+        return f"As varied as {kept} equal {part.of}s; the pool is as varied as {pool} (uniform: {uniform})"
+    most = int(np.abs(after - before).argmax())
+    if abs(after[most] - before[most]) < 0.005:
+        return f"Every {part.of} keeps its share"
+    way = "grows" if after[most] > before[most] else "shrinks"
+    return f"{short(part.names[most], 40)} {way} from {share(before[most])} to {share(after[most])}"
+
+
+def of_map(report: Report) -> str:
+    """What the map shows."""
+    part = next((part for part in report.shares if part.of == "cluster" and len(part.names) > 1), None)
+    if part is None:
+        return "Where the kept rows lie in the pool"
+    every, kept, uniform = (count(int((each > 0).sum())) for each in (part.before, part.after, part.uniform))
+    return f"The selection reaches {kept} of {every} clusters; uniform reaches {uniform}"
+
+
+def fractions(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Each group's share of the rows; zeros if there are none."""
+    return counts / max(1, int(counts.sum()))
+
+
+def _measured(name: str, number: Callable[[Any], float], sets: tuple[Any, Any, Any], *, rate: bool = False) -> Evidence:
+    pool, selection, uniform = (float(number(each)) for each in sets)
+    return Evidence(name, pool, selection, uniform, rate)
+
+
+def _largest(stages: list[Stage]) -> list[Stage]:
+    chosen = sorted(stages, key=lambda stage: -stage.rows.dropped)[:NAMED]
+    return [stage for stage in stages if stage in chosen]
+
+
+def _were(number: int) -> str:
+    return "was" if number == 1 else "were"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,245 @@
+"""What a report says: plain data that the pipeline fills and that the page, the card and the summary read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of the rows that entered a stage; rows_in = kept + dropped + quarantined."""
+
+    rows_in: int
+    kept: int
+    dropped: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage, or one entry of ``select``, in the order they ran."""
+
+    name: str
+    """What the user calls it: ``embed``, ``score el2n``, ``select.1 semdedup``."""
+
+    what: str
+    """What it does, in one plain sentence (a plugin's summary), without numbers."""
+
+    rows: Account
+    sources: Mapping[str, Account] = field(default_factory=dict)
+    """The same account for each source; empty if the pool has no source column."""
+
+    seconds: float = math.nan
+    """Wall time; NaN if unknown."""
+
+    peak_bytes: int | None = None
+    """Highest resident memory of any of its processes."""
+
+    reused: bool = False
+    """Taken over from an earlier run, because nothing it depends on had changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How much text went in and came out."""
+
+    pool: int
+    kept: int
+    how: str
+    """How the tokens were obtained: ``estimated from the text``, ``counted with <tokenizer>``, ``column n_tokens``."""
+
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Map:
+    """A sample of the pool in the plane; element i of every field is the same row."""
+
+    places: NDArray[np.float32]
+    """(m, 2), from ``projection.project``."""
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    """Whole texts or their beginnings; the page shortens them."""
+
+    kept: NDArray[np.bool_]
+    uniform: NDArray[np.bool_]
+    """Whether a uniform selection of the same budget keeps the row."""
+
+    dropped_by: tuple[str, ...]
+    """The stage or entry that dropped it; "" for kept rows."""
+
+    reasons: tuple[str, ...]
+    """Why it was dropped; "" for kept rows."""
+
+    clusters: tuple[str, ...] = ()
+    """Names of the rows' clusters; empty if there are none."""
+
+    sources: tuple[str, ...] = ()
+    """Names of the rows' sources; empty if there are none."""
+
+    pool_rows: int
+    """The number of rows the sample was drawn from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """One score's distribution over the rows kept, dropped, and kept by a uniform selection (see ``measure``)."""
+
+    name: str
+    unit: str = ""
+    higher_is_better: bool | None = None
+    """None if neither end is the better one."""
+
+    edges: NDArray[np.float64]
+    """(b + 1,) ascending; values beyond the first and the last are counted in the outermost bins."""
+
+    kept: NDArray[np.int64]
+    """(b,) rows in each bin."""
+
+    dropped: NDArray[np.int64]
+    uniform: NDArray[np.int64]
+    pool_median: float
+    medians: tuple[float, float, float]
+    """Of the rows kept, dropped, uniform; NaN where there are none."""
+
+    outside: int = 0
+    """Values beyond the edges."""
+
+    missing: int = 0
+    """Rows without a finite value; they are in no bin."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How many rows of each group there are in the pool, in the selection, and in a uniform one (see ``measure``)."""
+
+    of: str
+    """What the groups are: ``cluster``, ``source``, ``label``."""
+
+    names: tuple[str, ...]
+    before: NDArray[np.int64]
+    """(g,) rows of the pool in each group."""
+
+    after: NDArray[np.int64]
+    uniform: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """Cosine similarity of each row to its nearest other row, within the pool, the selection and a uniform selection.
+
+    Rows without another row have no value. All three may be measured on samples of one size, as a smaller set has
+    farther neighbours.
+    """
+
+    before: NDArray[np.float32]
+    after: NDArray[np.float32]
+    uniform: NDArray[np.float32]
+    how: str = ""
+    """How it was measured, if not on all rows: ``on 20,000 rows of each``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One row to look at."""
+
+    id: str
+    text: str
+    reason: str = ""
+    source: str = ""
+    cluster: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    representative: str = ""
+    """The id of the kept row that stands for this one; "" if none does."""
+
+    representative_text: str = ""
+    similarity: float = math.nan
+    """Cosine similarity to the representative."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """Some of the rows that one entry dropped, or that the run kept."""
+
+    entry: str
+    """The stage or entry that dropped them; "" for the rows that were kept."""
+
+    total: int
+    """How many rows the examples were chosen from."""
+
+    rows: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything the page shows. Parts that do not apply are left at their defaults."""
+
+    run: str
+    seed: int
+    version: str
+    """Of curate."""
+
+    stages: tuple[Stage, ...]
+    """At least one; the pool enters the first, and what the last keeps is the result."""
+
+    tokens: Tokens | None = None
+    warnings: tuple[str, ...] = ()
+    map: Map | None = None
+    scores: tuple[Histogram, ...] = ()
+    shares: tuple[Shares, ...] = ()
+    neighbours: Neighbours | None = None
+    examples: tuple[Examples, ...] = ()
+    """The kept rows' examples first, then one group for each entry that dropped rows."""
+
+    config: str = ""
+    """The resolved configuration as YAML text."""
+
+    reproduce: tuple[str, ...] = ()
+    """Shell commands that make this run again."""
+
+    @property
+    def rows(self) -> Account:
+        """The whole run's account."""
+        return total(tuple(stage.rows for stage in self.stages))
+
+    @property
+    def sources(self) -> dict[str, Account]:
+        """The whole run's account for each source, largest first."""
+        names = dict.fromkeys(name for stage in self.stages for name in stage.sources)
+        nothing = Account(0, 0)
+        accounts = {name: total(tuple(stage.sources.get(name, nothing) for stage in self.stages)) for name in names}
+        return dict(sorted(accounts.items(), key=lambda item: (-item[1].rows_in, item[0])))
+
+
+def total(accounts: tuple[Account, ...]) -> Account:
+    """One account for stages that ran one after the other.
+
+    >>> total((Account(9, 8, quarantined=1), Account(8, 5, dropped=3)))
+    Account(rows_in=9, kept=5, dropped=3, quarantined=1)
+    """
+    return Account(
+        accounts[0].rows_in,
+        accounts[-1].kept,
+        sum(account.dropped for account in accounts),
+        sum(account.quarantined for account in accounts),
+    )
+
+
+def added(accounts: tuple[Account, ...]) -> Account:
+    """One account for sources side by side.
+
+    >>> added((Account(9, 8, 1), Account(2, 2)))
+    Account(rows_in=11, kept=10, dropped=1, quarantined=0)
+    """
+    return Account(
+        sum(account.rows_in for account in accounts),
+        sum(account.kept for account in accounts),
+        sum(account.dropped for account in accounts),
+        sum(account.quarantined for account in accounts),
+    )

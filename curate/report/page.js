@@ -1,0 +1,113 @@
+// Draws the charts in the page's colours, redraws them when the colours change, and shows the card beside a dot.
+"use strict";
+(() => {
+  const figures = JSON.parse(document.getElementById("figures").textContent);
+  const card = document.getElementById("card");
+  const PRINTED_WIDTH = 660; // fits A4 and Letter between their margins
+
+  const root = () => getComputedStyle(document.documentElement);
+
+  // A colour is written "@role" and stands under a key that ends in "color"; texts stand under other keys.
+  function coloured(value, style, key = "") {
+    if (Array.isArray(value)) return value.map((item) => (item && typeof item === "object" ? coloured(item, style) : item));
+    if (value && typeof value === "object") {
+      return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, coloured(item, style, name)]));
+    }
+    const role = typeof value === "string" && /color$/.test(key) && value.startsWith("@");
+    return role ? style.getPropertyValue("--" + value.slice(1)).trim() : value;
+  }
+
+  function layout(figure, style, width) {
+    const own = coloured(figure.layout, style);
+    const get = (name) => style.getPropertyValue("--" + name).trim();
+    const font = { family: get("sans"), size: 12.5, color: get("muted") };
+    const axis = { automargin: true, gridcolor: get("line"), zeroline: false, tickcolor: "rgba(0,0,0,0)", fixedrange: true };
+    return {
+      font,
+      paper_bgcolor: "rgba(0,0,0,0)",
+      plot_bgcolor: "rgba(0,0,0,0)",
+      margin: { l: 6, r: 10, t: 8, b: 8 },
+      hoverlabel: { bgcolor: get("surface"), bordercolor: get("line"), font: { ...font, color: get("ink") }, align: "left" },
+      legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", font: { ...font, color: get("ink") }, itemsizing: "constant" },
+      uirevision: "kept",
+      ...own,
+      xaxis: { ...axis, ...own.xaxis },
+      yaxis: { ...axis, ...own.yaxis },
+      ...(width ? { width, autosize: false } : { autosize: true }),
+    };
+  }
+
+  function draw(figure, width = 0) {
+    const style = root();
+    const place = document.getElementById(figure.key);
+    const shown = figure.views.length ? figure.views[figure.view || 0].shown : [];
+    const data = coloured(figure.data, style).map((trace, i) => ({ ...trace, visible: shown.length ? shown[i] : true }));
+    return Plotly.react(place, data, layout(figure, style, width), {
+      responsive: true,
+      displaylogo: false,
+      displayModeBar: figure.key === "map" ? "hover" : false,
+      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    });
+  }
+
+  function element(name, className, text) {
+    const made = document.createElement(name);
+    if (className) made.className = className;
+    made.textContent = text;
+    return made;
+  }
+
+  function show(rows, row, x, y) {
+    const text = element("p", "text", rows.text[row]);
+    text.dir = "auto";
+    const facts = document.createElement("dl");
+    const chance = rows.uniform[row] ? "chosen too" : "not chosen";
+    const told = { reason: rows.reason[row], id: rows.id[row], cluster: rows.cluster[row], source: rows.source[row], uniform: chance };
+    for (const [name, value] of Object.entries(told)) {
+      if (!value) continue;
+      const line = document.createElement("div");
+      line.append(element("dt", "", name), element("dd", "", value));
+      facts.append(line);
+    }
+    card.replaceChildren(element("p", rows.kept[row] ? "fate kept" : "fate", rows.fate[row]), text, facts);
+    card.hidden = false;
+    const gap = 16;
+    const left = x + gap + card.offsetWidth > innerWidth ? x - gap - card.offsetWidth : x + gap;
+    const top = Math.min(y + gap, innerHeight - card.offsetHeight - 8);
+    card.style.left = Math.max(8, left) + "px";
+    card.style.top = Math.max(8, top) + "px";
+  }
+
+  function hide() {
+    card.hidden = true;
+  }
+
+  for (const figure of figures) {
+    const place = document.getElementById(figure.key);
+    draw(figure).then(() => {
+      if (!figure.rows.text) return;
+      place.on("plotly_hover", ({ points, event }) => show(figure.rows, points[0].customdata, event.clientX, event.clientY));
+      place.on("plotly_unhover", hide);
+    });
+    const buttons = place.parentElement.querySelectorAll("[data-view]");
+    for (const button of buttons) {
+      button.addEventListener("click", () => {
+        figure.view = Number(button.dataset.view);
+        for (const other of buttons) other.setAttribute("aria-pressed", String(other === button));
+        draw(figure);
+      });
+    }
+  }
+  addEventListener("scroll", hide, { passive: true });
+
+  const redraw = (width) => figures.forEach((figure) => draw(figure, width));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
+  addEventListener("beforeprint", () => {
+    document.documentElement.dataset.theme = "light";
+    redraw(PRINTED_WIDTH);
+  });
+  addEventListener("afterprint", () => {
+    delete document.documentElement.dataset.theme;
+    redraw();
+  });
+})();

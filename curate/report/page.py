@@ -1,0 +1,201 @@
+"""The report as one HTML file that opens offline and asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from curate.report import figures, findings, pool_map, tables
+from curate.report.figures import Figure
+from curate.report.markup import Markup, tag
+from curate.report.model import Example, Examples, Report
+from curate.report.wording import DASH, count, plural, seconds, share, short, value
+
+TEXT = 700
+"""Characters of an example's text that the page shows."""
+
+
+def render(report: Report) -> str:
+    """The whole page.
+
+    Every text is escaped by construction. A content security policy names the page's own scripts by their hashes and
+    forbids all else: whatever a text holds, it can neither run nor reach the network. The bytes depend on the report
+    alone.
+    """
+    from plotly.offline import get_plotlyjs
+
+    style, script = (files("curate.report").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    library = get_plotlyjs()
+    drawn = _figures(report)
+    data = _json(list(drawn.values()))
+    allowed = " ".join(_hash(text) for text in (library, script))
+    policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
+    title = f"{findings.headline(report)} · {report.run}"
+    head = tag(
+        "head",
+        Markup('<meta charset="utf-8">'),
+        Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Markup('<meta name="color-scheme" content="light dark">'),
+        tag("title", title),
+        tag("style", Markup(style)),
+    )
+    body = tag(
+        "body",
+        _header(report),
+        tag("main", *_sections(report, drawn)),
+        tag(
+            "footer", f"Written by curate {report.version}. This file is complete: it opens offline and sends nothing."
+        ),
+        tag("div", id="card", hidden="", role="tooltip"),
+        tag("script", Markup(data), id="figures", type="application/json"),
+        tag("script", Markup(library)),
+        tag("script", Markup(script)),
+    )
+    return f'<!DOCTYPE html>\n<html lang="en">\n{head}\n{body}\n</html>\n'
+
+
+def _figures(report: Report) -> dict[str, Figure]:
+    drawn = [pool_map.of_map(report, report.map)] if report.map is not None and report.map.ids else []
+    if report.neighbours is not None and any(map(len, (report.neighbours.before, report.neighbours.after))):
+        drawn.append(figures.of_neighbours(report.neighbours))
+    drawn += [figures.of_shares(number, part) for number, part in enumerate(report.shares) if len(part.names) > 1]
+    drawn += [figures.of_scores(number, score) for number, score in enumerate(report.scores)]
+    return {figure.key: figure for figure in drawn}
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand inside a script element; numbers that are not finite become null."""
+    import orjson
+
+    text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def _header(report: Report) -> Markup:
+    rows, sources = report.rows, len(report.sources)
+    kept_tokens, of_tokens = findings.tokens(report)
+    spent = sum(stage.seconds for stage in report.stages if not stage.reused)
+    tiles = [
+        ("Pool", count(rows.rows_in), f"rows from {plural(sources, 'source')}" if sources else "rows"),
+        ("Kept", count(rows.kept), f"rows, {share(rows.kept, rows.rows_in)} of the pool"),
+        ("Tokens kept", kept_tokens, of_tokens) if report.tokens else None,
+        ("Time", seconds(spent), plural(len(report.stages), "stage")) if not math.isnan(spent) else None,
+    ]
+    return tag(
+        "header",
+        tag("p", tag("span", "curate", class_="brand"), tag("span", report.run), class_="run"),
+        tag("h1", findings.headline(report)),
+        tag("p", findings.story(report), class_="story"),
+        _warnings(report.warnings),
+        tag("dl", *(_tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
+        tag("p", f"seed {report.seed} · curate {report.version}", class_="meta"),
+    )
+
+
+def _tile(name: str, number: str, note: str) -> Markup:
+    return tag("div", tag("dt", name), tag("dd", number, class_="number"), tag("dd", note, class_="note"))
+
+
+def _warnings(warnings: tuple[str, ...]) -> Markup | None:
+    if not warnings:
+        return None
+    title = tag("strong", plural(len(warnings), "warning"))
+    return tag("aside", title, tag("ul", *(tag("li", text) for text in warnings)), class_="warnings")
+
+
+def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
+    def charts(prefix: str) -> list[Markup]:
+        return [_figure(figure) for key, figure in drawn.items() if key.startswith(prefix)]
+
+    alone = [findings.of_shares(part) for part in report.shares if len(part.names) == 1]
+    notes = [tag("p", f"{text}.", class_="aside") for text in alone]
+    sections = [
+        _section("stages", "What each stage did", [tables.stages(report)]),
+        _section("map", "The pool and the selection", charts("map")),
+        _section("evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours")]),
+        _section("shares", "What the selection is made of", [_grid(charts("shares")), *notes]),
+        _section("scores", "Scores", [_grid(charts("score"))]),
+        _section("sources", "What became of each source", [tables.sources(report)]),
+        _section("examples", "Rows to look at", [_examples(group) for group in report.examples if group.rows]),
+        _section("again", "How to make it again", _again(report)),
+    ]
+    return [section for section in sections if section is not None]
+
+
+def _section(key: str, title: str, children: Sequence[Markup | None]) -> Markup | None:
+    if not any(children):
+        return None
+    return tag("section", tag("h2", title, id=f"{key}-title"), *children, id=key, aria_labelledby=f"{key}-title")
+
+
+def _grid(charts: list[Markup]) -> Markup | None:
+    return tag("div", *charts, class_="grid") if charts else None
+
+
+def _figure(figure: Figure) -> Markup:
+    buttons = [
+        tag("button", view.label, type="button", data_view=str(number), aria_pressed="true" if number == 0 else "false")
+        for number, view in enumerate(figure.views)
+    ]
+    return tag(
+        "figure",
+        tag("h3", figure.title),
+        tag("div", *buttons, class_="views", role="group", aria_label="Which selection is shown") if buttons else None,
+        tag("div", class_="chart", id=figure.key, role="img", aria_label=figure.alt, style=f"height:{figure.height}px"),
+        tag("figcaption", figure.note),
+        tag("noscript", tag("p", figure.alt)),
+    )
+
+
+def _examples(group: Examples) -> Markup:
+    shown = len(group.rows)
+    what = f"Dropped by {group.entry}" if group.entry else "Kept"
+    of = f"{count(shown)} of {plural(group.total, 'row')}" if shown < group.total else plural(shown, "row")
+    return tag(
+        "details",
+        tag("summary", tag("span", what), tag("small", of)),
+        tag("div", *(_example(example, kept=not group.entry) for example in group.rows), class_="examples"),
+        open="",
+    )
+
+
+def _example(example: Example, *, kept: bool) -> Markup:
+    facts = [("id", example.id), ("source", example.source), ("cluster", example.cluster)]
+    facts += [(name, value(number)) for name, number in example.scores.items()]
+    listed = [tag("div", tag("dt", name), tag("dd", text)) for name, text in facts if text and text != DASH]
+    return tag(
+        "article",
+        tag("p", example.reason, class_="reason") if example.reason else None,
+        _text(example.text),
+        _representative(example) if example.representative else None,
+        tag("dl", *listed),
+        class_="kept" if kept else "dropped",
+    )
+
+
+def _representative(example: Example) -> Markup:
+    near = "" if math.isnan(example.similarity) else f", similarity {value(example.similarity)}"
+    label = tag("p", "kept in its place: ", tag("b", short(example.representative, 80)), near, class_="reason")
+    return tag("div", label, _text(example.representative_text), class_="representative")
+
+
+def _text(text: str) -> Markup:
+    return tag("blockquote", short(text, TEXT), dir="auto") if text else tag("blockquote", "(no text)", class_="empty")
+
+
+def _again(report: Report) -> list[Markup | None]:
+    commands = tag("pre", tag("code", "\n".join(report.reproduce)), tabindex="0") if report.reproduce else None
+    config = tag("pre", tag("code", report.config), tabindex="0") if report.config else None
+    folded = tag("details", tag("summary", tag("span", "Resolved configuration")), config) if config else None
+    return [commands, folded]

@@ -1,0 +1,111 @@
+"""How numbers and shortened texts are written, the same in every part of a report."""
+
+from __future__ import annotations
+
+import math
+
+DASH = "–"
+
+
+def count(number: float) -> str:
+    """
+    >>> count(12345), count(0), count(3.7)
+    ('12,345', '0', '4')
+    """
+    return f"{number:,.0f}"
+
+
+def compact(number: float) -> str:
+    """
+    >>> [compact(n) for n in (812, 12_345, 999_960, 3_400_000, 2.5e9, 4e12)]
+    ['812', '12.3 k', '1 M', '3.4 M', '2.5 B', '4 T']
+    """
+    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if number >= size * 0.99995:
+            return f"{number / size:.1f}".removesuffix(".0") + f" {unit}"
+    return count(number)
+
+
+def plural(number: int, noun: str) -> str:
+    """
+    >>> plural(1, "row"), plural(2000, "row")
+    ('1 row', '2,000 rows')
+    """
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def share(part: float, whole: float = 1.0) -> str:
+    """A fraction in per cent; never rounded to all or nothing.
+
+    >>> share(1, 8), share(1, 100_000), share(99_999, 100_000), share(0, 5), share(5, 5), share(0, 0)
+    ('12.5 %', '<0.1 %', '>99.9 %', '0 %', '100 %', '–')
+    """
+    if not whole or math.isnan(part):
+        return DASH
+    percent = 100 * part / whole
+    if 0 < percent < 0.1:
+        return "<0.1 %"
+    if 99.9 < percent < 100:
+        return ">99.9 %"
+    return f"{percent:.1f}".removesuffix(".0") + " %"
+
+
+def value(number: float) -> str:
+    """A score or similarity, in three significant digits.
+
+    >>> value(0.12345), value(1234.5), value(2.0), value(-0.00001), value(float("nan"))
+    ('0.123', '1,234', '2', '−1e-05', '–')
+    """
+    if math.isnan(number):
+        return DASH
+    text = f"{number:,.0f}" if abs(number) >= 1000 and math.isfinite(number) else f"{number:.3g}"
+    return text.replace("-", "−", 1) if text.startswith("-") else text
+
+
+def seconds(number: float) -> str:
+    """
+    >>> seconds(0.0312), seconds(3.14159), seconds(75), seconds(7322), seconds(float("nan"))
+    ('0.03 s', '3.1 s', '1 min 15 s', '2 h 2 min', '–')
+    """
+    if math.isnan(number):
+        return DASH
+    if number < 1:
+        return f"{number:.2f} s"
+    if number < 59.95:
+        return f"{number:.1f} s"
+    whole = round(number)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
+def size(number: int | None) -> str:
+    """
+    >>> size(412_300_000), size(2_500_000_000), size(900), size(None)
+    ('412 MB', '2.5 GB', '900 B', '–')
+    """
+    if number is None:
+        return DASH
+    if number >= 999.5e6:
+        return f"{number / 1e9:.1f} GB"
+    for scale, unit in ((1e6, "MB"), (1e3, "kB")):
+        if number >= scale * 0.9995:
+            return f"{number / scale:.0f} {unit}"
+    return f"{number} B"
+
+
+def short(text: str, length: int) -> str:
+    """At most ``length`` characters, ending in an ellipsis if some are left out.
+
+    >>> short("abcdef", 4), short("abcd", 4)
+    ('abc…', 'abcd')
+    """
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def listed(words: list[str]) -> str:
+    """
+    >>> listed(["a"]), listed(["a", "b", "c"])
+    ('a', 'a, b and c')
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))

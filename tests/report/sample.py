@@ -1,0 +1,177 @@
+"""A rich report over a made-up pool: five sources, long-tailed topics, near-duplicates, junk. The same every time."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.report import measure, projection
+from curate.report.model import (
+    Account,
+    Example,
+    Examples,
+    Map,
+    Neighbours,
+    Report,
+    Stage,
+    Tokens,
+)
+
+ROWS, DIMENSIONS, TOPICS = 6_000, 32, 48
+SOURCES = ("forum-archive", "code-review", "textbook-exercises", "support-tickets", "field-notes")
+WORDS = {
+    "bread": "dough oven flour crust yeast proof knead loaf rye starter",
+    "bicycles": "chain gear brake wheel spoke frame pedal saddle tyre pump",
+    "tides": "moon harbour spring neap current estuary gauge swell ebb flood",
+    "chess": "pawn rook endgame opening sacrifice tempo bishop file rank mate",
+    "soil": "clay loam compost root worm drainage nitrogen mulch bed seed",
+    "clocks": "escapement pendulum spring dial gear hour strike winding brass tick",
+    "maps": "contour scale grid legend projection survey north relief sheet bearing",
+    "bees": "hive queen swarm comb nectar frame smoker drone honey forage",
+}
+ENTRIES = ("where", "semdedup", "ccs")
+HOSTILE = '</script><img src=x onerror="alert(1)"> <b>bold</b> & "quotes" \u2028 \u202ereversed'
+
+
+def report(seed: int = 0) -> Report:
+    """A run that drops junk, then near-duplicates, then all but a fifth of what is left."""
+    rng = np.random.default_rng(seed)
+    topic = rng.choice(TOPICS, ROWS, p=_long_tail(TOPICS))
+    source = rng.choice(len(SOURCES), ROWS, p=[0.46, 0.24, 0.15, 0.1, 0.05])
+    centres = rng.standard_normal((TOPICS, DIMENSIONS))
+    rows = centres[topic] + 0.55 * rng.standard_normal((ROWS, DIMENSIONS))
+    copy_of = np.full(ROWS, -1)
+    for row in rng.choice(np.arange(200, ROWS), 1_100, replace=False):
+        copy_of[row] = rng.integers(0, 200)
+        rows[row] = rows[copy_of[row]] + 0.03 * rng.standard_normal(DIMENSIONS)
+        topic[row] = topic[copy_of[row]]
+    embeddings = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    texts = [_text(rng, t) for t in topic]
+    texts[7] = HOSTILE
+    quality = (rng.beta(5, 2.4, ROWS) - 0.08 * (source == 0)).astype(np.float32)
+    length = np.exp(rng.normal(5.2, 0.9, ROWS)).astype(np.float32)
+
+    dropped_by = np.full(ROWS, "", dtype=object)
+    dropped_by[quality < 0.45] = "where"
+    dropped_by[(dropped_by == "") & (copy_of >= 0)] = "semdedup"
+    rest = np.flatnonzero(dropped_by == "")
+    tail = 1 / (np.bincount(topic, minlength=TOPICS)[topic[rest]] ** 0.75)
+    kept_rows = rng.choice(rest, 1_200, replace=False, p=(w := tail * (0.2 + quality[rest])) / w.sum())
+    kept = np.zeros(ROWS, bool)
+    kept[kept_rows] = True
+    dropped_by[(dropped_by == "") & ~kept] = "ccs"
+    uniform = np.zeros(ROWS, bool)
+    uniform[rng.choice(ROWS, 1_200, replace=False)] = True
+    why = {"": "", "where": "quality < 0.45", "semdedup": "near-duplicate", "ccs": "not chosen"}
+    reasons = [why[by] for by in dropped_by]
+    clusters = [f"{list(WORDS)[t % len(WORDS)]} {t}" for t in range(TOPICS)]
+    sampled = np.sort(rng.choice(ROWS, 1_500, replace=False))
+    sampled[0] = 7
+
+    def example(row: int) -> Example:
+        stands = int(copy_of[row]) if dropped_by[row] == "semdedup" else -1
+        return Example(
+            id=f"row-{row:05d}",
+            text=texts[row],
+            reason=reasons[row],
+            source=SOURCES[source[row]],
+            cluster=clusters[topic[row]],
+            scores={"quality": float(quality[row])},
+            representative=f"row-{stands:05d}" if stands >= 0 else "",
+            representative_text=texts[stands] if stands >= 0 else "",
+            similarity=float(embeddings[row] @ embeddings[stands]) if stands >= 0 else float("nan"),
+        )
+
+    def examples(entry: str) -> Examples:
+        rows = np.flatnonzero(kept if not entry else dropped_by == entry)
+        return Examples(entry=entry, total=len(rows), rows=tuple(example(int(row)) for row in rows[:6]))
+
+    return Report(
+        run="runs/autumn",
+        seed=seed,
+        version="0.1.0",
+        stages=_stages(source, dropped_by),
+        tokens=Tokens(ROWS * 212, 1_200 * 231, "estimated from the text", estimated=True),
+        warnings=("12 rows had no text and were quarantined: runs/autumn/input/quarantine", "label column is empty"),
+        map=Map(
+            places=projection.project(embeddings[sampled]),
+            ids=tuple(f"row-{row:05d}" for row in sampled),
+            texts=tuple(texts[row] for row in sampled),
+            kept=kept[sampled],
+            uniform=uniform[sampled],
+            dropped_by=tuple(dropped_by[sampled]),
+            reasons=tuple(reasons[row] for row in sampled),
+            clusters=tuple(clusters[t] for t in topic[sampled]),
+            sources=tuple(SOURCES[s] for s in source[sampled]),
+            pool_rows=ROWS,
+        ),
+        scores=(
+            measure.histogram("quality", quality, kept, uniform, unit="probability", higher_is_better=True),
+            measure.histogram("length", length, kept, uniform, unit="characters"),
+        ),
+        shares=(
+            measure.shares("cluster", topic, clusters, kept, uniform),
+            measure.shares("source", source, SOURCES, kept, uniform),
+        ),
+        neighbours=Neighbours(
+            before=_nearest(embeddings), after=_nearest(embeddings[kept]), uniform=_nearest(embeddings[uniform])
+        ),
+        examples=tuple(examples(entry) for entry in ("", *ENTRIES)),
+        config="curate: 1\nrun: runs/autumn\nseed: 0\ninput: {files: pool/*.jsonl, text: text}\nselect:\n- use: where\n",
+        reproduce=("pip install curate==0.1.0", "curate run configs/autumn.yaml"),
+    )
+
+
+def _stages(source: np.ndarray, dropped_by: np.ndarray) -> tuple[Stage, ...]:
+    what = {
+        "input": "Read the pool's files.",
+        "embed lsa": "Turn texts into vectors by TF-IDF and a truncated SVD.",
+        "cluster": "Group rows around centres, by spherical k-means.",
+        "score quality": "Rate how much a text looks like prose.",
+        "select where": "Keep the rows that satisfy an expression.",
+        "select semdedup": "Keep one row of every group of near-duplicates.",
+        "select ccs": "Keep rows from every stratum of a score.",
+        "export": "Write the chosen rows as Parquet.",
+    }
+    seconds = (0.21, 3.12, 1.4, 0.66, 0.04, 0.19, 0.31, 0.12)
+    alive = np.ones(len(source), bool)
+    stages = []
+    for (name, about), time in zip(what.items(), seconds, strict=True):
+        out = dropped_by == name.removeprefix("select ")
+        bad = {"input": 12}.get(name, 0)
+        accounts = {}
+        for number, each in enumerate(SOURCES):
+            mine = alive & (source == number)
+            gone, unusable = int((mine & out).sum()), bad if number == 0 else 0
+            accounts[each] = Account(int(mine.sum()) + unusable, int(mine.sum()) - gone, gone, unusable)
+        whole = Account(*(sum(getattr(a, f) for a in accounts.values()) for f in Account.__dataclass_fields__))
+        stages.append(
+            Stage(
+                name=name,
+                what=about,
+                rows=whole,
+                sources=accounts,
+                seconds=time,
+                peak_bytes=int(180e6 + 9e7 * time),
+                reused=name == "embed lsa",
+            )
+        )
+        alive &= ~out
+    return tuple(stages)
+
+
+def _long_tail(groups: int) -> np.ndarray:
+    weights = 1 / np.arange(1, groups + 1) ** 1.1
+    return weights / weights.sum()
+
+
+def _text(rng: np.random.Generator, topic: int) -> str:
+    name = list(WORDS)[topic % len(WORDS)]
+    words = WORDS[name].split()
+    picked = " ".join(rng.choice(words, int(rng.integers(8, 34))))
+    return f"How do I choose {name}? {picked.capitalize()}.\nAnswer: {' '.join(rng.choice(words, 6))}."
+
+
+def _nearest(rows: np.ndarray) -> np.ndarray:
+    similarity = rows @ rows.T
+    np.fill_diagonal(similarity, -1)
+    return similarity.max(axis=1)
