@@ -45,15 +45,15 @@ def sample_rows(vectors: Vectors, rows: NDArray[np.intp]) -> Matrix:
 class KMeans:
     """Spherical k-means: rows of unit length, and clusters told by their mean direction.
 
-    Starts by k-means++ on an even sample of the rows, then moves the centroids over all rows (Lloyd's iteration), a few
-    blocks in memory at a time. A cluster that loses all its rows starts again from a row that is far from its centroid.
-    There are fewer clusters than asked for when there are fewer rows, or fewer distinct ones in the sample; rows that
-    are all the same make one cluster.
+    Starts by greedy k-means++ on an even sample of the rows, then moves the centroids over all rows (Lloyd's
+    iteration), a few blocks in memory at a time. A cluster that loses all its rows starts again from a row that is far
+    from its centroid. There are fewer clusters than asked for when there are fewer rows, or fewer distinct ones in the
+    sample; rows that are all the same make one cluster.
 
     References
     ----------
-    Dhillon & Modha (2001), doi:10.1023/A:1007612920971, section 3.1. Start: Arthur & Vassilvitskii (2007), "k-means++:
-    the advantages of careful seeding", SODA, section 2.2.
+    Dhillon & Modha (2001), doi:10.1023/A:1007612920971, section 3. Start: Arthur & Vassilvitskii (2007), "k-means++:
+    the advantages of careful seeding", SODA, sections 2.2 and 7.
 
     Deviations: the start is chosen from a sample; empty clusters start again; stops by the relative change.
     """

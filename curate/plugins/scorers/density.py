@@ -74,7 +74,7 @@ def log_density(distances: Matrix, rows: int, dimensions: float) -> Vector:
 
     References
     ----------
-    Loftsgaarden & Quesenberry (1965), doi:10.1214/aoms/1177700079, eq. 3.
+    Loftsgaarden & Quesenberry (1965), doi:10.1214/aoms/1177700079.
 
     >>> two_of_eight_rows_on_a_segment_of_half = log_density(np.array([[0.1, 0.25]], np.float32), 9, 1)
     >>> round(float(np.exp(two_of_eight_rows_on_a_segment_of_half)[0]), 4)
@@ -108,7 +108,7 @@ class Density:
 
     References
     ----------
-    Loftsgaarden & Quesenberry (1965), doi:10.1214/aoms/1177700079, eq. 3. Dimensions: Levina & Bickel (2004), "Maximum
+    Loftsgaarden & Quesenberry (1965), doi:10.1214/aoms/1177700079. Dimensions: Levina & Bickel (2004), "Maximum
     likelihood estimation of intrinsic dimension", NIPS 17, eq. 8.
 
     Deviations: the estimated number of dimensions in place of the space's.
