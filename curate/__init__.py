@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from curate.version import __version__
+
 if TYPE_CHECKING:
     from curate.api import run, select
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "run", "select"]
 
 

@@ -83,11 +83,8 @@ def select(
     >>> select(np.eye(4), selector="k_center", keep=2).order.tolist()
     [0, 1]
     """
-    from curate.plugins import registry
-    from curate.settings.config import Budget, build
+    from curate.settings.config import selector_from
 
-    plugin = registry.get("selector", selector)
-    chooser: Any = build("selector", selector, fields)
     x = np.array(embeddings, np.float32, ndmin=2)
     norms = np.linalg.norm(x, axis=1, keepdims=True)
     if not (np.isfinite(norms) & (norms > 0)).all():
@@ -95,14 +92,15 @@ def select(
     x = frozen(x / norms)
     n = len(x)
     given = {"keep": keep, "keep_rate": keep_rate, "prune_rate": prune_rate}
-    budget = Budget.of({name: value for name, value in given.items() if value is not None}, plugin.traits)
+    budgets = {name: value for name, value in given.items() if value is not None}
+    plugin, chooser, budget = selector_from({"use": selector, **budgets, **fields}, list(scores or {}))
     pool = Pool(
         x,
         _column(quality, np.float32, n),
         _clusters(cluster, x, seed) if "cluster" in plugin.traits.reads else np.zeros(n, np.int32),
         {name: _column(values, np.float32, n) for name, values in (scores or {}).items()},
     )
-    rows = None if budget is None else budget.rows(n, f"selector {selector}")
+    rows = None if budget is None else budget.rows(n, selector)
     answer: Selection = chooser.select(pool, rows, rng_for(seed, f"select/{selector}"))
     return answer.check(n, rows)
 

@@ -240,7 +240,7 @@ def init(
 
 def _version(asked: bool) -> None:
     if asked:
-        from curate import __version__
+        from curate.version import __version__
 
         typer.echo(f"curate {__version__}")
         raise typer.Exit
@@ -356,7 +356,7 @@ def _bug(error: Exception) -> int:
     import traceback
     from importlib import metadata
 
-    from curate import __version__
+    from curate.version import __version__
 
     packages = ("numpy", "polars", "pyarrow", "scikit-learn", "pydantic", "typer")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)

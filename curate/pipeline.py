@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-import curate
 from curate.errors import ConfigError, DataError, GuardrailError
 from curate.executors.base import Executor
 from curate.executors.processes import Processes
@@ -26,6 +25,7 @@ from curate.stages.select import select
 from curate.stages.step import NotReadyError
 from curate.store import manifest, shards
 from curate.store.manifest import Record
+from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate.settings.model import RunConfig
@@ -129,7 +129,7 @@ def run(config: RunConfig, executor: Executor, progress: Progress | None = None,
     shards.write_json(
         context.folder / manifest.NAME,
         {
-            "curate": curate.__version__,
+            "curate": __version__,
             "seed": config.seed,
             "export": None if done.export is None else done.export.relative_to(context.folder).as_posix(),
             "warnings": done.warnings,

@@ -15,7 +15,6 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-import curate
 from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.pool import Matrix, Rows
 from curate.report import measure, model, page, projection
@@ -26,6 +25,7 @@ from curate.stages.context import Context
 from curate.stages.export import Before
 from curate.store import manifest, shards
 from curate.store.manifest import Count, Record
+from curate.version import __version__
 
 _PROBES = 2_000
 """Rows whose nearest neighbour is looked for in each set."""
@@ -84,7 +84,7 @@ def _outline(
     return model.Report(
         run=config.run,
         seed=config.seed,
-        version=curate.__version__,
+        version=__version__,
         stages=tuple(_stages(context, records, timed=timed)),
         tokens=model.Tokens(
             selected.facts["tokens"], selected.facts["tokens_kept"], how, estimated=how.startswith("estimated")

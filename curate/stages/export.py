@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-import curate
 from curate.errors import DataError
 from curate.plugins.registry import Spec
 from curate.stages.cluster import Clustered
@@ -29,6 +28,7 @@ from curate.stages.select import Selected
 from curate.stages.step import Outcome, refuse_failed, step
 from curate.store import manifest, shards
 from curate.store.manifest import Count, Record
+from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate.settings.model import ExportConfig
@@ -59,7 +59,7 @@ def parts(context: Context, before: Before) -> dict[str, Any]:
         "cluster": before.clustered.fingerprint,
         "score": {entry.name: entry.fingerprint for entry in before.scored},
         "config": context.config.resolved,
-        "curate": curate.__version__,
+        "curate": __version__,
     }
 
 
@@ -146,7 +146,7 @@ def _manifest(context: Context, before: Before, fingerprint: str, files: Sequenc
     """What is in the export and where it comes from; holds no time and no machine's name, so that its bytes repeat."""
     selected = before.records[-1]
     return {
-        "curate": curate.__version__,
+        "curate": __version__,
         "fingerprint": fingerprint,
         "rows": selected.count.kept,
         "tokens": {"kept": selected.facts["tokens_kept"], "counted": before.rows.source.tokens},

@@ -1,0 +1,63 @@
+"""What many tests share: a small pool on disk and a configuration over it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+WORDS = ("amber", "birch", "cobalt", "dune", "ember", "fjord", "grove", "harbour", "iris", "juniper", "kelp", "lagoon")
+
+
+def row(number: int) -> dict[str, Any]:
+    """Row ``number``: a text about one of four topics, with a few columns of its own."""
+    topic = number % 4
+    words = [WORDS[(topic * 3 + step * (number % 7 + 1)) % (3 * topic + 3)] for step in range(8)]
+    return {
+        "id": f"r{number:04d}",
+        "text": f"{' '.join(words)} number {number}",
+        "topic": f"t{topic}",
+        "source": "left" if number % 3 else "right",
+        "stars": number % 5,
+        "tags": [f"t{topic}"],
+    }
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Sixty rows in two files, in a folder that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "pool"
+    folder.mkdir()
+    for name, numbers in (("a", range(40)), ("b", range(40, 60))):
+        lines = [json.dumps(row(number)) for number in numbers]
+        (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+@pytest.fixture
+def config() -> Callable[..., dict[str, Any]]:
+    """A configuration over that pool; keyword arguments replace its sections."""
+
+    def made(**sections: Any) -> dict[str, Any]:
+        return {
+            "curate": 1,
+            "run": "run",
+            "input": {
+                "files": "pool/*.jsonl",
+                "id": "id",
+                "text": "text",
+                "label": "topic",
+                "source": "source",
+                "rows_per_shard": 16,
+            },
+            "embed": {"use": "hashing", "dimensions": 32},
+            "cluster": {"use": "kmeans", "n_clusters": 4},
+            "score": [{"use": "prototypicality"}],
+            "select": [{"use": "top_k", "keep": 20}],
+        } | sections
+
+    return made
