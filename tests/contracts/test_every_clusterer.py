@@ -226,7 +226,7 @@ def golden_result(name):
     """Centroids of 60 rows from closed formulas, so that they do not change with a library."""
     x = np.sin(np.outer(np.arange(60) + 1, [1.0, 1.7, 2.9, 4.3]))
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
-    return fit(name, x).centroids.round(5).tolist()
+    return fit(name, x).centroids.astype(float).round(5).tolist()
 
 
 def golden_files():

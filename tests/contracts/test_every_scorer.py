@@ -314,7 +314,7 @@ def golden_result(name):
         centroids=(centroids / np.linalg.norm(centroids, axis=1, keepdims=True)).astype(np.float32),
         labels=[[None, "a", "b"][row % 3] for row in source],
     )
-    return score(name, batch).round(5).tolist()
+    return score(name, batch).astype(float).round(5).tolist()
 
 
 def golden_files():
