@@ -1,0 +1,43 @@
+"""Writes the sample pool once more, with an embedding in every row: a pool as a user with vectors of their own has it.
+
+``python data_samples/with_embeddings.py [OUT]`` writes ``data_samples/with_embeddings.parquet`` unless told otherwise.
+The vectors are those of the ``lsa`` embedder at 64 dimensions.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.plugins import registry
+
+HERE = Path(__file__).parent
+
+
+def main(out: Path) -> None:
+    """Write the pool."""
+    rows = []
+    for path in sorted((HERE / "pool").glob("*.jsonl")):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                row = json.loads(line)
+            except ValueError:  # planted
+                continue
+            if row["id"] and row["output"].strip():
+                rows.append(row)
+    texts = [f"{row['instruction']}\n{row['output']}" for row in rows]
+    lsa = registry.get("embedder", "lsa").cls(dimensions=64)
+    vectors = lsa.fitted(lsa.fit(texts, np.random.default_rng(0))).encode(texts)
+    table = pa.Table.from_pylist(rows)
+    embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+    pq.write_table(table.append_column("embedding", embedding), out)
+    print(f"wrote {len(rows):,} rows to {out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "with_embeddings.parquet")
