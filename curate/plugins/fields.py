@@ -126,7 +126,9 @@ def members(annotation: Any) -> tuple[Any, ...]:
     base, found = split(annotation)
     if get_origin(base) not in (Union, types.UnionType):
         return (annotation,)
-    return tuple(Annotated[(member, *found)] if found else member for member in get_args(base))
+    return tuple(
+        Annotated[(member, *found)] if found and member is not types.NoneType else member for member in get_args(base)
+    )
 
 
 def not_null(annotation: Any) -> Any:

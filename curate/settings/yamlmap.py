@@ -53,6 +53,15 @@ class _Dumper(_Resolver, yaml.SafeDumper):
         return True
 
 
+def _text(dumper: _Dumper, text: str) -> Any:
+    """A string, in double quotes if it holds a line break that only YAML 1.1 knows: PyYAML folds those into spaces."""
+    style = '"' if any(character in text for character in "\x85\u2028\u2029\ufeff") else None
+    return dumper.represent_scalar(f"{_CORE}str", text, style=style)
+
+
+_Dumper.add_representer(str, _text)
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Something in a document that is YAML, but not a configuration."""

@@ -1,0 +1,102 @@
+"""What fields say of themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import pytest
+from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
+
+from curate.errors import PluginError
+from curate.plugins.fields import describe, fields, not_null, references, show
+from curate.plugins.kinds import ExecutionOnly, ScoreName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Base:
+    """The one that is inherited from."""
+
+    first: int
+    """It stands first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thing(Base):
+    """A thing."""
+
+    constant: ClassVar[int] = 3
+    second: Annotated[float, Ge(0), ExecutionOnly()] = 0.5
+    """It stands second,
+    on two lines."""
+
+    third: tuple[str, ...] = field(default_factory=tuple)
+
+
+def test_fields_come_in_order_with_their_docstrings_and_defaults() -> None:
+    told = [(one.name, one.text, one.required, one.default, one.doc) for one in fields(Thing)]
+    assert told == [
+        ("first", "an integer", True, None, "It stands first."),
+        ("second", "a number >= 0", False, 0.5, "It stands second, on two lines."),
+        ("third", "a list of strings", False, (), ""),
+    ]
+    assert [one.execution_only for one in fields(Thing)] == [False, True, False]
+
+
+TYPES: list[tuple[Any, str]] = [
+    (bool, "true or false"),
+    (Annotated[float, Ge(0), Le(1)], "a number in [0, 1]"),
+    (Annotated[float, Gt(0), Lt(1)], "a number in (0, 1)"),
+    (Annotated[float, Interval(ge=0, lt=1)], "a number in [0, 1)"),
+    (Annotated[int, Le(4)], "an integer <= 4"),
+    (Annotated[int, Lt(4)], "an integer < 4"),
+    (Annotated[int, Gt(4)], "an integer > 4"),
+    (Literal["a", "b"], "one of 'a', 'b'"),
+    (Literal["a"], "'a'"),
+    (Annotated[int, Ge(1)] | Literal["auto", "all"] | None, "an integer >= 1, 'auto', 'all' or null"),
+    (Annotated[int | None, Ge(1)], "an integer >= 1 or null"),
+    (Annotated[str, MinLen(1)], "a non-empty string"),
+    (Annotated[tuple[Annotated[int, Ge(1)], ...], MinLen(1)], "a non-empty list of integers >= 1"),
+    (dict[str, float], "a mapping of numbers"),
+    (list[list[bool]], "a list of lists of true or false"),
+    (Base | None, "a mapping with first or null"),
+    (ScoreName, "a string"),
+]
+
+
+@pytest.mark.parametrize(("annotation", "words"), TYPES, ids=[words for _, words in TYPES])
+def test_a_type_in_words(annotation: Any, words: str) -> None:
+    assert describe(annotation) == words
+
+
+def test_a_type_that_yaml_cannot_write_is_refused() -> None:
+    with pytest.raises(PluginError, match="which YAML cannot write"):
+        describe(Path)
+
+
+def test_null_is_left_out_but_not_alone() -> None:
+    assert describe(not_null(Annotated[int, Ge(1)] | None)) == "an integer >= 1"
+    assert describe(not_null(type(None))) == "null"
+
+
+def test_an_annotation_that_exists_only_for_type_checkers_is_refused() -> None:
+    broken = dataclass(type("Broken", (), {"__annotations__": {"x": "Missing"}, "__module__": __name__}))
+    with pytest.raises(PluginError, match="name 'Missing' is not defined"):
+        fields(broken)
+
+
+def test_every_name_that_refers_to_a_score_is_found() -> None:
+    found = references(tuple[ScoreName, ...] | None, ["a", "b"])
+    assert [(path, mark.to, name) for path, mark, name in found] == [((0,), "score", "a"), ((1,), "score", "b")]
+    assert [path for path, _, _ in references(dict[str, ScoreName], {"k": "a"})] == [("k",)]
+    assert list(references(str, "a")) == []
+    assert list(references(ScoreName | None, None)) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(False, "false"), (0.1, "0.1"), ("it's", '"it\'s"'), ("x" * 70, "'" + "x" * 59 + "…'"), ({}, "an empty mapping")],
+)
+def test_a_value_is_shown_as_yaml_has_it(value: Any, shown: str) -> None:
+    assert show(value) == shown
