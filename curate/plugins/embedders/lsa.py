@@ -51,8 +51,8 @@ def lsa_fit(
     Deerwester et al. (1990), doi:10.1002/(SICI)1097-4571(199009)41:6<391::AID-ASI1>3.0.CO;2-9.
     Halko, Martinsson & Tropp (2011), arXiv:0909.4061, algorithms 4.4 and 5.1: the randomised decomposition.
 
-    Deviations: TF-IDF weights in place of raw counts, and trigrams within words in place of words: they match inflected,
-    misspelt and unknown words by their parts, and need no list of words for any language.
+    Deviations: TF-IDF weights in place of raw counts, and trigrams within words in place of words: they match
+    inflected, misspelt and unknown words by their parts, and need no list of words for any language.
 
     >>> features, projection = lsa_fit(["a b", "a b", "c"], np.random.default_rng(0), dimensions=8, max_features=9)
     >>> projection.shape  # three trigrams, but only two texts that differ
