@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.plugins.fields import fields, references
@@ -42,6 +42,14 @@ def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dic
     return {**built, "cluster": built["cluster"][0], "export": built["export"][0]}
 
 
+def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:
+    """The budget of one select entry without a configuration around it, whose fields may name these ``scores``."""
+    checks = _Checks({**{section: [] for section in KIND_OF}, "select": [draft]}, {}, report)
+    checks.scores = dict.fromkeys(scores, ())
+    checks.references(draft)
+    return checks.budget(draft)
+
+
 class _Checks:
     """The names that entries may refer to, and a check for each section; each gives the keys of the entry to be."""
 
@@ -76,15 +84,15 @@ class _Checks:
     # ------------------------------------------------------------ sections
 
     def embed(self, draft: Draft) -> dict[str, Any]:
-        self._common(draft)
+        self.references(draft)
         return {key: value for key, value in draft.keys.items() if key != "use"}
 
     def cluster(self, draft: Draft) -> dict[str, Any]:
-        self._common(draft)
+        self.references(draft)
         return {"embedding": self._embedding(draft)}
 
     def score(self, draft: Draft) -> dict[str, Any]:
-        self._common(draft)
+        self.references(draft)
         embedding = self._embedding(draft)
         if draft.plugin and "cluster" in draft.plugin.traits.reads and embedding not in (None, self.clustered):
             message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centres"
@@ -92,9 +100,9 @@ class _Checks:
         return {"embedding": embedding}
 
     def select(self, draft: Draft) -> dict[str, Any]:
-        self._common(draft)
+        self.references(draft)
         keys = {key: value for key, value in draft.keys.items() if key not in ("use", *BUDGET)}
-        keys |= {"budget": self._budget(draft), "embedding": self._embedding(draft), "quality": self._quality(draft)}
+        keys |= {"budget": self.budget(draft), "embedding": self._embedding(draft), "quality": self._quality(draft)}
         within, quota = (*draft.path, "within"), (*draft.path, "quota")
         if keys.get("within") in ("label", "source") and not self.pool.get(keys["within"]):
             self.report.add(within, f"input.{keys['within']} is not given", "name the column there")
@@ -115,7 +123,7 @@ class _Checks:
 
     # ------------------------------------------------------------ keys
 
-    def _common(self, draft: Draft) -> None:
+    def references(self, draft: Draft) -> None:
         """The columns and scores that a plugin reads must exist."""
         if draft.plugin is None:
             return
@@ -165,7 +173,7 @@ class _Checks:
             self.report.add((*draft.path, "use"), f"{draft.plugin.name!r} ranks by a score, and there is none", hint)
         return given or next(iter(self.scores), None)
 
-    def _budget(self, draft: Draft) -> Budget | None:
+    def budget(self, draft: Draft) -> Budget | None:
         at = {key: (*draft.path, key) for key in BUDGET if key in draft.given}
         given = [key for key, path in at.items() if draft.given[key] is not None or self.report.blames(path)]
         if draft.plugin is None or not draft.plugin.traits.budgeted:

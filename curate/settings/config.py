@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from curate.errors import ConfigError, PluginError
 from curate.plugins.fields import Field, describe, fields, item_type, nested, not_null, show
-from curate.plugins.registry import Local
+from curate.plugins.registry import Local, Plugin
 from curate.settings import checks, entries, yamlmap
 from curate.settings import overrides as sets
 from curate.settings.budget import Budget
@@ -75,6 +75,31 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
 def from_data(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration in a dict, as a notebook writes it; raises what ``load`` raises."""
     return _run_config(yamlmap.plain(data), "<dict>", overrides)
+
+
+def selector_from(data: Mapping[str, Any], scores: Sequence[str] = ()) -> tuple[Plugin, Any, Budget | None]:
+    """One selector as an entry of the select section describes it, for use without a configuration.
+
+    Parameters
+    ----------
+    data : ``use``, a budget unless it is a filter, and the selector's own fields
+    scores : the names of the scores that its fields may refer to
+
+    Returns
+    -------
+    plugin : what was declared of it
+    selector : the plugin object
+    budget : None for a filter
+
+    Raises
+    ------
+    ConfigErrors : everything that is wrong with it
+    """
+    report = Report("select", yamlmap.plain(data))
+    draft = entries.alone("select", dict(data), Reader(report))
+    budget = checks.alone(draft, scores, report)
+    report.raise_if_any()
+    return draft.plugin, draft.built, budget  # type: ignore[return-value] # a report without errors has both
 
 
 def _run_config(document: yamlmap.Document, source: str, overrides: Sequence[str]) -> RunConfig:

@@ -68,6 +68,11 @@ def drafts(section: str, data: Any, reader: Reader) -> list[Draft]:
     return [draft for index, entry in enumerate(data) for draft in _draft(section, entry, (section, index), reader)]
 
 
+def alone(section: str, data: Any, reader: Reader) -> Draft:
+    """One entry without a configuration around it; its keys stand at the top."""
+    return _draft(section, data, (), reader)[0]
+
+
 def _draft(section: str, data: Any, path: KeyPath, reader: Reader) -> list[Draft]:
     kind: Kind = KIND_OF[section][0]
     report = reader.report

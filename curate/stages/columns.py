@@ -73,20 +73,18 @@ class PoolColumns:
         return self._embeddings[name]
 
     def quality(self, name: str | None) -> Vector:
-        """The score named, turned so that higher = keep; a leading ``-`` prefers low values; zeros for None."""
+        """The score named, turned so that higher = keep, and once more for a leading ``-``; zeros for None."""
         if name is None:
             return np.zeros(self.n, np.float32)
-        score = self.scores[name.removeprefix("-")]
-        return score if not name.startswith("-") and self.higher_is_better[name] else -score
+        plain = name.removeprefix("-")
+        score = self.scores[plain]
+        return score if self.higher_is_better[plain] == (name == plain) else -score
 
     def groups(self, name: str) -> pl.Series:
-        """A column that rows can be grouped by: one of the input, or cluster, label, source."""
-        if name in self.rows.source.columns:
-            return pl.Series(self.rows.columns(columns=(name,))[name])
-        own = {"cluster": lambda: pl.Series(self.cluster), "label": lambda: self.label, "source": lambda: self.source}
-        if name not in own:
-            raise DataError(f"there is no column {name!r}", hint=f"there are: {', '.join([*self._names(), *own])}")
-        return own[name]()
+        """A column that rows can be grouped by: cluster, label, source, or one of the input."""
+        if name == "cluster":
+            return pl.Series(self.cluster)
+        return {"label": self.label, "source": self.source}[name] if name in ("label", "source") else self._own(name)
 
     def frame(self, names: Sequence[str]) -> pl.DataFrame:
         """Score columns (``score_<name>``), columns of the input, and cluster, tokens, label and source."""
@@ -95,11 +93,18 @@ class PoolColumns:
         for name in names:
             if name in scores:
                 columns[name] = scores[name]
-            elif name in self.rows.source.columns or name != "tokens":
+            elif name in ("cluster", "label", "source") and name not in self.rows.source.columns:
                 columns[name] = self.groups(name)
-            else:
+            elif name == "tokens" and name not in self.rows.source.columns:
                 columns[name] = self.tokens
+            else:
+                columns[name] = self._own(name)
         return pl.DataFrame({name: pl.Series(name, values) for name, values in columns.items()})
 
-    def _names(self) -> list[str]:
-        return [*(f"score_{name}" for name in self.scores), *self.rows.source.columns]
+    def _own(self, name: str) -> pl.Series:
+        """A column of the input."""
+        if name not in self.rows.source.columns:
+            known = [*(f"score_{score}" for score in self.scores), *self.rows.source.columns]
+            ours = "cluster, label, source, tokens"
+            raise DataError(f"there is no column {name!r}", hint=f"there are: {', '.join(known)}; and {ours}")
+        return pl.Series(self.rows.columns(columns=(name,))[name])
