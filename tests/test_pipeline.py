@@ -30,8 +30,9 @@ def ledger(folder: str = "run") -> pl.DataFrame:
 
 
 def digests(folder: str) -> dict[str, str]:
-    root = Path(folder) / "export" / "current" / "data"
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(root.iterdir())}
+    root = Path(folder) / "export" / "current"
+    files = sorted(path for path in root.rglob("*") if path.is_file())
+    return {path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def accounts(summary: Summary) -> dict[str, tuple[int, int, int, int]]:
@@ -262,7 +263,8 @@ def test_the_export_is_replaced_and_old_versions_are_kept_as_asked(pool, config)
 def test_an_export_is_cut_into_files_of_the_size_asked_for(pool, config):
     export = {"use": "parquet", "rows_per_file": 7, "add": ["rank", "scores", "cluster", "id", "weight", "gain"]}
     curate.run(config(export=export))
-    assert list(digests("run")) == [f"train-{n:05d}-of-00003.parquet" for n in range(3)]
+    data = {name: digest for name, digest in digests("run").items() if name.startswith("data/")}
+    assert list(data) == [f"data/train-{n:05d}-of-00003.parquet" for n in range(3)]
     rows = exported()
     assert sorted(rows["curate_rank"]) == list(range(20))
     assert rows["curate_id"].to_list() == rows["id"].to_list()
@@ -270,7 +272,7 @@ def test_an_export_is_cut_into_files_of_the_size_asked_for(pool, config):
     assert set(rows["curate_cluster"]) <= set(range(4))
     manifest = json.loads(Path("run/export/current/manifest.json").read_text())
     assert [file["rows"] for file in manifest["files"]] == [7, 7, 6]
-    assert {file["file"].split("/")[1]: file["sha256"] for file in manifest["files"]} == digests("run")
+    assert {file["file"]: file["sha256"] for file in manifest["files"]} == data
 
 
 def test_an_added_column_never_overwrites_one_of_the_input(pool, config):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from curate.errors import ShardError
 from curate.executors.base import Executor, Result, Task, Value
@@ -66,6 +66,13 @@ class Context:
     @property
     def folder(self) -> Path:
         return Path(self.config.run)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The configuration without what cannot change a result: where it is written, and what is kept in memory."""
+        kept = {key: value for key, value in self.config.resolved.items() if key not in ("run", "memory_limit")}
+        export = {key: value for key, value in kept["export"].items() if key != "keep_versions"}
+        return {**kept, "export": export}
 
     @property
     def yaml(self) -> str:

@@ -19,6 +19,7 @@ from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.pool import Matrix, Rows
 from curate.report import measure, model, page, projection
 from curate.seeds import rng_for
+from curate.settings import yamlmap
 from curate.settings.model import Entry
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
@@ -82,7 +83,7 @@ def _outline(
     selected = next(record for record in records if record.stage == "select")
     how = before.rows.source.tokens
     return model.Report(
-        run=config.run,
+        run=config.run if timed else Path(config.source).stem,
         seed=config.seed,
         version=__version__,
         stages=tuple(_stages(context, records, timed=timed)),
@@ -90,8 +91,8 @@ def _outline(
             selected.facts["tokens"], selected.facts["tokens_kept"], how, estimated=how.startswith("estimated")
         ),
         warnings=tuple(warnings),
-        config=context.yaml,
-        reproduce=(f"curate run {config.source}",),
+        config=context.yaml if timed else yamlmap.dump(context.recipe),
+        reproduce=(f"curate run {config.run}/config.yaml",) if timed else (),
     )
 
 

@@ -25,7 +25,7 @@ from curate.stages.context import Context
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored
 from curate.stages.select import Selected
-from curate.stages.step import Outcome, refuse_failed, step
+from curate.stages.step import Outcome, refuse_failed, running, step
 from curate.store import manifest, shards
 from curate.store.manifest import Count, Record
 from curate.version import __version__
@@ -58,7 +58,7 @@ def parts(context: Context, before: Before) -> dict[str, Any]:
         "input": before.rows.source.fingerprint,
         "cluster": before.clustered.fingerprint,
         "score": {entry.name: entry.fingerprint for entry in before.scored},
-        "config": context.config.resolved,
+        "config": context.recipe,
         "curate": __version__,
     }
 
@@ -162,7 +162,7 @@ def _manifest(context: Context, before: Before, fingerprint: str, files: Sequenc
             if record.stage == "embed"
         },
         "plugins": {local.path: local.sha256 for local in context.config.plugins},
-        "config": context.config.resolved,
+        "config": context.recipe,
     }
 
 
@@ -194,7 +194,8 @@ def _write(task: _Task) -> dict[str, Any]:
         seen += count
     table = pa.concat_tables(tables)
     try:
-        task.spec.build().write(table, task.path)
+        with running(task.spec, task.spec.name):
+            task.spec.build().write(table, task.path)
     except OSError as error:
         raise DataError(f"cannot write: {error.strerror or error}", where=str(task.path)) from error
     with task.path.open("rb") as file:
