@@ -23,7 +23,7 @@ from curate.seeds import rng_for
 from curate.stages import vectors
 from curate.stages.context import Context
 from curate.stages.rows import PoolRows
-from curate.stages.step import Outcome, current, refuse_failed, step
+from curate.stages.step import Outcome, current, refuse_failed, running, step
 from curate.store import inputs, schemas, shards
 from curate.store.manifest import Count, Record
 
@@ -84,7 +84,8 @@ def _work(context: Context, rows: PoolRows, folder: Path, fingerprint: str) -> O
     else:
         context.progress.begin(f"clustering with {entry.name}", sum(rows.rows))
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
-        clustering = entry.spec.build().fit(rows.stream(entry.embedding), rng)
+        with running(entry.spec, entry.name):
+            clustering = entry.spec.build().fit(rows.stream(entry.embedding), rng)
     tasks = [_Task(rows, shard, entry.embedding, folder, fingerprint, column) for shard in range(len(rows.rows))]
     _write_centroids(folder, fingerprint, clustering.centroids, categories)
     done, failed, peak = context.map("assigning to clusters", _assign, tasks, rows.rows)
@@ -127,7 +128,7 @@ def _categories(rows: PoolRows, column: str) -> pa.Array:
     found = pa.array([], pa.string())
     for shard in range(len(rows.rows)):
         values = inputs.as_text(rows.input(shard, columns=(column,))[column])
-        found = pc.unique(pa.concat_arrays([found, *(chunk for chunk in pc.unique(values).chunks)]))
+        found = pc.unique(pa.concat_arrays([found, pc.unique(values)]))
     return found.drop_null().sort()
 
 
