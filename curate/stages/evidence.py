@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.pool import Matrix, Rows
+from curate.report import card as dataset_card
 from curate.report import measure, model, page, projection
+from curate.report.summary import summary
 from curate.seeds import rng_for
 from curate.settings import yamlmap
 from curate.settings.model import Entry
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
-from curate.stages.export import Before
+from curate.stages.export import Before, columns
 from curate.store import manifest, shards
 from curate.store.manifest import Count, Record
 from curate.version import __version__
@@ -40,7 +42,10 @@ _GROUPS = 500
 
 def card(context: Context, before: Before) -> str:
     """The dataset card: deterministic, without times."""
-    return str(_outline(context, before, before.records, (), timed=False))
+    config = context.config.export
+    named = tuple((name, str(kind)) for name, kind in columns(config, before).items())
+    export = dataset_card.Export(suffix=config.spec.build().suffix, columns=named)
+    return dataset_card.card(_outline(context, before, before.records, (), timed=False), export)
 
 
 def report(
@@ -49,7 +54,7 @@ def report(
     """Write the page, and give what it says as plain data."""
     told = gathered(context, before, records, warnings)
     shards.write_text(path, page.render(told))
-    return {}
+    return summary(told)
 
 
 def gathered(context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str]) -> model.Report:

@@ -97,7 +97,7 @@ def _work(
 ) -> Outcome:
     config = context.config.export
     chosen = [int(pc.sum(before.selected.read(shard, ["selected"])["selected"]).as_py() or 0) for shard in _all(before)]
-    _check_added(config, before)
+    columns(config, before)
     total, per_file = sum(chosen), config.rows_per_file
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -193,11 +193,11 @@ def _write(task: _Task) -> dict[str, Any]:
             tables.append(_chosen(task, shard).slice(first, last - first))
         seen += count
     table = pa.concat_tables(tables)
-    try:
-        with running(task.spec, task.spec.name):
+    with running(task.spec, task.spec.name):
+        try:
             task.spec.build().write(table, task.path)
-    except OSError as error:
-        raise DataError(f"cannot write: {error.strerror or error}", where=str(task.path)) from error
+        except OSError as error:
+            raise DataError(f"cannot write: {error.strerror or error}", where=str(task.path)) from error
     with task.path.open("rb") as file:
         os.fsync(file.fileno())
         digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -226,13 +226,23 @@ def _chosen(task: _Task, shard: int) -> pa.Table:
     return table
 
 
-def _check_added(config: ExportConfig, before: Before) -> None:
-    scores = [column for entry in before.scored for column in entry.columns]
-    added = [PREFIX + name for name in config.add if name != "scores"]
-    added += [PREFIX + name for name in scores if "scores" in config.add]
-    for name in added:
-        if name in before.rows.source.columns:
-            raise DataError(f"export.add would overwrite the input's own column {name!r}", hint="rename that column")
+_TYPES = {"id": pa.string(), "rank": pa.int32(), "gain": pa.float32(), "weight": pa.float32(), "cluster": pa.int32()}
+
+
+def columns(config: ExportConfig, before: Before) -> dict[str, pa.DataType]:
+    """The columns of the export: the input's own, then those that are added.
+
+    Raises
+    ------
+    DataError : if one that is added would take the name of one of the input
+    """
+    own = before.rows.source.columns
+    added = {PREFIX + name: kind for name, kind in _TYPES.items() if name in config.add}
+    if "scores" in config.add:
+        added |= {PREFIX + column: pa.float32() for entry in before.scored for column in entry.columns}
+    if taken := next((name for name in added if name in own), None):
+        raise DataError(f"export.add would overwrite the input's own column {taken!r}", hint="rename that column")
+    return {**own, **added}
 
 
 # ---------------------------------------------------------------- publishing
