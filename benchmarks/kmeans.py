@@ -2,9 +2,10 @@
 
     python benchmarks/kmeans.py --repeats 3 --kernel SkylakeX
 
-prints one JSON line for each variant: seconds an iteration (median of the repeats, which take turns), the inertia that
-its centroids give (sum of 1 - cosine to the nearest, computed alike for all), peak memory (VmHWM) and the memory that
-the process held before it began, and the share of the rate of a matrix product measured in the same turns.
+prints a JSON line for each run as it ends, then one for each variant: seconds an iteration (median of the repeats,
+which take turns), the inertia that its centroids give (sum of 1 - cosine to the nearest, computed alike for all), peak
+memory (VmHWM) and the memory that the process held before it began, and the share of the rate of a matrix product
+measured in the same turns.
 ``--kernel`` sets OPENBLAS_CORETYPE for all variants, also for the one inside faiss; without it the environment's stays.
 faiss is a dependency of this benchmark only: ``pip install faiss-cpu``.
 """
@@ -105,7 +106,7 @@ def seeding(variant: str, x: np.ndarray, k: int) -> dict[str, Any]:
     sample = x[np.sort(rng.choice(len(x), SAMPLE_PER_CLUSTER * k, replace=False))]
     began = time.perf_counter()
     if variant == "seed: curate":
-        from curate.kernels.lloyd import seed
+        from curate.kernels.seeding import seed
 
         rows = seed(sample, k, rng)
     else:
@@ -153,12 +154,15 @@ def main() -> None:
     mixture(size.rows, size.dimensions)
     environment = {**os.environ, **({"OPENBLAS_CORETYPE": size.kernel} if size.kernel else {})}
     runs: dict[str, list[dict[str, Any]]] = {variant: [] for variant in ("product", *LLOYD, *SEEDING)}
-    for _ in range(size.repeats):
+    for turn in range(size.repeats):
         for variant, results in runs.items():
+            if variant in SEEDING and turn:
+                continue
             load = os.getloadavg()[0]
             command = [sys.executable, __file__, *sys.argv[1:], "--child", variant]
             done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
             results.append({**json.loads(done.stdout.splitlines()[-1]), "load_before": round(load, 2)})
+            print(json.dumps({"bench": "kmeans", "run": variant, **results[-1]}), flush=True)
     flops = max(run["flops"] for run in runs["product"])
     work = 2 * size.rows * size.dimensions * size.clusters
     for variant, results in runs.items():

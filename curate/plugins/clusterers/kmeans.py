@@ -10,7 +10,8 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from curate.kernels.lloyd import lloyd, seed
+from curate.kernels.lloyd import lloyd
+from curate.kernels.seeding import seed
 from curate.plugins.kinds import clusterer
 from curate.plugins.pool import Clustering, Matrix, Vectors
 
