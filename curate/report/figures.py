@@ -166,6 +166,7 @@ def of_neighbours(part: Neighbours) -> Figure:
             {**_steps(edges, kept, "Kept", "@kept"), "fill": "tozeroy", "fillcolor": "@kept-fill"},
         ],
         layout={
+            "margin": {"l": 6, "r": 10, "t": 26, "b": 8},
             "xaxis": {
                 "title": {"text": "Similarity to the nearest other row"},
                 "showgrid": False,

@@ -14,8 +14,14 @@ from curate.report import measure
 from curate.report.model import Histogram, Neighbours, Report, Shares, Stage
 from curate.report.wording import DASH, compact, count, listed, plural, share, short, value
 
+SOURCES = 20
+"""Sources listed one by one; the smaller ones are summed."""
+
 NAMED = 3
 """Entries named one by one in the sentence under the title."""
+
+NEAR_COPY = f"another row of the same set is more similar than {measure.COPY}"
+EFFECTIVE = "how many groups of equal size would be as varied"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,9 @@ class Evidence:
     pool: float
     selection: float
     uniform: float
+    what: str = ""
+    """What the measure is, where its name does not say it."""
+
     rate: bool = False
     """The numbers are shares of a whole, in [0, 1]."""
 
@@ -40,13 +49,13 @@ def evidence(report: Report) -> list[Evidence]:
     rows: list[Evidence] = []
     if report.neighbours is not None:
         sets = (report.neighbours.before, report.neighbours.after, report.neighbours.uniform)
-        rows.append(_measured("Rows with a near-copy", measure.copies, sets, rate=True))
+        rows.append(_measured("Rows with a near-copy", measure.copies, sets, NEAR_COPY, rate=True))
         rows.append(_measured("Median similarity to the nearest row", measure.median, sets))
     for part in report.shares:
         counts = (part.before, part.after, part.uniform)
         if len(part.names) > 1:
             rows.append(_measured(f"{part.of.capitalize()}s with a row", np.count_nonzero, counts))
-            rows.append(_measured(f"Effective {part.of}s", measure.effective_groups, counts))
+            rows.append(_measured(f"Effective {part.of}s", measure.effective_groups, counts, EFFECTIVE))
     for score in report.scores:
         rows.append(Evidence(f"Median {score.name}", score.pool_median, score.medians[0], score.medians[2]))
     return rows
@@ -66,23 +75,12 @@ def story(report: Report) -> str:
     droppers = [stage for stage in report.stages if stage.rows.dropped]
     if not droppers and not rows.quarantined:
         return "Nothing was dropped and nothing quarantined."
-    named = droppers if len(droppers) <= NAMED else _largest(droppers)
-    acts = [f"{stage.name} dropped {count(stage.rows.dropped)}" for stage in named]
-    rest = sum(stage.rows.dropped for stage in droppers) - sum(stage.rows.dropped for stage in named)
-    if rest:
-        acts.append(f"{plural(len(droppers) - len(named), 'other entry').replace('entrys', 'entries')} {count(rest)}")
-    if rows.quarantined:
-        acts.append(f"{count(rows.quarantined)} could not be used and {_were(rows.quarantined)} quarantined")
-    first = f"{_sentence(listed(acts))}."
+    first = "; ".join(filter(None, (_dropped(droppers), _quarantined(rows.quarantined)))) + "."
+    first = first[0].upper() + first[1:]
     clusters = next((part for part in report.shares if part.of == "cluster" and len(part.names) > 1), None)
     if clusters is None or not clusters.after.sum():
         return first
-    all_of = int((clusters.before > 0).sum())
-    reached, evenly = (share(int((part > 0).sum()), all_of) for part in (clusters.after, clusters.uniform))
-    return (
-        f"{first} The {share(rows.kept, rows.rows_in)} that is left reaches {reached} of the pool’s clusters; "
-        f"a uniform selection of the same size reaches {evenly}."
-    )
+    return f"{first} The {share(rows.kept, rows.rows_in)} that is left {_reach(clusters)} of the same size."
 
 
 def tokens(report: Report) -> tuple[str, str]:
@@ -91,6 +89,15 @@ def tokens(report: Report) -> tuple[str, str]:
         return DASH, ""
     mark = "≈ " if report.tokens.estimated else ""
     return f"{mark}{compact(report.tokens.kept)}", f"of {mark}{compact(report.tokens.pool)}, {report.tokens.how}"
+
+
+def source_groups(report: Report) -> list[tuple[str, list[str]]]:
+    """The lines of a table of sources: a name, and the sources it stands for; together they are all of them."""
+    names = list(report.sources)
+    if len(names) <= SOURCES + 1:
+        return [(name, [name]) for name in names]
+    first, rest = names[:SOURCES], names[SOURCES:]
+    return [*((name, [name]) for name in first), (f"{count(len(rest))} other sources", rest)]
 
 
 def of_scores(score: Histogram) -> str:
@@ -113,6 +120,8 @@ def of_neighbours(part: Neighbours) -> str:
         return "Too few rows were kept for any to have a neighbour"
     if share(before) == share(after):
         return f"{share(after)} of kept rows have a near-copy, as in the pool (uniform: {share(uniform)})"
+    if not after:
+        return f"No kept row has a near-copy; {share(before)} of the pool’s rows do (uniform: {share(uniform)})"
     way = "down" if after < before else "up"
     return f"{share(after)} of kept rows have a near-copy, {way} from {share(before)} (uniform: {share(uniform)})"
 
@@ -126,7 +135,7 @@ def of_shares(part: Shares) -> str:
         return f"No row of any {part.of} was kept"
     if len(part.names) > 12:
         pool, kept, uniform = (value(measure.effective_groups(c)) for c in (part.before, part.after, part.uniform))
-        return f"As varied as {kept} equal {part.of}s; the pool is as varied as {pool} (uniform: {uniform})"
+        return f"As varied as {kept} equal {part.of}s, the pool as {pool} (uniform: {uniform})"
     most = int(np.abs(after - before).argmax())
     if abs(after[most] - before[most]) < 0.005:
         return f"Every {part.of} keeps its share"
@@ -139,8 +148,16 @@ def of_map(report: Report) -> str:
     part = next((part for part in report.shares if part.of == "cluster" and len(part.names) > 1), None)
     if part is None:
         return "Where the kept rows lie in the pool"
-    every, kept, uniform = (count(int((each > 0).sum())) for each in (part.before, part.after, part.uniform))
-    return f"The selection reaches {kept} of {every} clusters; uniform reaches {uniform}"
+    return f"The selection {_reach(part)}"
+
+
+def entry_name(stage: str) -> str:
+    """An entry's own name, as the ledger has it.
+
+    >>> entry_name("select semdedup"), entry_name("embed lsa")
+    ('semdedup', 'embed lsa')
+    """
+    return stage.removeprefix("select ")
 
 
 def fractions(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -148,9 +165,11 @@ def fractions(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return counts / max(1, int(counts.sum()))
 
 
-def _measured(name: str, number: Callable[[Any], float], sets: tuple[Any, Any, Any], *, rate: bool = False) -> Evidence:
+def _measured(
+    name: str, number: Callable[[Any], float], sets: tuple[Any, Any, Any], what: str = "", *, rate: bool = False
+) -> Evidence:
     pool, selection, uniform = (float(number(each)) for each in sets)
-    return Evidence(name, pool, selection, uniform, rate)
+    return Evidence(name, pool, selection, uniform, what, rate)
 
 
 def _largest(stages: list[Stage]) -> list[Stage]:
@@ -158,9 +177,32 @@ def _largest(stages: list[Stage]) -> list[Stage]:
     return [stage for stage in stages if stage in chosen]
 
 
+def _dropped(droppers: list[Stage]) -> str:
+    """``852 rows were dropped by where, 930 by semdedup and 12 by 2 other entries``."""
+    named = droppers if len(droppers) <= NAMED + 1 else _largest(droppers)
+    numbers = [(stage.rows.dropped, entry_name(stage.name)) for stage in named]
+    rest = [stage.rows.dropped for stage in droppers if stage not in named]
+    numbers += [(sum(rest), f"{count(len(rest))} other entries")] if rest else []
+    if not numbers:
+        return ""
+    first, by = numbers[0]
+    acts = [f"{plural(first, 'row')} {_were(first)} dropped by {by}"]
+    return listed([*acts, *(f"{count(number)} by {by}" for number, by in numbers[1:])])
+
+
+def _quarantined(number: int) -> str:
+    return f"{plural(number, 'row')} could not be used and {_were(number)} quarantined" if number else ""
+
+
+def _reach(clusters: Shares) -> str:
+    """``reaches 47 of 48 clusters, as many as a uniform one``."""
+    every, kept, uniform = (int((each > 0).sum()) for each in (clusters.before, clusters.after, clusters.uniform))
+    reached = f"reaches {f'all {count(every)}' if kept == every else f'{count(kept)} of {count(every)}'} clusters"
+    if kept == uniform:
+        return f"{reached}, as does a uniform selection"
+    side = "more" if kept > uniform else "fewer"
+    return f"{reached}, {count(abs(kept - uniform))} {side} than a uniform selection"
+
+
 def _were(number: int) -> str:
     return "was" if number == 1 else "were"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -63,10 +63,10 @@ def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if not len(values):
         return np.array([0.0, 1.0])
     low, high = float(values.min()), float(values.max())
-    if (values == np.rint(values)).all() and high - low < BINS:
+    if (values == np.rint(values)).all() and high - low < BINS and max(-low, high) < 2**52:
         return np.arange(low - 0.5, high + 1)
     inner_low, inner_high = np.percentile(values, [0.5, 99.5])
-    if inner_high > inner_low and high - low > 4 * (inner_high - inner_low):
+    if inner_high > inner_low and high - low > 2 * (inner_high - inner_low):
         low, high = float(inner_low), float(inner_high)
     if not high - low > 1e-9 * max(abs(low), abs(high)):  # one value, but for rounding
         half = max(0.5, abs(low) * 1e-3)

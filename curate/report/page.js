@@ -26,9 +26,10 @@
       font,
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
-      margin: { l: 6, r: 10, t: 8, b: 8 },
+      margin: { l: 6, r: 10, t: 10, b: 8 },
       hoverlabel: { bgcolor: get("surface"), bordercolor: get("line"), font: { ...font, color: get("ink") }, align: "left" },
-      legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", font: { ...font, color: get("ink") }, itemsizing: "constant" },
+      showlegend: false, // the page has its own
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: get("rest"), activecolor: get("ink") },
       uirevision: "kept",
       ...own,
       xaxis: { ...axis, ...own.xaxis },
@@ -37,16 +38,31 @@
     };
   }
 
+  const GLYPHS = { circle: "●", diamond: "◆", square: "■", "triangle-up": "▲", cross: "✚", star: "★", x: "✖", "line-ns": "┃" };
+
+  function drawLegend(place, traces) {
+    const items = traces.map((trace) => {
+      const item = element("li", "", trace.name);
+      const glyph = element("span", "glyph", trace.type === "bar" ? "■" : GLYPHS[trace.marker?.symbol] || "━");
+      glyph.style.color = "var(--" + (trace.marker || trace.line).color.slice(1) + ")";
+      glyph.setAttribute("aria-hidden", "true");
+      item.prepend(glyph);
+      return item;
+    });
+    place.previousElementSibling.replaceChildren(...items);
+  }
+
   function draw(figure, width = 0) {
     const style = root();
-    const place = document.getElementById(figure.key);
+    const place = document.getElementById("figure-" + figure.key);
     const shown = figure.views.length ? figure.views[figure.view || 0].shown : [];
+    drawLegend(place, figure.data.filter((_, i) => !shown.length || shown[i]));
     const data = coloured(figure.data, style).map((trace, i) => ({ ...trace, visible: shown.length ? shown[i] : true }));
     return Plotly.react(place, data, layout(figure, style, width), {
       responsive: true,
       displaylogo: false,
       displayModeBar: figure.key === "map" ? "hover" : false,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+      modeBarButtons: [["zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]],
     });
   }
 
@@ -83,7 +99,7 @@
   }
 
   for (const figure of figures) {
-    const place = document.getElementById(figure.key);
+    const place = document.getElementById("figure-" + figure.key);
     draw(figure).then(() => {
       if (!figure.rows.text) return;
       place.on("plotly_hover", ({ points, event }) => show(figure.rows, points[0].customdata, event.clientX, event.clientY));

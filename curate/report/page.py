@@ -152,7 +152,15 @@ def _figure(figure: Figure) -> Markup:
         "figure",
         tag("h3", figure.title),
         tag("div", *buttons, class_="views", role="group", aria_label="Which selection is shown") if buttons else None,
-        tag("div", class_="chart", id=figure.key, role="img", aria_label=figure.alt, style=f"height:{figure.height}px"),
+        tag("ul", class_="legend"),
+        tag(
+            "div",
+            class_="chart",
+            id=f"figure-{figure.key}",
+            role="img",
+            aria_label=figure.alt,
+            style=f"height:{figure.height}px",
+        ),
         tag("figcaption", figure.note),
         tag("noscript", tag("p", figure.alt)),
     )

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import findings
-from curate.report.figures import Figure, Trace, View, safe
+from curate.report.figures import Figure, Trace, View
 from curate.report.model import Map, Report
 from curate.report.wording import count, plural, short
 
@@ -56,7 +56,7 @@ def of_map(report: Report, part: Map) -> Figure:
         ),
         height=560,
         data=traces,
-        layout={"xaxis": axis, "yaxis": {**axis, "scaleanchor": "x"}, "hovermode": "closest", "dragmode": "pan"},
+        layout={"xaxis": axis, "yaxis": axis, "hovermode": "closest", "dragmode": "pan"},
         views=views,
         rows={
             "id": [short(each, 80) for each in part.ids],
@@ -87,7 +87,7 @@ def _points(part: Map, rows: NDArray[np.bool_], name: str, colour: str, symbol: 
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": f"{safe(name, 40)} ({count(len(index))})",
+        "name": f"{short(name, 40)} ({count(len(index))})",
         "x": places[:, 0].tolist(),
         "y": places[:, 1].tolist(),
         "customdata": index.tolist(),

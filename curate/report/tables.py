@@ -9,9 +9,6 @@ from curate.report.markup import Markup, join, tag
 from curate.report.model import Account, Report, Stage, added
 from curate.report.wording import DASH, count, seconds, share, short, size
 
-SOURCES = 20
-"""Sources listed one by one; the smaller ones are summed."""
-
 ENTRIES = 5
 """Entries with a column of their own in the table of sources; the others are summed."""
 
@@ -22,7 +19,7 @@ def stages(report: Report) -> Markup:
     head = ("Stage", "Rows in", "Kept", "Dropped", "Quarantined", "Left of the pool", "Time", "Peak memory")
     body = []
     for stage in report.stages:
-        name = join(tag("strong", stage.name), tag("span", stage.what, class_="what"))
+        name = join(tag("strong", stage.name), _what(stage.what))
         time = "reused" if stage.reused else seconds(stage.seconds)
         cells = [*_numbers(stage.rows), _meter(stage.rows.kept, pool), time, size(stage.peak_bytes)]
         body.append((name, *cells))
@@ -42,7 +39,7 @@ def sources(report: Report) -> Markup | None:
     named = [stage for stage in report.stages if stage in droppers[:ENTRIES]]
     others = [stage for stage in droppers if stage not in named]
     head = ["Source", "Rows in", "Kept", "Kept share", "Dropped"]
-    head += [f"by {short(stage.name, 28)}" for stage in named] if len(droppers) > 1 else []
+    head += [f"by {short(findings.entry_name(stage.name), 28)}" for stage in named] if len(droppers) > 1 else []
     head += [f"by {count(len(others))} more"] if others else []
     head += ["Quarantined"]
 
@@ -53,12 +50,8 @@ def sources(report: Report) -> Markup | None:
         numbers = [_zero(number) for number in (rows.dropped, *split, rows.quarantined)]
         return (name, count(rows.rows_in), count(rows.kept), _meter(rows.kept, rows.rows_in), *numbers)
 
-    names = list(accounts)
-    first, rest = (names, []) if len(names) <= SOURCES + 1 else (names[:SOURCES], names[SOURCES:])
-    body = [line(tag("strong", short(name, 60)), [name]) for name in first]
-    if rest:
-        body.append(line(tag("strong", f"{count(len(rest))} other sources"), rest))
-    foot = line(tag("strong", "All sources"), names)
+    body = [line(tag("strong", short(name, 60)), members) for name, members in findings.source_groups(report)]
+    foot = line(tag("strong", "All sources"), list(accounts))
     return table("Rows in = kept + dropped + quarantined, for every source", head, body, foot)
 
 
@@ -67,9 +60,9 @@ def evidence(report: Report) -> Markup | None:
     rows = findings.evidence(report)
     if not rows:
         return None
-    head = ("Measure", "Pool", "This selection", "Uniform, same size")
-    body = [(tag("strong", row.name), *row.words()) for row in rows]
-    return table("The pool, this selection, and a uniform selection of the same size", head, body)
+    head = ("Measure", "Pool", "Kept", "Uniform")
+    body = [(join(tag("strong", row.name), _what(row.what)), *row.words()) for row in rows]
+    return table("The pool, the rows kept, and a uniform selection of the same size", head, body)
 
 
 def table(
@@ -82,7 +75,10 @@ def table(
 
     def line(cells: tuple[str | Markup, ...]) -> Markup:
         first = tag("th", cells[0], scope="row")
-        rest = [tag("td", cell, data_label=name) for name, cell in zip(head[1:], cells[1:], strict=True)]
+        rest = [
+            tag("td", cell, data_label=name, class_="none" if cell == DASH else None)
+            for name, cell in zip(head[1:], cells[1:], strict=True)
+        ]
         return tag("tr", first, *rest)
 
     return tag(
@@ -91,6 +87,7 @@ def table(
         tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))),
         tag("tbody", *(line(cells) for cells in body)),
         tag("tfoot", line(foot)) if foot else None,
+        class_="wide" if len(head) > 4 else None,
     )
 
 
@@ -102,6 +99,10 @@ def _dropped(stage: Stage, members: list[str]) -> int:
     return sum(stage.sources[member].dropped for member in members if member in stage.sources)
 
 
+def _what(text: str) -> Markup | None:
+    return tag("span", text, class_="what") if text else None
+
+
 def _zero(number: int) -> str:
     return count(number) if number else DASH
 
@@ -109,4 +110,4 @@ def _zero(number: int) -> str:
 def _meter(part: int, whole: int) -> Markup:
     filled = f"width:{100 * part / whole if whole else 0:.2f}%"
     bar = tag("span", tag("span", style=filled), class_="bar", aria_hidden="true")
-    return tag("span", bar, share(part, whole), class_="meter")
+    return tag("span", bar, tag("span", share(part, whole)), class_="meter")

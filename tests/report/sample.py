@@ -46,6 +46,10 @@ def report(seed: int = 0) -> Report:
         topic[row] = topic[copy_of[row]]
     embeddings = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
     texts = [_text(rng, t) for t in topic]
+    for row in np.flatnonzero(copy_of >= 0):
+        words = texts[copy_of[row]].split(" ")
+        words[int(rng.integers(5, 11))] = "also"
+        texts[row] = " ".join(words)
     texts[7] = HOSTILE
     quality = (rng.beta(5, 2.4, ROWS) - 0.08 * (source == 0)).astype(np.float32)
     length = np.exp(rng.normal(5.2, 0.9, ROWS)).astype(np.float32)
@@ -64,7 +68,7 @@ def report(seed: int = 0) -> Report:
     why = {"": "", "where": "quality < 0.45", "semdedup": "near-duplicate", "ccs": "not chosen"}
     reasons = [why[by] for by in dropped_by]
     clusters = [f"{list(WORDS)[t % len(WORDS)]} {t}" for t in range(TOPICS)]
-    sampled = np.sort(rng.choice(ROWS, 1_500, replace=False))
+    sampled = np.sort(rng.choice(ROWS, 900, replace=False))
     sampled[0] = 7
 
     def example(row: int) -> Example:
@@ -116,7 +120,7 @@ def report(seed: int = 0) -> Report:
             before=_nearest(embeddings), after=_nearest(embeddings[kept]), uniform=_nearest(embeddings[uniform])
         ),
         examples=tuple(examples(entry) for entry in ("", *ENTRIES)),
-        config="curate: 1\nrun: runs/autumn\nseed: 0\ninput: {files: pool/*.jsonl, text: text}\nselect:\n- use: where\n",
+        config="curate: 1\nrun: runs/autumn\nseed: 0\ninput: {files: pool/*.jsonl}\nselect:\n- use: where\n",
         reproduce=("pip install curate==0.1.0", "curate run configs/autumn.yaml"),
     )
 

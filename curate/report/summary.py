@@ -1,0 +1,61 @@
+"""What a report says as plain data, for machines."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from curate.report import findings
+from curate.report.model import Account, Report
+
+
+def summary(report: Report) -> dict[str, Any]:
+    """The report's numbers and sentences as JSON types; without figures and examples. Unknown numbers are None.
+
+    >>> from curate.report.model import Stage
+    >>> run = Report(run="a", seed=0, version="1", stages=(Stage(name="input", what="", rows=Account(3, 2, 1)),))
+    >>> summary(run)["rows"]
+    {'rows_in': 3, 'kept': 2, 'dropped': 1, 'quarantined': 0}
+    """
+    stages = [
+        {
+            "name": stage.name,
+            **_account(stage.rows),
+            "seconds": _number(stage.seconds),
+            "peak_bytes": stage.peak_bytes,
+            "reused": stage.reused,
+            "sources": {name: _account(rows) for name, rows in stage.sources.items()},
+        }
+        for stage in report.stages
+    ]
+    evidence = [
+        {
+            "measure": row.name,
+            "pool": _number(row.pool),
+            "kept": _number(row.selection),
+            "uniform": _number(row.uniform),
+        }
+        for row in findings.evidence(report)
+    ]
+    return {
+        "run": report.run,
+        "seed": report.seed,
+        "version": report.version,
+        "headline": findings.headline(report),
+        "story": findings.story(report),
+        "warnings": list(report.warnings),
+        "rows": _account(report.rows),
+        "tokens": dataclasses.asdict(report.tokens) if report.tokens else None,
+        "stages": stages,
+        "sources": {name: _account(rows) for name, rows in report.sources.items()},
+        "evidence": evidence,
+    }
+
+
+def _account(rows: Account) -> dict[str, int]:
+    return dataclasses.asdict(rows)
+
+
+def _number(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None
