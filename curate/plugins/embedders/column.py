@@ -90,7 +90,7 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
-@embedder(version=1, reads="column", example={"column": "vector"})
+@embedder(version=1, reads="column")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """Vectors the user already has, from a list column of the input or from .npy files beside the input files.
@@ -105,7 +105,7 @@ class Column:
     column: ColumnName | None = None
     """The column that holds the lists; null = the .npy file beside each input file (``a.jsonl``: ``a.npy``)."""
 
-    def fit(self, sample: Lists, rng: np.random.Generator) -> dict[str, NDArray[Any]]:  # noqa: ARG002 - nothing is random
+    def fit(self, sample: Lists, rng: np.random.Generator) -> dict[str, NDArray[Any]]:  # noqa: ARG002 - nothing is drawn
         return {"dimensions": np.array(common_length(sample), np.int64)}
 
     def fitted(self, state: Mapping[str, NDArray[Any]]) -> ColumnVectors:

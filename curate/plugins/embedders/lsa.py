@@ -58,8 +58,6 @@ def lsa_fit(
     >>> projection.shape  # three trigrams, but only two texts that differ
     (3, 2)
     """
-    from sklearn.utils.extmath import randomized_svd
-
     sample = _affordable(sample, rng)
     blocks = list(map_blocks(lambda rows: trigrams(sample[rows]), text_blocks(sample)))
     features, documents = _most_frequent(blocks, max_features)
@@ -70,10 +68,7 @@ def lsa_fit(
     texts = sparse.vstack(list(map_blocks(lambda block: _weights(*block, index), blocks)), format="csr")
     texts.data *= idf[texts.indices]
     texts.data /= np.repeat(np.sqrt(texts.power(2).sum(axis=1)), np.diff(texts.indptr))
-    seed = int(rng.integers(2**31))
-    rank = min(dimensions, *texts.shape)
-    with one_blas_thread():
-        _, values, directions = randomized_svd(texts, rank, n_iter=_POWER_ITERATIONS, random_state=seed)
+    values, directions = _singular(texts, dimensions, int(rng.integers(2**31)))
     kept = values > _NEGLIGIBLE * values[0]
     return features, np.ascontiguousarray(directions[kept].T * idf[:, None], dtype=np.float32)
 
@@ -110,6 +105,18 @@ def lsa_encode(texts: Sequence[str], index: Lookup, projection: Matrix) -> Matri
     for _ in map_blocks(encode, text_blocks(texts)):
         pass
     return vectors
+
+
+def _singular(matrix: sparse.csr_array, count: int, seed: int) -> tuple[NDArray[np.float32], Matrix]:
+    """The leading singular values and right singular vectors; exact where the matrix has no more than ``count``."""
+    from sklearn.utils.extmath import randomized_svd
+
+    with one_blas_thread():
+        if min(matrix.shape) <= count:
+            _, values, directions = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        else:
+            _, values, directions = randomized_svd(matrix, count, n_iter=_POWER_ITERATIONS, random_state=seed)
+    return values, directions
 
 
 def _affordable(sample: Sequence[str], rng: np.random.Generator) -> Sequence[str]:
@@ -169,7 +176,7 @@ class Lsa:
     Halko, Martinsson & Tropp (2011), arXiv:0909.4061.
     """
 
-    dimensions: Annotated[int, Ge(1), Le(4096)] = 256
+    dimensions: Annotated[int, Ge(1), Le(1024)] = 256
     """Length of the vectors; shorter where the sample has fewer different texts or trigrams."""
 
     max_features: Annotated[int, Ge(1), Le(1 << 24)] = 65_536

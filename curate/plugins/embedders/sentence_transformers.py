@@ -117,8 +117,8 @@ def load(name: str, backend: Backend, device: str | None, dtype: Dtype, max_toke
     for module, package in (("sentence_transformers", "sentence-transformers"), *_NEEDS[backend]):
         if importlib.util.find_spec(module) is None:
             raise missing_extra(package, _EXTRA[backend], f"embedder 'sentence_transformers' with backend {backend!r}")
-    import torch
     import sentence_transformers
+    import torch
 
     options = _options(backend, device, dtype)
     folder = Path(name).expanduser()
@@ -267,8 +267,8 @@ class SentenceTransformers:
     """A model of the sentence-transformers library, from the hub or from a folder.
 
     Needs the extra ``sentence-transformers`` (or ``openvino``, or ``onnx``). Texts are batched by their number of
-    tokens over the whole shard, so that little is padded. A model in the hub's cache is used as it is there, also when the hub
-    has a newer one: the commit is part of the result's identity, and changes only when you download again.
+    tokens over the whole shard, so that little is padded. A model in the hub's cache is used as it is there, even if
+    the hub has a newer one: the commit is part of the result's identity, and changes only when you download again.
 
     References
     ----------
@@ -297,7 +297,7 @@ class SentenceTransformers:
     max_tokens: Annotated[int, Ge(1)] | None = None
     """Read only so many tokens of each text; null = as many as the model says."""
 
-    batch_size: Annotated[int | None, Ge(1), ExecutionOnly()] = None
+    batch_size: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
     """Texts at a time; null = 8 on a CPU, where more is slower, and 128 elsewhere."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
