@@ -1,0 +1,111 @@
+"""One writer a run folder: a lock that the kernel lets go of when its holder ends, however it ends."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+
+from curate.errors import DataError, LockedError
+
+NAME = ".lock"
+
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a lock, as it stands in the file for others to read."""
+
+    host: str
+    process: int
+    started: str
+    boot: str
+    """Names one boot of one kernel; containers on it share it. Empty where the system has no such name."""
+
+    def __str__(self) -> str:
+        return f"process {self.process} on {self.host}, started {self.started}"
+
+    def told_by(self, kernel: Holder) -> bool:
+        """Whether that kernel knows if this holder lives: it is the same one, or the same host booted again."""
+        return (bool(self.boot) and self.boot == kernel.boot) or self.host == kernel.host
+
+
+@contextmanager
+def held(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock of ``folder``, which is made if need be, while the block runs.
+
+    The lock is on the file, not in it: what stands in the file says who, and is emptied at the end. The file itself
+    stays, as two runs could otherwise hold the locks of two files of the same name. So a file that is free and not
+    empty was left by a run that was killed. ``note`` is told when such a lock is taken over.
+
+    Raises
+    ------
+    LockedError : another run holds it; or one on another host left it, of which nobody here can say whether it lives
+    """
+    path = folder / NAME
+    handle = _opened(path)
+    try:
+        _acquire(handle, path, note)
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)  # lets go of the lock; workers never inherit the handle
+
+
+def _opened(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise DataError(f"cannot write: {error.strerror}", where=str(path)) from error
+
+
+def _acquire(handle: int, path: Path, note: Callable[[str], None]) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            told = f"this file system cannot lock files: {error.strerror}"
+            raise DataError(told, where=str(path), hint="let 'run' be a folder on another") from error
+        by = _read(handle) or "it has only just begun"
+        told = f"another run holds this folder: {by}"
+        raise LockedError(told, where=str(path.parent), hint="wait until it ends, or end it") from error
+    mine, left = _mine(), _read(handle)
+    if left is not None and not left.told_by(mine):
+        raise LockedError(
+            f"a run on another host left its lock here: {left}",
+            where=str(path.parent),
+            hint=f"if it is sure to have ended, delete {path}",
+        )
+    if left is not None:
+        note(f"took over the lock of a run that was killed: {left}")
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps(asdict(mine)).encode(), 0)
+
+
+def _mine() -> Holder:
+    started = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
+    try:
+        boot = _BOOT.read_text(encoding="ascii").strip()
+    except OSError:
+        boot = ""
+    return Holder(host=socket.gethostname(), process=os.getpid(), started=started, boot=boot)
+
+
+def _read(handle: int) -> Holder | None:
+    """Who wrote the file; None if it is empty, or its writer was killed in the middle of it."""
+    try:
+        data = json.loads(os.pread(handle, 4096, 0))
+        return Holder(**{field.name: data[field.name] for field in fields(Holder)})
+    except (ValueError, TypeError, KeyError):
+        return None

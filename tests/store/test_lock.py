@@ -1,0 +1,189 @@
+"""Two processes never write to one run folder, and no dead one keeps a living one out."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from curate.errors import LOCKED, DataError, LockedError
+from curate.store import lock
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from curate.store import lock
+class Terminated(BaseException): pass
+def terminated(*_): raise Terminated
+import signal
+signal.signal(signal.SIGTERM, terminated)
+with lock.held(Path(sys.argv[1]), print):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def holder(folder: Path):
+    """Another process that holds the folder's lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def refused(message: str) -> None:
+    raise AssertionError(message)
+
+
+def left_by(folder: Path, **who: object) -> Path:
+    """A lock that a killed run left, but for ``who`` of this process."""
+    path = folder / lock.NAME
+    mine = lock._mine()
+    data = {"host": mine.host, "process": 1, "started": mine.started, "boot": mine.boot} | who
+    path.write_text(json.dumps(data))
+    return path
+
+
+def test_a_second_run_is_refused_at_once_and_told_who_holds_the_folder(tmp_path):
+    with holder(tmp_path) as other:
+        with pytest.raises(LockedError) as refusal, lock.held(tmp_path, refused):
+            pass
+        assert refusal.value.exit_code == LOCKED == 75
+        started = json.loads((tmp_path / lock.NAME).read_text())["started"]
+        assert str(refusal.value) == (
+            f"{tmp_path}: another run holds this folder: process {other.pid} on {socket.gethostname()}, "
+            f"started {started}; wait until it ends, or end it"
+        )
+        assert started.endswith("+00:00")
+
+
+@pytest.mark.parametrize("killed_by", [signal.SIGKILL, signal.SIGTERM])
+def test_the_lock_of_a_run_that_was_killed_is_free(tmp_path, killed_by):
+    notes: list[str] = []
+    with holder(tmp_path) as other:
+        other.send_signal(killed_by)
+        other.wait()
+        with lock.held(tmp_path, notes.append):
+            pass
+        told = f"took over the lock of a run that was killed: process {other.pid} on {socket.gethostname()}"
+        assert [note.split(", started")[0] for note in notes] == ([told] if killed_by == signal.SIGKILL else [])
+
+
+def test_the_lock_is_let_go_at_the_end_and_after_an_error(tmp_path):
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), lock.held(tmp_path, refused):
+            raise ZeroDivisionError
+        with lock.held(tmp_path, refused):
+            pass
+    assert (tmp_path / lock.NAME).read_bytes() == b""
+
+
+def test_two_runs_in_one_process_are_two_runs(tmp_path):
+    with (
+        lock.held(tmp_path, refused),
+        pytest.raises(LockedError, match=f"process {os.getpid()} on "),
+        lock.held(tmp_path, refused),
+    ):
+        pass
+
+
+def test_of_many_threads_that_begin_together_one_gets_the_lock(tmp_path):
+    begin, ended = threading.Barrier(8), threading.Barrier(8)
+    answers: list[str] = []
+
+    def attempt() -> None:
+        begin.wait()
+        try:
+            with lock.held(tmp_path, refused):
+                answers.append("held")
+                ended.wait()
+        except LockedError:
+            answers.append("refused")
+            ended.wait()
+
+    threads = [threading.Thread(target=attempt) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == ["held"] + ["refused"] * 7
+
+
+def test_a_lock_left_on_another_host_is_refused_and_the_file_to_delete_is_named(tmp_path):
+    path = left_by(tmp_path, host="elsewhere", boot="another", started="2026-01-02 03:04:05+00:00")
+    for _ in range(2):  # being refused changes nothing
+        with pytest.raises(LockedError) as refusal, lock.held(tmp_path, refused):
+            pass
+        assert str(refusal.value) == (
+            f"{tmp_path}: a run on another host left its lock here: process 1 on elsewhere, "
+            f"started 2026-01-02 03:04:05+00:00; if it is sure to have ended, delete {path}"
+        )
+    path.unlink()
+    with lock.held(tmp_path, refused):
+        pass
+
+
+@pytest.mark.parametrize("who", [{"host": "a-container-before"}, {"boot": "before-the-reboot"}])
+def test_a_container_on_the_same_kernel_and_the_same_host_before_a_reboot_are_known_to_have_ended(tmp_path, who):
+    left_by(tmp_path, **who)
+    notes: list[str] = []
+    with lock.held(tmp_path, notes.append):
+        pass
+    assert len(notes) == 1
+
+
+def test_without_a_name_for_the_boot_only_the_host_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(lock, "_BOOT", tmp_path / "nothing")
+    left_by(tmp_path, host="elsewhere", boot="")
+    with pytest.raises(LockedError, match="on another host"), lock.held(tmp_path, refused):
+        pass
+    left_by(tmp_path, boot="")
+    with lock.held(tmp_path, lambda _: None):
+        pass
+
+
+@pytest.mark.parametrize("left", [b"", b"{", b"[]", b'{"host": 1}', b"\xff\x00", b"null"])
+def test_a_lock_that_says_nothing_is_taken(tmp_path, left):
+    (tmp_path / lock.NAME).write_bytes(left)
+    with lock.held(tmp_path, refused):
+        assert json.loads((tmp_path / lock.NAME).read_text())["process"] == os.getpid()
+
+
+def test_a_worker_does_not_inherit_the_lock(tmp_path):
+    with lock.held(tmp_path, refused):
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+    with lock.held(tmp_path, refused):
+        child.communicate(b"\n")
+
+
+def test_a_file_system_that_cannot_lock_says_so(tmp_path, monkeypatch):
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    message = "this file system cannot lock files: No locks available"
+    with pytest.raises(DataError, match=message), lock.held(tmp_path, refused):
+        pass
+
+
+def test_a_folder_that_cannot_be_made_is_a_data_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="cannot write: "), lock.held(tmp_path / "file" / "run", refused):
+        pass
