@@ -5,7 +5,7 @@
 prints a JSON line for each run as it ends, then one for each variant: seconds an iteration (median of the repeats,
 which take turns), the inertia that its centroids give (sum of 1 - cosine to the nearest, computed alike for all), peak
 memory (VmHWM) and the memory that the process held before it began, and the share of the rate of a matrix product
-measured in the same turns.
+measured in the same turns. On a busy machine compare the best times, and the processor seconds of all threads.
 ``--kernel`` sets OPENBLAS_CORETYPE for all variants, also for the one inside faiss; without it the environment's stays.
 faiss is a dependency of this benchmark only: ``pip install faiss-cpu``.
 """
@@ -89,12 +89,13 @@ def lloyd(variant: str, x: np.ndarray, start: np.ndarray, iterations: int) -> di
             return model.centroids
 
     before = memory("VmRSS")
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     centroids = fit()
-    seconds = time.perf_counter() - began
+    seconds, work = time.perf_counter() - began, time.process_time() - worked
     peak = memory("VmHWM")
     return {
         "seconds_per_iteration": seconds / iterations,
+        "processor_seconds_per_iteration": work / iterations,
         "inertia": inertia(x, centroids),
         "peak_mib": peak,
         "before_mib": before,
@@ -146,6 +147,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--kernel", help="OPENBLAS_CORETYPE: Haswell, SkylakeX, Zen, …")
+    parser.add_argument("--skip-seeding", action="store_true", help="scikit-learn's takes longest of all")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     size = parser.parse_args()
     if size.child:
@@ -153,7 +155,9 @@ def main() -> None:
         return
     mixture(size.rows, size.dimensions)
     environment = {**os.environ, **({"OPENBLAS_CORETYPE": size.kernel} if size.kernel else {})}
-    runs: dict[str, list[dict[str, Any]]] = {variant: [] for variant in ("product", *LLOYD, *SEEDING)}
+    runs: dict[str, list[dict[str, Any]]] = {
+        variant: [] for variant in ("product", *LLOYD, *(() if size.skip_seeding else SEEDING))
+    }
     for turn in range(size.repeats):
         for variant, results in runs.items():
             if variant in SEEDING and turn:
@@ -169,9 +173,12 @@ def main() -> None:
         key = "flops" if variant == "product" else "seconds" if variant in SEEDING else "seconds_per_iteration"
         values = [run[key] for run in results]
         line = {"bench": "kmeans", "variant": variant, **results[-1], key: statistics.median(values)}
-        line |= {"all": [round(value, 4) for value in values], "load_before": [run["load_before"] for run in results]}
+        line |= {"best": (max if variant == "product" else min)(values), "all": [round(value, 4) for value in values]}
+        line |= {"load_before": [run["load_before"] for run in results]}
         if variant in LLOYD:
-            line["share_of_product_rate"] = work / statistics.median(values) / flops
+            key = "processor_seconds_per_iteration"
+            line[key] = statistics.median(run[key] for run in results)
+            line["share_of_product_rate"] = work / min(values) / flops  # best against best
         line |= {"rows": size.rows, "dimensions": size.dimensions, "clusters": size.clusters}
         line |= {"iterations": size.iterations, "processors": len(os.sched_getaffinity(0))}
         print(json.dumps({name: round(v, 4) if isinstance(v, float) else v for name, v in line.items()}), flush=True)
