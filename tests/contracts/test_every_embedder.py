@@ -1,0 +1,276 @@
+"""What every embedder is held to, whoever wrote it: a new file in the folder is picked up without an edit here.
+
+Run as a script, this file writes the golden results again: ``python tests/contracts/test_every_embedder.py``.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+import subprocess
+import sys
+import textwrap
+import typing
+from pathlib import Path
+
+import annotated_types
+import numpy as np
+import pyarrow as pa
+import pydantic
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.kernels.parallel import VARIABLE
+from curate.plugins import registry
+from curate.plugins.kinds import Refers
+
+ALL = registry.names("embedder")
+GOLDEN = Path(__file__).parents[1] / "golden"
+DRIVER_OWNED = {"use", "name", "keep", "keep_rate", "prune_rate", "keep_tokens", "within", "quota", "quality"}
+SIDES = {
+    annotated_types.Ge: (lambda bound, step: bound - step, lambda bound: bound.ge),
+    annotated_types.Gt: (lambda bound, step: bound, lambda bound: bound.gt),
+    annotated_types.Le: (lambda bound, step: bound + step, lambda bound: bound.le),
+    annotated_types.Lt: (lambda bound, step: bound, lambda bound: bound.lt),
+}
+TEXTS = [
+    "The quick brown fox jumps over the lazy dog.",
+    "A fox is quick, and a dog is lazy.",
+    "x = [i**2 for i in range(10)]\nprint(x)",
+    "def square(x):\n    return x**2",
+    "Größe und 東京, naïve café; 3.14",
+    "東京は大きい",
+    "!!! ??? --- ###",
+    "🎉",
+    "a",
+    "word " * 40,
+]
+
+
+# ---------------------------------------------------------------- building an instance and input for it
+
+
+def declared(name):
+    return registry.get("embedder", name).traits
+
+
+def build(name):
+    record = registry.get("embedder", name)
+    return record.cls(**record.traits.example)
+
+
+def annotations(cls):
+    return {f.name: typing.get_type_hints(cls, include_extras=True)[f.name] for f in dataclasses.fields(cls)}
+
+
+def markers(annotation):
+    """Everything in the ``Annotated`` parts of an annotation, also inside ``X | Y``."""
+    found = list(getattr(annotation, "__metadata__", ()))
+    return found + [mark for inner in typing.get_args(annotation) for mark in markers(inner)]
+
+
+def self_contained(name):
+    """Whether the plugin needs nothing but what it is given: models that are downloaded have tests of their own."""
+    return "model" not in annotations(registry.get("embedder", name).cls)
+
+
+def values(name, rows):
+    """``rows`` rows of what the embedder reads."""
+    texts = [TEXTS[i % len(TEXTS)] + (f" {i}" if i >= len(TEXTS) else "") for i in range(rows)]
+    if declared(name).reads == {"text"}:
+        return texts
+    return pa.array([[float(len(text)), float(i), 1.0] for i, text in enumerate(texts)], pa.list_(pa.float32()))
+
+
+def encoder(name, sample, seed=0):
+    plugin = build(name)
+    return plugin.fitted(plugin.fit(sample, np.random.default_rng(seed))) if hasattr(plugin, "fit") else plugin
+
+
+every_embedder = pytest.mark.parametrize("name", ALL)
+every_self_contained_embedder = pytest.mark.parametrize("name", [name for name in ALL if self_contained(name)])
+
+
+# ---------------------------------------------------------------- what comes out
+
+
+@every_self_contained_embedder
+@settings(max_examples=20, deadline=None)
+@given(rows=st.integers(1, 30), sample=st.integers(1, 30), seed=st.integers(0, 99))
+def test_vectors_are_finite_float32_rows_none_of_them_zero(name, rows, sample, seed):
+    vectors = encoder(name, values(name, sample), seed).encode(values(name, rows))
+    assert vectors.dtype == np.float32
+    assert vectors.ndim == 2
+    assert len(vectors) == rows
+    assert np.isfinite(vectors).all()
+    assert vectors.any(axis=1).all()
+
+
+@every_self_contained_embedder
+def test_no_rows_give_no_vectors_of_the_usual_length(name):
+    embedder = encoder(name, values(name, 20))
+    assert embedder.encode(values(name, 0)).shape == (0, embedder.encode(values(name, 3)).shape[1])
+
+
+@every_self_contained_embedder
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(range(12)), cut=st.integers(0, 12))
+def test_a_vector_does_not_depend_on_the_rows_beside_it(name, order, cut):
+    embedder, rows = encoder(name, values(name, 20)), values(name, 12)
+    expected = embedder.encode(rows)[list(order)]
+    shuffled = rows.take(list(order)) if isinstance(rows, pa.Array) else [rows[i] for i in order]
+    parts = [embedder.encode(shuffled[:cut]), embedder.encode(shuffled[cut:])]
+    assert np.concatenate(parts).tobytes() == expected.tobytes()
+
+
+@every_self_contained_embedder
+def test_same_seed_same_bytes_on_any_number_of_threads(name, monkeypatch):
+    rows, runs = values(name, 300), set()
+    for count in ("1", "1", "4"):
+        monkeypatch.setenv(VARIABLE, count)
+        runs.add(encoder(name, rows, 7).encode(rows).tobytes())
+    assert len(runs) == 1
+
+
+@every_self_contained_embedder
+def test_what_is_learnt_is_arrays_without_objects(name):
+    plugin = build(name)
+    if not hasattr(plugin, "fit"):
+        assert not hasattr(plugin, "fitted")
+        return
+    state = plugin.fit(values(name, 20), np.random.default_rng(0))
+    assert all(isinstance(key, str) and isinstance(array, np.ndarray) for key, array in state.items())
+    assert not any(array.dtype.hasobject for array in state.values())
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if declared(name).reads == {"column"}])
+def test_a_column_embedder_names_its_column(name):
+    assert Refers("column") in markers(annotations(registry.get("embedder", name).cls)["column"])
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if not self_contained(name)])
+def test_an_embedder_with_a_model_can_say_which_it_is(name):
+    assert callable(registry.get("embedder", name).cls.revision)
+
+
+# ---------------------------------------------------------------- what is declared
+
+
+@every_embedder
+def test_the_example_names_the_fields_without_a_default_and_nothing_else(name):
+    missing = dataclasses.MISSING
+    fields = dataclasses.fields(registry.get("embedder", name).cls)
+    required = {f.name for f in fields if f.default is missing and f.default_factory is missing}
+    assert set(declared(name).example) == required
+
+
+def bounds():
+    for name in ALL:
+        for field, annotation in annotations(registry.get("embedder", name).cls).items():
+            for mark in markers(annotation):
+                if type(mark) in SIDES:
+                    yield pytest.param(name, field, mark, id=f"{name}-{field}-{type(mark).__name__}")
+
+
+@pytest.mark.parametrize(("name", "field", "mark"), list(bounds()))
+def test_a_value_beyond_a_bound_is_refused_by_field_and_bound(name, field, mark):
+    outside, limit_of = SIDES[type(mark)]
+    limit = limit_of(mark)
+    record = registry.get("embedder", name)
+    block = json.dumps({**record.traits.example, field: outside(limit, 1 if isinstance(limit, int) else 1e-6)})
+    with pytest.raises(pydantic.ValidationError) as caught:
+        pydantic.TypeAdapter(record.cls).validate_json(block, strict=True)
+    assert all(error["loc"][0] == field for error in caught.value.errors())
+    assert any(str(limit) in error["msg"] for error in caught.value.errors())
+
+
+# ---------------------------------------------------------------- how it is written
+
+
+@every_embedder
+def test_every_field_has_a_docstring_and_none_is_the_drivers(name):
+    cls = registry.get("embedder", name).cls
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
+    documented = {
+        field.target.id
+        for field, text in itertools.pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+    }
+    fields = {field.name for field in dataclasses.fields(cls)}
+    assert documented == fields
+    assert not fields & DRIVER_OWNED
+
+
+@every_embedder
+def test_module_is_one_sentence_and_class_has_references(name):
+    cls = registry.get("embedder", name).cls
+    module = inspect.getdoc(sys.modules[cls.__module__])
+    assert module.endswith(".")
+    assert "\n\n" not in module
+    assert "\nReferences\n----------\n" in inspect.getdoc(cls)
+
+
+@every_embedder
+def test_plugin_is_frozen_slotted_keyword_only_and_not_a_standard_module(name):
+    cls = registry.get("embedder", name).cls
+    assert cls.__dataclass_params__.frozen
+    assert not hasattr(build(name), "__dict__")
+    assert all(field.kw_only for field in dataclasses.fields(cls))
+    assert name not in sys.stdlib_module_names
+
+
+@every_embedder
+def test_importing_it_loads_no_heavy_library(name):
+    module = registry.get("embedder", name).cls.__module__
+    program = (
+        f"import sys, {module}; print(*sorted({{'sklearn', 'torch', 'sentence_transformers'}} & set(sys.modules)))"
+    )
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == ""
+
+
+# ---------------------------------------------------------------- golden results
+
+
+def golden_result(name):
+    """Cosines between the texts: what is left of a vector when its directions are turned."""
+    rows = values(name, len(TEXTS))
+    vectors = encoder(name, rows).encode(rows).astype(float)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors @ vectors.T).round(4).tolist()
+
+
+def golden_files():
+    for path in sorted(GOLDEN.glob("*.json")):
+        if json.loads(path.read_text())["kind"] == "embedder":
+            yield pytest.param(path, id=path.stem)
+
+
+@every_self_contained_embedder
+def test_every_embedder_has_a_golden_result(name):
+    assert (GOLDEN / f"{name}.v{declared(name).version}.json").exists(), "write the golden results (see the top)"
+
+
+@pytest.mark.parametrize("path", list(golden_files()))
+def test_golden_result_changes_only_with_the_version(path):
+    name, version = path.stem.rsplit(".v", 1)
+    assert declared(name).version == int(version), "a new version: write the golden results again (see the top)"
+    np.testing.assert_allclose(golden_result(name), json.loads(path.read_text())["result"], atol=3e-4)
+
+
+def write_golden():
+    for name in ALL:
+        if self_contained(name):
+            for old in GOLDEN.glob(f"{name}.v*.json"):
+                if json.loads(old.read_text())["kind"] == "embedder":
+                    old.unlink()
+            text = json.dumps({"kind": "embedder", "result": golden_result(name)}, allow_nan=False)
+            (GOLDEN / f"{name}.v{declared(name).version}.json").write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    write_golden()
