@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from scipy.sparse import csr_array
 
 from curate.errors import DataError
 from curate.kernels import lloyd
+from curate.plugins.clusterers.column import categories, codes
 from curate.plugins.pool import Clustering, Matrix
 from curate.seeds import rng_for
 from curate.stages import vectors
@@ -78,16 +78,16 @@ def _work(context: Context, rows: PoolRows, folder: Path, fingerprint: str) -> O
     if not sum(rows.rows):
         raise DataError("there is no row to cluster", hint="every row was set aside when it was embedded")
     column = _column(entry)
-    categories = None if column is None else _categories(rows, column)
-    if column is not None and categories is not None:
-        clustering = _means(rows, entry.embedding, column, categories)
+    names = None if column is None else _names(rows, column)
+    if column is not None and names is not None:
+        clustering = _means(rows, entry.embedding, column, names)
     else:
         context.progress.begin(f"clustering with {entry.name}", sum(rows.rows))
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
         with running(entry.spec, entry.name):
             clustering = entry.spec.build().fit(rows.stream(entry.embedding), rng)
     tasks = [_Task(rows, shard, entry.embedding, folder, fingerprint, column) for shard in range(len(rows.rows))]
-    _write_centroids(folder, fingerprint, clustering.centroids, categories)
+    _write_centroids(folder, fingerprint, clustering.centroids, names)
     done, failed, peak = context.map("assigning to clusters", _assign, tasks, rows.rows)
     refuse_failed(failed)
     sizes = np.sum([item.sizes for item in done], axis=0)
@@ -123,30 +123,27 @@ def _column(entry: ClusterEntry) -> str | None:
     return str(dict(entry.spec.fields)["column"]) if reads_column else None
 
 
-def _categories(rows: PoolRows, column: str) -> pa.Array:
-    """The distinct values of the column, sorted."""
-    found = pa.array([], pa.string())
+def _names(rows: PoolRows, column: str) -> pa.Array:
+    """The distinct values of the column over all shards, sorted."""
+    parts = [categories(_values(rows, shard, column)) for shard in range(len(rows.rows))]
+    return categories(pa.concat_arrays(parts))
+
+
+def _values(rows: PoolRows, shard: int, column: str) -> pa.ChunkedArray:
+    return inputs.as_text(rows.input(shard, columns=(column,))[column])
+
+
+def _means(rows: PoolRows, embedding: str | None, column: str, names: pa.Array) -> Clustering:
+    """The mean direction of each group; any direction for a group whose rows cancel out."""
+    total = np.zeros((len(names), rows.entry(embedding).dimensions))
     for shard in range(len(rows.rows)):
-        values = inputs.as_text(rows.input(shard, columns=(column,))[column])
-        found = pc.unique(pa.concat_arrays([found, pc.unique(values)]))
-    return found.drop_null().sort()
-
-
-def _codes(values: pa.ChunkedArray, categories: pa.Array) -> np.ndarray[Any, np.dtype[np.int32]]:
-    return np.asarray(pc.fill_null(pc.index_in(inputs.as_text(values), categories), -1).to_numpy(), np.int32)
-
-
-def _means(rows: PoolRows, embedding: str | None, column: str, categories: pa.Array) -> Clustering:
-    """The mean direction of each group."""
-    total = np.zeros((len(categories), rows.entry(embedding).dimensions))
-    for shard in range(len(rows.rows)):
-        codes = _codes(rows.input(shard, columns=(column,))[column], categories)
+        cells = codes(_values(rows, shard, column), names)
         x = rows.vectors(embedding, shard, rows.ids(shard))
-        members = np.flatnonzero(codes >= 0)
+        members = np.flatnonzero(cells >= 0)
         one_each = np.ones(len(members), np.float32)
-        total += csr_array((one_each, (codes[members], members)), shape=(len(categories), len(x))) @ x
+        total += csr_array((one_each, (cells[members], members)), shape=(len(names), len(x))) @ x
     norms = np.linalg.norm(total, axis=1, keepdims=True)
-    total[norms[:, 0] == 0, 0] = 1.0  # members that cancel out, or none: any direction
+    total[norms[:, 0] == 0, 0] = 1
     return Clustering((total / np.where(norms == 0, 1, norms)).astype(np.float32))
 
 
@@ -183,20 +180,20 @@ def _assign(task: _Task) -> _Done:
     centroids, names = _centroids(task.folder, task.fingerprint)
     sources = task.rows.sources(task.shard)
     if current(path, task.fingerprint):
-        codes = shards.read(path, ["cluster"])["cluster"].to_numpy()
-        return _Done(_sizes(codes, len(centroids)), sources)
+        cells = shards.read(path, ["cluster"])["cluster"].to_numpy()
+        return _Done(_sizes(cells, len(centroids)), sources)
     ids = task.rows.ids(task.shard)
     x = task.rows.vectors(task.embedding, task.shard, ids)
     if task.column is None:
-        codes, similarity = lloyd.assign(x, centroids)
+        cells, similarity = lloyd.assign(x, centroids)
     else:
-        codes = _codes(task.rows.input(task.shard, columns=(task.column,))[task.column], names)
-        own = centroids[np.maximum(codes, 0)]
-        similarity = np.where(codes < 0, np.float32(0), np.einsum("ij,ij->i", x, own))
-    table = pa.table([ids, pa.array(codes), pa.array(similarity)], names=schemas.CLUSTER.names)
+        cells = codes(_values(task.rows, task.shard, task.column), names)
+        own = centroids[np.maximum(cells, 0)]
+        similarity = np.where(cells < 0, np.float32(0), np.einsum("ij,ij->i", x, own))
+    table = pa.table([ids, pa.array(cells), pa.array(similarity)], names=schemas.CLUSTER.names)
     shards.write(schemas.check(table, schemas.CLUSTER, str(path)), path, task.fingerprint)
-    return _Done(_sizes(codes, len(centroids)), sources)
+    return _Done(_sizes(cells, len(centroids)), sources)
 
 
-def _sizes(codes: np.ndarray[Any, np.dtype[np.int32]], k: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.bincount(codes[codes >= 0], minlength=k).astype(np.int64)
+def _sizes(cells: np.ndarray[Any, np.dtype[np.int32]], k: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.bincount(cells[cells >= 0], minlength=k).astype(np.int64)
