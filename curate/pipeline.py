@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from curate.errors import ConfigError, DataError, GuardrailError
+from curate.errors import ConfigError
 from curate.executors.base import Executor
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
-from curate.stages import evidence
+from curate.stages import evidence, guards
 from curate.stages.cluster import cluster
 from curate.stages.context import Context, Planned, Progress, Silent
 from curate.stages.embed import embed
@@ -23,7 +23,7 @@ from curate.stages.rows import PoolRows
 from curate.stages.score import score
 from curate.stages.select import select
 from curate.stages.step import NotReadyError
-from curate.store import manifest, shards
+from curate.store import lock, manifest, shards, versions
 from curate.store.manifest import Record
 from curate.version import __version__
 
@@ -118,11 +118,17 @@ def run(config: RunConfig, executor: Executor, progress: Progress | None = None,
     CurateError : whatever went wrong; nothing that was published before has changed
     """
     context = Context(config, executor, progress or Silent())
+    with lock.held(context.folder, context.progress.note):
+        return _run(context, until)
+
+
+def _run(context: Context, until: Stage) -> Summary:
+    config, root = context.config, context.folder / versions.FOLDER
     shards.write_text(context.folder / "config.yaml", context.yaml)
-    before = shards.read_json(context.folder / manifest.NAME) or {}
+    before, published = shards.read_json(context.folder / manifest.NAME) or {}, versions.published(root)
     done = _Done()
     _stages(context, until, done)
-    unchanged = before.get("fingerprints") == done.fingerprints()
+    unchanged = before.get("fingerprints") == done.fingerprints() and published == versions.published(root)
     page = context.folder / REPORT
     if done.before is not None and not (unchanged and page.exists()):
         evidence.report(context, done.before, done.records, done.warnings, page)
@@ -159,14 +165,20 @@ def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, d
     summary : what it says, for programs
     """
     context = Context(config, Serial(), progress or Silent(), plan=[])
-    done = _Done()
-    try:
-        _stages(context, "export", done)
-    except NotReadyError as error:
-        told = f"there is no finished run to report on: {error}"
-        raise ConfigError(told, where=config.run, hint=f"run: curate run {config.source}") from error
-    path = context.folder / REPORT
-    return path, evidence.report(context, done.finished(), done.records, done.warnings, path)
+    if not context.folder.is_dir():
+        raise _nothing_to_report(config, "the folder is not there")
+    path, done = context.folder / REPORT, _Done()
+    with lock.held(context.folder, context.progress.note):
+        try:
+            _stages(context, "export", done)
+        except NotReadyError as error:
+            raise _nothing_to_report(config, str(error)) from error
+        return path, evidence.report(context, done.finished(), done.records, done.warnings, path)
+
+
+def _nothing_to_report(config: RunConfig, why: str) -> ConfigError:
+    told = f"there is no finished run to report on: {why}"
+    return ConfigError(told, where=config.run, hint=f"run: curate run {config.source}")
 
 
 class _Done:
@@ -195,7 +207,7 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     done.records.append(record)
     embedded = _each(partial(embed, context, source, entry) for entry in config.embed)
     done.records += [record for _, record in embedded]
-    done.warnings += guard_quarantine(config, done.records)
+    done.warnings += guards.quarantine(config, done.records)
     rows = PoolRows(source, tuple(entry for entry, _ in embedded))
     if last < STAGES.index("cluster"):
         return
@@ -212,7 +224,8 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     done.records.append(record)
     if last < STAGES.index("export"):
         return
-    guard_drops(config, record)
+    if context.plan is None:
+        guards.selection(context, source, selected, record)
     done.before = Before(rows, clustered, scored, selected, tuple(done.records))
     done.export, record = export(context, done.before, evidence.card)
     done.records.append(record)
@@ -230,58 +243,6 @@ def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
     if late is not None:
         raise late
     return answers
-
-
-# ---------------------------------------------------------------- guards
-
-
-def guard_quarantine(config: RunConfig, records: Sequence[Record]) -> list[str]:
-    """Refuse a pool with too many bad rows; say so if there are any at all."""
-    rows = records[0].count.rows_in
-    bad = sum(record.count.quarantined for record in records)
-    if not bad:
-        return []
-    folders = [
-        str(Path(config.run) / record.stage / ("" if record.stage == "input" else record.name) / "quarantine")
-        for record in records
-        if record.count.quarantined
-    ]
-    told = f"{bad:,} of {rows:,} rows ({bad / rows:.2%}) were set aside; see {' and '.join(folders)}"
-    if bad > config.guard.max_quarantine_rate * rows:
-        raise DataError(
-            f"{told}; guard.max_quarantine_rate allows {config.guard.max_quarantine_rate:.2%}",
-            hint="mend the input, or raise the guard if these rows may go",
-        )
-    return [told]
-
-
-def guard_drops(config: RunConfig, record: Record) -> None:
-    """Refuse a selection that keeps nothing, or drops more of the pool or of one source than it may.
-
-    Raises
-    ------
-    GuardrailError : naming the rule, the number and the worst sources
-    """
-    guard, count = config.guard, record.count
-    if not count.kept:
-        raise GuardrailError("the selection is empty: nothing would be exported", hint="look at the select section")
-    if count.dropped > guard.max_drop_rate * count.rows_in:
-        raise GuardrailError(
-            f"{count.dropped:,} of {count.rows_in:,} rows ({count.dropped / count.rows_in:.2%}) would be dropped; "
-            f"guard.max_drop_rate allows {guard.max_drop_rate:.2%}"
-        )
-    over = {
-        name: source.dropped / source.rows_in
-        for name, source in record.sources.items()
-        if source.dropped > guard.max_source_drop_rate * source.rows_in
-    }
-    if over:
-        worst = sorted(over.items(), key=lambda item: (-item[1], item[0]))[:5]
-        listed = ", ".join(f"{name!r} {rate:.2%}" for name, rate in worst)
-        raise GuardrailError(
-            f"{len(over)} sources would lose too much: {listed}; "
-            f"guard.max_source_drop_rate allows {guard.max_source_drop_rate:.2%}"
-        )
 
 
 # ---------------------------------------------------------------- plan

@@ -77,6 +77,12 @@ class GuardConfig:
     max_source_drop_rate: Rate = 1.0
     """The largest share of any one source that may be dropped; 1 sets no limit."""
 
+    min_rows: Annotated[int, Ge(1)] | None = None
+    """The fewest rows that may be exported."""
+
+    max_churn_rate: Rate | None = None
+    """The most that may change from the published export: rows added and removed, as a share of the rows in either."""
+
 
 # ---------------------------------------------------------------- entries
 

@@ -1,8 +1,7 @@
 """The export stage: the chosen rows with their own columns, written beside the last export and then put in its place.
 
-An export is a folder ``export/<version>`` and ``export/current`` points at the one that is published. The version is
-the fingerprint of what is in it, so the same export always has the same name and the same bytes. Memory: one output
-file a worker.
+The version of an export is the fingerprint of what is in it, so the same export always has the same name and the same
+bytes. Memory: one output file a worker, and the ids of the chosen rows.
 """
 
 from __future__ import annotations
@@ -26,15 +25,16 @@ from curate.stages.rows import PoolRows
 from curate.stages.score import Scored
 from curate.stages.select import Selected
 from curate.stages.step import Outcome, refuse_failed, running, step
-from curate.store import manifest, shards
+from curate.store import manifest, shards, versions
+from curate.store.inputs import Inputs
 from curate.store.manifest import Count, Record
 from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate.settings.model import ExportConfig
 
-CURRENT = "current"
 CARD = "README.md"
+DATA = "data"
 PREFIX = "curate_"
 """Begins the name of every column that ``export.add`` adds."""
 
@@ -74,7 +74,7 @@ def export(context: Context, before: Before, card: Callable[[Context, Before], s
     -------
     folder : of this version
     """
-    root = context.folder / "export"
+    root = context.folder / versions.FOLDER
     made_from = parts(context, before)
     version = manifest.fingerprint(made_from)[:12]
     record = step(
@@ -84,35 +84,91 @@ def export(context: Context, before: Before, card: Callable[[Context, Before], s
         root,
         made_from,
         lambda key: _work(context, before, root / version, key, card),
-        needs=[root / version / manifest.NAME],
+        needs=[root / version / manifest.NAME, versions.ids(root, version)],
     )
     if context.plan is None:
-        _publish(root, version)
-        _forget(root, context.config.export.keep_versions)
+        before_this = versions.published(root)
+        if changed := versions.publish(root, version):
+            context.progress.note(
+                f"export: {changed.added:,} rows added and {changed.removed:,} removed since {before_this}, "
+                f"{changed.rate:.2%} churn"
+            )
+        versions.forget(root, context.config.export.keep_versions)
     return root / version, record
 
 
 def _work(
     context: Context, before: Before, folder: Path, fingerprint: str, card: Callable[[Context, Before], str]
 ) -> Outcome:
+    columns(context.config.export, before)
+    files, peak = _whole(folder, fingerprint), 0
+    if files is None:
+        files, peak = _version(context, before, folder, fingerprint, card)
+    ids = versions.ids(folder.parent, folder.name)
+    shards.write(chosen(before.rows.source, before.selected), ids, fingerprint, compression="zstd")
+    sources = {
+        name: Count(rows_in=count.kept, kept=count.kept)
+        for name, count in before.records[-1].sources.items()
+        if count.kept
+    }
+    written = sum(file["bytes"] for file in files)
+    return Outcome(
+        sources=sources,
+        shards=0,
+        peak_memory=peak,
+        facts={"version": folder.name, "files": len(files), "bytes": written},
+    )
+
+
+def chosen(source: Inputs, selected: Selected) -> pa.Table:
+    """The id and source of every chosen row, in the pool's order."""
+    tables = []
+    for shard in range(len(source.shards)):
+        ledger = selected.read(shard, ["id", "selected"])
+        sources = source.read(shard, ("source",))["source"]
+        tables.append(pa.table([ledger["id"], sources], schema=versions.IDS).filter(ledger["selected"]))
+    return pa.concat_tables(tables)
+
+
+def _whole(folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
+    """The files of a version that was written before and is still as it was, as when a change is taken back."""
+    found = shards.read_json(folder / manifest.NAME)
+    if found is None or found.get("fingerprint") != fingerprint or not (folder / CARD).is_file():
+        return None
+    for file in found["files"]:
+        path = folder / DATA / Path(file["file"]).name
+        if not path.is_file() or _sha256(path) != file["sha256"]:
+            return None
+    return list(found["files"])
+
+
+def _version(
+    context: Context, before: Before, folder: Path, fingerprint: str, card: Callable[[Context, Before], str]
+) -> tuple[list[dict[str, Any]], int]:
+    """Write the folder of a version.
+
+    Returns
+    -------
+    files : as the version's manifest lists them
+    peak_memory : bytes
+    """
     config = context.config.export
-    chosen = [int(pc.sum(before.selected.read(shard, ["selected"])["selected"]).as_py() or 0) for shard in _all(before)]
-    columns(config, before)
-    total, per_file = sum(chosen), config.rows_per_file
+    rows = [int(pc.sum(before.selected.read(shard, ["selected"])["selected"]).as_py() or 0) for shard in _all(before)]
+    total, per_file = sum(rows), config.rows_per_file
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    (partial / "data").mkdir(parents=True)
+    (partial / DATA).mkdir(parents=True)
     files = -(-total // per_file)
     suffix = config.spec.build().suffix
     tasks = [
         _Task(
             config.spec,
             before,
-            tuple(chosen),
+            tuple(rows),
             number * per_file,
             min(total, (number + 1) * per_file),
             tuple(config.add),
-            partial / "data" / f"train-{number:05d}-of-{files:05d}{suffix}",
+            partial / DATA / f"train-{number:05d}-of-{files:05d}{suffix}",
         )
         for number in range(files)
     ]
@@ -120,22 +176,13 @@ def _work(
     refuse_failed(failed)
     shards.write_text(partial / CARD, card(context, before))
     shards.write_json(partial / manifest.NAME, _manifest(context, before, fingerprint, done))
-    if folder.exists():  # a version that was interrupted after this point, or one that a step forgot
-        shutil.rmtree(folder)
+    if folder.exists():  # its files are not what its manifest says
+        damaged = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(damaged, ignore_errors=True)
+        folder.replace(damaged)
     partial.replace(folder)
     shards.sync_folder(folder.parent)
-    sources = {
-        name: Count(rows_in=count.kept, kept=count.kept)
-        for name, count in before.records[-1].sources.items()
-        if count.kept
-    }
-    bytes_written = sum(file["bytes"] for file in done)
-    return Outcome(
-        sources=sources,
-        shards=0,
-        peak_memory=peak,
-        facts={"version": folder.name, "files": files, "bytes": bytes_written},
-    )
+    return done, peak
 
 
 def _all(before: Before) -> range:
@@ -200,9 +247,13 @@ def _write(task: _Task) -> dict[str, Any]:
             raise DataError(f"cannot write: {error.strerror or error}", where=str(task.path)) from error
     with task.path.open("rb") as file:
         os.fsync(file.fileno())
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    name = f"data/{task.path.name}"
-    return {"file": name, "rows": len(table), "bytes": task.path.stat().st_size, "sha256": digest}
+    name = f"{DATA}/{task.path.name}"
+    return {"file": name, "rows": len(table), "bytes": task.path.stat().st_size, "sha256": _sha256(task.path)}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _chosen(task: _Task, shard: int) -> pa.Table:
@@ -243,27 +294,3 @@ def columns(config: ExportConfig, before: Before) -> dict[str, pa.DataType]:
     if taken := next((name for name in added if name in own), None):
         raise DataError(f"export.add would overwrite the input's own column {taken!r}", hint="rename that column")
     return {**own, **added}
-
-
-# ---------------------------------------------------------------- publishing
-
-
-def _publish(root: Path, version: str) -> None:
-    """Let ``current`` point at ``version``: one rename, so that a reader sees the old export or the new."""
-    link = root / CURRENT
-    if link.is_symlink() and str(link.readlink()) == version:
-        return
-    fresh = root / f".{CURRENT}.{os.getpid()}"
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(version)
-    fresh.replace(link)
-    shards.sync_folder(root)
-
-
-def _forget(root: Path, keep: int) -> None:
-    """Delete all but the newest ``keep`` versions; never the published one."""
-    published = str((root / CURRENT).readlink())
-    versions = [path for path in root.iterdir() if path.is_dir() and not path.is_symlink() and path.name[0] != "."]
-    versions.sort(key=lambda path: (path.name == published, path.stat().st_mtime_ns))
-    for path in versions[: max(0, len(versions) - keep)]:
-        shutil.rmtree(path)

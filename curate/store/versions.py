@@ -1,0 +1,179 @@
+"""The versions of an export: which is published, which were before it, and how to go back.
+
+A version is a folder ``export/<version>``; the link ``export/current`` names the published one and is replaced by one
+rename. ``export/history.json`` lists what was published, in order, and ``export/<version>.ids.parquet`` which rows a
+version holds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow as pa
+
+from curate.errors import ConfigError, DataError
+from curate.store import lock, manifest, shards
+from curate.store.churn import Churn, churn
+
+FOLDER = "export"
+CURRENT = "current"
+HISTORY = "history.json"
+
+_VERSION = re.compile(r"[0-9a-f]{12}")
+_LEFT_OVER = re.compile(r"\.[0-9a-f]{12}\.(partial|old)")
+
+IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source", pa.string(), nullable=False)])
+"""The rows of a version."""
+
+
+def ids(root: Path, version: str) -> Path:
+    """The file with the id and source of every row of ``version``."""
+    return root / f"{version}.ids.parquet"
+
+
+def read_ids(root: Path, version: str) -> pl.DataFrame:
+    """The id and source of every row of ``version``."""
+    frame = pl.from_arrow(shards.read(ids(root, version), IDS.names))
+    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+
+
+def published(root: Path) -> str | None:
+    """The version that ``current`` names, if it is there."""
+    link = root / CURRENT
+    return link.readlink().name if link.is_symlink() and link.exists() else None
+
+
+def history(root: Path) -> list[dict[str, Any]]:
+    """Every publication, oldest first: version, time, ``by`` (run or rollback), rows, churn against ``over``."""
+    data = shards.read_json(root / HISTORY) or {}
+    return list(data.get("publications", ()))
+
+
+def kept(root: Path) -> list[str]:
+    """The whole versions on disk, in the order in which runs last published them; first any that never were."""
+    if not root.is_dir():
+        return []
+    last = {line["version"]: place for place, line in enumerate(history(root)) if line["by"] == "run"}
+    found = [path for path in root.iterdir() if _VERSION.fullmatch(path.name) and (path / manifest.NAME).is_file()]
+    found.sort(key=lambda path: (last.get(path.name, -1), path.stat().st_mtime_ns, path.name))
+    return [path.name for path in found]
+
+
+# ---------------------------------------------------------------- publishing
+
+
+def publish(root: Path, version: str, by: Literal["run", "rollback"] = "run") -> Churn | None:
+    """Let ``current`` name ``version``, so that a reader sees the old export or the new, and write that down.
+
+    Killed between the two, the next call writes it down.
+
+    Returns
+    -------
+    The churn against the version that was published before; None if there was none, or if it is the same.
+    """
+    before, lines = published(root), history(root)
+    if before == version and lines and lines[-1]["version"] == version:
+        return None
+    changed = None
+    if before not in (None, version) and all(ids(root, one).exists() for one in (str(before), version)):
+        changed = churn(read_ids(root, str(before)), read_ids(root, version))
+    _point(root, version)
+    line: dict[str, Any] = {
+        "version": version,
+        "published": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
+        "by": by,
+        "rows": _rows(root, version),
+    }
+    if changed is not None:
+        line |= {"over": before, "added": changed.added, "removed": changed.removed, "churn_rate": changed.rate}
+    shards.write_json(root / HISTORY, {"publications": [*lines, line]})
+    return changed
+
+
+def _rows(root: Path, version: str) -> int:
+    return int((shards.read_json(root / version / manifest.NAME) or {})["rows"])
+
+
+def _point(root: Path, version: str) -> None:
+    if published(root) == version:
+        return
+    fresh = root / f".{CURRENT}.{os.getpid()}"
+    try:
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(version)
+        fresh.replace(root / CURRENT)
+    except OSError as error:
+        raise DataError(f"cannot publish: {error.strerror}", where=str(root / CURRENT)) from error
+    shards.sync_folder(root)
+
+
+def forget(root: Path, keep: int) -> None:
+    """Delete all but the ``keep`` versions published last, never the published one, and what killed runs left."""
+    older = [version for version in kept(root) if version != published(root)]
+    for version in older[: max(0, len(older) + 1 - keep)]:
+        (root / version).replace(root / f".{version}.old")  # so that a half-deleted one never looks whole
+    for path in list(root.iterdir()):
+        if _LEFT_OVER.fullmatch(path.name):
+            shutil.rmtree(path)
+    for path in list(root.glob("*.ids.parquet")):
+        if not (root / path.name.removesuffix(".ids.parquet")).exists():
+            path.unlink()
+
+
+# ---------------------------------------------------------------- going back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """What was published in place of what."""
+
+    run: str
+    published: str
+    rows: int
+    before: str
+
+    def __str__(self) -> str:
+        if self.published == self.before:
+            return f"{self.run}: {self.published} ({self.rows:,} rows) is the published version already"
+        return f"{self.run}: published {self.published} again ({self.rows:,} rows), in place of {self.before}"
+
+
+def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rollback:
+    """Publish the version that a run published before the current one, or the one named.
+
+    Raises
+    ------
+    ConfigError : if there is no such version, with those that there are
+    LockedError : if a run is under way
+    """
+    root = run / FOLDER
+    if published(root) is None:
+        raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
+    with lock.held(run, note):
+        before, versions = published(root) or "", kept(root)
+        earlier = versions[: versions.index(before)] if before in versions else versions
+        chosen = version or (earlier[-1] if earlier else None)
+        if chosen not in versions:
+            told = f"there is no version {version!r}" if version else "no version before the published one is kept"
+            raise ConfigError(told, where=str(run), hint=f"there are, oldest first: {_listed(root, versions)}")
+        publish(root, chosen, "rollback")
+    return Rollback(run=str(run), published=chosen, rows=_rows(root, chosen), before=before)
+
+
+def _listed(root: Path, versions: list[str]) -> str:
+    last = {line["version"]: line for line in history(root) if line["by"] == "run"}
+    current = published(root)
+    named = []
+    for version in versions:
+        told = [f"{last[version]['rows']:,} rows, {last[version]['published']}"] if version in last else []
+        told += ["published now"] if version == current else []
+        named.append(f"{version} ({', '.join(told) or 'never published'})")
+    return "; ".join(named)
