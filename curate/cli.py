@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import glob
-import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from curate import errors
+from curate import console, errors
 
 if TYPE_CHECKING:
     from curate.pipeline import Stage, Summary
@@ -55,7 +56,9 @@ class LogStyle(StrEnum):
     quiet = "quiet"
 
 
-Config = Annotated[Path, typer.Argument(help="The YAML file that says what to do.", show_default=False)]
+Config = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="The YAML file that says what to do.", show_default=False)
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
@@ -82,7 +85,7 @@ def _load(config: Path, overrides: list[str] | None) -> RunConfig:
 def _run(
     until: Stage, config: Path, overrides: list[str] | None, executor: ExecutorName, workers: int | None, log: LogStyle
 ) -> Summary:
-    from curate import console, pipeline
+    from curate import pipeline
 
     settings = _load(config, overrides)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -133,19 +136,19 @@ def plan(
     log: Log = LogStyle.auto,
 ) -> None:
     """Say what a run would do and why, with the rows that would come out of each step; change nothing."""
-    from curate import console, pipeline
+    from curate import pipeline
     from curate.executors.serial import Serial
 
     settings = _load(config, overrides)
     with console.teller(log.value) as progress:
         steps = pipeline.plan(settings, Serial(), progress)
     if as_json:
-        _print_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
+        console.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
         return
     rows = [
         [step.stage, step.name, step.state, "?" if step.rows is None else f"{step.rows:,}", step.why] for step in steps
     ]
-    _print_table(["stage", "entry", "state", "rows out", "why"], rows)
+    console.show_table(["stage", "entry", "state", "rows out", "why"], rows)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -153,7 +156,7 @@ def check(config: Config, overrides: Overrides = None, as_json: Json = False) ->
     """Check a configuration and report everything that is wrong with it at once."""
     settings = _load(config, overrides)
     if as_json:
-        _print_json(settings.resolved)
+        console.show_json(settings.resolved)
     else:
         typer.echo(f"{config}: fine; {len(settings.select)} selectors, results go to {settings.run}")
 
@@ -161,13 +164,13 @@ def check(config: Config, overrides: Overrides = None, as_json: Json = False) ->
 @app.command(rich_help_panel="Looking at results")
 def report(config: Config, overrides: Overrides = None, as_json: Json = False, log: Log = LogStyle.auto) -> None:
     """Write the report of a finished run again, and say where it is."""
-    from curate import console, pipeline
+    from curate import pipeline
 
     settings = _load(config, overrides)
     with console.teller(log.value) as progress:
         path, summary = pipeline.report(settings, progress)
     if as_json:
-        _print_json(summary)
+        console.show_json(summary)
     else:
         typer.echo(path)
 
@@ -188,9 +191,9 @@ def plugins(
         return
     found = [registry.get(k, n) for k in registry.KINDS if kind in (None, k) for n in registry.names(k)]
     if as_json:
-        _print_json([{"kind": p.kind, "name": p.name, "about": p.summary(), "origin": p.origin} for p in found])
+        console.show_json([{"kind": p.kind, "name": p.name, "about": p.summary(), "origin": p.origin} for p in found])
     else:
-        _print_table(["kind", "use", "what it does"], [[p.kind, p.name, p.summary()] for p in found])
+        console.show_table(["kind", "use", "what it does"], [[p.kind, p.name, p.summary()] for p in found])
 
 
 def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
@@ -202,13 +205,13 @@ def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
     if as_json:
         described = [{name: getattr(row, name) for name in ("name", "type", "default", "doc")} for row in rows]
         about = inspect.getdoc(plugin.cls)
-        _print_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": described})
+        console.show_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": described})
         return
     typer.echo(f"{plugin.kind} {plugin.name} (version {plugin.traits.version}, {plugin.origin})\n")
     typer.echo(inspect.getdoc(plugin.cls) or "")
     if rows:
         typer.echo("")
-        _print_table(["field", "type", "default", "meaning"], [[r.name, r.type, r.default, r.doc] for r in rows])
+        console.show_table(["field", "type", "default", "meaning"], [[r.name, r.type, r.default, r.doc] for r in rows])
 
 
 @app.command(rich_help_panel="Writing configurations")
@@ -216,7 +219,7 @@ def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors."""
     from curate.settings.schema import json_schema
 
-    _print_json(json_schema())
+    console.show_json(json_schema())
 
 
 @app.command(rich_help_panel="Writing configurations")
@@ -227,13 +230,14 @@ def init(
 ) -> None:
     """Write a configuration to start from, with the columns of your own files if they are there."""
     from curate.settings.starter import starter
+    from curate.store import shards
     from curate.store.formats import column_names
 
     if path.exists():
         raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or delete it first")
     found = sorted(glob.glob(files, recursive=True))  # noqa: PTH207
     columns = column_names(Path(found[0])) if found else []
-    path.write_text(starter(files, columns, text, f"runs/{path.stem}"), encoding="utf-8")
+    shards.write_text(path, starter(files, columns, text, f"runs/{path.stem}"))
     pool = f"{len(found)} files with the columns {', '.join(columns)}" if found else f"no file matches {files!r} yet"
     typer.echo(f"wrote {path} ({pool}); look at it, then: curate run {path}")
 
@@ -263,41 +267,15 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
     from curate.store import manifest
 
     if as_json:
-        _print_json(summary.as_dict())
+        console.show_json(summary.as_dict())
         return
     rows = []
     for line in manifest.lines(summary.records):
         count = line.count
         numbers = [f"{number:,}" for number in (count.rows_in, count.kept, count.dropped, count.quarantined)]
         rows.append([line.stage, line.name, *numbers, f"{line.seconds:.1f}", f"{line.peak_memory / 2**20:,.0f}"])
-    _print_table(["stage", "entry", "in", "kept", "dropped", "quarantined", "s", "MiB"], rows)
+    console.show_table(["stage", "entry", "in", "kept", "dropped", "quarantined", "s", "MiB"], rows)
     typer.echo(summary.sentence())
-
-
-def _print_json(data: Any) -> None:
-    typer.echo(json.dumps(data, indent=2, ensure_ascii=False, default=str))
-
-
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
-    """A table on stdout: boxed on a terminal, tab-separated in a pipe."""
-    if not sys.stdout.isatty():
-        for row in (header, *rows):
-            typer.echo("\t".join(str(cell).replace("\t", " ").replace("\n", " ") for cell in row))
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in header:
-        table.add_column(title, justify="right" if rows and _is_number(rows[0][header.index(title)]) else "left")
-    for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
-    Console().print(table)
-
-
-def _is_number(cell: str) -> bool:
-    return cell.replace(",", "").replace(".", "").isdecimal()
 
 
 # ---------------------------------------------------------------- errors
@@ -319,37 +297,61 @@ def main() -> None:
 
 def _code() -> int:
     try:
-        code = app(standalone_mode=False)
-    except BrokenPipeError:  # the reader of our stdout has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return errors.OK
-    except (KeyboardInterrupt, typer.Abort):
-        return _complain("interrupted; the same command goes on where this one stopped", errors.INTERRUPTED)
-    except _Terminated:
-        return _complain("terminated; the same command goes on where this one stopped", errors.TERMINATED)
-    except errors.CurateError as error:
-        return _complain(str(error), error.exit_code)
-    except Exception as error:
-        return _usage(error) or _bug(error)
-    return code if isinstance(code, int) else errors.OK
-
-
-def _usage(error: Exception) -> int:
-    """The exit code, if it was the command-line parser that refused the arguments; else 0."""
-    show = getattr(error, "show", None)
-    if show is None:
-        return errors.OK
-    show()
-    return errors.CONFIG
+        code = app(standalone_mode=False, prog_name="curate")
+    except SystemExit as asked:
+        if isinstance(asked.__context__, BrokenPipeError):  # the reader of our results has had enough
+            return errors.OK
+        raise
+    except (Exception, _Terminated) as error:
+        if show := getattr(error, "show", None):  # the command-line parser refused the arguments
+            show()
+            return errors.CONFIG
+        return _complain(*_explained(error))
+    if code == errors.INTERRUPTED:  # what Typer makes of Ctrl-C
+        return _complain(f"interrupted; {_RESUMABLE}", errors.INTERRUPTED)
+    return errors.OK
 
 
 def _complain(message: str, code: int) -> int:
-    for line in message.splitlines():
-        typer.echo(f"curate: {line}", err=True)
+    with suppress(OSError):  # where nobody reads stderr, the exit code still tells
+        for line in message.splitlines():
+            typer.echo(f"curate: {line}", err=True)
     return code
 
 
-def _bug(error: Exception) -> int:
+_RESUMABLE = "the same command goes on where this one stopped"
+
+_ENVIRONMENT = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EMFILE,
+)
+"""What is the machine's doing, or the user's, and no bug: a full disk, a folder that may not be written to, …"""
+
+
+def _explained(error: BaseException) -> tuple[str, int]:
+    """What to tell of an error, and the exit code."""
+    match error:
+        case _Terminated():
+            return f"terminated; {_RESUMABLE}", errors.TERMINATED
+        case errors.PluginFailedError():
+            return f"{error}\nthe traceback is in {_log(error)}", error.exit_code
+        case errors.CurateError():
+            return str(error), error.exit_code
+        case OSError() if error.errno in _ENVIRONMENT:
+            return f"{error.filename or 'output'}: {error.strerror}", errors.DATA
+    told = f"this is a bug: {type(error).__name__}: {error}"
+    return f"{told}\nnothing that was published has changed; please report it with {_log(error)}", errors.BUG
+
+
+def _log(error: BaseException) -> str:
     """Save what a bug report needs, and say where."""
     import platform
     import tempfile
@@ -366,5 +368,4 @@ def _bug(error: Exception) -> int:
     )
     with tempfile.NamedTemporaryFile("w", prefix="curate-", suffix=".log", delete=False, encoding="utf-8") as file:
         file.write(text)
-    told = f"this is a bug: {type(error).__name__}: {error}"
-    return _complain(f"{told}\nnothing that was published has changed; please report it with {file.name}", errors.BUG)
+    return file.name

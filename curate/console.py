@@ -1,13 +1,13 @@
-"""Tells the progress of a run on stderr: bars on a terminal, elsewhere a plain or JSON line every few seconds."""
+"""What people and programs see: results on stdout; progress on stderr, as bars or as a line every few seconds."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, Protocol
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -67,7 +67,8 @@ class _Lines:
             line = json.dumps({"time": round(time.time(), 3), "event": event, "message": text, **facts})
         else:
             line = f"warning: {text}" if event == "warning" else text
-        print(line, file=sys.stderr, flush=True)  # noqa: T201
+        with suppress(OSError):  # a log that cannot be written must not end a run
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Bars:
@@ -113,3 +114,34 @@ def teller(style: Style) -> Iterator[Teller]:
         yield told
     finally:
         told.close()
+
+
+# ---------------------------------------------------------------- results
+
+
+def show_json(data: Any) -> None:
+    """Data on stdout, for programs."""
+    print(json.dumps(data, indent=2, ensure_ascii=False, default=str), flush=True)  # noqa: T201
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: columns on a terminal, tab-separated in a pipe."""
+    if not sys.stdout.isatty():
+        for row in (header, *rows):
+            print("\t".join(" ".join(str(cell).split()) for cell in row), flush=True)  # noqa: T201
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column, title in enumerate(header):
+        numbers = rows and all(_is_number(row[column]) for row in rows)
+        table.add_column(title, justify="right" if numbers else "left")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    Console().print(table)
+
+
+def _is_number(cell: str) -> bool:
+    return str(cell).replace(",", "").replace(".", "").isdecimal()

@@ -74,6 +74,10 @@ class PluginError(CurateError):
     exit_code = PLUGIN
 
 
+class PluginFailedError(PluginError):
+    """A plugin raised what is not one of these errors: most likely there is a bug in it."""
+
+
 class GuardrailError(CurateError):
     """The result is not one that may be published; nothing that was published before has changed."""
 

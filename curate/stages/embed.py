@@ -20,7 +20,7 @@ from curate.plugins.pool import Matrix
 from curate.plugins.registry import Spec
 from curate.seeds import rng_for
 from curate.stages.context import Context
-from curate.stages.step import QUARANTINE, Outcome, current, refuse_failed, step
+from curate.stages.step import QUARANTINE, Outcome, current, refuse_failed, running, step
 from curate.store import schemas, shards
 from curate.store.inputs import Inputs
 from curate.store.manifest import Count, Record
@@ -54,10 +54,12 @@ def parts(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, Any]
     plugin = entry.spec.plugin()
     reads_column = "column" in plugin.traits.reads
     built: Any = entry.spec.build()
+    with running(entry.spec, entry.name):
+        revision = built.revision() if hasattr(built, "revision") else None
     return {
         **entry.fingerprint_parts(),
         "seed": context.config.seed if hasattr(built, "fit") else None,
-        "revision": built.revision() if hasattr(built, "revision") else None,
+        "revision": revision,
         "input": source.fingerprint if reads_column else source.text_fingerprint,
         "rows": source.shards,
     }
@@ -82,7 +84,8 @@ def _work(context: Context, source: Inputs, entry: EmbedEntry, folder: Path, fin
         _fit(context, source, entry, plugin, state, fingerprint)
     model = {"model": str(getattr(plugin, "model", entry.spec.name))}
     if hasattr(plugin, "revision"):
-        model["revision"] = plugin.revision()
+        with running(entry.spec, entry.name):
+            model["revision"] = plugin.revision()
     tasks = [
         _Task(entry.spec, entry.precision, source, number, state, folder, fingerprint, tuple(model.items()))
         for number in range(len(source.shards))
@@ -122,7 +125,8 @@ def _fit(context: Context, source: Inputs, entry: EmbedEntry, plugin: Any, state
             context.progress.advance(len(mine))
         start += rows
     values = pa.chunked_array([chunk for item in sample for chunk in item.chunks])
-    learnt: dict[str, Any] = plugin.fit(values.to_pylist() if role == "text" else values, rng)
+    with running(entry.spec, entry.name):
+        learnt: dict[str, Any] = plugin.fit(values.to_pylist() if role == "text" else values, rng)
     with shards.atomic(state) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **learnt, curate_fingerprint=np.array(fingerprint))
 
@@ -146,7 +150,8 @@ def _encoder(spec: Spec, state: Path | None, fingerprint: str) -> Any:
     learnt = _state(state, fingerprint)
     if learnt is None:
         raise DataError("the fitted embedder is not whole", where=str(state), hint="run the embed stage again")
-    return plugin.fitted(learnt)
+    with running(spec, spec.name):
+        return plugin.fitted(learnt)
 
 
 def _wanted(plugin: Any, spec: Spec) -> tuple[str | None, str | None]:
@@ -236,10 +241,14 @@ def _vectors(task: _Task, hashes: pa.ChunkedArray) -> tuple[Matrix, dict[int, st
         codes = hashes.combine_chunks().dictionary_encode()
         first = np.unique(codes.indices.to_numpy(), return_index=True)[1]
         texts = task.source.read(task.shard, ["text"])["text"].take(np.sort(first)).to_pylist()
-        vectors = _checked(encoder.encode(texts), len(texts), task.spec.name)
+        with running(task.spec, task.spec.name):
+            encoded = encoder.encode(texts)
+        vectors = _checked(encoded, len(texts), task.spec.name)
         return vectors[codes.indices.to_numpy()], {}
     values = task.source.read(task.shard, [role] if role else [], [column] if column else [])[0]
-    vectors = _checked(encoder.encode(values), len(values), task.spec.name)
+    with running(task.spec, task.spec.name):
+        encoded = encoder.encode(values)
+    vectors = _checked(encoded, len(values), task.spec.name)
     reasons: dict[int, str] = {}
     if not pa.types.is_fixed_size_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy()

@@ -70,7 +70,11 @@ class PoolRows:
         """The embeddings of all pool rows by one embed entry, one shard at a time."""
 
         def blocks() -> Iterator[Matrix]:
-            return (self.vectors(name, shard, self.ids(shard)) for shard in range(len(self.source.shards)))
+            for shard in range(len(self.source.shards)):
+                if len(self.embedded) == 1:  # its rows are the pool's: their ids need not be read
+                    yield vectors.matrix(shards.read(self.entry(name).paths[shard], ["embedding"])["embedding"])
+                else:
+                    yield self.vectors(name, shard, self.ids(shard))
 
         return Vectors(sum(self.rows), self.entry(name).dimensions, blocks)
 

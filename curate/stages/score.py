@@ -24,7 +24,7 @@ from curate.stages import vectors
 from curate.stages.cluster import Clustered
 from curate.stages.context import Context
 from curate.stages.rows import PoolRows
-from curate.stages.step import Outcome, current, refuse_failed, step
+from curate.stages.step import Outcome, current, refuse_failed, running, step
 from curate.store import schemas, shards
 from curate.store.manifest import Count, Record
 
@@ -153,7 +153,7 @@ def _score_shard(task: _Task) -> None:
         centroids=task.clustered.centroids() if "cluster" in traits.reads else None,
     )
     rng = rng_for(task.seed, f"score/{task.name}", task.shard)
-    _write(task, ids, _checked(task.spec.build().score(batch, rng), len(ids), traits, task.name))
+    _write(task, ids, _scores(task, batch, rng, len(ids)))
 
 
 # ---------------------------------------------------------------- scorers that see more
@@ -171,10 +171,9 @@ def _score_pool(context: Context, tasks: Sequence[_Task]) -> Vector:
         cluster=clusters,
         centroids=task.clustered.centroids() if "cluster" in traits.reads else None,
     )
-    scorer: Any = task.spec.build()
     if traits.within == "corpus":
         rng = rng_for(task.seed, f"score/{task.name}")
-        return _checked(scorer.score(batch, rng), n, traits, task.name)
+        return _scores(task, batch, rng, n)
     scores = np.empty((n, len(traits.columns)), np.float32)
     for cluster in np.unique(clusters):
         rows = np.flatnonzero(clusters == cluster)
@@ -186,7 +185,7 @@ def _score_pool(context: Context, tasks: Sequence[_Task]) -> Vector:
             centroids=batch.centroids,
         )
         rng = rng_for(task.seed, f"score/{task.name}", int(cluster) + 1)
-        scores[rows] = _checked(scorer.score(own, rng), len(rows), traits, task.name)
+        scores[rows] = _scores(task, own, rng, len(rows))
     return scores
 
 
@@ -200,12 +199,16 @@ def gather(context: Context, rows: PoolRows, embedding: str | None) -> Any:
 # ---------------------------------------------------------------- writing
 
 
-def _checked(scores: Any, n: int, traits: Traits, name: str) -> Vector:
-    m = len(traits.columns)
+def _scores(task: _Task, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Vector:
+    """The scorer's answer for a batch of n rows, (n, columns)."""
+    m = len(task.spec.plugin().traits.columns)
+    with running(task.spec, task.name):
+        scores: Any = task.spec.build().score(batch, rng)
     if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):
         got = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
-        raise PluginError(f"scorer {name!r} gave {got}; expected float32 ({n}, {m})")
-    return scores.reshape(n, m)
+        raise PluginError(f"scorer {task.name!r} gave {got}; expected float32 ({n}, {m})")
+    answer: Vector = scores.reshape(n, m)
+    return answer
 
 
 def _write_all(tasks: Sequence[_Task], scores: Vector) -> None:

@@ -31,7 +31,7 @@ from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored
-from curate.stages.step import QUARANTINE, Outcome, step
+from curate.stages.step import QUARANTINE, Outcome, running, step
 from curate.store import schemas, shards
 from curate.store.manifest import Count, Record
 
@@ -193,6 +193,8 @@ def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
 
     selector: Any = entry.spec.build()
     quality = columns.quality(entry.quality if "quality" in reads else None)
+    with running(entry.spec, entry.name):
+        wanted = selector.columns() if "frame" in reads else ()
     try:
         return Pool(
             taken(columns.embeddings(entry.embedding)) if "embedding" in reads else np.zeros((n, 0), np.float32),
@@ -200,7 +202,7 @@ def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
             taken(columns.cluster) if "cluster" in reads else np.zeros(n, np.int32),
             {name: taken(score) for name, score in columns.scores.items()} if "scores" in reads else {},
             columns.higher_is_better,
-            columns.frame(selector.columns())[survivors] if "frame" in reads else None,
+            columns.frame(wanted)[survivors] if "frame" in reads else None,
         )
     except PluginError as error:
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error
@@ -222,13 +224,15 @@ def _in_groups(
     selector: Any = entry.spec.build()
     seed, stream = context.config.seed, f"select/{entry.name}"
     if groups is None:
-        answer: Selection = selector.select(pool, budget, rng_for(seed, stream))
+        with running(entry.spec, entry.name):
+            answer: Selection = selector.select(pool, budget, rng_for(seed, stream))
         return answer
     sizes = np.array([len(group) for group in groups])
     shares = [None] * len(groups) if budget is None else budgets.split(entry.quota, sizes, budget)
     answers = []
     for number, (group, share) in enumerate(zip(groups, shares, strict=True)):
-        answer = selector.select(pool.take(group), share, rng_for(seed, stream, number))
+        with running(entry.spec, entry.name):
+            answer = selector.select(pool.take(group), share, rng_for(seed, stream, number))
         answers.append(answer.check(len(group), share))
     return budgets.merged(len(pool), groups, answers)
 

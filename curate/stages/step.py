@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from collections.abc import Callable, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from curate.errors import DataError, ShardError
+import pyarrow as pa
+
+from curate.errors import CurateError, DataError, PluginFailedError, ShardError
 from curate.executors.base import peak_memory, reset_peak_memory
+from curate.plugins.registry import Spec
 from curate.stages.context import Context, Planned
 from curate.store import manifest, shards
 from curate.store.manifest import Count, Record
@@ -68,6 +74,7 @@ def step(
     reset_peak_memory()
     fingerprint = manifest.fingerprint(parts)
     outcome = work(fingerprint)
+    pa.default_memory_pool().release_unused()  # what Arrow keeps for itself would be counted as the next step's
     for left_over in folder.glob("part-*.parquet"):
         if int(left_over.stem.removeprefix("part-")) >= outcome.shards:
             left_over.unlink()
@@ -99,3 +106,23 @@ def refuse_failed(failed: Sequence[ShardError]) -> None:
 def current(path: Path, fingerprint: str) -> bool:
     """Whether an interrupted run left a whole shard that can be kept."""
     return path.exists() and shards.is_current(path, fingerprint)
+
+
+@contextmanager
+def running(spec: Spec, name: str) -> Iterator[None]:
+    """Around every call of a plugin's methods: what it raises becomes an error that names the entry and the line.
+
+    Raises
+    ------
+    PluginFailedError : caused by what was raised; our own errors pass untouched
+    """
+    try:
+        yield
+    except CurateError:
+        raise
+    except Exception as error:
+        file = inspect.getfile(spec.plugin().cls)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        place = f"{file}:{lines[-1]}" if lines else file
+        told = f"{spec.kind} {name!r} failed: {type(error).__name__}: {error}".rstrip(": ")
+        raise PluginFailedError(told, where=place) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ FINGERPRINT = "curate.fingerprint"
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A path to write to; what was written there replaces ``path`` when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
@@ -32,7 +32,8 @@ def atomic(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # it is gone, or it is why there is an error already
+            partial.unlink()
 
 
 def sync_folder(folder: Path) -> None:
@@ -54,7 +55,8 @@ def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "
 def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     """The shard at ``path``; of its columns, those asked for."""
     try:
-        return pq.read_table(path, columns=None if columns is None else list(columns), partitioning=None)
+        with pq.ParquetFile(path) as file:  # read_table would import pyarrow.dataset, for folders of files
+            return file.read(None if columns is None else list(columns))
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"cannot read the shard: {error}", where=str(path), hint="run the stage again") from error
 

@@ -1,0 +1,105 @@
+"""What importing costs, and what no file in curate/ may hold."""
+
+from __future__ import annotations
+
+import ast
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import curate
+
+ROOT = Path(curate.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+MODULES = sorted(
+    found.name for found in pkgutil.walk_packages([str(ROOT)], "curate.") if found.name != "curate.__main__"
+)
+HEAVY = ("numpy", "pyarrow", "polars", "scipy", "sklearn", "torch", "plotly", "sentence_transformers", "pydantic")
+
+
+def loaded_by(*modules: str) -> set[str]:
+    """Which of the heavy packages are loaded after importing ``modules`` in a process of its own."""
+    lines = [*(f"import {module}" for module in modules), "import sys", "print(*sys.modules)"]
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, check=True)
+    return set(done.stdout.split()) & set(HEAVY)
+
+
+def test_import_curate_loads_nothing_heavy():
+    assert loaded_by("curate") == set()
+
+
+def test_the_command_line_loads_nothing_heavy():
+    assert loaded_by("curate.cli", "curate.console", "curate.errors") == set()
+
+
+def test_reading_a_configuration_needs_pydantic_and_nothing_else_heavy():
+    names = [name for name in MODULES if name.startswith("curate.settings")]
+    assert loaded_by("curate.settings", *names) == {"pydantic"}
+
+
+def test_listing_plugins_loads_none_of_them():
+    script = (
+        "import sys\nfrom curate.plugins import registry\n"
+        "print(*(name for kind in registry.KINDS for name in registry.names(kind)))\n"
+        "print(*(name for name in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    names, modules = (line.split() for line in done.stdout.splitlines())
+    assert {"ccs", "lsa", "kmeans", "parquet"} <= set(names)
+    assert not {module.rpartition(".")[2] for module in modules if module.startswith("curate.plugins.")} & set(names)
+
+
+def test_no_module_loads_what_only_some_need():
+    """scikit-learn, torch and plotly stand inside the functions that use them."""
+    assert not loaded_by(*MODULES) & {"sklearn", "torch", "sentence_transformers", "plotly"}
+
+
+def test_every_module_can_be_imported_first_and_without_a_warning():
+    """No module depends on another of ours having been imported before it."""
+    script = (
+        "import importlib, sys\n"
+        f"for module in {MODULES}:\n"
+        "    for name in [name for name in sys.modules if name.partition('.')[0] == 'curate']: del sys.modules[name]\n"
+        "    importlib.import_module(module)\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def found_in(path: Path) -> set[str]:
+    """Constructs of a file that house rules speak of."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Assert):
+            found.add("assert")
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
+            found.add("print")
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & {"pickle"}
+        if isinstance(node, ast.ImportFrom):
+            found |= {node.module or ""} & {"pickle"}
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and not is_false(node.value):
+            found.add("pickle")
+        if isinstance(node, ast.ExceptHandler) and node.type is None:
+            found.add("bare except")
+    return found
+
+
+def is_false(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_no_file_asserts_prints_or_pickles(path):
+    """Results and progress are printed by the console only; an assert is gone under -O; a pickle runs code."""
+    allowed = {"print"} if path == ROOT / "console.py" else set()
+    assert found_in(path) - allowed == set()
+
+
+def test_the_check_above_can_fail(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text("import pickle\nassert print(1)\nnp.load(x, allow_pickle=True)\ntry: pass\nexcept: pass\n")
+    assert found_in(bad) == {"pickle", "assert", "print", "bare except"}
