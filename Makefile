@@ -56,7 +56,12 @@ run embed cluster score select export: .venv/core
 	$(BIN)/curate $@ $(CONFIG) $(foreach pair,$(SET),--set $(pair)) $(FLAGS)
 
 bench: .venv/test
+	$(BIN)/python -m pip install --quiet --group bench
 	$(BIN)/python benchmarks/pipeline.py
+	$(BIN)/python benchmarks/kmeans.py
+	$(BIN)/python benchmarks/every_selector.py
+	$(BIN)/python benchmarks/embed.py
+	$(BIN)/python benchmarks/memory.py
 
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
