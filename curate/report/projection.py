@@ -70,8 +70,10 @@ def _principal(rows: NDArray[np.float32], components: int) -> NDArray[np.float64
 
 def _neighbour_embedding(axes: NDArray[np.float64]) -> NDArray[np.float64]:
     from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
 
     start = axes[:, :2] / axes[:, 0].std() * 1e-4
     perplexity = min(30.0, (len(axes) - 1) / 3)
     model = TSNE(init=start, perplexity=perplexity, max_iter=500, random_state=0, n_jobs=1)
-    return np.asarray(model.fit_transform(axes), np.float64)
+    with threadpool_limits(1):  # two threads wait for each other at every step: thrice the time on a busy machine
+        return np.asarray(model.fit_transform(axes), np.float64)
