@@ -98,7 +98,10 @@ def growth(lines: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     for step in dict.fromkeys(line["step"] for line in lines):
         rows, peaks = np.array([(line["rows"], line["peak_mib"]) for line in lines if line["step"] == step], float).T
         slope = np.polyfit(rows, peaks, 1)[0] * 2**20
-        fitted[step] = {"bytes_per_row": round(slope, 1), "ratio": round(peaks[rows.argmax()] / peaks[rows.argmin()], 2)}
+        fitted[step] = {
+            "bytes_per_row": round(slope, 1),
+            "ratio": round(peaks[rows.argmax()] / peaks[rows.argmin()], 2),
+        }
     return fitted
 
 
