@@ -26,7 +26,7 @@ from curate.stages.score import Scored
 from curate.stages.select import Selected
 from curate.stages.step import Outcome, refuse_failed, running, step
 from curate.store import manifest, shards, versions
-from curate.store.inputs import Inputs
+from curate.store.ledger import chosen
 from curate.store.manifest import Count, Record
 from curate.version import __version__
 
@@ -105,7 +105,8 @@ def _work(
     if files is None:
         files, peak = _version(context, before, folder, fingerprint, card)
     ids = versions.ids(folder.parent, folder.name)
-    shards.write(chosen(before.rows.source, before.selected), ids, fingerprint, compression="zstd")
+    rows = chosen(before.rows.source, before.selected.folder).select(versions.IDS.names).to_arrow()
+    shards.write(rows.cast(versions.IDS), ids, fingerprint, compression="zstd")
     sources = {
         name: Count(rows_in=count.kept, kept=count.kept)
         for name, count in before.records[-1].sources.items()
@@ -118,16 +119,6 @@ def _work(
         peak_memory=peak,
         facts={"version": folder.name, "files": len(files), "bytes": written},
     )
-
-
-def chosen(source: Inputs, selected: Selected) -> pa.Table:
-    """The id and source of every chosen row, in the pool's order."""
-    tables = []
-    for shard in range(len(source.shards)):
-        ledger = selected.read(shard, ["id", "selected"])
-        sources = source.read(shard, ("source",))["source"]
-        tables.append(pa.table([ledger["id"], sources], schema=versions.IDS).filter(ledger["selected"]))
-    return pa.concat_tables(tables)
 
 
 def _whole(folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:

@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from curate.errors import DataError, GuardrailError
 from curate.stages.context import Context
-from curate.stages.export import chosen
 from curate.stages.select import Selected
 from curate.store import versions
 from curate.store.churn import churn
 from curate.store.inputs import Inputs
+from curate.store.ledger import chosen
 from curate.store.manifest import Record
 
 if TYPE_CHECKING:
@@ -93,8 +91,7 @@ def _churn(root: Path, limit: float, source: Inputs, selected: Selected) -> None
             f"guard.max_churn_rate cannot be checked: {versions.ids(root, version)} is gone",
             hint="leave the rule out of one run, and it is written again",
         )
-    after = pl.from_arrow(chosen(source, selected))
-    changed = churn(versions.read_ids(root, version), after if isinstance(after, pl.DataFrame) else after.to_frame())
+    changed = churn(versions.read_ids(root, version), chosen(source, selected.folder))
     if changed.rate > limit:
         moved = {
             name: (one.added + one.removed, one.added + one.removed + one.kept) for name, one in changed.sources.items()

@@ -18,10 +18,13 @@ from typing import Any, Literal
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate.errors import ConfigError, DataError
 from curate.store import lock, manifest, shards
 from curate.store.churn import Churn, churn
+from curate.store.ledger import frame_of
 
 FOLDER = "export"
 CURRENT = "current"
@@ -41,8 +44,16 @@ def ids(root: Path, version: str) -> Path:
 
 def read_ids(root: Path, version: str) -> pl.DataFrame:
     """The id and source of every row of ``version``."""
-    frame = pl.from_arrow(shards.read(ids(root, version), IDS.names))
-    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+    return frame_of(shards.read(ids(root, version), IDS.names))
+
+
+def holds(root: Path, version: str, name: str) -> bool | None:
+    """Whether the row with the id ``name`` is in ``version``; None if that is not known. Memory: a batch of ids."""
+    path = ids(root, version)
+    if not path.exists():
+        return None
+    with pq.ParquetFile(path) as file:
+        return any(pc.index(batch["id"], name).as_py() >= 0 for batch in file.iter_batches(columns=["id"]))
 
 
 def published(root: Path) -> str | None:

@@ -1,0 +1,358 @@
+"""Why a row is in the export, or is not: where it came from, what is known of it, and what became of it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import ConfigError
+from curate.store import shards, versions
+from curate.store.ledger import Place, Run, Status, shown
+
+_COMPARED = 5_000
+"""The most ids that an unknown one is compared with, letter by letter."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What one score column says of the row."""
+
+    name: str
+    value: float | None
+    higher_is_better: bool
+    unit: str
+
+    def __str__(self) -> str:
+        unit = f" {self.unit}" if self.unit else ""
+        return f"{_number(self.value)}{unit} ({'higher' if self.higher_is_better else 'lower'} is better)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cluster:
+    """The group that the row is in."""
+
+    number: int
+    name: str | None
+    centroid_similarity: float | None
+
+    def __str__(self) -> str:
+        if self.number < 0:
+            return "in none"
+        name = "" if self.name is None else f" ({shown(self.name)})"
+        return f"{self.number}{name}, similarity to its centroid {_number(self.centroid_similarity)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What became of a row, and why."""
+
+    status: Status
+    by: str | None = None
+    """The entry that chose, dropped or set it aside."""
+
+    reason: str | None = None
+    rank: int | None = None
+    """0 is the best."""
+
+    of: int | None = None
+    """How many rows were chosen."""
+
+    gain: float | None = None
+    weight: float | None = None
+    passed: tuple[str, ...] = ()
+    """The entries that left it in."""
+
+    similarity: float | None = None
+    """To the row that stands for it."""
+
+    def __str__(self) -> str:
+        after = f", after it passed {', '.join(self.passed)}" if self.passed else ""
+        match self.status:
+            case "chosen" if self.by is not None:
+                figures = f"gain {_number(self.gain)}, weight {_number(self.weight)}"
+                return f"chosen by {self.by} at rank {self.rank} of 0 to {(self.of or 1) - 1}, {figures}{after}"
+            case "chosen":
+                return f"chosen: no entry dropped it{after}"
+            case "undecided":
+                return "undecided: no rows were selected from this pool yet"
+        return f"{self.status} by {self.by}: {shown(self.reason or 'no reason given')}{after}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Representative:
+    """A row that stands for another, and what became of it."""
+
+    id: str
+    similarity: float | None
+    text: str
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aside:
+    """A record of the input that was set aside."""
+
+    stage: str
+    id: str | None
+    """None for a record that could not be read as far as its id."""
+
+    file: str
+    line: int
+    source: str | None
+    reason: str
+    record: str | None
+
+    def __str__(self) -> str:
+        return f"{shown(self.file)}, line {self.line}: {shown(self.reason)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """Everything a run knows of one row."""
+
+    run: str
+    id: str
+    file: str | None = None
+    line: int | None = None
+    source: str | None = None
+    label: str | None = None
+    text: str | None = None
+    cluster: Cluster | None = None
+    scores: tuple[Score, ...] = ()
+    fate: Fate
+    representatives: tuple[Representative, ...] = ()
+    """The row that stands for it; where that one was dropped later, the one that stands for that; and so on."""
+
+    set_aside: tuple[Aside, ...] = ()
+    """Records of the input with this id that were set aside."""
+
+    export: str | None = None
+    """The version that is published."""
+
+    exported: bool | None = None
+    """Whether the row is in it; None if nothing is published."""
+
+    missing: tuple[str, ...] = ()
+    """Stages that were run again since rows were selected, so that what they say now had no part in it."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs."""
+        return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        """The same for people."""
+        pairs = list(self._pairs())
+        width = max(len(title) for title, _ in pairs)
+        yield shown(self.id)
+        for title, text in pairs:
+            yield f"  {title:<{width}}  {text}"
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        if self.text is not None:
+            yield "from", f"{shown(self.file or '')}, line {self.line}"
+            yield "source", shown(self.source or "")
+            if self.label is not None:
+                yield "label", shown(self.label)
+            yield "text", shown(self.text)
+        if self.cluster is not None:
+            yield "cluster", str(self.cluster)
+        for score in self.scores:
+            yield score.name, str(score)
+        yield "fate", str(self.fate)
+        for one in self.representatives:
+            yield "stands for it", f"{shown(one.id)}, similarity {_number(one.similarity)}: {shown(one.text)}"
+            yield "its fate", str(one.fate)
+        for aside in self.set_aside:
+            yield "set aside", str(aside)
+            if aside.record:
+                yield "record", shown(aside.record)
+        if self.exported is not None:
+            yield "published", f"{'yes' if self.exported else 'no, it is not'} in version {self.export}"
+            if self.exported != (self.fate.status == "chosen"):
+                yield "", "that version was made from another selection: see curate rollback and the guard section"
+        if self.missing:
+            yield "left out", f"{', '.join(self.missing)}: run again since rows were selected"
+
+
+def explain(folder: Path, name: str) -> Story:
+    """The story of the row with the id ``name`` in the run in ``folder``. Memory: a shard.
+
+    Raises
+    ------
+    ConfigError : if there is no run, or no such row, with ids that are nearly the same
+    """
+    run = Run.open(folder)
+    name = name.encode(errors="replace").decode()  # what no terminal can have meant is found nowhere
+    place, aside = run.find(name), _set_aside(run, name)
+    if place is None and not aside:
+        near = difflib.get_close_matches(name, _candidates(run, name), n=3)
+        hint = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ConfigError(f"no row has the id {name!r}", where=str(folder), hint=hint)
+    story = Story(run=str(folder), id=name, fate=Fate(status="undecided"), set_aside=aside)
+    if place is None:
+        return replace(story, fate=Fate(status="set aside", by=aside[0].stage, reason=aside[0].reason))
+    return _told(run, place, story)
+
+
+def _told(run: Run, place: Place, story: Story) -> Story:
+    row = run.inputs.read(place.shard, ("file", "line", "source", "label", "text")).slice(place.row, 1).to_pylist()[0]
+    fate, stands = _fate(run, place, story.id)
+    cluster, scores = _cluster(run, place, story.id), tuple(_scores(run, place, story.id))
+    version = versions.published(run.folder / versions.FOLDER)
+    return replace(
+        story,
+        file=run.inputs.files[row["file"]],
+        line=row["line"],
+        source=row["source"],
+        label=row["label"],
+        text=row["text"],
+        cluster=cluster,
+        scores=scores,
+        fate=fate,
+        representatives=tuple(_representatives(run, fate, stands)),
+        export=version,
+        exported=None if version is None else versions.holds(run.folder / versions.FOLDER, version, story.id),
+        missing=tuple(_missing(run)),
+    )
+
+
+# ---------------------------------------------------------------- what became of it
+
+
+def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
+    """What became of the row, and the id of the one that stands for it."""
+    line = run.fates([name], [place.shard]).to_dicts()[0]
+    entries = run.entries()
+    names = [entry["name"] for entry in entries]
+    by: str | None = line["by"]
+    passed: list[str] = []
+    if line["status"] == "chosen":
+        by = next((entry["name"] for entry in reversed(entries) if entry["budget"] is not None), None)
+        passed = [entry for entry in names if entry != by]
+    elif line["status"] == "dropped" and by in names:
+        passed = names[: names.index(by)]
+    fate = Fate(
+        status=line["status"],
+        by=by,
+        reason=line["reason"],
+        rank=line["rank"],
+        of=None if run.selection is None else run.selection.count.kept,
+        gain=_finite(line["gain"]),
+        weight=_finite(line["weight"]),
+        passed=tuple(passed),
+        similarity=_finite(line["similarity"]),
+    )
+    return fate, line["representative"]
+
+
+def _representatives(run: Run, fate: Fate, name: str | None) -> Iterator[Representative]:
+    """The row that stands for a dropped one, and so on until one was chosen or none is named.
+
+    Each was still there when the one before was dropped, so there are at most as many as there are entries.
+    """
+    for _ in run.entries():
+        place = None if name is None else run.find(name)
+        if name is None or place is None:
+            return
+        own, after = _fate(run, place, name)
+        yield Representative(id=name, similarity=fate.similarity, text=run.texts([place])[0], fate=own)
+        fate, name = own, after
+
+
+# ---------------------------------------------------------------- what is known of it
+
+
+def _line(path: Path, name: str) -> pa.Table:
+    """The row's line in a shard of rows that were embedded; a table without rows for one that was not."""
+    table = shards.read(path)
+    row = pc.index(table["id"], name).as_py()
+    return table.slice(max(row, 0), 1 if row >= 0 else 0)
+
+
+def _cluster(run: Run, place: Place, name: str) -> Cluster | None:
+    record = run.clusters()
+    if record is None:
+        return None
+    folder = run.folder / "cluster"
+    line = _line(shards.part(folder, place.shard), name)
+    if not len(line):
+        return None
+    number = line["cluster"][0].as_py()
+    names = shards.read(folder / "centroids.parquet", ["name"])["name"]
+    title = names[number].as_py() if number >= 0 else None
+    similarity = _finite(line["centroid_similarity"][0].as_py())
+    return Cluster(number=number, name=title, centroid_similarity=similarity)
+
+
+def _scores(run: Run, place: Place, name: str) -> Iterator[Score]:
+    for record in run.steps("score"):
+        path = shards.part(run.folder / "score" / record.name, place.shard)
+        line = _line(path, name)
+        facts = {key.decode(): value.decode() for key, value in (line.schema.metadata or {}).items()}
+        for column in [column for column in line.column_names if column != "id"] if len(line) else ():
+            yield Score(
+                name=column.removeprefix("score_"),
+                value=_finite(line[column][0].as_py()),
+                higher_is_better=facts.get(f"curate.{column}.higher_is_better") == "True",
+                unit=facts.get(f"curate.{column}.unit", ""),
+            )
+
+
+def _missing(run: Run) -> Iterator[str]:
+    if run.selection is None:
+        return
+    if run.clusters() is None:
+        yield "cluster"
+    there = {record.name for record in run.steps("score")}
+    yield from (f"score {name}" for name in run.selection.parts["score"] if name not in there)
+
+
+# ---------------------------------------------------------------- rows that were set aside, and unknown ones
+
+
+def _set_aside(run: Run, name: str) -> tuple[Aside, ...]:
+    """The quarantined records with that id; of those without one, the records that have it in them as a word."""
+    word = rf"(^|[^\w-]){re.escape(name)}($|[^\w-])"
+    found = []
+    for stage, paths in run.quarantines():
+        for path in paths:
+            table = shards.read(path)
+            nameless = pc.and_(pc.is_null(table["id"]), pc.match_substring_regex(table["record"], word))
+            mask = pc.or_(pc.fill_null(pc.equal(table["id"], name), False), pc.fill_null(nameless, False))
+            for line in table.filter(mask).to_pylist():
+                found.append(Aside(stage=stage, **line))
+    return tuple(found)
+
+
+def _candidates(run: Run, name: str) -> list[str]:
+    """Ids that begin or end as ``name`` does: of two that differ by one slip, one half is always the same."""
+    half = (len(name) + 1) // 2
+    begin, end = name[:half].lower(), name[len(name) - half :].lower()
+    found: list[str] = []
+    quarantined = (shards.read(path, ["id"]) for _, paths in run.quarantines() for path in paths)
+    for tables in (run.inputs.each(("id",)), quarantined):
+        for table in tables:
+            ids = pc.utf8_lower(table["id"])
+            mask = pc.or_(pc.starts_with(ids, begin), pc.ends_with(ids, end))
+            near = [one for one in table["id"].filter(mask).to_pylist() if abs(len(one) - len(name)) <= 2]
+            found += near[: _COMPARED - len(found)]
+    return found
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

@@ -1,0 +1,205 @@
+"""What became of every row of a run, read from its folder alone: found by id, one or many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate.errors import ConfigError, DataError
+from curate.store import manifest, shards
+from curate.store.inputs import Inputs
+from curate.store.manifest import Record
+
+Status = Literal["chosen", "dropped", "set aside", "undecided", "not in the pool"]
+
+FATES = pl.Schema(
+    {
+        "id": pl.String,
+        "status": pl.String,
+        "by": pl.String,
+        "reason": pl.String,
+        "rank": pl.Int32,
+        "gain": pl.Float32,
+        "weight": pl.Float32,
+        "representative": pl.String,
+        "similarity": pl.Float32,
+    }
+)
+"""What became of a row; ``by`` is the select entry that dropped it, or the stage that set it aside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row of the pool stands."""
+
+    shard: int
+    row: int
+
+
+def chosen(source: Inputs, folder: Path) -> pl.DataFrame:
+    """The ``id``, ``source``, ``hash`` (of the text), ``shard`` and ``row`` of every row that the ledger has chosen.
+
+    In the pool's order. Memory: a shard, and some 70 bytes a chosen row.
+    """
+    frames = []
+    for number in range(len(source.shards)):
+        ledger = shards.read(shards.part(folder, number), ["id", "selected"])
+        table = source.read(number, ("source", "hash"))
+        table = table.append_column("id", ledger["id"]).append_column("selected", ledger["selected"])
+        place = {"shard": pl.lit(number, pl.Int32), "row": pl.int_range(pl.len(), dtype=pl.Int32)}
+        frames.append(frame_of(table).with_columns(**place).filter("selected").drop("selected"))
+    return pl.concat(frames)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A handle on a run folder."""
+
+    folder: Path
+    inputs: Inputs
+    selection: Record | None
+    """The select stage's record; None if it has not run on this pool."""
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """The run in ``folder``.
+
+        Raises
+        ------
+        ConfigError : if there is none
+        """
+        read = manifest.load(folder / "input")
+        if read is None:
+            hint = "name the folder that 'run:' in the configuration says"
+            raise ConfigError("there is no run in this folder", where=str(folder), hint=hint)
+        selection = manifest.load(folder / "select")
+        if selection is not None and selection.parts["input"] != read.fingerprint:
+            selection = None
+        return cls(folder, Inputs(folder / "input", read.fingerprint), selection)
+
+    def selected(self) -> Record:
+        """The select stage's record.
+
+        Raises
+        ------
+        ConfigError : if it has not run on this pool
+        """
+        if self.selection is None:
+            hint = f"run: curate run {self.folder / 'config.yaml'}"
+            raise ConfigError("no rows were selected from this pool yet", where=str(self.folder), hint=hint)
+        return self.selection
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The entries of the select section as the ledger was made with."""
+        return [] if self.selection is None else list(self.selection.parts["entries"])
+
+    def steps(self, stage: Literal["embed", "score"]) -> list[Record]:
+        """The entries of a stage that the ledger was made from, but for those that were made again since."""
+        made = {} if self.selection is None else self.selection.parts[stage]
+        there = {path.name: path for path in (self.folder / stage).glob("*") if path.name in made}
+        records = [manifest.load(there[name]) for name in made if name in there]
+        return [record for record in records if record is not None and record.fingerprint == made[record.name]]
+
+    def clusters(self) -> Record | None:
+        """The cluster stage that the ledger was made from; None if it was made again since."""
+        record = manifest.load(self.folder / "cluster")
+        if record is None or self.selection is None or record.fingerprint != self.selection.parts["cluster"]:
+            return None
+        return record
+
+    # ---------------------------------------------------------------- finding rows
+
+    def find(self, name: str) -> Place | None:
+        """Where the row with that id stands; ids are read a shard at a time until it is found."""
+        for shard, table in enumerate(self.inputs.each(("id",))):
+            row = pc.index(table["id"], name).as_py()
+            if row >= 0:
+                return Place(shard, row)
+        return None
+
+    def quarantines(self) -> list[tuple[str, list[Path]]]:
+        """The quarantine files of each stage that has any, by its name."""
+        folders = [("input", self.inputs.folder, self.inputs.fingerprint)]
+        folders += [
+            (f"embed {record.name}", self.folder / "embed" / record.name, record.fingerprint)
+            for record in self.steps("embed")
+        ]
+        found = [
+            (stage, [path for path in sorted(folder.glob("quarantine/part-*.parquet")) if shards.is_current(path, key)])
+            for stage, folder, key in folders
+        ]
+        return [(stage, paths) for stage, paths in found if paths]
+
+    def fates(self, ids: Iterable[str], where: Sequence[int] | None = None) -> pl.DataFrame:
+        """What became of the rows with these ids, a line each (``FATES``), in the order given.
+
+        Memory: the ids, and what the ledger says of them. ``where``: look into these shards of the ledger only.
+        """
+        wanted = pl.DataFrame({"id": list(ids)}, {"id": pl.String})
+        aside = {
+            stage: self._collected(paths, wanted).select("id", pl.lit(stage).alias("by"), "reason").unique("id")
+            for stage, paths in self.quarantines()
+        }
+        unread = aside.pop("input", None)
+        tables = [_settled(table, "set aside") for table in aside.values()]
+        if self.selection is not None:
+            numbers = range(len(self.inputs.shards)) if where is None else where
+            paths = [shards.part(self.folder / "select", number) for number in numbers]
+            ledger = self._collected(paths, wanted).rename({"dropped_by": "by"})
+            status = pl.when("selected").then(pl.lit("chosen")).otherwise(pl.lit("dropped"))
+            tables.append(_settled(ledger.with_columns(status=status)))
+        else:
+            found = [frame_of(table).join(wanted, on="id", how="semi") for table in self.inputs.each(("id",))]
+            tables.append(_settled(pl.concat(found), "undecided"))
+        if unread is not None:
+            tables.append(_settled(unread, "set aside"))
+        first = pl.concat(tables).unique("id", keep="first", maintain_order=True)
+        nowhere = pl.col("status").fill_null("not in the pool")
+        return wanted.join(first, on="id", how="left", maintain_order="left").with_columns(nowhere)
+
+    def _collected(self, paths: list[Path], wanted: pl.DataFrame) -> pl.DataFrame:
+        """The lines of these shards with the ids wanted."""
+        lines = pl.scan_parquet(paths, glob=False, hive_partitioning=False)
+        try:
+            return lines.join(wanted.lazy(), on="id", how="semi").collect(engine="streaming")
+        except (pl.exceptions.PolarsError, OSError) as error:
+            told = f"cannot read the shards: {error}".splitlines()[0]
+            raise DataError(told, where=str(paths[0].parent), hint="run the stage again") from error
+
+    def texts(self, places: Sequence[Place]) -> list[str]:
+        """The texts of some rows, in the order given, reading one shard at a time."""
+        texts: dict[Place, str] = {}
+        for shard in sorted({place.shard for place in places}):
+            column = self.inputs.read(shard, ("text",))["text"]
+            texts |= {place: column[place.row].as_py() for place in places if place.shard == shard}
+        return [texts[place] for place in places]
+
+
+def _settled(found: pl.DataFrame, status: Status | None = None) -> pl.DataFrame:
+    """The table with exactly the columns of ``FATES``."""
+    if status is not None:
+        found = found.with_columns(status=pl.lit(status))
+    missing = [pl.lit(None, kind).alias(name) for name, kind in FATES.items() if name not in found.columns]
+    return found.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in FATES.items())
+
+
+def frame_of(table: pa.Table) -> pl.DataFrame:
+    """The Arrow table as a Polars one."""
+    frame = pl.from_arrow(table)
+    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+
+
+# ---------------------------------------------------------------- for people
+
+
+def shown(text: str, limit: int = 240) -> str:
+    """The text on one line, cut off, and with nothing in it that a terminal would obey."""
+    line = " ".join(text[: 4 * limit].split())
+    plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line[:limit])
+    return plain if len(line) <= limit and len(text) <= 4 * limit else f"{plain}…"
