@@ -1,0 +1,492 @@
+"""The command line as a shell sees it: exit codes, what goes to stdout and what to stderr, signals and closed pipes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+COMMANDS = {
+    "run": ["--set", "--executor", "--workers", "--log", "--json"],
+    "embed": ["--set", "--executor", "--workers", "--log", "--json"],
+    "cluster": ["--set", "--executor", "--workers", "--log", "--json"],
+    "score": ["--set", "--executor", "--workers", "--log", "--json"],
+    "select": ["--set", "--executor", "--workers", "--log", "--json"],
+    "export": ["--set", "--executor", "--workers", "--log", "--json"],
+    "plan": ["--set", "--log", "--json"],
+    "check": ["--set", "--json"],
+    "report": ["--set", "--log", "--json"],
+    "plugins": ["--json"],
+    "schema": [],
+    "init": ["--files", "--text"],
+}
+HEAVY = ("numpy", "torch", "pyarrow", "polars", "sklearn", "scipy", "pydantic")
+CURATE = [sys.executable, "-m", "curate"]
+
+
+def curate(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    options = {"capture_output": True, "text": True, "timeout": 120} | options
+    return subprocess.run([*CURATE, *map(str, arguments)], check=False, **options)
+
+
+def digests(run: str) -> dict[str, str]:
+    data = Path(run) / "export" / "current" / "data"
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(data.iterdir())}
+
+
+@pytest.fixture
+def written(pool, config):
+    """Writes a configuration over the small pool, and gives its path; keyword arguments replace sections."""
+
+    def write(**sections: Any) -> Path:
+        path = Path("config.yaml")
+        path.write_text(json.dumps(config(**sections)))  # JSON is YAML
+        return path
+
+    return write
+
+
+COLUMN = "ScoreColumn(higher_is_better=True, unit='', range=(0, 9))"
+DECORATORS = {
+    "embedder": "@embedder(version=1)",
+    "scorer": f"@scorer(version=1, reads={{'text'}}, columns=({COLUMN},))",
+    "selector": "@selector(version=1)",
+}
+
+
+def plugin(name: str, kind: str, *method: str) -> str:
+    """Write a plugin file of the user's with the lines of one method, and give what ``plugins:`` takes."""
+    lines = [
+        "import os",
+        "import time",
+        "from dataclasses import dataclass",
+        "import numpy as np",
+        "from curate.plugins.kinds import ScoreColumn, embedder, scorer, selector",
+        DECORATORS[kind],
+        "@dataclass(frozen=True, slots=True, kw_only=True)",
+        "class Mine:",
+        '    """A plugin in a file of its own."""',
+        *(f"    {line}" for line in method),
+    ]
+    Path(f"{name}.py").write_text("\n".join(lines) + "\n")
+    return f"./{name}.py"
+
+
+# ---------------------------------------------------------------- help
+
+
+def test_every_command_is_in_the_table_above():
+    from curate.cli import app
+
+    named = {command.name or command.callback.__name__ for command in app.registered_commands}
+    assert named == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_option(command):
+    done = curate(command, "--help", env={**os.environ, "COLUMNS": "120"})
+    assert (done.returncode, done.stderr) == (0, "")
+    told = set(re.findall(r"--[a-z][a-z-]*", done.stdout))
+    assert {*COMMANDS[command], "--help"} <= told
+
+
+def test_help_imports_nothing_heavy():
+    script = (
+        "import sys\nfrom curate.cli import app\napp(['--help'], standalone_mode=False)\n"
+        f"print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.split() == []
+    assert "--help" in done.stdout
+
+
+def test_the_version_is_told():
+    from curate.version import __version__
+
+    assert curate("--version").stdout == f"curate {__version__}\n"
+
+
+# ---------------------------------------------------------------- exit codes
+
+
+def test_a_run_exits_with_0_and_so_does_one_that_changes_nothing(written):
+    first, second = (curate("run", written()) for _ in range(2))
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert re.search(r"^run: 60 rows in, 20 kept \(33\.3%\); published in run/export/\w+", first.stdout, re.MULTILINE)
+    assert "; unchanged in run/export/" in second.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "check", "report"])
+def test_a_wrong_configuration_exits_with_2_and_tells_every_error_on_a_line(written, command):
+    path = written(seed="zero", select=[{"use": "top_k", "kep": 20}, {"use": "nearest"}])
+    done = curate(command, path)
+    assert (done.returncode, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    assert len(lines) >= 3
+    assert all(re.match(r"curate: config\.yaml:\d+:\d+: (seed|select)", line) for line in lines)
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["run", "config.yaml", "--bogus"], "No such option: --bogus"),
+        (["run"], "Missing argument 'CONFIG'"),
+        (["run", "config.yaml", "--workers", "0"], "Invalid value for '--workers'"),
+        (["run", "config.yaml", "--executor", "cloud"], "'cloud' is not one of"),
+        (["check", "nowhere.yaml"], "nowhere.yaml: cannot read the configuration: No such file or directory"),
+        (["plugins", "chooser"], "unknown kind 'chooser'"),
+        (["init", "config.yaml"], "config.yaml: the file exists already"),
+    ],
+)
+def test_wrong_usage_exits_with_2(written, arguments, told):
+    written()
+    done = curate(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert told in done.stderr
+
+
+def test_a_missing_input_file_exits_with_3(written, config):
+    done = curate("run", written(input=config()["input"] | {"files": "nowhere/*.jsonl"}))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "input.files: no file matches 'nowhere/*.jsonl'" in done.stderr
+
+
+def test_a_plugin_file_that_does_not_load_and_an_unknown_plugin_exit_with_4(written):
+    Path("mine.py").write_text("1 / 0\n")
+    done = curate("run", written(plugins=["./mine.py"]))
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "curate: mine.py: the plugin file fails to load: ZeroDivisionError: division by zero\n"
+    done = curate("plugins", "selector", "k_centre")
+    assert done.returncode == 4
+    assert done.stderr == "curate: unknown selector 'k_centre'; did you mean 'k_center'?\n"
+
+
+def test_a_missing_extra_exits_with_4_and_names_the_command_that_installs_it(written, config, tmp_path):
+    (tmp_path / "tokenizers.py").write_text("raise ImportError")  # hides the real one
+    path = written(input=config()["input"] | {"tokens": "bert-base-uncased"})
+    done = curate("run", path, "--executor", "serial", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "run: pip install 'curate[tokenizers]'" in done.stderr
+
+
+def test_an_empty_selection_exits_with_5(written):
+    done = curate("run", written(select=[{"use": "where", "drop": "stars >= 0"}]))
+    assert (done.returncode, done.stdout) == (5, "")
+    assert "the selection is empty" in done.stderr
+    assert not Path("run/export").exists()
+
+
+# ---------------------------------------------------------------- what is nobody's fault but the plugin's, or ours
+
+
+def logged(stderr: str) -> str:
+    """The log file that stderr names."""
+    (name,) = re.findall(r"\S+\.log", stderr)
+    path = Path(name)
+    text = path.read_text()
+    path.unlink()
+    return text
+
+
+BROKEN = {
+    "embed": ("embedder", "def encode(self, texts):"),
+    "score": ("scorer", "def score(self, batch, rng):"),
+    "select": ("selector", "def select(self, pool, budget, rng):"),
+}
+
+
+@pytest.mark.parametrize("section", BROKEN)
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_an_exception_in_a_plugin_exits_with_4_and_names_the_plugin_the_line_and_a_log(written, section, executor):
+    entry: dict[str, Any] = {"use": "broken"} | ({"keep": 20} if section == "select" else {})
+    kind, signature = BROKEN[section]
+    file = plugin("broken", kind, signature, "    return 1 / 0")
+    path = written(plugins=[file], **{section: entry if section == "embed" else [entry]})
+    arguments = [] if section != "score" else ["--set", "select.0.quality=broken"]
+    done = curate("run", path, "--executor", executor, "--workers", "2", *arguments)
+    assert (done.returncode, done.stdout) == (4, "")
+    where = Path("broken.py").read_text().splitlines().index("        return 1 / 0") + 1
+    assert f"broken.py:{where}: {kind} 'broken' failed: ZeroDivisionError: division by zero\n" in done.stderr
+    log = logged(done.stderr)
+    assert "return 1 / 0" in log
+    assert re.search(r"^curate \S+, Python 3\.", log)
+    assert "numpy " in log
+
+
+def test_a_bug_exits_with_1_and_leaves_a_log_with_traceback_and_versions(written):
+    script = (
+        "import curate.pipeline\n"
+        "def run(*args, **options): raise ZeroDivisionError('oh')\n"
+        "curate.pipeline.run = run\n"
+        "from curate.cli import main; main()"
+    )
+    command = [sys.executable, "-c", script, "run", str(written())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("curate: this is a bug: ZeroDivisionError: oh\n")
+    log = logged(done.stderr)
+    assert "Traceback (most recent call last)" in log
+    assert "ZeroDivisionError: oh" in log
+    assert re.search(r"^curate \S+, Python 3\..*\nnumpy \S+, polars \S+", log)
+
+
+# ---------------------------------------------------------------- interrupted
+
+
+def slow_scorer() -> str:
+    """Takes as long as the environment says."""
+    return plugin(
+        "slow",
+        "scorer",
+        "def score(self, batch, rng):",
+        "    time.sleep(float(os.environ.get('SLOW', '0')))",
+        "    return np.array([len(text) for text in batch.texts], np.float32)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("sent", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_a_signal_ends_a_run_at_once_and_the_next_gives_the_bytes_of_an_uninterrupted_one(
+    written, sent, code, word, executor
+):
+    path = written(plugins=[slow_scorer()], score=[{"use": "slow"}])
+    flags = ["--executor", executor, "--workers", "2"]
+    assert curate("run", path, "--set", "run=whole").returncode == 0
+    command = [*CURATE, "run", str(path), *flags]
+    env = {**os.environ, "SLOW": "1" if executor == "serial" else "2"}
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    until = time.monotonic() + 60
+    while not list(Path("run/score/slow").glob("part-*.parquet")):  # the first of four shards is scored
+        assert running.poll() is None
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    running.send_signal(sent)
+    stdout, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stdout) == (code, "")
+    assert stderr.splitlines()[-1] == f"curate: {word}; the same command goes on where this one stopped"
+    assert "Traceback" not in stderr
+    assert not Path("run/score/slow/manifest.json").exists()
+    assert curate("run", path, *flags).returncode == 0
+    assert digests("run") == digests("whole")
+    assert not list(Path("run").rglob("*.partial"))
+
+
+def test_workers_end_when_their_parent_is_killed(written):
+    path = written(plugins=[slow_scorer()], score=[{"use": "slow"}])
+    command = [*CURATE, "run", str(path), "--workers", "2"]
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "SLOW": "100"})
+    until = time.monotonic() + 60
+    while len(workers := children(running.pid)) < 2:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    running.kill()
+    running.wait()
+    until = time.monotonic() + 60
+    while any(alive(pid) for pid in workers):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended may stay as a zombie where nobody waits for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(pid: int) -> list[int]:
+    """The worker processes of ``pid``."""
+    try:
+        started = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [int(child) for child in started if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+    except OSError:
+        return []
+
+
+# ---------------------------------------------------------------- stdout and stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "config.yaml", "--json"],
+        ["cluster", "config.yaml", "--json"],
+        ["plan", "config.yaml", "--json"],
+        ["check", "config.yaml", "--json"],
+        ["report", "config.yaml", "--json"],
+        ["plugins", "--json"],
+        ["plugins", "selector", "--json"],
+        ["plugins", "selector", "ccs", "--json"],
+        ["schema"],
+    ],
+    ids=" ".join,
+)
+def test_stdout_is_one_json_document(written, arguments):
+    path = written()
+    if arguments[0] == "report":
+        curate("run", path)
+    done = curate(*arguments)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)
+
+
+def test_json_says_what_was_done(written):
+    told = json.loads(curate("run", written(), "--json").stdout)
+    assert (told["rows_in"], told["kept"], told["unchanged"]) == (60, 20, False)
+    assert Path(told["export"], "manifest.json").exists()
+    assert Path(told["report"]).exists()
+    assert {"stage", "name", "rows_in", "kept", "dropped", "quarantined", "seconds", "peak_memory"} <= set(
+        told["accounting"][0]
+    )
+
+
+def test_a_table_in_a_pipe_is_tab_separated(written):
+    path = written()
+    lines = [line.split("\t") for line in curate("plan", path).stdout.splitlines()]
+    assert lines[0] == ["stage", "entry", "state", "rows out", "why"]
+    assert {len(line) for line in lines} == {5}
+    listed = [line.split("\t")[:2] for line in curate("plugins").stdout.splitlines()]
+    assert ["selector", "ccs"] in listed
+
+
+def test_results_go_to_stdout_and_progress_to_stderr(written):
+    path = written()
+    assert curate("run", path, "--log", "quiet").stderr == ""
+    done = curate("run", path)
+    assert "cluster kmeans: unchanged, reused" in done.stderr.splitlines()
+    assert "reused" not in done.stdout
+
+
+def test_log_json_gives_json_lines(written):
+    path = written()
+    curate("run", path)
+    events = [json.loads(line) for line in curate("run", path, "--log", "json").stderr.splitlines()]
+    assert {"event": "note", "message": "cluster kmeans: unchanged, reused"}.items() <= events[2].items()
+
+
+def test_set_overrides_a_key_and_a_wrong_one_is_told(written):
+    path = written()
+    told = json.loads(curate("run", path, "--set", "select.0.keep=7", "--set", "run=other", "--json").stdout)
+    assert (told["run"], told["kept"]) == ("other", 7)
+    done = curate("run", path, "--set", "select.0.kep=7", "--set", "select.4.keep=7", "--set", "seed")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert [re.match(r"curate: --set (\S+?)[:=]", line)[1] for line in done.stderr.splitlines()] == [
+        "select.0.kep",
+        "select.4.keep",
+        "seed",
+    ]
+
+
+@pytest.mark.parametrize("variable", [{}, {"NO_COLOR": "1"}])
+def test_colour_on_a_terminal_unless_no_color_is_set(written, variable):
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "CI")}
+    environment |= {"TERM": "xterm-256color", **variable}
+    running = subprocess.Popen([*CURATE, "run", "--help"], stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    seen = b""
+    try:
+        while block := os.read(ours, 4096):
+            seen += block
+    except OSError:  # the other side is closed
+        pass
+    os.close(ours)
+    assert running.wait(30) == 0
+    assert bool(re.search(rb"\x1b\[[0-9;]*3[0-7]m", seen)) == (not variable)
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["plugins"], ["--help"], ["run", "config.yaml", "--json"]])
+def test_a_reader_that_has_had_enough_is_no_error(written, arguments):
+    path = written()
+    curate("run", path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = curate(*arguments, capture_output=False, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "reused" not in line]) == (0, [])
+
+
+def test_a_log_that_cannot_be_written_does_not_stop_a_run(written):
+    path = written()
+    curate("run", path)
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = curate("run", path, "--json", capture_output=False, stdout=subprocess.PIPE, stderr=writer)
+    os.close(writer)
+    assert json.loads(done.stdout)["unchanged"]
+
+
+# ---------------------------------------------------------------- a machine that does not play along
+
+
+@pytest.mark.parametrize("place", ["run", "run/embed", "run/export"])
+def test_a_file_where_a_folder_should_be_is_told_and_is_no_bug(written, place):
+    path = written()
+    Path(place).parent.mkdir(exist_ok=True)
+    Path(place).write_text("in the way")
+    done = curate("run", path)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert re.fullmatch(rf"curate: (\S*/)?{place}\S*: .+\n", done.stderr)
+    assert Path(place).read_text() == "in the way"
+
+
+@pytest.mark.parametrize("limit", [100, 3_000])
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_a_full_disk_is_told_leaves_nothing_half_written_and_the_next_run_goes_on(written, limit, executor):
+    path = written()
+
+    def no_big_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+    flags = ["--executor", executor, "--workers", "2"]
+    done = curate("run", path, *flags, preexec_fn=no_big_files)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert re.search(r"^curate: run/\S+: cannot write: .*[Ff]ile too large", done.stderr, re.MULTILINE)
+    assert not list(Path("run").rglob("*.partial"))
+    assert curate("run", path, *flags).returncode == 0
+
+
+def test_a_result_that_cannot_be_written_is_told(written):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    path = written()
+    with Path("/dev/full").open("w") as full:
+        done = curate("check", path, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 3
+    assert done.stderr == "curate: output: No space left on device\n"
+
+
+# ---------------------------------------------------------------- init
+
+
+def test_init_writes_a_configuration_that_check_accepts_and_run_runs(pool):
+    done = curate("init", "new.yaml", "--files", "pool/*.jsonl")
+    assert done.returncode == 0
+    assert done.stdout.startswith("wrote new.yaml (2 files with the columns id, text, topic, source, stars, tags)")
+    text = Path("new.yaml").read_text()
+    assert all(line in text for line in ("  text: text\n", "  id: id\n", "  label: topic\n", "  source: source\n"))
+    assert curate("check", "new.yaml").returncode == 0
+    ran = curate("run", "new.yaml", "--json")
+    assert ran.returncode == 0, ran.stderr
+    assert 0 < json.loads(ran.stdout)["kept"] < 60
+
+
+def test_init_makes_the_folder_it_is_to_write_into(pool):
+    assert curate("init", "configs/new.yaml", "--files", "pool/*.jsonl").returncode == 0
+    assert curate("check", "configs/new.yaml").returncode == 0
