@@ -36,7 +36,7 @@ every decision:
 
 Start with `curate init`, look with `curate plan`, go with `curate run`.""",
     epilog="Exit codes: 0 done, 1 bug, 2 configuration, 3 input data, 4 plugin, 5 guardrail, "
-    "130 interrupted, 143 terminated.",
+    "75 locked, 130 interrupted, 143 terminated.",
 )
 
 
@@ -173,6 +173,73 @@ def report(config: Config, overrides: Overrides = None, as_json: Json = False, l
         console.show_json(summary)
     else:
         typer.echo(path)
+
+
+RunFolder = Annotated[
+    Path, typer.Argument(metavar="RUN", help="The folder of a run: what `run:` says.", show_default=False)
+]
+
+
+@app.command(rich_help_panel="Looking at results")
+def explain(
+    run: RunFolder,
+    row: Annotated[str, typer.Argument(metavar="ID", help="The id of a row.", show_default=False)],
+    as_json: Json = False,
+) -> None:
+    """Say where a row came from, what became of it, and why."""
+    from curate.store import explain as stories
+
+    story = stories.explain(run, row)
+    if as_json:
+        console.show_json(story.as_dict())
+        return
+    for line in story.lines():
+        typer.echo(line)
+
+
+@app.command(rich_help_panel="Looking at results")
+def diff(
+    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a run.", show_default=False)],
+    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another.", show_default=False)],
+    examples: Annotated[int, typer.Option("--examples", min=0, help="Rows to show, added and removed each.")] = 5,
+    as_json: Json = False,
+) -> None:
+    """Say which rows the second run's selection adds to the first's and which it removes, and why."""
+    from curate.store import diff as differences
+
+    found = differences.diff(run_a, run_b, examples)
+    if as_json:
+        console.show_json(found.as_dict())
+        return
+    typer.echo(found.sentence())
+    for header, rows in found.tables():
+        typer.echo("")
+        console.show_table(header, rows)
+    if found.examples:
+        typer.echo("")
+    for line in found.lines():
+        typer.echo(line)
+
+
+@app.command(rich_help_panel="The pipeline")
+def rollback(
+    run: RunFolder,
+    version: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help="The one to publish; the one before, unless said.")
+    ] = None,
+    as_json: Json = False,
+    log: Log = LogStyle.auto,
+) -> None:
+    """Publish an earlier export again, at once; the next run publishes what its configuration and input give."""
+    from curate.store import versions
+
+    with console.teller(log.value) as progress:
+        done = versions.rollback(run, version, progress.note)
+    if as_json:
+        console.show_json(done.as_dict())
+        return
+    typer.echo(done)
+    typer.echo(f"the next curate run of {run} publishes again: mend what was wrong with the input or the configuration")
 
 
 @app.command(rich_help_panel="Writing configurations")

@@ -71,20 +71,29 @@ class Difference:
             f"{rewritten}; {one.rate:.2%} of the rows in either changed"
         )
 
-    def by_source(self) -> list[list[str]]:
-        """A table: a row a source, with what was added, removed and kept, and the churn rate."""
-        return [
+    def tables(self) -> Iterator[tuple[list[str], list[list[str]]]]:
+        """The header and rows of each table that has any: by source, by reason."""
+        by_source = [
             [shown(name), f"{one.added:,}", f"{one.removed:,}", f"{one.kept:,}", f"{one.rate:.2%}"]
             for name, one in self.churn.sources.items()
         ]
+        yield ["source", "added", "removed", "kept", "churn"], by_source
+        without = {"added": self.run_a, "removed": self.run_b}
+        if self.reasons:
+            yield (
+                ["rows", "change", "what became of them in the other run"],
+                [
+                    [f"{one.rows:,}", one.change, f"{without[one.change]}: {_words(one.status, one.by, one.reason)}"]
+                    for one in self.reasons
+                ],
+            )
 
-    def by_reason(self) -> list[list[str]]:
-        """A table: what became, in the run that does not have them, of rows added and removed."""
-        other = {"added": f"in {self.run_a}", "removed": f"in {self.run_b}"}
-        return [
-            [one.change, other[one.change], _words(one.status, one.by, one.reason), f"{one.rows:,}"]
-            for one in self.reasons
-        ]
+    def lines(self) -> Iterator[str]:
+        """The examples, two lines each."""
+        for one in self.examples:
+            sign, without = ("+", self.run_a) if one.change == "added" else ("-", self.run_b)
+            yield f"{sign} {shown(one.id)} ({shown(one.source)}): {one.text}"
+            yield f"    {without}: {one.why()}"
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs."""
@@ -101,6 +110,8 @@ class Difference:
 def diff(folder_a: Path, folder_b: Path, examples: int) -> Difference:
     """The difference between the selections of two runs, as their ledgers have them.
 
+    ``examples``: how many of the rows added, and of those removed, are shown, spread evenly over the pool.
+
     Reads a shard at a time; memory: the ids of the chosen rows of both runs, some 70 bytes each.
 
     Raises
@@ -114,7 +125,8 @@ def diff(folder_a: Path, folder_b: Path, examples: int) -> Difference:
     for change, has, other, rows in (("added", run_b, run_a, _only(b, a)), ("removed", run_a, run_b, _only(a, b))):
         fates = other.fates(rows["id"])
         reasons += list(_reasons(change, fates))
-        shown_rows += list(_examples(change, has, rows.head(examples), fates.head(examples)))
+        spread = [place * len(rows) // examples for place in range(examples)] if examples < len(rows) else slice(None)
+        shown_rows += list(_examples(change, has, rows[spread], fates[spread]))
     return Difference(
         run_a=str(folder_a),
         run_b=str(folder_b),

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -150,6 +150,10 @@ class Rollback:
     published: str
     rows: int
     before: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same for programs."""
+        return asdict(self)
 
     def __str__(self) -> str:
         if self.published == self.before:
