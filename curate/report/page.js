@@ -114,7 +114,9 @@
       });
     }
   }
-  addEventListener("scroll", hide, { passive: true });
+  // The dot moves away from under the pointer: forget it, so that pointing at it again shows the card again.
+  const forget = () => card.hidden || Plotly.Fx.unhover("figure-map");
+  addEventListener("scroll", forget, { passive: true });
 
   const redraw = (width) => figures.forEach((figure) => draw(figure, width));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());

@@ -71,7 +71,7 @@ def table(
     body: Sequence[tuple[str | Markup, ...]],
     foot: tuple[str | Markup, ...] | None = None,
 ) -> Markup:
-    """A table that a narrow screen shows as one card a row: every cell carries its column's name."""
+    """A table. A narrow screen shows one of many columns as a list, where each cell carries its column's name."""
 
     def line(cells: tuple[str | Markup, ...]) -> Markup:
         first = tag("th", cells[0], scope="row")
@@ -81,7 +81,7 @@ def table(
         ]
         return tag("tr", first, *rest)
 
-    return tag(
+    whole = tag(
         "table",
         tag("caption", caption),
         tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))),
@@ -89,6 +89,7 @@ def table(
         tag("tfoot", line(foot)) if foot else None,
         class_="wide" if len(head) > 4 else None,
     )
+    return tag("div", whole, class_="table")
 
 
 def _numbers(rows: Account) -> tuple[str, ...]:

@@ -1,0 +1,161 @@
+"""The report in a real browser: what no reading of the HTML can prove."""
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+READY = "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.point, .js-line'))"
+DOTS = "#figure-map .scatterlayer .trace:last-child .point"
+
+
+def colour_scheme(driver: Any, scheme: str) -> None:
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def wait(driver: Any, done: Callable[[Any], bool]) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    WebDriverWait(driver, 20, poll_frequency=0.05).until(done)
+
+
+@pytest.fixture
+def page(driver: Any, report_file: Path) -> Any:
+    """The report, freshly opened in light colours, every chart drawn."""
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    colour_scheme(driver, "light")
+    for log in ("browser", "performance"):
+        driver.get_log(log)
+    driver.get(report_file.as_uri())
+    wait(driver, lambda d: d.execute_script(READY))
+    return driver
+
+
+def to_middle(page: Any, element: Any) -> None:
+    """Scroll, and wait until the page has been told so."""
+    page.execute_async_script(
+        "arguments[0].scrollIntoView({block: 'center'});"
+        "requestAnimationFrame(() => requestAnimationFrame(arguments[1]))",
+        element,
+    )
+
+
+def dots(page: Any) -> list[str]:
+    return page.execute_script(f"return [...document.querySelectorAll('{DOTS}')].map(d => getComputedStyle(d).fill)")
+
+
+def loneliest(page: Any) -> list[int]:
+    """Dots of the last trace that is shown, those that no other dot covers first."""
+    figure = page.execute_script("return JSON.parse(document.getElementById('figures').textContent)[0]")
+    rest, kept = (np.array([trace["x"], trace["y"]]).T for trace in figure["data"][:2])
+    distance = np.linalg.norm(kept[:, None] - np.concatenate([kept, rest])[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    return np.argsort(-distance.min(axis=1)).tolist()
+
+
+def hover(page: Any, dot: int) -> dict[str, Any]:
+    """Point at a dot of the last trace that is shown; gives its row."""
+    from selenium.webdriver import ActionChains
+
+    element = page.find_elements("css selector", DOTS)[dot]
+    to_middle(page, element)
+    ActionChains(page).move_to_element(element).perform()
+    wait(page, lambda d: d.find_element("id", "card").is_displayed())
+    figure = page.execute_script("return JSON.parse(document.getElementById('figures').textContent)[0]")
+    row = figure["data"][1]["customdata"][dot]
+    return {name: column[row] for name, column in figure["rows"].items()}
+
+
+def test_every_chart_draws_its_marks(page: Any) -> None:
+    drawn = page.execute_script(
+        "return Object.fromEntries([...document.querySelectorAll('.chart')].map("
+        "c => [c.id, c.querySelectorAll('.point, .js-line').length]))"
+    )
+    assert drawn.pop("figure-map") == 900
+    assert len(drawn) == 5
+    assert all(marks >= 3 for marks in drawn.values()), drawn
+
+
+def test_the_console_is_silent_and_the_network_untouched(page: Any) -> None:
+    page.find_element("css selector", "[data-view='1']").click()
+    assert [line["message"] for line in page.get_log("browser")] == []
+    events = [json.loads(line["message"])["message"] for line in page.get_log("performance")]
+    asked = [e["params"]["request"]["url"] for e in events if e["method"] == "Network.requestWillBeSent"]
+    assert len(asked) == 1, asked
+    assert asked[0].startswith("file:")
+
+
+def test_pointing_at_a_dot_shows_its_row(page: Any) -> None:
+    row = hover(page, loneliest(page)[0])
+    card = page.find_element("id", "card").text
+    for column in ("text", "id", "cluster", "source", "fate"):
+        assert row[column] in card
+
+
+def test_the_card_keeps_to_the_window(page: Any) -> None:
+    for dot in loneliest(page)[:6]:
+        hover(page, dot)
+        box = page.execute_script("return document.getElementById('card').getBoundingClientRect().toJSON()")
+        assert box["left"] >= 0
+        assert box["right"] <= page.execute_script("return innerWidth")
+        assert box["bottom"] <= page.execute_script("return innerHeight")
+
+
+def test_hostile_text_is_shown_and_runs_nothing(page: Any) -> None:
+    """One row of the sample holds a script, an image with a handler and a bold tag."""
+    shown = page.execute_script(
+        "return [...document.querySelectorAll('blockquote')].map(b => b.textContent).find(t => t.includes('onerror'))"
+    )
+    assert shown.startswith("</script><img src=x onerror=")
+    assert page.execute_script("return document.images.length") == 0
+
+
+@pytest.mark.parametrize(("view", "name"), [(0, "Kept"), (1, "Chosen uniformly"), (2, "ccs")])
+def test_the_buttons_change_the_selection_that_the_map_shows(page: Any, view: int, name: str) -> None:
+    button = page.find_element("css selector", f"[data-view='{view}']")
+    to_middle(page, button)
+    button.click()
+    assert button.get_attribute("aria-pressed") == "true"
+    legend = page.find_element("css selector", "#map .legend").text
+    assert name in legend
+    shown = page.execute_script("return document.querySelectorAll('#figure-map .point').length")
+    assert shown == 900
+
+
+def test_charts_follow_the_colour_scheme(page: Any) -> None:
+    light = dots(page)
+    colour_scheme(page, "dark")
+    wait(page, lambda d: dots(d) != light)
+    dark = dots(page)
+    assert len(set(light)) == len(set(dark)) == 1
+    ground = page.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(20, 23, 28)"
+    colour_scheme(page, "light")
+    wait(page, lambda d: dots(d) == light)
+
+
+@pytest.mark.parametrize("width", [360, 390, 768, 961, 1280])
+def test_the_page_never_scrolls_sideways(page: Any, width: int) -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    wait(page, lambda d: d.execute_script("return innerWidth") == width)
+    charts = "[...document.querySelectorAll('.chart .main-svg')].map(s => s.getBoundingClientRect().right)"
+    widest = f"return Math.max(document.documentElement.scrollWidth, ...{charts})"
+    wait(page, lambda d: d.execute_script(widest) <= width)  # charts follow the window a moment later
+
+
+def test_print_is_light_and_leaves_the_page_as_it_was(page: Any) -> None:
+    colour_scheme(page, "dark")
+    wait(
+        page, lambda d: d.execute_script("return getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 28)"
+    )
+    before = dots(page)
+    printed = page.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})["data"]
+    assert base64.b64decode(printed).startswith(b"%PDF")
+    assert page.execute_script("return document.documentElement.dataset.theme") is None
+    wait(page, lambda d: dots(d) == before)
