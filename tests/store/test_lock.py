@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -84,6 +85,75 @@ def test_the_lock_of_a_run_that_was_killed_is_free(tmp_path, killed_by):
             pass
         told = f"took over the lock of a run that was killed: process {other.pid} on {socket.gethostname()}"
         assert [note.split(", started")[0] for note in notes] == ([told] if killed_by == signal.SIGKILL else [])
+
+
+SLOW = """
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from curate.plugins.kinds import selector
+from curate.plugins.selectors.uniform import Uniform
+@selector(version=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slow:
+    \"\"\"Keeps everything, after a while.\"\"\"
+    def select(self, pool, budget, rng):
+        Path("begun").touch()
+        while not Path("go").exists():
+            time.sleep(0.01)
+        return Uniform().select(pool, budget, rng)
+"""
+
+
+@contextmanager
+def run_under_way(*arguments: str):
+    """A ``curate run`` in the middle of its select stage."""
+    process = subprocess.Popen([sys.executable, "-m", "curate", "run", *arguments], stderr=subprocess.PIPE, text=True)
+    try:
+        while not Path("begun").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def curate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "curate", *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def slow(pool, config):
+    """A configuration whose run waits in the select stage until there is a file ``go``."""
+    Path("slow.py").write_text(SLOW)
+    settings = config(plugins=["./slow.py"], select=[{"use": "slow", "keep": 20}])
+    Path("config.yaml").write_text(json.dumps(settings))  # JSON is YAML
+    return "config.yaml"
+
+
+@pytest.mark.parametrize("command", ["run", "select", "report", "rollback"])
+def test_while_a_run_is_under_way_every_command_that_writes_exits_with_75(slow, command):
+    with run_under_way(slow, "--executor", "serial") as process:
+        (Path("run") / "export" / "0123456789ab").mkdir(parents=True)
+        (Path("run") / "export" / "current").symlink_to("0123456789ab")
+        done = curate(command, "run" if command == "rollback" else slow)
+        assert (done.returncode, done.stdout) == (75, "")
+        told = f"curate: run: another run holds this folder: process {process.pid} on {socket.gethostname()}, started 2"
+        assert told in done.stderr
+        assert process.poll() is None
+        assert curate("plan", slow).returncode == 0
+
+
+def test_a_run_that_was_killed_leaves_no_lock_and_the_next_one_ends_what_it_began(slow):
+    with run_under_way(slow, "--executor", "serial") as process:
+        process.kill()
+        process.wait()
+    Path("go").touch()
+    done = curate("run", slow, "--executor", "serial")
+    assert done.returncode == 0
+    assert f"took over the lock of a run that was killed: process {process.pid} on " in done.stderr
+    assert (Path("run") / lock.NAME).read_bytes() == b""
 
 
 def test_the_lock_is_let_go_at_the_end_and_after_an_error(tmp_path):

@@ -1,0 +1,162 @@
+"""What changed between two selections is counted by id and by source, and each change has its reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import curate
+from curate.errors import ConfigError
+from curate.executors.serial import Serial
+from curate.pipeline import run as run_until
+from curate.settings.config import from_data
+from curate.store.churn import Churn, churn
+from curate.store.diff import diff
+
+
+def frame(**rows: str) -> pl.DataFrame:
+    return pl.DataFrame({"id": list(rows), "source": list(rows.values())}, {"id": pl.String, "source": pl.String})
+
+
+# ---------------------------------------------------------------- counting
+
+
+def test_churn_counts_by_id_and_by_source():
+    found = churn(frame(a="x", b="x", c="y"), frame(b="x", c="y", d="y", e="z"))
+    assert (found.added, found.removed, found.kept) == (2, 1, 2)
+    assert found.rate == 3 / 5
+    assert found.sources == {
+        "x": Churn(removed=1, kept=1),
+        "y": Churn(added=1, kept=1),
+        "z": Churn(added=1),
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "rate"),
+    [
+        ({}, {}, 0.0),
+        ({"a": "x"}, {"a": "x"}, 0.0),
+        ({"a": "x"}, {}, 1.0),
+        ({}, {"a": "x"}, 1.0),
+        ({"a": ""}, {"b": ""}, 1.0),
+    ],
+)
+def test_the_churn_rate_is_in_0_to_1(before, after, rate):
+    assert churn(frame(**before), frame(**after)).rate == rate
+
+
+def test_a_row_that_changed_its_source_is_kept():
+    found = churn(frame(a="x"), frame(a="y"))
+    assert (found.added, found.removed, found.sources) == (0, 0, {"y": Churn(kept=1)})
+
+
+# ---------------------------------------------------------------- two runs
+
+
+@pytest.fixture
+def two(pool, config):
+    """Two runs: for the second, a line is rewritten, one is gone, one is new, one is empty, and other rows are kept."""
+    curate.run(config(run="one", select=[{"use": "where", "drop": "stars = 0"}]))
+    lines = [json.loads(line) for line in (pool / "a.jsonl").read_text().splitlines()]
+    lines[1]["text"] += " and more"
+    lines[2]["text"] = " "
+    del lines[3]
+    lines.append({**lines[1], "id": "new", "stars": 3, "source": "new"})
+    (pool / "a.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    settings = config(run="two", select=[{"use": "where", "drop": "stars = 4"}], guard={"max_quarantine_rate": 0.1})
+    curate.run(settings)
+    return Path("one"), Path("two")
+
+
+def expected(pool_rows: int = 60) -> tuple[set[str], set[str]]:
+    first = {f"r{n:04d}" for n in range(pool_rows) if n % 5 != 0}
+    second = {f"r{n:04d}" for n in range(pool_rows) if n % 5 != 4} - {"r0002", "r0003"} | {"new"}
+    return first, second
+
+
+def test_rows_added_removed_and_kept_are_counted_each_with_its_reason(two):
+    found = diff(*two, examples=3)
+    first, second = expected()
+    counts = (found.churn.added, found.churn.removed, found.churn.kept)
+    assert counts == (len(second - first), len(first - second), len(first & second)) == (13, 14, 34)
+    assert found.rewritten == 1
+    told = {(one.change, one.status, one.by, one.reason): one.rows for one in found.reasons}
+    assert told == {
+        ("added", "dropped", "where", "drop: stars = 0"): 12,
+        ("added", "not in the pool", None, None): 1,
+        ("removed", "dropped", "where", "drop: stars = 4"): 12,
+        ("removed", "not in the pool", None, None): 1,
+        ("removed", "set aside", "input", "has no text"): 1,
+    }
+    assert found.churn.sources["new"] == Churn(added=1)
+    assert sum(one.removed for one in found.churn.sources.values()) == 14
+
+
+def test_examples_are_as_many_as_asked_for_with_text_and_reason(two):
+    for number in (0, 3, 1000):
+        found = diff(*two, examples=number)
+        added = [one for one in found.examples if one.change == "added"]
+        removed = [one for one in found.examples if one.change == "removed"]
+        assert (len(added), len(removed)) == (min(number, 13), min(number, 14))
+    by_id = {one.id: one for one in found.examples}
+    assert by_id["new"].why() == "not in the pool"
+    assert by_id["new"].text.endswith("number 1 and more")
+    assert by_id["r0002"].why() == "set aside by input: has no text"
+    assert by_id["r0002"].text.endswith("number 2")
+    assert by_id["r0005"].why() == "dropped by where: drop: stars = 0"
+
+
+def test_the_same_run_differs_in_nothing(two):
+    found = diff(two[0], two[0], examples=5)
+    assert (found.churn.added, found.churn.removed, found.churn.rate, found.reasons, found.examples) == (
+        0,
+        0,
+        0.0,
+        (),
+        (),
+    )
+    assert found.sentence() == "one -> one: 0 rows added, 0 removed, 48 kept; 0.00% of the rows in either changed"
+    assert [header[0] for header, _ in found.tables()] == ["source"]
+
+
+def test_people_and_programs_are_told_the_same(two):
+    found = diff(*two, examples=1)
+    assert found.sentence() == (
+        "one -> two: 13 rows added, 14 removed, 34 kept (1 of them with another text); "
+        "44.26% of the rows in either changed"
+    )
+    (_, sources), (_, reasons) = found.tables()
+    assert ["new", "1", "0", "0", "100.00%"] in sources
+    assert ["12", "added", "one: dropped by where: drop: stars = 0"] in reasons
+    assert ["1", "removed", "two: set aside by input: has no text"] in reasons
+    assert next(iter(found.lines())).startswith("+ ")
+    data = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert (data["added"], data["removed"], data["kept"], data["churn_rate"]) == (13, 14, 34, 27 / 61)
+    assert data["sources"]["new"]["added"] == 1
+    assert {one["change"] for one in data["examples"]} == {"added", "removed"}
+
+
+def test_a_near_duplicate_is_told_with_what_stands_for_it(pool, config):
+    curate.run(config(run="one", select=[{"use": "where", "drop": "stars = 9"}]))
+    curate.run(config(run="two", select=[{"use": "semdedup", "min_similarity": 0.9}]))
+    one = diff(Path("one"), Path("two"), examples=1).examples[0]
+    assert one.representative is not None
+    assert one.why() == (
+        f"dropped by semdedup: near-duplicate (similarity at least 0.9); {one.representative} stands for it, "
+        f"similarity {one.similarity:.4g}"
+    )
+
+
+def test_a_folder_without_a_selection_is_an_error(two, config):
+    with pytest.raises(ConfigError, match="nowhere: there is no run in this folder"):
+        diff(two[0], Path("nowhere"), examples=0)
+    settings = config(run="three", guard={"max_quarantine_rate": 0.1})
+    run_until(from_data(settings), Serial(), until="score")
+    with pytest.raises(
+        ConfigError, match=r"three: no rows were selected from this pool yet; run: curate run three/config\.yaml"
+    ):
+        diff(two[0], Path("three"), examples=0)

@@ -1,0 +1,190 @@
+"""What is published is one whole version at any moment, in an order that is remembered, and one can go back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import curate
+from curate.errors import ConfigError, LockedError
+from curate.store import lock, versions
+
+ROOT = Path("run/export")
+
+
+def publish(config, keep: int, versions_kept: int = 3) -> str:
+    """Publish an export of ``keep`` rows; its version."""
+    export = {"use": "jsonl", "keep_versions": versions_kept}
+    curate.run(config(select=[{"use": "top_k", "keep": keep}], export=export))
+    version = versions.published(ROOT)
+    assert version is not None
+    return version
+
+
+def rows() -> int:
+    return sum(len(path.read_text().splitlines()) for path in (ROOT / "current" / "data").iterdir())
+
+
+def silent(_: str) -> None: ...
+
+
+# ---------------------------------------------------------------- the history
+
+
+def test_every_publication_is_written_down_with_its_churn(pool, config):
+    first, second = publish(config, 10), publish(config, 15)
+    one, two = versions.history(ROOT)
+    assert (one["version"], one["by"], one["rows"]) == (first, "run", 10)
+    assert "churn_rate" not in one
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00", one["published"])
+    assert (two["version"], two["over"], two["added"], two["removed"]) == (second, first, 5, 0)
+    assert two["churn_rate"] == 5 / 15
+
+
+def test_a_run_that_changes_nothing_publishes_nothing(pool, config):
+    publish(config, 10)
+    before = (ROOT / versions.HISTORY).read_bytes()
+    publish(config, 10)
+    assert (ROOT / versions.HISTORY).read_bytes() == before
+
+
+def test_versions_are_ordered_by_publication_not_by_the_times_of_folders(pool, config):
+    first, second, third = (publish(config, keep) for keep in (10, 20, 30))
+    os.utime(ROOT / first, (4e9, 4e9))
+    os.utime(ROOT / second, (5e9, 5e9))
+    assert versions.kept(ROOT) == [first, second, third]
+    fourth = publish(config, 40)
+    assert versions.kept(ROOT) == [second, third, fourth]
+    assert not versions.ids(ROOT, first).exists()
+
+
+def test_an_older_version_that_is_published_again_is_the_newest_and_is_not_rewritten(pool, config):
+    first, second = publish(config, 10), publish(config, 20)
+    written = (ROOT / first / "manifest.json").stat().st_mtime_ns
+    assert publish(config, 10) == first
+    assert (ROOT / first / "manifest.json").stat().st_mtime_ns == written
+    assert versions.kept(ROOT) == [second, first]
+
+
+def test_a_version_whose_files_were_changed_is_written_again(pool, config):
+    first, _ = publish(config, 10), publish(config, 20)
+    (damaged,) = (ROOT / first / "data").iterdir()
+    good = damaged.read_bytes()
+    damaged.write_bytes(good + b"{}\n")
+    assert publish(config, 10) == first
+    assert damaged.read_bytes() == good
+    assert not list(ROOT.glob(".*"))
+
+
+def test_a_run_that_was_killed_before_it_wrote_the_publication_down_is_made_good(pool, config):
+    publish(config, 10)
+    second = publish(config, 20)
+    data = json.loads((ROOT / versions.HISTORY).read_text())
+    (ROOT / versions.HISTORY).write_text(json.dumps({"publications": data["publications"][:1]}))
+    assert publish(config, 20) == second
+    assert [line["version"] for line in versions.history(ROOT)][1:] == [second]
+
+
+def test_what_killed_runs_left_is_cleared_away_and_nothing_else(pool, config):
+    first = publish(config, 10, versions_kept=2)
+    orphan = ROOT / "0123456789ab"
+    shutil.copytree(ROOT / first, orphan)  # whole, but killed before it was published
+    (ROOT / ".ba9876543210.partial").mkdir()
+    (ROOT / "notes").mkdir()
+    (ROOT / "notes" / "manifest.json").write_text("{}")
+    second = publish(config, 20, versions_kept=2)
+    assert versions.kept(ROOT) == [first, second]
+    assert not list(ROOT.glob(".*"))
+    assert (ROOT / "notes" / "manifest.json").exists()
+
+
+def test_a_lost_history_is_begun_again(pool, config):
+    first, second = publish(config, 10), publish(config, 20)
+    (ROOT / versions.HISTORY).write_text("{")
+    third = publish(config, 30)
+    assert versions.kept(ROOT) == [first, second, third]
+
+
+# ---------------------------------------------------------------- going back
+
+
+def test_rollback_publishes_the_version_before_and_again_the_one_before_that(pool, config):
+    first, second, third = (publish(config, keep) for keep in (10, 20, 30))
+    done = versions.rollback(Path("run"), None, silent)
+    assert (done.published, done.before, done.rows, rows()) == (second, third, 20, 20)
+    assert str(done) == f"run: published {second} again (20 rows), in place of {third}"
+    assert versions.rollback(Path("run"), None, silent).published == first
+    assert rows() == 10
+    with pytest.raises(ConfigError, match="run: no version before the published one is kept; there are, oldest first"):
+        versions.rollback(Path("run"), None, silent)
+    assert versions.rollback(Path("run"), third, silent).published == third
+    assert [line["by"] for line in versions.history(ROOT)] == ["run"] * 3 + ["rollback"] * 3
+
+
+def test_rollback_to_an_unknown_version_lists_those_there_are(pool, config):
+    first, second = publish(config, 10), publish(config, 20)
+    with pytest.raises(ConfigError) as unknown:
+        versions.rollback(Path("run"), "../../etc", silent)
+    times = [line["published"] for line in versions.history(ROOT)]
+    assert str(unknown.value) == (
+        f"run: there is no version '../../etc'; there are, oldest first: {first} (10 rows, {times[0]}); "
+        f"{second} (20 rows, {times[1]}, published now)"
+    )
+    assert versions.published(ROOT) == second
+
+
+def test_the_next_run_publishes_again_and_says_that_it_changed_something(pool, config):
+    first, second = publish(config, 10), publish(config, 20)
+    assert versions.rollback(Path("run"), None, silent).published == first
+    export = {"use": "jsonl", "keep_versions": 3}
+    again = curate.run(config(select=[{"use": "top_k", "keep": 20}], export=export))
+    assert not again.unchanged
+    assert versions.published(ROOT) == second
+    assert curate.run(config(select=[{"use": "top_k", "keep": 20}], export=export)).unchanged
+
+
+def test_the_published_version_outlives_its_turn_after_a_rollback(pool, config):
+    first = publish(config, 10)
+    publish(config, 20)
+    versions.rollback(Path("run"), first, silent)
+    versions.forget(ROOT, keep=1)
+    assert versions.kept(ROOT) == [first]
+    assert rows() == 10
+
+
+def test_a_rollback_to_the_published_version_changes_nothing_and_says_so(pool, config):
+    first = publish(config, 10)
+    before = (ROOT / versions.HISTORY).read_bytes()
+    done = versions.rollback(Path("run"), first, silent)
+    assert str(done) == f"run: {first} (10 rows) is the published version already"
+    assert (ROOT / versions.HISTORY).read_bytes() == before
+
+
+def test_a_rollback_waits_for_no_run(pool, config):
+    publish(config, 10)
+    publish(config, 20)
+    with lock.held(Path("run"), silent), pytest.raises(LockedError, match="another run holds this folder"):
+        versions.rollback(Path("run"), None, silent)
+    assert rows() == 20
+
+
+def test_where_nothing_is_published_there_is_nothing_to_go_back_to(tmp_path):
+    with pytest.raises(ConfigError, match="nothing is published here; name the folder that 'run:' says"):
+        versions.rollback(tmp_path / "nowhere", None, silent)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_version_knows_its_rows(pool, config):
+    version = publish(config, 10)
+    inside = versions.read_ids(ROOT, version)["id"].to_list()
+    (data_file,) = (ROOT / "current" / "data").iterdir()
+    data = [json.loads(line)["id"] for line in data_file.read_text().splitlines()]
+    assert inside == data
+    assert versions.holds(ROOT, version, inside[3]) is True
+    assert versions.holds(ROOT, version, "nobody") is False
+    assert versions.holds(ROOT, "0123456789ab", "nobody") is None
