@@ -60,7 +60,7 @@ def safe(text: str, length: int = 60) -> str:
     return html.escape(short(text, length), quote=False)
 
 
-def of_scores(number: int, score: Histogram) -> Figure:
+def of_scores(key: str, score: Histogram) -> Figure:
     """One score: kept and dropped rows as bars, a uniform selection as a line; each adds up to 100 %."""
     centres, widths = (score.edges[:-1] + score.edges[1:]) / 2, np.diff(score.edges)
     name = score.name + (f" ({score.unit})" if score.unit else "")
@@ -72,7 +72,7 @@ def of_scores(number: int, score: Histogram) -> Figure:
         notes.append(f"{plural(score.missing, 'row')} without a value left out.")
     kept, dropped, uniform = score.medians
     return Figure(
-        key=f"score-{number}",
+        key=key,
         title=findings.of_scores(score),
         alt=f"Histogram of {name}. Medians: kept {value(kept)}, dropped {value(dropped)}, uniform {value(uniform)}.",
         note=" ".join(notes),
@@ -80,7 +80,7 @@ def of_scores(number: int, score: Histogram) -> Figure:
         data=[
             _bars(centres, widths, score.dropped, "Dropped", "@rest-soft"),
             _bars(centres, widths, score.kept, "Kept", "@kept-soft"),
-            _steps(score.edges, score.uniform, "Uniform", "@uniform", dash="solid"),
+            _steps(score.edges, score.uniform, "Uniform", "@uniform"),
         ],
         layout={
             "barmode": "overlay",
@@ -96,7 +96,7 @@ def of_shares(number: int, part: Shares) -> Figure:
     """Groups by their share: the pool as a broad bar, the selection as a narrow one in front, uniform as a mark."""
     order = np.argsort(-part.before, kind="stable")
     first, rest = (order, order[:0]) if len(order) <= GROUPS + 1 else (order[:GROUPS], order[GROUPS:])
-    names = [part.names[i] for i in first] + ([f"{count(len(rest))} other {part.of}s"] if len(rest) else [])
+    names = [_named(part, int(i)) for i in first] + ([f"{count(len(rest))} other {part.of}s"] if len(rest) else [])
     sets = [100 * findings.fractions(each) for each in (part.before, part.after, part.uniform)]
     pool, kept, uniform = ([*each[first], *([each[rest].sum()] if len(rest) else [])] for each in sets)
     places = list(range(len(names)))
@@ -121,7 +121,7 @@ def of_shares(number: int, part: Shares) -> Figure:
         key=f"shares-{number}",
         title=findings.of_shares(part),
         alt=(
-            f"Bar chart of the {part.of}s’ shares. The largest, {short(part.names[largest], 60)}: pool "
+            f"Bar chart of the {part.of}s’ shares. The largest, {short(_named(part, largest), 60)}: pool "
             f"{told[0]}, kept {told[1]}, uniform {told[2]}."
         ),
         note=f"Share of rows by {part.of}; broad bar: pool, narrow bar: kept, mark: uniform.",
@@ -181,6 +181,12 @@ def of_neighbours(part: Neighbours) -> Figure:
     )
 
 
+def _named(part: Shares, group: int) -> str:
+    """A group's name; a bare number says what it numbers."""
+    name = part.names[group]
+    return f"{part.of} {name}" if name.isdecimal() else name
+
+
 def _percent(counts: NDArray[np.int64]) -> NDArray[np.float64]:
     return 100 * findings.fractions(counts)
 
@@ -197,7 +203,7 @@ def _bars(x: NDArray[np.float64], width: NDArray[np.float64], counts: NDArray[np
     }
 
 
-def _steps(edges: NDArray[np.float64], counts: NDArray[np.int64], name: str, role: str, dash: str = "solid") -> Trace:
+def _steps(edges: NDArray[np.float64], counts: NDArray[np.int64], name: str, role: str) -> Trace:
     shares = _percent(counts).round(4)
     return {
         "type": "scatter",
@@ -205,7 +211,7 @@ def _steps(edges: NDArray[np.float64], counts: NDArray[np.int64], name: str, rol
         "name": name,
         "x": edges.tolist(),
         "y": [*shares, shares[-1]],
-        "line": {"shape": "hv", "color": role, "width": 2, "dash": dash},
+        "line": {"shape": "hv", "color": role, "width": 2},
         "hovertemplate": "from %{x:.3g}: %{y:.1f} % of " + name.lower() + "<extra></extra>",
     }
 

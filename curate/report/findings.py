@@ -17,6 +17,9 @@ from curate.report.wording import DASH, compact, count, listed, plural, share, s
 SOURCES = 20
 """Sources listed one by one; the smaller ones are summed."""
 
+LEADING = 4
+"""Scores shown at once; the others are folded away."""
+
 NAMED = 3
 """Entries named one by one in the sentence under the title."""
 
@@ -45,7 +48,7 @@ class Evidence:
 
 
 def evidence(report: Report) -> list[Evidence]:
-    """The selection beside the pool and a uniform selection, in every measure there is."""
+    """The selection beside the pool and a uniform selection, in every measure; of the scores, the leading ones."""
     rows: list[Evidence] = []
     if report.neighbours is not None:
         sets = (report.neighbours.before, report.neighbours.after, report.neighbours.uniform)
@@ -56,9 +59,32 @@ def evidence(report: Report) -> list[Evidence]:
         if len(part.names) > 1:
             rows.append(_measured(f"{part.of.capitalize()}s with a row", np.count_nonzero, counts))
             rows.append(_measured(f"Effective {part.of}s", measure.effective_groups, counts, EFFECTIVE))
-    for score in report.scores:
+    for score in scores(report).leading:
         rows.append(Evidence(f"Median {score.name}", score.pool_median, score.medians[0], score.medians[2]))
     return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores, by how far apart they put kept and dropped rows."""
+
+    leading: list[Histogram]
+    others: list[Histogram]
+    constant: list[Histogram]
+    """All rows, or all but those without a value, have the same."""
+
+
+def scores(report: Report) -> Scores:
+    """The scores in the order in which they are worth looking at."""
+    constant = [score for score in report.scores if np.count_nonzero(score.kept + score.dropped) <= 1]
+    varied = [score for score in report.scores if np.count_nonzero(score.kept + score.dropped) > 1]
+    varied.sort(key=lambda score: -_separation(score))
+    return Scores(varied[:LEADING], varied[LEADING:], constant)
+
+
+def _separation(score: Histogram) -> float:
+    """Total variation between the kept and the dropped rows' distributions, in [0, 1]."""
+    return float(np.abs(fractions(score.kept) - fractions(score.dropped)).sum() / 2)
 
 
 def headline(report: Report) -> str:

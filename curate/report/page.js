@@ -116,6 +116,12 @@
   }
   // The dot moves away from under the pointer: forget it, so that pointing at it again shows the card again.
   const forget = () => card.hidden || Plotly.Fx.unhover("figure-map");
+  // A chart that is drawn while folded away has no width.
+  for (const fold of document.querySelectorAll("details")) {
+    const inside = figures.filter((figure) => fold.querySelector("#figure-" + figure.key));
+    if (inside.length) fold.addEventListener("toggle", () => fold.open && inside.forEach((figure) => draw(figure)));
+  }
+
   addEventListener("scroll", forget, { passive: true });
 
   const redraw = (width) => figures.forEach((figure) => draw(figure, width));

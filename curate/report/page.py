@@ -13,10 +13,13 @@ from curate.report import figures, findings, pool_map, tables
 from curate.report.figures import Figure
 from curate.report.markup import Markup, tag
 from curate.report.model import Example, Examples, Report
-from curate.report.wording import DASH, count, plural, seconds, share, short, value
+from curate.report.wording import count, listed, plural, seconds, share, short, value
 
 TEXT = 700
 """Characters of an example's text that the page shows."""
+
+FACTS = 4
+"""Scores shown beside an example; more of them are folded away."""
 
 
 def render(report: Report) -> str:
@@ -64,7 +67,9 @@ def _figures(report: Report) -> dict[str, Figure]:
     if report.neighbours is not None and any(map(len, (report.neighbours.before, report.neighbours.after))):
         drawn.append(figures.of_neighbours(report.neighbours))
     drawn += [figures.of_shares(number, part) for number, part in enumerate(report.shares) if len(part.names) > 1]
-    drawn += [figures.of_scores(number, score) for number, score in enumerate(report.scores)]
+    scores = findings.scores(report)
+    drawn += [figures.of_scores(f"score-{number}", score) for number, score in enumerate(scores.leading)]
+    drawn += [figures.of_scores(f"folded-{number}", score) for number, score in enumerate(scores.others)]
     return {figure.key: figure for figure in drawn}
 
 
@@ -125,7 +130,7 @@ def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
         _section("map", "The pool and the selection", charts("map")),
         _section("evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours")]),
         _section("shares", "What the selection is made of", [_grid(charts("shares")), *notes]),
-        _section("scores", "Scores", [_grid(charts("score"))]),
+        _section("scores", "Scores", [_grid(charts("score")), _folded(charts("folded")), _constant(report)]),
         _section("sources", "What became of each source", [tables.sources(report)]),
         _section("examples", "Rows to look at", [_examples(group) for group in report.examples if group.rows]),
         _section("again", "How to make it again", _again(report)),
@@ -137,6 +142,25 @@ def _section(key: str, title: str, children: Sequence[Markup | None]) -> Markup 
     if not any(children):
         return None
     return tag("section", tag("h2", title, id=f"{key}-title"), *children, id=key, aria_labelledby=f"{key}-title")
+
+
+def _folded(charts: list[Markup]) -> Markup | None:
+    if not charts:
+        return None
+    return tag("details", tag("summary", tag("span", f"{plural(len(charts), 'more score')}")), _grid(charts))
+
+
+def _constant(report: Report) -> Markup | None:
+    """Scores that say nothing about this pool, in a sentence instead of a chart."""
+    alike, empty = [], []
+    for score in findings.scores(report).constant:
+        if math.isnan(score.pool_median):
+            empty.append(score.name)
+        else:
+            alike.append(f"{score.name} ({value(score.pool_median)})")
+    parts = [f"One value throughout: {listed(alike)}."] if alike else []
+    parts += [f"No value in any row: {listed(empty)}."] if empty else []
+    return tag("p", " ".join(parts), class_="aside") if parts else None
 
 
 def _grid(charts: list[Markup]) -> Markup | None:
@@ -180,16 +204,22 @@ def _examples(group: Examples) -> Markup:
 
 def _example(example: Example, *, kept: bool) -> Markup:
     facts = [("id", example.id), ("source", example.source), ("cluster", example.cluster)]
-    facts += [(name, value(number)) for name, number in example.scores.items()]
-    listed = [tag("div", tag("dt", name), tag("dd", text)) for name, text in facts if text and text != DASH]
+    scores = [(name, value(number)) for name, number in example.scores.items() if not math.isnan(number)]
+    if len(scores) <= FACTS:
+        facts, scores = facts + scores, []
     return tag(
         "article",
         tag("p", example.reason, class_="reason") if example.reason else None,
         _text(example.text),
         _representative(example) if example.representative else None,
-        tag("dl", *listed),
+        _facts(facts),
+        tag("details", tag("summary", plural(len(scores), "score")), _facts(scores)) if scores else None,
         class_="kept" if kept else "dropped",
     )
+
+
+def _facts(facts: list[tuple[str, str]]) -> Markup:
+    return tag("dl", *(tag("div", tag("dt", name), tag("dd", text)) for name, text in facts if text))
 
 
 def _representative(example: Example) -> Markup:

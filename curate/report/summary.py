@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from curate.report import findings
-from curate.report.model import Account, Report
+from curate.report.model import Account, Histogram, Report
 
 
 def summary(report: Report) -> dict[str, Any]:
@@ -50,11 +50,17 @@ def summary(report: Report) -> dict[str, Any]:
         "stages": stages,
         "sources": {name: _account(rows) for name, rows in report.sources.items()},
         "evidence": evidence,
+        "scores": {score.name: _medians(score) for score in report.scores},
     }
 
 
 def _account(rows: Account) -> dict[str, int]:
     return dataclasses.asdict(rows)
+
+
+def _medians(score: Histogram) -> dict[str, float | None]:
+    medians = dict(zip(("kept", "dropped", "uniform"), score.medians, strict=True))
+    return {name: _number(number) for name, number in {"pool": score.pool_median, **medians}.items()}
 
 
 def _number(number: float) -> float | None:

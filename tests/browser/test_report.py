@@ -77,7 +77,7 @@ def test_every_chart_draws_its_marks(page: Any) -> None:
         "c => [c.id, c.querySelectorAll('.point, .js-line').length]))"
     )
     assert drawn.pop("figure-map") == 900
-    assert len(drawn) == 5
+    assert len(drawn) == 9
     assert all(marks >= 3 for marks in drawn.values()), drawn
 
 
@@ -127,6 +127,15 @@ def test_the_buttons_change_the_selection_that_the_map_shows(page: Any, view: in
     assert shown == 900
 
 
+def test_unfolded_charts_fill_their_place(page: Any) -> None:
+    """A chart that was drawn while folded away is drawn again when it is unfolded."""
+    page.execute_script("document.getElementById('figure-folded-0').closest('details').open = true")
+    room = "document.getElementById('figure-folded-0').clientWidth"
+    drawn = "document.querySelector('#figure-folded-0 .main-svg').getBoundingClientRect().width"
+    wait(page, lambda d: abs(d.execute_script(f"return {room} - {drawn}")) < 2)
+    assert page.execute_script(f"return {room}") > 300
+
+
 def test_charts_follow_the_colour_scheme(page: Any) -> None:
     light = dots(page)
     colour_scheme(page, "dark")
@@ -144,7 +153,8 @@ def test_the_page_never_scrolls_sideways(page: Any, width: int) -> None:
     size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 700}
     page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     wait(page, lambda d: d.execute_script("return innerWidth") == width)
-    charts = "[...document.querySelectorAll('.chart .main-svg')].map(s => s.getBoundingClientRect().right)"
+    drawn = "[...document.querySelectorAll('.chart .main-svg')].filter(s => s.checkVisibility())"
+    charts = f"{drawn}.map(s => s.getBoundingClientRect().right)"
     widest = f"return Math.max(document.documentElement.scrollWidth, ...{charts})"
     wait(page, lambda d: d.execute_script(widest) <= width)  # charts follow the window a moment later
 

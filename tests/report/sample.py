@@ -29,6 +29,7 @@ WORDS = {
     "bees": "hive queen swarm comb nectar frame smoker drone honey forage",
 }
 ENTRIES = ("where", "semdedup", "ccs")
+NOISE = ("symbols", "digits", "capitals", "repetition")
 HOSTILE = '</script><img src=x onerror="alert(1)"> <b>bold</b> & "quotes" \u2028 \u202ereversed'
 
 
@@ -111,6 +112,8 @@ def report(seed: int = 0) -> Report:
         scores=(
             measure.histogram("quality", quality, kept, uniform, unit="probability", higher_is_better=True),
             measure.histogram("length", length, kept, uniform, unit="characters"),
+            measure.histogram("ellipses", np.zeros(ROWS, np.float32), kept, uniform),
+            *(measure.histogram(name, rng.random(ROWS), kept, uniform) for name in NOISE),
         ),
         shares=(
             measure.shares("cluster", topic, clusters, kept, uniform),

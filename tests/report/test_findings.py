@@ -105,4 +105,4 @@ def test_evidence_measures_every_part_in_all_three_sets(rich: Report) -> None:
     near = rows["Rows with a near-copy"]
     assert near.selection < near.uniform < near.pool
     assert rows["Effective clusters"].selection > rows["Effective clusters"].uniform
-    assert {"Median quality", "Median length", "Sources with a row"} <= rows.keys()
+    assert {"Median quality", "Sources with a row"} <= rows.keys()

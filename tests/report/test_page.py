@@ -104,7 +104,7 @@ class TestWhole:
 
     def test_every_chart_has_a_text_for_those_who_do_not_see_it(self, page: Page) -> None:
         charts = [a for a in page.elements("div") if a.get("class") == "chart"]
-        assert len(charts) == len(page.figures()) == 6
+        assert len(charts) == len(page.figures()) == 10
         assert all(a["role"] == "img" and len(a["aria-label"]) > 40 for a in charts)
 
     def test_every_chart_shows_the_uniform_selection(self, page: Page) -> None:
@@ -125,6 +125,14 @@ class TestWhole:
         for view in figure["views"]:
             shown = [t["customdata"] for t, on in zip(figure["data"], view["shown"], strict=True) if on]
             assert sorted(itertools.chain(*shown)) == list(range(len(rich.map.ids)))
+
+    def test_scores_are_ordered_by_how_far_they_part_kept_from_dropped(self, page: Page) -> None:
+        """The first four are shown, the others folded, and the one without variety is named."""
+        titles = {figure["key"]: figure["layout"]["xaxis"]["title"]["text"] for figure in page.figures()[4:]}
+        assert list(titles) == ["score-0", "score-1", "score-2", "score-3", "folded-0", "folded-1"]
+        assert titles["score-0"] == "quality (probability)"
+        assert "2 more scores" in page.text
+        assert "One value throughout: ellipses (0)." in page.text
 
     def test_same_report_same_bytes(self, rich: Report) -> None:
         assert render(rich) == render(replace(rich))
@@ -207,7 +215,8 @@ class TestMissing:
         page = Page(render(one))
         assert "The one row kept" in page.text
         assert "All rows are of one cluster, c." in page.text
-        assert [figure["key"] for figure in page.figures()] == ["map", "score-0"]
+        assert "One value throughout: s (2.5)." in page.text
+        assert [figure["key"] for figure in page.figures()] == ["map"]
 
     def test_nothing_kept(self) -> None:
         kept, uniform = arrays([0, 0], [0, 0])
@@ -223,17 +232,33 @@ class TestMissing:
         assert "No kept row has a s" in page.text
         assert len(page.figures()) == 3
 
-    def test_a_score_without_values_is_drawn_empty_and_says_so(self) -> None:
+    def test_a_score_without_values_says_so(self) -> None:
         kept, uniform = arrays([1, 0], [0, 1])
         page = Page(render(minimal(scores=(measure.histogram("s", np.full(2, np.nan), kept, uniform),))))
-        assert "2 rows without a value left out" in page.text
+        assert "No value in any row: s." in page.text
+
+    def test_rows_without_a_score_are_said_to_be_left_out(self) -> None:
+        kept, uniform = arrays([1, 0, 1], [0, 1, 0])
+        page = Page(render(minimal(scores=(measure.histogram("s", np.array([1, 2, np.nan]), kept, uniform),))))
+        assert "1 row without a value left out" in page.text
 
     def test_numbers_that_are_not_finite_are_null_in_the_data(self) -> None:
-        report = minimal(scores=(measure.histogram("s", np.array([1.0]), *arrays([1], [0])),))
+        report = minimal(scores=(measure.histogram("s", np.array([1.0, 2.0]), *arrays([1, 1], [0, 0])),))
         assert "NaN" not in Page(render(report)).scripts[0]
 
 
 class TestMany:
+    def test_many_scores_of_an_example_are_folded_not_lost(self) -> None:
+        row = Example(id="a", text="t", scores={f"score{i}": float(i) for i in range(9)})
+        page = Page(render(minimal(examples=(Examples(entry="", total=1, rows=(row,)),))))
+        assert "9 scores" in page.text
+        assert all(f"score{i}" in page.text for i in range(9))
+
+    def test_a_bare_number_says_what_it_numbers(self) -> None:
+        part = measure.shares("cluster", np.array([0, 1]), ["0", "tides"], *arrays([1, 1], [1, 0]))
+        figure = Page(render(minimal(shares=(part,)))).figures()[0]
+        assert figure["layout"]["yaxis"]["ticktext"] == ["cluster 0", "tides"]
+
     def test_sources_beyond_the_listed_ones_are_summed_not_lost(self) -> None:
         accounts = {f"source {i:02}": Account(100 - i, 50, 50 - i) for i in range(30)}
         whole = Account(sum(a.rows_in for a in accounts.values()), 1500, sum(a.dropped for a in accounts.values()))
