@@ -90,7 +90,8 @@ def folder(kind: Kind) -> str:
 @lru_cache
 def _builtin(kind: Kind) -> dict[str, str]:
     root = Path(curate.plugins.__file__).parent / folder(kind)
-    return {found.name: f"curate.plugins.{folder(kind)}.{found.name}" for found in pkgutil.iter_modules([str(root)])}
+    found = [module.name for module in pkgutil.iter_modules([str(root)]) if not module.name.startswith("_")]
+    return {name: f"curate.plugins.{folder(kind)}.{name}" for name in found}
 
 
 @lru_cache

@@ -164,7 +164,7 @@ class SelectEntry(Entry):
     """How the budget is split over the groups: proportional unless said, balanced, or {temperature: T} between."""
 
     quality: NonEmpty | None = None
-    """The score that says how good a row is, the first unless said; a "-" before its name prefers its low values."""
+    """The score that says how good a row is, the first unless said; a "-" before its name turns it round."""
 
     embedding: str | None = None
     """The embed entry whose vectors are read; the first, unless another is named."""

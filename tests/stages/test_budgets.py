@@ -29,7 +29,12 @@ def test_a_token_budget_is_never_exceeded_and_one_more_row_would_exceed_it(token
 
 @pytest.mark.parametrize(
     ("quota", "expected"),
-    [("proportional", [6, 3, 1]), ("balanced", [4, 3, 3]), (Temperature(temperature=1.0), [6, 3, 1]), (None, [6, 3, 1])],
+    [
+        ("proportional", [6, 3, 1]),
+        ("balanced", [4, 3, 3]),
+        (Temperature(temperature=1.0), [6, 3, 1]),
+        (None, [6, 3, 1]),
+    ],
 )
 def test_a_quota_splits_the_budget(quota, expected):
     assert budgets.split(quota, np.array([60, 30, 10]), 10) == expected

@@ -39,6 +39,8 @@ def top_k(quality: Vector, budget: int) -> Rows:
 class TopK:
     """Keep the rows of highest quality. The gain of a row is its quality.
 
+    Nothing keeps it from losing whole groups of rows: run it ``within`` one, or look at a uniform selection beside it.
+
     References
     ----------
     Knuth, The Art of Computer Programming, vol. 3, section 5.
