@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -312,3 +315,38 @@ def test_a_name_in_a_manifest_cannot_lead_out_of_the_run_folder(pool, config):
 )
 def test_a_shown_text_is_one_line_that_no_terminal_obeys(text, line):
     assert shown(text) == line
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "curate", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_explain_diff_and_rollback_from_a_shell(pool, config):
+    curate.run(config(select=[{"use": "top_k", "keep": 10}]))
+    curate.run(config())
+    curate.run(config(run="other", select=TWO))
+    told_of = command("explain", "run", "r0001")
+    assert (told_of.returncode, told_of.stderr, told_of.stdout) == (0, "", f"{told('r0001')}\n")
+    assert json.loads(command("explain", "run", "r0001", "--json").stdout)["id"] == "r0001"
+    unknown = command("explain", "run", "r00001")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert unknown.stderr.startswith("curate: run: no row has the id 'r00001'; did you mean 'r0001'")
+
+    compared = command("diff", "run", "other", "--examples", "1")
+    assert (compared.returncode, compared.stderr) == (0, "")
+    assert re.match(r"run -> other: \d+ rows added, \d+ removed, \d+ kept; \d+\.\d\d% of the rows", compared.stdout)
+    assert "\nsource\tadded\tremoved\tkept\tchurn\n" in compared.stdout
+    assert "\n- r00" in compared.stdout
+    assert json.loads(command("diff", "run", "run", "--json").stdout)["churn_rate"] == 0
+
+    back = command("rollback", "run")
+    assert (back.returncode, back.stderr) == (0, "")
+    assert re.match(
+        r"run: published \w{12} again \(10 rows\), in place of \w{12}\nthe next curate run of run", back.stdout
+    )
+    nowhere = command("rollback", "run", "0123456789ab", "--json")
+    assert (nowhere.returncode, nowhere.stdout) == (2, "")
+    assert "there is no version '0123456789ab'; there are, oldest first: " in nowhere.stderr
