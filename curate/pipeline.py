@@ -131,7 +131,8 @@ def _run(context: Context, until: Stage) -> Summary:
     unchanged = before.get("fingerprints") == done.fingerprints() and published == versions.published(root)
     page = context.folder / REPORT
     if done.before is not None and not (unchanged and page.exists()):
-        evidence.report(context, done.before, done.records, done.warnings, page)
+        reused = set(before.get("fingerprints", {}).values())
+        evidence.report(context, done.before, done.records, page, done.warnings, reused)
     shards.write_json(
         context.folder / manifest.NAME,
         {
@@ -173,7 +174,7 @@ def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, d
             _stages(context, "export", done)
         except NotReadyError as error:
             raise _nothing_to_report(config, str(error)) from error
-        return path, evidence.report(context, done.finished(), done.records, done.warnings, path)
+        return path, evidence.report(context, done.finished(), done.records, path, done.warnings)
 
 
 def _nothing_to_report(config: RunConfig, why: str) -> ConfigError:

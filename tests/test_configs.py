@@ -40,7 +40,7 @@ def overrides(name: str, folder: Path) -> list[str]:
         model = minilm()
         if model is None:
             pytest.skip("the model's package is not installed")
-        return [f"embed.model={model}"]
+        return [f"embed.model={model}", "input.files=data_samples/pool/tickets.jsonl"]
     return []
 
 

