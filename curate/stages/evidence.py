@@ -46,17 +46,9 @@ def card(context: Context, before: Before) -> str:
     config = context.config.export
     named = tuple((name, str(kind)) for name, kind in columns(config, before).items())
     export = dataset_card.Export(suffix=config.spec.build().suffix, columns=named)
-    facts = _Facts(context, before)
-    told = replace(
-        _outline(context, before, before.records),
-        run=Path(context.config.source).stem,
-        config=yamlmap.dump(context.recipe),
-        reproduce=(),
-        scores=facts.histograms(),
-        shares=facts.shares(),
-        neighbours=facts.neighbours(),
-    )
-    return dataset_card.card(told, export)
+    told = _outline(context, before, before.records)
+    name, recipe = Path(context.config.source).stem, yamlmap.dump(context.recipe)
+    return dataset_card.card(replace(told, run=name, config=recipe, reproduce=()), export)
 
 
 def report(
