@@ -266,19 +266,25 @@ def plugins(
 def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
     import inspect
 
-    from curate.plugins.fields import fields
+    from curate.plugins.fields import fields, show
 
-    rows = fields(plugin.cls)
+    about = inspect.getdoc(plugin.cls) or ""
+    rows = [
+        {
+            "name": field.name,
+            "value": field.text,
+            "default": "required" if field.required else show(field.default),
+            "meaning": field.doc,
+        }
+        for field in fields(plugin.cls)
+    ]
     if as_json:
-        described = [{name: getattr(row, name) for name in ("name", "type", "default", "doc")} for row in rows]
-        about = inspect.getdoc(plugin.cls)
-        console.show_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": described})
+        console.show_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": rows})
         return
-    typer.echo(f"{plugin.kind} {plugin.name} (version {plugin.traits.version}, {plugin.origin})\n")
-    typer.echo(inspect.getdoc(plugin.cls) or "")
+    typer.echo(f"{plugin.kind} {plugin.name} (version {plugin.traits.version}, {plugin.origin})\n\n{about}")
     if rows:
         typer.echo("")
-        console.show_table(["field", "type", "default", "meaning"], [[r.name, r.type, r.default, r.doc] for r in rows])
+        console.show_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 @app.command(rich_help_panel="Writing configurations")

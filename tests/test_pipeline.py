@@ -91,6 +91,17 @@ def test_workers_and_shard_order_never_change_a_byte(pool, config, select):
     assert digests("one") == digests("two")
 
 
+def test_a_pool_beyond_the_memory_limit_gives_the_same_bytes_and_leaves_nothing_behind(pool, config):
+    sections = {
+        "score": [{"use": "prototypicality"}, {"use": "density"}],
+        "select": [{"use": "semdedup"}, {"use": "k_center", "keep": 9, "within": "cluster"}],
+    }
+    curate.run(config(run="memory", **sections))
+    curate.run(config(run="mapped", memory_limit="1KiB", **sections))
+    assert digests("memory") == digests("mapped")
+    assert not list(Path("mapped").glob("scratch/*"))
+
+
 def test_the_times_of_files_change_nothing(pool, config):
     curate.run(config(run="one"))
     os.utime(pool / "a.jsonl", (1, 1))

@@ -30,7 +30,9 @@ def gather(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix:
         array: Matrix = np.empty(shape, np.float32)
     else:
         scratch.parent.mkdir(parents=True, exist_ok=True)
+        scratch.unlink(missing_ok=True)
         array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.float32, shape=shape)
+        scratch.unlink()  # it lives as long as it is mapped, however this process ends
     start = 0
     for block in vectors.blocks():
         array[start : start + len(block)] = block

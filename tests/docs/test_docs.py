@@ -6,7 +6,9 @@ import importlib.util
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -34,9 +36,9 @@ def test_links_lead_somewhere(page):
         assert "://" in target or (page.parent / target).exists(), target
 
 
-def test_the_selector_in_the_docs_runs_and_keeps_the_contract(pool, config):
+def test_the_selector_in_the_docs_runs_and_so_does_its_test(pool, config, monkeypatch):
     page = ROOT / "docs" / "adding-a-plugin.md"
-    (code,) = blocks(page, "python")
+    code, its_test = blocks(page, "python")
     Path("nearest_to_mean.py").write_text(code)
     select = [{"use": "nearest_to_mean", "keep_rate": 0.2, "quality_weight": 0.3}]
     summary = curate.run(config(plugins=["nearest_to_mean.py"], select=select))
@@ -45,6 +47,15 @@ def test_the_selector_in_the_docs_runs_and_keeps_the_contract(pool, config):
     Path("nearest_to_mean.py").write_text(code.replace("argsort(-merit", "argsort(merit"))
     curate.run(config(plugins=["nearest_to_mean.py"], select=select))
     assert pl.read_parquet("run/select/*.parquet")["selected"].to_list() != before
+
+    name = "curate.plugins.selectors.nearest_to_mean"
+    module = types.ModuleType(name)
+    monkeypatch.setitem(sys.modules, name, module)
+    exec(compile(code, "nearest_to_mean.py", "exec"), vars(module))
+    tests: dict[str, Any] = {}
+    exec(compile(its_test, "test_nearest_to_mean.py", "exec"), tests)
+    for test in [value for key, value in tests.items() if key.startswith("test_")]:
+        test()
 
 
 def test_the_readme_names_commands_that_exist():
