@@ -119,7 +119,13 @@ def run(config: RunConfig, executor: Executor, progress: Progress | None = None,
     """
     context = Context(config, executor, progress or Silent())
     with lock.held(context.folder, context.progress.note):
-        return _run(context, until)
+        shards.sweep(context.folder)
+        try:
+            return _run(context, until)
+        except BaseException:  # also an interrupt: end the workers, then clear what they were writing
+            executor.close()
+            shards.sweep(context.folder)
+            raise
 
 
 def _run(context: Context, until: Stage) -> Summary:

@@ -81,7 +81,9 @@ class Processes:
             workers = list((self._pool._processes or {}).values())
             self._pool.shutdown(wait=False, cancel_futures=True)
             for worker in workers:
-                worker.terminate()
+                worker.kill()
+            for worker in workers:
+                worker.join()
             self._pool = None
 
 

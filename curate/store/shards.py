@@ -36,6 +36,13 @@ def atomic(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
+def sweep(folder: Path) -> None:
+    """Remove what processes that were killed had half written; only for who alone writes to ``folder``."""
+    for left_over in folder.rglob(".*.partial"):
+        if left_over.is_file():
+            left_over.unlink(missing_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)

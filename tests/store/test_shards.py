@@ -73,3 +73,11 @@ def test_a_schema_refuses_wrong_columns_and_nulls():
         schemas.check(good.drop_columns(["cluster"]), schemas.CLUSTER, "x")
     with pytest.raises(PluginError, match="column 'id' holds nulls"):
         schemas.check(good.set_column(0, "id", pa.nulls(1, pa.string())), schemas.CLUSTER, "x")
+
+
+def test_what_a_killed_process_had_half_written_is_swept_away(tmp_path):
+    shards.write_text(tmp_path / "deep" / "whole.txt", "x")
+    (tmp_path / "deep" / ".whole.txt.123.partial").write_text("half")
+    (tmp_path / ".version.partial").mkdir()
+    shards.sweep(tmp_path)
+    assert {path.name for path in tmp_path.rglob("*")} == {"deep", "whole.txt", ".version.partial"}
