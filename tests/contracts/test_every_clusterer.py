@@ -5,20 +5,13 @@ Run as a script, this file writes the golden results again: ``python tests/contr
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import inspect
-import itertools
 import json
 import math
-import sys
-import textwrap
 import typing
 from pathlib import Path
 
-import annotated_types
 import numpy as np
-import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,13 +23,6 @@ from curate.plugins.pool import Clustering, Vectors
 
 ALL = registry.names("clusterer")
 GOLDEN = Path(__file__).parents[1] / "golden"
-DRIVER_OWNED = {"use", "name", "keep", "keep_rate", "prune_rate", "keep_tokens", "within", "quota", "quality"}
-SIDES = {
-    annotated_types.Ge: (lambda bound, step: bound - step, lambda bound: bound.ge),
-    annotated_types.Gt: (lambda bound, step: bound, lambda bound: bound.gt),
-    annotated_types.Le: (lambda bound, step: bound + step, lambda bound: bound.le),
-    annotated_types.Lt: (lambda bound, step: bound, lambda bound: bound.lt),
-}
 
 
 # ---------------------------------------------------------------- building an instance and vectors for it
@@ -75,7 +61,6 @@ def fit(name, x, seed=0, block=65_536):
     return build(name).fit(Vectors.of(x, block), np.random.default_rng(seed))
 
 
-every_clusterer = pytest.mark.parametrize("name", ALL)
 every_fitted_clusterer = pytest.mark.parametrize("name", [n for n in ALL if declared(n).reads == {"embedding"}])
 every_column_clusterer = pytest.mark.parametrize("name", [n for n in ALL if declared(n).reads == {"column"}])
 hypothesis = settings(max_examples=30, deadline=None)
@@ -149,74 +134,6 @@ def test_a_column_clusterer_names_its_column_and_has_nothing_to_fit(name):
     cls = registry.get("clusterer", name).cls
     assert Refers("column") in markers(annotations(cls)["column"])
     assert not hasattr(cls, "fit")
-
-
-# ---------------------------------------------------------------- what is declared
-
-
-@every_clusterer
-def test_the_example_names_the_fields_without_a_default_and_nothing_else(name):
-    missing = dataclasses.MISSING
-    fields = dataclasses.fields(registry.get("clusterer", name).cls)
-    required = {f.name for f in fields if f.default is missing and f.default_factory is missing}
-    assert set(declared(name).example) == required
-
-
-def bounds():
-    for name in ALL:
-        for field, annotation in annotations(registry.get("clusterer", name).cls).items():
-            for mark in markers(annotation):
-                if type(mark) in SIDES:
-                    yield pytest.param(name, field, mark, id=f"{name}-{field}-{type(mark).__name__}")
-
-
-@pytest.mark.parametrize(("name", "field", "mark"), list(bounds()))
-def test_a_value_beyond_a_bound_is_refused_by_field_and_bound(name, field, mark):
-    outside, limit_of = SIDES[type(mark)]
-    limit = limit_of(mark)
-    record = registry.get("clusterer", name)
-    value = outside(limit, 1 if isinstance(limit, int) else 1e-6)
-    block = json.dumps({**record.traits.example, field: value})
-    with pytest.raises(pydantic.ValidationError) as caught:
-        pydantic.TypeAdapter(record.cls).validate_json(block, strict=True)
-    assert all(error["loc"][0] == field for error in caught.value.errors())
-    assert any(f"{limit:g}" in error["msg"] for error in caught.value.errors())
-
-
-# ---------------------------------------------------------------- how it is written
-
-
-@every_clusterer
-def test_every_field_has_a_docstring_and_none_is_the_drivers(name):
-    cls = registry.get("clusterer", name).cls
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
-    documented = {
-        field.target.id
-        for field, text in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
-    }
-    fields = {field.name for field in dataclasses.fields(cls)}
-    assert documented == fields
-    assert not fields & DRIVER_OWNED
-
-
-@every_clusterer
-def test_module_is_one_sentence_and_class_has_references(name):
-    cls = registry.get("clusterer", name).cls
-    module = inspect.getdoc(sys.modules[cls.__module__])
-    assert module.endswith(".")
-    assert "\n\n" not in module
-    assert ". " not in module
-    assert "\nReferences\n----------\n" in inspect.getdoc(cls)
-
-
-@every_clusterer
-def test_plugin_is_frozen_slotted_keyword_only_and_not_a_standard_module(name):
-    cls = registry.get("clusterer", name).cls
-    assert cls.__dataclass_params__.frozen
-    assert not hasattr(build(name), "__dict__")
-    assert all(field.kw_only for field in dataclasses.fields(cls))
-    assert name not in sys.stdlib_module_names
 
 
 # ---------------------------------------------------------------- golden results

@@ -1,11 +1,7 @@
 """What every exporter promises; a new file in curate/plugins/exporters is picked up with no edit here."""
 
-import ast
 import dataclasses
 import datetime as dt
-import inspect
-import itertools
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -123,15 +119,3 @@ class TestEveryExporter:
     def test_the_suffix_starts_with_a_dot(self, exporter: Any) -> None:
         assert exporter.suffix.startswith(".")
         assert "/" not in exporter.suffix
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_field_has_a_docstring(name: str) -> None:
-    cls = registry.get("exporter", name).cls
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
-    documented = {
-        field.target.id
-        for field, text in itertools.pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
-    }
-    assert {field.name for field in dataclasses.fields(cls)} <= documented

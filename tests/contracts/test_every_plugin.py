@@ -1,0 +1,103 @@
+"""What every plugin of every kind is held to: how it is declared, written, documented and refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import annotated_types
+import pytest
+
+from curate.errors import ConfigErrors
+from curate.plugins import registry
+from curate.plugins.fields import describe, fields, marks, not_null, show
+from curate.settings.config import from_data
+from curate.settings.model import KIND_OF, driver_fields
+
+SECTION = {kind: section for section, (kind, _) in KIND_OF.items()}
+ALL = [pytest.param(kind, name, id=f"{kind}-{name}") for kind in registry.KINDS for name in registry.names(kind)]
+BEYOND = {
+    annotated_types.Ge: lambda mark, step: mark.ge - step,
+    annotated_types.Gt: lambda mark, step: mark.gt,
+    annotated_types.Le: lambda mark, step: mark.le + step,
+    annotated_types.Lt: lambda mark, step: mark.lt,
+}
+every_plugin = pytest.mark.parametrize(("kind", "name"), ALL)
+
+
+def bounds() -> Iterator[Any]:
+    """Every bound of every field, with a value just beyond it."""
+    for kind, name in (case.values for case in ALL):
+        for field in fields(registry.get(kind, name).cls):
+            for mark in marks(field.type):
+                if type(mark) in BEYOND:
+                    step = 1 if "integer" in field.text else 0.5
+                    value = BEYOND[type(mark)](mark, step)
+                    yield pytest.param(kind, name, field, value, id=f"{name}-{field.name}-{type(mark).__name__}")
+
+
+def refused(kind: str, name: str, **wrong: Any) -> list[str]:
+    """The errors of a configuration in which a plugin has ``wrong`` values."""
+    entry = {"use": name, **registry.get(kind, name).traits.example, **wrong}
+    if kind == "selector" and registry.get(kind, name).traits.budgeted:
+        entry["keep"] = 1
+    section = SECTION[kind]
+    data: dict[str, Any] = {"curate": 1, "run": "r", "input": {"files": "a.jsonl", "text": "t"}}
+    data["select"] = [{"use": "uniform", "keep": 1}]
+    data[section] = [entry] if section in ("score", "select") else entry
+    with pytest.raises(ConfigErrors) as caught:
+        from_data(data)
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(("kind", "name", "field", "value"), list(bounds()))
+def test_a_value_beyond_a_bound_is_refused_with_the_field_and_what_it_must_be(kind, name, field, value):
+    place = f"{SECTION[kind]}.0" if SECTION[kind] in ("score", "select") else SECTION[kind]
+    expected = f"<dict>: {place}.{field.name}: must be {describe(not_null(field.type))}; got {show(value)}"
+    assert expected in refused(kind, name, **{field.name: value})
+
+
+@every_plugin
+def test_a_key_that_is_no_field_is_refused(kind, name):
+    assert any(".no_such_field: unknown key" in line for line in refused(kind, name, no_such_field=1))
+
+
+@every_plugin
+def test_the_example_names_the_fields_without_a_default_and_nothing_else(kind, name):
+    plugin = registry.get(kind, name)
+    assert set(plugin.traits.example) == {field.name for field in fields(plugin.cls) if field.required}
+
+
+@every_plugin
+def test_every_field_is_documented_and_none_is_the_drivers(kind, name):
+    own = fields(registry.get(kind, name).cls)
+    assert all(field.doc.endswith(".") for field in own)
+    assert not {field.name for field in own} & {field.name for field in driver_fields(SECTION[kind])}
+
+
+@every_plugin
+def test_the_module_is_told_in_one_sentence_and_the_class_has_a_summary(kind, name):
+    plugin = registry.get(kind, name)
+    module = inspect.getdoc(sys.modules[plugin.cls.__module__])
+    assert module is not None
+    assert module.endswith(".")
+    assert "\n\n" not in module
+    assert plugin.summary()
+
+
+@pytest.mark.parametrize(("kind", "name"), [case for case in ALL if case.values[0] != "exporter"])
+def test_what_a_method_rests_on_is_referenced(kind, name):
+    assert "\nReferences\n----------\n" in inspect.getdoc(registry.get(kind, name).cls)
+
+
+@every_plugin
+def test_it_is_frozen_slotted_keyword_only_and_not_named_like_a_standard_module(kind, name):
+    plugin = registry.get(kind, name)
+    built = plugin.cls(**plugin.traits.example)
+    assert plugin.cls.__dataclass_params__.frozen
+    assert not hasattr(built, "__dict__")
+    assert all(field.kw_only for field in dataclasses.fields(plugin.cls))
+    assert name not in sys.stdlib_module_names
