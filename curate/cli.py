@@ -135,7 +135,7 @@ def plan(
     as_json: Json = False,
     log: Log = LogStyle.auto,
 ) -> None:
-    """Say what a run would do and why, with the rows that would come out of each step; change nothing."""
+    """Say what a run would do and why, with rows, time, memory and disk of each step; change nothing."""
     from curate import pipeline
     from curate.executors.serial import Serial
 
@@ -145,10 +145,28 @@ def plan(
     if as_json:
         console.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
         return
+    mebibyte = 2**20
     rows = [
-        [step.stage, step.name, step.state, "?" if step.rows is None else f"{step.rows:,}", step.why] for step in steps
+        [
+            step.stage,
+            step.name,
+            step.state,
+            _about(step.rows),
+            _about(step.seconds),
+            _about(step.memory, mebibyte),
+            _about(step.disk, mebibyte),
+            step.why,
+        ]
+        for step in steps
     ]
-    console.show_table(["stage", "entry", "state", "rows out", "why"], rows)
+    console.show_table(["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"], rows)
+
+
+def _about(number: float | None, unit: int = 1) -> str:
+    if number is None:
+        return "?"
+    value = number / unit
+    return f"{value:,.1f}" if value < 10 and value != int(value) else f"{value:,.0f}"
 
 
 @app.command(rich_help_panel="The pipeline")

@@ -268,11 +268,12 @@ def plan(config: RunConfig, executor: Executor, progress: Progress | None = None
             state: manifest.State = "missing" if manifest.load(folder) is None else "stale"
             told.append(Planned(stage, name, state, "a stage before it will run"))
     rows = done.records[0].count.kept if done.records else estimated_rows(survey(context))
-    return list(_with_rows(config, told, rows))
+    return [_estimated(context, step) for step in _with_rows(config, told, rows)]
 
 
 def _steps(context: Context) -> Iterator[tuple[str, str, Path]]:
     config, folder = context.config, context.folder
+    yield "input", "input", folder / "input"
     yield from (("embed", entry.name, folder / "embed" / entry.name) for entry in config.embed)
     yield "cluster", config.cluster.name, folder / "cluster"
     yield from (("score", entry.name, folder / "score" / entry.name) for entry in config.score)
@@ -288,5 +289,30 @@ def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int) -> Iterato
             yield replace(step, rows=left)
             continue
         for entry in config.select:
-            left = None if entry.budget is None or left is None else entry.budget.rows(left, entry.name)
+            if entry.budget is None:
+                left = None
+            else:
+                left = entry.budget.keep if left is None else entry.budget.rows(left, entry.name)
             yield replace(step, name=entry.name, rows=left)
+
+
+def _estimated(context: Context, step: Planned) -> Planned:
+    """The step with what it will cost, in proportion to what it cost when it was last done; unknown if it never was."""
+    if step.state == "fresh":
+        return replace(step, seconds=0.0, memory=0, disk=0)
+    places = {(stage, "" if stage == "select" else name): folder for stage, name, folder in _steps(context)}
+    folder = places[step.stage, "" if step.stage == "select" else step.name]
+    record = manifest.load(folder)
+    before = next((line for line in manifest.lines([record] if record else []) if line.name == step.name), None)
+    if before is None or not before.count.kept:
+        return step
+    scale = 1.0 if step.rows is None else step.rows / before.count.kept
+    if step.stage == "export":
+        written = int(before.facts["bytes"])
+    elif step.stage == "select" and step.name != context.config.select[-1].name:
+        written = 0  # the ledger is written once, after the last entry
+    else:
+        written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return replace(
+        step, seconds=round(before.seconds * scale, 1), memory=before.peak_memory, disk=round(written * scale)
+    )

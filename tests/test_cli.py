@@ -361,8 +361,8 @@ def test_json_says_what_was_done(written):
 def test_a_table_in_a_pipe_is_tab_separated(written):
     path = written()
     lines = [line.split("\t") for line in curate("plan", path).stdout.splitlines()]
-    assert lines[0] == ["stage", "entry", "state", "rows out", "why"]
-    assert {len(line) for line in lines} == {5}
+    assert lines[0] == ["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"]
+    assert {len(line) for line in lines} == {8}
     listed = [line.split("\t")[:2] for line in curate("plugins").stdout.splitlines()]
     assert ["selector", "ccs"] in listed
 

@@ -52,6 +52,15 @@ class Planned:
     rows: int | None = None
     """Rows that would come out of it; None where only running tells."""
 
+    seconds: float | None = None
+    """About how long it would take; None if it was never done."""
+
+    memory: int | None = None
+    """About the most bytes a process would hold."""
+
+    disk: int | None = None
+    """About how many bytes it would write."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
