@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
@@ -14,6 +13,7 @@ from annotated_types import Ge, Gt, Le, MinLen
 from curate.plugins.fields import Field, fields
 from curate.plugins.kinds import ExecutionOnly
 from curate.plugins.registry import Local, Spec
+from curate.settings import template
 from curate.settings.budget import Budget
 
 NonEmpty = Annotated[str, MinLen(1)]
@@ -51,17 +51,7 @@ class InputConfig:
     """About how many rows are worked on at a time."""
 
     def __post_init__(self) -> None:
-        if "{" not in self.text and "}" not in self.text:
-            return
-        try:
-            parts = list(string.Formatter().parse(self.text))
-        except ValueError as error:
-            raise ValueError(f'text: {error}; write columns as "{{name}}", a brace itself as "{{{{"') from error
-        for _, name, form, conversion in parts:
-            if name == "" or form or conversion:
-                raise ValueError('text: only a plain column\'s name may stand in braces, such as "{name}"')
-        if all(name is None for _, name, _, _ in parts):
-            raise ValueError("text: the template names no column")
+        template.parts(self.text)  # raises what is wrong with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,8 +176,6 @@ class ExportConfig(Entry):
     keep_versions: Annotated[int, Ge(1), ExecutionOnly()] = 3
     """How many exports are kept, the newest included."""
 
-
-Section = type[EmbedEntry] | type[ClusterEntry] | type[ScoreEntry] | type[SelectEntry] | type[ExportConfig]
 
 KIND_OF: Mapping[str, Any] = {
     "embed": ("embedder", EmbedEntry),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import string
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
-from curate.errors import ConfigError
+from curate.settings.template import parts
 
 
 def columns_of(template: str) -> list[str] | None:
@@ -20,20 +19,8 @@ def columns_of(template: str) -> list[str] | None:
     >>> columns_of("text") is None
     True
     """
-    if "{" not in template and "}" not in template:
-        return None
-    return list(dict.fromkeys(name for _, name in _parts(template) if name is not None))
-
-
-def _parts(template: str) -> list[tuple[str, str | None]]:
-    try:
-        parsed = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise ConfigError(f"input.text: {error}", hint='write columns as "{name}", a brace itself as "{{"') from error
-    for _, name, form, conversion in parsed:
-        if name == "" or form or conversion:
-            raise ConfigError("input.text: only plain column names may stand in braces", hint='write "{name}"')
-    return [(literal, name) for literal, name, _, _ in parsed]
+    parsed = parts(template)
+    return None if parsed is None else list(dict.fromkeys(name for _, name in parsed if name is not None))
 
 
 def render(template: str, table: pa.Table) -> pa.Array:
@@ -42,12 +29,12 @@ def render(template: str, table: pa.Table) -> pa.Array:
     A null gives nothing, a list or an object its JSON. A row in which every column is null or blank gives null:
     there is no text in it, whatever the template's own words.
     """
-    parts = _parts(template)
-    cells = {name: _strings(table, name) for _, name in parts if name is not None}
+    pieces = parts(template) or []
+    cells = {name: _strings(table, name) for _, name in pieces if name is not None}
     texts: list[str | None] = []
     for row in range(len(table)):
         if any(column[row].strip() for column in cells.values()):
-            texts.append("".join(literal + (cells[name][row] if name is not None else "") for literal, name in parts))
+            texts.append("".join(literal + (cells[name][row] if name is not None else "") for literal, name in pieces))
         else:
             texts.append(None)
     return pa.array(texts, pa.string())

@@ -90,7 +90,8 @@ class Inputs:
         file (int32), row and line (int64), vector (list).
         """
         mine = {role: self.roles.get(role, f"{PREFIX}{role}") for role in roles}
-        stored = shards.read(self.path(shard), self._present(shard, [HASH, *mine.values(), *columns]))
+        present = self._present(shard, [*mine.values(), *columns])
+        stored = shards.read(self.path(shard), present or [HASH])  # one column at least, to know the number of rows
         arrays: dict[str, Any] = {}
         for role, name in mine.items():
             if role == "source":
@@ -105,8 +106,8 @@ class Inputs:
         for name in columns:
             if name not in types:
                 raise DataError(f"the input has no column {name!r}", hint=f"there are: {', '.join(types)}")
-            present = name in stored.column_names
-            arrays[name] = stored[name].cast(types[name]) if present else pa.nulls(len(stored), types[name])
+            there = name in stored.column_names
+            arrays[name] = stored[name].cast(types[name]) if there else pa.nulls(len(stored), types[name])
         return pa.table(list(arrays.values()), names=list(arrays))
 
     def _sources(self, stored: pa.Table, name: str) -> Any:
