@@ -220,6 +220,7 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
         return
     clustered, record = cluster(context, rows)
     done.records.append(record)
+    done.warnings += guards.drift(config, done.records)
     if last < STAGES.index("score"):
         return
     scores = _each(partial(score, context, rows, clustered, entry) for entry in config.score)

@@ -89,7 +89,7 @@ def plugins_page() -> str:
 def config_page() -> str:
     """Every key of the configuration file."""
     parts = ["# Configuration\n", NOTE, "## Top level\n", _table(_top())]
-    for name, cls in (("input", model.InputConfig), ("guard", model.GuardConfig)):
+    for name, cls in (("input", model.InputConfig), ("guard", model.GuardConfig), ("refresh", model.RefreshConfig)):
         parts += [f"## {name}\n", f"{inspect.getdoc(cls)}\n", _table(fields(cls))]
     for name, (kind, cls) in model.KIND_OF.items():
         parts += [

@@ -55,7 +55,14 @@ class FittedEmbedder(Protocol):
         """Named arrays that, with the fields, determine every later vector."""
 
     def fitted(self, state: Mapping[str, NDArray[Any]]) -> Embedder:
-        """The embedder that ``state`` describes."""
+        """The embedder that ``state`` describes; a ``Faithful`` one can tell how far the pool has drifted from it."""
+
+
+class Faithful(Protocol):
+    """A fitted embedder that can tell how well it still does."""
+
+    def fidelity(self, texts: Sequence[str]) -> Vector:
+        """(n,) float32 in [0, 1]: the share of each text that what was learnt can express."""
 
 
 class Clusterer(Protocol):

@@ -25,6 +25,7 @@ from curate.settings.model import (
     ExportConfig,
     GuardConfig,
     InputConfig,
+    RefreshConfig,
     RunConfig,
     ScoreEntry,
     SelectEntry,
@@ -36,8 +37,8 @@ from curate.settings.report import Report, nearest
 from curate.settings.yamlmap import KeyPath
 
 __all__ = [
-    "Budget", "ClusterEntry", "EmbedEntry", "Entry", "ExportConfig", "GuardConfig", "InputConfig", "RunConfig",
-    "ScoreEntry", "SelectEntry", "Temperature", "from_data", "load",
+    "Budget", "ClusterEntry", "EmbedEntry", "Entry", "ExportConfig", "GuardConfig", "InputConfig", "RefreshConfig",
+    "RunConfig", "ScoreEntry", "SelectEntry", "Temperature", "from_data", "load",
 ]  # fmt: skip
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -221,7 +222,7 @@ class Reader:
         if "memory_limit" in data:
             found["memory_limit"] = self.size(top["memory_limit"], data["memory_limit"])
         found["plugins"] = self.local = self.own_plugins(data.get("plugins", []))
-        for name, cls in (("input", InputConfig), ("guard", GuardConfig)):
+        for name, cls in (("input", InputConfig), ("guard", GuardConfig), ("refresh", RefreshConfig)):
             if name in data:
                 found[name] = self.object(cls, data[name], (name,))
             elif top[name].required:

@@ -74,6 +74,20 @@ class GuardConfig:
     """The most that may change from the published export: rows added and removed, as a share of the rows in either."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshConfig:
+    """What stays as it was when the pool changes."""
+
+    refit: Literal["never", "always", "drift"] = "never"
+    """When centroids and fitted embedders learn anew: never, whenever the pool changes, or beyond ``max_drift``."""
+
+    max_drift: Rate = 0.05
+    """How much less of the rows a fit may express than when it was made, before there is a warning or a new fit."""
+
+    keep_previous_weight: Rate = 0.0
+    """The share of the published rows that a selector may not replace: 0 chooses afresh, 1 only fills what is free."""
+
+
 # ---------------------------------------------------------------- entries
 
 
@@ -241,6 +255,9 @@ class RunConfig:
 
     guard: GuardConfig = field(default_factory=GuardConfig)
     """When to stop rather than to publish."""
+
+    refresh: RefreshConfig = field(default_factory=RefreshConfig)
+    """What stays as it was when the pool changes."""
 
     export: ExportConfig
     """One entry; parquet unless said."""

@@ -5,14 +5,16 @@ Memory: one shard a worker; the fit reads the embeddings shard by shard, once an
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from curate.errors import DataError
@@ -20,17 +22,18 @@ from curate.kernels import lloyd
 from curate.plugins.clusterers.column import categories, codes
 from curate.plugins.pool import Clustering, Matrix
 from curate.seeds import rng_for
-from curate.stages import vectors
+from curate.stages import fits, vectors
 from curate.stages.context import Context
 from curate.stages.rows import PoolRows
 from curate.stages.step import Outcome, current, refuse_failed, running, step
-from curate.store import inputs, schemas, shards
+from curate.store import inputs, manifest, schemas, shards
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
     from curate.settings.model import ClusterEntry
 
 CENTROIDS = "centroids.parquet"
+_FACTS = b"curate.facts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,9 @@ class Clustered:
 
     folder: Path
     fingerprint: str
+    recipe: str
+    """How rows are assigned, whatever the pool."""
+
     embedding: str | None
     """The embed entry that was clustered."""
 
@@ -50,33 +56,90 @@ class Clustered:
         return vectors.matrix(shards.read(self.folder / CENTROIDS, ["centroid"])["centroid"])
 
 
-def parts(context: Context, rows: PoolRows) -> dict[str, Any]:
-    """What the cluster shards are made from."""
-    entry = context.config.cluster
-    reads_column = "column" in entry.spec.plugin().traits.reads
-    return {
-        **entry.fingerprint_parts(),
-        "seed": context.config.seed,
-        "embedding": rows.entry(entry.embedding).fingerprint,
-        "input": rows.source.fingerprint if reads_column else None,
-        "embed": [embedded.fingerprint for embedded in rows.embedded],
-    }
-
-
 def cluster(context: Context, rows: PoolRows) -> tuple[Clustered, Record]:
     """Run the cluster section."""
-    folder = context.folder / "cluster"
-    entry = context.config.cluster
-    record = step(
-        context, "cluster", entry.name, folder, parts(context, rows), lambda key: _work(context, rows, folder, key)
-    )
-    return Clustered(folder, record.fingerprint, entry.embedding), record
+    folder, entry = context.folder / "cluster", context.config.cluster
+    column = _column(entry)
+    recipe = {
+        **entry.fingerprint_parts(),
+        "seed": context.config.seed,
+        "embedding": rows.entry(entry.embedding).recipe,
+        "columns": None if column is None else rows.source.fingerprint,
+    }
+    pool = manifest.fingerprint({"embed": [embedded.fingerprint for embedded in rows.embedded]})
+
+    def done(fitted_on: str) -> Record:
+        made = {**recipe, "fitted_on": fitted_on}
+        parts = {**made, "embed": {embedded.name: embedded.fingerprint for embedded in rows.embedded}}
+        fit = fits.Fit(recipe=manifest.fingerprint(recipe), pool=fitted_on, fidelity=None)
+        return step(
+            context,
+            "cluster",
+            entry.name,
+            folder,
+            parts,
+            lambda _: _work(context, rows, folder, fit, manifest.fingerprint(made)),
+            needs=[folder / CENTROIDS],
+        )
+
+    if column is not None:  # groups the user has are not learnt
+        record = done(pool)
+    else:
+        kept = fits.load(folder)
+        if kept is not None and not shards.is_current(folder / CENTROIDS, kept.fingerprint):
+            kept = None
+        record = fits.up_to_date(context, kept, manifest.fingerprint(recipe), pool, done)
+    return Clustered(folder, record.fingerprint, record.facts["recipe"], entry.embedding), record
 
 
-def _work(context: Context, rows: PoolRows, folder: Path, fingerprint: str) -> Outcome:
+def _work(context: Context, rows: PoolRows, folder: Path, fit: fits.Fit, recipe: str) -> Outcome:
     entry = context.config.cluster
     if not sum(rows.rows):
         raise DataError("there is no row to cluster", hint="every row was set aside when it was embedded")
+    facts = _fitted(context, rows, folder, fit)
+    kept = fits.load(folder)
+    keys = [manifest.fingerprint({"recipe": recipe, **digest}) for digest in rows.digests]
+    tasks = [
+        _Task(rows, shard, entry.embedding, folder, key, fit.fingerprint, _column(entry))
+        for shard, key in enumerate(keys)
+    ]
+    done, failed, peak = context.map("assigning to clusters", _assign, tasks, rows.rows)
+    refuse_failed(failed)
+    sizes = np.sum([item.sizes for item in done], axis=0)
+    similarity = sum(item.similarity for item in done) / sum(rows.rows)
+    if kept is None:
+        kept = replace(fit, fidelity=similarity)
+        fits.save(folder, kept)
+    seen = sum((item.sources for item in done), Counter[str]())
+    return Outcome(
+        sources={name: Count(rows_in=n, kept=n) for name, n in sorted(seen.items())},
+        shards=len(done),
+        peak_memory=peak,
+        facts={
+            "clusters": len(sizes),
+            "largest": int(sizes.max(initial=0)),
+            "empty": int((sizes == 0).sum()),
+            "recipe": recipe,
+            "similarity": similarity,
+            "drift": fits.drift(kept, similarity),
+            **facts,
+        },
+    )
+
+
+def _fitted(context: Context, rows: PoolRows, folder: Path, fit: fits.Fit) -> dict[str, Any]:
+    """Learn the centroids of ``fit``, unless they are on disk.
+
+    Returns
+    -------
+    What the clusterer tells of them.
+    """
+    entry, path = context.config.cluster, folder / CENTROIDS
+    if shards.is_current(path, fit.fingerprint):
+        if (of := fits.load(folder)) is not None and of.fingerprint != fit.fingerprint:
+            (folder / fits.NAME).unlink()
+        return dict(json.loads((shards.schema(path).metadata or {})[_FACTS]))
+    (folder / fits.NAME).unlink(missing_ok=True)
     column = _column(entry)
     names = None if column is None else _names(rows, column)
     if column is not None and names is not None:
@@ -86,23 +149,12 @@ def _work(context: Context, rows: PoolRows, folder: Path, fingerprint: str) -> O
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
         with running(entry.spec, entry.name):
             clustering = entry.spec.build().fit(rows.stream(entry.embedding), rng)
-    tasks = [_Task(rows, shard, entry.embedding, folder, fingerprint, column) for shard in range(len(rows.rows))]
-    _write_centroids(folder, fingerprint, clustering.centroids, names)
-    done, failed, peak = context.map("assigning to clusters", _assign, tasks, rows.rows)
-    refuse_failed(failed)
-    sizes = np.sum([item.sizes for item in done], axis=0)
-    seen = sum((item.sources for item in done), Counter[str]())
-    sources = {name: Count(rows_in=n, kept=n) for name, n in sorted(seen.items())}
-    facts = {
-        "clusters": len(sizes),
-        "largest": int(sizes.max(initial=0)),
-        "empty": int((sizes == 0).sum()),
-        **clustering.facts,
-    }
-    return Outcome(sources=sources, shards=len(done), peak_memory=peak, facts=facts)
+    _write_centroids(path, fit.fingerprint, clustering, names)
+    return dict(clustering.facts)
 
 
-def _write_centroids(folder: Path, fingerprint: str, centroids: Matrix, names: pa.Array | None) -> None:
+def _write_centroids(path: Path, fingerprint: str, clustering: Clustering, names: pa.Array | None) -> None:
+    centroids = clustering.centroids
     k, d = centroids.shape
     table = pa.table(
         [
@@ -110,9 +162,9 @@ def _write_centroids(folder: Path, fingerprint: str, centroids: Matrix, names: p
             pa.nulls(k, pa.string()) if names is None else names,
             pa.FixedSizeListArray.from_arrays(pa.array(centroids.ravel()), d),
         ],
-        schema=schemas.centroids(d),
+        schema=schemas.centroids(d).with_metadata({_FACTS: json.dumps(dict(clustering.facts))}),
     )
-    shards.write(table, folder / CENTROIDS, fingerprint)
+    shards.write(table, path, fingerprint)
 
 
 # ---------------------------------------------------------------- groups the user already has
@@ -157,12 +209,16 @@ class _Task:
     embedding: str | None
     folder: Path
     fingerprint: str
+    fit: str
     column: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    sizes: np.ndarray[Any, np.dtype[np.int64]]
+    sizes: NDArray[np.int64]
+    similarity: float
+    """To the centroids, summed over the rows."""
+
     sources: Counter[str]
 
 
@@ -177,11 +233,11 @@ def _centroids(folder: Path, fingerprint: str) -> tuple[Matrix, pa.Array]:
 
 def _assign(task: _Task) -> _Done:
     path = shards.part(task.folder, task.shard)
-    centroids, names = _centroids(task.folder, task.fingerprint)
+    centroids, names = _centroids(task.folder, task.fit)
     sources = task.rows.sources(task.shard)
     if current(path, task.fingerprint):
-        cells = shards.read(path, ["cluster"])["cluster"].to_numpy()
-        return _Done(_sizes(cells, len(centroids)), sources)
+        table = shards.read(path, ["cluster", "centroid_similarity"])
+        return _summed(table["cluster"].to_numpy(), table["centroid_similarity"].to_numpy(), len(centroids), sources)
     ids = task.rows.ids(task.shard)
     x = task.rows.vectors(task.embedding, task.shard, ids)
     if task.column is None:
@@ -192,8 +248,9 @@ def _assign(task: _Task) -> _Done:
         similarity = np.where(cells < 0, np.float32(0), np.einsum("ij,ij->i", x, own))
     table = pa.table([ids, pa.array(cells), pa.array(similarity)], names=schemas.CLUSTER.names)
     shards.write(schemas.check(table, schemas.CLUSTER, str(path)), path, task.fingerprint)
-    return _Done(_sizes(cells, len(centroids)), sources)
+    return _summed(cells, similarity, len(centroids), sources)
 
 
-def _sizes(cells: np.ndarray[Any, np.dtype[np.int32]], k: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.bincount(cells[cells >= 0], minlength=k).astype(np.int64)
+def _summed(cells: NDArray[np.int32], similarity: NDArray[np.float32], clusters: int, sources: Counter[str]) -> _Done:
+    sizes = np.bincount(cells[cells >= 0], minlength=clusters).astype(np.int64)
+    return _Done(sizes, float(similarity.sum(dtype=np.float64)), sources)

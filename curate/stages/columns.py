@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.errors import DataError
@@ -25,6 +26,11 @@ class PoolColumns:
         self.context, self.rows, self.clustered, self.scored = context, rows, clustered, scored
         self.n = sum(rows.rows)
         self._embeddings: dict[str | None, Matrix] = {}
+
+    @cached_property
+    def ids(self) -> pa.ChunkedArray:
+        """N strings."""
+        return pa.chunked_array([self.rows.ids(shard) for shard in range(len(self.rows.rows))], pa.string())
 
     @cached_property
     def cluster(self) -> NDArray[np.int32]:

@@ -82,7 +82,8 @@ class Context:
         aside = ("run", "memory_limit", "guard")
         kept = {key: value for key, value in self.config.resolved.items() if key not in aside}
         export = {key: value for key, value in kept["export"].items() if key != "keep_versions"}
-        return {**kept, "export": export}
+        refresh = {"keep_previous_weight": self.config.refresh.keep_previous_weight}  # a fit is known by its pool
+        return {**kept, "export": export, "refresh": refresh}
 
     @property
     def yaml(self) -> str:

@@ -6,22 +6,26 @@ Memory: one shard's texts and vectors a worker, and the sample that a fitted emb
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate.errors import DataError, PluginError
 from curate.plugins.pool import Matrix
 from curate.plugins.registry import Spec
 from curate.seeds import rng_for
+from curate.stages import fits, reuse, vectors
 from curate.stages.context import Context
 from curate.stages.step import QUARANTINE, Outcome, current, refuse_failed, running, step
-from curate.store import schemas, shards
+from curate.store import manifest, schemas, shards
 from curate.store.inputs import Inputs
 from curate.store.manifest import Count, Record
 
@@ -32,6 +36,12 @@ _SAMPLE = 50_000
 """How many rows a fitted embedder learns from, where it has no field ``sample_size``."""
 
 
+_FIDELITY_SAMPLE = 5_000
+"""How many rows tell how well a fitted embedder still does."""
+
+FITTED = "fitted.npz"
+
+
 @dataclass(frozen=True, slots=True)
 class Embedded:
     """A handle on one entry's shards."""
@@ -39,6 +49,9 @@ class Embedded:
     name: str
     folder: Path
     fingerprint: str
+    recipe: str
+    """How its vectors are made, whatever the pool."""
+
     rows: tuple[int, ...]
     """The rows of each shard: those of the input shard less those set aside."""
 
@@ -49,10 +62,23 @@ class Embedded:
         return [shards.part(self.folder, number) for number in range(len(self.rows))]
 
 
-def parts(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, Any]:
-    """What an entry's shards are made from."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of the embed section, and what its vectors are made with."""
+
+    context: Context
+    source: Inputs
+    entry: EmbedEntry
+    recipe: Mapping[str, Any]
+    """Everything but the pool and what is learnt from it."""
+
+    @property
+    def folder(self) -> Path:
+        return self.context.folder / "embed" / self.entry.name
+
+
+def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, Any]:
     plugin = entry.spec.plugin()
-    reads_column = "column" in plugin.traits.reads
     built: Any = entry.spec.build()
     with running(entry.spec, entry.name):
         revision = built.revision() if hasattr(built, "revision") else None
@@ -60,35 +86,59 @@ def parts(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, Any]
         **entry.fingerprint_parts(),
         "seed": context.config.seed if hasattr(built, "fit") else None,
         "revision": revision,
-        "input": source.fingerprint if reads_column else source.text_fingerprint,
-        "rows": source.shards,
+        "columns": source.fingerprint if "column" in plugin.traits.reads else None,
     }
 
 
 def embed(context: Context, source: Inputs, entry: EmbedEntry) -> tuple[Embedded, Record]:
     """Run one entry of the embed section."""
-    folder = context.folder / "embed" / entry.name
-    made_from = parts(context, source, entry)
-    record = step(
-        context, "embed", entry.name, folder, made_from, lambda key: _work(context, source, entry, folder, key)
-    )
+    making = _Entry(context, source, entry, _recipe(context, source, entry))
+    if hasattr(entry.spec.build(), "fit"):
+        recipe, kept = manifest.fingerprint(making.recipe), fits.load(making.folder)
+        if kept is not None and _arrays(_State(making.folder / FITTED, kept.fingerprint)) is None:
+            kept = None
+        record = fits.up_to_date(context, kept, recipe, source.text_fingerprint, lambda pool: _done(making, pool))
+    else:
+        record = _done(making, None)
     facts = record.facts
-    return Embedded(entry.name, folder, record.fingerprint, tuple(facts["rows"]), facts["dimensions"]), record
+    done = Embedded(
+        entry.name, making.folder, record.fingerprint, facts["recipe"], tuple(facts["rows"]), facts["dimensions"]
+    )
+    return done, record
 
 
-def _work(context: Context, source: Inputs, entry: EmbedEntry, folder: Path, fingerprint: str) -> Outcome:
+def _done(making: _Entry, fitted_on: str | None) -> Record:
+    """The step, with what the embedder learnt from the pool of that fingerprint."""
+    recipe = {**making.recipe, "fitted_on": fitted_on}
+    source = making.source
+    return step(
+        making.context,
+        "embed",
+        making.entry.name,
+        making.folder,
+        {**recipe, "input": source.text_fingerprint, "rows": source.shards},
+        lambda key: _work(making, fitted_on, manifest.fingerprint(recipe), key),
+    )
+
+
+def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome:
+    context, source, entry, folder = making.context, making.source, making.entry, making.folder
     plugin: Any = entry.spec.build()
-    state: Path | None = None
-    if hasattr(plugin, "fit"):
-        state = folder / "fitted.npz"
-        _fit(context, source, entry, plugin, state, fingerprint)
+    state: _State | None = None
+    drift: float | None = None
+    if fitted_on is not None:
+        state, drift = _fitted(making, plugin, fitted_on)
     model = {"model": str(getattr(plugin, "model", entry.spec.name))}
-    if hasattr(plugin, "revision"):
-        with running(entry.spec, entry.name):
-            model["revision"] = plugin.revision()
+    if making.recipe["revision"] is not None:
+        model["revision"] = making.recipe["revision"]
+    keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
+    changed = [number for number, key in enumerate(keys) if not current(shards.part(folder, number), key)]
+    reads_text = _wanted(plugin, entry.spec)[0] == "text"
+    reused = reuse.gather(context, source, folder, recipe, fingerprint, changed) if reads_text else None
+    told = tuple({**model, "recipe": recipe}.items())
     tasks = [
-        _Task(entry.spec, entry.precision, source, number, state, folder, fingerprint, tuple(model.items()))
-        for number in range(len(source.shards))
+        _Task(entry.spec, entry.precision, source, number, state, reused, folder, key, told)
+        for number, key in enumerate(keys)
     ]
     done, failed, peak = context.map(f"embedding with {entry.name}", _encode, tasks, source.shards)
     refuse_failed(failed)
@@ -96,25 +146,86 @@ def _work(context: Context, source: Inputs, entry: EmbedEntry, folder: Path, fin
     if len(dimensions) != 1:
         what = f"of different lengths: {sorted(dimensions)}" if dimensions else "none: every row was set aside"
         raise DataError(f"embed {entry.name}: vectors {what}", hint=f"see {folder / QUARANTINE} for the reasons")
+    reuse.forget(folder)
     seen = sum((item.seen for item in done), Counter[str]())
     bad = sum((item.bad for item in done), Counter[str]())
+    encoded = sum(item.encoded for item in done)
+    if changed:
+        context.progress.note(f"embed {entry.name}: {encoded:,} of {source.rows:,} rows were embedded, the rest reused")
+    facts = {
+        "rows": [item.rows for item in done],
+        "dimensions": dimensions.pop(),
+        "recipe": recipe,
+        "encoded": encoded,
+        "drift": drift,
+        **model,
+    }
     sources = {name: Count(rows_in=n, kept=n - bad[name], quarantined=bad[name]) for name, n in sorted(seen.items())}
-    facts = {"rows": [item.rows for item in done], "dimensions": dimensions.pop(), **model}
     return Outcome(sources=sources, shards=len(done), peak_memory=peak, facts=facts)
 
 
 # ---------------------------------------------------------------- fitting
 
 
-def _fit(context: Context, source: Inputs, entry: EmbedEntry, plugin: Any, state: Path, fingerprint: str) -> None:
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Where a fitted embedder's arrays are, and what they were learnt from."""
+
+    path: Path
+    fingerprint: str
+
+
+def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[_State, float | None]:
+    """What the embedder learnt from the pool of that fingerprint, today's if it is no other; and its drift since."""
+    folder = making.folder
+    recipe, pool = manifest.fingerprint(making.recipe), making.source.text_fingerprint
+    state = _State(folder / FITTED, fits.fingerprint(recipe, fitted_on))
+    fit = fits.load(folder)
+    arrays = _arrays(state)
+    if arrays is None or fit is None or fit.fingerprint != state.fingerprint:
+        (folder / fits.NAME).unlink(missing_ok=True)
+        if arrays is None:
+            arrays = _fit(making, plugin, state)
+        fit = fits.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, plugin, arrays))
+        fits.save(folder, fit)
+        return state, 0.0
+    if fitted_on == pool:
+        return state, 0.0
+    return state, fits.drift(fit, _fidelity(making, plugin, arrays))
+
+
+def _fit(making: _Entry, plugin: Any, state: _State) -> dict[str, Any]:
     """Let the embedder learn from a seeded sample of the pool and save what it learnt."""
-    if state.exists() and _state(state, fingerprint) is not None:
-        return
-    size = min(getattr(plugin, "sample_size", _SAMPLE), source.rows)
-    rng = rng_for(context.config.seed, f"embed/{entry.name}")
+    entry = making.entry
+    rng = rng_for(making.context.config.seed, f"embed/{entry.name}")
+    sample = _sample(making, plugin, f"fitting {entry.name}", getattr(plugin, "sample_size", _SAMPLE), rng)
+    with running(entry.spec, entry.name):
+        learnt: dict[str, Any] = plugin.fit(sample, rng)
+    with shards.atomic(state.path) as partial, partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **learnt, curate_fingerprint=np.array(state.fingerprint))
+    return learnt
+
+
+def _fidelity(making: _Entry, plugin: Any, arrays: Mapping[str, Any]) -> float | None:
+    """The mean share of a row that the fitted embedder expresses, over a seeded sample; None if it cannot tell."""
+    entry = making.entry
+    with running(entry.spec, entry.name):
+        fitted = plugin.fitted(arrays)
+    if not hasattr(fitted, "fidelity"):
+        return None
+    rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
+    sample = _sample(making, plugin, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
+    with running(entry.spec, entry.name):
+        return float(np.mean(fitted.fidelity(sample), dtype=np.float64))
+
+
+def _sample(making: _Entry, plugin: Any, what: str, size: int, rng: np.random.Generator) -> Any:
+    """A seeded sample of the pool's rows, in their order: texts, or the values of the column the embedder reads."""
+    source = making.source
+    size = min(size, source.rows)
     chosen = np.sort(rng.choice(source.rows, size, replace=False))
-    role, column = _wanted(plugin, entry.spec)
-    context.progress.begin(f"fitting {entry.name} on {size:,} rows", size)
+    role, column = _wanted(plugin, making.entry.spec)
+    making.context.progress.begin(f"{what} on {size:,} rows", size)
     sample: list[pa.Array] = []
     start = 0
     for number, rows in enumerate(source.shards):
@@ -122,34 +233,31 @@ def _fit(context: Context, source: Inputs, entry: EmbedEntry, plugin: Any, state
         if len(mine):
             table = source.read(number, [role] if role else [], [column] if column else [])
             sample.append(table[0].take(mine))
-            context.progress.advance(len(mine))
+            making.context.progress.advance(len(mine))
         start += rows
     values = pa.chunked_array([chunk for item in sample for chunk in item.chunks])
-    with running(entry.spec, entry.name):
-        learnt: dict[str, Any] = plugin.fit(values.to_pylist() if role == "text" else values, rng)
-    with shards.atomic(state) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **learnt, curate_fingerprint=np.array(fingerprint))
+    return values.to_pylist() if role == "text" else values
 
 
-def _state(path: Path, fingerprint: str) -> dict[str, Any] | None:
+def _arrays(state: _State) -> dict[str, Any] | None:
     """What a fitted embedder learnt; None if the file is not whole or was made from something else."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(state.path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, BadZipFile):
         return None
-    return arrays if str(arrays.pop("curate_fingerprint", "")) == fingerprint else None
+    return arrays if str(arrays.pop("curate_fingerprint", "")) == state.fingerprint else None
 
 
 @lru_cache(maxsize=2)
-def _encoder(spec: Spec, state: Path | None, fingerprint: str) -> Any:
+def _encoder(spec: Spec, state: _State | None) -> Any:
     """The embedder, built once a process."""
     plugin = spec.build()
     if state is None:
         return plugin
-    learnt = _state(state, fingerprint)
+    learnt = _arrays(state)
     if learnt is None:
-        raise DataError("the fitted embedder is not whole", where=str(state), hint="run the embed stage again")
+        raise DataError("the fitted embedder is not whole", where=str(state.path), hint="run the embed stage again")
     with running(spec, spec.name):
         return plugin.fitted(learnt)
 
@@ -170,7 +278,8 @@ class _Task:
     precision: str
     source: Inputs
     shard: int
-    state: Path | None
+    state: _State | None
+    reused: Path | None
     folder: Path
     fingerprint: str
     model: tuple[tuple[str, str], ...]
@@ -179,6 +288,9 @@ class _Task:
 @dataclass(frozen=True, slots=True)
 class _Done:
     rows: int
+    encoded: int
+    """Rows whose vector was made just now."""
+
     dimensions: int
     seen: Counter[str]
     bad: Counter[str]
@@ -193,22 +305,16 @@ def _encode(task: _Task) -> _Done:
         kept = shards.read(path, ["id"])["id"]
         lost = np.flatnonzero(pc.invert(pc.is_in(table["id"], kept)).to_numpy(zero_copy_only=False))
         width = shards.schema(path).field("embedding").type.list_size
-        return _Done(len(kept), width, Counter(origin), Counter(origin[row] for row in lost))
-    vectors, reasons = _vectors(task, table["hash"])
-    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-    for row in np.flatnonzero(~np.isfinite(norms)):
-        reasons.setdefault(int(row), "its embedding holds NaN or infinity")
-    for row in np.flatnonzero(norms == 0):
-        reasons.setdefault(int(row), "its embedding is all zero")
+        return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
+    units, reasons, encoded = _units(task, table["hash"])
     keep = np.setdiff1d(np.arange(len(table)), np.fromiter(reasons, int, len(reasons)))
-    unit = (vectors[keep] / norms[keep, None]).astype(np.float32)
-    schema = schemas.embed(vectors.shape[1], task.precision, dict(task.model))
-    flat = unit.ravel().astype(np.float16 if task.precision == "float16" else np.float32)
+    schema = schemas.embed(units.shape[1], task.precision, dict(task.model))
+    flat = units[keep].ravel() if reasons else units.ravel()
     shard = pa.table(
         [
             table["id"].take(keep),
             table["hash"].take(keep),
-            pa.FixedSizeListArray.from_arrays(pa.array(flat), vectors.shape[1]),
+            pa.FixedSizeListArray.from_arrays(pa.array(flat), units.shape[1]),
         ],
         names=schema.names,
     )
@@ -230,32 +336,71 @@ def _encode(task: _Task) -> _Done:
     else:
         aside.unlink(missing_ok=True)
     shards.write(schemas.check(shard, schema, str(path)), path, task.fingerprint)
-    return _Done(len(keep), vectors.shape[1], Counter(origin), Counter(origin[row] for row in reasons))
+    return _Done(len(keep), encoded, units.shape[1], Counter(origin), Counter(origin[row] for row in reasons))
 
 
-def _vectors(task: _Task, hashes: pa.ChunkedArray) -> tuple[Matrix, dict[int, str]]:
-    """The shard's vectors as the embedder gives them, and what is wrong with some of them; a text is encoded once."""
-    encoder = _encoder(task.spec, task.state, task.fingerprint)
+def _units(task: _Task, hashes: pa.ChunkedArray) -> tuple[NDArray[Any], dict[int, str], int]:
+    """The shard's vectors as they are stored, what is wrong with some of them, and how many rows were encoded now."""
     role, column = _wanted(task.spec.build(), task.spec)
     if role == "text":
         codes = hashes.combine_chunks().dictionary_encode()
-        first = np.unique(codes.indices.to_numpy(), return_index=True)[1]
-        texts = task.source.read(task.shard, ["text"])["text"].take(np.sort(first)).to_pylist()
-        with running(task.spec, task.spec.name):
-            encoded = encoder.encode(texts)
-        vectors = _checked(encoded, len(texts), task.spec.name)
-        return vectors[codes.indices.to_numpy()], {}
+        owner = codes.indices.to_numpy()
+        units, wrong, new = _of_texts(task, codes.dictionary, np.unique(owner, return_index=True)[1])
+        bad = {int(row): wrong[owner[row]] for row in np.flatnonzero(np.isin(owner, list(wrong)))}
+        return units[owner], bad, int(np.isin(owner, new).sum())
     values = task.source.read(task.shard, [role] if role else [], [column] if column else [])[0]
     with running(task.spec, task.spec.name):
-        encoded = encoder.encode(values)
+        encoded = _encoder(task.spec, task.state).encode(values)
     vectors = _checked(encoded, len(values), task.spec.name)
-    reasons: dict[int, str] = {}
+    ragged: dict[int, str] = {}
     if not pa.types.is_fixed_size_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy()
         for row in np.flatnonzero(lengths != vectors.shape[1]):
-            ragged = f"its vector has {lengths[row]} values, the others {vectors.shape[1]}"
-            reasons[int(row)] = "it has no vector" if lengths[row] < 0 else ragged
-    return vectors, reasons
+            told = f"its vector has {lengths[row]} values, the others {vectors.shape[1]}"
+            ragged[int(row)] = "it has no vector" if lengths[row] < 0 else told
+    units, wrong = _normalised(vectors, task.precision)
+    return units, wrong | ragged, len(values)
+
+
+def _of_texts(
+    task: _Task, hashes: pa.Array, first: NDArray[np.intp]
+) -> tuple[NDArray[Any], dict[int, str], NDArray[np.intp]]:
+    """The vectors of the shard's m different texts: those made before as they were, the others encoded.
+
+    Parameters
+    ----------
+    hashes : (m,) of the texts
+    first : (m,) a row that has each text
+    """
+    reused = None if task.reused is None else reuse.find(task.reused, task.shard)
+    if reused is None or not len(reused):
+        texts = task.source.read(task.shard, ["text"])["text"].take(first).to_pylist()
+        return *_encoded(task, texts), np.arange(len(first))
+    place = pc.index_in(hashes, reused["content_hash"].combine_chunks()).fill_null(-1).to_numpy()
+    units = vectors.stored(reused["embedding"])[place]
+    new = np.flatnonzero(place < 0)
+    if not len(new):
+        return units, {}, new
+    texts = task.source.read(task.shard, ["text"])["text"].take(first[new]).to_pylist()
+    made, wrong = _encoded(task, texts)
+    units[new] = made
+    return units, {int(new[text]): reason for text, reason in wrong.items()}, new
+
+
+def _encoded(task: _Task, texts: list[str]) -> tuple[NDArray[Any], dict[int, str]]:
+    with running(task.spec, task.spec.name):
+        encoded = _encoder(task.spec, task.state).encode(texts)
+    return _normalised(_checked(encoded, len(texts), task.spec.name), task.precision)
+
+
+def _normalised(vectors: Matrix, precision: str) -> tuple[NDArray[Any], dict[int, str]]:
+    """Rows of unit length as they are stored, and those that have no direction."""
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    wrong = {int(row): "its embedding holds NaN or infinity" for row in np.flatnonzero(~np.isfinite(norms))}
+    wrong |= {int(row): "its embedding is all zero" for row in np.flatnonzero(norms == 0)}
+    with np.errstate(invalid="ignore", over="ignore"):
+        units = (vectors / np.where(norms == 0, 1, norms)[:, None]).astype(np.float32)
+    return units.astype(np.float16 if precision == "float16" else np.float32, copy=False), wrong
 
 
 def _checked(vectors: Any, rows: int, name: str) -> Matrix:

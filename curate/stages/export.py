@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 DATA = "data"
+_MODEL = ("model", "revision", "dimensions")
 PREFIX = "curate_"
 """Begins the name of every column that ``export.add`` adds."""
 
@@ -195,7 +196,7 @@ def _manifest(context: Context, before: Before, fingerprint: str, files: Sequenc
         "sources": {name: asdict(count) for name, count in selected.sources.items()},
         "input": dict(before.records[0].parts["files"]),
         "embed": {
-            record.name: {key: value for key, value in record.facts.items() if key != "rows"}
+            record.name: {key: record.facts[key] for key in _MODEL if key in record.facts}
             for record in before.records
             if record.stage == "embed"
         },

@@ -42,6 +42,16 @@ def quarantine(config: RunConfig, records: Sequence[Record]) -> list[str]:
     return [told]
 
 
+def drift(config: RunConfig, records: Sequence[Record]) -> list[str]:
+    """Say which fits of before express less of today's rows than they may."""
+    return [
+        f"{record.stage} {record.name}: what it learnt before expresses {record.facts['drift']:.2%} less of today's "
+        "rows than it did of those; to learn anew: --set refresh.refit=always"
+        for record in records
+        if (record.facts.get("drift") or 0) > config.refresh.max_drift
+    ]
+
+
 def selection(context: Context, source: Inputs, selected: Selected, record: Record) -> None:
     """Refuse to publish a selection that breaks a rule of the guard section.
 

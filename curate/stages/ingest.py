@@ -138,7 +138,7 @@ def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, 
     """What the input shards are made from."""
     settings = ("text", "id", "label", "source", "tokens", "vectors", "rows_per_shard")
     return {
-        "version": 1,
+        "version": 2,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: getattr(config, name) for name in settings},
     }
@@ -176,7 +176,7 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
         "columns": _serialized(types),
         "roles": {role: name for role, name in roles.items() if name is not None},
         "tokens": _told(counting, config),
-        "text_fingerprint": _text_fingerprint(paths, roles["id"] or inputs.ID),
+        "digests": [_digest(path, config.id or inputs.ID) for path in paths],
     }
     if not sum(rows):
         total = sum(seen.values())
@@ -364,13 +364,11 @@ def _made(folder: Path) -> Path:
     return folder
 
 
-def _text_fingerprint(paths: Sequence[Path], column: str) -> str:
-    """Changes when an id or a text does, and with nothing else, so that a new label costs no new embedding."""
-    digest = hashlib.sha256()
-    for path in paths:
-        table = shards.read(path, [column, inputs.HASH])
-        lengths = pc.binary_length(inputs.as_text(table[column])).to_numpy()
-        digest.update(np.ascontiguousarray(lengths, np.int32).tobytes())
-        digest.update("".join(inputs.as_text(table[column]).to_pylist()).encode())
-        digest.update(b"".join(table[inputs.HASH].to_pylist()))
+def _digest(path: Path, column: str) -> str:
+    """Changes when an id or a text of the shard does, and with nothing else, so that a new label costs no embedding."""
+    table = shards.read(path, [column, inputs.HASH])
+    names = inputs.as_text(table[column])
+    digest = hashlib.sha256(np.ascontiguousarray(pc.binary_length(names).to_numpy(), np.int32).tobytes())
+    digest.update("".join(names.to_pylist()).encode())
+    digest.update(b"".join(table[inputs.HASH].to_pylist()))
     return digest.hexdigest()

@@ -35,8 +35,10 @@ class PoolRows:
         return [len(self.ids(shard)) for shard in range(len(self.source.shards))]
 
     @property
-    def fingerprint(self) -> list[str]:
-        return [self.source.fingerprint, *(entry.fingerprint for entry in self.embedded)]
+    def digests(self) -> list[dict[str, str]]:
+        """What the rows of each shard and their vectors are made from."""
+        recipes = {entry.name: entry.recipe for entry in self.embedded}
+        return [{"rows": digest, **recipes} for digest in self.source.digests]
 
     def entry(self, name: str | None) -> Embedded:
         """The embed entry of that name; the first for None."""

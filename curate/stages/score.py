@@ -25,7 +25,7 @@ from curate.stages.cluster import Clustered
 from curate.stages.context import Context
 from curate.stages.rows import PoolRows
 from curate.stages.step import Outcome, current, refuse_failed, running, step
-from curate.store import schemas, shards
+from curate.store import manifest, schemas, shards
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
@@ -93,6 +93,7 @@ def _work(
     context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEntry, folder: Path, fingerprint: str
 ) -> Outcome:
     traits = entry.spec.plugin().traits
+    keys = _keys(context, rows, clustered, entry) if traits.within == "shard" else [fingerprint] * len(rows.rows)
     tasks = [
         _Task(
             entry.spec,
@@ -102,10 +103,10 @@ def _work(
             clustered,
             shard,
             folder,
-            fingerprint,
+            key,
             context.config.seed,
         )
-        for shard in range(len(rows.rows))
+        for shard, key in enumerate(keys)
     ]
     peak = 0
     if traits.within == "shard":
@@ -117,6 +118,18 @@ def _work(
     sources = sum((rows.sources(shard) for shard in range(len(rows.rows))), Counter[str]())
     counts = {name: Count(rows_in=n, kept=n) for name, n in sorted(sources.items())}
     return Outcome(sources=counts, shards=len(tasks), peak_memory=peak)
+
+
+def _keys(context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEntry) -> list[str]:
+    """What each shard of a scorer that sees a shard is made from: no other shard's rows."""
+    reads = entry.spec.plugin().traits.reads
+    recipe = {
+        **entry.fingerprint_parts(),
+        "seed": context.config.seed,
+        "cluster": clustered.recipe if "cluster" in reads else None,
+        "input": rows.source.fingerprint if "label" in reads else None,
+    }
+    return [manifest.fingerprint({**recipe, "pool": digest}) for digest in rows.digests]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,13 +26,14 @@ from curate.kernels.parallel import one_blas_thread
 from curate.plugins.pool import Pool, Rows, Selection, Vector, frozen
 from curate.seeds import rng_for
 from curate.stages import budgets
+from curate.stages.anchor import anchored
 from curate.stages.cluster import Clustered
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored
 from curate.stages.step import QUARANTINE, Outcome, running, step
-from curate.store import schemas, shards
+from curate.store import manifest, schemas, shards, versions
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
@@ -50,28 +51,43 @@ class Selected:
         return shards.read(shards.part(self.folder, shard), columns)
 
 
-def parts(context: Context, rows: PoolRows, clustered: Clustered, scored: Sequence[Scored]) -> dict[str, Any]:
-    """What the ledger is made from."""
+def parts(
+    context: Context, rows: PoolRows, clustered: Clustered, scored: Sequence[Scored], previous: str | None
+) -> dict[str, Any]:
+    """What the ledger is made from; ``previous`` is the export that anchors it."""
     return {
         "entries": [entry.fingerprint_parts() for entry in context.config.select],
         "seed": context.config.seed,
         "cluster": clustered.fingerprint,
         "score": {entry.name: entry.fingerprint for entry in scored},
+        "keep_previous_weight": context.config.refresh.keep_previous_weight,
+        "previous": previous,
         **rows.facts(),
     }
+
+
+def _previous(context: Context, made_from: Callable[[str | None], dict[str, Any]]) -> str | None:
+    """The version that anchors the selection: the published one; for a ledger that is still right, that of its own."""
+    if not context.config.refresh.keep_previous_weight:
+        return None
+    record = manifest.load(context.folder / "select")
+    if record is not None and manifest.compare(record, made_from(own := record.parts.get("previous")))[0] == "fresh":
+        return own
+    return versions.published(context.folder / versions.FOLDER)
 
 
 def select(context: Context, rows: PoolRows, clustered: Clustered, scored: Sequence[Scored]) -> tuple[Selected, Record]:
     """Run the select section."""
     folder = context.folder / "select"
-    made_from = parts(context, rows, clustered, scored)
+    made_from = partial(parts, context, rows, clustered, scored)
+    previous = _previous(context, made_from)
     record = step(
         context,
         "select",
         "select",
         folder,
-        made_from,
-        lambda key: _work(PoolColumns(context, rows, clustered, scored), folder, key),
+        made_from(previous),
+        lambda key: _work(PoolColumns(context, rows, clustered, scored), previous, folder, key),
     )
     return Selected(folder, record.fingerprint), record
 
@@ -120,8 +136,9 @@ class _Fates:
             self.order = self.order[np.isin(self.order, kept)]
 
 
-def _work(columns: PoolColumns, folder: Path, fingerprint: str) -> Outcome:
+def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint: str) -> Outcome:
     context, fates = columns.context, _Fates(columns.n)
+    published = None if previous is None else _published(columns, previous)
     entries: list[dict[str, Any]] = []
     peaks: list[int] = []
     for number, entry in enumerate(context.config.select):
@@ -130,7 +147,7 @@ def _work(columns: PoolColumns, folder: Path, fingerprint: str) -> Outcome:
         before = fates.survivors
         context.progress.begin(f"selecting with {entry.name}", len(before))
         with one_blas_thread():
-            chosen = _choose(columns, before, entry)
+            chosen = _choose(columns, before, entry, None if published is None else published[before])
         fates.settle(number, chosen, ranked=entry.spec.plugin().traits.budgeted)
         sources = _counts(columns, before, fates.survivors)
         peaks.append(peak_memory())
@@ -156,6 +173,12 @@ def _work(columns: PoolColumns, folder: Path, fingerprint: str) -> Outcome:
     )
 
 
+def _published(columns: PoolColumns, version: str) -> NDArray[np.bool_]:
+    """(n,) which rows of the pool are in a version of the export."""
+    ids = versions.read_ids(columns.context.folder / versions.FOLDER, version)["id"]
+    return np.asarray(pc.is_in(columns.ids, ids.to_arrow()).to_numpy())
+
+
 def _counts(columns: PoolColumns, before: Rows, after: Rows) -> dict[str, Count]:
     came = Counter(columns.source[before].to_list())
     stayed = Counter(columns.source[after].to_list())
@@ -167,11 +190,13 @@ def _counts(columns: PoolColumns, before: Rows, after: Rows) -> dict[str, Count]
 # ---------------------------------------------------------------- one entry
 
 
-def _choose(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Selection:
-    """What the entry keeps of the survivors."""
+def _choose(
+    columns: PoolColumns, survivors: Rows, entry: SelectEntry, published: NDArray[np.bool_] | None
+) -> Selection:
+    """What the entry keeps of the survivors, some of which may be ``published``."""
     pool = _pool(columns, survivors, entry)
     groups = _groups(columns, survivors, entry)
-    choose = partial(_in_groups, columns.context, entry, pool, groups)
+    choose = partial(_in_groups, columns.context, entry, pool, groups, published)
     if entry.budget is None:
         return choose(None).check(len(pool), None)
     rows = entry.budget.rows(len(pool), entry.name)
@@ -179,7 +204,7 @@ def _choose(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Select
         return choose(rows).check(len(pool), rows)
     tokens = columns.tokens[survivors]
     limit = entry.budget.tokens(int(tokens.sum(dtype=np.int64)), entry.name) or 0
-    prefix = entry.spec.plugin().traits.prefix and groups is None
+    prefix = entry.spec.plugin().traits.prefix and groups is None and published is None
     return budgets.within_tokens(choose, tokens, limit, prefix=prefix).check(len(pool), None)
 
 
@@ -218,23 +243,47 @@ def _groups(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> list[R
 
 
 def _in_groups(
-    context: Context, entry: SelectEntry, pool: Pool, groups: list[Rows] | None, budget: int | None
+    context: Context,
+    entry: SelectEntry,
+    pool: Pool,
+    groups: list[Rows] | None,
+    published: NDArray[np.bool_] | None,
+    budget: int | None,
 ) -> Selection:
     """Run the selector on each group with its part of the budget and put the answers together."""
-    selector: Any = entry.spec.build()
-    seed, stream = context.config.seed, f"select/{entry.name}"
     if groups is None:
-        with running(entry.spec, entry.name):
-            answer: Selection = selector.select(pool, budget, rng_for(seed, stream))
-        return answer
+        return _once(context, entry, pool, published, budget)
     sizes = np.array([len(group) for group in groups])
     shares = [None] * len(groups) if budget is None else budgets.split(entry.quota, sizes, budget)
-    answers = []
-    for number, (group, share) in enumerate(zip(groups, shares, strict=True)):
-        with running(entry.spec, entry.name):
-            answer = selector.select(pool.take(group), share, rng_for(seed, stream, number))
-        answers.append(answer.check(len(group), share))
+    answers = [
+        _once(context, entry, pool.take(group), None if published is None else published[group], share, number)
+        for number, (group, share) in enumerate(zip(groups, shares, strict=True))
+    ]
     return budgets.merged(len(pool), groups, answers)
+
+
+def _once(
+    context: Context,
+    entry: SelectEntry,
+    pool: Pool,
+    published: NDArray[np.bool_] | None,
+    budget: int | None,
+    task: int = 0,
+) -> Selection:
+    """Run the selector, and hold a budgeted one to the published rows as far as the configuration asks."""
+    selector: Any = entry.spec.build()
+
+    def chosen_from(some: Pool, rows: int | None) -> Selection:
+        rng = rng_for(context.config.seed, f"select/{entry.name}", task)
+        with running(entry.spec, entry.name):
+            answer: Selection = selector.select(some, rows, rng)
+        return answer.check(len(some), rows)
+
+    fresh = chosen_from(pool, budget)
+    if published is None or budget is None:
+        return fresh
+    weight = context.config.refresh.keep_previous_weight
+    return anchored(fresh, published, weight, lambda rows, held: chosen_from(pool.take(rows), held))
 
 
 # ---------------------------------------------------------------- the ledger
@@ -247,7 +296,7 @@ def _write(columns: PoolColumns, fates: _Fates, folder: Path, fingerprint: str) 
     rank[fates.order] = np.arange(len(fates.order), dtype=np.int32)
     names = [entry.name for entry in columns.context.config.select]
     reasons = list(fates.reasons)
-    every_id = pa.chunked_array([columns.rows.ids(shard) for shard in range(len(columns.rows.rows))], pa.string())
+    every_id = columns.ids
     start = 0
     for shard, rows in enumerate(columns.rows.rows):
         mine = slice(start, start + rows)

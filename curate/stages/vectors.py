@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from curate.plugins.pool import Matrix, Vectors, frozen
 
 
 def matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
     """A fixed-size list column as (n, d) float32, without a copy where the column is float32 already."""
+    values: Matrix = stored(column).astype(np.float32, copy=False)
+    return values
+
+
+def stored(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
+    """A fixed-size list column as (n, d) of the type that it is stored in, without a copy."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):  # no chunk at all
-        return np.empty((0, column.type.list_size), np.float32)
-    values: Matrix = array.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
-    return values.reshape(len(array), array.type.list_size)
+        return np.empty((0, column.type.list_size), column.type.value_type.to_pandas_dtype())
+    return np.asarray(array.flatten().to_numpy(zero_copy_only=False)).reshape(len(array), array.type.list_size)
 
 
 def gather(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix:

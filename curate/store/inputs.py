@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from curate.errors import DataError
-from curate.store import shards
+from curate.store import manifest, shards
 
 PREFIX = "_curate_"
 """Begins the name of every column that we add to an input shard; no column of the user's may."""
@@ -76,9 +76,14 @@ class Inputs:
         return str(self._facts()["tokens"])
 
     @property
+    def digests(self) -> list[str]:
+        """One a shard, which changes when an id or a text of it does, and with nothing else."""
+        return list(self._facts()["digests"])
+
+    @property
     def text_fingerprint(self) -> str:
-        """Changes when an id or a text does, and with nothing else."""
-        return str(self._facts()["text_fingerprint"])
+        """Changes when any of them does."""
+        return manifest.fingerprint({"digests": self.digests})
 
     def path(self, shard: int) -> Path:
         return shards.part(self.folder, shard)

@@ -125,16 +125,14 @@ class Run:
 
     def quarantines(self) -> list[tuple[str, list[Path]]]:
         """The quarantine files of each stage that has any, by its name."""
-        folders = [("input", self.inputs.folder, self.inputs.fingerprint)]
-        folders += [
-            (f"embed {record.name}", self.folder / "embed" / record.name, record.fingerprint)
-            for record in self.steps("embed")
-        ]
-        found = [
-            (stage, [path for path in sorted(folder.glob("quarantine/part-*.parquet")) if shards.is_current(path, key)])
-            for stage, folder, key in folders
-        ]
-        return [(stage, paths) for stage, paths in found if paths]
+        files = self.inputs.folder.glob("quarantine/part-*.parquet")
+        found = [("input", [path for path in files if shards.is_current(path, self.inputs.fingerprint)])]
+        for record in self.steps("embed"):
+            folder = self.folder / "embed" / record.name
+            beside = [(path, folder / path.name) for path in folder.glob("quarantine/part-*.parquet")]
+            own = [path for path, shard in beside if shards.is_current(path, shards.fingerprint(shard))]
+            found.append((f"embed {record.name}", own))
+        return [(stage, sorted(paths)) for stage, paths in found if paths]
 
     def fates(self, ids: Iterable[str], where: Sequence[int] | None = None) -> pl.DataFrame:
         """What became of the rows with these ids, a line each (``FATES``), in the order given.

@@ -68,13 +68,18 @@ def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         raise DataError(f"cannot read the shard: {error}", where=str(path), hint="run the stage again") from error
 
 
-def is_current(path: Path, fingerprint: str) -> bool:
-    """Whether ``path`` is a whole shard made from what ``fingerprint`` stands for."""
+def fingerprint(path: Path) -> str | None:
+    """What the shard at ``path`` was made from; None if there is no whole one."""
     try:
         metadata = pq.read_schema(path).metadata or {}
     except (OSError, pa.ArrowException):
-        return False
-    return bool(metadata.get(FINGERPRINT.encode()) == fingerprint.encode())
+        return None
+    return str(metadata.get(FINGERPRINT.encode(), b"").decode(errors="replace"))
+
+
+def is_current(path: Path, made_from: str | None) -> bool:
+    """Whether ``path`` is a whole shard made from what ``made_from`` stands for."""
+    return made_from is not None and fingerprint(path) == made_from
 
 
 def rows(path: Path) -> int:

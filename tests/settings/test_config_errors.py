@@ -24,7 +24,7 @@ ENTRIES = [  # what stands after the base's seven lines, what is said
     pytest.param(
         "select:\n  - {use: any, keep: 5}\nproxy: {use: logistic}\n",
         [
-            "x.yaml:10:1: proxy: unknown key; there are: curate, run, seed, memory_limit, plugins, input, embed, cluster, score, select, guard, export",
+            "x.yaml:10:1: proxy: unknown key; there are: curate, run, seed, memory_limit, plugins, input, embed, cluster, score, select, guard, refresh, export",
         ],
         id="a section of a later release is an unknown key",
     ),

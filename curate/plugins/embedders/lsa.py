@@ -16,7 +16,7 @@ from curate.kernels.lookup import Lookup
 from curate.kernels.parallel import map_blocks, one_blas_thread
 from curate.kernels.trigrams import Grams, Offsets, owners, signed_hashing, text_blocks, trigrams
 from curate.plugins.kinds import Embedder, embedder
-from curate.plugins.pool import Matrix
+from curate.plugins.pool import Matrix, Vector
 
 _FIT_CHARACTERS = 1 << 25  # 32 Mi; about 60,000 documents of 90 words, and half a gigabyte of memory
 _POWER_ITERATIONS = 2
@@ -25,7 +25,7 @@ _NEGLIGIBLE = 1e-5  # singular values below this share of the first are rounding
 
 def lsa_fit(
     sample: Sequence[str], rng: np.random.Generator, *, dimensions: int, max_features: int
-) -> tuple[Grams, Matrix]:
+) -> tuple[Grams, Matrix, Vector]:
     """Learn which trigrams a corpus has, and the directions in which its texts differ most.
 
     Text i is the vector with (1 + ln count) · idf for each trigram that occurs in it, scaled to unit length; idf is
@@ -43,6 +43,7 @@ def lsa_fit(
     -------
     features : (f,) uint64, the trigrams, sorted
     projection : (f, d) float32, idf times direction; (0, ``dimensions``) for a sample of blank texts
+    idf : (f,) float32
 
     Cost: O(m d) time for m different trigrams of a text, summed over the texts; O(m + f d) memory.
 
@@ -54,7 +55,7 @@ def lsa_fit(
     Deviations: TF-IDF weights in place of raw counts, and trigrams within words in place of words: they match
     inflected, misspelt and unknown words by their parts, and need no list of words for any language.
 
-    >>> features, projection = lsa_fit(["a b", "a b", "c"], np.random.default_rng(0), dimensions=8, max_features=9)
+    >>> features, projection, idf = lsa_fit(["a b", "a b", "c"], np.random.default_rng(0), dimensions=8, max_features=9)
     >>> projection.shape  # three trigrams, but only two texts that differ
     (3, 2)
     """
@@ -62,7 +63,7 @@ def lsa_fit(
     blocks = list(map_blocks(lambda rows: trigrams(sample[rows]), text_blocks(sample)))
     features, documents = _most_frequent(blocks, max_features)
     if not len(features):
-        return features, np.empty((0, dimensions), np.float32)
+        return features, np.empty((0, dimensions), np.float32), np.empty(0, np.float32)
     idf = (1 + np.log((1 + len(sample)) / (1 + documents))).astype(np.float32)
     index = Lookup.of(features)
     texts = sparse.vstack(list(map_blocks(lambda block: _weights(*block, index), blocks)), format="csr")
@@ -70,7 +71,7 @@ def lsa_fit(
     texts.data /= np.repeat(np.sqrt(texts.power(2).sum(axis=1)), np.diff(texts.indptr))
     values, directions = _singular(texts, dimensions, int(rng.integers(2**31)))
     kept = values > _NEGLIGIBLE * values[0]
-    return features, np.ascontiguousarray(directions[kept].T * idf[:, None], dtype=np.float32)
+    return features, np.ascontiguousarray(directions[kept].T * idf[:, None], dtype=np.float32), idf
 
 
 def lsa_encode(texts: Sequence[str], index: Lookup, projection: Matrix) -> Matrix:
@@ -105,6 +106,41 @@ def lsa_encode(texts: Sequence[str], index: Lookup, projection: Matrix) -> Matri
     for _ in map_blocks(encode, text_blocks(texts)):
         pass
     return vectors
+
+
+def lsa_fidelity(texts: Sequence[str], index: Lookup, projection: Matrix, idf: Vector) -> Vector:
+    """How much of each text the directions that ``lsa_fit`` found express.
+
+    The squared length of a text's projection as a share of that of its TF-IDF vector, in which a trigram that is no
+    feature counts as the rarest feature does: so it falls where texts are about something else than those of the fit,
+    and where they are written with other trigrams.
+
+    Parameters
+    ----------
+    texts : n strings
+    index, projection : as for ``lsa_encode``
+    idf : (f,) float32
+
+    Returns
+    -------
+    (n,) float32 in [0, 1]; 0 for a blank text
+
+    Cost: as ``lsa_encode``.
+    """
+    expressed = np.zeros(len(texts), np.float32)
+    rarest = float(idf.max(initial=1))
+
+    def measure(rows: slice) -> None:
+        grams, offsets = trigrams(texts[rows])
+        weights = _weights(grams, offsets, index)
+        unknown = np.bincount(owners(offsets)[index.find(grams) < 0], minlength=weights.shape[0])
+        whole = np.asarray(weights.multiply(idf).power(2).sum(axis=1)).ravel() + unknown * rarest**2
+        kept = np.square(weights @ projection).sum(axis=1)
+        expressed[rows] = np.divide(kept, whole, out=np.zeros(len(whole)), where=whole > 0)
+
+    for _ in map_blocks(measure, text_blocks(texts)):
+        pass
+    return np.clip(expressed, 0, 1)
 
 
 def _singular(matrix: sparse.csr_array, count: int, seed: int) -> tuple[NDArray[np.float32], Matrix]:
@@ -186,11 +222,11 @@ class Lsa:
     """How many texts of the pool to fit on; fewer of them where they have more than 32 Mi characters together."""
 
     def fit(self, sample: Sequence[str], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
-        features, projection = lsa_fit(sample, rng, dimensions=self.dimensions, max_features=self.max_features)
-        return {"features": features, "projection": projection}
+        learnt = lsa_fit(sample, rng, dimensions=self.dimensions, max_features=self.max_features)
+        return dict(zip(("features", "projection", "idf"), learnt, strict=True))
 
     def fitted(self, state: Mapping[str, NDArray[Any]]) -> Embedder:
-        return FittedLsa(Lookup.of(state["features"]), state["projection"])
+        return FittedLsa(Lookup.of(state["features"]), state["projection"], state["idf"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +235,10 @@ class FittedLsa:
 
     index: Lookup
     projection: Matrix
+    idf: Vector
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         return lsa_encode(texts, self.index, self.projection)
+
+    def fidelity(self, texts: Sequence[str]) -> Vector:
+        return lsa_fidelity(texts, self.index, self.projection, self.idf)

@@ -157,3 +157,19 @@ def test_what_is_learnt_is_arrays_that_numpy_saves_without_pickle(tmp_path):
     with np.load(tmp_path / "state.npz", allow_pickle=False) as file:
         again = plugin.fitted(dict(file))
     assert again.encode(TEXTS).tobytes() == plugin.fitted(state).encode(TEXTS).tobytes()
+
+
+def test_fidelity_is_the_share_of_the_tfidf_vector_that_is_expressed():
+    everything = fitted(TEXTS).fidelity(TEXTS)
+    np.testing.assert_allclose(everything, 1, atol=1e-4)  # as many directions as texts
+    model = fitted(TEXTS, dimensions=2)
+    features = Lsa(dimensions=2).fit(TEXTS, np.random.default_rng(0))
+    directions = features["projection"] / features["idf"][:, None]
+    expected = np.square(slow_tfidf(TEXTS) @ directions).sum(axis=1)
+    np.testing.assert_allclose(model.fidelity(TEXTS), expected, atol=1e-5)
+
+
+def test_fidelity_falls_with_what_the_fit_never_saw():
+    model = fitted(TEXTS, dimensions=6)
+    seen, half, foreign, blank = model.fidelity([TEXTS[0], f"{TEXTS[0]} квантовая физика", "квантовая физика", " "])
+    assert seen > half > foreign == blank == 0
