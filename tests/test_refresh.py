@@ -271,3 +271,18 @@ def test_an_anchor_holds_under_every_kind_of_budget(written, nightly, entry):
     elif "within" not in entry:  # a group that has shrunk must let rows go
         assert there <= exported()
     assert summary.kept == {"facility_location": 60, "ccs": 33}.get(entry["use"], summary.kept)
+
+
+def test_the_report_tells_what_was_taken_over_and_what_changed(written, nightly):
+    from curate.pipeline import report
+
+    settings = nightly(embed={"use": "lsa", "dimensions": 16})
+    written([line(number) for number in range(200)])
+    curate.run(settings)
+    written([line(number) for number in range(20, 220)])
+    curate.run(settings)
+    page, told = report(from_data(settings))
+    embedded = next(stage for stage in told["stages"] if stage["name"].startswith("embed"))
+    assert embedded["refreshed"].startswith("20 rows embedded, the others' vectors taken over")
+    assert told["change"]["added"] == told["change"]["removed"] > 0
+    assert "Since the export before (" in page.read_text()

@@ -109,6 +109,14 @@ def story(report: Report) -> str:
     return f"{first} The {share(rows.kept, rows.rows_in)} that is left {_reach(clusters)} of the same size."
 
 
+def change(report: Report) -> str:
+    """How the export differs from the one before; "" for the first."""
+    if report.change is None:
+        return ""
+    moved = f"{plural(report.change.added, 'row')} added, {count(report.change.removed)} removed"
+    return f"Since the export before ({report.change.before}): {moved}, {share(report.change.rate)} churn."
+
+
 def tokens(report: Report) -> tuple[str, str]:
     """The kept tokens, and where the number comes from."""
     if report.tokens is None:

@@ -43,6 +43,9 @@ class Stage:
     reused: bool = False
     """Taken over from an earlier run, because nothing it depends on had changed."""
 
+    refreshed: str = ""
+    """What it took over of an earlier run, with numbers; "" if nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
@@ -54,6 +57,19 @@ class Tokens:
     """How the tokens were obtained: ``estimated from the text``, ``counted with <tokenizer>``, ``column n_tokens``."""
 
     estimated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """How the export differs from the one that was published before it."""
+
+    before: str
+    """Its version."""
+
+    added: int
+    removed: int
+    rate: float
+    """Of the rows in either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +205,7 @@ class Report:
     """At least one; the pool enters the first, and what the last keeps is the result."""
 
     tokens: Tokens | None = None
+    change: Change | None = None
     warnings: tuple[str, ...] = ()
     map: Map | None = None
     scores: tuple[Histogram, ...] = ()

@@ -102,6 +102,7 @@ def _header(report: Report) -> Markup:
         tag("p", tag("span", "curate", class_="brand"), tag("span", report.run), class_="run"),
         tag("h1", findings.headline(report)),
         tag("p", findings.story(report), class_="story"),
+        tag("p", findings.change(report), class_="aside") if report.change else None,
         _warnings(report.warnings),
         tag("dl", *(_tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
         tag("p", f"seed {report.seed} · curate {report.version}", class_="meta"),

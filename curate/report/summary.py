@@ -25,6 +25,7 @@ def summary(report: Report) -> dict[str, Any]:
             "seconds": _number(stage.seconds),
             "peak_bytes": stage.peak_bytes,
             "reused": stage.reused,
+            "refreshed": stage.refreshed,
             "sources": {name: _account(rows) for name, rows in stage.sources.items()},
         }
         for stage in report.stages
@@ -46,6 +47,7 @@ def summary(report: Report) -> dict[str, Any]:
         "story": findings.story(report),
         "warnings": list(report.warnings),
         "rows": _account(report.rows),
+        "change": dataclasses.asdict(report.change) if report.change else None,
         "tokens": dataclasses.asdict(report.tokens) if report.tokens else None,
         "stages": stages,
         "sources": {name: _account(rows) for name, rows in report.sources.items()},

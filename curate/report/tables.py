@@ -19,7 +19,7 @@ def stages(report: Report) -> Markup:
     head = ("Stage", "Rows in", "Kept", "Dropped", "Quarantined", "Left of the pool", "Time", "Peak memory")
     body = []
     for stage in report.stages:
-        name = join(tag("strong", stage.name), _what(stage.what))
+        name = join(tag("strong", stage.name), _what(stage.what), _what(stage.refreshed))
         time = "reused" if stage.reused else seconds(stage.seconds)
         cells = [*_numbers(stage.rows), _meter(stage.rows.kept, pool), time, size(stage.peak_bytes)]
         body.append((name, *cells))

@@ -27,7 +27,7 @@ from curate.settings.model import Entry
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.export import Before, columns
-from curate.store import manifest, shards
+from curate.store import manifest, shards, versions
 from curate.store.manifest import Count, Record
 from curate.version import __version__
 
@@ -76,7 +76,7 @@ def report(
         "map": facts.map,
         "examples": facts.examples,
     }
-    parts: dict[str, Any] = {"warnings": tuple(warnings)}
+    parts: dict[str, Any] = {"warnings": tuple(warnings), "change": _change(context)}
     for name, step in steps.items():
         parts[name] = step()
         context.progress.advance(1)
@@ -121,7 +121,27 @@ def _stages(context: Context, records: Sequence[Record], reused: Collection[str]
             seconds=record.seconds,
             peak_bytes=record.peak_memory,
             reused=record.fingerprint in reused,
+            refreshed=_refreshed(record),
         )
+
+
+def _refreshed(record: Record) -> str:
+    """What the step took over from before the pool changed, and how far that has drifted."""
+    told = []
+    encoded, drift = record.facts.get("encoded"), record.facts.get("drift")
+    if encoded is not None and encoded < record.count.rows_in:
+        told.append(f"{encoded:,} rows embedded, the others' vectors taken over")
+    if drift:
+        told.append(f"what it learnt before drifted by {drift:.2%}")
+    return "; ".join(told)
+
+
+def _change(context: Context) -> model.Change | None:
+    last = versions.history(context.folder / versions.FOLDER)[-1:]
+    if not last or "over" not in last[0]:
+        return None
+    line = last[0]
+    return model.Change(before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"])
 
 
 def _account(count: Count) -> model.Account:
