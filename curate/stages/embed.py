@@ -150,8 +150,8 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
     seen = sum((item.seen for item in done), Counter[str]())
     bad = sum((item.bad for item in done), Counter[str]())
     encoded = sum(item.encoded for item in done)
-    if changed:
-        context.progress.note(f"embed {entry.name}: {encoded:,} of {source.rows:,} rows were embedded, the rest reused")
+    if encoded < source.rows:
+        context.progress.note(f"embed {entry.name}: {encoded:,} of {source.rows:,} rows embedded, the others taken over")
     facts = {
         "rows": [item.rows for item in done],
         "dimensions": dimensions.pop(),
