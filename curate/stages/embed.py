@@ -151,7 +151,9 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
     bad = sum((item.bad for item in done), Counter[str]())
     encoded = sum(item.encoded for item in done)
     if encoded < source.rows:
-        context.progress.note(f"embed {entry.name}: {encoded:,} of {source.rows:,} rows embedded, the others taken over")
+        context.progress.note(
+            f"embed {entry.name}: {encoded:,} of {source.rows:,} rows embedded, the others taken over"
+        )
     facts = {
         "rows": [item.rows for item in done],
         "dimensions": dimensions.pop(),
