@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,22 @@ HELD = "its place was kept for a row that is published"
 """Why a row is not chosen that would have been, but for the anchor."""
 
 
-def anchored(
-    fresh: Selection,
-    published: NDArray[np.bool_],
-    weight: float,
-    again: Callable[[Rows, int], Selection],
-) -> Selection:
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Which of n rows are published, and how firmly a new selection is held to them."""
+
+    published: NDArray[np.bool_]
+    """(n,)"""
+
+    weight: float
+    """0 gives the new selection, 1 keeps every published row and fills what is free."""
+
+    def take(self, rows: Rows) -> Anchor:
+        """The same for some of the rows."""
+        return Anchor(self.published[rows], self.weight)
+
+
+def anchored(fresh: Selection, anchor: Anchor, again: Callable[[Rows, int], Selection]) -> Selection:
     """A selection of as many rows as ``fresh``, of which at most a share ``1 - weight`` of the published rows are gone.
 
     Of the published rows that ``fresh`` leaves out, those that must stay take the places of its last new rows. More of
@@ -29,14 +39,13 @@ def anchored(
     Parameters
     ----------
     fresh : what the selector chooses of n rows with no regard to what is published
-    published : (n,) which rows are published
-    weight : 0 gives ``fresh``, 1 keeps every published row and fills what is free
     again : asks the selector for its choice of some of the rows, as positions among them
 
     Raises
     ------
     PluginError : for a selector that weighs its rows, as the weights hold for its own choice only
     """
+    published, weight = anchor.published, anchor.weight
     k, n = len(fresh.order), len(published)
     stays = published[fresh.order]
     left_out = np.setdiff1d(np.flatnonzero(published), fresh.order)

@@ -13,31 +13,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.errors import PluginError
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
-from curate.plugins.pool import Pool, Rows, Selection, Vector, frozen
-from curate.seeds import rng_for
-from curate.stages import budgets
-from curate.stages.anchor import anchored
+from curate.plugins.pool import Rows, Selection, Vector
+from curate.stages.anchor import Anchor
+from curate.stages.choosing import choose
 from curate.stages.cluster import Clustered
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored
-from curate.stages.step import QUARANTINE, Outcome, running, step
+from curate.stages.step import QUARANTINE, Outcome, step
 from curate.store import manifest, schemas, shards, versions
 from curate.store.manifest import Count, Record
-
-if TYPE_CHECKING:
-    from curate.settings.model import SelectEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +133,8 @@ class _Fates:
 
 def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint: str) -> Outcome:
     context, fates = columns.context, _Fates(columns.n)
-    published = None if previous is None else _published(columns, previous)
+    anchor = None if previous is None else _anchor(columns, previous)
+    seed = context.config.seed
     entries: list[dict[str, Any]] = []
     peaks: list[int] = []
     for number, entry in enumerate(context.config.select):
@@ -147,7 +143,7 @@ def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint:
         before = fates.survivors
         context.progress.begin(f"selecting with {entry.name}", len(before))
         with one_blas_thread():
-            chosen = _choose(columns, before, entry, None if published is None else published[before])
+            chosen = choose(columns, before, entry, seed, None if anchor is None else anchor.take(before))
         fates.settle(number, chosen, ranked=entry.spec.plugin().traits.budgeted)
         sources = _counts(columns, before, fates.survivors)
         peaks.append(peak_memory())
@@ -173,10 +169,11 @@ def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint:
     )
 
 
-def _published(columns: PoolColumns, version: str) -> NDArray[np.bool_]:
-    """(n,) which rows of the pool are in a version of the export."""
-    ids = versions.read_ids(columns.context.folder / versions.FOLDER, version)["id"]
-    return np.asarray(pc.is_in(columns.ids, ids.to_arrow()).to_numpy())
+def _anchor(columns: PoolColumns, version: str) -> Anchor:
+    """Which rows of the pool are in a version of the export."""
+    context = columns.context
+    ids = versions.read_ids(context.folder / versions.FOLDER, version)["id"]
+    return Anchor(pc.is_in(columns.ids, ids.to_arrow()).to_numpy(), context.config.refresh.keep_previous_weight)
 
 
 def _counts(columns: PoolColumns, before: Rows, after: Rows) -> dict[str, Count]:
@@ -185,105 +182,6 @@ def _counts(columns: PoolColumns, before: Rows, after: Rows) -> dict[str, Count]
     return {
         name: Count(rows_in=rows, kept=stayed[name], dropped=rows - stayed[name]) for name, rows in sorted(came.items())
     }
-
-
-# ---------------------------------------------------------------- one entry
-
-
-def _choose(
-    columns: PoolColumns, survivors: Rows, entry: SelectEntry, published: NDArray[np.bool_] | None
-) -> Selection:
-    """What the entry keeps of the survivors, some of which may be ``published``."""
-    pool = _pool(columns, survivors, entry)
-    groups = _groups(columns, survivors, entry)
-    choose = partial(_in_groups, columns.context, entry, pool, groups, published)
-    if entry.budget is None:
-        return choose(None).check(len(pool), None)
-    rows = entry.budget.rows(len(pool), entry.name)
-    if rows is not None:
-        return choose(rows).check(len(pool), rows)
-    tokens = columns.tokens[survivors]
-    limit = entry.budget.tokens(int(tokens.sum(dtype=np.int64)), entry.name) or 0
-    prefix = entry.spec.plugin().traits.prefix and groups is None and published is None
-    return budgets.within_tokens(choose, tokens, limit, prefix=prefix).check(len(pool), None)
-
-
-def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
-    """The survivors, with what the selector reads."""
-    reads = entry.spec.plugin().traits.reads
-    n, whole = len(survivors), len(survivors) == columns.n
-
-    def taken(array: Any) -> Any:
-        return frozen(array if whole else array[survivors])
-
-    selector: Any = entry.spec.build()
-    quality = columns.quality(entry.quality if "quality" in reads else None)
-    with running(entry.spec, entry.name):
-        wanted = selector.columns() if "frame" in reads else ()
-    try:
-        return Pool(
-            taken(columns.embeddings(entry.embedding)) if "embedding" in reads else np.zeros((n, 0), np.float32),
-            taken(quality),
-            taken(columns.cluster) if "cluster" in reads else np.zeros(n, np.int32),
-            {name: taken(score) for name, score in columns.scores.items()} if "scores" in reads else {},
-            columns.higher_is_better,
-            columns.frame(wanted)[survivors] if "frame" in reads else None,
-        )
-    except PluginError as error:
-        raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error
-
-
-def _groups(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> list[Rows] | None:
-    """The survivors' positions in each group, groups in order of their value; None without ``within``."""
-    if entry.within is None:
-        return None
-    codes = columns.groups(entry.within)[survivors].rank("dense").fill_null(0).to_numpy()
-    order = np.argsort(codes, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-
-
-def _in_groups(
-    context: Context,
-    entry: SelectEntry,
-    pool: Pool,
-    groups: list[Rows] | None,
-    published: NDArray[np.bool_] | None,
-    budget: int | None,
-) -> Selection:
-    """Run the selector on each group with its part of the budget and put the answers together."""
-    if groups is None:
-        return _once(context, entry, pool, published, budget)
-    sizes = np.array([len(group) for group in groups])
-    shares = [None] * len(groups) if budget is None else budgets.split(entry.quota, sizes, budget)
-    answers = [
-        _once(context, entry, pool.take(group), None if published is None else published[group], share, number)
-        for number, (group, share) in enumerate(zip(groups, shares, strict=True))
-    ]
-    return budgets.merged(len(pool), groups, answers)
-
-
-def _once(
-    context: Context,
-    entry: SelectEntry,
-    pool: Pool,
-    published: NDArray[np.bool_] | None,
-    budget: int | None,
-    task: int = 0,
-) -> Selection:
-    """Run the selector, and hold a budgeted one to the published rows as far as the configuration asks."""
-    selector: Any = entry.spec.build()
-
-    def chosen_from(some: Pool, rows: int | None) -> Selection:
-        rng = rng_for(context.config.seed, f"select/{entry.name}", task)
-        with running(entry.spec, entry.name):
-            answer: Selection = selector.select(some, rows, rng)
-        return answer.check(len(some), rows)
-
-    fresh = chosen_from(pool, budget)
-    if published is None or budget is None:
-        return fresh
-    weight = context.config.refresh.keep_previous_weight
-    return anchored(fresh, published, weight, lambda rows, held: chosen_from(pool.take(rows), held))
 
 
 # ---------------------------------------------------------------- the ledger

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.errors import PluginError
 from curate.plugins.pool import Selection
-from curate.stages.anchor import HELD, anchored
+from curate.stages.anchor import HELD, Anchor, anchored
 
 
 def best(quality, budget):
@@ -19,7 +19,7 @@ def best(quality, budget):
 
 
 def held_to(quality, published, weight, budget):
-    return anchored(best(quality, budget), published, weight, lambda rows, held: best(quality[rows], held))
+    return anchored(best(quality, budget), Anchor(published, weight), lambda rows, held: best(quality[rows], held))
 
 
 @st.composite
@@ -68,7 +68,9 @@ def test_nothing_that_is_not_chosen_stands_for_another_row():
         representative=np.array([-1, -1, 0, 1]),
         similarity=np.array([np.nan, np.nan, 0.9, 0.8], np.float32),
     )
-    chosen = anchored(fresh, np.array([False, False, True, False]), 1.0, lambda rows, held: best(np.ones(1), held))
+    chosen = anchored(
+        fresh, Anchor(np.array([False, False, True, False]), 1.0), lambda rows, held: best(np.ones(1), held)
+    )
     assert sorted(chosen.order.tolist()) == [0, 2]
     assert chosen.representative.tolist() == [-1, -1, 0, -1]
     assert np.isnan(chosen.similarity[3])
@@ -77,4 +79,4 @@ def test_nothing_that_is_not_chosen_stands_for_another_row():
 def test_a_selector_that_weighs_its_rows_is_refused():
     weighed = Selection(np.array([0]), np.ones(1, np.float32), np.ones(1, np.float32))
     with pytest.raises(PluginError, match="cannot be held to the published rows"):
-        anchored(weighed, np.array([False, True]), 1.0, lambda rows, held: best(np.ones(1), held))
+        anchored(weighed, Anchor(np.array([False, True]), 1.0), lambda rows, held: best(np.ones(1), held))
