@@ -37,8 +37,9 @@ _ROWS_PER_GROUP = 4096
 def gather(
     context: Context, source: Inputs, folder: Path, recipe: str, fingerprint: str, changed: Sequence[int]
 ) -> Path | None:
-    """Put aside what the shards on disk hold of the texts in the ``changed`` ones.
+    """Put aside what the old shards hold of the texts in the ``changed`` ones.
 
+    A shard that is as it should be is no old one: a run that was cut short embeds the rest as if it had not been.
     Killed in the middle, the next call begins again; killed later, it finds all done.
 
     Returns
@@ -49,7 +50,9 @@ def gather(
     if (shards.read_json(place / _DONE) or {}).get("fingerprint") == fingerprint:
         return place
     shutil.rmtree(place, ignore_errors=True)
-    old = [path for path in sorted(folder.glob("part-*.parquet")) if _made_by(path, recipe)]
+    unchanged = {shards.part(folder, number) for number in set(range(len(source.shards))).difference(changed)}
+    there = sorted(path for path in folder.glob("part-*.parquet") if path not in unchanged)
+    old = [path for path in there if _made_by(path, recipe)]
     if not old or not changed:
         return None
     place.mkdir(parents=True)
