@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import glob
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from curate import console, errors
+from curate.places import matching, place
 
 if TYPE_CHECKING:
     from curate.pipeline import Stage, Summary
@@ -194,7 +194,8 @@ def report(config: Config, overrides: Overrides = None, as_json: Json = False, l
 
 
 RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="The folder of a run: what `run:` says.", show_default=False)
+    Path,
+    typer.Argument(metavar="RUN", help="The folder of a run: what `run:` says.", show_default=False, parser=place),
 ]
 
 
@@ -217,8 +218,12 @@ def explain(
 
 @app.command(rich_help_panel="Looking at results")
 def diff(
-    run_a: Annotated[Path, typer.Argument(metavar="RUN_A", help="The folder of a run.", show_default=False)],
-    run_b: Annotated[Path, typer.Argument(metavar="RUN_B", help="The folder of another.", show_default=False)],
+    run_a: Annotated[
+        Path, typer.Argument(metavar="RUN_A", help="The folder of a run.", show_default=False, parser=place)
+    ],
+    run_b: Annotated[
+        Path, typer.Argument(metavar="RUN_B", help="The folder of another.", show_default=False, parser=place)
+    ],
     examples: Annotated[int, typer.Option("--examples", min=0, help="Rows to show, added and removed each.")] = 5,
     as_json: Json = False,
 ) -> None:
@@ -326,8 +331,8 @@ def init(
 
     if path.exists():
         raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or delete it first")
-    found = sorted(glob.glob(files, recursive=True))  # noqa: PTH207
-    columns = column_names(Path(found[0])) if found else []
+    found = sorted(matching(files))
+    columns = column_names(place(found[0])) if found else []
     shards.write_text(path, starter(files, columns, text, f"runs/{path.stem}"))
     pool = f"{len(found)} files with the columns {', '.join(columns)}" if found else f"no file matches {files!r} yet"
     typer.echo(f"wrote {path} ({pool}); look at it, then: curate run {path}")

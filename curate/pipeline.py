@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
+from curate import places
 from curate.errors import ConfigError
 from curate.executors.base import Executor
 from curate.executors.processes import Processes
@@ -118,7 +119,7 @@ def run(config: RunConfig, executor: Executor, progress: Progress | None = None,
     CurateError : whatever went wrong; nothing that was published before has changed
     """
     context = Context(config, executor, progress or Silent())
-    with lock.held(context.folder, context.progress.note):
+    with places.reached(context.folder), lock.held(context.folder, context.progress.note):
         shards.sweep(context.folder)
         try:
             return _run(context, until)
@@ -144,7 +145,7 @@ def _run(context: Context, until: Stage) -> Summary:
         {
             "curate": __version__,
             "seed": config.seed,
-            "export": None if done.export is None else done.export.relative_to(context.folder).as_posix(),
+            "export": None if done.export is None else f"{versions.FOLDER}/{done.export.name}",
             "warnings": done.warnings,
             "fingerprints": done.fingerprints(),
             "accounting": accounting(done.records),
@@ -172,10 +173,10 @@ def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, d
     summary : what it says, for programs
     """
     context = Context(config, Serial(), progress or Silent(), plan=[])
-    if not context.folder.is_dir():
+    if not places.names(context.folder):
         raise _nothing_to_report(config, "the folder is not there")
     path, done = context.folder / REPORT, _Done()
-    with lock.held(context.folder, context.progress.note):
+    with places.reached(context.folder), lock.held(context.folder, context.progress.note):
         try:
             _stages(context, "export", done)
         except NotReadyError as error:
@@ -261,7 +262,7 @@ def plan(config: RunConfig, executor: Executor, progress: Progress | None = None
     told: list[Planned] = []
     context = Context(config, executor, progress or Silent(), told)
     done = _Done()
-    with suppress(NotReadyError):
+    with places.reached(context.folder), suppress(NotReadyError):
         _stages(context, "export", done)
     asked = {(step.stage, step.name) for step in told}
     for stage, name, folder in _steps(context):
@@ -301,8 +302,8 @@ def _estimated(context: Context, step: Planned) -> Planned:
     """The step with what it will cost, in proportion to what it cost when it was last done; unknown if it never was."""
     if step.state == "fresh":
         return replace(step, seconds=0.0, memory=0, disk=0)
-    places = {(stage, "" if stage == "select" else name): folder for stage, name, folder in _steps(context)}
-    folder = places[step.stage, "" if step.stage == "select" else step.name]
+    folders = {(stage, "" if stage == "select" else name): folder for stage, name, folder in _steps(context)}
+    folder = folders[step.stage, "" if step.stage == "select" else step.name]
     record = manifest.load(folder)
     before = next((line for line in manifest.lines([record] if record else []) if line.name == step.name), None)
     if before is None or not before.count.kept:
@@ -313,7 +314,7 @@ def _estimated(context: Context, step: Planned) -> Planned:
     elif step.stage == "select" and step.name != context.config.select[-1].name:
         written = 0  # the ledger is written once, after the last entry
     else:
-        written = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        written = places.size(folder)
     return replace(
         step, seconds=round(before.seconds * scale, 1), memory=before.peak_memory, disk=round(written * scale)
     )

@@ -285,7 +285,7 @@ def test_a_signal_ends_a_run_at_once_and_the_next_gives_the_bytes_of_an_uninterr
     assert not Path("run/score/slow/manifest.json").exists()
     assert curate("run", path, *flags).returncode == 0
     assert digests("run") == digests("whole")
-    assert not list(Path("run").rglob("*.partial"))
+    assert not list(Path("run").rglob("*.partial*"))
 
 
 def test_workers_end_when_their_parent_is_killed(written):
@@ -461,7 +461,7 @@ def test_a_full_disk_is_told_leaves_nothing_half_written_and_the_next_run_goes_o
     done = curate("run", path, *flags, preexec_fn=no_big_files)
     assert (done.returncode, done.stdout) == (3, "")
     assert re.search(r"^curate: run/\S+: cannot write: .*[Ff]ile too large", done.stderr, re.MULTILINE)
-    assert not list(Path("run").rglob("*.partial"))
+    assert not list(Path("run").rglob("*.partial*"))
     assert curate("run", path, *flags).returncode == 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from curate.errors import ConfigError, PluginError
+from curate.places import REFUSED, has_secret
 from curate.plugins.fields import Field, describe, fields, item_type, nested, not_null, show
 from curate.plugins.registry import Local, Plugin
 from curate.settings import checks, entries, yamlmap
@@ -219,6 +220,8 @@ class Reader:
         top = {field.name: field for field in fields(RunConfig)}
         self._version(data)
         found = self.values([top["run"], top["seed"]], data, ())
+        if has_secret(found.get("run") or ""):
+            self.report.add(("run",), REFUSED)
         if "memory_limit" in data:
             found["memory_limit"] = self.size(top["memory_limit"], data["memory_limit"])
         found["plugins"] = self.local = self.own_plugins(data.get("plugins", []))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, MinLen
 
+from curate.places import REFUSED, has_secret
 from curate.plugins.fields import Field, fields
 from curate.plugins.kinds import ExecutionOnly
 from curate.plugins.registry import Local, Spec
@@ -27,7 +28,7 @@ class InputConfig:
     """The pool: which files, and what their columns are."""
 
     files: NonEmpty | Annotated[tuple[NonEmpty, ...], MinLen(1)]
-    """A file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder."""
+    """A file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder; or URLs."""
 
     text: NonEmpty
     """The text of a row: a column's name, or a template over columns such as "{instruction}\\n{output}"."""
@@ -52,6 +53,8 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         template.parts(self.text)  # raises what is wrong with it
+        if any(map(has_secret, [self.files] if isinstance(self.files, str) else self.files)):
+            raise ValueError(f"files: {REFUSED}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +230,7 @@ class RunConfig:
     """The version of this format."""
 
     run: NonEmpty
-    """The folder that the run's results are written to."""
+    """The folder that the run's results are written to, or a URL such as "s3://bucket/run"."""
 
     seed: Annotated[int, Ge(0)] = 0
     """The seed of everything that is random."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from curate.errors import ConfigError
+from curate.places import shown
 from curate.plugins.fields import show
 from curate.settings import yamlmap
 from curate.settings.report import Place, Report, dotted
@@ -17,7 +18,7 @@ def apply(override: str, number: int, data: dict[str, Any], report: Report) -> N
     KEY is a path such as ``select.2.prune_rate``: list positions count from 0, and an entry may also be called by its
     name (``select.ccs.prune_rate``). Sections that are missing on the way are made. VALUE is YAML.
     """
-    text = f"--set {override}"
+    text = f"--set {shown(override)}"
     place = Place(1 << 31, number, text)
     key, equals, value = override.partition("=")
     steps = key.strip().split(".")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from curate import places
 from curate.errors import ShardError
 from curate.executors.base import Executor, Result, Task, Value
 from curate.settings import yamlmap
@@ -74,7 +76,12 @@ class Context:
 
     @property
     def folder(self) -> Path:
-        return Path(self.config.run)
+        return places.place(self.config.run)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder on a local disk, for files that are mapped into memory."""
+        return Path(tempfile.gettempdir()) if places.is_object(self.folder) else self.folder / "scratch"
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate import places
 from curate.errors import DataError, PluginError
 from curate.plugins.pool import Matrix
 from curate.plugins.registry import Spec
@@ -244,7 +245,7 @@ def _sample(making: _Entry, plugin: Any, what: str, size: int, rng: np.random.Ge
 def _arrays(state: _State) -> dict[str, Any] | None:
     """What a fitted embedder learnt; None if the file is not whole or was made from something else."""
     try:
-        with np.load(state.path, allow_pickle=False) as file:
+        with places.opened(state.path) as stored, np.load(stored, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, BadZipFile):
         return None

@@ -1,4 +1,4 @@
-"""The export stage: the chosen rows with their own columns, written beside the last export and then put in its place.
+"""The export stage: the chosen rows with their own columns, written beside the last export, which it then replaces.
 
 The version of an export is the fingerprint of what is in it, so the same export always has the same name and the same
 bytes. Memory: one output file a worker, and the ids of the chosen rows.
@@ -7,8 +7,6 @@ bytes. Memory: one output file a worker, and the ids of the chosen rows.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import places
 from curate.errors import DataError
 from curate.plugins.registry import Spec
 from curate.stages.cluster import Clustered
@@ -125,11 +124,12 @@ def _work(
 def _whole(folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
     """The files of a version that was written before and is still as it was, as when a change is taken back."""
     found = shards.read_json(folder / manifest.NAME)
-    if found is None or found.get("fingerprint") != fingerprint or not (folder / CARD).is_file():
+    if found is None or found.get("fingerprint") != fingerprint or CARD not in places.names(folder):
         return None
+    there = places.names(folder / DATA)
     for file in found["files"]:
         path = folder / DATA / Path(file["file"]).name
-        if not path.is_file() or _sha256(path) != file["sha256"]:
+        if path.name not in there or _sha256(path) != file["sha256"]:
             return None
     return list(found["files"])
 
@@ -137,7 +137,10 @@ def _whole(folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
 def _version(
     context: Context, before: Before, folder: Path, fingerprint: str, card: Callable[[Context, Before], str]
 ) -> tuple[list[dict[str, Any]], int]:
-    """Write the folder of a version.
+    """Write the files of a version, the manifest last.
+
+    They replace those of a damaged version one by one, which its readers may do without noticing: the same name stands
+    for the same bytes.
 
     Returns
     -------
@@ -147,9 +150,6 @@ def _version(
     config = context.config.export
     rows = [int(pc.sum(before.selected.read(shard, ["selected"])["selected"]).as_py() or 0) for shard in _all(before)]
     total, per_file = sum(rows), config.rows_per_file
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / DATA).mkdir(parents=True)
     files = -(-total // per_file)
     suffix = config.spec.build().suffix
     tasks = [
@@ -160,20 +160,14 @@ def _version(
             number * per_file,
             min(total, (number + 1) * per_file),
             tuple(config.add),
-            partial / DATA / f"train-{number:05d}-of-{files:05d}{suffix}",
+            folder / DATA / f"train-{number:05d}-of-{files:05d}{suffix}",
         )
         for number in range(files)
     ]
     done, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
     refuse_failed(failed)
-    shards.write_text(partial / CARD, card(context, before))
-    shards.write_json(partial / manifest.NAME, _manifest(context, before, fingerprint, done))
-    if folder.exists():  # its files are not what its manifest says
-        damaged = folder.with_name(f".{folder.name}.old")
-        shutil.rmtree(damaged, ignore_errors=True)
-        folder.replace(damaged)
-    partial.replace(folder)
-    shards.sync_folder(folder.parent)
+    shards.write_text(folder / CARD, card(context, before))
+    shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done))
     return done, peak
 
 
@@ -232,19 +226,18 @@ def _write(task: _Task) -> dict[str, Any]:
             tables.append(_chosen(task, shard).slice(first, last - first))
         seen += count
     table = pa.concat_tables(tables)
-    with running(task.spec, task.spec.name):
-        try:
-            task.spec.build().write(table, task.path)
-        except OSError as error:
-            raise DataError(f"cannot write: {error.strerror or error}", where=str(task.path)) from error
-    with task.path.open("rb") as file:
-        os.fsync(file.fileno())
-    name = f"{DATA}/{task.path.name}"
-    return {"file": name, "rows": len(table), "bytes": task.path.stat().st_size, "sha256": _sha256(task.path)}
+    with shards.atomic(task.path) as partial:
+        with running(task.spec, task.spec.name):
+            try:
+                task.spec.build().write(table, partial)
+            except OSError as error:
+                raise DataError(f"cannot write: {error.strerror or error}", where=str(task.path)) from error
+        written = {"bytes": partial.stat().st_size, "sha256": _sha256(partial)}
+    return {"file": f"{DATA}/{task.path.name}", "rows": len(table), **written}
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with places.opened(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

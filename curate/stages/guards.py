@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate import places
 from curate.errors import DataError, GuardrailError
 from curate.stages.context import Context
 from curate.stages.select import Selected
@@ -29,7 +30,7 @@ def quarantine(config: RunConfig, records: Sequence[Record]) -> list[str]:
     if not bad:
         return []
     folders = [
-        str(Path(config.run) / record.stage / ("" if record.stage == "input" else record.name) / "quarantine")
+        str(places.place(config.run) / record.stage / ("" if record.stage == "input" else record.name) / "quarantine")
         for record in records
         if record.count.quarantined
     ]
@@ -96,7 +97,7 @@ def _churn(root: Path, limit: float, source: Inputs, selected: Selected) -> None
     version = versions.published(root)
     if version is None:
         return
-    if not versions.ids(root, version).exists():
+    if versions.ids(root, version).name not in places.names(root):
         raise GuardrailError(
             f"guard.max_churn_rate cannot be checked: {versions.ids(root, version)} is gone",
             hint="leave the rule out of one run, and it is written again",

@@ -6,9 +6,7 @@ Memory: a shard for each worker, and in the driver 8 bytes for every row of the 
 from __future__ import annotations
 
 import difflib
-import glob
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,12 +18,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import places
 from curate.errors import DataError
 from curate.stages import texts, tokens
 from curate.stages.context import Context
 from curate.stages.reading import Counting, Read, Reading, read, vectors_of, widen
 from curate.stages.step import QUARANTINE, Outcome, step
-from curate.store import formats, inputs, manifest, schemas, shards
+from curate.store import arrays, formats, inputs, manifest, schemas, shards
 from curate.store.formats import Piece
 from curate.store.inputs import ALL, NO_SOURCE, Inputs
 from curate.store.manifest import Count, Record
@@ -60,37 +59,39 @@ def ingest(context: Context) -> tuple[Inputs, Record]:
 # ---------------------------------------------------------------- what is there
 
 
-def files_of(config: InputConfig) -> list[Path]:
-    """The input files in name order, each once."""
-    found: set[str] = set()
+def files_of(config: InputConfig) -> dict[str, dict[str, Any]]:
+    """The input files in name order, each once, with what is known of it without reading it."""
+    found: dict[str, dict[str, Any]] = {}
     for pattern in [config.files] if isinstance(config.files, str) else config.files:
-        matched = [path for path in glob.glob(pattern, recursive=True) if Path(path).is_file()]  # noqa: PTH207
+        matched = places.matching(pattern)
         if not matched:
+            url = "://" in pattern
+            hint = "is that the bucket's name?" if url else "patterns are relative to the current folder"
             raise DataError(
                 f"input.files: no file matches {pattern!r}",
-                where=str(Path.cwd()),
-                hint="patterns are relative to the current folder; ** descends into folders",
+                where="" if url else str(Path.cwd()),
+                hint=f"{hint}; ** descends into folders",
             )
-        found.update(matched)
-    return [Path(path) for path in sorted(found)]
+        found |= matched
+    return {path: found[path] for path in sorted(found)}
 
 
 def survey(context: Context) -> list[dict[str, Any]]:
-    """What is known of each input file: path, size, time, sha256, and where it may be cut.
+    """What is known of each input file: path, size, time (or tag), sha256, and where it may be cut.
 
     A file is read here only if its size or time differ from when it was last read.
     """
     config = context.config.input
     previous = manifest.load(context.folder / "input")
-    known: dict[str, dict[str, Any]] = {}
+    before: dict[str, dict[str, Any]] = {}
     if previous is not None and previous.parts["rows_per_shard"] == config.rows_per_shard:
-        known = {file["path"]: file for file in previous.facts["files"]}
+        before = {file["path"]: file for file in previous.facts["files"]}
     files: list[dict[str, Any]] = []
-    for path in files_of(config):
-        seen = {"path": path.as_posix(), **_status(path)}
+    for path, known in files_of(config).items():
+        seen = {"path": path, **known}
         if config.vectors:
-            seen["vectors"] = _status(vectors_of(path, config.vectors))
-        old = known.get(seen["path"], {})
+            seen["vectors"] = places.known(vectors_of(places.place(path), config.vectors))
+        old = before.get(path, {})
         files.append(old if {key: old.get(key) for key in seen} == seen else seen)
     unread = [file for file in files if "sha256" not in file]
     if unread:
@@ -101,14 +102,6 @@ def survey(context: Context) -> list[dict[str, Any]]:
     return files
 
 
-def _status(path: Path) -> dict[str, Any]:
-    try:
-        status = path.stat()
-    except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", where=str(path)) from error
-    return {"size": status.st_size, "modified": status.st_mtime_ns}
-
-
 @dataclass(frozen=True, slots=True)
 class _Scan:
     path: str
@@ -117,13 +110,14 @@ class _Scan:
 
 
 def _scan(task: _Scan) -> dict[str, Any]:
-    path = Path(task.path)
+    path = places.place(task.path)
     try:
-        sha256, cuts = formats.scan(path, task.rows_per_shard)
-        found: dict[str, Any] = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
-        if task.vectors:
-            with vectors_of(path, task.vectors).open("rb") as file:
-                found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+        with places.reached(path):
+            sha256, cuts = formats.scan(path, task.rows_per_shard)
+            found: dict[str, Any] = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
+            if task.vectors:
+                with places.opened(vectors_of(path, task.vectors)) as file:
+                    found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise DataError(f"cannot read the file: {error.strerror}", where=task.path) from error
     return found
@@ -149,18 +143,16 @@ def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, 
 
 def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerprint: str) -> Outcome:
     config = context.config.input
-    shutil.rmtree(folder, ignore_errors=True)
+    places.remove(folder)
     counting = _how_tokens_are_counted(config, files)
-    tasks = list(_tasks(config, files, counting, folder / "incoming", fingerprint))
+    tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
     types = _unify(done)
     _check_columns(config, types)
     _check_vectors(config, files, done)
     paths = _gather(folder, [path for item in done for path in item.paths])
     twice = _settle_ids(folder, paths, config, [file["path"] for file in files], fingerprint)
-    for number, path in enumerate(item.quarantine for item in done if item.quarantine is not None):
-        path.replace(shards.part(_made(folder / QUARANTINE), number + 1))
-    shutil.rmtree(folder / "incoming", ignore_errors=True)
+    places.remove(folder / "incoming")
     seen = sum((item.sources for item in done), Counter[str]())
     bad = sum((item.quarantined for item in done), twice)
     sources = {
@@ -189,9 +181,10 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
 
 
 def _tasks(
-    config: InputConfig, files: Sequence[Mapping[str, Any]], counting: Counting, out: Path, fingerprint: str
+    config: InputConfig, files: Sequence[Mapping[str, Any]], counting: Counting, folder: Path, fingerprint: str
 ) -> Iterator[Reading]:
     """Pieces of about ``rows_per_shard`` rows: big files are cut, small ones of the same format gathered."""
+    common = (config, counting, folder / "incoming", folder / QUARANTINE, fingerprint)
     gathered: list[Piece] = []
     weight = number = 0
     format_before = ""
@@ -199,13 +192,13 @@ def _tasks(
         kind = formats.format_of(Path(file["path"]))[0]
         for piece, rows in _pieces(index, file):
             if gathered and (kind != format_before or weight + rows > config.rows_per_shard):
-                yield Reading(number, tuple(gathered), weight, config, counting, out, fingerprint)
+                yield Reading(number, tuple(gathered), weight, *common)
                 gathered, weight, number = [], 0, number + 1
             gathered.append(piece)
             weight += rows
             format_before = kind
     if gathered:
-        yield Reading(number, tuple(gathered), weight, config, counting, out, fingerprint)
+        yield Reading(number, tuple(gathered), weight, *common)
 
 
 def _pieces(index: int, file: Mapping[str, Any]) -> Iterator[tuple[Piece, int]]:
@@ -220,7 +213,7 @@ def _pieces(index: int, file: Mapping[str, Any]) -> Iterator[tuple[Piece, int]]:
 def _how_tokens_are_counted(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> Counting:
     if config.tokens is None:
         return "estimate"
-    names = next(filter(None, (formats.column_names(Path(file["path"])) for file in files)), [])
+    names = next(filter(None, (formats.column_names(places.place(file["path"])) for file in files)), [])
     return "column" if config.tokens in names else "tokenizer"
 
 
@@ -271,8 +264,8 @@ def _check_vectors(config: InputConfig, files: Sequence[Mapping[str, Any]], done
         for number, last in item.rows.items():
             rows[number] = max(rows[number], last)
     for number, file in enumerate(files):
-        beside = vectors_of(Path(file["path"]), config.vectors)
-        held = len(np.load(beside, mmap_mode="r", allow_pickle=False))
+        beside = vectors_of(places.place(file["path"]), config.vectors)
+        held = arrays.shape(beside)[0]
         if held != rows[number]:
             raise DataError(f"holds {held:,} vectors, but {file['path']} has {rows[number]:,} rows", where=str(beside))
 
@@ -284,7 +277,7 @@ def _gather(folder: Path, incoming: Sequence[Path]) -> list[Path]:
     """Number the shards through."""
     paths = [shards.part(folder, number) for number in range(len(incoming))]
     for path, place in zip(incoming, paths, strict=True):
-        path.replace(place)
+        places.move(path, place)
     return paths
 
 
@@ -330,7 +323,7 @@ def _settle_ids(
         shards.write(table, path, fingerprint, compression="zstd")
     if bad:
         table = pa.Table.from_pylist(bad, schemas.QUARANTINE)
-        shards.write(table, shards.part(_made(folder / QUARANTINE), 0), fingerprint, compression="zstd")
+        shards.write(table, shards.part(folder / QUARANTINE, 0), fingerprint, compression="zstd")
     return Counter(str(entry["source"]) for entry in bad)
 
 
@@ -357,11 +350,6 @@ def _duplicate(
         "reason": f"has the id of {first}",
         "record": table[text][row].as_py(),
     }
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _digest(path: Path, column: str) -> str:

@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import places
 from curate.errors import DataError
 from curate.stages import texts, tokens
-from curate.store import formats, inputs, schemas, shards
+from curate.store import arrays, formats, inputs, schemas, shards
 from curate.store.formats import Batch, Piece
 from curate.store.inputs import ALL, NO_SOURCE
 
@@ -37,6 +38,7 @@ class Reading:
     config: InputConfig
     counting: Counting
     out: Path
+    quarantine: Path
     fingerprint: str
 
 
@@ -45,7 +47,6 @@ class Read:
     """What came of it."""
 
     paths: list[Path] = field(default_factory=list)
-    quarantine: Path | None = None
     sources: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
     types: dict[str, tuple[pa.DataType, str]] = field(default_factory=dict)
@@ -75,10 +76,8 @@ def read(task: Reading) -> Read:
     if held:
         _write(task, _joined(waiting, done.types), done)
     if bad:
-        done.quarantine = task.out / f"quarantine-{task.number:05d}.parquet"
-        shards.write(
-            pa.Table.from_pylist(bad, schemas.QUARANTINE), done.quarantine, task.fingerprint, compression="zstd"
-        )
+        aside = shards.part(task.quarantine, task.number + 1)  # part 0 is for ids that stand twice
+        shards.write(pa.Table.from_pylist(bad, schemas.QUARANTINE), aside, task.fingerprint, compression="zstd")
     return done
 
 
@@ -207,17 +206,20 @@ def _tokens(task: Reading, table: pa.Table, text: pa.Array) -> pa.Array:
 
 
 def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
-    beside = vectors_of(Path(path), suffix)
-    try:
-        array = np.load(beside, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"cannot read the vectors: {error}", where=str(beside)) from error
-    if array.ndim != 2:
-        raise DataError(f"vectors must be an array (rows, dimensions); this one is {array.shape}", where=str(beside))
-    if len(rows) and rows[-1] >= len(array):
-        raise DataError(f"holds {len(array):,} vectors, but {path} has more rows", where=str(beside))
-    taken = np.ascontiguousarray(array[rows], np.float32)
-    return pa.FixedSizeListArray.from_arrays(pa.array(taken.ravel()), array.shape[1])
+    beside = vectors_of(places.place(path), suffix)
+    first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
+    with places.reached(beside):
+        try:
+            shape = arrays.shape(beside)
+            array = arrays.rows(beside, first, last + 1)
+        except (OSError, ValueError) as error:
+            raise DataError(f"cannot read the vectors: {error}", where=str(beside)) from error
+    if len(shape) != 2:
+        raise DataError(f"vectors must be an array (rows, dimensions); this one is {shape}", where=str(beside))
+    if last >= shape[0]:
+        raise DataError(f"holds {shape[0]:,} vectors, but {path} has more rows", where=str(beside))
+    taken = np.ascontiguousarray(array[rows - first], np.float32)
+    return pa.FixedSizeListArray.from_arrays(pa.array(taken.ravel()), shape[1])
 
 
 def vectors_of(path: Path, suffix: str) -> Path:

@@ -204,9 +204,7 @@ def _score_pool(context: Context, tasks: Sequence[_Task]) -> Vector:
 
 def gather(context: Context, rows: PoolRows, embedding: str | None) -> Any:
     """The embeddings of all pool rows as one read-only array; see ``vectors.gather``."""
-    return vectors.gather(
-        rows.stream(embedding), context.config.memory_limit, context.folder / "scratch" / "embeddings.npy"
-    )
+    return vectors.gather(rows.stream(embedding), context.config.memory_limit, context.scratch)
 
 
 # ---------------------------------------------------------------- writing

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from curate import places
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.plugins.registry import Spec
@@ -59,8 +60,10 @@ def step(
     record = manifest.load(folder)
     state, why = manifest.compare(record, parts)
     if record is not None and state == "fresh":
-        expected = [*(shards.part(folder, number) for number in range(record.shards)), *needs]
-        if gone := [path.name for path in expected if not path.exists()]:
+        expected = [shards.part(folder, number) for number in range(record.shards)]
+        there = places.names(folder)
+        gone = [path.name for path in expected if path.name not in there]
+        if gone := gone + [path.name for path in needs if not path.exists()]:
             state, why = "stale", f"{gone[0]} is gone"
     if context.plan is not None:
         context.plan.append(Planned(stage, name, state, why))
@@ -75,7 +78,7 @@ def step(
     fingerprint = manifest.fingerprint(parts)
     outcome = work(fingerprint)
     pa.default_memory_pool().release_unused()  # what Arrow keeps for itself would be counted as the next step's
-    for left_over in folder.glob("part-*.parquet"):
+    for left_over in list(folder.glob("part-*.parquet")):
         if int(left_over.stem.removeprefix("part-")) >= outcome.shards:
             left_over.unlink()
     record = Record(
@@ -105,7 +108,7 @@ def refuse_failed(failed: Sequence[ShardError]) -> None:
 
 def current(path: Path, fingerprint: str) -> bool:
     """Whether an interrupted run left a whole shard that can be kept."""
-    return path.exists() and shards.is_current(path, fingerprint)
+    return shards.is_current(path, fingerprint)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +30,17 @@ def stored(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
 def gather(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix:
     """The embeddings as one read-only array (n, d) float32.
 
-    Within ``memory_limit`` bytes it is in memory; beyond, it is a file at ``scratch`` that is mapped, so that the
-    system may drop what is not being used.
+    Within ``memory_limit`` bytes it is in memory; beyond, it is a file in the folder ``scratch`` that is mapped, so
+    that the system may drop what is not being used.
     """
     shape = (vectors.rows, vectors.dimensions)
     if vectors.rows * vectors.dimensions * 4 <= memory_limit:
         array: Matrix = np.empty(shape, np.float32)
     else:
-        scratch.parent.mkdir(parents=True, exist_ok=True)
-        scratch.unlink(missing_ok=True)
-        array = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.float32, shape=shape)
-        scratch.unlink()  # it lives as long as it is mapped, however this process ends
+        scratch.mkdir(parents=True, exist_ok=True)
+        file = scratch / f"curate-{os.getpid()}-embeddings.npy"
+        array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
+        file.unlink()  # it lives as long as it is mapped, however this process ends
     start = 0
     for block in vectors.blocks():
         array[start : start + len(block)] = block

@@ -8,6 +8,7 @@ import hashlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
@@ -16,12 +17,14 @@ import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from curate import places
 from curate.errors import DataError
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader
+
+    import pyarrow.parquet as pq
 
 Format = Literal["jsonl", "csv", "tsv", "parquet"]
 Compression = Literal["", "gz", "zst"]
@@ -108,7 +111,7 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
     digest = hashlib.sha256()
     cuts: list[tuple[int, int, int]] = [(0, 0, 0)]
     lines = offset = 0
-    with path.open("rb") as file:
+    with places.opened(path) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
             if kind == "jsonl" and not compression:
@@ -130,7 +133,8 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
 
 
 def _row_groups(path: Path, rows_per_piece: int) -> list[tuple[int, int, int]]:
-    metadata = _parquet(path).metadata
+    with _parquet(path) as file:
+        metadata = file.metadata
     cuts: list[tuple[int, int, int]] = []
     first = start = rows = 0
     for group in range(metadata.num_row_groups):
@@ -148,28 +152,34 @@ def read(piece: Piece) -> Iterator[Batch]:
     ------
     DataError : if the file as a whole cannot be read, or one of its columns holds values of two kinds
     """
-    path = Path(piece.path)
+    path = places.place(piece.path)
     kind, compression = format_of(path)
-    try:
-        if kind == "parquet":
-            yield from _read_parquet(path, piece)
-        elif kind == "jsonl":
-            with _open(path, compression) as file:
-                yield from _read_jsonl(file, piece)
+    with places.reached(path):
+        try:
+            if kind == "parquet":
+                yield from _read_parquet(path, piece)
+            elif kind == "jsonl":
+                with _open(path, compression) as file:
+                    yield from _read_jsonl(file, piece)
+            else:
+                with _open(path, compression) as file:
+                    yield from _read_csv(file, piece, "\t" if kind == "tsv" else ",")
+        except (OSError, EOFError, pa.ArrowException) as error:
+            hint = "is the file whole? write it elsewhere and move it here when it is complete"
+            raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
+
+
+@contextmanager
+def _open(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
+    with places.opened(path) as file:
+        if compression == "gz":
+            with gzip.open(file) as unpacked:
+                yield cast(IO[bytes], unpacked)
+        elif compression == "zst":
+            with io.BufferedReader(pa.CompressedInputStream(file, "zstd"), _BLOCK) as unpacked:
+                yield unpacked
         else:
-            with _open(path, compression) as file:
-                yield from _read_csv(file, piece, "\t" if kind == "tsv" else ",")
-    except (OSError, EOFError, pa.ArrowException) as error:
-        hint = "is the file whole? write it elsewhere and move it here when it is complete"
-        raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
-
-
-def _open(path: Path, compression: Compression) -> IO[bytes]:
-    if compression == "gz":
-        return cast(IO[bytes], gzip.open(path, "rb"))
-    if compression == "zst":
-        return io.BufferedReader(pa.input_stream(str(path), compression="zstd"), _BLOCK)
-    return path.open("rb", buffering=_BLOCK)
+            yield file
 
 
 # ---------------------------------------------------------------- JSONL
@@ -332,21 +342,25 @@ def narrowest(column: pa.ChunkedArray) -> pa.DataType:
 # ---------------------------------------------------------------- Parquet
 
 
-def _parquet(path: Path) -> pq.ParquetFile:
-    try:
-        return pq.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"not a whole Parquet file: {error}", where=str(path)) from error
+@contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(places.parquet(path))
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"not a whole Parquet file: {error}", where=str(path)) from error
+        yield file
 
 
 def _read_parquet(path: Path, piece: Piece) -> Iterator[Batch]:
-    file = _parquet(path)
-    stop = file.metadata.num_row_groups if piece.stop is None else piece.stop
     row = piece.first_row
-    for batch in file.iter_batches(_BATCH, row_groups=range(piece.start, stop)):
-        rows = list(range(row, row + batch.num_rows))
-        yield Batch(pa.Table.from_batches([batch]).replace_schema_metadata(), rows, [place + 1 for place in rows], [])
-        row += batch.num_rows
+    with _parquet(path) as file:
+        stop = file.metadata.num_row_groups if piece.stop is None else piece.stop
+        for batch in file.iter_batches(_BATCH, row_groups=range(piece.start, stop)):
+            rows = list(range(row, row + batch.num_rows))
+            table = pa.Table.from_batches([batch]).replace_schema_metadata()
+            yield Batch(table, rows, [place + 1 for place in rows], [])
+            row += batch.num_rows
 
 
 def column_names(path: Path, number: int = 0) -> list[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from curate.errors import DataError
 from curate.store import manifest, shards
@@ -95,8 +94,7 @@ class Inputs:
         file (int32), row and line (int64), vector (list).
         """
         mine = {role: self.roles.get(role, f"{PREFIX}{role}") for role in roles}
-        present = self._present(shard, [*mine.values(), *columns])
-        stored = shards.read(self.path(shard), present or [HASH])  # one column at least, to know the number of rows
+        stored = shards.read(self.path(shard), list(dict.fromkeys([*mine.values(), *columns])))
         arrays: dict[str, Any] = {}
         for role, name in mine.items():
             if role == "source":
@@ -119,10 +117,6 @@ class Inputs:
         if name in stored.column_names:
             return as_text(stored[name]).fill_null(NO_SOURCE)
         return pa.array([NO_SOURCE if "source" in self.roles else ALL] * len(stored), pa.string())
-
-    def _present(self, shard: int, names: Sequence[str]) -> list[str]:
-        have = set(pq.read_schema(self.path(shard)).names)
-        return [name for name in dict.fromkeys(names) if name in have]
 
     def each(self, roles: Sequence[str] = (), columns: Sequence[str] = ()) -> Iterator[pa.Table]:
         """Every shard in order, read as ``read`` does."""

@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import ConfigError, DataError
+from curate.errors import ConfigError
 from curate.store import manifest, shards
 from curate.store.inputs import Inputs
 from curate.store.manifest import Record
@@ -163,12 +163,7 @@ class Run:
 
     def _collected(self, paths: list[Path], wanted: pl.DataFrame) -> pl.DataFrame:
         """The lines of these shards with the ids wanted."""
-        lines = pl.scan_parquet(paths, glob=False, hive_partitioning=False)
-        try:
-            return lines.join(wanted.lazy(), on="id", how="semi").collect(engine="streaming")
-        except (pl.exceptions.PolarsError, OSError) as error:
-            told = f"cannot read the shards: {error}".splitlines()[0]
-            raise DataError(told, where=str(paths[0].parent), hint="run the stage again") from error
+        return pl.concat(frame_of(shards.read(path)).join(wanted, on="id", how="semi") for path in paths)
 
     def texts(self, places: Sequence[Place]) -> list[str]:
         """The texts of some rows, in the order given, reading one shard at a time."""

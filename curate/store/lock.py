@@ -1,19 +1,29 @@
-"""One writer a run folder: a lock that the kernel lets go of when its holder ends, however it ends."""
+"""One writer a run folder: a lock that the kernel lets go of when its holder ends, however it ends.
+
+An object store has no locks, but it can refuse to write an object that is there already. So a run there holds such an
+object against other hosts, and the lock of a local file against the runs of its own, which says whether an object that
+was left behind is one of a run that was killed.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from curate.errors import DataError, LockedError
+from curate import places
+from curate.errors import CurateError, DataError, LockedError
+from curate.store import shards
 
 NAME = ".lock"
 
@@ -51,11 +61,28 @@ def held(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
     LockedError : another run holds it; or one on another host left it, of which nobody here can say whether it lives
     """
     path = folder / NAME
+    if not places.is_object(path):
+        with _file(path, folder, note):
+            yield
+        return
+    name = hashlib.sha256(str(path).encode()).hexdigest()[:32]
+    with (
+        _file(Path(tempfile.gettempdir()) / f"curate-{os.getuid()}-{name}.lock", folder, lambda _: None) as handle,
+        _object(path, handle, note),
+    ):
+        yield
+
+
+# ---------------------------------------------------------------- a file
+
+
+@contextmanager
+def _file(path: Path, folder: Path, note: Callable[[str], None]) -> Iterator[int]:
     handle = _opened(path)
     try:
-        _acquire(handle, path, note)
+        _acquire(handle, path, folder, note)
         try:
-            yield
+            yield handle
         finally:
             os.ftruncate(handle, 0)
     finally:
@@ -70,7 +97,7 @@ def _opened(path: Path) -> int:
         raise DataError(f"cannot write: {error.strerror}", where=str(path)) from error
 
 
-def _acquire(handle: int, path: Path, note: Callable[[str], None]) -> None:
+def _acquire(handle: int, path: Path, folder: Path, note: Callable[[str], None]) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -79,18 +106,62 @@ def _acquire(handle: int, path: Path, note: Callable[[str], None]) -> None:
             raise DataError(told, where=str(path), hint="let 'run' be a folder on another") from error
         by = _read(handle) or "it has only just begun"
         told = f"another run holds this folder: {by}"
-        raise LockedError(told, where=str(path.parent), hint="wait until it ends, or end it") from error
+        raise LockedError(told, where=str(folder), hint="wait until it ends, or end it") from error
     mine, left = _mine(), _read(handle)
     if left is not None and not left.told_by(mine):
         raise LockedError(
             f"a run on another host left its lock here: {left}",
-            where=str(path.parent),
+            where=str(folder),
             hint=f"if it is sure to have ended, delete {path}",
         )
     if left is not None:
         note(f"took over the lock of a run that was killed: {left}")
     os.ftruncate(handle, 0)
     os.pwrite(handle, json.dumps(asdict(mine)).encode(), 0)
+
+
+# ---------------------------------------------------------------- an object
+
+
+@contextmanager
+def _object(path: Path, handle: int, note: Callable[[str], None]) -> Iterator[None]:
+    """Hold the object at ``path``; ``handle`` is the local file whose lock is held already."""
+    file = os.fstat(handle)
+    mine = {**asdict(_mine()), "file": f"{file.st_dev}:{file.st_ino}"}
+    try:
+        places.create(path, json.dumps(mine).encode())
+    except FileExistsError:
+        left = shards.read_json(path)
+        if left != mine:  # else the store had it already when the request was sent once more
+            _take_over(path, left, mine, note)
+    try:
+        yield
+    except BaseException:
+        with suppress(CurateError):  # what went wrong before is what is to be told
+            _release(path, mine)
+        raise
+    _release(path, mine)
+
+
+def _take_over(path: Path, left: dict[str, Any] | None, mine: dict[str, Any], note: Callable[[str], None]) -> None:
+    """Replace the object of a run that held the local lock which this one holds now: no other process may."""
+    by = _holder(left)
+    if left is None or by is None or any(left.get(key) != mine[key] for key in ("host", "boot", "file")):
+        raise LockedError(
+            f"another run holds this folder, or left its lock: {by or 'it does not say who'}",
+            where=str(path.parent),
+            hint=f"if it is sure to have ended, delete {path}",
+        )
+    note(f"took over the lock of a run that was killed: {by}")
+    shards.write_json(path, mine)
+
+
+def _release(path: Path, mine: dict[str, Any]) -> None:
+    if shards.read_json(path) == mine:  # else somebody deleted it, and another run may hold its own
+        path.unlink(missing_ok=True)
+
+
+# ---------------------------------------------------------------- who
 
 
 def _mine() -> Holder:
@@ -105,7 +176,13 @@ def _mine() -> Holder:
 def _read(handle: int) -> Holder | None:
     """Who wrote the file; None if it is empty, or its writer was killed in the middle of it."""
     try:
-        data = json.loads(os.pread(handle, 4096, 0))
+        return _holder(json.loads(os.pread(handle, 4096, 0)))
+    except ValueError:
+        return None
+
+
+def _holder(data: Any) -> Holder | None:
+    try:
         return Holder(**{field.name: data[field.name] for field in fields(Holder)})
-    except (ValueError, TypeError, KeyError):
+    except (TypeError, KeyError):
         return None

@@ -1,27 +1,46 @@
-"""Files that are either whole or not there: written beside their place, synced, then renamed."""
+"""Files that are either whole or not there: written beside their place, synced, then renamed; objects are uploaded."""
 
 from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from curate import places
 from curate.errors import DataError
 
 FINGERPRINT = "curate.fingerprint"
 """The footer key that says which inputs and parameters a shard was made from."""
 
 
+def atomic(path: Path) -> AbstractContextManager[Path]:
+    """A local path to write to; what was written there replaces ``path`` when the block ends without an error.
+
+    It ends as ``path`` does, as some libraries tell the format from that.
+    """
+    return _uploaded(path) if places.is_object(path) else _renamed(path)
+
+
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A path to write to; what was written there replaces ``path`` when the block ends without an error."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+def _uploaded(path: Path) -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="curate-") as folder:
+        try:
+            yield Path(folder) / path.name
+        except OSError as error:
+            raise _unwritten(Path(folder), error) from error
+        places.put(Path(folder) / path.name, path)
+
+
+@contextmanager
+def _renamed(path: Path) -> Iterator[Path]:
+    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -30,15 +49,22 @@ def atomic(path: Path) -> Iterator[Path]:
         partial.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
+        raise _unwritten(path, error) from error
     finally:
         with suppress(OSError):  # it is gone, or it is why there is an error already
             partial.unlink()
 
 
+def _unwritten(path: Path, error: OSError) -> DataError:
+    return DataError(f"cannot write: {error.strerror or error}", where=str(path))
+
+
 def sweep(folder: Path) -> None:
-    """Remove what processes that were killed had half written; only for who alone writes to ``folder``."""
-    for left_over in folder.rglob(".*.partial"):
+    """Remove what processes that were killed had half written; only for who alone writes to ``folder``.
+
+    There is no such thing in an object store.
+    """
+    for left_over in [] if places.is_object(folder) else folder.rglob(".*.partial.*"):
         if left_over.is_file():
             left_over.unlink(missing_ok=True)
 
@@ -60,18 +86,19 @@ def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "
 
 
 def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The shard at ``path``; of its columns, those asked for."""
-    try:
-        with pq.ParquetFile(path) as file:  # read_table would import pyarrow.dataset, for folders of files
-            return file.read(None if columns is None else list(columns))
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"cannot read the shard: {error}", where=str(path), hint="run the stage again") from error
+    """The shard at ``path``; of its columns, those asked for that it has."""
+    with places.reached(path):
+        try:
+            with places.parquet(path) as file:
+                return file.read(None if columns is None else list(columns))
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"cannot read the shard: {error}", where=str(path), hint="run the stage again") from error
 
 
 def fingerprint(path: Path) -> str | None:
     """What the shard at ``path`` was made from; None if there is no whole one."""
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = schema(path).metadata or {}
     except (OSError, pa.ArrowException):
         return None
     return str(metadata.get(FINGERPRINT.encode(), b"").decode(errors="replace"))
@@ -84,7 +111,8 @@ def is_current(path: Path, made_from: str | None) -> bool:
 
 def rows(path: Path) -> int:
     """The number of rows in the shard at ``path``, from its footer."""
-    return int(pq.read_metadata(path).num_rows)
+    with places.parquet(path) as file:
+        return int(file.metadata.num_rows)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -101,7 +129,8 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """The JSON object at ``path``; None if there is no whole one."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        with places.reached(path):
+            data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return data if isinstance(data, dict) else None
@@ -114,4 +143,5 @@ def part(folder: Path, number: int) -> Path:
 
 def schema(path: Path) -> pa.Schema:
     """The schema of the shard at ``path``, from its footer."""
-    return pq.read_schema(path)
+    with places.parquet(path) as file:
+        return file.schema_arrow

@@ -1,15 +1,15 @@
 """The versions of an export: which is published, which were before it, and how to go back.
 
-A version is a folder ``export/<version>``; the link ``export/current`` names the published one and is replaced by one
-rename. ``export/history.json`` lists what was published, in order, and ``export/<version>.ids.parquet`` which rows a
-version holds.
+A version is a folder ``export/<version>``, whole once it has its manifest; the link ``export/current`` names the
+published one and is replaced by one rename. An object store has no links: there ``export/current`` is an object that
+holds the version's name. ``export/history.json`` lists what was published, in order, and
+``export/<version>.ids.parquet`` which rows a version holds.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -19,8 +19,8 @@ from typing import Any, Literal
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from curate import places
 from curate.errors import ConfigError, DataError
 from curate.store import lock, manifest, shards
 from curate.store.churn import Churn, churn
@@ -30,8 +30,8 @@ FOLDER = "export"
 CURRENT = "current"
 HISTORY = "history.json"
 
+_IDS = ".ids.parquet"
 _VERSION = re.compile(r"[0-9a-f]{12}")
-_LEFT_OVER = re.compile(r"\.[0-9a-f]{12}\.(partial|old)")
 
 IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source", pa.string(), nullable=False)])
 """The rows of a version."""
@@ -39,7 +39,7 @@ IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source",
 
 def ids(root: Path, version: str) -> Path:
     """The file with the id and source of every row of ``version``."""
-    return root / f"{version}.ids.parquet"
+    return root / f"{version}{_IDS}"
 
 
 def read_ids(root: Path, version: str) -> pl.DataFrame:
@@ -49,17 +49,28 @@ def read_ids(root: Path, version: str) -> pl.DataFrame:
 
 def holds(root: Path, version: str, name: str) -> bool | None:
     """Whether the row with the id ``name`` is in ``version``; None if that is not known. Memory: a batch of ids."""
-    path = ids(root, version)
-    if not path.exists():
+    try:
+        with places.parquet(ids(root, version)) as file:
+            return any(pc.index(batch["id"], name).as_py() >= 0 for batch in file.iter_batches(columns=["id"]))
+    except FileNotFoundError:
         return None
-    with pq.ParquetFile(path) as file:
-        return any(pc.index(batch["id"], name).as_py() >= 0 for batch in file.iter_batches(columns=["id"]))
 
 
 def published(root: Path) -> str | None:
-    """The version that ``current`` names, if it is there."""
+    """The version that ``current`` names, if it is there and whole."""
     link = root / CURRENT
-    return link.readlink().name if link.is_symlink() and link.exists() else None
+    try:
+        with places.reached(root):
+            version = link.read_text(encoding="utf-8") if places.is_object(root) else link.readlink().name
+    except OSError:
+        return None
+    return version if _VERSION.fullmatch(version) and is_whole(root, version) else None
+
+
+def is_whole(root: Path, version: str) -> bool:
+    """Whether ``version`` was written to its end."""
+    with places.reached(root):
+        return (root / version / manifest.NAME).is_file()
 
 
 def history(root: Path) -> list[dict[str, Any]]:
@@ -70,12 +81,9 @@ def history(root: Path) -> list[dict[str, Any]]:
 
 def kept(root: Path) -> list[str]:
     """The whole versions on disk, in the order in which runs last published them; first any that never were."""
-    if not root.is_dir():
-        return []
     last = {line["version"]: place for place, line in enumerate(history(root)) if line["by"] == "run"}
-    found = [path for path in root.iterdir() if _VERSION.fullmatch(path.name) and (path / manifest.NAME).is_file()]
-    found.sort(key=lambda path: (last.get(path.name, -1), path.stat().st_mtime_ns, path.name))
-    return [path.name for path in found]
+    found = [name for name in places.names(root) if _VERSION.fullmatch(name) and is_whole(root, name)]
+    return sorted(found, key=lambda name: (last.get(name, -1), (root / name / manifest.NAME).stat().st_mtime, name))
 
 
 # ---------------------------------------------------------------- publishing
@@ -94,7 +102,7 @@ def publish(root: Path, version: str, by: Literal["run", "rollback"] = "run") ->
     if before == version and lines and lines[-1]["version"] == version:
         return None
     changed = None
-    if before not in (None, version) and all(ids(root, one).exists() for one in (str(before), version)):
+    if before not in (None, version) and {ids(root, one).name for one in (str(before), version)} <= places.names(root):
         changed = churn(read_ids(root, str(before)), read_ids(root, version))
     _point(root, version)
     line: dict[str, Any] = {
@@ -116,6 +124,9 @@ def _rows(root: Path, version: str) -> int:
 def _point(root: Path, version: str) -> None:
     if published(root) == version:
         return
+    if places.is_object(root):
+        shards.write_text(root / CURRENT, version)
+        return
     fresh = root / f".{CURRENT}.{os.getpid()}"
     try:
         fresh.unlink(missing_ok=True)
@@ -130,13 +141,13 @@ def forget(root: Path, keep: int) -> None:
     """Delete all but the ``keep`` versions published last, never the published one, and what killed runs left."""
     older = [version for version in kept(root) if version != published(root)]
     for version in older[: max(0, len(older) + 1 - keep)]:
-        (root / version).replace(root / f".{version}.old")  # so that a half-deleted one never looks whole
-    for path in list(root.iterdir()):
-        if _LEFT_OVER.fullmatch(path.name):
-            shutil.rmtree(path)
-    for path in list(root.glob("*.ids.parquet")):
-        if not (root / path.name.removesuffix(".ids.parquet")).exists():
-            path.unlink()
+        (root / version / manifest.NAME).unlink()  # first, so that a half-deleted one never looks whole
+    whole = kept(root)
+    for name in places.names(root):
+        if _VERSION.fullmatch(name) and name not in whole:
+            places.remove(root / name)
+        elif name.removesuffix(_IDS) != name and name.removesuffix(_IDS) not in whole:
+            (root / name).unlink()
 
 
 # ---------------------------------------------------------------- going back

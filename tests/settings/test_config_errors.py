@@ -514,15 +514,25 @@ FILES = [  # the whole file, what is said
     pytest.param(
         "curate: 1\nselect: [{use: uniform, keep: 1}]\n",
         [
-            "x.yaml:1:1: run: missing; the folder that the run's results are written to",
+            "x.yaml:1:1: run: missing; the folder that the run's results are written to, "
+            'or a URL such as "s3://bucket/run"',
             "x.yaml:1:1: input: missing; the pool",
         ],
         id="run and input must be given",
     ),
     pytest.param(
+        "curate: 1\nrun: s3://key:hidden@bucket/run\n"
+        "input: {files: [a, 's3://key:hid/den@bucket/*.jsonl'], text: t}\nselect: [{use: uniform, keep: 1}]\n",
+        [
+            "x.yaml:2:1: run: holds credentials: leave them out of the URL and in the environment",
+            "x.yaml:3:9: input.files: holds credentials: leave them out of the URL and in the environment",
+        ],
+        id="credentials in a URL",
+    ),
+    pytest.param(
         "curate: 1\nrun: x\ninput: {}\nselect: [{use: uniform, keep: 1}]\n",
         [
-            'x.yaml:3:1: input.files: missing; a file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder',
+            'x.yaml:3:1: input.files: missing; a file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder; or URLs',
             'x.yaml:3:1: input.text: missing; the text of a row: a column\'s name, or a template over columns such as "{instruction}\\n{output}"',
         ],
         id="input must say files and text",
@@ -697,7 +707,8 @@ FILES = [  # the whole file, what is said
         "curate: !!int x\n",
         [
             "x.yaml:1:1: curate: 'x' is not what its tag !!int says",
-            "x.yaml:1:1: run: missing; the folder that the run's results are written to",
+            "x.yaml:1:1: run: missing; the folder that the run's results are written to, "
+            'or a URL such as "s3://bucket/run"',
             "x.yaml:1:1: input: missing; the pool",
             "x.yaml:1:1: select: missing; a list of entries; each is given the rows that the one before has left",
         ],
@@ -761,6 +772,13 @@ OVERRIDES = [  # what follows --set, what is said of a file that is right
             "--set select.0.keep=[: not valid YAML: expected the node content, but found '<stream end>', while parsing a flow node that begins at 1:2",
         ],
         id="not yaml",
+    ),
+    pytest.param(
+        "run=s3://key:hidden@bucket/run",
+        [
+            "--set run=s3://…: holds credentials: leave them out of the URL and in the environment",
+        ],
+        id="credentials in a URL",
     ),
     pytest.param(
         "select.0.keep=.nan",

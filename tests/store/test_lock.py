@@ -136,6 +136,7 @@ def slow(pool, config):
 def test_while_a_run_is_under_way_every_command_that_writes_exits_with_75(slow, command):
     with run_under_way(slow, "--executor", "serial") as process:
         (Path("run") / "export" / "0123456789ab").mkdir(parents=True)
+        (Path("run") / "export" / "0123456789ab" / "manifest.json").write_text("{}")
         (Path("run") / "export" / "current").symlink_to("0123456789ab")
         done = curate(command, "run" if command == "rollback" else slow)
         assert (done.returncode, done.stdout) == (75, "")
@@ -238,7 +239,10 @@ def test_a_lock_that_says_nothing_is_taken(tmp_path, left):
 
 def test_a_worker_does_not_inherit_the_lock(tmp_path):
     with lock.held(tmp_path, refused):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
+        command = [sys.executable, "-c", "print(flush=True); input()"]
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False)
+        assert child.stdout is not None
+        child.stdout.readline()  # before it is itself, it holds what its parent does
     with lock.held(tmp_path, refused):
         child.communicate(b"\n")
 

@@ -94,12 +94,14 @@ def test_what_killed_runs_left_is_cleared_away_and_nothing_else(pool, config):
     first = publish(config, 10, versions_kept=2)
     orphan = ROOT / "0123456789ab"
     shutil.copytree(ROOT / first, orphan)  # whole, but killed before it was published
-    (ROOT / ".ba9876543210.partial").mkdir()
+    half = ROOT / "ba9876543210" / "data" / "train-00000-of-00001.jsonl"
+    half.parent.mkdir(parents=True)
+    half.write_text("{}")
     (ROOT / "notes").mkdir()
     (ROOT / "notes" / "manifest.json").write_text("{}")
     second = publish(config, 20, versions_kept=2)
     assert versions.kept(ROOT) == [first, second]
-    assert not list(ROOT.glob(".*"))
+    assert not (ROOT / "ba9876543210").exists()
     assert (ROOT / "notes" / "manifest.json").exists()
 
 

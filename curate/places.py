@@ -1,0 +1,248 @@
+"""Where files are: on a disk, or as objects in a store that a URL names, behind the methods of ``pathlib.Path``."""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from curate.errors import ConfigError, CurateError, DataError, PluginError, missing_extra
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
+REFUSED = "holds credentials: leave them out of the URL and in the environment"
+"""Why such a URL is refused; see ``shown``."""
+
+_SECRET = re.compile(
+    r"://([^/@\s]*:(?!\d+/)[^@]*@|.*[?&](x-amz-|x-goog-|sig=|signature=|token=))", re.IGNORECASE | re.DOTALL
+)
+_HINT = (
+    "look at the URL, the network, and the credentials and the endpoint in the environment "
+    "(for s3:// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
+)
+_LIBRARIES = ("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "s3fs")
+_BLOCK = 1 << 22
+_FOOTER = 1 << 18
+
+
+def has_secret(text: str) -> bool:
+    """Whether there is a URL in ``text`` with a password or a signature in it.
+
+    >>> has_secret("s3://key:pass/word@bucket/pool"), has_secret("s3://bucket/pool/part-?.jsonl")
+    (True, False)
+    """
+    return _SECRET.search(text) is not None
+
+
+def shown(text: str) -> str:
+    """The text for a message: cut off before a URL with a secret in it.
+
+    >>> shown("run=s3://key:password@bucket/pool")
+    'run=s3://…'
+    """
+    return f"{text.partition('://')[0]}://…" if has_secret(text) else text
+
+
+def place(text: str) -> Path:
+    """The path that ``text`` names: a plain one, or for a URL one of universal_pathlib.
+
+    The latter is no ``pathlib.Path`` but has its methods, and is called one so that code is the same for both. It has
+    no links, no locks and no renaming (see ``move``), and its files appear whole (see ``shards.atomic``).
+
+    Raises
+    ------
+    ConfigError : for a URL with credentials in it, or of a store that is not known
+    PluginError : if the library for the store is not installed
+    """
+    protocol, url, _ = text.partition("://")
+    if has_secret(text):
+        raise ConfigError(f"the URL {REFUSED}", where=shown(text))
+    if not url:
+        return Path(text)
+    try:
+        from upath import UPath
+
+        found = UPath(text, use_listings_cache=False)  # a listing must show what other processes wrote
+        library = type(found.fs).__module__  # imports it
+    except ImportError as error:
+        if protocol in ("s3", "s3a") or error.name == "upath":
+            raise missing_extra("universal_pathlib" if error.name == "upath" else "s3fs", "s3", text) from error
+        raise PluginError(f"{text}: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"not a place that can be read: {error}", where=text) from error
+    return Path(found.path) if library.endswith(".local") else cast(Path, found)
+
+
+def is_object(path: Path) -> bool:
+    """Whether ``path`` names an object in a store."""
+    return not isinstance(path, Path)
+
+
+@contextmanager
+def reached(path: Path) -> Iterator[None]:
+    """Around calls to a store: what its library raises becomes an error that names the URL and the remedy.
+
+    That something is not there, or is there already, stays what it is: the caller knows what it means.
+
+    Raises
+    ------
+    DataError : it cannot be reached, or may not be read or written
+    """
+    try:
+        yield
+    except (CurateError, FileNotFoundError, FileExistsError):
+        raise
+    except Exception as error:
+        of_store = isinstance(error, OSError) and error.filename is None
+        if is_object(path) and (of_store or type(error).__module__.partition(".")[0] in _LIBRARIES):
+            raise unreached(path, error) from error
+        raise
+
+
+def unreached(path: Path, error: Exception) -> DataError:
+    """The error for a store that cannot be reached."""
+    return DataError(f"cannot be reached: {error}", where=str(path), hint=_HINT)
+
+
+# ---------------------------------------------------------------- what is there
+
+
+def matching(pattern: str) -> dict[str, dict[str, Any]]:
+    """The files that a pattern names, each with what is known of it without reading it, as ``known`` says."""
+    if "://" not in pattern:
+        return {name: known(Path(name)) for name in glob.glob(pattern, recursive=True) if Path(name).is_file()}  # noqa: PTH207
+    path = place(pattern)
+    if not is_object(path):
+        return matching(str(path))
+    fs = _fs(path)
+    with reached(path):
+        found = fs.glob(str(path), detail=True)
+        return {fs.unstrip_protocol(name): _known(info) for name, info in found.items() if info["type"] == "file"}
+
+
+def known(path: Path) -> dict[str, Any]:
+    """The size of a file, and what changes when it is written again: its time, or the tag of its content.
+
+    Raises
+    ------
+    DataError : if it cannot be looked at
+    """
+    try:
+        with reached(path):
+            if is_object(path):
+                return _known(_fs(path).info(_key(path)))
+            status = path.stat()
+            return {"size": status.st_size, "modified": status.st_mtime_ns}
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror or 'it is not there'}", where=str(path)) from error
+
+
+def _known(info: dict[str, Any]) -> dict[str, Any]:
+    tag = info.get("ETag") or info.get("etag")
+    if tag:
+        return {"size": info["size"], "tag": str(tag)}
+    time = next((info[key] for key in ("LastModified", "mtime", "updated", "created") if key in info), None)
+    return {"size": info["size"], "modified": None if time is None else str(time)}
+
+
+def names(folder: Path) -> set[str]:
+    """The names in a folder; none if it is not there."""
+    with reached(folder):
+        return {path.name for path in folder.glob("*")}
+
+
+def size(folder: Path) -> int:
+    """The bytes of all files in a folder and in those below."""
+    if is_object(folder):
+        with reached(folder):
+            return int(_fs(folder).du(_key(folder)))
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+# ---------------------------------------------------------------- reading
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """The bytes of a file, read as they are asked for, some megabytes at a time."""
+    with ExitStack() as stack:
+        with reached(path):
+            file: Any = stack.enter_context(path.open("rb", buffering=_BLOCK))
+        if is_object(path):  # by themselves they are slow to find the end of a line
+            file = stack.enter_context(io.BufferedReader(file, _BLOCK))
+        yield file
+
+
+@contextmanager
+def parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file, of an object only the parts that are asked for."""
+    import pyarrow.parquet as pq
+
+    with ExitStack() as stack:
+        source: Any = path
+        if is_object(path):
+            with reached(path):
+                source = stack.enter_context(path.open("rb", buffering=_FOOTER))
+        yield stack.enter_context(pq.ParquetFile(source, pre_buffer=is_object(path)))
+
+
+# ---------------------------------------------------------------- writing
+
+
+def put(file: Path, path: Path) -> None:
+    """Upload a local file, which is then there as a whole."""
+    with reached(path):
+        try:
+            _fs(path).put_file(os.fspath(file), _key(path))
+        except FileNotFoundError as error:  # no such bucket
+            raise unreached(path, error) from error
+
+
+def create(path: Path, data: bytes) -> None:
+    """Write an object that was not there.
+
+    Raises
+    ------
+    FileExistsError : it was, or another process was faster
+    """
+    with reached(path):
+        try:
+            _fs(path).pipe_file(_key(path), data, mode="create")
+        except FileNotFoundError as error:
+            raise unreached(path, error) from error
+
+
+def move(path: Path, target: Path) -> None:
+    """Give a file another name; an object is copied and deleted by its store."""
+    if not is_object(path):
+        path.replace(target)
+        return
+    with reached(path):
+        _fs(path).cp_file(_key(path), _key(target))
+        _fs(path).rm_file(_key(path))
+
+
+def remove(folder: Path) -> None:
+    """Delete a folder and everything in it, if it is there."""
+    if not is_object(folder):
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    with reached(folder):
+        if folder.exists():
+            _fs(folder).rm(_key(folder), recursive=True)
+
+
+def _fs(path: Path) -> Any:
+    return cast(Any, path).fs
+
+
+def _key(path: Path) -> str:
+    return str(cast(Any, path).path)

@@ -1,0 +1,38 @@
+"""Array files (.npy): their shape, and some of their rows without the others."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate import places
+
+
+def shape(path: Path) -> tuple[int, ...]:
+    """The shape of the array in a file; ValueError if there is none."""
+    with places.opened(path) as file:
+        return _header(file)[0]
+
+
+def rows(path: Path, start: int, stop: int) -> NDArray[Any]:
+    """Rows of the array in a file; ValueError if it holds none that can be read so."""
+    if not places.is_object(path):
+        return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)[start:stop])
+    with places.opened(path) as file:
+        (n, *others), fortran, kind = _header(file)
+        if fortran or kind.hasobject:
+            raise ValueError("it is not stored row by row: save np.ascontiguousarray(array)")
+        width = math.prod(others) * kind.itemsize
+        stop = min(stop, n)
+        file.seek(start * width, 1)
+        return np.frombuffer(file.read((stop - start) * width), kind).reshape(stop - start, *others)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(file)

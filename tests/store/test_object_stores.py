@@ -1,0 +1,520 @@
+"""A run, its input and its export in an object store: the same results, the same promises, no credentials anywhere.
+
+The store is a real server of the S3 protocol on loopback.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+import curate
+from curate import places
+from curate.errors import ConfigError, DataError, LockedError, PluginError
+from curate.store import arrays, diff, explain, lock, shards, versions
+
+SECRET = "marked/secret+of+nobody"
+
+
+@pytest.fixture(scope="module")
+def server():
+    """The address of a server."""
+    one = started()
+    yield address(one)
+    one.stop()
+
+
+def started() -> Any:
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    one = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    one.start()
+    return one
+
+
+def address(one: Any) -> str:
+    host, port = one.get_host_and_port()
+    return f"http://{host}:{port}"
+
+
+class Bucket:
+    """A bucket, looked at through another client than the one under test."""
+
+    def __init__(self, address: str) -> None:
+        import boto3
+
+        self.name = f"test-{uuid.uuid4().hex}"
+        self.url = f"s3://{self.name}"
+        self._client = boto3.client("s3", endpoint_url=address)
+        self._client.create_bucket(Bucket=self.name)
+
+    def put(self, key: str, body: bytes) -> None:
+        self._client.put_object(Bucket=self.name, Key=key, Body=body)
+
+    def get(self, key: str) -> bytes:
+        return bytes(self._client.get_object(Bucket=self.name, Key=key)["Body"].read())
+
+    def names(self, prefix: str = "") -> list[str]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix)
+        return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
+    def delete(self, key: str) -> None:
+        self._client.delete_object(Bucket=self.name, Key=key)
+
+    def export(self, run: str) -> dict[str, bytes]:
+        """The files of the published version, by their names in it."""
+        folder = f"{run}/export/{self.get(f'{run}/export/current').decode()}/"
+        return {key.removeprefix(folder): self.get(key) for key in self.names(folder)}
+
+
+@pytest.fixture
+def bucket(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """An empty bucket, and the environment in which it is found; temporary files go to ``tmp``."""
+    for name in list(os.environ):
+        if name.startswith("AWS_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    (tmp_path / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    _forget_connections()
+    yield Bucket(server)
+    _forget_connections()
+
+
+def _forget_connections() -> None:
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def settings(config):
+    """A configuration that asks a server for little: two shards, no iterations."""
+
+    def made(**sections: Any) -> dict[str, Any]:
+        own = {"cluster": {"use": "column", "column": "topic"}, "export": {"use": "jsonl", "rows_per_file": 16}}
+        data = config(**(own | sections))
+        data["input"]["rows_per_shard"] = 40
+        return data
+
+    return made
+
+
+def exported(run: str = "run") -> dict[str, bytes]:
+    """The files of the version that a local run published."""
+    folder = (Path(run) / "export" / "current").resolve()
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "curate", *arguments], capture_output=True, text=True, check=False, **options
+    )
+
+
+# ---------------------------------------------------------------- the same results
+
+
+def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, bucket):
+    curate.run(settings())
+    done = curate.run(settings(run=f"{bucket.url}/run"))
+    assert bucket.export("run") == exported()
+    assert done.sentence() == (
+        f"{bucket.url}/run: 60 rows in, 20 kept (33.3%); published in {bucket.url}/run/export/{done.export.name}, "
+        f"report in {bucket.url}/run/report.html"
+    )
+    assert b"<html" in bucket.get("run/report.html")
+    before = {key: bucket.get(key) for key in bucket.names("run/") if "manifest.json" not in key}
+    assert curate.run(settings(run=f"{bucket.url}/run")).unchanged
+    assert {key: bucket.get(key) for key in bucket.names("run/") if "manifest.json" not in key} == before
+    assert not [key for key in before if "/." in key or "incoming" in key]
+    assert [(path.suffix, path.read_bytes()) for path in Path(tempfile.gettempdir()).iterdir()] == [(".lock", b"")]
+    assert not Path("s3:").exists()
+
+
+def files_of(folder: Path) -> list[Path]:
+    """The pool in every format, with vectors beside; the ids are in no order."""
+    folder.mkdir()
+    table = pa.table(
+        {
+            "id": [f"r{number * 37 % 60:04d}" for number in range(60)],
+            "text": [f"text {number} of topic {number % 4}" for number in range(60)],
+            "topic": [f"t{number % 4}" for number in range(60)],
+            "source": ["left" if number % 3 else "right" for number in range(60)],
+        }
+    )
+    parts = [table.slice(start, 12) for start in range(0, 60, 12)]
+    lines = ["".join(json.dumps(row) + "\n" for row in part.to_pylist()).encode() for part in parts]
+    (folder / "a.jsonl").write_bytes(lines[0])
+    (folder / "b.jsonl.gz").write_bytes(gzip.compress(lines[1]))
+    with pa.CompressedOutputStream(str(folder / "c.jsonl.zst"), "zstd") as file:
+        file.write(lines[2])
+    pa.csv.write_csv(parts[3], folder / "d.csv")
+    pq.write_table(parts[4], folder / "e.parquet", row_group_size=5)
+    vectors = np.random.default_rng(0).normal(size=(60, 8)).astype(np.float32)
+    for number, name in enumerate("abcde"):
+        np.save(folder / f"{name}.npy", vectors[12 * number : 12 * number + 12])
+    return sorted(folder.iterdir())
+
+
+def test_input_in_a_store_is_read_in_every_format_by_two_processes_and_only_when_it_changed(
+    bucket, settings, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    for path in files_of(Path("mixed")):
+        bucket.put(f"mixed/{path.name}", path.read_bytes())
+    own = {"files": [f"mixed/*.{kind}" for kind in ("jsonl", "gz", "zst", "csv", "parquet")], "vectors": ".npy"}
+    own |= {"id": "id", "text": "text", "label": "topic", "source": "source", "rows_per_shard": 6}
+    there = own | {"files": [f"{bucket.url}/{pattern}" for pattern in own["files"]]}
+    sections = {"embed": {"use": "column"}, "export": {"use": "jsonl", "add": ["rank", "cluster"]}}
+    data = settings(**sections)
+    curate.run(data | {"input": own})
+    curate.run(data | {"input": there, "run": f"{bucket.url}/run"}, executor="processes", workers=2)
+    data_of = [
+        {name: body for name, body in one.items() if name.startswith("data/")}
+        for one in (exported(), bucket.export("run"))
+    ]
+    assert data_of[0] == data_of[1] != {}
+
+    scanned: list[str] = []
+    scan = curate.stages.ingest.formats.scan
+    monkeypatch.setattr("curate.store.formats.scan", lambda path, rows: scanned.append(path.name) or scan(path, rows))
+    changed = Path("mixed/a.jsonl").read_bytes().replace(b"text 3 ", b"text x ")  # of the same size
+    bucket.put("mixed/a.jsonl", changed)
+    assert not curate.run(data | {"input": there, "run": f"{bucket.url}/run"}).unchanged
+    assert scanned == ["a.jsonl"]
+
+
+# ---------------------------------------------------------------- the same promises
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, monkeypatch):
+    curate.run(settings())
+    put, uploaded = places.put, []
+
+    def interrupted(file: Path, path: Path) -> None:
+        if len(uploaded) == stop:
+            raise KeyboardInterrupt
+        uploaded.append(path)
+        put(file, path)
+
+    monkeypatch.setattr(places, "put", interrupted)
+    for number in (2, 5, 5):
+        stop = number
+        uploaded.clear()
+        with pytest.raises(KeyboardInterrupt):
+            curate.run(settings(run=f"{bucket.url}/run"))
+        assert not [key for key in bucket.names("run/") if key.endswith(("export/current", lock.NAME))]
+        assert [path.suffix for path in Path(tempfile.gettempdir()).iterdir()] == [".lock"]
+    monkeypatch.setattr(places, "put", put)
+    curate.run(settings(run=f"{bucket.url}/run"))
+    assert bucket.export("run") == exported()
+
+
+def test_a_run_that_was_killed_is_resumed_and_its_lock_taken_over(pool, settings, bucket):
+    Path("config.yaml").write_text(json.dumps(settings()))  # JSON is YAML
+    curate.run("config.yaml")
+    Path("config.yaml").write_text(json.dumps(settings(run=f"{bucket.url}/run")))
+    running = subprocess.Popen([sys.executable, "-m", "curate", "run", "config.yaml"], stderr=subprocess.PIPE)
+    try:
+        while not bucket.names("run/embed/"):
+            assert running.poll() is None
+            time.sleep(0.01)
+    finally:
+        running.send_signal(signal.SIGKILL)
+        running.communicate()
+    assert bucket.names(f"run/{lock.NAME}")
+    again = command("run", "config.yaml", "--log", "plain")
+    assert again.returncode == 0, again.stderr
+    assert (
+        f"took over the lock of a run that was killed: process {running.pid} on {socket.gethostname()}" in again.stderr
+    )
+    assert not bucket.names(f"run/{lock.NAME}")
+    assert bucket.export("run") == exported()
+
+
+def silent(_: str) -> None: ...
+
+
+HOLDER = """
+import sys, time
+from curate.places import place
+from curate.store import lock
+with lock.held(place(sys.argv[1]), print):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+@contextmanager
+def holder(url: str, **environment: str):
+    """Another process that holds the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, url], stdout=subprocess.PIPE, text=True, env={**os.environ, **environment}
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_of_two_runs_on_this_host_the_second_is_refused(bucket):
+    folder = places.place(f"{bucket.url}/run")
+    with holder(str(folder)) as other:
+        with pytest.raises(LockedError, match=rf"another run holds this folder: process {other.pid} on ") as refusal:
+            lock.held(folder, silent).__enter__()
+        assert refusal.value.exit_code == 75
+        left = bucket.get(f"run/{lock.NAME}")
+    notes: list[str] = []
+    with lock.held(folder, notes.append):
+        assert bucket.get(f"run/{lock.NAME}") != left
+    assert [note.partition(", started")[0] for note in notes] == [
+        f"took over the lock of a run that was killed: process {other.pid} on {socket.gethostname()}"
+    ]
+    assert not bucket.names()
+
+
+def test_a_lock_that_nobody_here_can_judge_is_left_alone(bucket, tmp_path):
+    """Another container's temporary folder is not ours: that its local lock looks free says nothing."""
+    (tmp_path / "other").mkdir()
+    folder = places.place(f"{bucket.url}/run")
+    with holder(str(folder), TMPDIR=str(tmp_path / "other")) as other:
+        with pytest.raises(LockedError) as refusal, lock.held(folder, silent):
+            pass
+        left = bucket.get(f"run/{lock.NAME}")
+    assert bucket.get(f"run/{lock.NAME}") == left
+    assert str(refusal.value) == (
+        f"{folder}: another run holds this folder, or left its lock: process {other.pid} on {socket.gethostname()}, "
+        f"started {json.loads(left)['started']}; if it is sure to have ended, delete {folder}/.lock"
+    )
+
+
+def test_a_lock_that_was_given_to_another_is_not_let_go_of(bucket):
+    with lock.held(places.place(f"{bucket.url}/run"), silent):
+        bucket.put(f"run/{lock.NAME}", b"{}")
+    assert bucket.get(f"run/{lock.NAME}") == b"{}"
+
+
+def test_versions_are_kept_and_rolled_back(pool, settings, bucket):
+    root = places.place(f"{bucket.url}/run") / versions.FOLDER
+    published = []
+    for keep in (10, 15, 20):
+        export = {"use": "jsonl", "keep_versions": 2}
+        curate.run(settings(run=f"{bucket.url}/run", select=[{"use": "top_k", "keep": keep}], export=export))
+        published.append(bucket.get("run/export/current").decode())
+    first, *newest = published
+    assert versions.kept(root) == newest
+    assert not bucket.names(f"run/export/{first}")
+    assert [line["rows"] for line in versions.history(root)] == [10, 15, 20]
+    done = command("rollback", f"{bucket.url}/run", "--json")
+    assert json.loads(done.stdout)["published"] == newest[0], done.stderr
+    assert bucket.get("run/export/current").decode() == newest[0]
+    bucket.delete(f"run/export/{newest[1]}/manifest.json")  # as if it was being written, or deleted
+    refused = command("rollback", f"{bucket.url}/run", newest[1])
+    assert (refused.returncode, newest[1] in refused.stderr.partition("there are")[2]) == (2, False)
+
+
+def test_explain_diff_plan_and_report_read_from_a_store_what_they_read_from_a_disk(pool, settings, bucket):
+    there = settings(run=f"{bucket.url}/run")
+    curate.run(settings())
+    curate.run(there)
+    here, away = (explain.explain(folder, "r0003").as_dict() for folder in (Path("run"), places.place(there["run"])))
+    assert away == here | {"run": there["run"]}
+    found = diff.diff(Path("run"), places.place(there["run"]), 5)
+    assert (found.churn.added, found.churn.removed, found.churn.kept) == (0, 0, 20)
+    Path("config.yaml").write_text(json.dumps(there))
+    planned = json.loads(command("plan", "config.yaml", "--json").stdout)
+    assert {step["state"] for step in planned} == {"fresh"}
+    bigger = command("plan", "config.yaml", "--set", "embed.dimensions=64", "--json")
+    assert {step["disk"] > 0 for step in json.loads(bigger.stdout) if step["state"] != "fresh"} == {True}
+    bucket.delete("run/report.html")
+    assert command("report", "config.yaml").stdout == f"{bucket.url}/run/report.html\n"
+    assert b"<html" in bucket.get("run/report.html")
+
+
+# ---------------------------------------------------------------- credentials
+
+
+def test_credentials_are_nowhere(pool, settings, bucket):
+    Path("pool/c.jsonl").write_text('{"id": "x"}\n' * 2)  # without a text: set aside
+    for path in Path("pool").iterdir():
+        bucket.put(f"pool/{path.name}", path.read_bytes())
+    data = settings(run=f"{bucket.url}/run", guard={"max_quarantine_rate": 0.5})
+    data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
+    Path("config.yaml").write_text(json.dumps(data))
+    done = command("run", "config.yaml", "--log", "json")
+    failed = command("run", "config.yaml", "--set", f"run=s3://{bucket.name}-missing/run", "--log", "json")
+    assert (done.returncode, failed.returncode) == (0, 3), done.stderr
+    told = [done.stdout, done.stderr, failed.stdout, failed.stderr]
+    assert not [text for text in told if SECRET in text or SECRET.partition("/")[2] in text]
+    assert len(bucket.names("run/")) > 20
+    assert not [key for key in bucket.names() if SECRET.encode() in bucket.get(key)]
+    written = [path for path in Path.cwd().rglob("*") if path.is_file()]
+    assert not [path for path in written if SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("arguments", [["explain", "{}", "r1"], ["diff", "run", "{}"], ["init", "--files", "{}"]])
+def test_a_url_with_credentials_is_refused_and_not_shown(arguments, tmp_path):
+    done = command(*(one.format(f"s3://nobody:{SECRET}@bucket/run") for one in arguments), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    told = "the URL holds credentials: leave them out of the URL and in the environment"
+    assert done.stderr == f"curate: s3://…: {told}\n"
+
+
+# ---------------------------------------------------------------- stores that cannot be reached
+
+
+def test_a_bucket_that_is_not_there_is_told(pool, settings, bucket):
+    url = f"s3://{bucket.name}-missing"
+    with pytest.raises(
+        DataError, match=rf"{url}/run/\.lock: cannot be reached: The specified bucket does not exist; look"
+    ):
+        curate.run(settings(run=f"{url}/run"))
+    data = settings()
+    data["input"]["files"] = f"{url}/*.jsonl"
+    with pytest.raises(DataError, match=r"no file matches 's3://.*-missing/\*.jsonl'; is that the bucket's name\?"):
+        curate.run(data)
+    with pytest.raises(ConfigError, match=f"{url}/run: there is no run in this folder"):
+        explain.explain(places.place(f"{url}/run"), "r1")
+
+
+def test_a_server_that_does_not_answer_is_told(pool, settings, bucket, monkeypatch):
+    with socket.socket() as nobody:  # bound, and not listening
+        nobody.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        Path("config.yaml").write_text(json.dumps(settings(run=f"{bucket.url}/run")))
+        for arguments in (["run", "config.yaml"], ["plan", "config.yaml"], ["explain", f"{bucket.url}/run", "r1"]):
+            done = command(*arguments, "--json", env={**os.environ, "AWS_ENDPOINT_URL": address})
+            assert (done.returncode, done.stdout) == (3, "")
+            last = done.stderr.splitlines()[-1]
+            assert last.startswith(f"curate: {bucket.url}/run")
+            assert f'cannot be reached: Could not connect to the endpoint URL: "{address}' in last
+            assert last.endswith("(for s3:// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)")
+            assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_is_gone_in_the_middle_of_a_run_is_told(pool, settings, bucket, monkeypatch):
+    mortal = started()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address(mortal))
+    put = places.put
+
+    def gone(file: Path, path: Path) -> None:
+        put(file, path)
+        if path.name == "manifest.json":
+            mortal.stop()
+
+    monkeypatch.setattr(places, "put", gone)
+    with pytest.raises(DataError, match=f"{bucket.url}/run.*: cannot be reached: Could not connect") as failure:
+        curate.run(settings(run=f"{bucket.url}/run"))
+    assert not failure.value.where.endswith(lock.NAME)
+
+
+def test_a_denied_access_is_told(pool, settings, bucket, monkeypatch):
+    monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on the server asks who it is
+    with pytest.raises(DataError, match=rf"{bucket.url}/run/\.lock: cannot be reached: .*Access Key Id.*; look at"):
+        curate.run(settings(run=f"{bucket.url}/run"))
+    data = settings()
+    data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
+    with pytest.raises(DataError, match=rf"{bucket.url}/pool/.*: cannot be reached: .*Access Key Id.*; look at"):
+        curate.run(data)
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "upath", None)
+    with pytest.raises(
+        PluginError, match=r"s3://bucket/run needs the package 'universal_pathlib'.*pip install 'curate\[s3\]'"
+    ):
+        places.place("s3://bucket/run")
+
+
+def test_a_store_of_no_known_kind_is_refused():
+    with pytest.raises(ConfigError, match=r"bogus://bucket/run: not a place that can be read: .*bogus"):
+        places.place("bogus://bucket/run")
+
+
+# ---------------------------------------------------------------- other stores
+
+
+def test_whatever_fsspec_knows_will_do(pool, settings):
+    curate.run(settings())
+    name = f"memory://{uuid.uuid4().hex}"
+    curate.run(settings(run=f"{name}/run"))
+    assert curate.run(settings(run=f"{name}/run")).unchanged
+    folder = places.place(f"{name}/run/export")
+    version = versions.published(folder)
+    assert {file: (folder / str(version) / file).read_bytes() for file in exported()} == exported()
+
+
+def test_an_object_is_there_when_it_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    path = places.place(f"memory://{uuid.uuid4().hex}/a.txt")
+
+    def interrupted() -> None:
+        with shards.atomic(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert not path.exists()
+    with shards.atomic(path) as partial:
+        partial.write_text("whole")
+        assert partial.suffix == ".txt"
+        assert not path.exists()
+    assert path.read_text() == "whole"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("folder", ["memory://{}", "file://{}", "{}"])
+def test_rows_of_an_array_file(folder, tmp_path):
+    array = np.arange(24, dtype=np.float16).reshape(6, 4)
+    path = places.place(folder.format(tmp_path)) / "a.npy"
+    with shards.atomic(path) as partial, partial.open("wb") as file:
+        np.save(file, array)
+    assert arrays.shape(path) == (6, 4)
+    assert np.array_equal(arrays.rows(path, 2, 5), array[2:5])
+    assert len(arrays.rows(path, 4, 9)) == 2
+
+
+def test_an_array_that_cannot_be_read_by_rows_is_refused():
+    path = places.place(f"memory://{uuid.uuid4().hex}/a.npy")
+    with shards.atomic(path) as partial, partial.open("wb") as file:
+        np.save(file, np.ones((3, 2)).T.copy(order="F"))
+    with pytest.raises(ValueError, match=r"save np\.ascontiguousarray"):
+        arrays.rows(path, 0, 1)
+
+
+def test_a_local_run_loads_no_library_for_stores(pool, settings):
+    Path("config.json").write_text(json.dumps(settings()))
+    script = "import sys, curate; curate.run('config.json'); print({'fsspec', 'upath', 's3fs'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "set()\n", done.stderr
