@@ -8,7 +8,6 @@ for each row of the shards that changed.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from curate import places
 from curate.errors import DataError
 from curate.stages.context import Context
 from curate.store import shards
@@ -49,13 +49,12 @@ def gather(
     place = folder / FOLDER
     if (shards.read_json(place / _DONE) or {}).get("fingerprint") == fingerprint:
         return place
-    shutil.rmtree(place, ignore_errors=True)
+    places.remove(place)
     unchanged = {shards.part(folder, number) for number in set(range(len(source.shards))).difference(changed)}
     there = sorted(path for path in folder.glob("part-*.parquet") if path not in unchanged)
     old = [path for path in there if _made_by(path, recipe)]
     if not old or not changed:
         return None
-    place.mkdir(parents=True)
     with shards.atomic(place / _WANTED) as partial, partial.open("wb") as file:
         keys, wanting = _wanted(source, changed)
         np.savez(file, keys=keys, shards=wanting)
@@ -69,7 +68,7 @@ def find(place: Path, shard: int) -> pa.Table | None:
     """What was put aside for one shard: content_hash and embedding, as they were stored; None if nothing was."""
     found: list[pa.Table] = []
     for path in sorted(place.glob("part-*.parquet")):
-        with pq.ParquetFile(path) as file:
+        with places.parquet(path) as file:
             column = file.schema_arrow.get_field_index("shard")
             groups = []
             for group in range(file.metadata.num_row_groups):
@@ -83,7 +82,7 @@ def find(place: Path, shard: int) -> pa.Table | None:
 
 def forget(folder: Path) -> None:
     """Remove what was put aside, once every shard is whole."""
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
+    places.remove(folder / FOLDER)
 
 
 def _made_by(path: Path, recipe: str) -> bool:
@@ -120,7 +119,7 @@ class _Task:
 
 def _put_aside(task: _Task) -> None:
     """Write the vectors of one old shard that are wanted, sorted by the shard that wants them."""
-    with np.load(task.place / _WANTED, allow_pickle=False) as wanted:
+    with places.opened(task.place / _WANTED) as file, np.load(file, allow_pickle=False) as wanted:
         keys, wanting = wanted["keys"], wanted["shards"]
     try:
         table: Any = shards.read(task.old, ["content_hash", "embedding"])

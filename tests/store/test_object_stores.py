@@ -157,6 +157,14 @@ def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, 
     assert [(path.suffix, path.read_bytes()) for path in Path(tempfile.gettempdir()).iterdir()] == [(".lock", b"")]
     assert not Path("s3:").exists()
 
+    with Path("pool/a.jsonl").open("a") as file:
+        file.write('{"id": "new", "text": "a row of today", "topic": "t1"}\n')
+    for run in ("run", f"{bucket.url}/run"):  # the vectors of all others are found again
+        again = curate.run(settings(run=run))
+        (embedded,) = (record for record in again.records if record.stage == "embed")
+        assert embedded.facts["encoded"] == 1
+    assert bucket.export("run") == exported()
+
 
 def files_of(folder: Path) -> list[Path]:
     """The pool in every format, with vectors beside; the ids are in no order."""
