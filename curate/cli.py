@@ -9,12 +9,13 @@ import sys
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curate import console, errors
 from curate.places import matching, place
+from curate.executors.base import Terminated, on_sigterm
 
 if TYPE_CHECKING:
     from curate.pipeline import Stage, Summary
@@ -377,17 +378,9 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
 # ---------------------------------------------------------------- errors
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
-def _on_sigterm(signum: int, frame: object) -> NoReturn:  # noqa: ARG001
-    raise _Terminated
-
-
 def main() -> None:
     """Run the command line and exit with the code that says how it went."""
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    signal.signal(signal.SIGTERM, on_sigterm)
     sys.exit(_code())
 
 
@@ -398,7 +391,7 @@ def _code() -> int:
         if isinstance(asked.__context__, BrokenPipeError):  # the reader of our results has had enough
             return errors.OK
         raise
-    except (Exception, _Terminated) as error:
+    except (Exception, Terminated) as error:
         if show := getattr(error, "show", None):  # the command-line parser refused the arguments
             show()
             return errors.CONFIG
@@ -435,7 +428,7 @@ _ENVIRONMENT = (
 def _explained(error: BaseException) -> tuple[str, int]:
     """What to tell of an error, and the exit code."""
     match error:
-        case _Terminated():
+        case Terminated():
             return f"terminated; {_RESUMABLE}", errors.TERMINATED
         case errors.PluginFailedError():
             return f"{error}\nthe traceback is in {_log(error)}", error.exit_code

@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -259,33 +261,117 @@ def slow_scorer() -> str:
     )
 
 
-@pytest.mark.parametrize(
-    ("sent", "code", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
-)
 @pytest.mark.parametrize("executor", ["serial", "processes"])
-def test_a_signal_ends_a_run_at_once_and_the_next_gives_the_bytes_of_an_uninterrupted_one(
-    written, sent, code, word, executor
-):
+def test_ctrl_c_ends_a_run_at_once_and_the_next_gives_the_bytes_of_an_uninterrupted_one(written, executor):
     path = written(plugins=[slow_scorer()], score=[{"use": "slow"}])
     flags = ["--executor", executor, "--workers", "2"]
     assert curate("run", path, "--set", "run=whole").returncode == 0
     command = [*CURATE, "run", str(path), *flags]
     env = {**os.environ, "SLOW": "1" if executor == "serial" else "2"}
     running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    until = time.monotonic() + 60
-    while not list(Path("run/score/slow").glob("part-*.parquet")):  # the first of four shards is scored
-        assert running.poll() is None
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    running.send_signal(sent)
+    wait(lambda: list(Path("run/score/slow").glob("part-*.parquet")), running)  # the first of five shards is scored
+    running.send_signal(signal.SIGINT)
     stdout, stderr = running.communicate(timeout=60)
-    assert (running.returncode, stdout) == (code, "")
-    assert stderr.splitlines()[-1] == f"curate: {word}; the same command goes on where this one stopped"
+    assert (running.returncode, stdout) == (130, "")
+    assert stderr.splitlines()[-1] == "curate: interrupted; the same command goes on where this one stopped"
     assert "Traceback" not in stderr
     assert not Path("run/score/slow/manifest.json").exists()
     assert curate("run", path, *flags).returncode == 0
     assert digests("run") == digests("whole")
     assert not list(Path("run").rglob("*.partial*"))
+
+
+def wait(until: Callable[[], object], running: subprocess.Popen[str]) -> None:
+    """Wait until something is so; a process that ends before, or takes a minute, fails the test."""
+    last = time.monotonic() + 60
+    while not until():
+        assert running.poll() is None
+        assert time.monotonic() < last
+        time.sleep(0.02)
+
+
+def terminate(running: subprocess.Popen[str]) -> None:
+    """Send SIGTERM to the whole group, as service managers do, and wait until it has arrived."""
+    os.killpg(running.pid, signal.SIGTERM)
+    status = Path(f"/proc/{running.pid}/status")
+    bit = 1 << signal.SIGTERM - 1
+    wait(lambda: not int(re.findall(r"ShdPnd:\s+(\w+)", status.read_text())[0], 16) & bit, running)
+
+
+def waiting(section: str, *last: str) -> str:
+    """A plugin that says that it has begun, and works until the file ``go`` is there."""
+    return plugin(
+        "waits",
+        *BROKEN[section],
+        "    from pathlib import Path",
+        "    Path(f'begun-{os.getpid()}-{time.monotonic_ns()}').touch()",
+        "    while not Path('go').exists():",
+        "        time.sleep(0.02)",
+        *last,
+    )
+
+
+def begun() -> int:
+    """How many calls of that plugin have begun."""
+    return len(list(Path().glob("begun-*")))
+
+
+def started(path: Path, *flags: str, calls: int) -> subprocess.Popen[str]:
+    """A run in a process group of its own, in so many calls of that plugin."""
+    command = [*CURATE, "run", str(path), *flags]
+    running = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait(lambda: begun() == calls, running)
+    return running
+
+
+SCORED = "    return np.array([len(text) for text in batch.texts], np.float32)"
+
+
+@pytest.mark.parametrize(("executor", "running_shards"), [("serial", [0]), ("processes", [0, 1])])
+def test_sigterm_finishes_the_shards_that_run_and_the_next_run_reuses_them(written, executor, running_shards):
+    path = written(plugins=[waiting("score", SCORED)], score=[{"use": "waits"}])
+    flags = ["--executor", executor, "--workers", "2"]
+    running = started(path, *flags, calls=len(running_shards))
+    terminate(running)
+    folder = Path("run/score/waits")
+    assert not list(folder.glob("part-*"))
+    Path("go").touch()
+    stdout, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stdout) == (143, "")
+    assert stderr.splitlines()[-1] == "curate: terminated; the same command goes on where this one stopped"
+    assert "Traceback" not in stderr
+    done = {part.name: part.stat().st_mtime_ns for part in folder.iterdir()}
+    assert sorted(done) == [f"part-{number:05d}.parquet" for number in running_shards]
+    assert curate("run", path, *flags).returncode == 0
+    assert begun() == 5  # of five shards each was scored once
+    assert {name: (folder / name).stat().st_mtime_ns for name in done} == done
+    assert curate("run", path, "--set", "run=whole").returncode == 0
+    assert digests("run") == digests("whole")
+
+
+@pytest.mark.parametrize(("then", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_second_signal_ends_the_run_at_once(written, then, code):
+    path = written(plugins=[waiting("score", SCORED)], score=[{"use": "waits"}])
+    running = started(path, "--workers", "2", calls=2)
+    terminate(running)
+    while running.poll() is None:  # two of a kind at the same moment are one
+        os.killpg(running.pid, then)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(5)
+    stderr = running.communicate()[1]
+    assert (running.returncode, "Traceback" in stderr) == (code, False)
+    assert not Path("run/score/waits").exists()
+
+
+def test_sigterm_ends_work_that_is_not_cut_into_shards_at_once(written):
+    path = written(plugins=[waiting("select", "    return 1 / 0")], select=[{"use": "waits", "keep": 20}])
+    running = started(path, calls=1)
+    os.killpg(running.pid, signal.SIGTERM)
+    stderr = running.communicate(timeout=60)[1]
+    assert running.returncode == 143
+    assert stderr.endswith("curate: terminated; the same command goes on where this one stopped\n")
 
 
 def test_workers_end_when_their_parent_is_killed(written):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
@@ -41,7 +42,8 @@ class Executor(Protocol):
         """Call ``fn`` on every task; results come as they are ready, in any order.
 
         ``fn`` is a module-level function. A ShardError it raises is handed on in its result; a RetryableError is
-        tried three times; anything else ends the map.
+        tried three times; anything else ends the map. Tasks are taken from ``starting``, no sooner than they can run,
+        so that after SIGTERM those that run are answered and the map ends.
         """
 
     def close(self) -> None:
@@ -65,6 +67,59 @@ def attempt(fn: Callable[[Task], Value], index: int, task: Task) -> Result[Value
             if not left:
                 raise
     return Result(index, value, failed, time.perf_counter() - begun, peak_memory())
+
+
+# ---------------------------------------------------------------- SIGTERM
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived; the tasks that were running are done, unless it arrived twice."""
+
+
+@dataclass(slots=True)
+class _Sigterm:
+    arrived: bool = False
+    waits: bool = False
+    """Tasks are running, whose results would be lost if it did not wait."""
+
+
+_sigterm = _Sigterm()
+
+
+def on_sigterm(signum: int, frame: object) -> None:  # noqa: ARG001
+    """The handler for SIGTERM: while tasks are running it waits for them; otherwise, and the second time, it does not.
+
+    Raises
+    ------
+    Terminated
+    """
+    if _sigterm.arrived or not _sigterm.waits:
+        raise Terminated
+    _sigterm.arrived = True
+
+
+def starting(tasks: Iterable[Task]) -> Iterator[Task]:
+    """The tasks in turn, for an executor to start; none after SIGTERM."""
+    for task in tasks:
+        if _sigterm.arrived:
+            return
+        yield task
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Around a map: SIGTERM lets the tasks that are running finish, and then ends the block with Terminated."""
+    _sigterm.waits = True
+    try:
+        yield
+    finally:
+        _sigterm.waits = False  # from here on it raises
+        arrived, _sigterm.arrived = _sigterm.arrived, False
+    if arrived:
+        raise Terminated
+
+
+# ---------------------------------------------------------------- memory
 
 
 def peak_memory() -> int:

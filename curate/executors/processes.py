@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from curate.errors import RetryableError
-from curate.executors.base import TRIES, Result, Task, Value, attempt
+from curate.executors.base import TRIES, Result, Task, Value, attempt, starting
 
 _THREADS = (
     "CURATE_THREADS",
@@ -36,7 +36,7 @@ class Processes:
 
     def map(self, fn: Callable[[Task], Value], tasks: Sequence[Task]) -> Iterator[Result[Value]]:
         if len(tasks) <= 1 or self.workers == 1:  # nothing to share out: save the start of a process
-            for index, task in enumerate(tasks):
+            for index, task in starting(enumerate(tasks)):
                 yield attempt(fn, index, task)
             return
         todo = dict(enumerate(tasks))
@@ -56,10 +56,10 @@ class Processes:
 
     def _once(self, fn: Callable[[Task], Value], todo: dict[int, Task]) -> Iterator[Result[Value]]:
         pool = self._started()
-        waiting = iter(sorted(todo.items()))
+        waiting = starting(sorted(todo.items()))
         running: set[Future[Result[Value]]] = set()
         while True:
-            while len(running) < 2 * self.workers and (following := next(waiting, None)) is not None:
+            while len(running) < self.workers and (following := next(waiting, None)) is not None:
                 index, task = following
                 running.add(pool.submit(partial(attempt, fn, index, task)))
             if not running:
@@ -70,6 +70,7 @@ class Processes:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
+            signal.siginterrupt(signal.SIGINT, True)  # Polars' handler would let the wait for a worker go on
             threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
             context = multiprocessing.get_context("spawn")
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(threads,))
@@ -79,9 +80,9 @@ class Processes:
         """Let the workers go; a task that is still running is lost, so that an interrupted run ends at once."""
         if self._pool is not None:
             workers = list((self._pool._processes or {}).values())
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:
+            for worker in workers:  # first, so that they end even if this is interrupted in turn
                 worker.kill()
+            self._pool.shutdown(wait=False, cancel_futures=True)
             for worker in workers:
                 worker.join()
             self._pool = None
@@ -90,7 +91,8 @@ class Processes:
 def _begin(threads: int) -> None:
     """Give a new worker its share of the cores, before the libraries that read these names are loaded."""
     os.environ.update(dict.fromkeys(_THREADS, str(threads)))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: only the parent answers it
+    for sent in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group: only the parent answers them
+        signal.signal(sent, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from curate.executors.base import Result, Task, Value, attempt
+from curate.executors.base import Result, Task, Value, attempt, starting
 
 
 class Serial:
@@ -13,7 +13,7 @@ class Serial:
     workers = 1
 
     def map(self, fn: Callable[[Task], Value], tasks: Sequence[Task]) -> Iterator[Result[Value]]:
-        for index, task in enumerate(tasks):
+        for index, task in starting(enumerate(tasks)):
             yield attempt(fn, index, task)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from curate import places
 from curate.errors import ShardError
-from curate.executors.base import Executor, Result, Task, Value
+from curate.executors.base import Executor, Result, Task, Value, finishing
 from curate.settings import yamlmap
 from curate.store.manifest import State
 
@@ -110,9 +110,10 @@ class Context:
         """
         self.progress.begin(what, sum(sizes))
         results: list[Result[Value]] = []
-        for result in self.executor.map(fn, tasks):
-            results.append(result)
-            self.progress.advance(sizes[result.index])
+        with finishing():
+            for result in self.executor.map(fn, tasks):
+                results.append(result)
+                self.progress.advance(sizes[result.index])
         results.sort(key=lambda result: result.index)
         values = [result.value for result in results if result.value is not None]
         failed = [result.failed for result in results if result.failed is not None]
