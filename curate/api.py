@@ -23,6 +23,7 @@ def run(
     *,
     executor: str = "serial",
     workers: int = 1,
+    overwrite: bool = False,
 ) -> Summary:
     """Run the pipeline that a configuration describes.
 
@@ -31,6 +32,7 @@ def run(
     config : the path of a YAML file, or the same as a mapping
     overrides : as ``--set`` takes them: ``["select.2.prune_rate=0.9"]``
     executor, workers : where tasks run; they never change a result
+    overwrite : also run in a folder that holds other files, replacing those that are in the way
 
     Returns
     -------
@@ -42,7 +44,7 @@ def run(
     path = isinstance(config, (str, Path))
     loaded = settings.load(Path(config), overrides) if path else settings.from_data(dict(config), overrides)  # type: ignore[arg-type]
     with pipeline.executor_named(executor, workers) as runner:
-        return pipeline.run(loaded, runner)
+        return pipeline.run(loaded, runner, overwrite=overwrite)
 
 
 def select(

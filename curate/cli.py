@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curate import console, errors
-from curate.places import matching, place
 from curate.executors.base import Terminated, on_sigterm
+from curate.places import matching, place
 
 if TYPE_CHECKING:
     from curate.pipeline import Stage, Summary

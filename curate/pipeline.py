@@ -24,7 +24,7 @@ from curate.stages.rows import PoolRows
 from curate.stages.score import score
 from curate.stages.select import select
 from curate.stages.step import NotReadyError
-from curate.store import lock, manifest, shards, versions
+from curate.store import lock, manifest, ownership, shards, versions
 from curate.store.manifest import Record
 from curate.version import __version__
 
@@ -111,14 +111,25 @@ def executor_named(name: str, workers: int) -> Iterator[Executor]:
         executor.close()
 
 
-def run(config: RunConfig, executor: Executor, progress: Progress | None = None, *, until: Stage = "export") -> Summary:
+def run(
+    config: RunConfig,
+    executor: Executor,
+    progress: Progress | None = None,
+    *,
+    until: Stage = "export",
+    overwrite: bool = False,
+) -> Summary:
     """Run the pipeline up to and including the stage ``until``; what is on disk and still right is reused.
+
+    ``overwrite``: also into a folder that holds other files, replacing those that are in the way.
 
     Raises
     ------
     CurateError : whatever went wrong; nothing that was published before has changed
     """
     context = Context(config, executor, progress or Silent())
+    with places.reached(context.folder):
+        ownership.claim(context.folder, overwrite=overwrite)
     with places.reached(context.folder), lock.held(context.folder, context.progress.note):
         shards.sweep(context.folder)
         try:
@@ -173,8 +184,8 @@ def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, d
     summary : what it says, for programs
     """
     context = Context(config, Serial(), progress or Silent(), plan=[])
-    if not places.names(context.folder):
-        raise _nothing_to_report(config, "the folder is not there")
+    if not ownership.is_run(context.folder):
+        raise _nothing_to_report(config, "there was no run yet")
     path, done = context.folder / REPORT, _Done()
     with places.reached(context.folder), lock.held(context.folder, context.progress.note):
         try:

@@ -157,6 +157,15 @@ def names(folder: Path) -> set[str]:
         return {path.name for path in folder.glob("*")}
 
 
+def files(folder: Path) -> list[str]:
+    """The files in a folder and in those below, relative to it, with slashes, sorted."""
+    with reached(folder):
+        if is_object(folder):
+            root = _key(folder)
+            return sorted(str(name).removeprefix(f"{root}/") for name in _fs(folder).find(root))
+        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
 def size(folder: Path) -> int:
     """The bytes of all files in a folder and in those below."""
     if is_object(folder):
@@ -226,6 +235,18 @@ def move(path: Path, target: Path) -> None:
     with reached(path):
         _fs(path).cp_file(_key(path), _key(target))
         _fs(path).rm_file(_key(path))
+
+
+def copy(path: Path, target: Path) -> None:
+    """Copy a file; an object by its store."""
+    if not is_object(path):
+        import shutil
+
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
+        return
+    with reached(path):
+        _fs(path).cp_file(_key(path), _key(target))
 
 
 def remove(folder: Path) -> None:

@@ -6,7 +6,6 @@ bytes. Memory: one output file a worker, and the ids of the chosen rows.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,8 +31,6 @@ from curate.version import __version__
 if TYPE_CHECKING:
     from curate.settings.model import ExportConfig
 
-CARD = "README.md"
-DATA = "data"
 _MODEL = ("model", "revision", "dimensions")
 PREFIX = "curate_"
 """Begins the name of every column that ``export.add`` adds."""
@@ -93,7 +90,7 @@ def export(context: Context, before: Before, card: Callable[[Context, Before], s
                 f"export: {changed.added:,} rows added and {changed.removed:,} removed since {before_this}, "
                 f"{changed.rate:.2%} churn"
             )
-        versions.forget(root, context.config.export.keep_versions)
+        versions.forget(root, context.config.export.keep_versions, context.progress.warn)
     return root / version, record
 
 
@@ -124,12 +121,12 @@ def _work(
 def _whole(folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
     """The files of a version that was written before and is still as it was, as when a change is taken back."""
     found = shards.read_json(folder / manifest.NAME)
-    if found is None or found.get("fingerprint") != fingerprint or CARD not in places.names(folder):
+    if found is None or found.get("fingerprint") != fingerprint or versions.CARD not in places.names(folder):
         return None
-    there = places.names(folder / DATA)
+    there = places.names(folder / versions.DATA)
     for file in found["files"]:
-        path = folder / DATA / Path(file["file"]).name
-        if path.name not in there or _sha256(path) != file["sha256"]:
+        path = folder / versions.DATA / Path(file["file"]).name
+        if path.name not in there or versions.sha256(path) != file["sha256"]:
             return None
     return list(found["files"])
 
@@ -150,6 +147,9 @@ def _version(
     config = context.config.export
     rows = [int(pc.sum(before.selected.read(shard, ["selected"])["selected"]).as_py() or 0) for shard in _all(before)]
     total, per_file = sum(rows), config.rows_per_file
+    if versions.edited(folder.parent, folder.name):
+        aside = versions.set_aside(folder.parent, folder.name)
+        context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
     files = -(-total // per_file)
     suffix = config.spec.build().suffix
     tasks = [
@@ -160,14 +160,15 @@ def _version(
             number * per_file,
             min(total, (number + 1) * per_file),
             tuple(config.add),
-            folder / DATA / f"train-{number:05d}-of-{files:05d}{suffix}",
+            folder / versions.DATA / f"train-{number:05d}-of-{files:05d}{suffix}",
         )
         for number in range(files)
     ]
     done, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
     refuse_failed(failed)
-    shards.write_text(folder / CARD, card(context, before))
-    shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done))
+    readme = folder / versions.CARD
+    shards.write_text(readme, card(context, before))
+    shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done, versions.sha256(readme)))
     return done, peak
 
 
@@ -175,7 +176,9 @@ def _all(before: Before) -> range:
     return range(len(before.rows.source.shards))
 
 
-def _manifest(context: Context, before: Before, fingerprint: str, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _manifest(
+    context: Context, before: Before, fingerprint: str, files: Sequence[Mapping[str, Any]], card: str
+) -> dict[str, Any]:
     """What is in the export and where it comes from; holds no time and no machine's name, so that its bytes repeat."""
     selected = before.records[-1]
     return {
@@ -184,6 +187,7 @@ def _manifest(context: Context, before: Before, fingerprint: str, files: Sequenc
         "rows": selected.count.kept,
         "tokens": {"kept": selected.facts["tokens_kept"], "counted": before.rows.source.tokens},
         "files": list(files),
+        "card": card,
         "accounting": [
             {"stage": record.stage, "name": record.name, **asdict(record.count)} for record in before.records
         ],
@@ -232,13 +236,8 @@ def _write(task: _Task) -> dict[str, Any]:
                 task.spec.build().write(table, partial)
             except OSError as error:
                 raise DataError(f"cannot write: {error.strerror or error}", where=str(task.path)) from error
-        written = {"bytes": partial.stat().st_size, "sha256": _sha256(partial)}
-    return {"file": f"{DATA}/{task.path.name}", "rows": len(table), **written}
-
-
-def _sha256(path: Path) -> str:
-    with places.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        written = {"bytes": partial.stat().st_size, "sha256": versions.sha256(partial)}
+    return {"file": f"{versions.DATA}/{task.path.name}", "rows": len(table), **written}
 
 
 def _chosen(task: _Task, shard: int) -> pa.Table:

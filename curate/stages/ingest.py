@@ -24,7 +24,7 @@ from curate.stages import texts, tokens
 from curate.stages.context import Context
 from curate.stages.reading import Counting, Read, Reading, read, vectors_of, widen
 from curate.stages.step import QUARANTINE, Outcome, step
-from curate.store import arrays, formats, inputs, manifest, schemas, shards
+from curate.store import arrays, formats, inputs, manifest, ownership, schemas, shards
 from curate.store.formats import Piece
 from curate.store.inputs import ALL, NO_SOURCE, Inputs
 from curate.store.manifest import Count, Record
@@ -32,6 +32,7 @@ from curate.store.manifest import Count, Record
 if TYPE_CHECKING:
     from curate.settings.model import InputConfig
 
+_INCOMING = ".incoming"
 _BYTES_PER_ROW = 500  # a guess, for files whose rows only reading can count
 
 
@@ -87,7 +88,9 @@ def survey(context: Context) -> list[dict[str, Any]]:
     if previous is not None and previous.parts["rows_per_shard"] == config.rows_per_shard:
         before = {file["path"]: file for file in previous.facts["files"]}
     files: list[dict[str, Any]] = []
-    for path, known in files_of(config).items():
+    found = files_of(config)
+    ownership.refuse_own(found, context.folder)
+    for path, known in found.items():
         seen = {"path": path, **known}
         if config.vectors:
             seen["vectors"] = places.known(vectors_of(places.place(path), config.vectors))
@@ -143,7 +146,9 @@ def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, 
 
 def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerprint: str) -> Outcome:
     config = context.config.input
-    places.remove(folder)
+    places.remove(folder / _INCOMING)
+    for left_over in list((folder / QUARANTINE).glob("part-*.parquet")):
+        left_over.unlink()
     counting = _how_tokens_are_counted(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
@@ -152,7 +157,7 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
     _check_vectors(config, files, done)
     paths = _gather(folder, [path for item in done for path in item.paths])
     twice = _settle_ids(folder, paths, config, [file["path"] for file in files], fingerprint)
-    places.remove(folder / "incoming")
+    places.remove(folder / _INCOMING)
     seen = sum((item.sources for item in done), Counter[str]())
     bad = sum((item.quarantined for item in done), twice)
     sources = {
@@ -184,7 +189,7 @@ def _tasks(
     config: InputConfig, files: Sequence[Mapping[str, Any]], counting: Counting, folder: Path, fingerprint: str
 ) -> Iterator[Reading]:
     """Pieces of about ``rows_per_shard`` rows: big files are cut, small ones of the same format gathered."""
-    common = (config, counting, folder / "incoming", folder / QUARANTINE, fingerprint)
+    common = (config, counting, folder / _INCOMING, folder / QUARANTINE, fingerprint)
     gathered: list[Piece] = []
     weight = number = 0
     format_before = ""

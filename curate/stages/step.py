@@ -79,7 +79,8 @@ def step(
     outcome = work(fingerprint)
     pa.default_memory_pool().release_unused()  # what Arrow keeps for itself would be counted as the next step's
     for left_over in list(folder.glob("part-*.parquet")):
-        if int(left_over.stem.removeprefix("part-")) >= outcome.shards:
+        number = left_over.stem.removeprefix("part-")
+        if number.isdecimal() and int(number) >= outcome.shards:
             left_over.unlink()
     record = Record(
         stage=stage,

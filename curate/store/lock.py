@@ -25,7 +25,7 @@ from curate import places
 from curate.errors import CurateError, DataError, LockedError
 from curate.store import shards
 
-NAME = ".lock"
+NAME = ".curate.lock"
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 

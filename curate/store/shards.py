@@ -64,7 +64,7 @@ def sweep(folder: Path) -> None:
 
     There is no such thing in an object store.
     """
-    for left_over in [] if places.is_object(folder) else folder.rglob(".*.partial.*"):
+    for left_over in [] if places.is_object(folder) else folder.rglob(".[0-9]*.partial.*"):
         if left_over.is_file():
             left_over.unlink(missing_ok=True)
 

@@ -8,6 +8,8 @@ holds the version's name. ``export/history.json`` lists what was published, in o
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import os
 import re
 from collections.abc import Callable
@@ -22,13 +24,15 @@ import pyarrow.compute as pc
 
 from curate import places
 from curate.errors import ConfigError, DataError
-from curate.store import lock, manifest, shards
+from curate.store import lock, manifest, ownership, shards
 from curate.store.churn import Churn, churn
 from curate.store.ledger import frame_of
 
 FOLDER = "export"
 CURRENT = "current"
 HISTORY = "history.json"
+CARD = "README.md"
+DATA = "data"
 
 _IDS = ".ids.parquet"
 _VERSION = re.compile(r"[0-9a-f]{12}")
@@ -86,6 +90,32 @@ def kept(root: Path) -> list[str]:
     return sorted(found, key=lambda name: (last.get(name, -1), (root / name / manifest.NAME).stat().st_mtime, name))
 
 
+def sha256(path: Path) -> str:
+    """Of the file's bytes, in hexadecimal."""
+    with places.opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def edited(root: Path, version: str) -> bool:
+    """Whether somebody changed a file of ``version`` since it was written, or put another beside it."""
+    folder = root / version
+    data = shards.read_json(folder / manifest.NAME)
+    if data is None:
+        return False
+    written = {manifest.NAME: None, CARD: data.get("card"), **{file["file"]: file["sha256"] for file in data["files"]}}
+    found = places.files(folder)
+    return any(name not in written or written[name] not in (None, sha256(folder / name)) for name in found)
+
+
+def set_aside(root: Path, version: str) -> Path:
+    """Copy the folder of ``version``, which may hold somebody's work, to where no run writes; its new path."""
+    taken = places.names(root)
+    name = next(name for number in itertools.count(1) if (name := f"{version}.edited-{number}") not in taken)
+    for file in places.files(root / version):
+        places.copy(root / version / file, root / name / file)
+    return root / name
+
+
 # ---------------------------------------------------------------- publishing
 
 
@@ -137,16 +167,21 @@ def _point(root: Path, version: str) -> None:
     shards.sync_folder(root)
 
 
-def forget(root: Path, keep: int) -> None:
-    """Delete all but the ``keep`` versions published last, never the published one, and what killed runs left."""
+def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
+    """Delete all but the ``keep`` versions published last, never the published one, and what killed runs left.
+
+    One that was edited is set aside instead, and ``warn`` is told.
+    """
     older = [version for version in kept(root) if version != published(root)]
     for version in older[: max(0, len(older) + 1 - keep)]:
+        if edited(root, version):
+            warn(f"{root / version} was edited since it was written; it is kept in {set_aside(root, version)}")
         (root / version / manifest.NAME).unlink()  # first, so that a half-deleted one never looks whole
     whole = kept(root)
     for name in places.names(root):
         if _VERSION.fullmatch(name) and name not in whole:
             places.remove(root / name)
-        elif name.removesuffix(_IDS) != name and name.removesuffix(_IDS) not in whole:
+        elif _VERSION.fullmatch(name.removesuffix(_IDS)) and name.endswith(_IDS) and name[: -len(_IDS)] not in whole:
             (root / name).unlink()
 
 
@@ -181,7 +216,7 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     LockedError : if a run is under way
     """
     root = run / FOLDER
-    if published(root) is None:
+    if published(root) is None or not ownership.is_run(run):
         raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
     with lock.held(run, note):
         before, versions = published(root) or "", kept(root)

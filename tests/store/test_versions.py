@@ -154,7 +154,7 @@ def test_the_published_version_outlives_its_turn_after_a_rollback(pool, config):
     first = publish(config, 10)
     publish(config, 20)
     versions.rollback(Path("run"), first, silent)
-    versions.forget(ROOT, keep=1)
+    versions.forget(ROOT, 1, silent)
     assert versions.kept(ROOT) == [first]
     assert rows() == 10
 
