@@ -6,7 +6,9 @@ import errno
 import os
 import signal
 import sys
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +20,7 @@ from curate.executors.base import Terminated, on_sigterm
 from curate.places import matching, place
 
 if TYPE_CHECKING:
+    from curate.console import Teller
     from curate.pipeline import Stage, Summary
     from curate.plugins.registry import Plugin
     from curate.settings.model import RunConfig
@@ -76,6 +79,23 @@ Workers = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Log = Annotated[LogStyle, typer.Option("--log", help="How progress is told on stderr; auto: bars on a terminal.")]
 
+MetricsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--metrics-file",
+        metavar="PATH",
+        help="At the end, also of a run that fails, write metrics there for Prometheus (node_exporter's textfile "
+        "collector).",
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        help="Also use a run folder or a metrics file that holds something else; what is in the way is replaced.",
+    ),
+]
+
 
 def _load(config: Path, overrides: list[str] | None) -> RunConfig:
     from curate.settings.config import load
@@ -84,14 +104,26 @@ def _load(config: Path, overrides: list[str] | None) -> RunConfig:
 
 
 def _run(
-    until: Stage, config: Path, overrides: list[str] | None, executor: ExecutorName, workers: int | None, log: LogStyle
+    until: Stage,
+    config: Path,
+    overrides: list[str] | None,
+    executor: ExecutorName,
+    workers: int | None,
+    log: LogStyle,
+    metrics_file: Path | None,
+    overwrite: bool,
 ) -> Summary:
-    from curate import pipeline
+    with _telling(log) as told:
+        with _measured(told, metrics_file, overwrite=overwrite) as run_is:
+            from curate import pipeline
 
-    settings = _load(config, overrides)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with console.teller(log.value) as progress, pipeline.executor_named(executor.value, workers or cores) as runner:
-        return pipeline.run(settings, runner, progress, until=until)
+            settings = _load(config, overrides)
+            run_is(settings.run)
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            with pipeline.executor_named(executor.value, workers or cores) as runner:
+                summary = pipeline.run(settings, runner, told, until=until, overwrite=overwrite)
+        told.end(errors.OK, summary.sentence(), summary=summary.as_dict())
+    return summary
 
 
 def _stage(until: Stage, about: str) -> None:
@@ -101,9 +133,12 @@ def _stage(until: Stage, about: str) -> None:
         executor: ExecutorOption = ExecutorName.processes,
         workers: Workers = None,
         log: Log = LogStyle.auto,
+        metrics_file: MetricsFile = None,
+        overwrite: Overwrite = False,
         as_json: Json = False,
     ) -> None:
-        _tell(_run(until, config, overrides, executor, workers, log), as_json=as_json)
+        done = _run(until, config, overrides, executor, workers, log, metrics_file, overwrite)
+        _tell(done, as_json=as_json)
 
     command.__doc__ = about
     app.command(name=until, rich_help_panel="One stage")(command)
@@ -116,10 +151,13 @@ def run(
     executor: ExecutorOption = ExecutorName.processes,
     workers: Workers = None,
     log: Log = LogStyle.auto,
+    metrics_file: MetricsFile = None,
+    overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline: every stage whose inputs changed, and no other."""
-    _tell(_run("export", config, overrides, executor, workers, log), as_json=as_json)
+    done = _run("export", config, overrides, executor, workers, log, metrics_file, overwrite)
+    _tell(done, as_json=as_json)
 
 
 _stage("embed", "Read the pool and embed its rows.")
@@ -140,9 +178,8 @@ def plan(
     from curate import pipeline
     from curate.executors.serial import Serial
 
-    settings = _load(config, overrides)
-    with console.teller(log.value) as progress:
-        steps = pipeline.plan(settings, Serial(), progress)
+    with _telling(log) as told:
+        steps = pipeline.plan(_load(config, overrides), Serial(), told)
     if as_json:
         console.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
         return
@@ -185,9 +222,8 @@ def report(config: Config, overrides: Overrides = None, as_json: Json = False, l
     """Write the report of a finished run again, and say where it is."""
     from curate import pipeline
 
-    settings = _load(config, overrides)
-    with console.teller(log.value) as progress:
-        path, summary = pipeline.report(settings, progress)
+    with _telling(log) as told:
+        path, summary = pipeline.report(_load(config, overrides), told)
     if as_json:
         console.show_json(summary)
     else:
@@ -257,8 +293,8 @@ def rollback(
     """Publish an earlier export again, at once; the next run publishes what its configuration and input give."""
     from curate.store import versions
 
-    with console.teller(log.value) as progress:
-        done = versions.rollback(run, version, progress.note)
+    with _telling(log) as told:
+        done = versions.rollback(run, version, told.note)
     if as_json:
         console.show_json(done.as_dict())
         return
@@ -324,14 +360,15 @@ def init(
     path: Annotated[Path, typer.Argument(help="The YAML file to write.")] = Path("curate.yaml"),
     files: Annotated[str, typer.Option("--files", help="The pool: a path or a pattern.")] = "pool/*.jsonl",
     text: Annotated[str | None, typer.Option("--text", help="The column (or template) that holds the text.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write a configuration to start from, with the columns of your own files if they are there."""
     from curate.settings.starter import starter
     from curate.store import shards
     from curate.store.formats import column_names
 
-    if path.exists():
-        raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or delete it first")
+    if path.exists() and not overwrite:
+        raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or say --overwrite")
     found = sorted(matching(files))
     columns = column_names(place(found[0])) if found else []
     shards.write_text(path, starter(files, columns, text, f"runs/{path.stem}"))
@@ -375,6 +412,59 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
     typer.echo(summary.sentence())
 
 
+# ---------------------------------------------------------------- the log and the metrics
+
+
+class _Told(Exception):  # noqa: N818 - what went wrong is its cause
+    """The command failed, and that was told."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__()
+        self.exit_code = exit_code
+
+
+@contextmanager
+def _telling(log: LogStyle) -> Iterator[Teller]:
+    """What hears of the progress, and how the block ended: an error is told in the style of the log."""
+    with console.teller(log.value) as told:
+        try:
+            yield told
+        except _ERRORS as error:
+            message, code = _explained(error)
+            told.end(code, message)
+            raise _Told(code) from error
+
+
+@contextmanager
+def _measured(told: Teller, path: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], None]]:
+    """Write the metrics of the run in the block, however it ends; what is given wants to know the run's folder."""
+    names: list[str] = []
+    if path is None:
+        yield names.append
+        return
+    from curate.stages import monitoring
+
+    monitoring.check(path, overwrite=overwrite)
+    begun = time.monotonic()
+
+    def write(code: int, error: str = "") -> None:
+        run, took = names[0] if names else None, time.monotonic() - begun
+        place = {"stage": told.stage, "entry": told.entry}
+        monitoring.write(
+            path, monitoring.Ending(run=run, seconds=took, exit_code=code, steps=told.steps, error=error, **place)
+        )
+
+    try:
+        yield names.append
+    except _ERRORS as error:
+        try:
+            write(_exit_code(error), type(error).__name__)
+        except errors.CurateError as unwritten:  # what the run failed of is more telling
+            told.warn(f"the metrics are not written: {unwritten}")
+        raise
+    write(errors.OK)
+
+
 # ---------------------------------------------------------------- errors
 
 
@@ -391,21 +481,18 @@ def _code() -> int:
         if isinstance(asked.__context__, BrokenPipeError):  # the reader of our results has had enough
             return errors.OK
         raise
-    except (Exception, Terminated) as error:
+    except _Told as told:
+        return told.exit_code
+    except _ERRORS as error:
         if show := getattr(error, "show", None):  # the command-line parser refused the arguments
             show()
             return errors.CONFIG
-        return _complain(*_explained(error))
+        message, code = _explained(error)
+        console.complain(message)
+        return code
     if code == errors.INTERRUPTED:  # what Typer makes of Ctrl-C
-        return _complain(f"interrupted; {_RESUMABLE}", errors.INTERRUPTED)
-    return errors.OK
-
-
-def _complain(message: str, code: int) -> int:
-    with suppress(OSError):  # where nobody reads stderr, the exit code still tells
-        for line in message.splitlines():
-            typer.echo(f"curate: {line}", err=True)
-    return code
+        console.complain(_explained(KeyboardInterrupt())[0])
+    return int(code or errors.OK)
 
 
 _RESUMABLE = "the same command goes on where this one stopped"
@@ -425,19 +512,38 @@ _ENVIRONMENT = (
 """What is the machine's doing, or the user's, and no bug: a full disk, a folder that may not be written to, …"""
 
 
+_ERRORS = (Exception, KeyboardInterrupt, Terminated)
+
+
+def _exit_code(error: BaseException) -> int:
+    match error:
+        case KeyboardInterrupt():
+            return errors.INTERRUPTED
+        case Terminated():
+            return errors.TERMINATED
+        case errors.CurateError():
+            return error.exit_code
+        case OSError() if error.errno in _ENVIRONMENT:
+            return errors.DATA
+    return errors.BUG
+
+
 def _explained(error: BaseException) -> tuple[str, int]:
     """What to tell of an error, and the exit code."""
+    code = _exit_code(error)
     match error:
+        case KeyboardInterrupt():
+            return f"interrupted; {_RESUMABLE}", code
         case Terminated():
-            return f"terminated; {_RESUMABLE}", errors.TERMINATED
+            return f"terminated; {_RESUMABLE}", code
         case errors.PluginFailedError():
-            return f"{error}\nthe traceback is in {_log(error)}", error.exit_code
+            return f"{error}\nthe traceback is in {_log(error)}", code
         case errors.CurateError():
-            return str(error), error.exit_code
-        case OSError() if error.errno in _ENVIRONMENT:
-            return f"{error.filename or 'output'}: {error.strerror}", errors.DATA
+            return str(error), code
+        case OSError() if code == errors.DATA:
+            return f"{error.filename or 'output'}: {error.strerror}", code
     told = f"this is a bug: {type(error).__name__}: {error}"
-    return f"{told}\nnothing that was published has changed; please report it with {_log(error)}", errors.BUG
+    return f"{told}\nnothing that was published has changed; please report it with {_log(error)}", code
 
 
 def _log(error: BaseException) -> str:

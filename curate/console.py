@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from curate.store.manifest import Record
 
 Style = Literal["auto", "plain", "json", "quiet"]
 
@@ -18,14 +20,71 @@ EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
-class Teller(Protocol):
-    """Hears how far the work has come, and tells it."""
+class _Sink(Protocol):
+    """Where what is told goes."""
 
     def begin(self, what: str, total: int) -> None: ...
-    def advance(self, units: int) -> None: ...
-    def note(self, message: str) -> None: ...
-    def warn(self, message: str) -> None: ...
+    def advance(self, units: int, place: Mapping[str, str]) -> None: ...
+    def tell(self, event: str, text: str, facts: Mapping[str, Any]) -> None: ...
     def close(self) -> None: ...
+
+
+class Teller:
+    """Hears how far the work has come, tells it, and knows at the end what was done."""
+
+    def __init__(self, sink: _Sink) -> None:
+        self._sink = sink
+        self.stage = self.entry = ""
+        """The step under way."""
+
+        self.steps: list[tuple[Record, bool]] = []
+        """Every step that is done, and whether it was before."""
+
+    def begin(self, what: str, total: int) -> None:
+        self._sink.begin(what, total)
+
+    def advance(self, units: int) -> None:
+        self._sink.advance(units, self._place())
+
+    def enter(self, stage: str, entry: str) -> None:
+        self.stage, self.entry = stage, entry
+
+    def leave(self, records: Sequence[Record], *, reused: bool) -> None:
+        for record in records:
+            self.steps.append((record, reused))
+            self.entry = record.name
+            count = record.count
+            text = f"{count.rows_in:,} rows in, {count.kept:,} kept in {record.seconds:.1f} s"
+            self.tell(
+                "step",
+                f"{record.stage} {record.name}: {'unchanged, reused' if reused else text}",
+                rows_in=count.rows_in,
+                kept=count.kept,
+                dropped=count.dropped,
+                quarantined=count.quarantined,
+                seconds=round(record.seconds, 3),
+                reused=reused,
+            )
+        self.stage = self.entry = ""
+
+    def note(self, message: str) -> None:
+        self.tell("note", message)
+
+    def warn(self, message: str) -> None:
+        self.tell("warning", message)
+
+    def end(self, exit_code: int, message: str, **facts: Any) -> None:
+        """The last word: how it went."""
+        self.tell("end", message, exit_code=exit_code, **facts)
+
+    def tell(self, event: str, text: str, **facts: Any) -> None:
+        self._sink.tell(event, text, {**self._place(), **facts})
+
+    def _place(self) -> dict[str, str]:
+        return {"stage": self.stage, "entry": self.entry} if self.stage else {}
+
+    def close(self) -> None:
+        self._sink.close()
 
 
 class _Lines:
@@ -40,7 +99,7 @@ class _Lines:
         self._what, self._total, self._done = what, total, 0
         self._began = self._told = time.monotonic()
 
-    def advance(self, units: int) -> None:
+    def advance(self, units: int, place: Mapping[str, str]) -> None:
         self._done += units
         now = time.monotonic()
         if now - self._told < EVERY:
@@ -49,26 +108,22 @@ class _Lines:
         left = (now - self._began) / self._done * (self._total - self._done) if self._done else 0.0
         share = self._done / self._total if self._total else 1.0
         text = f"{self._what}: {self._done:,} of {self._total:,} ({share:.0%}), about {left:.0f} s left"
-        self._tell("progress", text, done=self._done, total=self._total, seconds_left=round(left, 1))
+        facts = {"done": self._done, "total": self._total, "seconds_left": round(left, 1)}
+        self.tell("progress", text, {**place, **facts})
 
-    def note(self, message: str) -> None:
-        self._tell("note", message)
-
-    def warn(self, message: str) -> None:
-        self._tell("warning", message)
+    def tell(self, event: str, text: str, facts: Mapping[str, Any]) -> None:
+        if self._style == "json":
+            with suppress(OSError):  # a log that cannot be written must not end a run
+                line = {"time": round(time.time(), 3), "event": event, "message": text, **facts}
+                print(json.dumps(line), file=sys.stderr, flush=True)  # noqa: T201
+        elif event == "end":
+            _complain(text, facts)
+        elif self._style == "plain" or event == "warning":
+            with suppress(OSError):
+                print(f"warning: {text}" if event == "warning" else text, file=sys.stderr, flush=True)  # noqa: T201
 
     def close(self) -> None:
         pass
-
-    def _tell(self, event: str, text: str, **facts: float) -> None:
-        if self._style == "quiet" and event != "warning":
-            return
-        if self._style == "json":
-            line = json.dumps({"time": round(time.time(), 3), "event": event, "message": text, **facts})
-        else:
-            line = f"warning: {text}" if event == "warning" else text
-        with suppress(OSError):  # a log that cannot be written must not end a run
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class _Bars:
@@ -87,29 +142,45 @@ class _Bars:
         self._progress.remove_task(self._task)
         self._task = self._progress.add_task(what, total=total)
 
-    def advance(self, units: int) -> None:
+    def advance(self, units: int, place: Mapping[str, str]) -> None:  # noqa: ARG002
         self._progress.advance(self._task, units)
 
-    def note(self, message: str) -> None:
-        self._console.print(message, style="dim", markup=False, highlight=False)
-
-    def warn(self, message: str) -> None:
-        self._console.print(f"warning: {message}", style="yellow", markup=False, highlight=False)
+    def tell(self, event: str, text: str, facts: Mapping[str, Any]) -> None:
+        if event == "end":
+            self._progress.stop()
+            _complain(text, facts)
+        elif event == "warning":
+            self._console.print(f"warning: {text}", style="yellow", markup=False, highlight=False)
+        else:
+            self._console.print(text, style="dim", markup=False, highlight=False)
 
     def close(self) -> None:
         self._progress.stop()
 
 
+def _complain(text: str, facts: Mapping[str, Any]) -> None:
+    if facts["exit_code"]:  # else the result on stdout says how it went
+        complain(text)
+
+
+def complain(message: str) -> None:
+    """An error, for people: on stderr, as it is where there is no log of any style."""
+    with suppress(OSError):  # where nobody reads it, the exit code still tells
+        for line in message.splitlines():
+            print(f"curate: {line}", file=sys.stderr, flush=True)  # noqa: T201
+
+
 @contextmanager
 def teller(style: Style) -> Iterator[Teller]:
     """What tells the progress in the style asked for; ``auto`` draws bars on a terminal and writes lines elsewhere."""
-    told: Teller
+    sink: _Sink
     if style == "auto" and sys.stderr.isatty():
         from rich.console import Console
 
-        told = _Bars(Console(stderr=True))
+        sink = _Bars(Console(stderr=True))
     else:
-        told = _Lines("plain" if style == "auto" else style)
+        sink = _Lines("plain" if style == "auto" else style)
+    told = Teller(sink)
     try:
         yield told
     finally:

@@ -12,7 +12,7 @@ from curate import places
 from curate.errors import ShardError
 from curate.executors.base import Executor, Result, Task, Value, finishing
 from curate.settings import yamlmap
-from curate.store.manifest import State
+from curate.store.manifest import Record, State
 
 if TYPE_CHECKING:
     from curate.settings.model import RunConfig
@@ -27,6 +27,12 @@ class Progress(Protocol):
     def advance(self, units: int) -> None:
         """``units`` more are done."""
 
+    def enter(self, stage: str, entry: str) -> None:
+        """A step begins; what is told until ``leave`` is of it."""
+
+    def leave(self, records: Sequence[Record], *, reused: bool) -> None:
+        """The step is done, now or (``reused``) before; the select section with a record for each of its entries."""
+
     def note(self, message: str) -> None:
         """Something a person reading the log would want to know."""
 
@@ -39,6 +45,8 @@ class Silent:
 
     def begin(self, what: str, total: int) -> None: ...
     def advance(self, units: int) -> None: ...
+    def enter(self, stage: str, entry: str) -> None: ...
+    def leave(self, records: Sequence[Record], *, reused: bool) -> None: ...
     def note(self, message: str) -> None: ...
     def warn(self, message: str) -> None: ...
 

@@ -44,6 +44,7 @@ def ingest(context: Context) -> tuple[Inputs, Record]:
     DataError : no file, an unreadable one, a column that is missing or of two types, no row with a text
     """
     folder = context.folder / "input"
+    context.progress.enter("input", "input")
     files = survey(context)
     made_from = parts(context.config.input, files)
     record = step(

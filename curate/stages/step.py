@@ -57,6 +57,7 @@ def step(
     ------
     NotReadyError : where the context only plans, and there is work to do
     """
+    context.progress.enter(stage, name)
     record = manifest.load(folder)
     state, why = manifest.compare(record, parts)
     if record is not None and state == "fresh":
@@ -68,7 +69,7 @@ def step(
     if context.plan is not None:
         context.plan.append(Planned(stage, name, state, why))
     if record is not None and state == "fresh":
-        context.progress.note(f"{stage} {name}: unchanged, reused")
+        context.progress.leave(manifest.lines([record]), reused=True)
         return record
     if context.plan is not None:
         raise NotReadyError(f"{stage} {name} is {state}")
@@ -95,6 +96,7 @@ def step(
         facts=outcome.facts,
     )
     manifest.save(record, folder)
+    context.progress.leave(manifest.lines([record]), reused=False)
     return record
 
 
@@ -124,7 +126,7 @@ def running(spec: Spec, name: str) -> Iterator[None]:
         yield
     except CurateError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         file = inspect.getfile(spec.plugin().cls)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         place = f"{file}:{lines[-1]}" if lines else file

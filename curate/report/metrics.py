@@ -1,0 +1,50 @@
+"""The Prometheus text format, which node_exporter's textfile collector reads."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+_LABEL = r'"((?:[^"\\]|\\.)*)"'
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A metric that may go up and down, with the labels and the value of each of its samples."""
+
+    name: str
+    about: str
+    samples: Sequence[tuple[Mapping[str, str], float]]
+
+
+def render(gauges: Iterable[Gauge]) -> str:
+    r"""The gauges that have samples, as text.
+
+    >>> print(render([Gauge("rows", "Rows kept.", [({"run": 'a "b"'}, 3)])]), end="")
+    # HELP rows Rows kept.
+    # TYPE rows gauge
+    rows{run="a \"b\""} 3
+    """
+    lines: list[str] = []
+    for gauge in gauges:
+        if gauge.samples:
+            lines += [f"# HELP {gauge.name} {gauge.about}", f"# TYPE {gauge.name} gauge"]
+        for labels, value in gauge.samples:
+            named = ",".join(f'{name}="{_escaped(text)}"' for name, text in labels.items())
+            lines.append(f"{gauge.name}{{{named}}} {value!r}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def sample(text: str, name: str) -> tuple[str, float] | None:
+    """The label and value of the first sample of a gauge that has the label ``run`` only; None if there is none."""
+    found = re.search(rf"^{name}\{{run={_LABEL}\}} (\S+)$", text, re.MULTILINE)
+    return None if found is None else (_plain(found[1]), float(found[2]))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], text)
