@@ -255,19 +255,23 @@ def explain(
 
 @app.command(rich_help_panel="Looking at results")
 def diff(
-    run_a: Annotated[
-        Path, typer.Argument(metavar="RUN_A", help="The folder of a run.", show_default=False, parser=place)
-    ],
-    run_b: Annotated[
-        Path, typer.Argument(metavar="RUN_B", help="The folder of another.", show_default=False, parser=place)
-    ],
+    run: RunFolder,
+    other: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RUN_B",
+            help="The folder of another run to compare the first with.",
+            show_default=False,
+            parser=place,
+        ),
+    ] = None,
     examples: Annotated[int, typer.Option("--examples", min=0, help="Rows to show, added and removed each.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Say which rows the second run's selection adds to the first's and which it removes, and why."""
+    """Say which rows the published export added and removed, and why; with two runs, the second's selection."""
     from curate.store import diff as differences
 
-    found = differences.diff(run_a, run_b, examples)
+    found = differences.last(run, examples) if other is None else differences.diff(run, other, examples)
     if as_json:
         console.show_json(found.as_dict())
         return

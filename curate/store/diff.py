@@ -1,14 +1,16 @@
-"""What changed from one run's selection to another's: rows added, removed and kept, by source, and why."""
+"""What changed from one selection to another: rows added, removed and kept, by source, and why."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from curate.errors import ConfigError
+from curate.store import manifest, versions
 from curate.store.churn import Churn, churn
 from curate.store.ledger import Place, Run, chosen, shown
 
@@ -33,10 +35,12 @@ class Example:
     change: str
     id: str
     source: str
-    text: str
-    """Cut off."""
+    text: str | None
+    """Cut off; None if the row is not in the pool any more."""
 
-    status: str
+    status: str | None
+    """None where no ledger tells."""
+
     by: str | None
     reason: str | None
     representative: str | None
@@ -46,18 +50,18 @@ class Example:
         """The fate in words."""
         stands = "" if self.representative is None else f"; {shown(self.representative)} stands for it"
         near = "" if self.similarity is None else f", similarity {self.similarity:.4g}"
-        return f"{_words(self.status, self.by, self.reason)}{stands}{near}"
+        return f"{_words(self.status or 'unknown', self.by, self.reason)}{stands}{near}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What changed from run A to run B."""
+    """What changed from run A to run B, or from one version of a run's export to another."""
 
     run_a: str
     run_b: str
     churn: Churn
-    rewritten: int
-    """Kept rows whose text is another."""
+    rewritten: int | None
+    """Kept rows whose text is another; None for versions, which keep no texts."""
 
     reasons: tuple[Reason, ...]
     examples: tuple[Example, ...]
@@ -92,8 +96,10 @@ class Difference:
         """The examples, two lines each."""
         for one in self.examples:
             sign, without = ("+", self.run_a) if one.change == "added" else ("-", self.run_b)
-            yield f"{sign} {shown(one.id)} ({shown(one.source)}): {one.text}"
-            yield f"    {without}: {one.why()}"
+            text = "(no longer in the pool)" if one.text is None else one.text
+            yield f"{sign} {shown(one.id)} ({shown(one.source)}): {text}"
+            if one.status is not None:
+                yield f"    {without}: {one.why()}"
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs."""
@@ -125,8 +131,9 @@ def diff(folder_a: Path, folder_b: Path, examples: int) -> Difference:
     for change, has, other, rows in (("added", run_b, run_a, _only(b, a)), ("removed", run_a, run_b, _only(a, b))):
         fates = other.fates(rows["id"])
         reasons += list(_reasons(change, fates))
-        spread = [place * len(rows) // examples for place in range(examples)] if examples < len(rows) else slice(None)
-        shown_rows += list(_examples(change, has, rows[spread], fates[spread]))
+        some = _spread(rows, examples)
+        places = {row["id"]: Place(row["shard"], row["row"]) for row in rows[some].to_dicts()}
+        shown_rows += list(_examples(change, has, rows[some], places, fates[some]))
     return Difference(
         run_a=str(folder_a),
         run_b=str(folder_b),
@@ -137,9 +144,73 @@ def diff(folder_a: Path, folder_b: Path, examples: int) -> Difference:
     )
 
 
+def last(folder: Path, examples: int) -> Difference:
+    """What the published export of a run changed against the version that was published before it.
+
+    Why a version has not a row, its ledger says. A run keeps the ledger of what it selected last: most often that of
+    the published version, so that every removed row has its reason; after ``rollback`` that of the other.
+
+    Reads a shard at a time; memory: the ids of both versions.
+
+    Raises
+    ------
+    ConfigError : if there is no run, no version before this one, or one of them is not kept any more
+    """
+    run, root = Run.open(folder), folder / versions.FOLDER
+    before, now = _published(folder)
+    made = manifest.load(root)
+    of_ledger = None
+    if made is not None and run.selection is not None and made.parts["select"] == run.selection.fingerprint:
+        of_ledger = made.facts["version"]
+    a, b = versions.read_ids(root, before), versions.read_ids(root, now)
+    reasons, shown_rows = [], []
+    for change, other, rows in (("added", before, _not_in(b, a)), ("removed", now, _not_in(a, b))):
+        some, fates = _spread(rows, examples), None
+        if other == of_ledger:
+            fates = run.fates(rows["id"])
+            reasons += list(_reasons(change, fates))
+        found = run.places(rows[some]["id"])
+        shown_rows += list(_examples(change, run, rows[some], found, None if fates is None else fates[some]))
+    return Difference(
+        run_a=str(root / before),
+        run_b=str(root / now),
+        churn=churn(a, b),
+        rewritten=None,
+        reasons=tuple(reasons),
+        examples=tuple(shown_rows),
+    )
+
+
+def _published(folder: Path) -> tuple[str, str]:
+    """The version that was published before the published one, and that."""
+    root = folder / versions.FOLDER
+    now = versions.published(root)
+    if now is None:
+        hint = f"run: curate run {folder / 'config.yaml'}"
+        raise ConfigError("nothing is published yet", where=str(folder), hint=hint)
+    before = next((line["version"] for line in reversed(versions.history(root)) if line["version"] != now), None)
+    if before is None:
+        hint = "name two runs to compare them"
+        raise ConfigError(f"{now} is the only version that was published", where=str(folder), hint=hint)
+    if gone := next((one for one in (before, now) if not versions.ids(root, one).exists()), None):
+        hint = "let export.keep_versions be 2 or more"
+        raise ConfigError(f"the version {gone} is not kept any more", where=str(folder), hint=hint)
+    return before, now
+
+
 def _only(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
     """The rows that the others do not have, in the pool's order."""
-    return rows.join(others, on="id", how="anti").sort("shard", "row")
+    return _not_in(rows, others).sort("shard", "row")
+
+
+def _not_in(rows: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
+    return rows.join(others, on="id", how="anti", maintain_order="left")
+
+
+def _spread(rows: pl.DataFrame, examples: int) -> list[int]:
+    """The positions of so many rows, spread evenly."""
+    shown = min(examples, len(rows))
+    return [place * len(rows) // shown for place in range(shown)]
 
 
 def _reasons(change: str, fates: pl.DataFrame) -> Iterator[Reason]:
@@ -148,11 +219,16 @@ def _reasons(change: str, fates: pl.DataFrame) -> Iterator[Reason]:
         yield Reason(change=change, **line)
 
 
-def _examples(change: str, run: Run, rows: pl.DataFrame, fates: pl.DataFrame) -> Iterator[Example]:
-    texts = run.texts([Place(*place) for place in rows.select("shard", "row").iter_rows()])
-    for row, fate, text in zip(rows.to_dicts(), fates.to_dicts(), texts, strict=True):
-        told = {name: fate[name] for name in ("status", "by", "reason", "representative", "similarity")}
-        yield Example(change=change, id=row["id"], source=row["source"], text=shown(text), **told)
+def _examples(
+    change: str, run: Run, rows: pl.DataFrame, places: Mapping[str, Place], fates: pl.DataFrame | None
+) -> Iterator[Example]:
+    """One for each row; ``places``: where it is in the pool of ``run``, if it is."""
+    texts = dict(zip(places, run.texts(list(places.values())), strict=True))
+    nothing: dict[str, Any] = {}
+    for row, fate in zip(rows.to_dicts(), [nothing] * len(rows) if fates is None else fates.to_dicts(), strict=True):
+        told = {name: fate.get(name) for name in ("status", "by", "reason", "representative", "similarity")}
+        text = shown(texts[row["id"]]) if row["id"] in texts else None
+        yield Example(change=change, id=row["id"], source=row["source"], text=text, **told)
 
 
 def _words(status: str, by: str | None, reason: str | None) -> str:

@@ -123,6 +123,15 @@ class Run:
                 return Place(shard, row)
         return None
 
+    def places(self, names: pl.Series) -> dict[str, Place]:
+        """Where the rows with these ids stand, those that are in the pool; ids are read a shard at a time."""
+        found: dict[str, Place] = {}
+        wanted = pa.array(names.to_list(), pa.string())
+        for shard, table in enumerate(self.inputs.each(("id",))):
+            for row in pc.indices_nonzero(pc.is_in(table["id"], wanted)).to_pylist():
+                found[table["id"][row].as_py()] = Place(shard, row)
+        return found
+
     def quarantines(self) -> list[tuple[str, list[Path]]]:
         """The quarantine files of each stage that has any, by its name."""
         files = self.inputs.folder.glob("quarantine/part-*.parquet")

@@ -13,8 +13,9 @@ from curate.errors import ConfigError
 from curate.executors.serial import Serial
 from curate.pipeline import run as run_until
 from curate.settings.config import from_data
+from curate.store import versions
 from curate.store.churn import Churn, churn
-from curate.store.diff import diff
+from curate.store.diff import diff, last
 
 
 def frame(**rows: str) -> pl.DataFrame:
@@ -160,3 +161,68 @@ def test_a_folder_without_a_selection_is_an_error(two, config):
         ConfigError, match=r"three: no rows were selected from this pool yet; run: curate run three/config\.yaml"
     ):
         diff(two[0], Path("three"), examples=0)
+
+
+# ---------------------------------------------------------------- two versions of one run
+
+
+@pytest.fixture
+def published(pool, config):
+    """A run that published twice, a row less in the pool and another selection the second time; the two versions."""
+    curate.run(config(select=[{"use": "where", "drop": "stars = 0"}]))
+    lines = (pool / "a.jsonl").read_text().splitlines()
+    (pool / "a.jsonl").write_text("\n".join(lines[:3] + lines[4:]) + "\n")
+    curate.run(config(select=[{"use": "where", "drop": "stars = 4"}]))
+    return [line["version"] for line in versions.history(Path("run/export"))]
+
+
+def test_the_published_export_is_compared_with_the_one_before_it_from_one_folder(published):
+    found = last(Path("run"), examples=100)
+    assert (found.run_a, found.run_b) == tuple(f"run/export/{version}" for version in published)
+    assert (found.churn.added, found.churn.removed, found.churn.kept) == (12, 13, 35)
+    assert sum(one.removed for one in found.churn.sources.values()) == 13
+    assert {(one.change, one.status, one.by, one.reason): one.rows for one in found.reasons} == {
+        ("removed", "dropped", "where", "drop: stars = 4"): 12,
+        ("removed", "not in the pool", None, None): 1,
+    }
+    by_id = {one.id: one for one in found.examples}
+    assert len(by_id) == 25
+    assert (by_id["r0003"].text, by_id["r0003"].why()) == (None, "not in the pool")
+    assert by_id["r0004"].text is not None
+    assert by_id["r0004"].text.endswith("number 4")
+    assert (by_id["r0005"].change, by_id["r0005"].status) == ("added", None)
+    lines = list(found.lines())
+    assert "- r0003 (right): (no longer in the pool)" in lines
+    assert f"    run/export/{published[1]}: dropped by where: drop: stars = 4" in lines
+    assert found.sentence().endswith("12 rows added, 13 removed, 35 kept; 41.67% of the rows in either changed")
+    assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["rewritten"] is None
+
+
+def test_after_a_rollback_the_ledger_tells_of_the_rows_that_came_back(published):
+    versions.rollback(Path("run"), None, lambda _: None)
+    found = last(Path("run"), examples=0)
+    assert found.run_b == f"run/export/{published[0]}"
+    assert {(one.change, one.status): one.rows for one in found.reasons} == {
+        ("added", "dropped"): 12,
+        ("added", "not in the pool"): 1,
+    }
+
+
+def test_a_ledger_of_another_selection_gives_no_reasons(published, config):
+    run_until(from_data(config(select=[{"use": "uniform", "keep": 3}])), Serial(), until="select")
+    found = last(Path("run"), examples=1)
+    assert (found.churn.removed, found.reasons) == (13, ())
+    assert {one.status for one in found.examples} == {None}
+
+
+def test_without_a_version_before_there_is_nothing_to_compare(pool, config):
+    run_until(from_data(config()), Serial(), until="select")
+    with pytest.raises(ConfigError, match=r"run: nothing is published yet; run: curate run run/config\.yaml"):
+        last(Path("run"), examples=0)
+    export = {"use": "jsonl", "keep_versions": 1}
+    curate.run(config(export=export))
+    with pytest.raises(ConfigError, match=r"run: \w+ is the only version that was published; name two runs"):
+        last(Path("run"), examples=0)
+    curate.run(config(export=export, select=[{"use": "top_k", "keep": 5}]))
+    with pytest.raises(ConfigError, match=r"is not kept any more; let export\.keep_versions be 2 or more"):
+        last(Path("run"), examples=0)
