@@ -18,13 +18,14 @@ from typing import Any
 
 import pytest
 
+RUN = ("--set", "--executor", "--workers", "--log", "--metrics-file", "--overwrite", "--json")
 COMMANDS = {
-    "run": ["--set", "--executor", "--workers", "--log", "--json"],
-    "embed": ["--set", "--executor", "--workers", "--log", "--json"],
-    "cluster": ["--set", "--executor", "--workers", "--log", "--json"],
-    "score": ["--set", "--executor", "--workers", "--log", "--json"],
-    "select": ["--set", "--executor", "--workers", "--log", "--json"],
-    "export": ["--set", "--executor", "--workers", "--log", "--json"],
+    "run": [*RUN],
+    "embed": [*RUN],
+    "cluster": [*RUN],
+    "score": [*RUN],
+    "select": [*RUN],
+    "export": [*RUN],
     "plan": ["--set", "--log", "--json"],
     "check": ["--set", "--json"],
     "report": ["--set", "--log", "--json"],
@@ -33,7 +34,7 @@ COMMANDS = {
     "rollback": ["--log", "--json"],
     "plugins": ["--json"],
     "schema": [],
-    "init": ["--files", "--text"],
+    "init": ["--files", "--text", "--overwrite"],
 }
 HEAVY = ("numpy", "torch", "pyarrow", "polars", "sklearn", "scipy", "pydantic")
 CURATE = [sys.executable, "-m", "curate"]
@@ -465,7 +466,68 @@ def test_log_json_gives_json_lines(written):
     path = written()
     curate("run", path)
     events = [json.loads(line) for line in curate("run", path, "--log", "json").stderr.splitlines()]
-    assert {"event": "note", "message": "cluster kmeans: unchanged, reused"}.items() <= events[2].items()
+    told = {"event": "step", "message": "cluster kmeans: unchanged, reused", "stage": "cluster", "entry": "kmeans"}
+    assert (told | {"rows_in": 60, "kept": 60, "dropped": 0, "quarantined": 0, "reused": True}).items() <= events[
+        2
+    ].items()
+
+
+def test_json_lines_end_with_the_summary_and_with_the_exit_code(written):
+    done = curate("run", written(), "--log", "json", "--json")
+    *events, end = [json.loads(line) for line in done.stderr.splitlines()]
+    steps = [event for event in events if event["event"] == "step"]
+    assert [(step["stage"], step["entry"], step["rows_in"], step["kept"]) for step in steps] == [
+        (step["stage"], step["name"], step["rows_in"], step["kept"]) for step in json.loads(done.stdout)["accounting"]
+    ]
+    assert (end["event"], end["exit_code"], end["summary"]) == ("end", 0, json.loads(done.stdout))
+
+
+@pytest.mark.parametrize(
+    ("sections", "code", "place", "told"),
+    [
+        ({"seed": "zero"}, 2, None, "seed: must be an integer"),
+        ({"select": [{"use": "top_k", "keep": 61}]}, 3, ("select", "select"), "select top_k: keep is 61, but"),
+        ({"guard": {"max_drop_rate": 0.1}}, 5, None, "40 of 60 rows (66.67%) would be dropped"),
+    ],
+)
+def test_an_error_is_a_json_line_like_the_others_and_says_where(written, sections, code, place, told):
+    done = curate("run", written(**sections), "--log", "json", "--executor", "serial")
+    end = [json.loads(line) for line in done.stderr.splitlines()][-1]
+    assert (done.returncode, end["event"], end["exit_code"]) == (code, "end", code)
+    assert (("stage" in end and (end["stage"], end["entry"])) or None) == place
+    assert told in end["message"]
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_a_plugin_that_exits_does_not_look_like_a_run_that_is_done(written, executor):
+    path = written(plugins=[plugin("leaves", *BROKEN["score"], "    raise SystemExit(0)")], score=[{"use": "leaves"}])
+    done = curate("run", path, "--executor", executor, "--workers", "2")
+    assert (done.returncode, done.stdout) == (4, "")
+    assert "scorer 'leaves' failed: SystemExit: 0" in done.stderr
+    logged(done.stderr)
+
+
+def test_metrics_are_written_by_every_stage_command_and_after_every_signal(written):
+    path = written(plugins=[waiting("select", "    return 1 / 0")], select=[{"use": "waits", "keep": 20}])
+    assert curate("embed", path, "--metrics-file", "m.prom").returncode == 0
+    assert 'curate_exit_code{run="run"} 0\n' in Path("m.prom").read_text()
+    running = started(path, "--metrics-file", "m.prom", calls=1)
+    os.killpg(running.pid, signal.SIGTERM)
+    running.communicate(timeout=60)
+    assert 'curate_exit_code{run="run"} 143\n' in Path("m.prom").read_text()
+    assert 'stage="select",entry="select",error="Terminated"} 1\n' in Path("m.prom").read_text()
+
+
+def test_a_run_folder_that_holds_other_files_exits_with_2_unless_told_otherwise(written):
+    Path("run/input").mkdir(parents=True)
+    Path("run/input/mine.jsonl").write_text("my own")
+    done = curate("run", written())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("curate: run: the folder is not a run's, and not empty: it holds input; let 'run'")
+    assert [path.name for path in Path("run").rglob("*")] == ["input", "mine.jsonl"]
+    assert curate("run", path := written(), "--overwrite").returncode == 0
+    assert Path("run/input/mine.jsonl").read_text() == "my own"
+    assert curate("run", path).returncode == 0
 
 
 def test_set_overrides_a_key_and_a_wrong_one_is_told(written):
@@ -529,7 +591,7 @@ def test_a_file_where_a_folder_should_be_is_told_and_is_no_bug(written, place):
     path = written()
     Path(place).parent.mkdir(exist_ok=True)
     Path(place).write_text("in the way")
-    done = curate("run", path)
+    done = curate("run", path, "--overwrite")
     assert (done.returncode, done.stdout) == (3, "")
     assert re.fullmatch(rf"curate: (\S*/)?{place}\S*: .+\n", done.stderr)
     assert Path(place).read_text() == "in the way"
@@ -574,6 +636,15 @@ def test_init_writes_a_configuration_that_check_accepts_and_run_runs(pool):
     ran = curate("run", "new.yaml", "--json")
     assert ran.returncode == 0, ran.stderr
     assert 0 < json.loads(ran.stdout)["kept"] < 60
+
+
+def test_init_replaces_a_file_only_if_told_to(pool):
+    Path("new.yaml").write_text("mine")
+    done = curate("init", "new.yaml")
+    assert (done.returncode, Path("new.yaml").read_text()) == (2, "mine")
+    assert done.stderr == "curate: new.yaml: the file exists already; name another, or say --overwrite\n"
+    assert curate("init", "new.yaml", "--overwrite").returncode == 0
+    assert curate("check", "new.yaml").returncode == 0
 
 
 def test_init_makes_the_folder_it_is_to_write_into(pool):

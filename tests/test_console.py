@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from curate import console
+from curate.store.manifest import Count, Record
 
 
 class Clock:
@@ -93,9 +94,48 @@ def test_json_lines_hold_the_numbers(clock, capsys):
     }
 
 
-def test_quiet_tells_warnings_only(clock, capsys):
+def test_quiet_tells_warnings_and_errors_only(clock, capsys):
     work(clock, "quiet")
-    assert capsys.readouterr().err == "warning: 3 rows were set aside\n"
+    with console.teller("quiet") as told:
+        told.end(0, "all is well")
+        told.end(3, "no such file\nanother line")
+    told = capsys.readouterr().err
+    assert told == "warning: 3 rows were set aside\ncurate: no such file\ncurate: another line\n"
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_step_is_told_with_its_rows_and_what_is_told_within_it_with_its_place(clock, capsys, reused):
+    count = Count(rows_in=10, kept=7, dropped=2, quarantined=1)
+    record = Record(stage="select", name="top_k", fingerprint="", parts={}, count=count, shards=1, seconds=2.5)
+    for style in ("json", "plain"):
+        with console.teller(style) as told:
+            told.enter("select", "select")
+            told.note("one group is empty")
+            told.begin("selecting", 10)
+            clock.now += 5
+            told.advance(10)
+            told.leave([record], reused=reused)
+            told.end(0, "done")
+        assert told.steps == [(record, reused)]
+    *events, plain_note, _, plain_step = capsys.readouterr().err.splitlines()
+    note, progress, step, end = map(json.loads, events)
+    assert (note["stage"], note["entry"], progress["stage"], progress["entry"]) == ("select",) * 4
+    text = "select top_k: unchanged, reused" if reused else "select top_k: 10 rows in, 7 kept in 2.5 s"
+    assert step == {
+        "time": 1005.0,
+        "event": "step",
+        "message": text,
+        "stage": "select",
+        "entry": "top_k",
+        "rows_in": 10,
+        "kept": 7,
+        "dropped": 2,
+        "quarantined": 1,
+        "seconds": 2.5,
+        "reused": reused,
+    }
+    assert end == {"time": 1005.0, "event": "end", "message": "done", "exit_code": 0}
+    assert (plain_note, plain_step) == ("one group is empty", text)
 
 
 def test_work_of_no_size_divides_by_nothing(clock, capsys):
