@@ -593,7 +593,7 @@ def test_a_file_where_a_folder_should_be_is_told_and_is_no_bug(written, place):
     Path(place).write_text("in the way")
     done = curate("run", path, "--overwrite")
     assert (done.returncode, done.stdout) == (3, "")
-    assert re.fullmatch(rf"curate: (\S*/)?{place}\S*: .+\n", done.stderr)
+    assert re.fullmatch(rf"curate: (\S*/)?{place}\S*: .+", done.stderr.splitlines()[-1])
     assert Path(place).read_text() == "in the way"
 
 
