@@ -152,7 +152,7 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
     path = tmp_path / "a.prom"
     monitoring.write(path, ending)
     before = path.read_bytes()
-    os.mkdir(tmp_path / f".a.prom.{os.getpid()}.partial")  # noqa: PTH102
+    os.mkdir(tmp_path / f".{os.getpid()}.partial.a.prom")  # noqa: PTH102
     with pytest.raises(DataError, match=r"a\.prom: cannot write"):
         monitoring.write(path, ending)
     assert path.read_bytes() == before
