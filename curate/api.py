@@ -22,7 +22,8 @@ def run(
     overrides: Sequence[str] = (),
     *,
     executor: str = "serial",
-    workers: int = 1,
+    workers: int | None = None,
+    ray_address: str | None = None,
     overwrite: bool = False,
 ) -> Summary:
     """Run the pipeline that a configuration describes.
@@ -31,7 +32,9 @@ def run(
     ----------
     config : the path of a YAML file, or the same as a mapping
     overrides : as ``--set`` takes them: ``["select.2.prune_rate=0.9"]``
-    executor, workers : where tasks run; they never change a result
+    executor : ``serial``, ``processes`` or ``ray``: where tasks run; it never changes a result
+    workers : tasks at once; None for one a core
+    ray_address : of the Ray cluster to join; None for what ``RAY_ADDRESS`` says, or one that lives as long as the run
     overwrite : also run in a folder that holds other files, replacing those that are in the way
 
     Returns
@@ -43,7 +46,7 @@ def run(
 
     path = isinstance(config, (str, Path))
     loaded = settings.load(Path(config), overrides) if path else settings.from_data(dict(config), overrides)  # type: ignore[arg-type]
-    with pipeline.executor_named(executor, workers) as runner:
+    with pipeline.executor_named(executor, workers, ray_address) as runner:
         return pipeline.run(loaded, runner, overwrite=overwrite)
 
 

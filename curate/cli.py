@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import signal
 import sys
 import time
@@ -49,6 +48,7 @@ class ExecutorName(StrEnum):
 
     serial = "serial"
     processes = "processes"
+    ray = "ray"
 
 
 class LogStyle(StrEnum):
@@ -74,7 +74,16 @@ ExecutorOption = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option("--workers", min=1, help="Processes to use; default: one a core. Never changes a result."),
+    typer.Option("--workers", min=1, help="Tasks at once; default: one a core. Never changes a result."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="The Ray cluster that `--executor ray` joins: auto, HOST:PORT or ray://HOST:PORT; default: RAY_ADDRESS, "
+        "else one on this machine for as long as the run takes.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Log = Annotated[LogStyle, typer.Option("--log", help="How progress is told on stderr; auto: bars on a terminal.")]
@@ -109,6 +118,7 @@ def _run(
     overrides: list[str] | None,
     executor: ExecutorName,
     workers: int | None,
+    ray_address: str | None,
     log: LogStyle,
     metrics_file: Path | None,
     overwrite: bool,
@@ -119,8 +129,7 @@ def _run(
 
             settings = _load(config, overrides)
             run_is(settings.run)
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            with pipeline.executor_named(executor.value, workers or cores) as runner:
+            with pipeline.executor_named(executor.value, workers, ray_address) as runner:
                 summary = pipeline.run(settings, runner, told, until=until, overwrite=overwrite)
         told.end(errors.OK, summary.sentence(), summary=summary.as_dict())
     return summary
@@ -132,12 +141,13 @@ def _stage(until: Stage, about: str) -> None:
         overrides: Overrides = None,
         executor: ExecutorOption = ExecutorName.processes,
         workers: Workers = None,
+        ray_address: RayAddress = None,
         log: Log = LogStyle.auto,
         metrics_file: MetricsFile = None,
         overwrite: Overwrite = False,
         as_json: Json = False,
     ) -> None:
-        done = _run(until, config, overrides, executor, workers, log, metrics_file, overwrite)
+        done = _run(until, config, overrides, executor, workers, ray_address, log, metrics_file, overwrite)
         _tell(done, as_json=as_json)
 
     command.__doc__ = about
@@ -150,13 +160,14 @@ def run(
     overrides: Overrides = None,
     executor: ExecutorOption = ExecutorName.processes,
     workers: Workers = None,
+    ray_address: RayAddress = None,
     log: Log = LogStyle.auto,
     metrics_file: MetricsFile = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline: every stage whose inputs changed, and no other."""
-    done = _run("export", config, overrides, executor, workers, log, metrics_file, overwrite)
+    done = _run("export", config, overrides, executor, workers, ray_address, log, metrics_file, overwrite)
     _tell(done, as_json=as_json)
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from curate import places
 from curate.errors import ConfigError
-from curate.executors.base import Executor
+from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
+from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.stages import evidence, guards
 from curate.stages.cluster import cluster
@@ -99,11 +100,17 @@ def accounting(records: Iterable[Record]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def executor_named(name: str, workers: int) -> Iterator[Executor]:
-    """The executor of that name, let go at the end."""
-    made: dict[str, Callable[[], Executor]] = {"serial": Serial, "processes": partial(Processes, workers)}
+def executor_named(name: str, workers: int | None = None, ray_address: str | None = None) -> Iterator[Executor]:
+    """The executor of that name, let go at the end; None for as many workers as there are cores."""
+    made: dict[str, Callable[[], Executor]] = {
+        "serial": Serial,
+        "processes": partial(Processes, workers or cores()),
+        "ray": partial(Ray, workers, ray_address),
+    }
     if name not in made:
         raise ConfigError(f"unknown executor {name!r}", hint=f"there are: {', '.join(made)}")
+    if ray_address is not None and name != "ray":
+        raise ConfigError("--ray-address says where Ray is, but Ray is not used", hint="add --executor ray")
     executor = made[name]()
     try:
         yield executor

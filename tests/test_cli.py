@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-RUN = ("--set", "--executor", "--workers", "--log", "--metrics-file", "--overwrite", "--json")
+RUN = ("--set", "--executor", "--workers", "--ray-address", "--log", "--metrics-file", "--overwrite", "--json")
 COMMANDS = {
     "run": [*RUN],
     "embed": [*RUN],
@@ -151,6 +151,7 @@ def test_a_wrong_configuration_exits_with_2_and_tells_every_error_on_a_line(writ
         (["run"], "Missing argument 'CONFIG'"),
         (["run", "config.yaml", "--workers", "0"], "Invalid value for '--workers'"),
         (["run", "config.yaml", "--executor", "cloud"], "'cloud' is not one of"),
+        (["run", "config.yaml", "--ray-address", "auto"], "Ray is not used; add --executor ray"),
         (["check", "nowhere.yaml"], "nowhere.yaml: cannot read the configuration: No such file or directory"),
         (["plugins", "chooser"], "unknown kind 'chooser'"),
         (["init", "config.yaml"], "config.yaml: the file exists already"),
@@ -214,8 +215,12 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("section", BROKEN)
-@pytest.mark.parametrize("executor", ["serial", "processes"])
-def test_an_exception_in_a_plugin_exits_with_4_and_names_the_plugin_the_line_and_a_log(written, section, executor):
+@pytest.mark.parametrize("executor", ["serial", "processes", "ray"])
+def test_an_exception_in_a_plugin_exits_with_4_and_names_the_plugin_the_line_and_a_log(
+    written, section, executor, request, monkeypatch
+):
+    if executor == "ray":
+        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray_cluster"))
     entry: dict[str, Any] = {"use": "broken"} | ({"keep": 20} if section == "select" else {})
     kind, signature = BROKEN[section]
     file = plugin("broken", kind, signature, "    return 1 / 0")
@@ -262,7 +267,7 @@ def slow_scorer() -> str:
     )
 
 
-@pytest.mark.parametrize("executor", ["serial", "processes"])
+@pytest.mark.parametrize("executor", ["serial", "processes", "ray"])
 def test_ctrl_c_ends_a_run_at_once_and_the_next_gives_the_bytes_of_an_uninterrupted_one(written, executor):
     path = written(plugins=[slow_scorer()], score=[{"use": "slow"}])
     flags = ["--executor", executor, "--workers", "2"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,16 @@ Task = TypeVar("Task")
 Value = TypeVar("Value")
 
 TRIES = 3
+"""How often a task is begun before its error, or the loss of its worker, ends the map."""
+
+_THREADS = (
+    "CURATE_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+    "RAYON_NUM_THREADS",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +53,8 @@ class Executor(Protocol):
         """Call ``fn`` on every task; results come as they are ready, in any order.
 
         ``fn`` is a module-level function. A ShardError it raises is handed on in its result; a RetryableError is
-        tried three times; anything else ends the map. Tasks are taken from ``starting``, no sooner than they can run,
-        so that after SIGTERM those that run are answered and the map ends.
+        tried three times; anything else ends the map. No task is started that cannot run at once, nor any when
+        ``stopping``, so that after SIGTERM those that run are answered and the map ends.
         """
 
     def close(self) -> None:
@@ -67,6 +78,19 @@ def attempt(fn: Callable[[Task], Value], index: int, task: Task) -> Result[Value
             if not left:
                 raise
     return Result(index, value, failed, time.perf_counter() - begun, peak_memory())
+
+
+def cores() -> int:
+    """The processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def threads_of(workers: int) -> dict[str, str]:
+    """The environment of one of ``workers`` on this machine: every library computes on its share of the cores.
+
+    The libraries read it once, when they are loaded.
+    """
+    return dict.fromkeys(_THREADS, str(max(1, cores() // workers)))
 
 
 # ---------------------------------------------------------------- SIGTERM
@@ -98,10 +122,15 @@ def on_sigterm(signum: int, frame: object) -> None:  # noqa: ARG001
     _sigterm.arrived = True
 
 
+def stopping() -> bool:
+    """Whether SIGTERM has arrived: no task is to be started any more."""
+    return _sigterm.arrived
+
+
 def starting(tasks: Iterable[Task]) -> Iterator[Task]:
-    """The tasks in turn, for an executor to start; none after SIGTERM."""
+    """The tasks in turn, for an executor to start; none once it is ``stopping``."""
     for task in tasks:
-        if _sigterm.arrived:
+        if stopping():
             return
         yield task
 

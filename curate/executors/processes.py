@@ -12,16 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from curate.errors import RetryableError
-from curate.executors.base import TRIES, Result, Task, Value, attempt, starting
-
-_THREADS = (
-    "CURATE_THREADS",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "POLARS_MAX_THREADS",
-    "RAYON_NUM_THREADS",
-)
+from curate.executors.base import TRIES, Result, Task, Value, attempt, starting, threads_of
 
 
 class Processes:
@@ -71,9 +62,9 @@ class Processes:
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
             signal.siginterrupt(signal.SIGINT, True)  # Polars' handler would let the wait for a worker go on
-            threads = max(1, len(os.sched_getaffinity(0)) // self.workers)
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(threads,))
+            share = threads_of(self.workers)
+            self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(share,))
         return self._pool
 
     def close(self) -> None:
@@ -88,9 +79,9 @@ class Processes:
             self._pool = None
 
 
-def _begin(threads: int) -> None:
+def _begin(share: dict[str, str]) -> None:
     """Give a new worker its share of the cores, before the libraries that read these names are loaded."""
-    os.environ.update(dict.fromkeys(_THREADS, str(threads)))
+    os.environ.update(share)
     for sent in (signal.SIGINT, signal.SIGTERM):  # they reach the whole group: only the parent answers them
         signal.signal(sent, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -16,6 +16,7 @@ import pyarrow as pa
 from curate import places
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError
 from curate.executors.base import peak_memory, reset_peak_memory
+from curate.kernels.parallel import one_blas_thread
 from curate.plugins.registry import Spec
 from curate.stages.context import Context, Planned
 from curate.store import manifest, shards
@@ -118,12 +119,15 @@ def current(path: Path, fingerprint: str) -> bool:
 def running(spec: Spec, name: str) -> Iterator[None]:
     """Around every call of a plugin's methods: what it raises becomes an error that names the entry and the line.
 
+    BLAS runs on one thread, so that no plugin's sums depend on how many there would be.
+
     Raises
     ------
     PluginFailedError : caused by what was raised; our own errors pass untouched
     """
     try:
-        yield
+        with one_blas_thread():
+            yield
     except CurateError:
         raise
     except (Exception, SystemExit) as error:

@@ -11,6 +11,7 @@ import pytest
 
 from curate.errors import DataError, RetryableError, ShardError
 from curate.executors.processes import Processes
+from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 
 
@@ -47,16 +48,32 @@ def dies_once(task: Task) -> int:
     return task.number
 
 
+def dies(task: Task) -> int:
+    with (Path(task.folder) / "begun").open("a") as file:
+        file.write(".")
+    os._exit(9)
+
+
 def threads(task: Task) -> str:
     time.sleep(0.05)
     return os.environ["CURATE_THREADS"]
 
 
-@pytest.fixture(params=["serial", "processes"])
+MADE = {
+    "serial": lambda request: Serial(),
+    "processes": lambda request: Processes(2),
+    "ray": lambda request: Ray(2, request.getfixturevalue("ray_cluster")),
+}
+
+
+@pytest.fixture(scope="module", params=MADE)
 def executor(request):
-    made = Serial() if request.param == "serial" else Processes(2)
+    made = MADE[request.param](request)
     yield made
     made.close()
+
+
+with_workers = pytest.mark.parametrize("executor", ["processes", "ray"], indirect=True)
 
 
 def test_every_task_is_answered_and_a_bad_shard_does_not_stop_the_others(executor):
@@ -76,11 +93,17 @@ def test_a_retryable_error_is_tried_three_times(executor, tmp_path):
     assert [result.value for result in results] == [2, 2]
 
 
-def test_a_worker_that_dies_is_replaced_and_its_task_done_again(tmp_path):
-    executor = Processes(2)
+@with_workers
+def test_a_worker_that_dies_is_replaced_and_its_task_done_again(executor, tmp_path):
     results = list(executor.map(dies_once, [Task(number, str(tmp_path)) for number in range(8)]))
-    executor.close()
     assert sorted(result.value for result in results) == list(range(8))
+
+
+@with_workers
+def test_a_task_whose_worker_always_dies_is_begun_three_times(executor, tmp_path):
+    with pytest.raises(RetryableError, match=r"3 times.*; most often .* out of memory: use fewer --workers"):
+        list(executor.map(dies, [Task(number, str(tmp_path)) for number in range(2)]))
+    assert 3 <= len((tmp_path / "begun").read_text()) <= 6  # the other task may have been begun as often
 
 
 def test_workers_share_out_the_cores():

@@ -1,0 +1,135 @@
+"""What only Ray can do wrong: joining, leaving, and what must not pass between a driver and workers elsewhere."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from curate.errors import ConfigError, PluginError
+from curate.executors.ray import Ray
+from curate.pipeline import executor_named
+
+
+def environment(name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def parent(_: object) -> int:
+    return os.getppid()
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended may stay as a zombie where nobody waits for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_until(true, seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def test_a_cluster_of_its_own_ends_with_the_executor(ray_cluster, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    before = signal.getsignal(signal.SIGTERM)
+    executor = Ray(1)
+    (result,) = executor.map(parent, [None])
+    folder = Path(executor._folder.name)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert alive(result.value)
+    assert folder.exists()
+    executor.close()
+    wait_until(lambda: not alive(result.value))
+    assert not folder.exists()
+
+
+def test_a_cluster_that_was_joined_lives_on_and_each_of_its_cpus_has_one_thread(ray_cluster, monkeypatch):
+    import ray
+
+    for address, given in ((ray_cluster, None), (None, ray_cluster)):
+        if given:
+            monkeypatch.setenv("RAY_ADDRESS", given)
+        executor = Ray(None, address)
+        names = ["CURATE_THREADS", "OMP_NUM_THREADS", "POLARS_MAX_THREADS"]
+        assert {result.value for result in executor.map(environment, names)} == {"1"}
+        assert executor.workers == 2  # the CPUs of the cluster
+        executor.close()
+        assert not ray.is_initialized()
+
+
+def test_a_program_that_is_part_of_a_cluster_stays_so(ray_cluster):
+    import ray
+
+    ray.init(ray_cluster, logging_level="ERROR", log_to_driver=False)
+    try:
+        with executor_named("ray", 1) as executor:
+            assert [result.value for result in executor.map(environment, ["CURATE_THREADS"])] == ["1"]
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("", "that is no address"),
+        ("somewhere", "that is no address"),
+        ("http://127.0.0.1:8265", "that is no address"),
+        ("127.0.0.1:none", "Port could not be cast"),
+        ("127.0.0.1:1", "Connection refused"),
+        ("ray://127.0.0.1:1", "Connection refused"),
+    ],
+)
+def test_an_address_where_no_cluster_is_is_told_at_once(ray_cluster, address, told):
+    with pytest.raises(ConfigError, match=rf"--ray-address: no Ray cluster can be joined at '{address}': .*{told}"):
+        list(Ray(1, address).map(environment, ["HOME"]))
+
+
+def test_an_address_without_ray_and_ray_without_its_package_are_refused(monkeypatch):
+    with pytest.raises(ConfigError, match="add --executor ray"), executor_named("processes", 1, "auto"):
+        pass
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(PluginError, match=r"run: pip install 'curate\[ray\]'"):
+        list(Ray(1).map(environment, ["HOME"]))
+
+
+def test_workers_must_see_the_folder_of_the_driver_and_have_its_version(ray_cluster, tmp_path, monkeypatch):
+    executor = Ray(1, ray_cluster)
+    monkeypatch.chdir(tmp_path)
+    assert [result.value for result in executor.map(os.path.abspath, ["x"])] == [str(tmp_path / "x")]
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.setattr(Path, "cwd", lambda: gone)
+    gone.rmdir()
+    with pytest.raises(ConfigError, match=r"gone: a worker .*No such file or directory; share it at the same path"):
+        list(executor.map(os.path.abspath, ["x"]))
+    monkeypatch.setattr("curate.executors.ray.__version__", "0.0.0")
+    with pytest.raises(PluginError, match=r"has curate .*, this is 0\.0\.0; install the same"):
+        list(executor.map(os.path.abspath, ["x"]))
+    executor.close()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_tasks_end_when_the_driver_leaves_and_when_it_is_killed(ray_cluster, tmp_path, sent):
+    script = (
+        "import os, sys; from curate.executors.ray import Ray; executor = Ray(1, sys.argv[1])\n"
+        "list(executor.map(os.system, ['echo $PPID > part; mv part worker; exec sleep 1000']))"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", script, ray_cluster], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    wait_until((tmp_path / "worker").exists)
+    worker = int((tmp_path / "worker").read_text())
+    assert alive(worker)
+    driver.send_signal(sent)
+    driver.wait()
+    wait_until(lambda: not alive(worker))
