@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import time
@@ -225,7 +226,7 @@ def check(config: Config, overrides: Overrides = None, as_json: Json = False) ->
     if as_json:
         console.show_json(settings.resolved)
     else:
-        typer.echo(f"{config}: fine; {len(settings.select)} selectors, results go to {settings.run}")
+        console.show_line(f"{config}: fine; {len(settings.select)} selectors, results go to {settings.run}")
 
 
 @app.command(rich_help_panel="Looking at results")
@@ -238,7 +239,7 @@ def report(config: Config, overrides: Overrides = None, as_json: Json = False, l
     if as_json:
         console.show_json(summary)
     else:
-        typer.echo(path)
+        console.show_line(path)
 
 
 RunFolder = Annotated[
@@ -261,7 +262,7 @@ def explain(
         console.show_json(story.as_dict())
         return
     for line in story.lines():
-        typer.echo(line)
+        console.show_line(line)
 
 
 @app.command(rich_help_panel="Looking at results")
@@ -286,14 +287,14 @@ def diff(
     if as_json:
         console.show_json(found.as_dict())
         return
-    typer.echo(found.sentence())
+    console.show_line(found.sentence())
     for header, rows in found.tables():
         typer.echo("")
         console.show_table(header, rows)
     if found.examples:
         typer.echo("")
     for line in found.lines():
-        typer.echo(line)
+        console.show_line(line)
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -313,8 +314,10 @@ def rollback(
     if as_json:
         console.show_json(done.as_dict())
         return
-    typer.echo(done)
-    typer.echo(f"the next curate run of {run} publishes again: mend what was wrong with the input or the configuration")
+    console.show_line(done)
+    console.show_line(
+        f"the next curate run of {run} publishes again: mend what was wrong with the input or the configuration"
+    )
 
 
 @app.command(rich_help_panel="Writing configurations")
@@ -388,7 +391,7 @@ def init(
     columns = column_names(place(found[0])) if found else []
     shards.write_text(path, starter(files, columns, text, f"runs/{path.stem}"))
     pool = f"{len(found)} files with the columns {', '.join(columns)}" if found else f"no file matches {files!r} yet"
-    typer.echo(f"wrote {path} ({pool}); look at it, then: curate run {path}")
+    console.show_line(f"wrote {path} ({pool}); look at it, then: curate run {path}")
 
 
 def _version(asked: bool) -> None:
@@ -424,7 +427,7 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
         numbers = [f"{number:,}" for number in (count.rows_in, count.kept, count.dropped, count.quarantined)]
         rows.append([line.stage, line.name, *numbers, f"{line.seconds:.1f}", f"{line.peak_memory / 2**20:,.0f}"])
     console.show_table(["stage", "entry", "in", "kept", "dropped", "quarantined", "s", "MiB"], rows)
-    typer.echo(summary.sentence())
+    console.show_line(summary.sentence())
 
 
 # ---------------------------------------------------------------- the log and the metrics
@@ -486,6 +489,7 @@ def _measured(told: Teller, path: Path | None, *, overwrite: bool) -> Iterator[C
 def main() -> None:
     """Run the command line and exit with the code that says how it went."""
     signal.signal(signal.SIGTERM, on_sigterm)
+    os.environ["PYTHONSAFEPATH"] = "1"  # no worker imports what happens to lie in the current folder
     sys.exit(_code())
 
 
@@ -556,8 +560,8 @@ def _explained(error: BaseException) -> tuple[str, int]:
         case errors.CurateError():
             return str(error), code
         case OSError() if code == errors.DATA:
-            return f"{error.filename or 'output'}: {error.strerror}", code
-    told = f"this is a bug: {type(error).__name__}: {error}"
+            return errors.visible(f"{error.filename or 'output'}: {error.strerror}"), code
+    told = errors.visible(f"this is a bug: {type(error).__name__}: {error}")
     return f"{told}\nnothing that was published has changed; please report it with {_log(error)}", code
 
 

@@ -9,12 +9,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from curate.errors import visible
+
 if TYPE_CHECKING:
     from rich.console import Console
 
     from curate.store.manifest import Record
 
 Style = Literal["auto", "plain", "json", "quiet"]
+
+_FORMULA = tuple(
+    "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+)
 
 EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -120,7 +126,8 @@ class _Lines:
             _complain(text, facts)
         elif self._style == "plain" or event == "warning":
             with suppress(OSError):
-                print(f"warning: {text}" if event == "warning" else text, file=sys.stderr, flush=True)  # noqa: T201
+                told = visible(f"warning: {text}" if event == "warning" else text)
+                print(told, file=sys.stderr, flush=True)  # noqa: T201
 
     def close(self) -> None:
         pass
@@ -133,7 +140,12 @@ class _Bars:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._console = console
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         self._progress = Progress(*columns, console=console, transient=True)
         self._progress.start()
         self._task = self._progress.add_task("", visible=False)
@@ -150,9 +162,9 @@ class _Bars:
             self._progress.stop()
             _complain(text, facts)
         elif event == "warning":
-            self._console.print(f"warning: {text}", style="yellow", markup=False, highlight=False)
+            self._console.print(visible(f"warning: {text}"), style="yellow", markup=False, highlight=False)
         else:
-            self._console.print(text, style="dim", markup=False, highlight=False)
+            self._console.print(visible(text), style="dim", markup=False, highlight=False)
 
     def close(self) -> None:
         self._progress.stop()
@@ -191,15 +203,24 @@ def teller(style: Style) -> Iterator[Teller]:
 
 
 def show_json(data: Any) -> None:
-    """Data on stdout, for programs."""
-    print(json.dumps(data, indent=2, ensure_ascii=False, default=str), flush=True)  # noqa: T201
+    """Data on stdout, for programs; what a terminal might obey is escaped as JSON has it."""
+    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    print("".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text), flush=True)  # noqa: T201
+
+
+def show_line(text: object) -> None:
+    """One line of a result on stdout."""
+    print(visible(str(text)), flush=True)  # noqa: T201
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: columns on a terminal, tab-separated in a pipe."""
+    """A table on stdout: columns on a terminal, tab-separated in a pipe.
+
+    In a pipe a cell that a spreadsheet would take for a formula begins with a quote; ``show_json`` changes nothing.
+    """
     if not sys.stdout.isatty():
         for row in (header, *rows):
-            print("\t".join(" ".join(str(cell).split()) for cell in row), flush=True)  # noqa: T201
+            print("\t".join(_tame(visible(" ".join(str(cell).split()))) for cell in row), flush=True)  # noqa: T201
         return
     from rich.console import Console
     from rich.table import Table
@@ -210,8 +231,13 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         numbers = rows and all(_is_number(row[column]) for row in rows)
         table.add_column(title, justify="right" if numbers else "left")
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(visible(" ".join(str(cell).split()))) for cell in row))
     Console().print(table)
+
+
+def _tame(cell: str) -> str:
+    """The cell as no spreadsheet computes it."""
+    return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell.lstrip("+-")) else cell
 
 
 def _is_number(cell: str) -> bool:

@@ -13,6 +13,17 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
+def visible(text: str) -> str:
+    r"""The text on one line, with whatever a terminal might obey written out.
+
+    >>> visible("red \x1b[31m\n")
+    'red \\x1b[31m\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
 class CurateError(Exception):
     """Stops the run.
 
@@ -37,7 +48,7 @@ class CurateError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return f"{place}{self.message}{hint}"
+        return visible(f"{place}{self.message}{hint}")
 
 
 def _rebuild(cls: type[CurateError], message: str, where: str, hint: str) -> CurateError:
@@ -56,6 +67,9 @@ class ConfigErrors(ConfigError):  # noqa: N818 - plural on purpose: it is severa
     @classmethod
     def of(cls, problems: list[ConfigError]) -> ConfigErrors:
         return cls("\n".join(str(problem) for problem in problems))
+
+    def __str__(self) -> str:
+        return self.message
 
 
 class DataError(CurateError):

@@ -25,8 +25,9 @@ from curate.stages.rows import PoolRows
 from curate.stages.score import score
 from curate.stages.select import select
 from curate.stages.step import NotReadyError
-from curate.store import lock, manifest, ownership, shards, versions
+from curate.store import links, lock, manifest, ownership, shards, versions
 from curate.store.manifest import Record
+from curate.store.shapes import fits
 from curate.version import __version__
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def run(
     with places.reached(context.folder):
         ownership.claim(context.folder, overwrite=overwrite)
     with places.reached(context.folder), lock.held(context.folder, context.progress.note):
+        links.refuse(context.folder)
         shards.sweep(context.folder)
         try:
             return _run(context, until)
@@ -150,14 +152,14 @@ def run(
 def _run(context: Context, until: Stage) -> Summary:
     config, root = context.config, context.folder / versions.FOLDER
     shards.write_text(context.folder / "config.yaml", context.yaml)
-    before, published = shards.read_json(context.folder / manifest.NAME) or {}, versions.published(root)
+    before, published = shards.read_json(context.folder / manifest.NAME), versions.published(root)
+    known = before["fingerprints"] if before is not None and fits(before, {"fingerprints": {str: str}}) else {}
     done = _Done()
     _stages(context, until, done)
-    unchanged = before.get("fingerprints") == done.fingerprints() and published == versions.published(root)
+    unchanged = known == done.fingerprints() and published == versions.published(root)
     page = context.folder / REPORT
     if done.before is not None and not (unchanged and page.exists()):
-        reused = set(before.get("fingerprints", {}).values())
-        evidence.report(context, done.before, done.records, page, done.warnings, reused)
+        evidence.report(context, done.before, done.records, page, done.warnings, set(known.values()))
     shards.write_json(
         context.folder / manifest.NAME,
         {
@@ -195,6 +197,7 @@ def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, d
         raise _nothing_to_report(config, "there was no run yet")
     path, done = context.folder / REPORT, _Done()
     with places.reached(context.folder), lock.held(context.folder, context.progress.note):
+        links.refuse(context.folder)
         try:
             _stages(context, "export", done)
         except NotReadyError as error:
@@ -279,6 +282,7 @@ def plan(config: RunConfig, executor: Executor, progress: Progress | None = None
     """What would run and why. Reads the input files that changed, and nothing else of size."""
     told: list[Planned] = []
     context = Context(config, executor, progress or Silent(), told)
+    links.refuse(context.folder)
     done = _Done()
     with places.reached(context.folder), suppress(NotReadyError):
         _stages(context, "export", done)

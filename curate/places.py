@@ -198,7 +198,7 @@ def parquet(path: Path) -> Iterator[pq.ParquetFile]:
         if is_object(path):
             with reached(path):
                 source = stack.enter_context(path.open("rb", buffering=_FOOTER))
-        yield stack.enter_context(pq.ParquetFile(source, pre_buffer=is_object(path)))
+        yield stack.enter_context(pq.ParquetFile(source, pre_buffer=is_object(path), page_checksum_verification=True))
 
 
 # ---------------------------------------------------------------- writing

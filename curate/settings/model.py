@@ -277,7 +277,7 @@ TOP_KEYS = tuple(one.name for one in dataclasses.fields(RunConfig) if one.name n
 
 # ---------------------------------------------------------------- sizes
 
-SIZE = r"([0-9]+(?:\.[0-9]+)?) ?((?:[kKMGT]|[KMGT]i)?)B"
+SIZE = r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?((?:[kKMGT]|[KMGT]i)?)B"
 _UNITS = {"": 1, **{f"{unit}i": 1024**power for power, unit in enumerate("KMGT", 1)}}
 _UNITS |= {"k": 1000} | {unit: 1000**power for power, unit in enumerate("KMGT", 1)}
 

@@ -31,6 +31,7 @@ _RESOLVERS = (
 )
 _MOST_VALUES = 100_000  # aliases of aliases multiply; no configuration comes near
 _MOST_DIGITS = 100
+_NUL = "must not hold the character U+0000, which no file's name may"
 
 
 class _Resolver:
@@ -188,7 +189,7 @@ class _Builder:
     def scalar(self, node: Any, path: KeyPath) -> Any:
         text, tag = node.value, node.tag.removeprefix(_CORE)
         if tag == "str":
-            return text
+            return self.fault(path, _NUL) if "\0" in text else text
         if tag not in _READ:
             return self.fault(path, _unsupported(node.tag))
         if len(text) > _MOST_DIGITS:
@@ -240,6 +241,8 @@ def plain(data: Any) -> Document:
             fault = _not_finite(value)
         elif isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:
             fault = f"must have at most {_MOST_DIGITS} digits"
+        elif isinstance(value, str) and "\0" in value:
+            fault = _NUL
         elif not (value is None or isinstance(value, bool | int | float | str)):
             fault = f"must be plain data; got a {type(value).__name__}"
         if fault:

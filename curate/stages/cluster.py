@@ -49,7 +49,7 @@ class Clustered:
     """The embed entry that was clustered."""
 
     def read(self, shard: int) -> pa.Table:
-        return shards.read(shards.part(self.folder, shard), ["id", "cluster", "centroid_similarity"])
+        return shards.read(shards.part(self.folder, shard), schemas.CLUSTER)
 
     def centroids(self) -> Matrix:
         """(k, d) float32, rows of unit length."""

@@ -5,6 +5,7 @@ Memory: one shard's texts and vectors a worker, and the sample that a fitted emb
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -247,7 +248,7 @@ def _arrays(state: _State) -> dict[str, Any] | None:
     try:
         with places.opened(state.path) as stored, np.load(stored, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, BadZipFile):
+    except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error):  # what half a file raises
         return None
     return arrays if str(arrays.pop("curate_fingerprint", "")) == state.fingerprint else None
 

@@ -120,8 +120,8 @@ def _work(
 
 def _whole(folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
     """The files of a version that was written before and is still as it was, as when a change is taken back."""
-    found = shards.read_json(folder / manifest.NAME)
-    if found is None or found.get("fingerprint") != fingerprint or versions.CARD not in places.names(folder):
+    found = versions.contents(folder)
+    if found is None or found["fingerprint"] != fingerprint or versions.CARD not in places.names(folder):
         return None
     there = places.names(folder / versions.DATA)
     for file in found["files"]:

@@ -9,8 +9,11 @@ from pathlib import Path
 from curate.stages.context import Context
 from curate.store import manifest, shards
 from curate.store.manifest import Record
+from curate.store.shapes import fits
 
 NAME = "fit.json"
+
+_SHAPE = {"recipe": str, "pool": str, "fidelity": (None, float)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +43,7 @@ def load(folder: Path) -> Fit | None:
     """The fit in ``folder``; None if there is no whole one."""
     data = shards.read_json(folder / NAME)
     try:
-        return None if data is None else Fit(**data)
+        return Fit(**data) if data is not None and fits(data, _SHAPE) else None
     except TypeError:  # written by another release
         return None
 

@@ -212,13 +212,12 @@ def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
         try:
             shape = arrays.shape(beside)
             array = arrays.rows(beside, first, last + 1)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             raise DataError(f"cannot read the vectors: {error}", where=str(beside)) from error
-    if len(shape) != 2:
-        raise DataError(f"vectors must be an array (rows, dimensions); this one is {shape}", where=str(beside))
     if last >= shape[0]:
         raise DataError(f"holds {shape[0]:,} vectors, but {path} has more rows", where=str(beside))
-    taken = np.ascontiguousarray(array[rows - first], np.float32)
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is set aside when it is embedded
+        taken = np.ascontiguousarray(array[rows - first], np.float32)
     return pa.FixedSizeListArray.from_arrays(pa.array(taken.ravel()), shape[1])
 
 

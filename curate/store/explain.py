@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import ConfigError
-from curate.store import shards, versions
+from curate.store import schemas, shards, versions
 from curate.store.ledger import Place, Run, Status, shown
 
 _COMPARED = 5_000
@@ -204,12 +204,13 @@ def explain(folder: Path, name: str) -> Story:
 
 def _told(run: Run, place: Place, story: Story) -> Story:
     row = run.inputs.read(place.shard, ("file", "line", "source", "label", "text")).slice(place.row, 1).to_pylist()[0]
+    files = dict(enumerate(run.inputs.files))
     fate, stands = _fate(run, place, story.id)
     cluster, scores = _cluster(run, place, story.id), tuple(_scores(run, place, story.id))
     version = versions.published(run.folder / versions.FOLDER)
     return replace(
         story,
-        file=run.inputs.files[row["file"]],
+        file=files.get(row["file"], "an unknown file"),
         line=row["line"],
         source=row["source"],
         label=row["label"],
@@ -270,9 +271,9 @@ def _representatives(run: Run, fate: Fate, name: str | None) -> Iterator[Represe
 # ---------------------------------------------------------------- what is known of it
 
 
-def _line(path: Path, name: str) -> pa.Table:
+def _line(path: Path, name: str, schema: pa.Schema | None = None) -> pa.Table:
     """The row's line in a shard of rows that were embedded; a table without rows for one that was not."""
-    table = shards.read(path)
+    table = shards.read(path, schema)
     row = pc.index(table["id"], name).as_py()
     return table.slice(max(row, 0), 1 if row >= 0 else 0)
 
@@ -282,12 +283,12 @@ def _cluster(run: Run, place: Place, name: str) -> Cluster | None:
     if record is None:
         return None
     folder = run.folder / "cluster"
-    line = _line(shards.part(folder, place.shard), name)
+    line = _line(shards.part(folder, place.shard), name, schemas.CLUSTER)
     if not len(line):
         return None
     number = line["cluster"][0].as_py()
-    names = shards.read(folder / "centroids.parquet", ["name"])["name"]
-    title = names[number].as_py() if number >= 0 else None
+    names = shards.read(folder / "centroids.parquet", pa.schema([("name", pa.string())]))["name"]
+    title = names[number].as_py() if 0 <= number < len(names) else None
     similarity = _finite(line["centroid_similarity"][0].as_py())
     return Cluster(number=number, name=title, centroid_similarity=similarity)
 
@@ -324,7 +325,7 @@ def _set_aside(run: Run, name: str) -> tuple[Aside, ...]:
     found = []
     for stage, paths in run.quarantines():
         for path in paths:
-            table = shards.read(path)
+            table = shards.read(path, schemas.QUARANTINE)
             nameless = pc.and_(pc.is_null(table["id"]), pc.match_substring_regex(table["record"], word))
             mask = pc.or_(pc.fill_null(pc.equal(table["id"], name), False), pc.fill_null(nameless, False))
             for line in table.filter(mask).to_pylist():

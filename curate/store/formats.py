@@ -6,7 +6,9 @@ import csv
 import gzip
 import hashlib
 import io
-import sys
+import itertools
+import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -39,7 +41,14 @@ _SUFFIXES: dict[str, Format] = {
 _COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".zst": "zst"}
 _BATCH = 8_192
 _BLOCK = 1 << 22
+_SHOWN = 1_000  # characters of a record that is too long
 _BOM = b"\xef\xbb\xbf"
+
+LONGEST = 1 << 27
+"""Bytes of a JSONL line, and characters of a CSV line or cell, beyond which it is not read: nothing trains on these."""
+
+_DEEPEST = 32  # objects and lists in one another; Parquet holds no more than 50 lists
+_MOST_COLUMNS = 10_000  # where every key is data, a column each would fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +173,7 @@ def read(piece: Piece) -> Iterator[Batch]:
             else:
                 with _open(path, compression) as file:
                     yield from _read_csv(file, piece, "\t" if kind == "tsv" else ",")
-        except (OSError, EOFError, pa.ArrowException) as error:
+        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
             hint = "is the file whole? write it elsewhere and move it here when it is complete"
             raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
 
@@ -192,11 +201,15 @@ def _read_jsonl(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
     records: list[dict[str, Any]] = []
     lines: list[int] = []
     bad: list[Bad] = []
-    for raw in file:
+    while raw := file.readline(LONGEST):
         if piece.stop is not None and position >= piece.stop:
             break
         position += len(raw)
         line += 1
+        if len(raw) == LONGEST and (rest := _skip_line(file)):
+            position += rest
+            bad.append(Bad(line - 1, line, f"is longer than {LONGEST:,} bytes", raw[:_SHOWN].decode(errors="replace")))
+            continue
         text = raw.removeprefix(_BOM).strip() if line == 1 else raw.strip()
         if not text:
             continue
@@ -205,8 +218,9 @@ def _read_jsonl(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
         except orjson.JSONDecodeError as error:
             bad.append(Bad(line - 1, line, f"does not parse: {error.msg}", text.decode(errors="replace")))
             continue
-        if not isinstance(record, dict):
-            bad.append(Bad(line - 1, line, "is not a JSON object", text.decode(errors="replace")))
+        reason = "is not a JSON object" if not isinstance(record, dict) else _too_deep(record, text)
+        if reason:
+            bad.append(Bad(line - 1, line, reason, text.decode(errors="replace")))
             continue
         records.append(record)
         lines.append(line)
@@ -217,8 +231,34 @@ def _read_jsonl(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
         yield Batch(_table(records, lines, piece.path), [end - 1 for end in lines], lines, bad)
 
 
+def _skip_line(file: IO[bytes]) -> int:
+    """Go to the end of the line; how many bytes that were."""
+    skipped = 0
+    while more := file.readline(_BLOCK):
+        skipped += len(more)
+        if more.endswith(b"\n"):
+            break
+    return skipped
+
+
+def _too_deep(record: dict[str, Any], text: bytes) -> str:
+    """What is wrong with a record that no Parquet file could hold; "" if nothing is."""
+    if text.count(b"[") + text.count(b"{") <= _DEEPEST:
+        return ""
+    level: list[Any] = [record]
+    for _ in range(_DEEPEST):
+        inner = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
+        level = [one for one in inner if isinstance(one, dict | list)]
+        if not level:
+            return ""
+    return f"is nested more than {_DEEPEST} deep"
+
+
 def _table(records: list[dict[str, Any]], lines: list[int], path: str) -> pa.Table:
     names = dict.fromkeys(name for record in records for name in record)
+    if len(names) > _MOST_COLUMNS:
+        told = f"lines {lines[0]:,} to {lines[-1]:,} have {len(names):,} different keys, each of them a column"
+        raise DataError(told, where=path, hint='put keys that are data into a list: [{"key": …, "value": …}]')
     arrays = []
     for name in names:
         values = [record.get(name) for record in records]
@@ -258,30 +298,42 @@ def merge(left: pa.DataType, right: pa.DataType) -> pa.DataType:
 
 
 def storable(kind: pa.DataType) -> pa.DataType:
-    """The type with every object that never has a field read as null: Parquet cannot store it."""
+    """The type with every object that never has a field read as null, as Parquet cannot store it, and without views."""
     if pa.types.is_struct(kind):
         fields = [field.with_type(storable(field.type)) for field in kind]
         return pa.struct(fields) if fields else pa.null()
     if pa.types.is_list(kind):
         return pa.list_(storable(kind.value_type))
-    return kind
+    if pa.types.is_string_view(kind):  # hardly a function of Arrow's takes these
+        return pa.string()
+    return pa.binary() if pa.types.is_binary_view(kind) else kind
 
 
 # ---------------------------------------------------------------- CSV
 
 
 def _read_csv(file: IO[bytes], piece: Piece, delimiter: str) -> Iterator[Batch]:
-    csv.field_size_limit(sys.maxsize)
+    csv.field_size_limit(LONGEST)
     with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-        yield from _rows(csv.reader(text, delimiter=delimiter, strict=True), piece, delimiter)
+        yield from _rows(csv.reader(_csv_lines(text, piece.path), delimiter=delimiter, strict=True), piece, delimiter)
+
+
+def _csv_lines(text: IO[str], path: str) -> Iterator[str]:
+    for number in itertools.count(1):
+        line = text.readline(LONGEST)
+        if not line:
+            return
+        if len(line) == LONGEST and not line.endswith(("\n", "\r")):
+            hint = "is there a line break in it, and is it the format that its name says?"
+            raise DataError(f"a line is longer than {LONGEST:,} characters", where=f"{path}:{number}", hint=hint)
+        yield line
 
 
 def _rows(reader: CsvReader, piece: Piece, delimiter: str) -> Iterator[Batch]:
     names = next(reader, None)
     if not names:
         return
-    if doubled := next((name for name in names if names.count(name) > 1), None):
-        raise DataError(f"column {doubled!r} stands twice in the header", where=f"{piece.path}:1")
+    _check_names(names, f"{piece.path}:1")
     rows: list[list[str | None]] = []
     places: list[int] = []
     lines: list[int] = []
@@ -310,10 +362,27 @@ def _rows(reader: CsvReader, piece: Piece, delimiter: str) -> Iterator[Batch]:
         yield Batch(_strings(names, rows), places, lines, bad)
 
 
+def _check_names(names: list[str], where: str) -> None:
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise DataError(f"column {twice[0]!r} stands twice in the header", where=where)
+    if any(_not_utf8(name) for name in names):
+        raise DataError("the names of the columns are not UTF-8", where=where)
+
+
+def _not_utf8(text: str) -> bool:
+    """Whether bytes of it were read as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
 def _bad_row(row: list[str], columns: int) -> str:
     if len(row) != columns:
         return f"does not parse: {len(row)} cells, the header has {columns}"
-    if any("\udc80" <= max(cell, default="") <= "\udcff" for cell in row):
+    if any(map(_not_utf8, row)):
         return "does not parse: not UTF-8"
     return ""
 
@@ -355,10 +424,12 @@ def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
 def _read_parquet(path: Path, piece: Piece) -> Iterator[Batch]:
     row = piece.first_row
     with _parquet(path) as file:
+        _check_names(file.schema_arrow.names, str(path))
         stop = file.metadata.num_row_groups if piece.stop is None else piece.stop
         for batch in file.iter_batches(_BATCH, row_groups=range(piece.start, stop)):
             rows = list(range(row, row + batch.num_rows))
-            table = pa.Table.from_batches([batch]).replace_schema_metadata()
+            table = pa.Table.from_batches([batch])
+            table = table.cast(pa.schema([field.with_type(storable(field.type)) for field in table.schema]))
             yield Batch(table, rows, [place + 1 for place in rows], [])
             row += batch.num_rows
 

@@ -26,6 +26,8 @@ TOKENS = f"{PREFIX}tokens"
 VECTOR = f"{PREFIX}vector"
 
 
+_AGAIN = "delete it, and the next run makes it again"
+
 ALL = "all"
 """The source of every row of a pool that has no source column."""
 
@@ -94,7 +96,10 @@ class Inputs:
         file (int32), row and line (int64), vector (list).
         """
         mine = {role: self.roles.get(role, f"{PREFIX}{role}") for role in roles}
-        stored = shards.read(self.path(shard), list(dict.fromkeys([*mine.values(), *columns])))
+        stored = shards.read(self.path(shard), list(dict.fromkeys([*mine.values(), *columns])), missing_ok=True)
+        if len(stored) != self.shards[shard]:
+            told = f"the shard has {len(stored):,} rows, and the manifest says {self.shards[shard]:,}"
+            raise DataError(told, where=str(self.path(shard)), hint=_AGAIN)
         arrays: dict[str, Any] = {}
         for role, name in mine.items():
             if role == "source":
@@ -109,8 +114,10 @@ class Inputs:
         for name in columns:
             if name not in types:
                 raise DataError(f"the input has no column {name!r}", hint=f"there are: {', '.join(types)}")
-            there = name in stored.column_names
+            there = name in stored.column_names and not pa.types.is_null(types[name])  # a CSV column may be all empty
             arrays[name] = stored[name].cast(types[name]) if there else pa.nulls(len(stored), types[name])
+        if bad := [role for role in ("id", "text") if role in mine and arrays[role].null_count]:
+            raise DataError(f"a row has no {bad[0]}", where=str(self.path(shard)), hint=_AGAIN)
         return pa.table(list(arrays.values()), names=list(arrays))
 
     def _sources(self, stored: pa.Table, name: str) -> Any:
@@ -126,11 +133,10 @@ class Inputs:
 
 @lru_cache(maxsize=4)
 def _facts(folder: Path, fingerprint: str) -> Mapping[str, Any]:
-    data = shards.read_json(folder / "manifest.json")
-    if data is None or data["fingerprint"] != fingerprint:
+    record = manifest.load(folder)
+    if record is None or record.stage != "input" or record.fingerprint != fingerprint:
         raise DataError("the input shards changed during the run", where=str(folder), hint="start the run again")
-    facts: Mapping[str, Any] = data["facts"]
-    return facts
+    return record.facts
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -11,8 +11,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.errors import ConfigError
-from curate.store import manifest, shards
+from curate.errors import ConfigError, DataError
+from curate.store import links, manifest, schemas, shards
 from curate.store.inputs import Inputs
 from curate.store.manifest import Record
 
@@ -51,6 +51,10 @@ def chosen(source: Inputs, folder: Path) -> pl.DataFrame:
     for number in range(len(source.shards)):
         ledger = shards.read(shards.part(folder, number), ["id", "selected"])
         table = source.read(number, ("source", "hash"))
+        if len(ledger) != len(table):
+            told = f"the ledger has {len(ledger):,} of the shard's {len(table):,} rows"
+            hint = "delete it, and the next run makes it again"
+            raise DataError(told, where=str(shards.part(folder, number)), hint=hint)
         table = table.append_column("id", ledger["id"]).append_column("selected", ledger["selected"])
         place = {"shard": pl.lit(number, pl.Int32), "row": pl.int_range(pl.len(), dtype=pl.Int32)}
         frames.append(frame_of(table).with_columns(**place).filter("selected").drop("selected"))
@@ -74,12 +78,13 @@ class Run:
         ------
         ConfigError : if there is none
         """
+        links.refuse(folder)
         read = manifest.load(folder / "input")
-        if read is None:
+        if read is None or read.stage != "input":
             hint = "name the folder that 'run:' in the configuration says"
             raise ConfigError("there is no run in this folder", where=str(folder), hint=hint)
         selection = manifest.load(folder / "select")
-        if selection is not None and selection.parts["input"] != read.fingerprint:
+        if selection is not None and (selection.stage, selection.parts["input"]) != ("select", read.fingerprint):
             selection = None
         return cls(folder, Inputs(folder / "input", read.fingerprint), selection)
 
@@ -103,8 +108,8 @@ class Run:
         """The entries of a stage that the ledger was made from, but for those that were made again since."""
         made = {} if self.selection is None else self.selection.parts[stage]
         there = {path.name: path for path in (self.folder / stage).glob("*") if path.name in made}
-        records = [manifest.load(there[name]) for name in made if name in there]
-        return [record for record in records if record is not None and record.fingerprint == made[record.name]]
+        records = [(name, manifest.load(there[name])) for name in made if name in there]
+        return [one for name, one in records if one is not None and (one.name, one.fingerprint) == (name, made[name])]
 
     def clusters(self) -> Record | None:
         """The cluster stage that the ledger was made from; None if it was made again since."""
@@ -150,7 +155,9 @@ class Run:
         """
         wanted = pl.DataFrame({"id": list(ids)}, {"id": pl.String})
         aside = {
-            stage: self._collected(paths, wanted).select("id", pl.lit(stage).alias("by"), "reason").unique("id")
+            stage: _collected(paths, schemas.QUARANTINE, wanted)
+            .select("id", pl.lit(stage).alias("by"), "reason")
+            .unique("id")
             for stage, paths in self.quarantines()
         }
         unread = aside.pop("input", None)
@@ -158,7 +165,7 @@ class Run:
         if self.selection is not None:
             numbers = range(len(self.inputs.shards)) if where is None else where
             paths = [shards.part(self.folder / "select", number) for number in numbers]
-            ledger = self._collected(paths, wanted).rename({"dropped_by": "by"})
+            ledger = _collected(paths, schemas.SELECT, wanted).rename({"dropped_by": "by"})
             status = pl.when("selected").then(pl.lit("chosen")).otherwise(pl.lit("dropped"))
             tables.append(_settled(ledger.with_columns(status=status)))
         else:
@@ -170,10 +177,6 @@ class Run:
         nowhere = pl.col("status").fill_null("not in the pool")
         return wanted.join(first, on="id", how="left", maintain_order="left").with_columns(nowhere)
 
-    def _collected(self, paths: list[Path], wanted: pl.DataFrame) -> pl.DataFrame:
-        """The lines of these shards with the ids wanted."""
-        return pl.concat(frame_of(shards.read(path)).join(wanted, on="id", how="semi") for path in paths)
-
     def texts(self, places: Sequence[Place]) -> list[str]:
         """The texts of some rows, in the order given, reading one shard at a time."""
         texts: dict[Place, str] = {}
@@ -181,6 +184,11 @@ class Run:
             column = self.inputs.read(shard, ("text",))["text"]
             texts |= {place: column[place.row].as_py() for place in places if place.shard == shard}
         return [texts[place] for place in places]
+
+
+def _collected(paths: list[Path], schema: pa.Schema, wanted: pl.DataFrame) -> pl.DataFrame:
+    """The lines of these shards with the ids wanted, read a shard at a time."""
+    return pl.concat(frame_of(shards.read(path, schema)).join(wanted, on="id", how="semi") for path in paths)
 
 
 def _settled(found: pl.DataFrame, status: Status | None = None) -> pl.DataFrame:

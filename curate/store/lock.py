@@ -92,7 +92,7 @@ def _file(path: Path, folder: Path, note: Callable[[str], None]) -> Iterator[int
 def _opened(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise DataError(f"cannot write: {error.strerror}", where=str(path)) from error
 
@@ -177,7 +177,7 @@ def _read(handle: int) -> Holder | None:
     """Who wrote the file; None if it is empty, or its writer was killed in the middle of it."""
     try:
         return _holder(json.loads(os.pread(handle, 4096, 0)))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -11,8 +11,38 @@ from typing import Any, Literal
 
 from curate.errors import AccountingError
 from curate.store import shards
+from curate.store.shapes import fits
 
 NAME = "manifest.json"
+
+_COUNT = {"rows_in": int, "kept": int, "dropped": int, "quarantined": int}
+_RECORD = {
+    **{"stage": str, "name": str, "fingerprint": str, "shards": int, "seconds": float, "peak_memory": int},
+    **{"parts": dict, "facts": dict, "count": _COUNT, "sources": {str: _COUNT}},
+}
+_FILE = {"path": str, "size": int, "sha256": str, "cuts": (None, [[int]])}
+_ENTRY = {"name": str, "sources": {str: _COUNT}, "seconds": float, "peak_memory": int}
+_OF_STAGE: Mapping[str, Mapping[str, Any]] = {
+    "input": {
+        "parts": {"rows_per_shard": int, "files": {str: str}},
+        "facts": {"files": [_FILE], "rows": [int], "columns": str, "roles": {str: str}, "tokens": str}
+        | {"digests": [str]},
+    },
+    "embed": {"facts": {"recipe": str, "rows": [int], "dimensions": int, "drift": (None, float)}},
+    "cluster": {"facts": {"recipe": str, "drift": (None, float)}},
+    "select": {
+        "parts": {
+            "input": str,
+            "entries": [{"name": str, "budget": object}],
+            "embed": {str: str},
+            "cluster": str,
+            "score": {str: str},
+        },
+        "facts": {"entries": [_ENTRY], "tokens": int, "tokens_kept": int},
+    },
+    "export": {"facts": {"version": str, "bytes": int}},
+}
+"""What is read of the parts and facts of each stage."""
 
 
 def fingerprint(parts: Mapping[str, Any]) -> str:
@@ -91,13 +121,13 @@ def save(record: Record, folder: Path) -> None:
 def load(folder: Path) -> Record | None:
     """The manifest in ``folder``; None if there is no whole one."""
     data = shards.read_json(folder / NAME)
-    if data is None:
-        return None
+    if data is None or not fits(data, _RECORD) or not fits(data, _OF_STAGE.get(data["stage"], {})):
+        return None  # written by another release, or by nobody
     try:
         data["count"] = Count(**data["count"])
         data["sources"] = {source: Count(**count) for source, count in data["sources"].items()}
         return Record(**data)
-    except (KeyError, TypeError):  # written by another release
+    except TypeError:  # so was this: it has more keys
         return None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -43,6 +44,7 @@ def _renamed(path: Path) -> Iterator[Path]:
     partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)  # what is not there cannot be a link that leads elsewhere
         yield partial
         with partial.open("rb") as written:
             os.fsync(written.fileno())
@@ -65,7 +67,7 @@ def sweep(folder: Path) -> None:
     There is no such thing in an object store.
     """
     for left_over in [] if places.is_object(folder) else folder.rglob(".[0-9]*.partial.*"):
-        if left_over.is_file():
+        if left_over.is_symlink() or left_over.is_file():
             left_over.unlink(missing_ok=True)
 
 
@@ -82,24 +84,49 @@ def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "
     """Write a Parquet shard whose footer says what it was made from."""
     footer = {**(table.schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
     with atomic(path) as partial:
-        pq.write_table(table.replace_schema_metadata(footer), partial, compression=compression)
+        pq.write_table(
+            table.replace_schema_metadata(footer), partial, compression=compression, write_page_checksum=True
+        )
 
 
-def read(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """The shard at ``path``; of its columns, those asked for that it has."""
+@contextmanager
+def _reading(path: Path) -> Iterator[pq.ParquetFile]:
     with places.reached(path):
         try:
             with places.parquet(path) as file:
-                return file.read(None if columns is None else list(columns))
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"cannot read the shard: {error}", where=str(path), hint="run the stage again") from error
+                yield file
+        except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: names that are not UTF-8
+            hint = "delete it, and the next run makes it again"
+            raise DataError(f"cannot read the shard: {error}", where=str(path), hint=hint) from error
+
+
+def read(path: Path, columns: Sequence[str] | pa.Schema | None = None, *, missing_ok: bool = False) -> pa.Table:
+    """The shard at ``path``; of its columns, those asked for, by name or with the types that they must have.
+
+    Raises
+    ------
+    DataError : if there is no whole shard with these columns; with ``missing_ok`` some of them may be missing
+    """
+    names = columns.names if isinstance(columns, pa.Schema) else columns
+    with _reading(path) as file:
+        table = file.read(None if names is None else list(names))
+        there = Counter(table.column_names)
+        wanted = [name for name in (there if names is None else names) if name in there or not missing_ok]
+        if wrong := [name for name in wanted if there[name] != 1]:
+            raise ValueError(f"it has {'no' if not there[wrong[0]] else 'more than one'} column {wrong[0]!r}")
+        table = table.select(wanted)
+        for field in columns if isinstance(columns, pa.Schema) else ():
+            column = table[field.name]
+            if column.type != field.type or (column.null_count and not field.nullable):
+                raise ValueError(f"its column {field.name!r} is {column.type} with {column.null_count} nulls")
+    return table
 
 
 def fingerprint(path: Path) -> str | None:
     """What the shard at ``path`` was made from; None if there is no whole one."""
     try:
         metadata = schema(path).metadata or {}
-    except (OSError, pa.ArrowException):
+    except DataError:
         return None
     return str(metadata.get(FINGERPRINT.encode(), b"").decode(errors="replace"))
 
@@ -111,7 +138,7 @@ def is_current(path: Path, made_from: str | None) -> bool:
 
 def rows(path: Path) -> int:
     """The number of rows in the shard at ``path``, from its footer."""
-    with places.parquet(path) as file:
+    with _reading(path) as file:
         return int(file.metadata.num_rows)
 
 
@@ -131,7 +158,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     try:
         with places.reached(path):
             data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return data if isinstance(data, dict) else None
 
@@ -143,5 +170,5 @@ def part(folder: Path, number: int) -> Path:
 
 def schema(path: Path) -> pa.Schema:
     """The schema of the shard at ``path``, from its footer."""
-    with places.parquet(path) as file:
+    with _reading(path) as file:
         return file.schema_arrow

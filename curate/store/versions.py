@@ -24,9 +24,10 @@ import pyarrow.compute as pc
 
 from curate import places
 from curate.errors import ConfigError, DataError
-from curate.store import lock, manifest, ownership, shards
+from curate.store import links, lock, manifest, ownership, shards
 from curate.store.churn import Churn, churn
 from curate.store.ledger import frame_of
+from curate.store.shapes import fits
 
 FOLDER = "export"
 CURRENT = "current"
@@ -35,6 +36,8 @@ CARD = "README.md"
 DATA = "data"
 
 _IDS = ".ids.parquet"
+_HISTORY = {"publications": [{"version": str, "published": str, "by": str, "rows": int}]}
+_CONTENTS = {"fingerprint": str, "rows": int, "files": [{"file": str, "rows": int, "bytes": int, "sha256": str}]}
 _VERSION = re.compile(r"[0-9a-f]{12}")
 
 IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source", pa.string(), nullable=False)])
@@ -43,6 +46,8 @@ IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source",
 
 def ids(root: Path, version: str) -> Path:
     """The file with the id and source of every row of ``version``."""
+    if not _VERSION.fullmatch(version):  # it may come from a manifest, and leads nowhere else
+        raise DataError(f"there is no version {version!r}", where=str(root))
     return root / f"{version}{_IDS}"
 
 
@@ -58,6 +63,11 @@ def holds(root: Path, version: str, name: str) -> bool | None:
             return any(pc.index(batch["id"], name).as_py() >= 0 for batch in file.iter_batches(columns=["id"]))
     except FileNotFoundError:
         return None
+    except (OSError, KeyError, pa.ArrowException) as error:
+        hint = "the next run that publishes this version writes it again"
+        raise DataError(
+            f"cannot read the ids of a version: {error}", where=str(ids(root, version)), hint=hint
+        ) from error
 
 
 def published(root: Path) -> str | None:
@@ -65,7 +75,7 @@ def published(root: Path) -> str | None:
     link = root / CURRENT
     try:
         with places.reached(root):
-            version = link.read_text(encoding="utf-8") if places.is_object(root) else link.readlink().name
+            version = link.read_text(encoding="utf-8") if places.is_object(root) else str(link.readlink())
     except OSError:
         return None
     return version if _VERSION.fullmatch(version) and is_whole(root, version) else None
@@ -73,14 +83,13 @@ def published(root: Path) -> str | None:
 
 def is_whole(root: Path, version: str) -> bool:
     """Whether ``version`` was written to its end."""
-    with places.reached(root):
-        return (root / version / manifest.NAME).is_file()
+    return contents(root / version) is not None
 
 
 def history(root: Path) -> list[dict[str, Any]]:
     """Every publication, oldest first: version, time, ``by`` (run or rollback), rows, churn against ``over``."""
-    data = shards.read_json(root / HISTORY) or {}
-    return list(data.get("publications", ()))
+    data = shards.read_json(root / HISTORY)
+    return list(data["publications"]) if data is not None and fits(data, _HISTORY) else []
 
 
 def kept(root: Path) -> list[str]:
@@ -88,6 +97,12 @@ def kept(root: Path) -> list[str]:
     last = {line["version"]: place for place, line in enumerate(history(root)) if line["by"] == "run"}
     found = [name for name in places.names(root) if _VERSION.fullmatch(name) and is_whole(root, name)]
     return sorted(found, key=lambda name: (last.get(name, -1), (root / name / manifest.NAME).stat().st_mtime, name))
+
+
+def contents(version: Path) -> dict[str, Any] | None:
+    """The manifest of a version's folder: what is in it; None if there is no whole one."""
+    data = shards.read_json(version / manifest.NAME)
+    return data if fits(data, _CONTENTS) else None
 
 
 def sha256(path: Path) -> str:
@@ -99,7 +114,7 @@ def sha256(path: Path) -> str:
 def edited(root: Path, version: str) -> bool:
     """Whether somebody changed a file of ``version`` since it was written, or put another beside it."""
     folder = root / version
-    data = shards.read_json(folder / manifest.NAME)
+    data = contents(folder)
     if data is None:
         return False
     written = {manifest.NAME: None, CARD: data.get("card"), **{file["file"]: file["sha256"] for file in data["files"]}}
@@ -148,7 +163,7 @@ def publish(root: Path, version: str, by: Literal["run", "rollback"] = "run") ->
 
 
 def _rows(root: Path, version: str) -> int:
-    return int((shards.read_json(root / version / manifest.NAME) or {})["rows"])
+    return int((contents(root / version) or {})["rows"])
 
 
 def _point(root: Path, version: str) -> None:
@@ -215,6 +230,7 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     ConfigError : if there is no such version, with those that there are
     LockedError : if a run is under way
     """
+    links.refuse(run)
     root = run / FOLDER
     if published(root) is None or not ownership.is_run(run):
         raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")

@@ -58,7 +58,7 @@ SCALARS = (
     | st.booleans()
     | st.integers(-(10**30), 10**30)
     | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8"))
+    | st.text(st.characters(codec="utf-8", exclude_characters="\0"))
     | st.sampled_from([text for text, _ in CORE] + ["<<", "0o8", "1e3", "# x", "- x", "a: b", "&a", "*a", "!x", "%"])
 )
 KEYS = st.text(st.characters(codec="utf-8"), max_size=5).filter(lambda key: key != "<<")

@@ -20,7 +20,7 @@ RECORD = Record(
     count=Count(rows_in=10, kept=9, quarantined=1),
     sources={"a": Count(rows_in=4, kept=4), "b": Count(rows_in=6, kept=5, quarantined=1)},
     shards=2,
-    facts={"dimensions": 256},
+    facts={"recipe": "r", "rows": [9, 0], "dimensions": 256, "drift": None},
 )
 
 

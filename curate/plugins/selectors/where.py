@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,24 @@ def where(frame: pl.DataFrame, condition: str) -> NDArray[np.bool_]:
 
 _RESULT = "curate: the result"
 
+_QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*\"""")
+_QUERY = re.compile(r"\bSELECT\b|\(\s*(?:FROM|WITH|VALUES|TABLE)\b", re.IGNORECASE)
+_ODD = re.compile(r"--|/\*|[$`#']|[\w&]\0")
+
+
+def check_no_query(condition: str) -> None:
+    """Refuse a condition with a query in it: Polars opens the files that a query names as soon as it is parsed.
+
+    Comments, dollar quotes and letters before a quote go too, as they could hide one.
+    """
+    code = _QUOTED.sub("\0", condition)
+    if _QUERY.search(code):
+        raise ValueError(f"drop: {condition!r} is not a SQL expression: it holds a query")
+    if odd := _ODD.search(code):
+        raise ValueError(
+            f"drop: {condition!r} is not a SQL expression that is read here: write it without {odd[0][:1]!r}"
+        )
+
 
 def _types_of(frame: pl.DataFrame) -> str:
     return "the columns are " + ", ".join(f"{name} ({dtype})" for name, dtype in frame.schema.items())
@@ -88,6 +107,7 @@ class Where:
     """A condition in Polars' SQL over score and input columns, such as "score_language < 0.5 OR source = 'ads'"."""
 
     def __post_init__(self) -> None:
+        check_no_query(self.drop)
         try:
             columns = self.columns()
         except pl.exceptions.PolarsError as error:

@@ -1,0 +1,411 @@
+"""A run folder, an input and a text are data, never code, and lead nowhere: docs/security.md, line by line."""
+
+from __future__ import annotations
+
+import ast
+import html.parser
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import curate
+from curate import console, pipeline
+from curate.errors import ConfigError, DataError, PluginError
+from curate.executors.serial import Serial
+from curate.plugins.selectors.where import Where, where
+from curate.settings.config import from_data
+from curate.store import diff, explain, formats, versions
+from curate.store.formats import Piece
+
+PACKAGE = Path(curate.__file__).parent
+CODE = {"eval", "exec", "compile", "__import__", "dill", "cloudpickle", "pickle", "marshal", "shelve", "joblib"}
+EVIL = "</script><img src=x onerror=alert(1)><!-- \x1b[31m\x9b31m\u202e\u2028 =cmd()|\n---\n| a |"
+
+
+# ---------------------------------------------------------------- code
+
+
+def code_in(source: str) -> set[str]:
+    """What of a module's source could run data as code."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] + [getattr(node, "module", None) or ""]
+            found |= {name.partition(".")[0] for name in names} & CODE
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found |= {node.func.id} & CODE
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            of = ast.unparse(node.func)
+            asked = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if (of == "np.load" and asked.get("allow_pickle") != "False") or of in ("os.system", "yaml.load"):
+                found.add(of)
+            if of == "torch.load" and asked.get("weights_only") != "True":
+                found.add(of)
+        if isinstance(node, ast.keyword) and node.arg in ("trust_remote_code", "shell"):
+            found.add(node.arg)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_no_module_runs_data(path):
+    assert code_in(path.read_text()) == set()
+
+
+def test_the_check_above_can_fail():
+    source = "import pickle\nfrom joblib import load\neval(x)\nnp.load(x)\nyaml.load(x)\n"
+    source += "f.load(a, trust_remote_code=True)\ntorch.load(x)"
+    assert code_in(source) == {"pickle", "joblib", "eval", "np.load", "yaml.load", "trust_remote_code", "torch.load"}
+
+
+@pytest.mark.parametrize("tag", ["!!python/object/apply:os.system [touch ran]", "!!python/name:os.system", "!mine x"])
+def test_a_tag_in_a_configuration_is_refused(tag):
+    Path("x.yaml").write_text(f"curate: 1\nrun: {tag}\n")
+    with pytest.raises(ConfigError, match=r"x.yaml:2:1: run: the tag \S+ is not supported"):
+        curate.run("x.yaml")
+    assert not Path("ran").exists()
+
+
+@pytest.mark.parametrize("name", ["numpy", "polars", "selectors", "socket", "uniform", "top_k"])
+def test_python_files_that_the_configuration_does_not_name_are_not_run(pool, config, name):
+    """Not in the current folder, where a worker begins, and not in the run folder."""
+    Path("x.yaml").write_text(json.dumps(config()))
+    stray = "from pathlib import Path\nPath('ran').touch()\n"
+    Path("run").mkdir()
+    for folder in (Path(), Path("run"), pool):
+        (folder / f"{name}.py").write_text(stray)
+    done = subprocess.run(
+        [Path(sys.executable).parent / "curate", "run", "x.yaml", "--workers", "2"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, Path("ran").exists()) == (0, False), done.stderr
+
+
+def test_arrays_of_objects_are_not_unpickled(pool, config):
+    for path in pool.glob("*.jsonl"):
+        np.save(path.with_suffix(".npy"), np.array([[object()]], object), allow_pickle=True)
+    section = config()["input"] | {"vectors": ".npy"}
+    with pytest.raises(DataError, match="cannot read the vectors: Array can't be memory-mapped: Python objects"):
+        curate.run(config(input=section, embed={"use": "column"}))
+
+
+@pytest.mark.parametrize(
+    "drop",
+    [
+        "a IN (SELECT * FROM read_csv('secret.csv'))",
+        "a = (SELECT MAX(x) FROM read_parquet('secret.parquet'))",
+        "EXISTS (SELECT 1 FROM 'secret.csv')",
+        "read_csv('secret.csv') = a",
+        "a = 1; DROP TABLE frame",
+        "a IN (FROM read_parquet('secret.parquet'))",
+        "a = (WITH q AS (SELECT 1) FROM q)",
+        "\"a'\" = (SELECT 1 FROM read_parquet('secret.parquet'))",
+        "a = E'\\' ' (SELECT 1 FROM read_parquet('secret.parquet')) '",
+        "a = 1 /* ' */ + (SELECT 1 FROM read_parquet('secret.parquet')) /* ' */",
+        "a = eval('1')",
+        "a = load_extension('x.so')",
+    ],
+)
+def test_a_condition_reads_no_file_and_calls_nothing(tmp_path, monkeypatch, drop):
+    monkeypatch.chdir(tmp_path)
+    Path("secret.csv").write_text("x\n1\n")
+    with pytest.raises((ValueError, PluginError), match="drop: "):
+        where(pl.DataFrame({"a": [1, 2]}), Where(drop=drop).drop)
+
+
+def test_a_condition_may_speak_of_queries_in_quotes():
+    frame = pl.DataFrame({"s": ["(select", "\\", "x"]})
+    drop = "s = '(select' OR s = '\\' OR s IS NOT DISTINCT FROM 'y'"
+    assert where(frame, Where(drop=drop).drop).tolist() == [True, True, False]
+
+
+# ---------------------------------------------------------------- a run folder from a stranger
+
+
+@pytest.fixture
+def run(pool, config):
+    """A finished run with two versions, and everything that one can do with it."""
+    for keep in (10, 20):
+        curate.run(config(select=[{"use": "top_k", "keep": keep}], export={"use": "jsonl"}))
+    settings = from_data(config(select=[{"use": "top_k", "keep": 30}], export={"use": "jsonl"}))
+    return {
+        "explain": lambda: explain.explain(Path("run"), "r0001"),
+        "diff": lambda: diff.diff(Path("run"), Path("run"), 1),
+        "rollback": lambda: versions.rollback(Path("run"), None, str),
+        "plan": lambda: pipeline.plan(settings, Serial()),
+        "report": lambda: pipeline.report(settings),
+        "run": lambda: pipeline.run(settings, Serial()),
+    }
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A folder outside, with what a run would delete or write over if it took it for its own."""
+    folder = tmp_path / "home"
+    (folder / "incoming").mkdir(parents=True)
+    for name in ("manifest.json", "part-00000.parquet", ".x.partial", "incoming/diary.txt"):
+        (folder / name).write_text("mine")
+    yield folder
+    assert {path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*") if path.is_file()} == {
+        **dict.fromkeys(("manifest.json", "part-00000.parquet", ".x.partial", "incoming/diary.txt"), "mine")
+    }
+
+
+@pytest.mark.parametrize(
+    "place", ["input", "embed/hashing", "score", "select", "export", "cluster/part-00000.parquet", "manifest.json"]
+)
+def test_a_link_in_a_run_folder_is_refused_by_every_command(run, home, place):
+    path = Path("run") / place
+    path.rename("aside")
+    path.symlink_to(home / "manifest.json" if path.suffix else home)
+    for command in run.values():
+        with pytest.raises(DataError, match=f"run/{place}: this is a link; a run folder holds none; delete it"):
+            command()
+
+
+def test_what_is_half_written_is_never_a_link(run, home):
+    """The names of files that are being written can be guessed; so can that of the lock."""
+    version = versions.published(Path("run/export"))
+    Path("run/.x.partial").symlink_to(home / "manifest.json")
+    Path(f"run/export/.{version}.partial").symlink_to(home)
+    with pytest.raises(DataError, match="partial: this is a link"):
+        run["run"]()
+    Path(f"run/export/.{version}.partial").unlink()
+    for name in ("run/.config.yaml", "run/export/.history.json", "run/.manifest.json"):
+        Path(f"{name}.{os.getpid()}.partial").symlink_to(home / "manifest.json")
+    links_left = [
+        path for path in Path("run").rglob(".*.partial") if path.is_symlink() and path.parent.name == "export"
+    ]
+    for path in links_left:
+        path.unlink()
+    run["run"]()
+    Path("run/.lock").unlink()
+    Path("run/.lock").symlink_to(home / "manifest.json")
+    with pytest.raises(DataError, match=r"run/.lock"):
+        run["run"]()
+
+
+def test_what_is_no_file_and_no_folder_is_refused_and_not_waited_for(run):
+    Path("run/select/manifest.json").unlink()
+    os.mkfifo("run/select/manifest.json")
+    for command in run.values():
+        with pytest.raises(DataError, match="neither a file nor a folder"):
+            command()
+
+
+@pytest.mark.parametrize("target", ["..", "../../home", "/", "0123456789ab/..", "nothing"])
+def test_the_published_version_is_one_of_the_export_folder(run, home, target):
+    Path("run/export/current").unlink()
+    Path("run/export/current").symlink_to(target)
+    assert versions.published(Path("run/export")) is None
+    assert run["explain"]().export is None
+    with pytest.raises(ConfigError, match="nothing is published here"):
+        run["rollback"]()
+    run["run"]()
+    assert versions.published(Path("run/export")) is not None
+
+
+@pytest.mark.parametrize("version", ["../../home", "..", ".", "/etc", "history.json", "current"])
+def test_a_rollback_goes_to_a_version_and_nowhere_else(run, home, version):
+    (home / "manifest.json").write_text('{"rows": 1}')
+    with pytest.raises(ConfigError, match="there is no version"):
+        versions.rollback(Path("run"), version, str)
+    (home / "manifest.json").write_text("mine")
+
+
+def test_a_manifest_names_no_folder_but_its_own(run, home):
+    """An entry whose manifest says that it is called ../../home is not one of the run's."""
+    for stage in ("embed/hashing", "score/prototypicality"):
+        path = Path("run") / stage / "manifest.json"
+        record = json.loads(path.read_text())
+        path.write_text(json.dumps(record | {"name": "../../home"}))
+        ledger = Path("run/select/manifest.json")
+        made = json.loads(ledger.read_text())
+        made["parts"][stage.partition("/")[0]]["../../home"] = record["fingerprint"]
+        ledger.write_text(json.dumps(made))
+    story = run["explain"]()
+    assert story.scores == ()
+    assert "score prototypicality" in story.missing
+
+
+@pytest.mark.parametrize(
+    "line", [{}, {"version": "../../home", "by": "run"}, [], {"version": [], "published": "", "by": "run", "rows": 1}]
+)
+def test_a_history_that_no_run_wrote_is_none(run, line):
+    Path("run/export/history.json").write_text(json.dumps({"publications": [line]}))
+    assert versions.history(Path("run/export")) == []
+    run["rollback"]()
+
+
+def test_a_shard_with_a_flipped_bit_is_not_believed(run):
+    path = Path("run/select/part-00000.parquet")
+    data = bytearray(path.read_bytes())
+    data[30] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(
+        DataError, match=r"part-00000.parquet: cannot read the shard.*delete it, and the next run makes it"
+    ):
+        run["explain"]()
+
+
+# ---------------------------------------------------------------- texts
+
+
+class Elements(html.parser.HTMLParser):
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.seen: list[tuple[str, tuple[str, ...]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, tuple(name for name, _ in attrs)))
+
+
+@pytest.fixture
+def hostile(tmp_path, monkeypatch):
+    """A finished run over a pool whose every name and text is hostile."""
+    monkeypatch.chdir(tmp_path)
+    name = EVIL.replace("/", "").replace("\n", "") + ".jsonl"
+    rows = [
+        {EVIL: f"{EVIL} {n}", "text": f"{EVIL} {n // 2}", "source": f"{EVIL}{n % 2}", "label": EVIL} for n in range(12)
+    ]
+    Path(name).write_text("\n".join([*map(json.dumps, rows), EVIL.replace("\n", " ")]) + "\n")
+    settings = {
+        "curate": 1,
+        "run": "run",
+        "input": {"files": "*.jsonl", "id": EVIL, "text": "text", "source": "source", "label": "label"},
+        "embed": {"use": "hashing", "dimensions": 8},
+        "cluster": {"use": "column", "column": "label"},
+        "score": [{"use": "length"}],
+        "select": [{"use": "semdedup", "min_similarity": 0.99}, {"use": "top_k", "keep": 4}],
+        "guard": {"max_quarantine_rate": 1},
+    }
+    curate.run(settings)
+    return settings
+
+
+def test_no_text_runs_in_the_report_or_breaks_the_card(hostile):
+    page = Elements(Path("run/report.html").read_text()).seen
+    assert {tag for tag, _ in page} & {"img", "iframe", "object", "a", "link", "form"} == set()
+    assert [tag for tag, _ in page].count("script") == 3
+    assert not [name for _, names in page for name in names if name.startswith("on")]
+    card = Path("run/export/current/README.md").read_text()
+    assert "<img" not in card.partition("The resolved configuration")[0]
+    assert card.count("\n---\n") == 1
+
+
+def test_nothing_that_is_printed_moves_a_terminals_cursor(hostile, capsys):
+    story = explain.explain(Path("run"), f"{EVIL} 0")
+    for line in story.lines():
+        console.show_line(line)
+    console.show_json(story.as_dict())
+    difference = diff.diff(Path("run"), Path("run"), 2)
+    for header, rows in difference.tables():
+        console.show_table(header, rows)
+    with console.teller("plain") as told:
+        told.note(EVIL)
+        told.warn(EVIL)
+    out = capsys.readouterr()
+    assert (out.out + out.err).replace("\n", "").replace("\t", "").isprintable()
+    assert len(out.err.splitlines()) == 2
+    with pytest.raises(ConfigError) as unknown:
+        explain.explain(Path("run"), f"{EVIL} 00")
+    assert str(unknown.value).isprintable()
+
+
+def test_json_says_the_same_after_escaping(capsys):
+    console.show_json({EVIL: EVIL, "astral": "\U000e0001 naïve"})
+    assert json.loads(capsys.readouterr().out) == {EVIL: EVIL, "astral": "\U000e0001 naïve"}
+
+
+@pytest.mark.parametrize(
+    ("cell", "shown"),
+    [
+        *(
+            ("=1+1", "'=1+1"),
+            ("+cmd|x", "'+cmd|x"),
+            ("-x", "'-x"),
+            ("@SUM(A1)", "'@SUM(A1)"),
+            ("\t=1", "'=1"),
+            ("\r=1", "'=1"),
+        ),
+        *(
+            ("＝1", "'＝1"),
+            ("-5.5", "-5.5"),
+            ("+1,000", "+1,000"),
+            ("a=1", "a=1"),
+            ("-", "'-"),
+            ("2026-11-21", "2026-11-21"),
+        ),
+    ],
+)
+def test_no_cell_of_a_table_is_a_formula(capsys, cell, shown):
+    console.show_table(["source", "rows"], [[cell, "1"]])
+    assert capsys.readouterr().out == f"source\trows\n{shown}\t1\n"
+
+
+# ---------------------------------------------------------------- inputs that fill the memory
+
+
+def test_a_line_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "LONGEST", 64)
+    for name in ("a.jsonl", "a.jsonl.zst"):
+        path = tmp_path / name
+        data = b'{"a": 1}\n' + b" " * 5_000 + b"\n" + b'{"a": "' + b"x" * 500 + b'"}\n{"a": 2}\n'
+        with pa.output_stream(str(path), compression="zstd" if name.endswith("zst") else None) as file:
+            file.write(data)
+        (batch,) = formats.read(Piece(str(path), 0))
+        assert (batch.table["a"].to_pylist(), batch.lines) == ([1, 2], [1, 4])
+        assert [(bad.line, bad.reason) for bad in batch.bad] == [
+            (2, "is longer than 64 bytes"),
+            (3, "is longer than 64 bytes"),
+        ]
+
+
+def test_a_csv_cell_without_an_end_is_an_error_that_says_where(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "LONGEST", 64)
+    for text, message in (
+        ("a\n" + "x" * 99, r"a\.csv:2: a line is longer"),
+        ('a\n"' + "x\n" * 99, r"a\.csv:\d+: .*field limit"),
+    ):
+        (tmp_path / "a.csv").write_text(text)
+        with pytest.raises(DataError, match=message):
+            list(formats.read(Piece(str(tmp_path / "a.csv"), 0)))
+
+
+def test_a_record_that_no_parquet_file_can_hold_is_set_aside(tmp_path):
+    (tmp_path / "a.jsonl").write_text(
+        f'{{"a": {"[" * 40}{"]" * 40}}}\n{{"b": {"[" * 30}{"]" * 30}}}\n{{"t": "{"{" * 99}"}}\n'
+    )
+    (batch,) = formats.read(Piece(str(tmp_path / "a.jsonl"), 0))
+    assert [(bad.line, bad.reason) for bad in batch.bad] == [(1, "is nested more than 32 deep")]
+    assert batch.lines == [2, 3]
+
+
+def test_keys_that_are_data_do_not_become_a_column_each(tmp_path):
+    (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({f"k{n}-{i}": 1 for i in range(20)}) for n in range(600)))
+    with pytest.raises(DataError, match="lines 1 to 600 have 12,000 different keys"):
+        list(formats.read(Piece(str(tmp_path / "a.jsonl"), 0)))
+
+
+def test_a_stored_type_runs_no_code(tmp_path):
+    """Arrow once let a Parquet file name a pickled type."""
+    payload = b"cposix\nsystem\n(S'touch ran'\ntR."
+    field = pa.field(
+        "a",
+        pa.int64(),
+        metadata={"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": payload},
+    )
+    pq.write_table(pa.table([[1]], schema=pa.schema([field])), tmp_path / "a.parquet")
+    (batch,) = formats.read(Piece(str(tmp_path / "a.parquet"), 0))
+    assert batch.table["a"].to_pylist() == [1]
+    assert not Path("ran").exists()
