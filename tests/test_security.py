@@ -82,7 +82,7 @@ def test_python_files_that_the_configuration_does_not_name_are_not_run(pool, con
     for folder in (Path(), Path("run"), pool):
         (folder / f"{name}.py").write_text(stray)
     done = subprocess.run(
-        [Path(sys.executable).parent / "curate", "run", "x.yaml", "--workers", "2"],
+        [Path(sys.executable).parent / "curate", "run", "x.yaml", "--workers", "2", "--overwrite"],
         capture_output=True,
         text=True,
         check=False,
