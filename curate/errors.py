@@ -111,6 +111,8 @@ class LockedError(CurateError):
 class RetryableError(CurateError):
     """May succeed when tried again (a lost worker, a full queue); tried three times."""
 
+    exit_code = DATA
+
 
 def missing_extra(package: str, extra: str, feature: str) -> PluginError:
     """The error for a plugin whose optional dependency is not installed."""

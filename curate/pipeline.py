@@ -143,10 +143,11 @@ def run(
         shards.sweep(context.folder)
         try:
             return _run(context, until)
-        except BaseException:  # also an interrupt: end the workers, then clear what they were writing
+        except BaseException:  # also an interrupt: no worker may write while what they left is cleared
             executor.close()
-            shards.sweep(context.folder)
             raise
+        finally:
+            shards.sweep(context.folder)
 
 
 def _run(context: Context, until: Stage) -> Summary:

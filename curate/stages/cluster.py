@@ -79,7 +79,7 @@ def cluster(context: Context, rows: PoolRows) -> tuple[Clustered, Record]:
             folder,
             parts,
             lambda _: _work(context, rows, folder, fit, manifest.fingerprint(made)),
-            needs=[folder / CENTROIDS],
+            damage=lambda _: shards.damage(folder / CENTROIDS),
         )
 
     if column is not None:  # groups the user has are not learnt

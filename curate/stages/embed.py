@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -120,7 +120,15 @@ def _done(making: _Entry, fitted_on: str | None) -> Record:
         making.folder,
         {**recipe, "input": source.text_fingerprint, "rows": source.shards},
         lambda key: _work(making, fitted_on, manifest.fingerprint(recipe), key),
+        lambda record: _damage(making, record.facts["rows"]),
     )
+
+
+def _damage(making: _Entry, rows: Sequence[int]) -> str:
+    """What is wrong with the lists of rows set aside, one for each shard that has fewer ``rows`` than its input."""
+    fewer = [number for number, there in enumerate(making.source.shards) if rows[number] < there]
+    told = (shards.damage(shards.part(making.folder / QUARANTINE, number)) for number in fewer)
+    return next((f"{QUARANTINE}/{wrong}" for wrong in told if wrong), "")
 
 
 def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome:
@@ -309,7 +317,8 @@ def _encode(task: _Task) -> _Done:
         kept = shards.read(path, ["id"])["id"]
         lost = np.flatnonzero(pc.invert(pc.is_in(table["id"], kept)).to_numpy(zero_copy_only=False))
         width = shards.schema(path).field("embedding").type.list_size
-        return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
+        if not len(lost) or current(aside, task.fingerprint):
+            return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
     units, reasons, encoded = _units(task, table["hash"])
     keep = np.setdiff1d(np.arange(len(table)), np.fromiter(reasons, int, len(reasons)))
     schema = schemas.embed(units.shape[1], task.precision, dict(task.model))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import places
 from curate.errors import DataError
 from curate.plugins.registry import Spec
 from curate.stages.cluster import Clustered
@@ -81,14 +80,13 @@ def export(context: Context, before: Before, card: Callable[[Context, Before], s
         root,
         made_from,
         lambda key: _work(context, before, root / version, key, card),
-        needs=[root / version / manifest.NAME, versions.ids(root, version)],
+        lambda _: versions.damage(root, version) or shards.damage(versions.ids(root, version)),
     )
     if context.plan is None:
-        before_this = versions.published(root)
         if changed := versions.publish(root, version):
             context.progress.note(
-                f"export: {changed.added:,} rows added and {changed.removed:,} removed since {before_this}, "
-                f"{changed.rate:.2%} churn"
+                f"export: {changed.added:,} rows added and {changed.removed:,} removed since "
+                f"{versions.history(root)[-1]['over']}, {changed.rate:.2%} churn"
             )
         versions.forget(root, context.config.export.keep_versions, context.progress.warn)
     return root / version, record
@@ -120,15 +118,10 @@ def _work(
 
 def _whole(folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
     """The files of a version that was written before and is still as it was, as when a change is taken back."""
-    found = versions.contents(folder)
-    if found is None or found["fingerprint"] != fingerprint or versions.CARD not in places.names(folder):
+    if versions.damage(folder.parent, folder.name, read=True):
         return None
-    there = places.names(folder / versions.DATA)
-    for file in found["files"]:
-        path = folder / versions.DATA / Path(file["file"]).name
-        if path.name not in there or versions.sha256(path) != file["sha256"]:
-            return None
-    return list(found["files"])
+    found = versions.contents(folder)
+    return list(found["files"]) if found is not None and found["fingerprint"] == fingerprint else None
 
 
 def _version(

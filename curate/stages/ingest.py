@@ -92,9 +92,7 @@ def survey(context: Context) -> list[dict[str, Any]]:
     found = files_of(config)
     ownership.refuse_own(found, context.folder)
     for path, known in found.items():
-        seen = {"path": path, **known}
-        if config.vectors:
-            seen["vectors"] = places.known(vectors_of(places.place(path), config.vectors))
+        seen = _seen(path, known, config.vectors)
         old = before.get(path, {})
         files.append(old if {key: old.get(key) for key in seen} == seen else seen)
     unread = [file for file in files if "sha256" not in file]
@@ -104,6 +102,21 @@ def survey(context: Context) -> list[dict[str, Any]]:
         for file, scanned in zip(unread, scans, strict=True):
             file.update(scanned)
     return files
+
+
+def _seen(path: str, known: Mapping[str, Any], suffix: str | None) -> dict[str, Any]:
+    """What tells that an input file, or the array beside it, may have changed."""
+    seen = {"path": path, **known}
+    return seen | {"vectors": places.known(vectors_of(places.place(path), suffix))} if suffix else seen
+
+
+def _refuse_changed(files: Sequence[Mapping[str, Any]], suffix: str | None) -> None:
+    """End the run if a file was written to since it was hashed: the rows are then not those of the hash."""
+    for file in files:
+        seen = _seen(file["path"], places.known(places.place(file["path"])), suffix)
+        if any(file[key] != value for key, value in seen.items()):
+            hint = "write it elsewhere, move it here when it is complete, and run again"
+            raise DataError("the file changed while it was read", where=file["path"], hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +166,7 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
     counting = _how_tokens_are_counted(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
+    _refuse_changed(files, config.vectors)
     types = _unify(done)
     _check_columns(config, types)
     _check_vectors(config, files, done)

@@ -30,7 +30,7 @@ from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored
-from curate.stages.step import QUARANTINE, Outcome, step
+from curate.stages.step import QUARANTINE, Outcome, damaged_shard, step
 from curate.store import manifest, schemas, shards, versions
 from curate.store.manifest import Count, Record
 
@@ -65,10 +65,14 @@ def _previous(context: Context, made_from: Callable[[str | None], dict[str, Any]
     """The version that anchors the selection: the published one; for a ledger that is still right, that of its own."""
     if not context.config.refresh.keep_previous_weight:
         return None
-    record = manifest.load(context.folder / "select")
-    if record is not None and manifest.compare(record, made_from(own := record.parts.get("previous")))[0] == "fresh":
-        return own
-    return versions.published(context.folder / versions.FOLDER)
+    folder, root = context.folder / "select", context.folder / versions.FOLDER
+    record = manifest.load(folder)
+    if record is None:
+        return versions.published(root)
+    own = record.parts.get("previous")
+    right = manifest.compare(record, made_from(own))[0] == "fresh"
+    anchor_kept = own is None or versions.ids(root, own).exists()  # without it, a damaged one cannot be made again
+    return own if right and (anchor_kept or not damaged_shard(record, folder)) else versions.published(root)
 
 
 def select(context: Context, rows: PoolRows, clustered: Clustered, scored: Sequence[Scored]) -> tuple[Selected, Record]:
@@ -234,9 +238,8 @@ def _with_quarantined(rows: PoolRows, shard: int, table: pa.Table) -> pa.Table:
         return table
     aside: dict[str, tuple[str, str]] = {}
     for entry in rows.embedded:
-        path = shards.part(entry.folder / QUARANTINE, shard)
-        if path.exists():
-            found = shards.read(path, ["id", "reason"]).to_pylist()
+        if entry.rows[shard] < rows.source.shards[shard]:
+            found = shards.read(shards.part(entry.folder / QUARANTINE, shard), ["id", "reason"]).to_pylist()
             aside |= {row["id"]: (entry.name, row["reason"]) for row in found}
     ids = rows.source.read(shard, ("id",))["id"].combine_chunks()
     missing = [name for name in ids.to_pylist() if name in aside]

@@ -46,13 +46,13 @@ def step(
     folder: Path,
     parts: Mapping[str, Any],
     work: Callable[[str], Outcome],
-    needs: Sequence[Path] = (),
+    damage: Callable[[Record], str] = lambda _: "",
 ) -> Record:
     """The record of a step that is done: now, or before.
 
-    ``work`` is called with the fingerprint; ``needs`` are paths without which the step is not whole, besides its
-    shards. The old manifest goes first and the new one comes last, so that a folder with a manifest is always whole.
-    Shards left by an interrupted run are kept where their footers say they fit.
+    ``work`` is called with the fingerprint; ``damage`` says what else than a shard is gone or not whole, in words. The
+    old manifest goes first and the new one comes last, so that a folder with a manifest was whole once. Shards left by
+    an interrupted run, or beside a damaged one, are kept where their footers say they fit.
 
     Raises
     ------
@@ -61,12 +61,8 @@ def step(
     context.progress.enter(stage, name)
     record = manifest.load(folder)
     state, why = manifest.compare(record, parts)
-    if record is not None and state == "fresh":
-        expected = [shards.part(folder, number) for number in range(record.shards)]
-        there = places.names(folder)
-        gone = [path.name for path in expected if path.name not in there]
-        if gone := gone + [path.name for path in needs if not path.exists()]:
-            state, why = "stale", f"{gone[0]} is gone"
+    if record is not None and state == "fresh" and (why := damaged_shard(record, folder) or damage(record)):
+        state = "stale"
     if context.plan is not None:
         context.plan.append(Planned(stage, name, state, why))
     if record is not None and state == "fresh":
@@ -99,6 +95,17 @@ def step(
     manifest.save(record, folder)
     context.progress.leave(manifest.lines([record]), reused=False)
     return record
+
+
+def damaged_shard(record: Record, folder: Path) -> str:
+    """What is wrong with one of the shards of a step that was done, in words; empty if nothing is with any."""
+    there = places.names(folder)
+    for path in (shards.part(folder, number) for number in range(record.shards)):
+        if path.name not in there:
+            return f"{path.name} is gone"
+        if not places.is_object(path) and (wrong := shards.damage(path)):  # an object is whole, or not there
+            return wrong
+    return ""
 
 
 def refuse_failed(failed: Sequence[ShardError]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.errors import DataError
 from curate.plugins.pool import Matrix, Vectors, frozen
 
 
@@ -37,12 +39,24 @@ def gather(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix:
     if vectors.rows * vectors.dimensions * 4 <= memory_limit:
         array: Matrix = np.empty(shape, np.float32)
     else:
-        scratch.mkdir(parents=True, exist_ok=True)
-        file = scratch / f"curate-{os.getpid()}-embeddings.npy"
-        array = np.lib.format.open_memmap(file, mode="w+", dtype=np.float32, shape=shape)
-        file.unlink()  # it lives as long as it is mapped, however this process ends
+        array = _mapped(scratch, shape)
     start = 0
     for block in vectors.blocks():
         array[start : start + len(block)] = block
         start += len(block)
     return frozen(array)
+
+
+def _mapped(scratch: Path, shape: tuple[int, int]) -> Matrix:
+    """An array in a file without a name: it lives as long as it is mapped, however this process ends.
+
+    Its room is claimed at once, as a page that the disk has no room for would end this process without a word.
+    """
+    try:
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=scratch) as file:
+            if hasattr(os, "posix_fallocate"):  # not on every system
+                os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1])
+            return np.memmap(file, np.float32, "r+", shape=shape)
+    except OSError as error:
+        raise DataError(f"cannot write: {error.strerror}", where=str(scratch)) from error

@@ -116,8 +116,11 @@ def _acquire(handle: int, path: Path, folder: Path, note: Callable[[str], None])
         )
     if left is not None:
         note(f"took over the lock of a run that was killed: {left}")
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, json.dumps(asdict(mine)).encode(), 0)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, json.dumps(asdict(mine)).encode(), 0)
+    except OSError as error:
+        raise DataError(f"cannot write: {error.strerror}", where=str(path)) from error
 
 
 # ---------------------------------------------------------------- an object

@@ -131,6 +131,13 @@ def fingerprint(path: Path) -> str | None:
     return str(metadata.get(FINGERPRINT.encode(), b"").decode(errors="replace"))
 
 
+def damage(path: Path) -> str:
+    """What is wrong with the shard at ``path``, as far as its footer tells, in words; empty if nothing is."""
+    if not path.exists():
+        return f"{path.name} is gone"
+    return "" if fingerprint(path) is not None else f"{path.name} is not whole"
+
+
 def is_current(path: Path, made_from: str | None) -> bool:
     """Whether ``path`` is a whole shard made from what ``made_from`` stands for."""
     return made_from is not None and fingerprint(path) == made_from

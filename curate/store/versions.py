@@ -105,6 +105,27 @@ def contents(version: Path) -> dict[str, Any] | None:
     return data if fits(data, _CONTENTS) else None
 
 
+def damage(root: Path, version: str, *, read: bool = False) -> str:
+    """What of ``version`` is gone, or of another size than its manifest says, in words; empty if nothing is.
+
+    ``read``: or holds other bytes.
+    """
+    found = contents(root / version)
+    if found is None:
+        return f"{version}/{manifest.NAME} is gone or not whole"
+    there = places.names(root / version / DATA)
+    for file in found["files"]:
+        path = root / version / DATA / Path(file["file"]).name
+        if path.name not in there:
+            return f"{version}/{file['file']} is gone"
+        if places.known(path)["size"] != file["bytes"] or (read and sha256(path) != file["sha256"]):
+            return f"{version}/{file['file']} is not what was written"
+    if CARD not in places.names(root / version):
+        return f"{version}/{CARD} is gone"
+    changed = read and found.get("card") not in (None, sha256(root / version / CARD))
+    return f"{version}/{CARD} is not what was written" if changed else ""
+
+
 def sha256(path: Path) -> str:
     """Of the file's bytes, in hexadecimal."""
     with places.opened(path) as file:
@@ -137,18 +158,20 @@ def set_aside(root: Path, version: str) -> Path:
 def publish(root: Path, version: str, by: Literal["run", "rollback"] = "run") -> Churn | None:
     """Let ``current`` name ``version``, so that a reader sees the old export or the new, and write that down.
 
-    Killed between the two, the next call writes it down.
+    Killed between the two, the next call writes it down all the same.
 
     Returns
     -------
     The churn against the version that was published before; None if there was none, or if it is the same.
     """
     before, lines = published(root), history(root)
-    if before == version and lines and lines[-1]["version"] == version:
+    if before == version:
+        before = lines[-1]["version"] if lines else None  # another one, if it is not written down yet
+    if before == version:
         return None
     changed = None
-    if before not in (None, version) and {ids(root, one).name for one in (str(before), version)} <= places.names(root):
-        changed = churn(read_ids(root, str(before)), read_ids(root, version))
+    if before is not None and {ids(root, one).name for one in (before, version)} <= places.names(root):
+        changed = churn(read_ids(root, before), read_ids(root, version))
     _point(root, version)
     line: dict[str, Any] = {
         "version": version,
@@ -172,7 +195,7 @@ def _point(root: Path, version: str) -> None:
     if places.is_object(root):
         shards.write_text(root / CURRENT, version)
         return
-    fresh = root / f".{CURRENT}.{os.getpid()}"
+    fresh = root / f".{os.getpid()}.partial.{CURRENT}"
     try:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(version)
@@ -228,6 +251,7 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     Raises
     ------
     ConfigError : if there is no such version, with those that there are
+    DataError : if it is not as it was written
     LockedError : if a run is under way
     """
     links.refuse(run)
@@ -241,6 +265,8 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
         if chosen not in versions:
             told = f"there is no version {version!r}" if version else "no version before the published one is kept"
             raise ConfigError(told, where=str(run), hint=f"there are, oldest first: {_listed(root, versions)}")
+        if wrong := damage(root, chosen, read=True):
+            raise DataError(f"cannot go back: {wrong}", where=str(root), hint="name another version, or run again")
         publish(root, chosen, "rollback")
     return Rollback(run=str(run), published=chosen, rows=_rows(root, chosen), before=before)
 

@@ -78,6 +78,7 @@ def test_a_schema_refuses_wrong_columns_and_nulls():
 def test_what_a_killed_process_had_half_written_is_swept_away(tmp_path):
     shards.write_text(tmp_path / "deep" / "whole.txt", "x")
     (tmp_path / "deep" / ".123.partial.whole.txt").write_text("half")
+    (tmp_path / ".123.partial.link").symlink_to("deep")
     (tmp_path / ".version.partial").mkdir()
     shards.sweep(tmp_path)
     assert {path.name for path in tmp_path.rglob("*")} == {"deep", "whole.txt", ".version.partial"}

@@ -1,0 +1,157 @@
+"""What is cut off, zeroed, changed or deleted in a run folder is made anew by the next run, or named by its error."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import curate
+from curate.errors import DataError
+from curate.executors.serial import Serial
+from curate.pipeline import plan
+from curate.settings.config import from_data
+from curate.store import versions
+
+STAGES = ("input", "embed/column", "cluster", "score/length", "select")
+
+
+def truncated(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def zeroed(data: bytes) -> bytes:
+    return bytes(len(data))
+
+
+def flip(path: Path) -> None:
+    """Change one byte of the values of every column of a Parquet file."""
+    data = bytearray(path.read_bytes())
+    columns = pq.read_metadata(path).row_group(0)
+    for column in map(columns.column, range(columns.num_columns)):
+        first = column.dictionary_page_offset or column.data_page_offset
+        data[first + column.total_compressed_size - 1] ^= 255
+    path.write_bytes(data)
+
+
+@pytest.fixture
+def settings(pool, config):
+    """A configuration over vectors of which some cannot be used."""
+    for path in sorted(pool.iterdir()):
+        vectors = np.eye(6, dtype=np.float32)[np.arange(len(path.read_text().splitlines())) % 6]
+        vectors[[3, 17]] = 0
+        np.save(path.with_suffix(".npy"), vectors)
+
+    def made(keep=20):
+        data = config(
+            embed={"use": "column"},
+            score=[{"use": "length"}, {"use": "prototypicality"}],
+            select=[{"use": "top_k", "keep": keep, "quality": "length"}],
+            guard={"max_quarantine_rate": 0.2},
+        )
+        data["input"]["vectors"] = ".npy"
+        return data
+
+    return made
+
+
+def state():
+    """The ledger, the lists of rows set aside, and the published export."""
+    run = Path("run")
+    files = [*run.glob("select/part-*"), *run.rglob("quarantine/part-*"), *run.glob("export/current/**/*")]
+    return {path.as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files) if path.is_file()}
+
+
+def why(settings, file):
+    """What a plan says of the stage that the file belongs to."""
+    return next(step.why for step in plan(from_data(settings), Serial()) if step.stage == file.split("/")[0])
+
+
+@pytest.mark.parametrize("damage", [truncated, zeroed])
+def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_anew(settings, damage):
+    first = curate.run(settings())
+    before = state()
+    for stage in STAGES:
+        path, beside = Path("run") / stage / "part-00001.parquet", Path("run") / stage / "part-00000.parquet"
+        good, untouched = path.read_bytes(), beside.stat().st_mtime_ns
+        path.write_bytes(damage(good))
+        assert why(settings(), stage) == "part-00001.parquet is not whole"
+        again = curate.run(settings())
+        assert path.read_bytes() == good
+        assert [record.count for record in again.records] == [record.count for record in first.records]
+        if stage not in ("input", "select"):  # these two are made as a whole
+            assert beside.stat().st_mtime_ns == untouched
+    assert state() == before
+
+
+@pytest.mark.parametrize(
+    ("pattern", "told"),
+    [
+        ("cluster/centroids.parquet", "centroids.parquet is not whole"),
+        ("embed/column/quarantine/part-00000.parquet", "quarantine/part-00000.parquet is not whole"),
+        ("export/current/data/*.parquet", r"\w+/data/train-00000-of-00001.parquet is not what was written"),
+        ("export/current/manifest.json", r"\w+/manifest.json is gone or not whole"),
+        ("export/*.ids.parquet", r"\w+\.ids\.parquet is not whole"),
+        *((f"{stage}/manifest.json", "never completed") for stage in (*STAGES, "export")),
+    ],
+)
+def test_a_half_written_file_beside_the_shards_is_seen_and_made_anew(settings, pattern, told):
+    curate.run(settings())
+    before = state()
+    (path,) = Path("run").glob(pattern)
+    path.write_bytes(truncated(path.read_bytes()))
+    assert re.match(told, why(settings(), pattern))
+    curate.run(settings())
+    assert state() == before
+    assert why(settings(), pattern) == ""
+
+
+@pytest.mark.parametrize("file", ["embed/column/fitted.npz", "embed/column/fit.json", "cluster/fit.json"])
+@pytest.mark.parametrize("damage", [truncated, zeroed])
+def test_a_half_written_fit_is_learnt_again_when_it_is_needed(settings, pool, file, damage):
+    curate.run(settings())
+    more = (pool / "b.jsonl").read_text().replace("number 41", "number forty-one")
+    (pool / "b.jsonl").write_text(more)
+    path = Path("run") / file
+    path.write_bytes(damage(path.read_bytes()))
+    curate.run(settings())
+    before = state()
+    curate.run(settings() | {"run": "anew"})
+    Path("run").rename("damaged")
+    Path("anew").rename("run")
+    assert {name: value for name, value in state().items() if "/data/" in name} == {
+        name: value for name, value in before.items() if "/data/" in name
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_bytes_that_changed_in_a_shard_are_told_when_they_are_read_and_deleting_it_mends_the_run(settings, stage):
+    curate.run(settings())
+    path = Path("run") / stage / "part-00001.parquet"
+    good = path.read_bytes()
+    flip(path)
+    changed = settings() | {"export": {"use": "parquet", "add": ["cluster", "scores"]}}  # reads the ledger and scores
+    if stage != "select":
+        changed["select"] = [{"use": "k_center", "keep": 20}]  # reads vectors; writes the ledger
+    with pytest.raises(DataError, match=rf"{path}: cannot read the shard: .*CRC.*; delete it and run again") as told:
+        curate.run(changed)
+    assert told.value.exit_code == 3
+    path.unlink()
+    curate.run(settings())
+    assert path.read_bytes() == good
+
+
+def test_a_version_that_is_damaged_is_not_gone_back_to(settings):
+    for keep in (10, 20):
+        curate.run(settings(keep))
+    root = Path("run/export")
+    now, (old,) = versions.published(root), [name for name in versions.kept(root) if name != versions.published(root)]
+    (path,) = (root / old / "data").iterdir()
+    flip(path)
+    with pytest.raises(DataError, match=rf"cannot go back: {old}/data/\S+ is not what was written"):
+        versions.rollback(Path("run"), None, print)
+    assert versions.published(root) == now

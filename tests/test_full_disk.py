@@ -1,0 +1,95 @@
+"""A disk that is really full: each run ends with exit code 3 and the file's name, and goes on once there is room."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import curate
+
+GROWS = """
+import contextlib, hashlib, io, json, subprocess, sys
+from pathlib import Path
+from curate import cli
+
+def leave(kibibytes):
+    used = sum(path.lstat().st_blocks for path in Path("disk").rglob("*")) // 2
+    subprocess.run(["mount", "-o", f"remount,size={used + kibibytes}k", "disk"], check=True)
+
+def run():
+    told = io.StringIO()
+    sys.argv = ["curate", "run", "config.yaml", "--executor", "serial", "--log", "quiet"]
+    with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
+        return cli._code(), told.getvalue()
+
+def published():
+    current = Path("disk/run/export/current")
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in current.rglob("*") if path.is_file()}
+
+def fill():
+    failed, rooms, room = [], {}, 4
+    while True:
+        leave(room)
+        code, told = run()
+        left = [path.name for path in Path("disk").rglob(".*.partial.*") if path.is_file()]
+        failed.append({"code": code, "told": told, "published": published(), "left": left})
+        if code != 3:
+            return failed
+        stage = told.partition("disk/run/")[2].split("/")[0]
+        rooms[stage] = rooms.get(stage, 0) * (2 if stage.startswith("report") else 1) + 4
+        room = rooms[stage]
+
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", "disk"], check=True)
+fills = [fill()]
+Path("pool/b.jsonl").write_text(Path("pool/b.jsonl").read_text().replace("number 4", "numero 4"))
+print(json.dumps([*fills, fill()]))
+"""
+
+
+def small_disks_can_be_had() -> bool:
+    """Whether a file system can be mounted here, in a name space of our own."""
+    command = ["unshare", "--user", "--map-root-user", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return (
+        shutil.which("unshare") is not None and not subprocess.run(command, capture_output=True, check=False).returncode
+    )
+
+
+@pytest.mark.skipif(not small_disks_can_be_had(), reason="needs the right to mount a file system")
+def test_a_full_disk_in_any_stage_changes_nothing_that_is_published_and_is_made_good(pool, config):
+    settings = config(
+        run="disk/run",
+        memory_limit="1KiB",
+        embed={"use": "hashing", "dimensions": 128},
+        score=[{"use": "prototypicality"}, {"use": "length"}, {"use": "lexical_quality"}],
+        select=[{"use": "k_center", "keep": 20}],
+        refresh={"refit": "always"},
+        export={"use": "jsonl", "rows_per_file": 1},
+    )
+    Path("config.yaml").write_text(json.dumps(settings))
+    Path("disk").mkdir()
+    command = ["unshare", "--user", "--map-root-user", "--mount", sys.executable, "-c", GROWS]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    full = re.compile(r"curate: disk/run/(\w*)\S*: cannot write: .*No space left on device\n")
+    before, stages = {}, set()
+    for *failed, last in json.loads(done.stdout):
+        assert (last["code"], last["told"]) == (0, "")
+        for one in failed:
+            assert one["code"] == 3
+            assert full.fullmatch(one["told"]), one["told"]
+            assert one["published"] in (before, last["published"])  # the report is written after the switch
+            assert not one["left"]
+            stages.add(full.fullmatch(one["told"])[1])
+        before = last["published"]
+    assert {"input", "embed", "cluster", "score", "select", "export", "scratch"} <= stages
+    curate.run("config.yaml")  # on a disk with room enough
+    current = Path("disk/run/export/current")
+    files = [path for path in current.rglob("*") if path.is_file()]
+    assert before == {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
