@@ -66,7 +66,8 @@ def test_the_check_above_can_fail():
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system [touch ran]", "!!python/name:os.system", "!mine x"])
-def test_a_tag_in_a_configuration_is_refused(tag):
+def test_a_tag_in_a_configuration_is_refused(tmp_path, monkeypatch, tag):
+    monkeypatch.chdir(tmp_path)
     Path("x.yaml").write_text(f"curate: 1\nrun: {tag}\n")
     with pytest.raises(ConfigError, match=r"x.yaml:2:1: run: the tag \S+ is not supported"):
         curate.run("x.yaml")
@@ -394,8 +395,9 @@ def test_keys_that_are_data_do_not_become_a_column_each(tmp_path):
         list(formats.read(Piece(str(tmp_path / "a.jsonl"), 0)))
 
 
-def test_a_stored_type_runs_no_code(tmp_path):
+def test_a_stored_type_runs_no_code(tmp_path, monkeypatch):
     """Arrow once let a Parquet file name a pickled type."""
+    monkeypatch.chdir(tmp_path)
     payload = b"cposix\nsystem\n(S'touch ran'\ntR."
     field = pa.field(
         "a",

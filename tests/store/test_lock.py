@@ -136,7 +136,9 @@ def slow(pool, config):
 def test_while_a_run_is_under_way_every_command_that_writes_exits_with_75(slow, command):
     with run_under_way(slow, "--executor", "serial") as process:
         (Path("run") / "export" / "0123456789ab").mkdir(parents=True)
-        (Path("run") / "export" / "0123456789ab" / "manifest.json").write_text("{}")
+        (Path("run") / "export" / "0123456789ab" / "manifest.json").write_text(
+            '{"fingerprint": "f", "rows": 1, "files": []}'
+        )
         (Path("run") / "export" / "current").symlink_to("0123456789ab")
         done = curate(command, "run" if command == "rollback" else slow)
         assert (done.returncode, done.stdout) == (75, "")
