@@ -186,9 +186,9 @@ def test_what_is_half_written_is_never_a_link(run, home):
     for name in ("config.yaml", "manifest.json", "report.html"):
         Path(f"run/.{os.getpid()}.partial.{name}").symlink_to(home / "manifest.json")
     run["run"]()
-    Path("run/.lock").unlink()
-    Path("run/.lock").symlink_to(home / "manifest.json")
-    with pytest.raises(DataError, match=r"run/.lock"):
+    Path("run/.curate.lock").unlink()
+    Path("run/.curate.lock").symlink_to(home / "manifest.json")
+    with pytest.raises(DataError, match=r"run/.curate.lock"):
         run["run"]()
 
 

@@ -366,7 +366,7 @@ def _check_end(run: Path, kind: str, code: int, told: str) -> None:
     if kind in ("sigterm", "sigint"):
         if left := [path.name for path in run.rglob(".*.partial.*") if path.is_file()]:
             raise BrokenError(f"left behind: {left}")
-        if (run / ".lock").read_bytes():
+        if (run / ".curate.lock").read_bytes():
             raise BrokenError("the lock still names its holder")
 
 

@@ -322,7 +322,7 @@ def test_a_lock_that_nobody_here_can_judge_is_left_alone(bucket, tmp_path):
     assert bucket.get(f"run/{lock.NAME}") == left
     assert str(refusal.value) == (
         f"{folder}: another run holds this folder, or left its lock: process {other.pid} on {socket.gethostname()}, "
-        f"started {json.loads(left)['started']}; if it is sure to have ended, delete {folder}/.lock"
+        f"started {json.loads(left)['started']}; if it is sure to have ended, delete {folder}/.curate.lock"
     )
 
 
@@ -404,7 +404,7 @@ def test_a_url_with_credentials_is_refused_and_not_shown(arguments, tmp_path):
 def test_a_bucket_that_is_not_there_is_told(pool, settings, bucket):
     url = f"s3://{bucket.name}-missing"
     with pytest.raises(
-        DataError, match=rf"{url}/run/\.lock: cannot be reached: The specified bucket does not exist; look"
+        DataError, match=rf"{url}/run/\.curate\.lock: cannot be reached: The specified bucket does not exist; look"
     ):
         curate.run(settings(run=f"{url}/run"))
     data = settings()
@@ -448,7 +448,7 @@ def test_a_server_that_is_gone_in_the_middle_of_a_run_is_told(pool, settings, bu
 
 def test_a_denied_access_is_told(pool, settings, bucket, monkeypatch):
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on the server asks who it is
-    with pytest.raises(DataError, match=rf"{bucket.url}/run/\.lock: cannot be reached: .*Access Key Id.*; look at"):
+    with pytest.raises(DataError, match=rf"{bucket.url}/run/\.curate\.lock: cannot be reached: .*Access Key Id.*; look at"):
         curate.run(settings(run=f"{bucket.url}/run"))
     data = settings()
     data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
