@@ -147,6 +147,7 @@ def _our_signals() -> Iterator[None]:
     yield
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, before)
+        signal.siginterrupt(signal.SIGINT, True)  # Polars' handler would let the wait for a task go on
 
 
 def _knock(ray: Any, address: str) -> None:
