@@ -448,7 +448,8 @@ def test_a_server_that_is_gone_in_the_middle_of_a_run_is_told(pool, settings, bu
 
 def test_a_denied_access_is_told(pool, settings, bucket, monkeypatch):
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on the server asks who it is
-    with pytest.raises(DataError, match=rf"{bucket.url}/run/\.curate\.lock: cannot be reached: .*Access Key Id.*; look at"):
+    told = rf"{bucket.url}/run/\.curate\.lock: cannot be reached: .*Access Key Id.*; look at"
+    with pytest.raises(DataError, match=told):
         curate.run(settings(run=f"{bucket.url}/run"))
     data = settings()
     data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
