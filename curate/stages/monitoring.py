@@ -16,6 +16,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from curate import places
 from curate.errors import ConfigError, DataError
 from curate.report import metrics
 from curate.report.metrics import Gauge
@@ -99,7 +100,7 @@ def _gauges(run: str, ending: Ending, last_success: float | None) -> Iterator[Ga
     yield Gauge("curate_failure", "1: the last run failed, in this step, with this error.", failed)
     yield from _steps(run, ending.steps)
     if ending.run is not None:
-        yield from _publication(only, Path(ending.run) / versions.FOLDER)
+        yield from _publication(only, places.place(ending.run) / versions.FOLDER)
 
 
 def _steps(run: str, steps: Sequence[tuple[Record, bool]]) -> Iterator[Gauge]:
@@ -132,7 +133,7 @@ def _reasons(run: str, entries: Sequence[Record]) -> Iterator[tuple[Mapping[str,
     """The samples, from the ledger that the entries of the select section made. Memory: a shard of it."""
     counts: dict[str, Counter[str]] = {record.name: Counter() for record in entries}
     for number in range(entries[0].shards if entries else 0):
-        path = shards.part(Path(run) / "select", number)
+        path = shards.part(places.place(run) / "select", number)
         table = shards.read(path, ["selected", "dropped_by", "reason"])
         dropped = (
             table.filter(pc.invert(table["selected"])).group_by(["dropped_by", "reason"]).aggregate([([], "count_all")])

@@ -3,42 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path, PurePath, PurePosixPath
 
 from curate import places
 from curate.errors import ConfigError
 from curate.store import lock, manifest
 
+MARK = ".curate"
+"""The object that makes a folder in a store a run's: the first to be written, and never deleted."""
+
 _SHOWN = 5
 """Names in a message."""
 
 
 def is_run(folder: Path) -> bool:
-    """Whether ``folder`` is a run's.
+    """Whether ``folder`` is a run's, told by what a run makes before anything else and never deletes.
 
-    A run makes its lock before anything else, and on a disk never deletes it; then it writes its configuration.
+    On a disk that is its lock. A run of an older release is known by its input.
     """
+    if (MARK if places.is_object(folder) else lock.NAME) in places.names(folder):
+        return True
     read = manifest.load(folder / "input")
-    mark = "config.yaml" if places.is_object(folder) else lock.NAME
-    return bool(places.names(folder) & {mark, lock.NAME}) or (read is not None and read.stage == "input")
+    return read is not None and read.stage == "input"
 
 
 def claim(folder: Path, *, overwrite: bool) -> None:
-    """See to it that a run may write to ``folder``: it is a run's, or empty, or not there, or ``overwrite`` says so.
+    """Make ``folder`` a run's: it is one already, or empty, or not there, or ``overwrite`` says so.
 
     Raises
     ------
     ConfigError : naming some of what was found in it
     """
-    if overwrite or is_run(folder):
+    if is_run(folder):
         return
-    if names := sorted(places.names(folder)):
+    names = sorted(places.names(folder))
+    if names and not overwrite:
         more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
         raise ConfigError(
             f"the folder is not a run's, and not empty: it holds {', '.join(names[:_SHOWN])}{more}",
             where=str(folder),
             hint="let 'run' name another, or say --overwrite if files that are in the way may be replaced",
         )
+    if places.is_object(folder):  # on a disk the lock follows, and is the mark
+        with suppress(FileExistsError):  # another run was faster; the lock will tell
+            places.create(folder / MARK, b"This folder is a run's: curate replaces what is in it.\n")
 
 
 def refuse_own(files: Iterable[str], folder: Path) -> None:

@@ -153,7 +153,7 @@ def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, 
     before = {key: bucket.get(key) for key in bucket.names("run/") if "manifest.json" not in key}
     assert curate.run(settings(run=f"{bucket.url}/run")).unchanged
     assert {key: bucket.get(key) for key in bucket.names("run/") if "manifest.json" not in key} == before
-    assert not [key for key in before if "/." in key or "incoming" in key]
+    assert [key for key in before if "/." in key] == ["run/.curate"]
     assert [(path.suffix, path.read_bytes()) for path in Path(tempfile.gettempdir()).iterdir()] == [(".lock", b"")]
     assert not Path("s3:").exists()
 
@@ -351,6 +351,30 @@ def test_versions_are_kept_and_rolled_back(pool, settings, bucket):
     assert (refused.returncode, newest[1] in refused.stderr.partition("there are")[2]) == (2, False)
 
 
+def test_a_folder_in_a_store_is_a_run_s_from_its_first_object_on_and_nobody_else_s(pool, settings, bucket):
+    url = f"{bucket.url}/run"
+    bucket.put("run/config.yaml", b"mine")
+    with pytest.raises(ConfigError, match=f"^{url}: the folder is not a run's, and not empty: it holds config.yaml"):
+        curate.run(settings(run=url))
+    assert bucket.get("run/config.yaml") == b"mine"
+    bucket.delete("run/config.yaml")
+    with pytest.raises(DataError, match="no file matches"):
+        curate.run(settings(run=url, input={"files": "nowhere/*", "text": "text"}))
+    curate.run(settings(run=url))
+
+
+def test_metrics_tell_of_a_run_in_a_store(pool, settings, bucket):
+    Path("config.yaml").write_text(json.dumps(settings(run=f"{bucket.url}/run")))
+    assert command("run", "config.yaml", "--executor", "serial", "--metrics-file", "m.prom").returncode == 0
+    told = Path("m.prom").read_text()
+    labels = f'run="{bucket.url}/run"'
+    assert f"curate_export_rows{{{labels}}} 20\n" in told
+    assert (
+        f'curate_rows_dropped_by_reason{{{labels},entry="top_k",reason="quality below that of the rows kept"}} 40\n'
+        in told
+    )
+
+
 def test_explain_diff_plan_and_report_read_from_a_store_what_they_read_from_a_disk(pool, settings, bucket):
     there = settings(run=f"{bucket.url}/run")
     curate.run(settings())
@@ -404,7 +428,7 @@ def test_a_url_with_credentials_is_refused_and_not_shown(arguments, tmp_path):
 def test_a_bucket_that_is_not_there_is_told(pool, settings, bucket):
     url = f"s3://{bucket.name}-missing"
     with pytest.raises(
-        DataError, match=rf"{url}/run/\.curate\.lock: cannot be reached: The specified bucket does not exist; look"
+        DataError, match=rf"{url}/run/\.curate: cannot be reached: The specified bucket does not exist; look"
     ):
         curate.run(settings(run=f"{url}/run"))
     data = settings()
@@ -448,8 +472,7 @@ def test_a_server_that_is_gone_in_the_middle_of_a_run_is_told(pool, settings, bu
 
 def test_a_denied_access_is_told(pool, settings, bucket, monkeypatch):
     monkeypatch.setattr("moto.settings.INITIAL_NO_AUTH_ACTION_COUNT", 0)  # from now on the server asks who it is
-    told = rf"{bucket.url}/run/\.curate\.lock: cannot be reached: .*Access Key Id.*; look at"
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=rf"{bucket.url}/run: cannot be reached: .*Access Key Id.*; look at"):
         curate.run(settings(run=f"{bucket.url}/run"))
     data = settings()
     data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
