@@ -137,8 +137,9 @@ def test_bytes_that_changed_in_a_shard_are_told_when_they_are_read_and_deleting_
     changed = settings() | {"export": {"use": "parquet", "add": ["cluster", "scores"]}}  # reads the ledger and scores
     if stage != "select":
         changed["select"] = [{"use": "k_center", "keep": 20}]  # reads vectors; writes the ledger
-    message = rf"{path}: cannot read the shard: .*CRC.*; delete it, and the next run makes it again"
-    with pytest.raises(DataError, match=message) as told:
+    with pytest.raises(
+        DataError, match=rf"{path}: cannot read the shard: .*CRC.*; delete it, and the next run makes it"
+    ) as told:
         curate.run(changed)
     assert told.value.exit_code == 3
     path.unlink()
