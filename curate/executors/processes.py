@@ -70,12 +70,9 @@ class Processes:
     def close(self) -> None:
         """Let the workers go; a task that is still running is lost, so that an interrupted run ends at once."""
         if self._pool is not None:
-            workers = list((self._pool._processes or {}).values())
-            for worker in workers:  # first, so that they end even if this is interrupted in turn
-                worker.kill()
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            for worker in workers:
-                worker.join()
+            for worker in list((self._pool._processes or {}).values()):
+                worker.kill()  # first, so that they end even if this is interrupted in turn
+            self._pool.shutdown(wait=True, cancel_futures=True)  # else its thread would still be at it when we exit
             self._pool = None
 
 
