@@ -408,10 +408,12 @@ def plan(scenes: list[Scene], rng: random.Random) -> tuple[Scene, list[Kill]]:
     while True:
         stage = rng.choice(stages)
         stages = stages[stages.index(stage) :]  # those before it are done
-        role = rng.choice([role for role, touched in played.touches if touched == stage])
-        nth = rng.randint(1, played.touches[role, stage])
+        kind, roles = rng.choice(kinds), [role for role, touched in played.touches if touched == stage]
+        role = "worker" if kind == "worker" and "worker" in roles else rng.choice(roles)  # there must be one to kill
+        most = played.touches[role, stage]
+        nth = rng.randint(1, most if role == "driver" else -(-most // 2))  # another time the workers share otherwise
         flight = rng.choice([None, rng.uniform(0, FLIGHT)])
-        kills.append(Kill(stage=stage, role=role, nth=nth, kind=rng.choice(kinds), flight=flight))
+        kills.append(Kill(stage=stage, role=role, nth=nth, kind=kind, flight=flight))
         if len(kills) == 4 or rng.random() < 0.5:
             return played, kills
 
