@@ -10,6 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+collect_ignore = ["fuzz/run.py"]  # a command, which needs atheris
+
+# The same examples every time: `make check` says the same of the same code. tests/fuzz/run.py looks for new ones.
+settings.register_profile("check", derandomize=True)
+settings.load_profile("check")
 
 WORDS = ("amber", "birch", "cobalt", "dune", "ember", "fjord", "grove", "harbour", "iris", "juniper", "kelp", "lagoon")
 

@@ -48,8 +48,8 @@ FLIGHT = 0.03
 
 EXECUTORS = {"serial": ["--executor", "serial"], "processes": ["--workers", "2"]}
 STAGES = ("input", "embed", "cluster", "score", "select", "export", "run")
-ENDED = {"group": -9, "driver": -9, "worker": 0, "sigterm": 143, "sigint": 130}
-"""The kinds of kill, and the exit code of a run that met one."""
+ENDED = {"group": [-9], "driver": [-9], "worker": [0], "sigterm": [143, -15], "sigint": [130, -2]}
+"""The kinds of kill, and how a run that met one ends: when Python itself is shutting down, by the signal."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -359,8 +359,8 @@ def _strike(running: subprocess.Popen[str], planned: Kill, rng: random.Random) -
 
 
 def _check_end(run: Path, kind: str, code: int, told: str) -> None:
-    if code != ENDED[kind] and code != 0:  # flying on, it may have come to its end before it was struck
-        raise BrokenError(f"exit code {code}, expected {ENDED[kind]}: {told}")
+    if code not in (*ENDED[kind], 0):  # flying on, it may have come to its end before it was struck
+        raise BrokenError(f"exit code {code}, expected one of {ENDED[kind]}: {told}")
     if "Traceback" in told and kind != "driver":  # a worker that begins as its driver dies cannot but complain
         raise BrokenError(f"a traceback: {told}")
     if kind in ("sigterm", "sigint"):

@@ -189,7 +189,7 @@ SELECTORS = st.lists(
 CONFIGS = st.fixed_dictionaries(
     {
         "curate": st.just(1),
-        "run": st.text(st.characters(codec="utf-8"), min_size=1),
+        "run": st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1),
         "plugins": st.just(["words.py", "groups.py", "size.py", "shape.py", "spread.py", "needle.py", "plain.py"]),
         "input": st.fixed_dictionaries(
             {
