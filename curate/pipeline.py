@@ -21,6 +21,7 @@ from curate.stages.context import Context, Planned, Progress, Silent
 from curate.stages.embed import embed
 from curate.stages.export import Before, export
 from curate.stages.ingest import estimated_rows, ingest, survey
+from curate.stages.proxy import Proxied, proxy
 from curate.stages.rows import PoolRows
 from curate.stages.score import score
 from curate.stages.select import select
@@ -246,7 +247,11 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     done.warnings += guards.drift(config, done.records)
     if last < STAGES.index("score"):
         return
-    scores = _each(partial(score, context, rows, clustered, entry) for entry in config.score)
+    proxied: Proxied | None = None
+    if config.proxy is not None:
+        proxied, record = proxy(context, rows, config.proxy)
+        done.records.append(record)
+    scores = _each(partial(score, context, rows, clustered, proxied, entry) for entry in config.score)
     done.records += [record for _, record in scores]
     scored = tuple(entry for entry, _ in scores)
     if last < STAGES.index("select"):
@@ -301,6 +306,8 @@ def _steps(context: Context) -> Iterator[tuple[str, str, Path]]:
     yield "input", "input", folder / "input"
     yield from (("embed", entry.name, folder / "embed" / entry.name) for entry in config.embed)
     yield "cluster", config.cluster.name, folder / "cluster"
+    if config.proxy is not None:
+        yield "proxy", config.proxy.name, folder / "proxy"
     yield from (("score", entry.name, folder / "score" / entry.name) for entry in config.score)
     yield "select", "select", folder / "select"
     yield "export", config.export.name, folder / "export"

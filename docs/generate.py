@@ -41,6 +41,7 @@ COMMANDS = (
 SECTION_OF = {
     "embedder": "embed",
     "clusterer": "cluster",
+    "proxy": "proxy",
     "scorer": "score",
     "selector": "select",
     "exporter": "export",
@@ -72,7 +73,7 @@ def plugins_page() -> str:
     """Every plugin with its docstring and fields."""
     parts = ["# Plugins\n", NOTE]
     for kind in registry.KINDS:
-        parts.append(f"## {kind.capitalize()}s\n")
+        parts.append(f"## {registry.folder(kind).capitalize()}\n")
         for name in registry.names(kind):
             plugin = registry.get(kind, name)
             parts.append(f"### {name}\n")
@@ -130,6 +131,8 @@ def schemas_page() -> str:
         "embed": schemas.embed(256, "float32", {"model": "…"}),
         "cluster": schemas.CLUSTER,
         "cluster/centroids": schemas.centroids(256),
+        "proxy": schemas.proxy(1, 1, 150, {}),
+        "proxy/classes": schemas.CLASSES,
         "score": schemas.score(["score_<name>"], {}),
         "select": schemas.SELECT,
     }

@@ -76,6 +76,17 @@ def test_the_quickstart_finds_what_was_planted(tmp_path, monkeypatch):
     assert len(found) >= 0.98 * len(pairs)
 
 
+def test_ccs_cuts_off_every_wrong_label_that_was_planted(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    curate.run("configs/ccs.yaml", [f"run={tmp_path / 'run'}"])
+    lines = pl.read_parquet(tmp_path / "run" / "select" / "*.parquet").select("id", "reason")
+    key = pl.read_parquet("data_samples/key.parquet").join(lines, on="id", how="inner")
+    cut = pl.col("reason").fill_null("").str.starts_with("cut off")
+    shares = dict(key.group_by("kind").agg(cut.mean()).iter_rows())
+    assert shares["wrong_label"] == 1
+    assert shares["near_duplicate"] < 0.05  # clean rows, all of them
+
+
 def test_the_quickstart_gives_the_same_bytes_twice(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     digests = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
@@ -12,11 +12,37 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from curate.plugins.pool import Clustering, Matrix, Pool, ScoreBatch, Selection, Vector, Vectors
+    from curate.plugins.pool import (
+        Clustering,
+        Codes,
+        Matrix,
+        Measured,
+        Pool,
+        ScoreBatch,
+        Selection,
+        Trial,
+        Vector,
+        Vectors,
+    )
 
 T = TypeVar("T")
-Kind = Literal["embedder", "clusterer", "scorer", "selector", "exporter"]
-Reads = Literal["text", "embedding", "cluster", "label", "column", "quality", "scores", "frame"]
+Kind = Literal["embedder", "clusterer", "proxy", "scorer", "selector", "exporter", "metric"]
+Reads = Literal[
+    "text",
+    "embedding",
+    "cluster",
+    "label",
+    "column",
+    "quality",
+    "scores",
+    "frame",
+    "source",
+    "content",
+    "tokens",
+    "test",
+    "dynamics",
+    "log",
+]
 
 
 # ---------------------------------------------------------------- markers for fields
@@ -72,6 +98,34 @@ class Clusterer(Protocol):
         """Centres of the groups; the driver assigns every row to the most similar one."""
 
 
+class Proxy(Protocol):
+    """A small model whose training behaviour scores read. Its fields ``runs`` and ``epochs`` say how much of it."""
+
+    runs: int
+    epochs: int
+
+    def train(
+        self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator
+    ) -> dict[str, NDArray[Any]]:
+        """Named arrays that, with the fields, determine every later prediction; labels are 0 … classes − 1."""
+
+    def predict(self, state: Mapping[str, NDArray[Any]], embeddings: Matrix) -> Iterator[Matrix]:
+        """(m, classes) float32 probabilities at the end of each epoch of each run, in that order."""
+
+
+class RecordedProxy(Protocol):
+    """A proxy that was trained elsewhere, declared with ``reads={"log"}``: the driver reads the log for it."""
+
+    files: str
+    """The log's file, or a pattern for its files."""
+
+    classes: tuple[str, ...]
+    """The labels in the order of the log's probabilities; empty: sorted."""
+
+    def probabilities(self, lines: pa.Table) -> Matrix:
+        """(m, classes) float32 probabilities in m lines of the log."""
+
+
 class Scorer(Protocol):
     """One number a row, or a few."""
 
@@ -103,7 +157,31 @@ class Exporter(Protocol):
         """Write one file; the same table gives the same bytes."""
 
 
+class Metric(Protocol):
+    """How good a choice of rows is; the driver asks the same of uniform choices of as many rows."""
+
+    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
+        """The numbers declared, for one choice."""
+
+
 # ---------------------------------------------------------------- what is declared
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricColumn:
+    """One number that a metric gives."""
+
+    name: str = ""
+    """Its name after the metric's; "" is the metric itself."""
+
+    higher_is_better: bool | None
+    """Whether a better choice has the higher number; None where neither is better."""
+
+    unit: str = ""
+    """What the number counts or measures."""
+
+    range: tuple[float, float] = (float("-inf"), float("inf"))
+    """The smallest and the largest value it can take."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +212,12 @@ class Traits:
     reads: frozenset[Reads] = frozenset()
     within: Literal["shard", "cluster", "corpus"] = "shard"
     columns: tuple[ScoreColumn, ...] = ()
+    measures: tuple[MetricColumn, ...] = ()
+    """What a metric gives."""
+
+    learns: bool = False
+    """A metric that trains a model on the chosen rows and tests it on the test rows."""
+
     budgeted: bool = True
     prefix: bool = False
     """The first k rows of a larger selection are the selection of k rows."""
@@ -176,6 +260,13 @@ def clusterer(
 ) -> Callable[[type[T]], type[T]]:
     """Declare a clusterer."""
     return _declare(Traits(kind="clusterer", version=version, reads=frozenset({reads}), example=example or {}))
+
+
+def proxy(
+    *, version: int, reads: frozenset[Reads] | set[Reads], example: Mapping[str, Any] | None = None
+) -> Callable[[type[T]], type[T]]:
+    """Declare a proxy: one that is trained reads embeddings, a recorded one a log; both read labels."""
+    return _declare(Traits(kind="proxy", version=version, reads=frozenset(reads), example=example or {}))
 
 
 def scorer(
@@ -228,3 +319,24 @@ def selector(
 def exporter(*, version: int, example: Mapping[str, Any] | None = None) -> Callable[[type[T]], type[T]]:
     """Declare an exporter."""
     return _declare(Traits(kind="exporter", version=version, example=example or {}))
+
+
+def metric(
+    *,
+    version: int,
+    reads: frozenset[Reads] | set[Reads],
+    measures: tuple[MetricColumn, ...],
+    learns: bool = False,
+    example: Mapping[str, Any] | None = None,
+) -> Callable[[type[T]], type[T]]:
+    """Declare a metric, what it must be given, and the numbers it gives; ``learns``: it needs test rows."""
+    return _declare(
+        Traits(
+            kind="metric",
+            version=version,
+            reads=frozenset(reads),
+            measures=measures,
+            learns=learns,
+            example=example or {},
+        )
+    )

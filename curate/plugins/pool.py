@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +20,7 @@ Rows = NDArray[np.intp]
 Codes = NDArray[np.int32]
 T = TypeVar("T")
 
+_SUM_TOLERANCE = 1e-2  # float16 storage rounds a logarithm by up to a 2,000th of it
 _UNIT_TOLERANCE = 5e-3  # float16 storage rounds a unit row by up to 5e-4
 
 
@@ -157,6 +158,47 @@ class Selection:
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Dynamics:
+    """How a proxy judged the rows while it was trained: the probability of every class after each epoch of each run."""
+
+    labels: Codes
+    """(n,) int32 class of each row; -1 for a row that the proxy was not trained on, whose scores are NaN."""
+
+    classes: int
+    runs: int
+    epochs: int
+    """Of each run."""
+
+    read: Callable[[int, int], Matrix]
+    """Gives the (n, classes) float32 probabilities after one epoch of one run, both counted from 0."""
+
+    def __post_init__(self) -> None:
+        _check("dynamics' labels", self.labels, np.int32, (len(self.labels),))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def probabilities(self, run: int, epoch: int) -> Matrix:
+        """(n, classes) float32, read afresh each time, so that no more than one epoch need be in memory.
+
+        Raises
+        ------
+        PluginError : if they are no probabilities
+        """
+        given = self.read(run, epoch)
+        _check(f"dynamics of run {run}, epoch {epoch}", given, np.float32, (len(self.labels), self.classes))
+        if not (np.abs(given.sum(axis=1) - 1) < _SUM_TOLERANCE).all() or (given < 0).any():
+            raise PluginError(f"dynamics: the probabilities after epoch {epoch} of run {run} do not sum to 1")
+        return given
+
+    def take(self, rows: Rows) -> Dynamics:
+        """The dynamics of ``rows``, in that order."""
+        return Dynamics(
+            self.labels[rows], self.classes, self.runs, self.epochs, lambda run, epoch: self.read(run, epoch)[rows]
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreBatch:
     """The rows a scorer scores: a shard, a cluster, or the whole pool, as its ``within`` says.
@@ -179,11 +221,78 @@ class ScoreBatch:
     labels: list[str | None] | None = None
     """n labels."""
 
+    dynamics: Dynamics | None = None
+    """Of n rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A choice of rows and what it is judged by: the pool it was made from, and test rows that it never saw.
+
+    A metric is handed what it declared in ``reads``; the rest is None. Arrays are read-only.
+    """
+
+    n: int
+    """Rows in the pool."""
+
+    chosen: Rows
+    """(k,) the chosen rows, best first, k >= 1."""
+
+    weight: Vector | None = None
+    """(k,) float32 training weights of the chosen rows; None = all alike."""
+
+    embeddings: Matrix | None = None
+    """(n, d) float32, rows of unit length."""
+
+    cluster: Codes | None = None
+    """(n,) int32, -1 for rows in no cluster."""
+
+    label: Codes | None = None
+    """(n,) int32 index into ``classes``, -1 for rows without a label."""
+
+    classes: tuple[str, ...] = ()
+    """Every label of the pool and of the test rows, sorted."""
+
+    source: Codes | None = None
+    """(n,) int32, one code a source."""
+
+    content: Codes | None = None
+    """(n,) int32, the same for rows with exactly the same text."""
+
+    tokens: NDArray[np.int32] | None = None
+    """(n,) int32."""
+
+    texts: Sequence[str] | None = None
+    """n strings."""
+
+    test_embeddings: Matrix | None = None
+    """(m, d) float32, rows of unit length."""
+
+    test_label: Codes | None = None
+    """(m,) int32 index into ``classes``."""
+
+    test_texts: Sequence[str] | None = None
+    """m strings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a metric found."""
+
+    values: Mapping[str, float]
+    """One number for each column that the metric declared, in that order; NaN where it is not defined, and says why."""
+
+    hits: NDArray[np.bool_] | None = None
+    """(m,) of a metric that learns to predict labels: whether it was right on each test row."""
+
+    notes: tuple[str, ...] = ()
+    """What a reader must know: why a number is NaN, a class without a chosen row, …"""
+
 
 def given(value: T | None) -> T:
-    """``value``, a part of a batch that the driver supplies because the scorer declared it in ``reads``."""
+    """``value``, a part of a batch that the driver supplies because the plugin declared it in ``reads``."""
     if value is None:
-        raise PluginError("a scorer asks for what it does not declare", hint="add it to the decorator's reads={…}")
+        raise PluginError("a plugin asks for what it does not declare", hint="add it to the decorator's reads={…}")
     return value
 
 

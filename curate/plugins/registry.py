@@ -84,7 +84,7 @@ def spec_of(plugin: object, name: str, local: tuple[Local, ...] = ()) -> Spec:
 
 def folder(kind: Kind) -> str:
     """The package under ``curate.plugins`` (and the entry-point group) of a kind."""
-    return f"{kind}s"
+    return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
 @lru_cache

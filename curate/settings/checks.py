@@ -8,7 +8,7 @@ from typing import Any
 from curate.plugins.fields import fields, references
 from curate.settings.budget import Budget
 from curate.settings.entries import BUDGET, Draft
-from curate.settings.model import KIND_OF
+from curate.settings.model import KIND_OF, ONE
 from curate.settings.report import Report, dotted, nearest
 from curate.settings.yamlmap import KeyPath
 
@@ -26,6 +26,7 @@ def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dic
     keys = {
         "embed": [checks.embed(draft) for draft in drafts["embed"]],
         "cluster": [checks.cluster(draft) for draft in drafts["cluster"]],
+        "proxy": [checks.proxy(draft) for draft in drafts["proxy"]],
         "score": [checks.score(draft) for draft in drafts["score"]],
         "select": [checks.select(draft) for draft in drafts["select"]],
         "export": [checks.export(draft) for draft in drafts["export"]],
@@ -39,7 +40,7 @@ def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dic
         )
         for section in drafts
     }
-    return {**built, "cluster": built["cluster"][0], "export": built["export"][0]}
+    return {**built, **{section: built[section][0] if built[section] else None for section in ONE}}
 
 
 def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:
@@ -60,6 +61,7 @@ class _Checks:
         self.embeddings = [draft.name for draft in drafts["embed"]]
         clustered = drafts["cluster"][0].keys.get("embedding") if drafts["cluster"] else None
         self.clustered = clustered or (self.embeddings[0] if self.embeddings else None)
+        self.proxies = bool(drafts["proxy"]) or report.blames(("proxy",))
         self.scores: dict[str, KeyPath] = {}
         self.scores_are_known = not report.blames(("score",))
         for draft in drafts["score"]:
@@ -91,8 +93,15 @@ class _Checks:
         self.references(draft)
         return {"embedding": self._embedding(draft)}
 
+    def proxy(self, draft: Draft) -> dict[str, Any]:
+        self.references(draft)
+        return {"embedding": self._embedding(draft)}
+
     def score(self, draft: Draft) -> dict[str, Any]:
         self.references(draft)
+        if draft.plugin and "dynamics" in draft.plugin.traits.reads and not self.proxies:
+            message = f"the scorer {draft.plugin.name!r} reads how a proxy was trained, and there is none"
+            self.report.add((*draft.path, "use"), message, "add a section proxy: {use: logistic}")
         embedding = self._embedding(draft)
         if draft.plugin and "cluster" in draft.plugin.traits.reads and embedding not in (None, self.clustered):
             message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centres"

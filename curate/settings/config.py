@@ -26,6 +26,7 @@ from curate.settings.model import (
     ExportConfig,
     GuardConfig,
     InputConfig,
+    ProxyEntry,
     RefreshConfig,
     RunConfig,
     ScoreEntry,
@@ -38,13 +39,14 @@ from curate.settings.report import Report, nearest
 from curate.settings.yamlmap import KeyPath
 
 __all__ = [
-    "Budget", "ClusterEntry", "EmbedEntry", "Entry", "ExportConfig", "GuardConfig", "InputConfig", "RefreshConfig",
-    "RunConfig", "ScoreEntry", "SelectEntry", "Temperature", "from_data", "load",
+    "Budget", "ClusterEntry", "EmbedEntry", "Entry", "ExportConfig", "GuardConfig", "InputConfig", "ProxyEntry",
+    "RefreshConfig", "RunConfig", "ScoreEntry", "SelectEntry", "Temperature", "from_data", "load",
 ]  # fmt: skip
 
 _DEFAULTS: Mapping[str, Any] = {
     "embed": {"use": "lsa"},
     "cluster": {"use": "kmeans"},
+    "proxy": None,
     "score": [],
     "select": [],
     "export": {"use": "parquet"},
@@ -232,7 +234,10 @@ class Reader:
                 self.missing(top[name], ())
         if "select" not in data:
             self.missing(top["select"], ())
-        drafts = {name: entries.drafts(name, data.get(name, default), self) for name, default in _DEFAULTS.items()}
+        drafts = {
+            name: [] if default is None and name not in data else entries.drafts(name, data.get(name, default), self)
+            for name, default in _DEFAULTS.items()
+        }
         return {**found, "curate": 1, **checks.entries(drafts, data.get("input"), self.report)}
 
     def _version(self, data: dict[str, Any]) -> None:

@@ -13,15 +13,12 @@ from curate.plugins.fields import fields, show
 from curate.plugins.kinds import Kind
 from curate.plugins.registry import KINDS, Plugin, Spec
 from curate.settings.budget import Budget
-from curate.settings.model import KIND_OF, driver_fields
+from curate.settings.model import KIND_OF, ONE, driver_fields
 from curate.settings.report import nearest
 from curate.settings.yamlmap import KeyPath
 
 if TYPE_CHECKING:
     from curate.settings.config import Reader
-
-_ONE = ("cluster", "export")
-"""Sections that are one entry."""
 
 BUDGET = tuple(field.name for field in fields(Budget))
 RESERVED = frozenset({"use", "name", *BUDGET, "within", "quota", "quality"})
@@ -56,7 +53,7 @@ def drafts(section: str, data: Any, reader: Reader) -> list[Draft]:
     """The entries of a section; what is wrong with them is in the reader's report."""
     if section == "embed" and isinstance(data, dict):
         return _draft(section, data, (section,), reader)
-    if section in _ONE:
+    if section in ONE:
         return _draft(section, data, (section,), reader)
     if not isinstance(data, list):
         hint = "begin each entry with '- '" if isinstance(data, dict) else ""
@@ -114,11 +111,11 @@ def _plugin(kind: Kind, use: str | None, path: KeyPath, reader: Reader) -> Plugi
 
 
 def _name(section: str, data: Mapping[str, Any], path: KeyPath, reader: Reader) -> str:
-    key = "name" if section not in _ONE and data.get("name") is not None else "use"
+    key = "name" if section not in ONE and data.get("name") is not None else "use"
     name = data.get(key)
     if not isinstance(name, str) or not name:
         return ""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and section not in _ONE:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and section not in ONE:
         message = f"must be letters, digits and underscores, and not begin with a digit; got {show(name)}"
         if key == "name":
             reader.report.add((*path, key), message)

@@ -139,6 +139,14 @@ class ClusterEntry(Entry):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyEntry(Entry):
+    """A small model that is trained on the labels, for scores that read how its training went."""
+
+    embedding: str | None = None
+    """The embed entry whose vectors are read; the first, unless another is named."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreEntry(Entry):
     """Numbers that rows are ranked by."""
 
@@ -197,11 +205,15 @@ class ExportConfig(Entry):
 KIND_OF: Mapping[str, Any] = {
     "embed": ("embedder", EmbedEntry),
     "cluster": ("clusterer", ClusterEntry),
+    "proxy": ("proxy", ProxyEntry),
     "score": ("scorer", ScoreEntry),
     "select": ("selector", SelectEntry),
     "export": ("exporter", ExportConfig),
 }
 """The plugin kind of each section that holds entries, and the dataclass of its entries."""
+
+ONE = ("cluster", "proxy", "export")
+"""Sections that are one entry."""
 
 USE = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")
 
@@ -210,7 +222,7 @@ def driver_fields(section: str) -> tuple[Field, ...]:
     """The keys of a section's entries that are not the plugin's."""
     found: list[Field] = [USE]
     for one in fields(KIND_OF[section][1]):
-        if one.name == "name" and section not in ("cluster", "export"):  # those have one entry, always
+        if one.name == "name" and section not in ONE:
             found.append(dataclasses.replace(one, type=NonEmpty | None, required=False))
         elif one.name == "budget":
             found += fields(Budget)
@@ -249,6 +261,9 @@ class RunConfig:
 
     cluster: ClusterEntry
     """One entry; kmeans unless said."""
+
+    proxy: ProxyEntry | None = None
+    """One entry; none unless said. Only scorers that read dynamics need it."""
 
     score: tuple[ScoreEntry, ...] = ()
     """A list of entries; none unless said."""
@@ -327,6 +342,8 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     data: dict[str, Any] = {}
     for key in TOP_KEYS:
         value = getattr(config, key)
+        if value is None:
+            continue
         if key in KIND_OF:
             value = [_entry(key, one) for one in value] if isinstance(value, tuple) else _entry(key, value)
         elif key == "memory_limit":

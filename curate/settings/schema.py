@@ -11,7 +11,7 @@ from curate.plugins import registry
 from curate.plugins.fields import Field, fields, item_type, members, nested, split
 from curate.plugins.registry import Local, Plugin
 from curate.settings.budget import Budget
-from curate.settings.model import KIND_OF, SIZE, TOP_KEYS, RunConfig, driver_fields, plain
+from curate.settings.model import KIND_OF, ONE, SIZE, TOP_KEYS, RunConfig, driver_fields, plain
 
 _NAMES = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 _BOUNDS = (
@@ -65,7 +65,7 @@ def _section(section: str, local: tuple[Local, ...], definitions: dict[str, Any]
     use = {"enum": names, "description": driver_fields(section)[0].doc}
     definitions[section] = {"type": "object", "properties": {"use": use}, "required": ["use"], "allOf": choices}
     one = {"$ref": f"#/$defs/{section}"}
-    if section in ("cluster", "export"):
+    if section in ONE:
         return one
     many = {"type": "array", "items": one, "minItems": 0 if section == "score" else 1}
     return {"anyOf": [one, many]} if section == "embed" else many
@@ -75,7 +75,7 @@ def _entry(section: str, plugin: Plugin) -> dict[str, Any]:
     """An entry that uses one plugin: the driver's keys and the plugin's."""
     budget = [field.name for field in fields(Budget)] if section == "select" else []
     useless = {"quality"} - plugin.traits.reads if section == "select" else set()
-    if section in ("score", "select") and "embedding" not in plugin.traits.reads:
+    if section in ("proxy", "score", "select") and "embedding" not in plugin.traits.reads:
         useless.add("embedding")
     if not plugin.traits.budgeted:
         useless |= {*budget, "quota"}

@@ -5,21 +5,18 @@ Memory: one shard's texts and vectors a worker, and the sample that a fitted emb
 
 from __future__ import annotations
 
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate import places
 from curate.errors import DataError, PluginError
 from curate.plugins.pool import Matrix
 from curate.plugins.registry import Spec
@@ -27,7 +24,7 @@ from curate.seeds import rng_for
 from curate.stages import fits, reuse, vectors
 from curate.stages.context import Context
 from curate.stages.step import QUARANTINE, Outcome, current, refuse_failed, running, step
-from curate.store import manifest, schemas, shards
+from curate.store import manifest, npz, schemas, shards
 from curate.store.inputs import Inputs
 from curate.store.manifest import Count, Record
 
@@ -97,7 +94,7 @@ def embed(context: Context, source: Inputs, entry: EmbedEntry) -> tuple[Embedded
     making = _Entry(context, source, entry, _recipe(context, source, entry))
     if hasattr(entry.spec.build(), "fit"):
         recipe, kept = manifest.fingerprint(making.recipe), fits.load(making.folder)
-        if kept is not None and _arrays(_State(making.folder / FITTED, kept.fingerprint)) is None:
+        if kept is not None and npz.load(making.folder / FITTED, kept.fingerprint) is None:
             kept = None
         record = fits.up_to_date(context, kept, recipe, source.text_fingerprint, lambda pool: _done(making, pool))
     else:
@@ -193,17 +190,17 @@ def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[_State, float 
     recipe, pool = manifest.fingerprint(making.recipe), making.source.text_fingerprint
     state = _State(folder / FITTED, fits.fingerprint(recipe, fitted_on))
     fit = fits.load(folder)
-    arrays = _arrays(state)
-    if arrays is None or fit is None or fit.fingerprint != state.fingerprint:
+    learnt = npz.load(state.path, state.fingerprint)
+    if learnt is None or fit is None or fit.fingerprint != state.fingerprint:
         (folder / fits.NAME).unlink(missing_ok=True)
-        if arrays is None:
-            arrays = _fit(making, plugin, state)
-        fit = fits.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, plugin, arrays))
+        if learnt is None:
+            learnt = _fit(making, plugin, state)
+        fit = fits.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, plugin, learnt))
         fits.save(folder, fit)
         return state, 0.0
     if fitted_on == pool:
         return state, 0.0
-    return state, fits.drift(fit, _fidelity(making, plugin, arrays))
+    return state, fits.drift(fit, _fidelity(making, plugin, learnt))
 
 
 def _fit(making: _Entry, plugin: Any, state: _State) -> dict[str, Any]:
@@ -213,16 +210,15 @@ def _fit(making: _Entry, plugin: Any, state: _State) -> dict[str, Any]:
     sample = _sample(making, plugin, f"fitting {entry.name}", getattr(plugin, "sample_size", _SAMPLE), rng)
     with running(entry.spec, entry.name):
         learnt: dict[str, Any] = plugin.fit(sample, rng)
-    with shards.atomic(state.path) as partial, partial.open("wb") as file:
-        np.savez(file, allow_pickle=False, **learnt, curate_fingerprint=np.array(state.fingerprint))
+    npz.save(state.path, state.fingerprint, learnt)
     return learnt
 
 
-def _fidelity(making: _Entry, plugin: Any, arrays: Mapping[str, Any]) -> float | None:
+def _fidelity(making: _Entry, plugin: Any, learnt: Mapping[str, Any]) -> float | None:
     """The mean share of a row that the fitted embedder expresses, over a seeded sample; None if it cannot tell."""
     entry = making.entry
     with running(entry.spec, entry.name):
-        fitted = plugin.fitted(arrays)
+        fitted = plugin.fitted(learnt)
     if not hasattr(fitted, "fidelity"):
         return None
     rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
@@ -251,23 +247,13 @@ def _sample(making: _Entry, plugin: Any, what: str, size: int, rng: np.random.Ge
     return values.to_pylist() if role == "text" else values
 
 
-def _arrays(state: _State) -> dict[str, Any] | None:
-    """What a fitted embedder learnt; None if the file is not whole or was made from something else."""
-    try:
-        with places.opened(state.path) as stored, np.load(stored, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error):  # what half a file raises
-        return None
-    return arrays if str(arrays.pop("curate_fingerprint", "")) == state.fingerprint else None
-
-
 @lru_cache(maxsize=2)
 def _encoder(spec: Spec, state: _State | None) -> Any:
     """The embedder, built once a process."""
     plugin = spec.build()
     if state is None:
         return plugin
-    learnt = _arrays(state)
+    learnt = npz.load(state.path, state.fingerprint)
     if learnt is None:
         raise DataError("the fitted embedder is not whole", where=str(state.path), hint="run the embed stage again")
     with running(spec, spec.name):

@@ -23,7 +23,7 @@ from curate.report import measure, model, page, projection
 from curate.report.summary import summary
 from curate.seeds import rng_for
 from curate.settings import yamlmap
-from curate.settings.model import Entry
+from curate.settings.model import KIND_OF, ONE, Entry
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.export import Before, columns
@@ -108,14 +108,20 @@ def _outline(context: Context, before: Before, records: Sequence[Record], reused
 
 def _stages(context: Context, records: Sequence[Record], reused: Collection[str]) -> Iterator[model.Stage]:
     config = context.config
-    entries: list[Entry] = [*config.embed, config.cluster, *config.score, *config.select, config.export]
+    entries: list[Entry] = [
+        *config.embed,
+        config.cluster,
+        *([config.proxy] if config.proxy else []),
+        *config.score,
+        *config.select,
+        config.export,
+    ]
     about = {f"{entry.spec.kind} {entry.name}": entry.spec.plugin().summary() for entry in entries}
-    kinds = {"embed": "embedder", "cluster": "clusterer", "score": "scorer", "select": "selector", "export": "exporter"}
     for record in manifest.lines(records):
-        alone = record.stage in ("input", "cluster", "export")
+        alone = record.stage in ("input", *ONE)
         yield model.Stage(
             name=record.stage if alone else f"{record.stage} {record.name}",
-            what=about.get(f"{kinds.get(record.stage)} {record.name}", "Read the pool's files"),
+            what=about.get(f"{KIND_OF.get(record.stage, [None])[0]} {record.name}", "Read the pool's files"),
             rows=_account(record.count),
             sources=_accounts(record.sources),
             seconds=record.seconds,

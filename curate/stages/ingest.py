@@ -63,14 +63,19 @@ def ingest(context: Context) -> tuple[Inputs, Record]:
 
 def files_of(config: InputConfig) -> dict[str, dict[str, Any]]:
     """The input files in name order, each once, with what is known of it without reading it."""
+    return matching("input.files", *([config.files] if isinstance(config.files, str) else config.files))
+
+
+def matching(key: str, *patterns: str) -> dict[str, dict[str, Any]]:
+    """The files that match any of the patterns under ``key`` of the configuration, as ``files_of`` gives them."""
     found: dict[str, dict[str, Any]] = {}
-    for pattern in [config.files] if isinstance(config.files, str) else config.files:
+    for pattern in patterns:
         matched = places.matching(pattern)
         if not matched:
             url = "://" in pattern
             hint = "is that the bucket's name?" if url else "patterns are relative to the current folder"
             raise DataError(
-                f"input.files: no file matches {pattern!r}",
+                f"{key}: no file matches {pattern!r}",
                 where="" if url else str(Path.cwd()),
                 hint=f"{hint}; ** descends into folders",
             )

@@ -1,7 +1,8 @@
 """The score stage: the numbers that selectors rank rows by, one folder of shards an entry.
 
-Memory: one shard a worker for scorers that see a shard; the pool's embeddings, within ``memory_limit`` in memory and
-mapped from a file beyond, for scorers that must see more at once.
+Memory: one shard a worker for scorers that see a shard, and of a proxy's dynamics one epoch (rows × classes × 4 bytes,
+twice); the pool's embeddings, within ``memory_limit`` in memory and mapped from a file beyond, for scorers that must
+see more at once.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ import pyarrow as pa
 
 from curate.errors import PluginError
 from curate.plugins.kinds import Traits
-from curate.plugins.pool import ScoreBatch, Vector
+from curate.plugins.pool import Dynamics, ScoreBatch, Vector
 from curate.plugins.registry import Spec
 from curate.seeds import rng_for
 from curate.stages import vectors
 from curate.stages.cluster import Clustered
 from curate.stages.context import Context
+from curate.stages.proxy import Proxied
 from curate.stages.rows import PoolRows
 from curate.stages.step import Outcome, current, refuse_failed, running, step
 from curate.store import manifest, schemas, shards
@@ -48,7 +50,9 @@ class Scored:
         return shards.read(shards.part(self.folder, shard), self.columns)
 
 
-def parts(context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEntry) -> dict[str, Any]:
+def parts(
+    context: Context, rows: PoolRows, clustered: Clustered, proxied: Proxied | None, entry: ScoreEntry
+) -> dict[str, Any]:
     """What an entry's shards are made from: of the stages before, only those it reads."""
     reads = entry.spec.plugin().traits.reads
     return {
@@ -57,7 +61,14 @@ def parts(context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEn
         "embed": [embedded.fingerprint for embedded in rows.embedded],
         "cluster": clustered.fingerprint if "cluster" in reads else None,
         "input": rows.source.fingerprint if "label" in reads else rows.source.text_fingerprint,
+        **_proxy(entry, proxied),
     }
+
+
+def _proxy(entry: ScoreEntry, proxied: Proxied | None) -> dict[str, str]:
+    """The proxy, among what a scorer's shards are made from if it reads dynamics."""
+    reads = "dynamics" in entry.spec.plugin().traits.reads
+    return {"proxy": proxied.fingerprint} if reads and proxied is not None else {}
 
 
 def embedding_of(entry: ScoreEntry, clustered: Clustered) -> str | None:
@@ -72,7 +83,9 @@ def column_names(name: str, traits: Traits) -> tuple[str, ...]:
     return tuple(f"score_{name}_{column.name}" if column.name else f"score_{name}" for column in traits.columns)
 
 
-def score(context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEntry) -> tuple[Scored, Record]:
+def score(
+    context: Context, rows: PoolRows, clustered: Clustered, proxied: Proxied | None, entry: ScoreEntry
+) -> tuple[Scored, Record]:
     """Run one entry of the score section."""
     folder = context.folder / "score" / entry.name
     traits = entry.spec.plugin().traits
@@ -82,18 +95,26 @@ def score(context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEn
         "score",
         entry.name,
         folder,
-        parts(context, rows, clustered, entry),
-        lambda key: _work(context, rows, clustered, entry, folder, key),
+        parts(context, rows, clustered, proxied, entry),
+        lambda key: _work(context, rows, clustered, proxied, entry, folder, key),
     )
     oriented = tuple(column.higher_is_better for column in traits.columns)
     return Scored(entry.name, folder, record.fingerprint, names, oriented), record
 
 
 def _work(
-    context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEntry, folder: Path, fingerprint: str
+    context: Context,
+    rows: PoolRows,
+    clustered: Clustered,
+    proxied: Proxied | None,
+    entry: ScoreEntry,
+    folder: Path,
+    fingerprint: str,
 ) -> Outcome:
     traits = entry.spec.plugin().traits
-    keys = _keys(context, rows, clustered, entry) if traits.within == "shard" else [fingerprint] * len(rows.rows)
+    keys = (
+        _keys(context, rows, clustered, proxied, entry) if traits.within == "shard" else [fingerprint] * len(rows.rows)
+    )
     tasks = [
         _Task(
             entry.spec,
@@ -101,6 +122,7 @@ def _work(
             embedding_of(entry, clustered),
             rows,
             clustered,
+            proxied,
             shard,
             folder,
             key,
@@ -120,14 +142,17 @@ def _work(
     return Outcome(sources=counts, shards=len(tasks), peak_memory=peak)
 
 
-def _keys(context: Context, rows: PoolRows, clustered: Clustered, entry: ScoreEntry) -> list[str]:
-    """What each shard of a scorer that sees a shard is made from: no other shard's rows."""
+def _keys(
+    context: Context, rows: PoolRows, clustered: Clustered, proxied: Proxied | None, entry: ScoreEntry
+) -> list[str]:
+    """What each shard of a scorer that sees a shard is made from: no other shard's rows, but for a proxy's sake."""
     reads = entry.spec.plugin().traits.reads
     recipe = {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
         "cluster": clustered.recipe if "cluster" in reads else None,
         "input": rows.source.fingerprint if "label" in reads else None,
+        **_proxy(entry, proxied),
     }
     return [manifest.fingerprint({**recipe, "pool": digest}) for digest in rows.digests]
 
@@ -139,6 +164,7 @@ class _Task:
     embedding: str | None
     rows: PoolRows
     clustered: Clustered
+    proxied: Proxied | None
     shard: int
     folder: Path
     fingerprint: str
@@ -147,6 +173,11 @@ class _Task:
     @property
     def path(self) -> Path:
         return shards.part(self.folder, self.shard)
+
+    def dynamics(self, shards: Sequence[int]) -> Dynamics | None:
+        """Of the rows of some shards, for a scorer that reads them."""
+        reads = "dynamics" in self.spec.plugin().traits.reads
+        return self.proxied.dynamics(shards) if reads and self.proxied is not None else None
 
 
 # ---------------------------------------------------------------- scorers that see a shard
@@ -164,6 +195,7 @@ def _score_shard(task: _Task) -> None:
         embeddings=task.rows.vectors(task.embedding, task.shard, ids) if "embedding" in traits.reads else None,
         cluster=clusters,
         centroids=task.clustered.centroids() if "cluster" in traits.reads else None,
+        dynamics=task.dynamics([task.shard]),
     )
     rng = rng_for(task.seed, f"score/{task.name}", task.shard)
     _write(task, ids, _scores(task, batch, rng, len(ids)))
@@ -183,6 +215,7 @@ def _score_pool(context: Context, tasks: Sequence[_Task]) -> Vector:
         embeddings=gather(context, task.rows, task.embedding) if "embedding" in traits.reads else None,
         cluster=clusters,
         centroids=task.clustered.centroids() if "cluster" in traits.reads else None,
+        dynamics=task.dynamics([other.shard for other in tasks]),
     )
     if traits.within == "corpus":
         rng = rng_for(task.seed, f"score/{task.name}")
@@ -196,6 +229,7 @@ def _score_pool(context: Context, tasks: Sequence[_Task]) -> Vector:
             embeddings=None if batch.embeddings is None else batch.embeddings[rows],
             cluster=clusters[rows],
             centroids=batch.centroids,
+            dynamics=None if batch.dynamics is None else batch.dynamics.take(rows),
         )
         rng = rng_for(task.seed, f"score/{task.name}", int(cluster) + 1)
         scores[rows] = _scores(task, own, rng, len(rows))

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,18 @@ def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "
         pq.write_table(
             table.replace_schema_metadata(footer), partial, compression=compression, write_page_checksum=True
         )
+
+
+def write_in_groups(tables: Iterable[pa.Table], schema: pa.Schema, path: Path, fingerprint: str) -> None:
+    """Write the same, a row group for each of ``tables``, so that they need not be in memory together."""
+    footer = {**(schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
+    stamped = schema.with_metadata(footer)
+    with (
+        atomic(path) as partial,
+        pq.ParquetWriter(partial, stamped, compression="none", use_dictionary=False, write_page_checksum=True) as file,
+    ):
+        for table in tables:
+            file.write_table(table.replace_schema_metadata(footer), max(1, len(table)))
 
 
 @contextmanager

@@ -22,11 +22,55 @@ ENTRIES = [  # what stands after the base's seven lines, what is said
         id="an unknown key at the top is told with the nearest",
     ),
     pytest.param(
-        "select:\n  - {use: any, keep: 5}\nproxy: {use: logistic}\n",
+        "select:\n  - {use: any, keep: 5}\ntarget: {files: a.jsonl}\n",
         [
-            "x.yaml:10:1: proxy: unknown key; there are: curate, run, seed, memory_limit, plugins, input, embed, cluster, score, select, guard, refresh, export",
+            "x.yaml:10:1: target: unknown key; there are: curate, run, seed, memory_limit, plugins, input, embed, cluster, proxy, score, select, guard, refresh, export",
         ],
         id="a section of a later release is an unknown key",
+    ),
+    pytest.param(
+        "score: [{use: el2n}]\n" + FINE,
+        [
+            "x.yaml:8:10: score.0.use: the scorer 'el2n' reads how a proxy was trained, and there is none; add a section proxy: {use: logistic}",
+        ],
+        id="a scorer that reads dynamics needs a proxy",
+    ),
+    pytest.param(
+        "proxy: {use: logistic}\n" + FINE,
+        [
+            "x.yaml:8:9: proxy.use: the proxy 'logistic' reads labels, and the input has none; name their column: input.label",
+        ],
+        id="a proxy needs labels",
+    ),
+    pytest.param(
+        "proxy: {use: logistik, embedding: other}\nscore: [{use: el2n}]\n" + FINE,
+        [
+            "x.yaml:8:9: proxy.use: unknown proxy 'logistik'; did you mean 'logistic'?",
+            "x.yaml:8:24: proxy.embedding: there is no embed entry 'other'; there are: words",
+        ],
+        id="a proxy that is wrong is not missing too",
+    ),
+    pytest.param(
+        "proxy: {use: recorded, files: a.jsonl, embedding: words}\n" + FINE,
+        [
+            "x.yaml:8:9: proxy.use: the proxy 'recorded' reads labels, and the input has none; name their column: input.label",
+            "x.yaml:8:40: proxy.embedding: the proxy 'recorded' reads no embeddings; remove it",
+        ],
+        id="a recorded proxy reads no embeddings",
+    ),
+    pytest.param(
+        "proxy: [{use: logistic}]\n" + FINE,
+        [
+            "x.yaml:8:1: proxy: must be a mapping; got a list",
+        ],
+        id="a list where one proxy belongs",
+    ),
+    pytest.param(
+        "proxy: null\n" + FINE,
+        [
+            "x.yaml:8:1: proxy: must be a mapping; got null",
+        ],
+        id="a proxy that is null",
     ),
     pytest.param(
         "select:\n  - {use: spread, keep: 5, qualty_weight: 1}\n",

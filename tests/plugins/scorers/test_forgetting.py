@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from curate.plugins.pool import Dynamics, ScoreBatch
+from curate.plugins.scorers.forgetting import Forgetting
+
+
+def score(*runs, **fields):
+    """Of rows that are right (1) or wrong (0), a string of epochs for each row; the last row has no label."""
+    right = np.array([[[int(epoch) for epoch in row] for row in run.split()] for run in runs], np.float32)
+    n, epochs = right.shape[1:]
+    labels = np.append(np.zeros(n - 1, np.int32), np.int32(-1))
+    p = 0.25 + 0.5 * right
+    judged = Dynamics(
+        labels, 2, len(runs), epochs, lambda run, epoch: np.stack([p[run, :, epoch], 1 - p[run, :, epoch]], axis=1)
+    )
+    return Forgetting(**fields).score(ScoreBatch(dynamics=judged), np.random.default_rng(0)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("epochs", "events"), [("1111", 0), ("0011", 0), ("1011", 1), ("1010", 2), ("0101", 1), ("0110", 1), ("1000", 1)]
+)
+def test_an_event_is_right_and_then_wrong(epochs, events):
+    assert score(f"{epochs} 1111")[0] == events
+
+
+def test_it_is_the_mean_over_runs():
+    assert score("1010 1111", "1111 1111")[0] == 1
+
+
+def test_a_row_never_learnt_comes_before_every_other_or_counts_none():
+    """Of five epochs no row can be forgotten more than twice."""
+    assert score("00000 10101 11111", never_learnt="most")[:2] == [3, 2]
+    assert score("00000 10101 11111", never_learnt="none")[:2] == [0, 2]
+    assert score("00000 11111", "10101 11111", never_learnt="most")[0] == 2.5
+
+
+def test_a_row_without_a_label_has_none():
+    assert np.isnan(score("1010 1010")[1])
