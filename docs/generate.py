@@ -45,6 +45,7 @@ SECTION_OF = {
     "scorer": "score",
     "selector": "select",
     "exporter": "export",
+    "metric": "evaluate",
 }
 
 
@@ -83,7 +84,8 @@ def plugins_page() -> str:
             example = ", ".join(
                 f"{key}: {_yaml(value)}" for key, value in {"use": name, **plugin.traits.example}.items()
             )
-            parts.append(f"```yaml\n{SECTION_OF[kind]}: {{{example}}}\n```\n")
+            entry = f"{{metrics: [{{{example}}}]}}" if kind == "metric" else f"{{{example}}}"
+            parts.append(f"```yaml\n{SECTION_OF[kind]}: {entry}\n```\n")
     return "\n".join(parts)
 
 

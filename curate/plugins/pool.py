@@ -289,6 +289,70 @@ class Measured:
     """What a reader must know: why a number is NaN, a class without a chosen row, …"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """A choice of rows and what it is judged by: the pool it was made from, and test rows that it never saw.
+
+    A metric is handed what it declared in ``reads``; the rest is None. Arrays are read-only.
+    """
+
+    n: int
+    """Rows in the pool."""
+
+    chosen: Rows
+    """(k,) the chosen rows, best first, k >= 1."""
+
+    weight: Vector | None = None
+    """(k,) float32 training weights of the chosen rows; None = all alike."""
+
+    embeddings: Matrix | None = None
+    """(n, d) float32, rows of unit length."""
+
+    cluster: Codes | None = None
+    """(n,) int32, -1 for rows in no cluster."""
+
+    label: Codes | None = None
+    """(n,) int32 index into ``classes``, -1 for rows without a label."""
+
+    classes: tuple[str, ...] = ()
+    """Every label of the pool and of the test rows, sorted."""
+
+    source: Codes | None = None
+    """(n,) int32, one code a source."""
+
+    content: Codes | None = None
+    """(n,) int32, the same for rows with exactly the same text."""
+
+    tokens: NDArray[np.int32] | None = None
+    """(n,) int32."""
+
+    texts: Sequence[str] | None = None
+    """n strings."""
+
+    test_embeddings: Matrix | None = None
+    """(m, d) float32, rows of unit length."""
+
+    test_label: Codes | None = None
+    """(m,) int32 index into ``classes``."""
+
+    test_texts: Sequence[str] | None = None
+    """m strings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a metric found."""
+
+    values: Mapping[str, float]
+    """One number for each column that the metric declared, in that order; NaN where it is not defined, and says why."""
+
+    hits: NDArray[np.bool_] | None = None
+    """(m,) of a metric that learns to predict labels: whether it was right on each test row."""
+
+    notes: tuple[str, ...] = ()
+    """What a reader must know: why a number is NaN, a class without a chosen row, …"""
+
+
 def given(value: T | None) -> T:
     """``value``, a part of a batch that the driver supplies because the plugin declared it in ``reads``."""
     if value is None:

@@ -1,0 +1,68 @@
+"""Similarities between the rows of two matrices, a block at a time, without ever holding them all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.kernels.parallel import map_blocks, ranges
+
+_ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB a thread
+
+Matrix = NDArray[np.float32]
+
+
+def each_product(x: Matrix, y: Matrix, use: Callable[[Matrix, slice, slice], None]) -> None:
+    """Call ``use(similarities, rows, columns)`` for every block of x yᵀ.
+
+    The blocks of the same rows come one after the other, columns ascending, from one thread; those of different rows
+    from several threads at once. So ``use`` may add to what stands at ``rows`` of an array, and the sums do not depend
+    on the number of threads. It may write into ``similarities``.
+
+    Parameters
+    ----------
+    x : (n, d) float32
+    y : (m, d) float32
+
+    Cost: O(n m d) time, and 16 MiB of memory a thread.
+
+    >>> total = np.zeros(2, np.float32)
+    >>> def add(similarities, rows, columns):
+    ...     total[rows] += similarities.sum(axis=1)
+    >>> each_product(np.eye(2, dtype=np.float32), np.ones((3, 2), np.float32), add)
+    >>> total.tolist()
+    [3.0, 3.0]
+    """
+
+    def block(rows: slice) -> None:
+        for columns in ranges(len(y), _COLUMNS):
+            use(x[rows] @ y[columns].T, rows, columns)
+
+    for _ in map_blocks(block, ranges(len(x), _ROWS)):
+        pass
+
+
+def similarity_to_nearest(x: Matrix, among: Matrix) -> Matrix:
+    """The similarity of each row of ``x`` to the most similar row of ``among``.
+
+    Parameters
+    ----------
+    x : (n, d) float32, rows of unit length
+    among : (m, d) float32, rows of unit length, m at least 1
+
+    Returns
+    -------
+    (n,) float32, cosine, in [-1, 1]. Exact, in O(n m d) time and O(n) memory.
+
+    >>> similarity_to_nearest(np.eye(2, dtype=np.float32), np.array([[1, 0], [0.8, 0.6]], np.float32)) > 0.7
+    array([ True, False])
+    """
+    best = np.full(len(x), -1, np.float32)
+
+    def use(similarities: Matrix, rows: slice, columns: slice) -> None:  # noqa: ARG001 - which columns is no matter
+        np.maximum(best[rows], similarities.max(axis=1), out=best[rows])
+
+    each_product(x, among, use)
+    return np.minimum(best, np.float32(1))

@@ -1,0 +1,52 @@
+"""How evenly counts are spread over groups, and how far two sets of shares lie apart."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Counts = NDArray[np.integer]
+
+
+def normalised_entropy(counts: Counts) -> float:
+    """Entropy of the shares over its largest value: 1 if all groups are alike, 0 if one has everything.
+
+    Parameters
+    ----------
+    counts : (g,) how much each group has; those that have nothing count as groups too
+
+    Returns
+    -------
+    In [0, 1]; NaN for fewer than two groups, and where there is nothing to share
+
+    References
+    ----------
+    Shannon (1948), doi:10.1002/j.1538-7305.1948.tb01338.x; over the logarithm of g: Pielou (1966),
+    doi:10.1016/0022-5193(66)90013-0.
+
+    >>> normalised_entropy(np.array([5, 5])), normalised_entropy(np.array([7, 0]))
+    (1.0, 0.0)
+    """
+    if len(counts) < 2 or not counts.sum():
+        return float("nan")
+    share = counts[counts > 0] / counts.sum()
+    return min(1.0, abs(float((share * np.log(share)).sum())) / float(np.log(len(counts))))
+
+
+def total_variation(a: Counts, b: Counts) -> float:
+    """Half the sum of the absolute differences of shares: how much of one must be moved to make the other.
+
+    Parameters
+    ----------
+    a, b : (g,) how much each group has
+
+    Returns
+    -------
+    In [0, 1]; NaN where one of them has nothing
+
+    >>> total_variation(np.array([1, 1]), np.array([3, 1]))
+    0.25
+    """
+    if not a.sum() or not b.sum():
+        return float("nan")
+    return min(1.0, 0.5 * float(np.abs(a / a.sum() - b / b.sum()).sum()))

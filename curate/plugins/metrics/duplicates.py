@@ -1,0 +1,42 @@
+"""Duplicates that are left among the chosen rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from curate.kernels.neighbours import nearest_similarity
+from curate.plugins.kinds import MetricColumn, metric
+from curate.plugins.pool import Measured, Trial, given
+
+
+@metric(
+    version=1,
+    reads={"content", "embedding"},
+    measures=(
+        MetricColumn(name="exact", higher_is_better=False, unit="rows", range=(0, float("inf"))),
+        MetricColumn(name="near", higher_is_better=False, unit="rows", range=(0, float("inf"))),
+    ),
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicates:
+    """How many chosen rows have the text of one chosen before, and how many have a near-duplicate among the chosen.
+
+    Of c rows with one text, c - 1 are exact duplicates. All rows of a group of near-duplicates count as near, and exact
+    duplicates are near ones as well. Exact, in O(k² d) time and O(k) memory for k chosen rows.
+
+    References
+    ----------
+    Near-duplicates by cosine similarity of embeddings: Abbas et al. (2023), SemDeDup, arXiv:2303.09540.
+    """
+
+    min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.95
+    """From this cosine similarity on, two rows are near-duplicates."""
+
+    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
+        exact = len(trial.chosen) - len(np.unique(given(trial.content)[trial.chosen]))
+        nearest = nearest_similarity(given(trial.embeddings)[trial.chosen])
+        return Measured({"exact": float(exact), "near": float(np.count_nonzero(nearest >= self.min_similarity))})

@@ -1,0 +1,50 @@
+"""How much the chosen rows repeat one another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+
+from curate.kernels.neighbours import nearest_similarity
+from curate.plugins.kinds import MetricColumn, metric
+from curate.plugins.pool import Measured, Trial, given
+
+
+@metric(
+    version=1,
+    reads={"embedding"},
+    measures=(
+        MetricColumn(name="mean", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
+        MetricColumn(name="percentile_95", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
+        MetricColumn(name="rate", higher_is_better=False, unit="share of the chosen rows", range=(0, 1)),
+    ),
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redundancy:
+    """Similarity of the chosen rows to their nearest other chosen row: mean, 95th percentile, share that is too high.
+
+    Few rows of a crowded pool lie farther apart than many, so compare choices of equal size. NaN for one row. Exact, in
+    O(k² d) time and O(k) memory for k chosen rows.
+
+    References
+    ----------
+    The distance to the nearest neighbour as a measure of spread: Clark & Evans (1954), doi:10.2307/1931034.
+    """
+
+    min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.9
+    """From this cosine similarity to another chosen row on, a row counts as redundant."""
+
+    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
+        if len(trial.chosen) == 1:
+            nothing = dict.fromkeys(("mean", "percentile_95", "rate"), float("nan"))
+            return Measured(nothing, notes=("one row is chosen: there is no other to compare it with",))
+        nearest = nearest_similarity(given(trial.embeddings)[trial.chosen]).clip(-1, 1)
+        values = {
+            "mean": float(nearest.mean(dtype=np.float64)),
+            "percentile_95": float(np.percentile(nearest, 95)),
+            "rate": float((nearest >= self.min_similarity).mean()),
+        }
+        return Measured(values)

@@ -1,0 +1,51 @@
+"""Coverage is the area under the radius that covers a share of the pool, and its radius is k-center's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curate.plugins.metrics.coverage import Coverage, clusters_covered, distances_to_nearest
+from curate.plugins.pool import Trial
+from curate.plugins.selectors.k_center import k_center
+
+
+def measure(x, chosen, cluster):
+    return Coverage().measure(Trial(n=len(x), chosen=chosen, embeddings=x, cluster=cluster), np.random.default_rng(0))
+
+
+def test_mean_distance_is_the_area_under_the_smallest_radius_of_each_share(rows):
+    """p-partial r-covers, by their definition: the smallest r within which a share p of the rows has a chosen one."""
+    x, chosen = rows(500, 4), np.arange(0, 500, 25)
+    distances = np.linalg.norm(x[:, None] - x[chosen], axis=2).min(axis=1)
+    radius = [np.quantile(distances, p, method="inverted_cdf") for p in (np.arange(500) + 0.5) / 500]
+    found = measure(x, chosen, np.zeros(500, np.int32)).values
+    assert found["mean_distance"] == pytest.approx(np.mean(radius), abs=1e-5)
+    assert found["radius"] == pytest.approx(distances.max(), abs=1e-5)
+
+
+def test_k_center_has_a_smaller_radius_than_an_even_choice_and_at_most_twice_the_optimum(rows):
+    x = rows(12, 3)
+    centres = k_center(x, 2)[0]
+    between = np.linalg.norm(x[:, None] - x, axis=2)
+    optimum = min(np.minimum(between[i], between[j]).max() for i in range(12) for j in range(i))
+    assert distances_to_nearest(x, centres).max() <= 2 * optimum + 1e-5
+
+
+def test_distances_are_exact_over_many_blocks(rows):
+    x, chosen = rows(9_000, 5), np.random.default_rng(1).choice(9_000, 5_000, replace=False)
+    found = distances_to_nearest(x, chosen)
+    check = np.random.default_rng(2).choice(9_000, 50)
+    expected = np.linalg.norm(x[check, None] - x[chosen], axis=2).min(axis=1)
+    np.testing.assert_allclose(found[check], expected, atol=2e-3)  # of equal rows, a float32 cosine is off by 1e-6
+
+
+def test_clusters_without_rows_and_rows_without_a_cluster():
+    cluster = np.array([0, 0, 2, 2, 5, -1], np.int32)
+    assert clusters_covered(cluster, np.array([0, 2, 5])) == (
+        pytest.approx(2 / 3),
+        pytest.approx(np.log(2) / np.log(3)),
+    )
+    rate, entropy = clusters_covered(cluster, np.array([5]))
+    assert rate == 0
+    assert np.isnan(entropy)

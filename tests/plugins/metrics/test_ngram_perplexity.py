@@ -1,0 +1,84 @@
+"""The n-gram model is a distribution, the one that was published, and prefers texts like those it was trained on."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+
+from curate.plugins.metrics.ngram_perplexity import NGramPerplexity, characters_of, witten_bell
+from curate.plugins.pool import Trial
+
+POOL = ["abracadabra", "a cat sat on a mat", "", "dada", "ß 東"]
+
+
+def by_definition(train, weight, test, alphabet, order):
+    """Witten-Bell, with dictionaries and recursion."""
+    after = defaultdict(Counter)
+    for text, times in zip(train, weight, strict=True):
+        symbols = ["<"] * order + [c if c in alphabet else "?" for c in text] + [">"]
+        for place in range(order, len(symbols)):
+            for n in range(order):
+                after["".join(symbols[place - n : place])][symbols[place]] += times
+
+    def probability(symbol, context):
+        lower = probability(symbol, context[1:]) if context else 1 / (len(alphabet) + 2)
+        seen = after.get("".join(context))
+        if not seen:
+            return lower
+        return (seen[symbol] + len(seen) * lower) / (sum(seen.values()) + len(seen))
+
+    bits = 0.0
+    for text in test:
+        symbols = ["<"] * order + [c if c in alphabet else "?" for c in text] + [">"]
+        for place in range(order, len(symbols)):
+            bits -= np.log2(probability(symbols[place], symbols[place - order + 1 : place]))
+    return bits
+
+
+@pytest.mark.parametrize("order", [1, 2, 3, 6])
+@pytest.mark.parametrize("weight", [[1, 1, 1, 1], [3, 0.5, 1, 0.25]])
+def test_is_the_published_model(order, weight):
+    train, test, alphabet = POOL[:4], ["abba", "cat!", "", "東東ab"], characters_of(POOL)
+    found, characters = witten_bell(train, np.array(weight, np.float32), test, alphabet, order)
+    assert characters == 12
+    assert found == pytest.approx(by_definition(train, weight, test, {chr(c) for c in alphabet}, order))
+
+
+def test_probabilities_of_all_that_may_follow_add_up_to_1():
+    """Texts of one character that is in the alphabet, or is not (all such are one symbol), or of none."""
+    alphabet, train, weight = characters_of(["abc"]), ["abcab", "b"], np.ones(2, np.float32)
+    bits = [witten_bell(train, weight, [text], alphabet, 3)[0] for text in ("a", "b", "c", "z", "")]
+    ends = [witten_bell(train, weight, [text + "a"], alphabet, 3)[0] for text in ("a", "b", "c", "z")]
+    assert 2 ** -bits[-1] < 1
+    assert all(bit > 0 for bit in bits + ends)
+    first = [
+        sum(2 ** -witten_bell(train, weight, [a + b], alphabet, 1)[0] for b in ("a", "b", "c", "z")) for a in "abcz"
+    ]
+    end = 2 ** -witten_bell(train, weight, [""], alphabet, 1)[0]
+    total = end + sum(2 ** -witten_bell(train, weight, [a], alphabet, 1)[0] / end for a in "abcz")
+    assert total == pytest.approx(1)
+    assert sum(first) == pytest.approx((1 - end) ** 2 * end)
+
+
+def bits(chosen, test, texts=POOL, **fields):
+    trial = Trial(n=len(texts), chosen=np.array(chosen), texts=texts, test_texts=test)
+    return NGramPerplexity(**fields).measure(trial, np.random.default_rng(0)).values[""]
+
+
+def test_texts_like_those_chosen_cost_less():
+    assert bits([1], ["a mat on a cat"]) < bits([0], ["a mat on a cat"])
+    assert bits([0], ["cadabra"]) < bits([1], ["cadabra"])
+
+
+def test_the_alphabet_is_the_pools_so_that_choices_compare():
+    """A choice without the characters of the test pays for them; a pool with more of them makes all choices pay."""
+    assert bits([3], ["cat"]) > bits([1], ["cat"])
+    assert bits([3], ["cat"], [*POOL, "".join(map(chr, range(1_000, 1_500)))]) > bits([3], ["cat"])
+
+
+def test_no_text_chosen_leaves_all_characters_alike():
+    size = len(characters_of(POOL)) + 2
+    trained_on_the_end = bits([2], ["東"], order=1)
+    assert trained_on_the_end == pytest.approx(-np.log2(0.5 / size) - np.log2((1 + 1 / size) / 2))

@@ -1,0 +1,31 @@
+"""Redundancy looks at the nearest other chosen row, and at nothing that was not chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curate.plugins.metrics.redundancy import Redundancy
+from curate.plugins.pool import Trial
+
+
+def test_nearest_other_chosen_row(rows):
+    x, chosen = rows(300, 5), np.arange(40)
+    similarity = x[chosen] @ x[chosen].T
+    np.fill_diagonal(similarity, -2)
+    nearest = similarity.max(axis=1)
+    trial = Trial(n=300, chosen=chosen, embeddings=x)
+    found = Redundancy(min_similarity=0.8).measure(trial, np.random.default_rng(0)).values
+    expected = {
+        "mean": nearest.mean(),
+        "percentile_95": np.percentile(nearest, 95),
+        "rate": (nearest >= 0.8).mean(),
+    }
+    assert found == pytest.approx(expected, abs=1e-5)
+    assert 0 < found["rate"] < 1
+
+
+def test_copies_are_wholly_redundant(rows):
+    x = np.repeat(rows(5, 3), 2, axis=0)
+    found = Redundancy().measure(Trial(n=10, chosen=np.arange(10), embeddings=x), np.random.default_rng(0)).values
+    assert found == pytest.approx({"mean": 1, "percentile_95": 1, "rate": 1}, abs=1e-5)
