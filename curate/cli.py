@@ -297,6 +297,84 @@ def diff(
         console.show_line(line)
 
 
+Test = Annotated[
+    list[str] | None,
+    typer.Option("--test", metavar="FILES", help="Rows to test on, with the input's columns. May be repeated."),
+]
+Seeds = Annotated[
+    int | None,
+    typer.Option("--seeds", min=1, help="How often what is random is repeated; default: as the configuration says."),
+]
+
+
+@app.command(rich_help_panel="Looking at results")
+def evaluate(
+    run: RunFolder,
+    test: Test = None,
+    seeds: Seeds = None,
+    executor: ExecutorOption = ExecutorName.processes,
+    workers: Workers = None,
+    log: Log = LogStyle.auto,
+    as_json: Json = False,
+) -> None:
+    """Say whether a run's selection is better than chance, metric by metric, and who loses by it."""
+    from curate import pipeline
+    from curate.evaluation.evaluate import evaluate as evaluated
+
+    with _telling(log) as told, pipeline.executor_named(executor.value, workers) as runner:
+        found = evaluated(run, runner, told, files=test or (), seeds=seeds)
+    if as_json:
+        console.show_json(found.as_dict())
+        return
+    for header, rows in found.tables():
+        console.show_table(header, rows)
+        typer.echo("")
+    for line in found.said():
+        typer.echo(line)
+
+
+@app.command(rich_help_panel="Looking at results")
+def compare(
+    config: Config,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--select",
+            metavar="NAMES",
+            help="Selectors, separated by commas: entries of the select section, plugins, or `{use: ccs, by: el2n}`; "
+            "default: the section's last entry. May be repeated.",
+        ),
+    ] = None,
+    prune_rate: Annotated[
+        str, typer.Option("--prune-rate", metavar="RATES", help="Shares of the rows to drop, separated by commas.")
+    ] = ".5,.7,.9",
+    seeds: Seeds = None,
+    test: Test = None,
+    overrides: Overrides = None,
+    executor: ExecutorOption = ExecutorName.processes,
+    workers: Workers = None,
+    log: Log = LogStyle.auto,
+    as_json: Json = False,
+) -> None:
+    """Compare selectors × prune rates × seeds with chance, and say in one sentence which to use."""
+    from curate import pipeline
+    from curate.evaluation import verdict
+    from curate.evaluation.compare import compare as compared
+    from curate.settings.lists import names, rates
+
+    settings, chosen, shares = _load(config, overrides), names(select or ()), rates(prune_rate)
+    with _telling(log) as told, pipeline.executor_named(executor.value, workers) as runner:
+        found = compared(settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds)
+    if as_json:
+        console.show_json(verdict.as_dict(found))
+        return
+    for header, rows in verdict.tables(found):
+        console.show_table(header, rows)
+        typer.echo("")
+    for line in verdict.lines(found):
+        typer.echo(line)
+
+
 @app.command(rich_help_panel="The pipeline")
 def rollback(
     run: RunFolder,

@@ -17,6 +17,7 @@ from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.stages import evidence, guards
 from curate.stages.cluster import cluster
+from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Planned, Progress, Silent
 from curate.stages.embed import embed
 from curate.stages.export import Before, export
@@ -139,13 +140,20 @@ def run(
     context = Context(config, executor, progress or Silent())
     with places.reached(context.folder):
         ownership.claim(context.folder, overwrite=overwrite)
+    with alone(context):
+        return _run(context, until)
+
+
+@contextmanager
+def alone(context: Context) -> Iterator[None]:
+    """Hold the run folder; nothing half written is left there, however the block ends."""
     with places.reached(context.folder), lock.held(context.folder, context.progress.note):
         links.refuse(context.folder)
         shards.sweep(context.folder)
         try:
-            return _run(context, until)
+            yield
         except BaseException:  # also an interrupt: no worker may write while what they left is cleared
-            executor.close()
+            context.executor.close()
             raise
         finally:
             shards.sweep(context.folder)
@@ -186,6 +194,33 @@ def _run(context: Context, until: Stage) -> Summary:
     )
 
 
+def pool(context: Context) -> PoolColumns:
+    """The pool with its clusters and scores; runs the stages up to score, and reuses what is still right."""
+    done = _Done()
+    _stages(context, "score", done)
+    for warning in done.warnings:
+        context.progress.warn(warning)
+    if done.pool is None:
+        raise NotReadyError("nothing was scored")
+    return done.pool
+
+
+def finished(config: RunConfig, progress: Progress) -> tuple[PoolColumns, Before]:
+    """The pool and the selection of a finished run.
+
+    Raises
+    ------
+    ConfigError : if it is not there, or would have to be run again
+    """
+    context, done = Context(config, Serial(), progress, plan=[]), _Done()
+    try:
+        _stages(context, "export", done)
+        before = done.finished()
+    except NotReadyError as error:
+        raise _no_finished_run(config, str(error)) from error
+    return PoolColumns(context, before.rows, before.clustered, before.scored), before
+
+
 def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
     """Write the report of a finished run again.
 
@@ -196,19 +231,19 @@ def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, d
     """
     context = Context(config, Serial(), progress or Silent(), plan=[])
     if not ownership.is_run(context.folder):
-        raise _nothing_to_report(config, "there was no run yet")
+        raise _no_finished_run(config, "there was no run yet")
     path, done = context.folder / REPORT, _Done()
     with places.reached(context.folder), lock.held(context.folder, context.progress.note):
         links.refuse(context.folder)
         try:
             _stages(context, "export", done)
         except NotReadyError as error:
-            raise _nothing_to_report(config, str(error)) from error
+            raise _no_finished_run(config, str(error)) from error
         return path, evidence.report(context, done.finished(), done.records, path, done.warnings)
 
 
-def _nothing_to_report(config: RunConfig, why: str) -> ConfigError:
-    told = f"there is no finished run to report on: {why}"
+def _no_finished_run(config: RunConfig, why: str) -> ConfigError:
+    told = f"there is no finished run: {why}"
     return ConfigError(told, where=config.run, hint=f"run: curate run {config.source}")
 
 
@@ -218,6 +253,7 @@ class _Done:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.warnings: list[str] = []
+        self.pool: PoolColumns | None = None
         self.before: Before | None = None
         self.export: Path | None = None
 
@@ -254,6 +290,7 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     scores = _each(partial(score, context, rows, clustered, proxied, entry) for entry in config.score)
     done.records += [record for _, record in scores]
     scored = tuple(entry for entry, _ in scores)
+    done.pool = PoolColumns(context, rows, clustered, scored)
     if last < STAGES.index("select"):
         return
     selected, record = select(context, rows, clustered, scored)

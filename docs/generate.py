@@ -31,6 +31,8 @@ COMMANDS = (
     "select",
     "export",
     "report",
+    "evaluate",
+    "compare",
     "explain",
     "diff",
     "rollback",
@@ -45,7 +47,7 @@ SECTION_OF = {
     "scorer": "score",
     "selector": "select",
     "exporter": "export",
-    "metric": "evaluate",
+    "metric": "metrics",
 }
 
 
@@ -92,7 +94,12 @@ def plugins_page() -> str:
 def config_page() -> str:
     """Every key of the configuration file."""
     parts = ["# Configuration\n", NOTE, "## Top level\n", _table(_top())]
-    for name, cls in (("input", model.InputConfig), ("guard", model.GuardConfig), ("refresh", model.RefreshConfig)):
+    for name, cls in (
+        ("input", model.InputConfig),
+        ("guard", model.GuardConfig),
+        ("refresh", model.RefreshConfig),
+        ("evaluate", model.EvaluateConfig),
+    ):
         parts += [f"## {name}\n", f"{inspect.getdoc(cls)}\n", _table(fields(cls))]
     for name, (kind, cls) in model.KIND_OF.items():
         parts += [

@@ -56,7 +56,7 @@
     const style = root();
     const place = document.getElementById("figure-" + figure.key);
     const shown = figure.views.length ? figure.views[figure.view || 0].shown : [];
-    drawLegend(place, figure.data.filter((_, i) => !shown.length || shown[i]));
+    drawLegend(place, figure.data.filter((trace, i) => trace.showlegend !== false && (!shown.length || shown[i])));
     const data = coloured(figure.data, style).map((trace, i) => ({ ...trace, visible: shown.length ? shown[i] : true }));
     return Plotly.react(place, data, layout(figure, style, width), {
       responsive: true,

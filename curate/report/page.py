@@ -1,15 +1,11 @@
-"""The report as one HTML file that opens offline and asks the network for nothing."""
+"""The report of a run, as one page."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
-from collections.abc import Sequence
-from importlib.resources import files
-from typing import Any
 
-from curate.report import figures, findings, pool_map, tables
+from curate.report import document, figures, findings, pool_map, tables
+from curate.report.document import section
 from curate.report.figures import Figure
 from curate.report.markup import Markup, tag
 from curate.report.model import Example, Examples, Report
@@ -23,43 +19,10 @@ FACTS = 4
 
 
 def render(report: Report) -> str:
-    """The whole page.
-
-    Every text is escaped by construction. A content security policy names the page's own scripts by their hashes and
-    forbids all else: whatever a text holds, it can neither run nor reach the network. The bytes depend on the report
-    alone.
-    """
-    from plotly.offline import get_plotlyjs
-
-    style, script = (files("curate.report").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
-    library = get_plotlyjs()
+    """The whole page; its bytes depend on the report alone."""
     drawn = _figures(report)
-    data = _json(list(drawn.values()))
-    allowed = " ".join(_hash(text) for text in (library, script))
-    policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
     title = f"{findings.headline(report)} · {report.run}"
-    head = tag(
-        "head",
-        Markup('<meta charset="utf-8">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        Markup('<meta name="color-scheme" content="light dark">'),
-        tag("title", title),
-        tag("style", Markup(style)),
-    )
-    body = tag(
-        "body",
-        _header(report),
-        tag("main", *_sections(report, drawn)),
-        tag(
-            "footer", f"Written by curate {report.version}. This file is complete: it opens offline and sends nothing."
-        ),
-        tag("div", id="card", hidden="", role="tooltip"),
-        tag("script", Markup(data), id="figures", type="application/json"),
-        tag("script", Markup(library)),
-        tag("script", Markup(script)),
-    )
-    return f'<!DOCTYPE html>\n<html lang="en">\n{head}\n{body}\n</html>\n'
+    return document.document(title, _header(report), _sections(report, drawn), list(drawn.values()), report.version)
 
 
 def _figures(report: Report) -> dict[str, Figure]:
@@ -71,20 +34,6 @@ def _figures(report: Report) -> dict[str, Figure]:
     drawn += [figures.of_scores(f"score-{number}", score) for number, score in enumerate(scores.leading)]
     drawn += [figures.of_scores(f"folded-{number}", score) for number, score in enumerate(scores.others)]
     return {figure.key: figure for figure in drawn}
-
-
-def _json(value: Any) -> str:
-    """JSON that may stand inside a script element; numbers that are not finite become null."""
-    import orjson
-
-    text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _hash(script: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def _header(report: Report) -> Markup:
@@ -104,13 +53,9 @@ def _header(report: Report) -> Markup:
         tag("p", findings.story(report), class_="story"),
         tag("p", findings.change(report), class_="aside") if report.change else None,
         _warnings(report.warnings),
-        tag("dl", *(_tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
+        tag("dl", *(document.tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
         tag("p", f"seed {report.seed} · curate {report.version}", class_="meta"),
     )
-
-
-def _tile(name: str, number: str, note: str) -> Markup:
-    return tag("div", tag("dt", name), tag("dd", number, class_="number"), tag("dd", note, class_="note"))
 
 
 def _warnings(warnings: tuple[str, ...]) -> Markup | None:
@@ -122,33 +67,27 @@ def _warnings(warnings: tuple[str, ...]) -> Markup | None:
 
 def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
     def charts(prefix: str) -> list[Markup]:
-        return [_figure(figure) for key, figure in drawn.items() if key.startswith(prefix)]
+        return [document.figure(figure) for key, figure in drawn.items() if key.startswith(prefix)]
 
     alone = [findings.of_shares(part) for part in report.shares if len(part.names) == 1]
     notes = [tag("p", f"{text}.", class_="aside") for text in alone]
     sections = [
-        _section("stages", "What each stage did", [tables.stages(report)]),
-        _section("map", "The pool and the selection", charts("map")),
-        _section("evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours")]),
-        _section("shares", "What the selection is made of", [_grid(charts("shares")), *notes]),
-        _section("scores", "Scores", [_grid(charts("score")), _folded(charts("folded")), _constant(report)]),
-        _section("sources", "What became of each source", [tables.sources(report)]),
-        _section("examples", "Rows to look at", [_examples(group) for group in report.examples if group.rows]),
-        _section("again", "How to make it again", _again(report)),
+        section("stages", "What each stage did", [tables.stages(report)]),
+        section("map", "The pool and the selection", charts("map")),
+        section("evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours")]),
+        section("shares", "What the selection is made of", [document.grid(charts("shares")), *notes]),
+        section("scores", "Scores", [document.grid(charts("score")), _folded(charts("folded")), _constant(report)]),
+        section("sources", "What became of each source", [tables.sources(report)]),
+        section("examples", "Rows to look at", [_examples(group) for group in report.examples if group.rows]),
+        section("again", "How to make it again", _again(report)),
     ]
-    return [section for section in sections if section is not None]
-
-
-def _section(key: str, title: str, children: Sequence[Markup | None]) -> Markup | None:
-    if not any(children):
-        return None
-    return tag("section", tag("h2", title, id=f"{key}-title"), *children, id=key, aria_labelledby=f"{key}-title")
+    return [each for each in sections if each is not None]
 
 
 def _folded(charts: list[Markup]) -> Markup | None:
     if not charts:
         return None
-    return tag("details", tag("summary", tag("span", f"{plural(len(charts), 'more score')}")), _grid(charts))
+    return tag("details", tag("summary", tag("span", f"{plural(len(charts), 'more score')}")), document.grid(charts))
 
 
 def _constant(report: Report) -> Markup | None:
@@ -162,33 +101,6 @@ def _constant(report: Report) -> Markup | None:
     parts = [f"One value throughout: {listed(alike)}."] if alike else []
     parts += [f"No value in any row: {listed(empty)}."] if empty else []
     return tag("p", " ".join(parts), class_="aside") if parts else None
-
-
-def _grid(charts: list[Markup]) -> Markup | None:
-    return tag("div", *charts, class_="grid") if charts else None
-
-
-def _figure(figure: Figure) -> Markup:
-    buttons = [
-        tag("button", view.label, type="button", data_view=str(number), aria_pressed="true" if number == 0 else "false")
-        for number, view in enumerate(figure.views)
-    ]
-    return tag(
-        "figure",
-        tag("h3", figure.title),
-        tag("div", *buttons, class_="views", role="group", aria_label="Which selection is shown") if buttons else None,
-        tag("ul", class_="legend"),
-        tag(
-            "div",
-            class_="chart",
-            id=f"figure-{figure.key}",
-            role="img",
-            aria_label=figure.alt,
-            style=f"height:{figure.height}px",
-        ),
-        tag("figcaption", figure.note),
-        tag("noscript", tag("p", figure.alt)),
-    )
 
 
 def _examples(group: Examples) -> Markup:

@@ -30,6 +30,7 @@ def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dic
         "score": [checks.score(draft) for draft in drafts["score"]],
         "select": [checks.select(draft) for draft in drafts["select"]],
         "export": [checks.export(draft) for draft in drafts["export"]],
+        "metrics": [checks.metric(draft) for draft in drafts["metrics"]],
     }
     if report.found:
         return {}
@@ -56,7 +57,7 @@ class _Checks:
 
     def __init__(self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, Any], report: Report) -> None:
         self.pool, self.report = pool, report
-        for section in ("embed", "score", "select"):
+        for section in ("embed", "score", "select", "metrics"):
             self._unique(drafts[section])
         self.embeddings = [draft.name for draft in drafts["embed"]]
         clustered = drafts["cluster"][0].keys.get("embedding") if drafts["cluster"] else None
@@ -129,6 +130,10 @@ class _Checks:
             if name in added[:index]:
                 self.report.add((*draft.path, "add", index), f"{name!r} stands in the list already")
         return {key: value for key, value in draft.keys.items() if key != "use"}
+
+    def metric(self, draft: Draft) -> dict[str, Any]:
+        self.references(draft)
+        return {"embedding": self._embedding(draft)}
 
     # ------------------------------------------------------------ keys
 

@@ -23,9 +23,11 @@ from curate.settings.model import (
     ClusterEntry,
     EmbedEntry,
     Entry,
+    EvaluateConfig,
     ExportConfig,
     GuardConfig,
     InputConfig,
+    MetricEntry,
     ProxyEntry,
     RefreshConfig,
     RunConfig,
@@ -39,8 +41,9 @@ from curate.settings.report import Report, nearest
 from curate.settings.yamlmap import KeyPath
 
 __all__ = [
-    "Budget", "ClusterEntry", "EmbedEntry", "Entry", "ExportConfig", "GuardConfig", "InputConfig", "ProxyEntry",
-    "RefreshConfig", "RunConfig", "ScoreEntry", "SelectEntry", "Temperature", "from_data", "load",
+    "Budget", "ClusterEntry", "EmbedEntry", "Entry", "EvaluateConfig", "ExportConfig", "GuardConfig", "InputConfig",
+    "MetricEntry", "ProxyEntry", "RefreshConfig", "RunConfig", "ScoreEntry", "SelectEntry", "Temperature", "from_data",
+    "load",
 ]  # fmt: skip
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -50,6 +53,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "score": [],
     "select": [],
     "export": {"use": "parquet"},
+    "metrics": [],
 }
 
 
@@ -76,9 +80,9 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return _run_config(yamlmap.parse(text, str(path)), str(path), overrides)
 
 
-def from_data(data: Mapping[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
-    """The configuration in a dict, as a notebook writes it; raises what ``load`` raises."""
-    return _run_config(yamlmap.plain(data), "<dict>", overrides)
+def from_data(data: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "<dict>") -> RunConfig:
+    """The configuration in a dict, as a notebook writes it; raises what ``load`` raises, naming the ``source``."""
+    return _run_config(yamlmap.plain(data), source, overrides)
 
 
 def selector_from(data: Mapping[str, Any], scores: Sequence[str] = ()) -> tuple[Plugin, Any, Budget | None]:
@@ -227,7 +231,8 @@ class Reader:
         if "memory_limit" in data:
             found["memory_limit"] = self.size(top["memory_limit"], data["memory_limit"])
         found["plugins"] = self.local = self.own_plugins(data.get("plugins", []))
-        for name, cls in (("input", InputConfig), ("guard", GuardConfig), ("refresh", RefreshConfig)):
+        objects = {"input": InputConfig, "guard": GuardConfig, "refresh": RefreshConfig, "evaluate": EvaluateConfig}
+        for name, cls in objects.items():
             if name in data:
                 found[name] = self.object(cls, data[name], (name,))
             elif top[name].required:

@@ -60,7 +60,7 @@ def drafts(section: str, data: Any, reader: Reader) -> list[Draft]:
         kinds = "an entry or a list of entries" if section == "embed" else "a list of entries"
         reader.report.add((section,), f"must be {kinds}; got {show(data)}", hint)
         return []
-    if not data and section != "score":
+    if not data and section not in ("score", "metrics"):
         reader.report.add((section,), "must have at least one entry")
     return [draft for index, entry in enumerate(data) for draft in _draft(section, entry, (section, index), reader)]
 

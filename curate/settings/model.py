@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from curate.places import REFUSED, has_secret
 from curate.plugins.fields import Field, fields
@@ -89,6 +89,20 @@ class RefreshConfig:
 
     keep_previous_weight: Rate = 0.0
     """The share of the published rows that a selector may not replace: 0 chooses afresh, 1 only fills what is free."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """What a selection is judged by; it changes nothing that is exported."""
+
+    files: NonEmpty | Annotated[tuple[NonEmpty, ...], MinLen(1)] | None = None
+    """Test rows with the input's columns, as in ``input.files``; without them, rows of the pool are held out."""
+
+    holdout_rate: Annotated[float, Gt(0), Lt(1)] = 0.2
+    """The share of the pool that is held out to test on; copies of a text fall on one side."""
+
+    seeds: Annotated[int, Ge(1)] = 5
+    """How often everything that is random is repeated."""
 
 
 # ---------------------------------------------------------------- entries
@@ -185,6 +199,14 @@ class SelectEntry(Entry):
     """The embed entry whose vectors are read; the first, unless another is named."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricEntry(Entry):
+    """How good a selection is."""
+
+    embedding: str | None = None
+    """The embed entry whose vectors are read; the first, unless another is named."""
+
+
 AddedColumn = Literal["id", "cluster", "scores", "rank", "gain", "weight"]
 
 
@@ -209,6 +231,7 @@ KIND_OF: Mapping[str, Any] = {
     "score": ("scorer", ScoreEntry),
     "select": ("selector", SelectEntry),
     "export": ("exporter", ExportConfig),
+    "metrics": ("metric", MetricEntry),
 }
 """The plugin kind of each section that holds entries, and the dataclass of its entries."""
 
@@ -279,6 +302,12 @@ class RunConfig:
 
     export: ExportConfig
     """One entry; parquet unless said."""
+
+    metrics: tuple[MetricEntry, ...] = ()
+    """A list of entries, for ``curate evaluate`` and ``curate compare``; unless said, those that the data allow."""
+
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    """What a selection is judged by."""
 
     source: str = field(compare=False)
     """The configuration file, or "<dict>"."""

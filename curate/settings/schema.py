@@ -67,7 +67,7 @@ def _section(section: str, local: tuple[Local, ...], definitions: dict[str, Any]
     one = {"$ref": f"#/$defs/{section}"}
     if section in ONE:
         return one
-    many = {"type": "array", "items": one, "minItems": 0 if section == "score" else 1}
+    many = {"type": "array", "items": one, "minItems": 0 if section in ("score", "metrics") else 1}
     return {"anyOf": [one, many]} if section == "embed" else many
 
 
@@ -75,7 +75,7 @@ def _entry(section: str, plugin: Plugin) -> dict[str, Any]:
     """An entry that uses one plugin: the driver's keys and the plugin's."""
     budget = [field.name for field in fields(Budget)] if section == "select" else []
     useless = {"quality"} - plugin.traits.reads if section == "select" else set()
-    if section in ("proxy", "score", "select") and "embedding" not in plugin.traits.reads:
+    if section in ("proxy", "score", "select", "metrics") and "embedding" not in plugin.traits.reads:
         useless.add("embedding")
     if not plugin.traits.budgeted:
         useless |= {*budget, "quota"}

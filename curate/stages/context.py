@@ -93,8 +93,8 @@ class Context:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """The configuration without what cannot change a result: where it is written, held in memory, or refused."""
-        aside = ("run", "memory_limit", "guard")
+        """The configuration without what cannot change a result: where it is written, and how it is held or judged."""
+        aside = ("run", "memory_limit", "guard", "metrics", "evaluate")
         kept = {key: value for key, value in self.config.resolved.items() if key not in aside}
         export = {key: value for key, value in kept["export"].items() if key != "keep_versions"}
         refresh = {"keep_previous_weight": self.config.refresh.keep_previous_weight}  # a fit is known by its pool

@@ -71,6 +71,9 @@ class _Entry:
     recipe: Mapping[str, Any]
     """Everything but the pool and what is learnt from it."""
 
+    fitted_in: Path | None = None
+    """The folder of the entry whose fit is borrowed; None: its own."""
+
     @property
     def folder(self) -> Path:
         return self.context.folder / "embed" / self.entry.name
@@ -89,10 +92,17 @@ def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, An
     }
 
 
-def embed(context: Context, source: Inputs, entry: EmbedEntry) -> tuple[Embedded, Record]:
-    """Run one entry of the embed section."""
-    making = _Entry(context, source, entry, _recipe(context, source, entry))
-    if hasattr(entry.spec.build(), "fit"):
+def embed(
+    context: Context, source: Inputs, entry: EmbedEntry, fitted_in: Path | None = None
+) -> tuple[Embedded, Record]:
+    """Run one entry of the embed section; ``fitted_in``: with what the entry in that folder has learnt, as it is."""
+    making = _Entry(context, source, entry, _recipe(context, source, entry), fitted_in)
+    if hasattr(entry.spec.build(), "fit") and fitted_in is not None:
+        borrowed = fits.load(fitted_in)
+        if borrowed is None:
+            raise DataError("the embedder has not been fitted", where=str(fitted_in), hint="run the embed stage first")
+        record = _done(making, borrowed.fingerprint)
+    elif hasattr(entry.spec.build(), "fit"):
         recipe, kept = manifest.fingerprint(making.recipe), fits.load(making.folder)
         if kept is not None and npz.load(making.folder / FITTED, kept.fingerprint) is None:
             kept = None
@@ -186,6 +196,8 @@ class _State:
 
 def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[_State, float | None]:
     """What the embedder learnt from the pool of that fingerprint, today's if it is no other; and its drift since."""
+    if making.fitted_in is not None:
+        return _State(making.fitted_in / FITTED, fitted_on), None
     folder = making.folder
     recipe, pool = manifest.fingerprint(making.recipe), making.source.text_fingerprint
     state = _State(folder / FITTED, fits.fingerprint(recipe, fitted_on))

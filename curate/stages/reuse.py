@@ -94,14 +94,15 @@ def _made_by(path: Path, recipe: str) -> bool:
 
 def _wanted(source: Inputs, changed: Sequence[int]) -> tuple[NDArray[np.uint64], NDArray[np.int32]]:
     """The first 8 bytes of every content hash in the changed shards, sorted, and which shard it is in."""
-    each = [np.unique(_keys(source.read(shard, ["hash"])["hash"])) for shard in changed]
+    each = [np.unique(text_keys(source.read(shard, ["hash"])["hash"])) for shard in changed]
     keys = np.concatenate(each)
     owners = np.repeat(np.asarray(changed, np.int32), [len(own) for own in each])
     order = np.argsort(keys, kind="stable")
     return keys[order], owners[order]
 
 
-def _keys(hashes: pa.ChunkedArray) -> NDArray[np.uint64]:
+def text_keys(hashes: pa.ChunkedArray) -> NDArray[np.uint64]:
+    """The first 8 bytes of every content hash."""
     array = hashes.combine_chunks()
     raw = np.frombuffer(array.buffers()[1], np.uint64, count=2 * len(array), offset=16 * array.offset)
     return raw[::2]
@@ -125,7 +126,7 @@ def _put_aside(task: _Task) -> None:
         table: Any = shards.read(task.old, ["content_hash", "embedding"])
     except DataError:  # damaged: its texts are embedded again
         return
-    own, once = np.unique(_keys(table["content_hash"]), return_index=True)
+    own, once = np.unique(text_keys(table["content_hash"]), return_index=True)
     first, last = np.searchsorted(keys, own, "left"), np.searchsorted(keys, own, "right")
     times = last - first
     rows = np.repeat(once, times)

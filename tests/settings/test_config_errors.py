@@ -24,7 +24,7 @@ ENTRIES = [  # what stands after the base's seven lines, what is said
     pytest.param(
         "select:\n  - {use: any, keep: 5}\ntarget: {files: a.jsonl}\n",
         [
-            "x.yaml:10:1: target: unknown key; there are: curate, run, seed, memory_limit, plugins, input, embed, cluster, proxy, score, select, guard, refresh, export",
+            "x.yaml:10:1: target: unknown key; there are: curate, run, seed, memory_limit, plugins, input, embed, cluster, proxy, score, select, guard, refresh, export, metrics, evaluate",
         ],
         id="a section of a later release is an unknown key",
     ),

@@ -1,0 +1,113 @@
+"""The selectors that are compared: entries of the select section, or plugins, each with a budget of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import ConfigError
+from curate.plugins import registry
+from curate.settings import yamlmap
+from curate.settings.budget import Budget
+from curate.settings.entries import BUDGET
+from curate.settings.model import SelectEntry
+
+if TYPE_CHECKING:
+    from curate.settings.model import EvaluateConfig, RunConfig
+
+UNIFORM = "uniform"
+
+
+def uniform(keep: int) -> SelectEntry:
+    """Chance, by a name that no entry can have, so that it draws other rows than an entry of the user's."""
+    plugin = registry.get("selector", UNIFORM)
+    return SelectEntry(
+        name=f"evaluate/{UNIFORM}", spec=registry.spec_of(plugin.cls(), UNIFORM), budget=Budget(keep=keep)
+    )
+
+
+def asked(config: EvaluateConfig, files: Sequence[str], seeds: int | None) -> EvaluateConfig:
+    """The evaluate section with what the command line says instead."""
+    config = replace(config, files=tuple(files)) if files else config
+    return replace(config, seeds=seeds) if seeds is not None else config
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A selector to be compared."""
+
+    name: str
+    entry: SelectEntry
+    """Its budget is to be replaced."""
+
+
+def contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEntry, ...], tuple[Contender, ...]]:
+    """The filters that stand before every selector, and the selectors.
+
+    Parameters
+    ----------
+    names : names of entries of the select section, names of selectors, or YAML mappings such as
+        ``{use: ccs, by: el2n}``; none: the last entry of the section
+
+    Raises
+    ------
+    ConfigErrors : as loading a configuration with these entries would
+    """
+    from curate.settings.config import from_data
+
+    given: list[dict[str, Any]] = list(config.resolved["select"])
+    filters = [entry for entry in config.select[:-1] if entry.budget is None]
+    kept = [data for data, entry in zip(given, config.select, strict=True) if entry in filters]
+    wanted = [_data(config, text) for text in names or [config.select[-1].name]]
+    wanted = [data for data in wanted if data != {"use": UNIFORM}]  # it is always among them
+    for data in wanted:
+        _refuse_filter(config, data)
+    named = _named(wanted, [entry.name for entry in filters])
+    whole = [{**data, "prune_rate": 0.5} for data in named]
+    loaded = from_data({**config.resolved, "select": [*kept, *whole]}, source="--select").select
+    return loaded[: len(kept)], tuple(Contender(entry.name, entry) for entry in loaded[len(kept) :])
+
+
+def kept(n: int, rates: Sequence[float]) -> dict[float, int]:
+    """How many of n rows are left at each prune rate."""
+    rows = {rate: int((1 - Fraction(str(rate))) * n) for rate in sorted(set(rates))}
+    for rate, left in rows.items():
+        if not left:
+            raise ConfigError(f"--prune-rate {rate}: leaves none of the {n:,} rows to choose from", hint="lower it")
+    return rows
+
+
+def _data(config: RunConfig, text: str) -> dict[str, Any]:
+    """What an entry of --select says, without a budget."""
+    if text.startswith("{"):
+        data = yamlmap.parse(text, f"--select {text}").data
+    else:
+        mine = [entry for entry in config.resolved["select"] if text == (entry.get("name") or entry["use"])]
+        data = mine[0] if mine else {"use": text}
+    return {key: value for key, value in data.items() if key not in BUDGET}
+
+
+def _refuse_filter(config: RunConfig, data: dict[str, Any]) -> None:
+    if data.get("use") not in registry.names("selector", config.plugins):
+        return  # loading says so, with the nearest name
+    plugin = registry.get("selector", data["use"], config.plugins)
+    if not plugin.traits.budgeted:
+        told = f"--select: the filter {plugin.name!r} decides itself how many rows it keeps"
+        raise ConfigError(told, hint="put it before the last entry of select: it then comes before every selector")
+
+
+def _named(entries: Sequence[dict[str, Any]], taken: Sequence[str]) -> list[dict[str, Any]]:
+    """The entries, numbered where several would have one name."""
+    found: list[dict[str, Any]] = []
+    names = list(taken)
+    for data in entries:
+        name = first = str(data.get("name") or data.get("use"))
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{first}_{number}"
+        names.append(name)
+        found.append({**data, "name": name})
+    return found

@@ -1,0 +1,215 @@
+"""``curate compare``: selectors × prune rates × seeds, each beside uniform selections of the same size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from curate import pipeline
+from curate.evaluation import choices, measures, page, split, trials, verdict
+from curate.evaluation.choices import UNIFORM, Contender
+from curate.evaluation.comparison import Cell, Comparison
+from curate.evaluation.estimates import holm, jaccard
+from curate.evaluation.measures import Measure
+from curate.evaluation.split import Split, opened
+from curate.evaluation.trials import Choice, Tried
+from curate.executors.base import Executor
+from curate.plugins.pool import Rows
+from curate.report.wording import listed
+from curate.settings.budget import Budget
+from curate.stages.context import Context, Progress, Silent
+from curate.store import shards
+
+if TYPE_CHECKING:
+    from curate.settings.model import MetricEntry, RunConfig, SelectEntry
+
+RATES = (0.5, 0.7, 0.9)
+"""Prune rates, unless others are asked for."""
+
+REMOVED = 0.01
+"""The share of the rows to choose from that is taken away to see how stable a selector is."""
+
+_WITH_LABELS = ("logistic_probe", "coverage", "redundancy")
+_WITHOUT = ("density_perplexity", "coverage", "redundancy")
+
+
+def compare(
+    config: RunConfig,
+    executor: Executor,
+    progress: Progress | None = None,
+    *,
+    select: Sequence[str] = (),
+    prune_rates: Sequence[float] = RATES,
+    files: Sequence[str] = (),
+    seeds: int | None = None,
+) -> Comparison:
+    """Compare selectors on the pool of a configuration; runs its stages up to score first, as far as they are not done.
+
+    Parameters
+    ----------
+    select : as ``choices.contenders`` takes them
+    prune_rates : shares of the rows to choose from that are dropped
+    files : of test rows; those of the configuration unless given
+    seeds : how often what is random is repeated; as the configuration says unless given
+
+    Raises
+    ------
+    ConfigError : an unknown selector, one without a budget, a rate that leaves no row
+    """
+    config = replace(config, evaluate=choices.asked(config.evaluate, files, seeds))
+    filters, contenders = choices.contenders(config, select)
+    default = _WITHOUT if config.input.label is None else _WITH_LABELS
+    entries, notes = measures.chosen(config, default)
+    context = Context(config, executor, progress or Silent())
+    with pipeline.alone(context):
+        pool = pipeline.pool(context)
+        rows = split.tested(context, pool)
+        budgets = choices.kept(len(opened(rows).train), prune_rates)
+        grid = _Grid(context, rows, filters, contenders, budgets)
+        found = measures.of(entries)
+        tried = grid.run(entries)
+        first = measures.primary(found)
+        cells = _corrected(first, _cells(grid, tried, found))
+        done = Comparison(
+            run=config.run,
+            rows=len(opened(rows).train),
+            test_rows=len(opened(rows).test),
+            held_out=rows.test is None,
+            seeds=config.evaluate.seeds,
+            filters=tuple(entry.name for entry in filters),
+            selectors=tuple(contender.name for contender in contenders),
+            rates=tuple(budgets),
+            measures=tuple(found),
+            primary=first,
+            cells=cells,
+            full={measure.name: measure.estimate(tried.full) for measure in found},
+            left=opened(rows).left(),
+            notes=(*notes, *_notes(tried, cells, [contender.name for contender in contenders])),
+        )
+        shards.write_json(context.folder / "compare.json", verdict.as_dict(done))
+        shards.write_text(context.folder / "compare.html", page.render(done))
+    return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Trials:
+    """The trials of a grid, one a seed in each place."""
+
+    cells: dict[tuple[str, float], list[Tried]]
+    full: list[Tried]
+    removed: dict[tuple[str, float], Tried]
+
+
+class _Grid:
+    """What is tried: every selector at every rate with every seed."""
+
+    def __init__(
+        self,
+        context: Context,
+        rows: Split,
+        filters: tuple[SelectEntry, ...],
+        contenders: tuple[Contender, ...],
+        budgets: Mapping[float, int],
+    ) -> None:
+        self.context, self.rows, self.filters = context, rows, filters
+        self.contenders, self.budgets = contenders, budgets
+        self.seeds = range(context.config.seed, context.config.seed + context.config.evaluate.seeds)
+        self.train = opened(rows).train
+        self.passed = len(self.train)
+        """Rows that the filters leave, with the seed that leaves fewest."""
+
+    def run(self, metrics: Sequence[MetricEntry]) -> _Trials:
+        if self.filters:
+            alone = [Choice(entries=self.filters, seed=seed) for seed in self.seeds]
+            self.passed = min(len(t.chosen.order) for t in trials.run(self.context, "filtering", self.rows, alone))
+        places = {place: [self._choice(*place, seed) for seed in self.seeds] for place in self.places}
+        every = [Choice(seed=seed) for seed in self.seeds]
+        flat = [*every, *(choice for own in places.values() for choice in own)]
+        done = iter(trials.run(self.context, "comparing", self.rows, flat, metrics))
+        full = [next(done) for _ in every]
+        cells = {place: [next(done) for _ in own] for place, own in places.items()}
+        removed = [self._choice(*place, self.seeds[0], REMOVED) for place in places]
+        without = trials.run(self.context, "taking rows away", self.rows, removed)
+        return _Trials(cells, full, dict(zip(places, without, strict=True)))
+
+    @property
+    def places(self) -> list[tuple[str, float]]:
+        """Selector and rate, of those that can be tried."""
+        names = [(contender.name, self.passed) for contender in self.contenders] + [(UNIFORM, len(self.train))]
+        return [(name, rate) for name, there in names for rate, keep in self.budgets.items() if keep <= there]
+
+    def _choice(self, name: str, rate: float, seed: int, removed: float = 0.0) -> Choice:
+        keep = max(1, math.floor(self.budgets[rate] * (1 - removed)))
+        if name == UNIFORM:
+            return Choice(entries=(choices.uniform(keep),), seed=seed, removed_rate=removed)
+        entry = next(contender.entry for contender in self.contenders if contender.name == name)
+        chosen = replace(entry, budget=Budget(keep=keep))
+        return Choice(entries=(*self.filters, chosen), seed=seed, removed_rate=removed)
+
+
+def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure]) -> dict[tuple[str, float], Cell]:
+    cells: dict[tuple[str, float], Cell] = {}
+    for name in (*(contender.name for contender in grid.contenders), UNIFORM):
+        for rate, keep in grid.budgets.items():
+            if (name, rate) not in tried.cells:
+                why = f"the filters leave {grid.passed:,} rows, fewer than the {keep:,} of this rate"
+                cells[name, rate] = Cell(selector=name, rate=rate, rows=keep, untested=why)
+                continue
+            own, chance = tried.cells[name, rate], tried.cells[UNIFORM, rate]
+            differences = {} if name == UNIFORM else {one.name: one.difference(own, chance) for one in found}
+            orders = [trial.chosen.order for trial in own]
+            pairs = [jaccard(a, b) for a, b in combinations(orders, 2)]
+            cells[name, rate] = Cell(
+                selector=name,
+                rate=rate,
+                rows=keep,
+                values={one.name: one.estimate(own) for one in found},
+                differences=differences,
+                seconds=float(np.mean([trial.chosen.seconds for trial in own])),
+                same_over_seeds=float(np.mean(pairs)) if pairs else math.nan,
+                same_when_removed=_overlap(grid, orders[0], tried.removed[name, rate].chosen.order),
+            )
+    return cells
+
+
+def _overlap(grid: _Grid, before: Rows, after: Rows) -> float:
+    """The Jaccard index of two selections, over the rows that the second could choose from."""
+    there = trials.remaining(len(grid.train), REMOVED, grid.seeds[0])
+    return jaccard(np.intersect1d(before, there), after)
+
+
+def _corrected(measure: Measure, cells: Mapping[tuple[str, float], Cell]) -> dict[tuple[str, float], Cell]:
+    """The cells with p-values corrected for all of them."""
+    tested = [place for place, cell in cells.items() if cell.differences]
+    p = dict(zip(tested, holm([cells[place].differences[measure.name].p for place in tested]), strict=True))
+    return {place: replace(cell, p=p.get(place, math.nan)) for place, cell in cells.items()}
+
+
+def _notes(tried: _Trials, cells: Mapping[tuple[str, float], Cell], names: Sequence[str]) -> list[str]:
+    """What a reader must know of the numbers."""
+    told = []
+    alike = [
+        name
+        for name in names
+        if (own := [cell for cell in cells.values() if cell.selector == name and not cell.untested])
+        and all(cell.same_over_seeds == 1 for cell in own)
+    ]
+    if alike:
+        what = "makes" if len(alike) == 1 else "make"
+        told.append(
+            f"{listed(alike)} {what} the same choice with every seed: what varies is the model that learns from it, "
+            "and the uniform selections beside it"
+        )
+    told += dict.fromkeys(cell.untested for cell in cells.values() if cell.untested)
+    said: dict[str, list[str]] = {}
+    for (name, rate), done in tried.cells.items():
+        for trial in done:
+            for metric, measured in trial.measured.items():
+                for note in measured.notes:
+                    said.setdefault(f"{metric}: {note}", []).append(f"{name} at {rate}")
+    return [*told, *(f"{note} ({listed(list(dict.fromkeys(where)))})" for note, where in said.items())]

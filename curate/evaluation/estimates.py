@@ -1,0 +1,116 @@
+"""What trials with several seeds tell: a mean, how far chance may have moved it, and whether two choices differ.
+
+Two things are left to chance: the seed (what was chosen, and how the probe learnt), and which rows stand in the test.
+Repeating with other seeds shows the first only, so that where every test row's outcome is known, the second is added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean over seeds."""
+
+    mean: float
+    half_width: float
+    """Of the 95 % confidence interval; NaN where the data do not allow one: one seed, or seeds that all agree."""
+
+    p: float
+    """How likely a mean as far from 0 would be if the truth were 0; NaN where that cannot be told."""
+
+
+def estimate(values: NDArray[np.float64], rows: NDArray[np.float64] | None = None) -> Estimate:
+    """The mean of one value a seed.
+
+    Parameters
+    ----------
+    values : (s,) one a seed
+    rows : (s, m) what each value is the mean of, test row by test row; None if that is not known
+
+    Notes
+    -----
+    The variance of the mean is the seeds' variance / s, plus the variance of the rows' means / m: the two-way analysis
+    of crossed random effects, with the interaction counted twice rather than not at all. Degrees of freedom after
+    Satterthwaite [1]_.
+
+    References
+    ----------
+    .. [1] F. E. Satterthwaite, An Approximate Distribution of Estimates of Variance Components, Biometrics Bulletin
+       2(6), 1946, doi:10.2307/3002019
+
+    >>> found = estimate(np.array([1.0, 2.0, 3.0]))
+    >>> round(found.mean, 3), round(found.half_width, 3), round(found.p, 3)
+    (2.0, 2.484, 0.074)
+    >>> estimate(np.array([2.0]))
+    Estimate(mean=2.0, half_width=nan, p=nan)
+    """
+    from scipy import stats
+
+    s, mean = len(values), float(np.mean(values))
+    if s < 2 or math.isnan(mean):
+        return Estimate(mean, math.nan, math.nan)
+    parts = [(float(np.var(values, ddof=1)) / s, s - 1)]
+    if rows is not None and rows.shape[1] > 1:
+        parts.append((float(np.var(rows.mean(0), ddof=1)) / rows.shape[1], rows.shape[1] - 1))
+    variance = sum(part for part, _ in parts)
+    if variance <= (1e-12 * max(1.0, abs(mean))) ** 2:
+        return Estimate(mean, math.nan, 1.0 if abs(mean) < 1e-12 else math.nan)
+    freedom = variance**2 / sum(part**2 / degrees for part, degrees in parts)
+    error = math.sqrt(variance)
+    half_width = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
+    return Estimate(mean, half_width, float(2 * stats.t.sf(abs(mean) / error, freedom)))
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """p-values corrected for the number of tests, so that the chance of one false finding among all stays what it was.
+
+    NaN stays NaN, and is no test.
+
+    References
+    ----------
+    .. [1] S. Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Statistics 6(2), 1979
+
+    >>> holm([0.01, 0.04, 0.03, float("nan")])
+    [0.03, 0.06, 0.06, nan]
+    """
+    corrected = list(p)
+    tests = sorted((value, at) for at, value in enumerate(p) if not math.isnan(value))
+    highest = 0.0
+    for rank, (value, at) in enumerate(tests):
+        highest = max(highest, min(1.0, value * (len(tests) - rank)))
+        corrected[at] = highest
+    return corrected
+
+
+def nulls(data: Any) -> Any:
+    """Plain data with null for NaN, which JSON cannot write.
+
+    >>> nulls({"p": math.nan, "all": [1.0, (math.nan,)]})
+    {'p': None, 'all': [1.0, [None]]}
+    """
+    if isinstance(data, dict):
+        return {key: nulls(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [nulls(value) for value in data]
+    return None if isinstance(data, float) and math.isnan(data) else data
+
+
+def jaccard(a: NDArray[np.intp], b: NDArray[np.intp]) -> float:
+    """Rows in both selections, as a share of those in either; 1 if both are empty.
+
+    >>> jaccard(np.array([0, 1, 2]), np.array([1, 2, 3]))
+    0.5
+    """
+    both = len(np.intersect1d(a, b, assume_unique=True))
+    either = len(a) + len(b) - both
+    return both / either if either else 1.0

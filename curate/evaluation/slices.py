@@ -1,0 +1,96 @@
+"""Who loses when the pool shrinks: the accuracy on groups of the test rows, with the selection and with every row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.evaluation.estimates import Estimate, estimate
+from curate.evaluation.measures import Measure
+from curate.evaluation.split import Opened
+from curate.evaluation.trials import Tried
+from curate.stages.cluster import CENTROIDS
+from curate.store import shards
+
+FEWEST = 10
+"""Test rows that a group must have to be told of: with fewer, its accuracy is chance."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """One group of test rows."""
+
+    by: str
+    """label, source or cluster."""
+
+    name: str
+    rows: int
+    selection: float
+    uniform: float
+    full: float
+    lost: Estimate
+    """The selection's accuracy less that with every row."""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "by": self.by,
+            "name": self.name,
+            "rows": self.rows,
+            "selection": self.selection,
+            "uniform": self.uniform,
+            "full": self.full,
+            "difference": self.lost.mean,
+            "half_width": self.lost.half_width,
+        }
+
+
+def of(
+    rows: Opened, measure: Measure, selection: Sequence[Tried], uniform: Sequence[Tried], full: Sequence[Tried]
+) -> list[Slice]:
+    """Every group with enough test rows, the one that loses most first; none where the metric predicts no labels."""
+    hits = [measure.hits(tried) for tried in (selection, uniform, full)]
+    mine, random, whole = hits
+    if mine is None or random is None or whole is None:
+        return []
+    found = []
+    for by, groups in _groups(rows).items():
+        for name, members in groups.items():
+            if members.sum() >= FEWEST and len(groups) > 1:
+                difference = mine[:, members] - whole[:, members]
+                found.append(
+                    Slice(
+                        by=by,
+                        name=name,
+                        rows=int(members.sum()),
+                        selection=float(mine[:, members].mean()),
+                        uniform=float(random[:, members].mean()),
+                        full=float(whole[:, members].mean()),
+                        lost=estimate(difference.mean(1), difference),
+                    )
+                )
+    return sorted(found, key=lambda group: (group.lost.mean, group.by, group.name))
+
+
+def worst(slices: Sequence[Slice], by: str) -> Mapping[str, Slice]:
+    """The group with the lowest accuracy with the selection, with a uniform one, and with every row."""
+    groups = [group for group in slices if group.by == by]
+    ways = ("selection", "uniform", "full")
+    return {way: min(groups, key=lambda group: (getattr(group, way), group.name)) for way in ways} if groups else {}
+
+
+def _groups(rows: Opened) -> dict[str, dict[str, NDArray[np.bool_]]]:
+    """Which of the labelled test rows are in each group."""
+    test = rows.labelled
+    clusters = rows.test_clusters()
+    table = shards.read(rows.split.clustered.folder / CENTROIDS, ["cluster", "name"])
+    names = {int(code): name or str(code) for code, name in zip(*(column.to_pylist() for column in table), strict=True)}
+    labels, sources = test.labels.to_numpy(), test.sources.to_numpy()
+    return {
+        "label": {name: labels == name for name in rows.classes},
+        "source": {str(name): sources == name for name in np.unique(sources)},
+        "cluster": {names[code]: clusters == code for code in np.unique(clusters).tolist() if code >= 0},
+    }

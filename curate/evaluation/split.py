@@ -1,0 +1,263 @@
+"""What a choice is made from and tested on: the pool and test files, or the pool with a share of it held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.errors import ConfigError, DataError
+from curate.executors.serial import Serial
+from curate.kernels import lloyd
+from curate.plugins.pool import Codes, Matrix, Rows, frozen
+from curate.seeds import rng_for
+from curate.stages.cluster import Clustered
+from curate.stages.columns import PoolColumns
+from curate.stages.context import Context, Silent
+from curate.stages.embed import embed
+from curate.stages.ingest import ingest
+from curate.stages.reuse import text_keys
+from curate.stages.rows import PoolRows
+from curate.stages.score import Scored, gather
+from curate.store import manifest
+
+if TYPE_CHECKING:
+    from curate.settings.model import RunConfig
+
+FOLDER = "evaluate"
+"""Where, in a run's folder, everything stands that evaluating it leaves behind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A handle on the rows to choose from and the rows to test on; small, and cheap to send to a worker."""
+
+    config: RunConfig = field(compare=False)
+    rows: PoolRows
+    clustered: Clustered
+    scored: tuple[Scored, ...]
+    test: PoolRows | None = None
+    """The rows of the test files."""
+
+    holdout_rate: float = 0.0
+    """Without test files: the share of the pool that is held out; 0 leaves nothing to test on."""
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.config.run) / FOLDER
+
+    @property
+    def context(self) -> Context:
+        return Context(self.config, Serial(), Silent())
+
+    def pool_parts(self) -> dict[str, Any]:
+        """What the rows to choose from are made from."""
+        return {
+            **self.rows.facts(),
+            "cluster": self.clustered.fingerprint,
+            "score": {entry.name: entry.fingerprint for entry in self.scored},
+            "holdout_rate": self.holdout_rate,
+            "holdout_seed": self.config.seed if self.holdout_rate else None,
+        }
+
+    def test_parts(self) -> dict[str, Any]:
+        """What the test rows are made from, besides the pool."""
+        return {} if self.test is None else self.test.facts()
+
+
+def whole(context: Context, pool: PoolColumns) -> Split:
+    """The pool of a run, all of it to choose from and nothing to test on."""
+    return Split(context.config, pool.rows, pool.clustered, tuple(pool.scored))
+
+
+def tested(context: Context, pool: PoolColumns) -> Split:
+    """The same with test rows, as the configuration says: those of files, or a share of the pool held out."""
+    asked = context.config.evaluate
+    if asked.files is None:
+        return replace(whole(context, pool), holdout_rate=asked.holdout_rate)
+    files = (asked.files,) if isinstance(asked.files, str) else asked.files
+    return replace(whole(context, pool), test=read_test_files(context, pool.rows, files))
+
+
+def read_test_files(context: Context, pool: PoolRows, files: Sequence[str]) -> PoolRows:
+    """The rows of the test files, read and embedded as the pool was: with the same fit, and setting the same aside."""
+    config = context.config
+    key = manifest.fingerprint({"files": list(files)})[:12]
+    own = replace(
+        config, run=str(context.folder / FOLDER / "test" / key), input=replace(config.input, files=tuple(files))
+    )
+    testing = Context(own, context.executor, context.progress)
+    source, record = ingest(testing)
+    embedded = [embed(testing, source, entry, context.folder / "embed" / entry.name) for entry in config.embed]
+    for mine, _ in embedded:
+        if mine.dimensions != (wanted := pool.entry(mine.name).dimensions):
+            told = f"embed {mine.name}: the test rows have {mine.dimensions} dimensions, the pool {wanted}"
+            raise DataError(told, where=", ".join(files))
+    for done in (record, *(record for _, record in embedded)):
+        if done.count.quarantined:
+            context.progress.warn(f"test rows: {done.count.quarantined:,} set aside by {done.stage} {done.name}")
+    return PoolRows(source, tuple(mine for mine, _ in embedded))
+
+
+def held_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows are held out: a share ``rate`` of the different texts, decided by each one's hash and the seed.
+
+    >>> hashes = np.array([7, 8, 7, 9, 10, 11], np.uint64)
+    >>> held = held_out(hashes, 0.5, seed=0)
+    >>> bool(held[0] == held[2]), held.dtype
+    (True, dtype('bool'))
+    """
+    salt = rng_for(seed, "evaluate/holdout").integers(2**64, dtype=np.uint64)
+    mixed = hashes ^ salt
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed < np.uint64(rate * 2.0**64)
+
+
+class Part:
+    """Some of the rows of a pool or of the test files, by position; each column is read when it is first asked for."""
+
+    def __init__(self, rows: PoolRows, embeddings: Callable[[str | None], Matrix], positions: Rows) -> None:
+        self._rows, self._embeddings, self.positions = rows, embeddings, positions
+        self._vectors: dict[str | None, Matrix] = {}
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def column(self, role: str) -> pa.ChunkedArray:
+        """One of id, text, label, source, tokens, hash."""
+        whole = self._rows.columns((role,))[role]
+        return whole if len(self) == len(whole) else whole.take(pa.array(self.positions))
+
+    def vectors(self, name: str | None) -> Matrix:
+        """(m, d) float32 by the embed entry of that name; only the last one asked for is held."""
+        if name not in self._vectors:
+            whole = self._embeddings(name)
+            self._vectors = {name: whole if len(self) == len(whole) else frozen(whole[self.positions])}
+        return self._vectors[name]
+
+    @cached_property
+    def labels(self) -> pl.Series:
+        return pl.Series(self.column("label"), dtype=pl.String)
+
+    @cached_property
+    def sources(self) -> pl.Series:
+        return pl.Series(self.column("source"), dtype=pl.String)
+
+    @cached_property
+    def texts(self) -> list[str]:
+        return list(self.column("text").to_pylist())
+
+    def take(self, some: NDArray[np.bool_]) -> Part:
+        """Those of the rows."""
+        return Part(self._rows, self._embeddings, self.positions[some])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """Test rows that are not tested on, and why."""
+
+    overlapping: tuple[str, ...] = ()
+    """Ids of rows of the test files whose text stands in the pool."""
+
+    unlabelled: int = 0
+    """Rows without a label, left out by metrics that read labels."""
+
+    unknown: int = 0
+    """Rows with a label that no row to choose from has, left out by the same."""
+
+
+class Opened:
+    """The rows of a split."""
+
+    def __init__(self, split: Split) -> None:
+        self.split = split
+        self.pool = PoolColumns(split.context, split.rows, split.clustered, split.scored)
+        hashes = split.rows.columns(("hash",))["hash"]
+        texts = text_keys(hashes)
+        out = np.zeros(self.pool.n, bool)
+        self._overlapping: tuple[str, ...] = ()
+        if split.test is not None:
+            theirs = split.test.columns(("id", "hash"))
+            again = pc.is_in(theirs["hash"], pc.unique(hashes.combine_chunks())).to_numpy()
+            self._overlapping = tuple(theirs["id"].filter(pa.array(again)).to_pylist())
+            self.test = Part(split.test, partial(gather, split.context, split.test), np.flatnonzero(~again))
+        else:
+            out = held_out(texts, split.holdout_rate, split.config.seed)
+            self.test = Part(split.rows, self.pool.embeddings, np.flatnonzero(out))
+        self.train = Part(split.rows, self.pool.embeddings, np.flatnonzero(~out))
+        self.content = frozen(np.unique(texts[~out], return_inverse=True)[1].astype(np.int32))
+        """(n,) the same for train rows of the same text."""
+        self._check()
+
+    def _check(self) -> None:
+        config = self.split.config
+        if self.split.test is not None and not len(self.test):
+            told = f"every one of the {len(self._overlapping):,} test rows stands in the pool too"
+            raise DataError(told, hint="test on rows that the pool does not have")
+        if self.split.holdout_rate and not (len(self.test) and len(self.train)):
+            told = f"evaluate.holdout_rate {config.evaluate.holdout_rate} leaves nothing to "
+            told += "test on" if not len(self.test) else "choose from"
+            raise ConfigError(told, where=config.source, hint="change it, or name evaluate.files")
+
+    # ------------------------------------------------------------ labels
+
+    @cached_property
+    def classes(self) -> list[str]:
+        """The labels of the rows to choose from, sorted."""
+        return list(self.train.labels.drop_nulls().unique().sort())
+
+    @cached_property
+    def label(self) -> Codes:
+        """(n,) of the rows to choose from, -1 without one."""
+        return _coded(self.train.labels, self.classes)
+
+    @cached_property
+    def test_label(self) -> Codes:
+        """(m,) of all test rows, -1 without one or with one that no row to choose from has."""
+        return _coded(self.test.labels, self.classes)
+
+    @cached_property
+    def labelled(self) -> Part:
+        """The test rows with a label that can be learnt."""
+        return self.test.take(self.test_label >= 0)
+
+    def left(self) -> Left:
+        """Which test rows are not tested on."""
+        unlabelled = int(self.test.labels.null_count())
+        unknown = int((self.test_label < 0).sum()) - unlabelled
+        return Left(overlapping=self._overlapping, unlabelled=unlabelled, unknown=unknown)
+
+    # ------------------------------------------------------------ groups
+
+    @cached_property
+    def source(self) -> Codes:
+        """(n,) one code a source."""
+        return _coded(self.train.sources, list(self.train.sources.unique().sort()))
+
+    def test_clusters(self) -> Codes:
+        """(m,) of the labelled test rows: the cluster of the pool whose centre is the most similar."""
+        clustered = self.split.clustered
+        if self.split.test is None:
+            return np.asarray(self.pool.cluster[self.labelled.positions], np.int32)
+        return lloyd.assign(self.labelled.vectors(clustered.embedding), clustered.centroids())[0]
+
+
+@lru_cache(maxsize=2)
+def opened(split: Split) -> Opened:
+    """The rows of a split, read once a process."""
+    return Opened(split)
+
+
+def _coded(values: pl.Series, names: list[str]) -> Codes:
+    codes = values.cast(pl.Enum(names), strict=False).to_physical().cast(pl.Int32).fill_null(-1)
+    return frozen(codes.to_numpy(writable=True))

@@ -1,0 +1,261 @@
+"""One trial: a choice of rows, and what the metrics say of it; both are kept, so that nothing is done twice."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import DataError, PluginError
+from curate.evaluation.split import Opened, Split, opened
+from curate.kernels.parallel import one_blas_thread
+from curate.plugins.pool import Measured, Rows, Trial, Vector, frozen
+from curate.seeds import rng_for
+from curate.stages.choosing import choose
+from curate.stages.context import Context
+from curate.stages.select import Selected
+from curate.stages.step import refuse_failed, running
+from curate.store import manifest, npz
+
+if TYPE_CHECKING:
+    from curate.settings.model import MetricEntry, SelectEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """One way to choose from the rows of a split; with nothing said, all of them are chosen."""
+
+    entries: tuple[SelectEntry, ...] = ()
+    """Asked in order, each given the rows that the one before has left."""
+
+    ledger: Selected | None = None
+    """The selection of a run, as it was published."""
+
+    removed_rate: float = 0.0
+    """The share of the rows to choose from that is taken away first."""
+
+    seed: int
+
+    def parts(self, split: Split) -> dict[str, Any]:
+        """What the chosen rows are made from."""
+        asked = {"entries": [entry.fingerprint_parts() for entry in self.entries], "removed_rate": self.removed_rate}
+        drawn = {"seed": self.seed} if self.entries or self.removed_rate else {}
+        ledger = {"ledger": self.ledger.fingerprint} if self.ledger else {}
+        return {"version": 1, **split.pool_parts(), **asked, **drawn, **ledger}
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a choice came to."""
+
+    order: Rows
+    """(k,) positions among the rows to choose from, best first."""
+
+    weight: Vector | None
+    """(k,) training weights; None: all alike."""
+
+    seconds: float
+    """What the choosing took."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """A choice with what every metric found, by the metric entry's name."""
+
+    chosen: Chosen
+    measured: dict[str, Measured] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    split: Split
+    choice: Choice
+    metrics: tuple[MetricEntry, ...]
+
+
+def run(
+    context: Context, what: str, split: Split, choices: Sequence[Choice], metrics: Sequence[MetricEntry] = ()
+) -> list[Tried]:
+    """Every choice made and measured, in order; what was done before is read, and the rest is done by the executor."""
+    tasks = [_Task(split, choice, tuple(metrics)) for choice in choices]
+    missing = [task for task in tasks if _load(task) is None]
+    if len(missing) < len(tasks):
+        context.progress.note(f"{what}: {len(tasks) - len(missing):,} of {len(tasks):,} trials done before")
+    if missing:
+        _, failed, _ = context.map(what, _try, missing, [1] * len(missing))
+        refuse_failed(failed)
+    return [_read(task) for task in tasks]
+
+
+def _try(task: _Task) -> None:
+    """Do what is missing of one trial."""
+    with one_blas_thread():
+        chosen = _chosen(task.split, task.choice)
+        for entry in task.metrics:
+            path, key = _measure_file(task, entry)
+            if npz.load(path, key) is None:
+                found = measure(opened(task.split), chosen, entry, task.choice.seed)
+                npz.save(path, key, _packed(found))
+
+
+def _read(task: _Task) -> Tried:
+    found = _load(task)
+    if found is None:
+        raise DataError("what a trial left is gone", where=str(task.split.folder), hint="run the same command again")
+    return found
+
+
+def _load(task: _Task) -> Tried | None:
+    """What is on disk of a trial, if it is all there."""
+    found = npz.load(*_chosen_file(task.split, task.choice))
+    if found is None:
+        return None
+    measured: dict[str, Measured] = {}
+    for entry in task.metrics:
+        values = npz.load(*_measure_file(task, entry))
+        if values is None:
+            return None
+        measured[entry.name] = _unpacked(values)
+    return Tried(_unpacked_chosen(found), measured)
+
+
+# ---------------------------------------------------------------- choosing
+
+
+def _chosen_file(split: Split, choice: Choice) -> tuple[Path, str]:
+    key = manifest.fingerprint(choice.parts(split))
+    return split.folder / "chosen" / f"{key}.npz", key
+
+
+def _chosen(split: Split, choice: Choice) -> Chosen:
+    """The choice, read if it was made before; so is that of the entries before the last, which several may share."""
+    path, key = _chosen_file(split, choice)
+    found = npz.load(path, key)
+    if found is not None:
+        return _unpacked_chosen(found)
+    chosen = _made(split, choice)
+    weight = {} if chosen.weight is None else {"weight": chosen.weight}
+    npz.save(path, key, {"order": chosen.order, "seconds": np.array(chosen.seconds), **weight})
+    return chosen
+
+
+def _unpacked_chosen(found: dict[str, Any]) -> Chosen:
+    return Chosen(found["order"], found.get("weight"), float(found["seconds"]))
+
+
+def _made(split: Split, choice: Choice) -> Chosen:
+    pool, train = opened(split).pool, opened(split).train.positions
+    if choice.ledger is not None:
+        return _published(split, choice.ledger)
+    if not choice.entries:
+        return Chosen(remaining(len(train), choice.removed_rate, choice.seed), None, 0.0)
+    *earlier, last = choice.entries
+    before = _chosen(split, Choice(entries=tuple(earlier), removed_rate=choice.removed_rate, seed=choice.seed))
+    survivors = np.sort(before.order)
+    if "embedding" in last.spec.plugin().traits.reads:
+        pool.embeddings(last.embedding)  # reading them is no part of the selector's time
+    begun = time.perf_counter()
+    answer = choose(pool, train[survivors], last, choice.seed)
+    seconds = before.seconds + time.perf_counter() - begun
+    kept = survivors[answer.order]
+    if last.spec.plugin().traits.budgeted:
+        return Chosen(kept, answer.weight, seconds)
+    stay = np.isin(before.order, kept)  # a filter leaves the order and the weights as they are
+    return Chosen(before.order[stay], None if before.weight is None else before.weight[stay], seconds)
+
+
+def remaining(n: int, removed_rate: float, seed: int) -> Rows:
+    """The positions of n rows, less a share that is taken away by chance."""
+    if not removed_rate:
+        return np.arange(n)
+    away = rng_for(seed, "evaluate/removed").choice(n, max(1, round(removed_rate * n)), replace=False)
+    return np.setdiff1d(np.arange(n), away)
+
+
+def _published(split: Split, ledger: Selected) -> Chosen:
+    """The rows of a ledger, best first; the split's rows to choose from are the whole pool."""
+    ranks, weights = [], []
+    for shard in range(len(split.rows.rows)):
+        table = ledger.read(shard, ["rank", "weight"]).take(split.rows.positions(shard, split.rows.ids(shard)))
+        ranks.append(table["rank"].fill_null(-1).to_numpy())
+        weights.append(table["weight"].fill_null(1).to_numpy())
+    rank, weight = np.concatenate(ranks), np.concatenate(weights)
+    kept = np.flatnonzero(rank >= 0)
+    order = kept[np.argsort(rank[kept], kind="stable")]
+    return Chosen(order, None if (weight[order] == 1).all() else weight[order], 0.0)
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def _measure_file(task: _Task, entry: MetricEntry) -> tuple[Path, str]:
+    reads = entry.spec.plugin().traits.reads
+    parts = {
+        "chosen": task.choice.parts(task.split),
+        "metric": entry.fingerprint_parts(),
+        "seed": task.choice.seed,
+        "test": task.split.test_parts() if "test" in reads else None,
+    }
+    key = manifest.fingerprint(parts)
+    return task.split.folder / "measured" / f"{key}.npz", key
+
+
+def measure(rows: Opened, chosen: Chosen, entry: MetricEntry, seed: int) -> Measured:
+    """What one metric says of a choice.
+
+    Raises
+    ------
+    PluginError : for a metric that fails, or does not give what it declared
+    """
+    declared = entry.spec.plugin().traits
+    if not len(chosen.order):
+        raise DataError("a selection without a row cannot be judged", hint="raise the budget")
+    trial = _trial(rows, chosen, entry)
+    with running(entry.spec, entry.name):
+        found: Measured = entry.spec.build().measure(trial, rng_for(seed, f"metric/{entry.name}"))
+    if list(found.values) != (names := [column.name for column in declared.measures]):
+        raise PluginError(f"metric {entry.name!r} gave {list(found.values)}; it declares {names}")
+    m = len(rows.labelled) if "label" in declared.reads else len(rows.test)
+    if found.hits is not None and (found.hits.dtype != np.bool_ or found.hits.shape != (m,)):
+        got = f"{found.hits.dtype} {found.hits.shape}"
+        raise PluginError(f"metric {entry.name!r} gave hits {got}; expected bool ({m},)")
+    return found
+
+
+def _trial(rows: Opened, chosen: Chosen, entry: MetricEntry) -> Trial:
+    """The choice, with what the metric reads."""
+    reads = entry.spec.plugin().traits.reads
+    train, test = rows.train, rows.labelled if "label" in reads else rows.test
+    tested = "test" in reads
+    return Trial(
+        n=len(train),
+        chosen=frozen(chosen.order),
+        weight=None if chosen.weight is None else frozen(chosen.weight),
+        embeddings=train.vectors(entry.embedding) if "embedding" in reads else None,
+        cluster=frozen(rows.pool.cluster[train.positions]) if "cluster" in reads else None,
+        label=rows.label if "label" in reads else None,
+        classes=tuple(rows.classes) if "label" in reads else (),
+        source=rows.source if "source" in reads else None,
+        content=rows.content if "content" in reads else None,
+        tokens=frozen(rows.pool.tokens[train.positions]) if "tokens" in reads else None,
+        texts=train.texts if "text" in reads else None,
+        test_embeddings=test.vectors(entry.embedding) if tested and "embedding" in reads else None,
+        test_label=frozen(rows.test_label[rows.test_label >= 0]) if tested and "label" in reads else None,
+        test_texts=test.texts if tested and "text" in reads else None,
+    )
+
+
+def _packed(found: Measured) -> dict[str, NDArray[Any]]:
+    hits = {} if found.hits is None else {"hits": found.hits}
+    names, values = np.array(list(found.values), str), np.array(list(found.values.values()), float)
+    return {"names": names, "values": values, "notes": np.array(found.notes, str), **hits}
+
+
+def _unpacked(found: dict[str, Any]) -> Measured:
+    values = dict(zip(found["names"].tolist(), found["values"].tolist(), strict=True))
+    return Measured(values, found.get("hits"), tuple(found["notes"].tolist()))

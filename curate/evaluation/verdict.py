@@ -1,0 +1,148 @@
+"""What a comparison comes to, in one plain sentence; and its tables."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from curate.evaluation.choices import UNIFORM
+from curate.evaluation.comparison import SIGNIFICANT, Cell, Comparison
+from curate.evaluation.estimates import nulls
+from curate.evaluation.wording import left_out, plus_minus, points, probability, signed
+from curate.plugins.kinds import MetricColumn
+from curate.report.wording import DASH, listed, seconds, value
+
+
+def as_dict(found: Comparison) -> dict[str, Any]:
+    """The comparison and its verdict, for programs."""
+    told: dict[str, Any] = nulls({"sentence": sentence(found), "price": price(found), **found.as_dict()})
+    return told
+
+
+def tables(found: Comparison) -> list[tuple[list[str], list[list[str]]]]:
+    """Headers and rows, for people."""
+    return [grid(found), ranks(found), measured(found)]
+
+
+def lines(found: Comparison) -> list[str]:
+    """What was tested on what; and last, what it comes to."""
+    return [*about(found), price(found), sentence(found)]
+
+
+def sentence(found: Comparison) -> str:
+    """Which selector to use, and what of the others: for the prune rate where the most is won over random."""
+    if found.seeds < 2:
+        return "one seed cannot tell a difference from chance: compare with --seeds 2 or more"
+    cells = [cell for cell in found.cells.values() if cell.differences]
+    if not cells:
+        return f"nothing could be compared with random: {UNIFORM} is the only one that was tried"
+    winners = [cell for cell in cells if found.better(cell)]
+    if not winners:
+        losers = sorted({cell.selector for cell in cells if found.worse(cell)})
+        lost = f"; {listed(losers)} {_is(losers)} worse than random at some rate" if losers else ""
+        return f"nothing beats random here: use {UNIFORM}{lost}"
+    best = max(winners, key=found.gain)
+    others = [cell for cell in cells if cell.rate == best.rate and cell is not best]
+    parts = [f"use {best.selector} at prune rate {best.rate:g}: it beats random by {_by(found, best)}"]
+    also = [cell.selector for cell in others if found.better(cell)]
+    bad = [cell.selector for cell in others if found.worse(cell)]
+    same = [cell.selector for cell in others if cell.selector not in (*also, *bad)]
+    if also:
+        parts.append(f"{listed(also)} {'beats' if len(also) == 1 else 'beat'} it too")
+    if same:
+        parts.append(f"{listed(same)} {'does' if len(same) == 1 else 'do'} not differ from random")
+    if bad:
+        parts.append(f"{listed(bad)} {_is(bad)} worse than random")
+    return "; ".join(parts)
+
+
+def price(found: Comparison) -> str:
+    """What pruning costs against training on every row, at the rate of the sentence or else the lowest."""
+    winners = [cell for cell in found.cells.values() if cell.differences and found.better(cell)]
+    best = max(winners, key=found.gain) if winners else found.cells[UNIFORM, found.rates[0]]
+    column = found.primary.column
+    own, whole = best.values[found.primary.name], found.full[found.primary.name]
+    return (
+        f"{found.primary.name}: {plus_minus(own, column)} with {best.selector} on {best.rows:,} rows, "
+        f"{plus_minus(whole, column)} with all {found.rows:,}"
+    )
+
+
+def about(found: Comparison) -> list[str]:
+    """What was tested on what, and what a reader must know."""
+    where = "held out of the pool, which clusters and scores have seen" if found.held_out else "of the test files"
+    told = f"{found.rows:,} rows to choose from, {found.test_rows:,} test rows {where}, {found.seeds} seeds"
+    filtered = [f"before every selector but {UNIFORM}: {listed(list(found.filters))}"] if found.filters else []
+    return [told, *filtered, *left_out(found.left), *found.notes]
+
+
+def grid(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Selectors × rates of the primary measure: the mean, and the difference to uniform, with * beyond chance."""
+    column = found.primary.column
+    header = [f"{found.primary.name}, difference to {UNIFORM}", *(f"prune {rate:g}" for rate in found.rates)]
+    rows = [
+        [name, *(_cell(found, found.cells[name, rate]) for rate in found.rates)] for name in (*found.selectors, UNIFORM)
+    ]
+    whole = plus_minus(found.full[found.primary.name], column)
+    return header, [*rows, ["every row", *(whole for _ in found.rates)]]
+
+
+def ranks(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Each selector's mean rank, where it beats random and where it loses, its time and its stability."""
+    header = [
+        "selector",
+        "mean rank",
+        "beats random at",
+        "loses at",
+        "time",
+        "same over seeds",
+        "same with 99 % of rows",
+    ]
+    rows = []
+    for name in (*found.selectors, UNIFORM):
+        cells = [found.cells[name, rate] for rate in found.rates if not found.cells[name, rate].untested]
+        ranked = [found.rank(cell) for cell in cells if cell in found.tested(cell.rate)]
+        mean = sum(ranked) / len(ranked) if ranked else math.nan
+        wins = ", ".join(f"{cell.rate:g}" for cell in cells if found.better(cell)) or DASH
+        losses = ", ".join(f"{cell.rate:g}" for cell in cells if found.worse(cell)) or DASH
+        means = [
+            sum(values) / len(values) if (values := [getattr(cell, key) for cell in cells]) else math.nan
+            for key in ("seconds", "same_over_seeds", "same_when_removed")
+        ]
+        stable = [value(share) for share in means[1:]]
+        rows.append((mean, [name, value(mean), wins, losses, seconds(means[0]), *stable]))
+    ordered = sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))
+    return header, [row for _, row in ordered]
+
+
+def measured(found: Comparison) -> tuple[list[str], list[list[str]]]:
+    """Every other measure, a line for each selector and rate."""
+    others = [one for one in found.measures if one is not found.primary]
+    header = ["selector", "prune rate", f"p of {found.primary.name} (Holm)", *(one.name for one in others)]
+    rows = []
+    for cell in found.cells.values():
+        if not cell.untested:
+            told = [plus_minus(cell.values[one.name], one.column) for one in others]
+            rows.append([cell.selector, f"{cell.rate:g}", probability(cell.p), *told])
+    return header, rows
+
+
+def _cell(found: Comparison, cell: Cell) -> str:
+    if cell.untested:
+        return DASH
+    column: MetricColumn = found.primary.column
+    told = plus_minus(cell.values[found.primary.name], column)
+    if not cell.differences:
+        return told
+    mark = "*" if cell.p < SIGNIFICANT else ""
+    return f"{told} ({signed(cell.differences[found.primary.name], column)}{mark})"
+
+
+def _by(found: Comparison, cell: Cell) -> str:
+    """How much is won over random, without a sign."""
+    difference = cell.differences[found.primary.name]
+    return points(abs(difference.mean), difference.half_width, found.primary.column, found.primary.name)
+
+
+def _is(names: list[str]) -> str:
+    return "is" if len(names) == 1 else "are"

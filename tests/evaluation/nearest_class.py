@@ -1,0 +1,30 @@
+"""Stands in for a probe: each test row is of the class whose chosen rows' mean direction is the nearest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.plugins.kinds import MetricColumn, metric
+from curate.plugins.pool import Measured, Trial, given
+
+
+@metric(
+    version=1,
+    reads={"embedding", "label", "test"},
+    measures=(MetricColumn(name="accuracy", higher_is_better=True, range=(0.0, 1.0)),),
+    learns=True,
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearestClass:
+    """Accuracy of the nearest class mean."""
+
+    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
+        x, y = given(trial.embeddings)[trial.chosen], given(trial.label)[trial.chosen]
+        found = np.unique(y[y >= 0])
+        means = np.stack([x[y == code].mean(0) for code in found])
+        means /= np.linalg.norm(means, axis=1, keepdims=True)
+        hits = found[(given(trial.test_embeddings) @ means.T).argmax(1)] == given(trial.test_label)
+        absent = len(trial.classes) - len(found)
+        return Measured({"accuracy": float(hits.mean())}, hits, (f"{absent} classes absent",) if absent else ())

@@ -1,0 +1,64 @@
+"""A comparison in which everything is there: a winner, a loser, a cell without numbers, a name that is markup."""
+
+from __future__ import annotations
+
+import math
+
+from curate.evaluation.comparison import Cell, Comparison
+from curate.evaluation.estimates import Estimate
+from curate.evaluation.measures import Measure
+from curate.evaluation.split import Left
+from curate.plugins.kinds import MetricColumn
+
+ACCURACY = Measure(
+    "probe", MetricColumn(name="accuracy", higher_is_better=True, range=(0.0, 1.0)), learns=True, of_labels=True
+)
+SPREAD = Measure("spread", MetricColumn(higher_is_better=False), learns=False, of_labels=False)
+EVIL = "</script><img src=x onerror=alert(1)>"
+
+
+def cell(selector: str, rate: float, mean: float, gain: float, p: float, seconds: float) -> Cell:
+    values = {"probe_accuracy": Estimate(mean, 0.01, 0.0), "spread": Estimate(2.0, math.nan, math.nan)}
+    differences = {"probe_accuracy": Estimate(gain, 0.02, p), "spread": Estimate(0.1, math.nan, math.nan)}
+    return Cell(
+        selector=selector,
+        rate=rate,
+        rows=round(1000 * (1 - rate)),
+        values=values,
+        differences={} if selector == "uniform" else differences,
+        p=p,
+        seconds=seconds,
+        same_over_seeds=1.0,
+        same_when_removed=0.9,
+    )
+
+
+def comparison(name: str = "ccs") -> Comparison:
+    cells = [
+        cell("facility_location", 0.5, 0.95, 0.01, 0.2, 2.0),
+        cell("facility_location", 0.9, 0.90, 0.10, 0.001, 1.0),
+        cell(name, 0.5, 0.93, -0.01, 0.4, 0.1),
+        cell(name, 0.9, 0.60, -0.20, 0.001, 0.1),
+        cell("uniform", 0.5, 0.94, 0, math.nan, 0.001),
+        cell("uniform", 0.9, 0.80, 0, math.nan, 0.001),
+        Cell(
+            selector="top_k", rate=0.5, rows=500, untested="the filters leave 300 rows, fewer than the 500 of this rate"
+        ),
+        cell("top_k", 0.9, 0.81, 0.01, 0.9, 0.01),
+    ]
+    return Comparison(
+        run="runs/sample",
+        rows=1000,
+        test_rows=300,
+        held_out=False,
+        seeds=5,
+        filters=("semdedup",),
+        selectors=("facility_location", name, "top_k"),
+        rates=(0.5, 0.9),
+        measures=(ACCURACY, SPREAD),
+        primary=ACCURACY,
+        cells={(each.selector, each.rate): each for each in cells},
+        full={"probe_accuracy": Estimate(0.955, 0.01, 0), "spread": Estimate(2.1, math.nan, math.nan)},
+        left=Left(overlapping=("a", "b", "c", "d"), unlabelled=1, unknown=2),
+        notes=("a note",),
+    )

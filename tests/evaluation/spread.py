@@ -1,0 +1,20 @@
+"""Needs no label: how far the chosen rows are from their mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.plugins.kinds import MetricColumn, metric
+from curate.plugins.pool import Measured, Trial, given
+
+
+@metric(version=1, reads={"embedding"}, measures=(MetricColumn(higher_is_better=True),))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """Mean distance of the chosen rows from their mean."""
+
+    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
+        x = given(trial.embeddings)[trial.chosen]
+        return Measured({"": float(np.linalg.norm(x - x.mean(0), axis=1).mean())})

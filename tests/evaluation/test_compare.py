@@ -1,0 +1,152 @@
+"""Whether what ``curate compare`` says is right where the truth is known, and what it says where there is none."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+import curate
+from curate.errors import ConfigError
+from curate.evaluation import verdict
+from curate.evaluation.compare import compare
+from curate.executors.processes import Processes
+from curate.executors.serial import Serial
+from curate.settings.config import from_data
+
+RATES = [0.95]
+
+
+class Counting(Serial):
+    """Counts the trials; stops before one."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        self.done, self.stop = 0, stop
+
+    def map(self, fn, tasks):
+        for result in super().map(fn, tasks):
+            if fn.__name__ == "_try":
+                self.done += 1
+                if self.done == self.stop:
+                    raise KeyboardInterrupt
+            yield result
+
+
+def written(run: str = "run") -> dict:
+    """What stands on disk, but for the times."""
+    found = json.loads(Path(run, "compare.json").read_text())
+    for cell in found["cells"]:
+        del cell["seconds"], cell["pareto"]
+    return {**found, "run": ""}
+
+
+def test_the_winner_is_named_where_it_is_known(crowd, over):
+    """Chance misses rare classes, facility location covers each, and the most typical rows are all of one kind."""
+    found = compare(from_data(over()), Serial(), select=["facility_location", "top_k"], prune_rates=RATES)
+    told = verdict.sentence(found)
+    assert told.startswith("use facility_location at prune rate 0.95: it beats random by ")
+    assert told.endswith("; top_k does not differ from random")
+    assert any("facility_location and top_k make the same choice with every seed" in note for note in found.notes)
+    assert any("classes absent" in note for note in found.notes)
+    assert verdict.sentence(found) == json.loads(Path("run/compare.json").read_text())["sentence"]
+
+
+def test_nothing_beats_random_where_labels_are_noise(noise, over):
+    found = compare(from_data(over()), Serial(), select=["facility_location", "k_center"], prune_rates=[0.7, 0.9])
+    assert verdict.sentence(found) == "nothing beats random here: use uniform"
+
+
+def test_one_seed_claims_nothing(crowd, over):
+    found = compare(from_data(over()), Serial(), prune_rates=RATES, seeds=1)
+    assert verdict.sentence(found).startswith("one seed cannot tell a difference from chance")
+    cell = found.cells["facility_location", 0.95]
+    assert math.isnan(cell.p)
+    assert math.isnan(cell.same_over_seeds)
+    assert "NaN" not in Path("run/compare.json").read_text()
+
+
+def test_after_an_interruption_only_what_is_missing_is_done(crowd, over):
+    config = from_data(over(run="run"))
+    with pytest.raises(KeyboardInterrupt):
+        compare(config, Counting(stop=4), prune_rates=RATES, seeds=2)
+    second, third = Counting(), Counting()
+    compare(config, second, prune_rates=RATES, seeds=2)
+    again = written()
+    compare(config, third, prune_rates=RATES, seeds=2)
+    whole = Counting()
+    compare(from_data(over(run="other")), whole, prune_rates=RATES, seeds=2)
+    assert (second.done, third.done) == (whole.done - 4, 0)
+    assert again == written() == written("other")
+
+
+def test_another_metric_chooses_nothing_again(crowd, over):
+    compare(from_data(over()), Serial(), prune_rates=RATES, seeds=2)
+    chosen = sorted(Path("run/evaluate/chosen").iterdir())
+    spread = str(Path(__file__).parent / "spread.py")
+    both = over(plugins=[*over()["plugins"], spread], metrics=[{"use": "nearest_class"}, {"use": "spread"}])
+    found = compare(from_data(both), Serial(), prune_rates=RATES, seeds=2)
+    assert [measure.name for measure in found.measures] == ["nearest_class_accuracy", "spread"]
+    assert sorted(Path("run/evaluate/chosen").iterdir()) == chosen
+
+
+def test_where_it_runs_changes_no_number(crowd, over):
+    compare(from_data(over(run="one")), Serial(), prune_rates=RATES, seeds=2)
+    executor = Processes(2)
+    compare(from_data(over(run="two")), executor, prune_rates=RATES, seeds=2)
+    executor.close()
+    assert written("one") == written("two")
+
+
+def test_filters_come_before_every_selector_but_uniform(crowd, over):
+    """Near-copies gone, 0.5 of the pool is more than is left: that cell is empty and says why."""
+    select = [{"use": "semdedup", "min_similarity": 0.9}, {"use": "top_k", "keep": 5}]
+    found = compare(from_data(over(select=select)), Serial(), prune_rates=[0.5, 0.99], seeds=2)
+    assert (found.filters, found.selectors) == (("semdedup",), ("top_k",))
+    assert "the filters leave" in found.cells["top_k", 0.5].untested
+    assert found.cells["top_k", 0.99].rows == found.cells["uniform", 0.99].rows == 6
+    assert not found.cells["uniform", 0.5].untested
+
+
+def test_a_selector_may_be_an_entry_a_plugin_or_a_mapping(crowd, over):
+    select = [{"use": "ccs", "name": "mine", "by": "prototypicality", "keep": 9}]
+    names = ["mine", "k_center", "{use: ccs, by: prototypicality, diversity_weight: 1}", "uniform"]
+    found = compare(from_data(over(select=select)), Serial(), select=names, prune_rates=[0.9], seeds=1)
+    assert found.selectors == ("mine", "k_center", "ccs")
+
+
+@pytest.mark.parametrize(
+    ("select", "rates", "told"),
+    [
+        pytest.param(["k_centre"], RATES, "did you mean 'k_center'", id="a name that does not exist"),
+        pytest.param(["{use: ccs, by: el2m}"], RATES, "no score 'el2m'", id="a score that does not exist"),
+        pytest.param(["semdedup"], RATES, "decides itself how many rows it keeps", id="a filter"),
+        pytest.param(["top_k"], [0.999], "leaves none of the 636 rows", id="a rate that leaves no row"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(crowd, over, select, rates, told):
+    with pytest.raises(ConfigError, match=told):
+        compare(from_data(over()), Serial(), select=select, prune_rates=rates)
+
+
+def test_another_library_with_fresh_seeds_finds_the_same_in_one_cell(crowd, over):
+    """Read, chosen, trained and tested without any of the code under test but the selector itself."""
+    found = compare(from_data(over()), Serial(), prune_rates=RATES).cells["facility_location", 0.95]
+    pool, test = (pq.read_table(path) for path in ("pool/a.parquet", "test.parquet"))
+    (x, y), (their_x, their_y) = (
+        (np.array(table["vector"].to_pylist()), np.array(table["label"].to_pylist())) for table in (pool, test)
+    )
+    order = curate.select(x, selector="facility_location", keep=found.rows).order
+
+    def accuracy(rows):
+        return LogisticRegression(C=100, max_iter=1000).fit(x[rows], y[rows]).score(their_x, their_y)
+
+    rng = np.random.default_rng(12345)
+    random = [accuracy(rng.choice(len(x), found.rows, replace=False)) for _ in range(100)]
+    difference = found.differences["nearest_class_accuracy"]
+    assert accuracy(order) == pytest.approx(found.values["nearest_class_accuracy"].mean, abs=0.01)
+    assert accuracy(order) - np.mean(random) == pytest.approx(difference.mean, abs=difference.half_width)

@@ -1,0 +1,68 @@
+"""Which rows are tested on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate import pipeline
+from curate.errors import DataError
+from curate.evaluation import split
+from curate.evaluation.split import held_out, opened
+from curate.executors.serial import Serial
+from curate.settings.config import from_data
+from curate.stages.context import Context, Silent
+
+
+def the_split(data):
+    context = Context(from_data(data), Serial(), Silent())
+    return opened(split.tested(context, pipeline.pool(context)))
+
+
+def test_copies_of_a_text_fall_on_one_side_and_the_share_is_what_was_asked():
+    hashes = np.repeat(np.random.default_rng(0).integers(2**64, size=20_000, dtype=np.uint64), 2)
+    held = held_out(hashes, 0.2, seed=0)
+    assert (held[::2] == held[1::2]).all()
+    assert held.mean() == pytest.approx(0.2, abs=0.01)
+    assert held_out(hashes, 0.2, seed=1).tolist() != held.tolist()
+
+
+def test_rows_of_the_pool_in_the_test_files_are_left_out_and_named(crowd, over):
+    pool, test = pq.read_table("pool/a.parquet"), pq.read_table("test.parquet")
+    same = pool.slice(5, 3).set_column(0, "id", pa.array(["x", "y", "z"]))
+    pq.write_table(pa.concat_tables([test, same]), "test.parquet")
+    rows = the_split(over())
+    assert rows.left().overlapping == ("x", "y", "z")
+    assert len(rows.test) == len(test)
+
+
+def test_a_test_file_that_is_the_pool_leaves_nothing_to_test_on(crowd, over):
+    with pytest.raises(DataError, match="every one of the 636 test rows stands in the pool too"):
+        the_split(over(evaluate={"files": "pool/a.parquet"}))
+
+
+def test_rows_that_cannot_be_predicted_are_counted(crowd, over):
+    test = pq.read_table("test.parquet")
+    labels = ["unheard of", None, *test["label"].to_pylist()[2:]]
+    pq.write_table(test.set_column(2, "label", pa.array(labels)), "test.parquet")
+    rows = the_split(over())
+    assert (rows.left().unknown, rows.left().unlabelled) == (1, 1)
+    assert (len(rows.labelled), len(rows.test)) == (len(test) - 2, len(test))
+
+
+def test_test_rows_are_embedded_with_what_was_learnt_from_the_pool(pool, config):
+    """A text of the pool has the pool's vector, and the pool's fit stays as it was."""
+    lines = (pool / "a.jsonl").read_text().splitlines()
+    (pool.parent / "test.jsonl").write_text("\n".join([lines[3], lines[0].replace("number 0", "number 9999")]) + "\n")
+    data = config(embed={"use": "lsa", "dimensions": 8}, evaluate={"files": "test.jsonl"})
+    context = Context(from_data(data), Serial(), Silent())
+    columns = pipeline.pool(context)
+    learnt = Path("run/embed/lsa/fitted.npz").read_bytes()
+    rows = split.read_test_files(context, columns.rows, ["test.jsonl"])
+    np.testing.assert_array_equal(rows.vectors(None, 0, rows.ids(0))[0], columns.embeddings(None)[3])
+    assert Path("run/embed/lsa/fitted.npz").read_bytes() == learnt
+    assert not list(Path("run/evaluate").rglob("fitted.npz"))

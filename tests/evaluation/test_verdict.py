@@ -1,0 +1,67 @@
+"""What is said of a comparison, and the page that shows it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from curate.evaluation import page, verdict
+
+
+def _sample():
+    spec = importlib.util.spec_from_file_location("comparison_sample", Path(__file__).parent / "sample.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SAMPLE = _sample()
+
+
+def test_the_sentence_names_the_winner_and_what_of_the_others():
+    assert verdict.sentence(SAMPLE.comparison()) == (
+        "use facility_location at prune rate 0.9: it beats random by 10.0 ± 2.0 points of probe_accuracy; "
+        "top_k does not differ from random; ccs is worse than random"
+    )
+
+
+def test_where_lower_is_better_losing_is_winning():
+    """With the same numbers of an error, the loser is the winner."""
+    found = SAMPLE.comparison()
+    error = replace(SAMPLE.ACCURACY, column=replace(SAMPLE.ACCURACY.column, higher_is_better=False))
+    turned = replace(found, primary=error, measures=(error, SAMPLE.SPREAD))
+    assert verdict.sentence(turned).startswith("use ccs at prune rate 0.9: it beats random by 20.0 ± 2.0")
+    assert turned.rank(turned.cells["ccs", 0.9]) == 1
+
+
+def test_the_front_holds_who_is_not_beaten_in_less_time():
+    found = SAMPLE.comparison()
+    front = {cell.selector for cell in found.tested(0.9) if found.on_front(cell)}
+    assert front == {"uniform", "top_k", "facility_location"}
+
+
+def test_what_was_left_out_is_told():
+    told = "\n".join(verdict.about(SAMPLE.comparison()))
+    assert "4 test rows left out, in the pool too: a, b, c and 1 more" in told
+    assert "1 test row without a label" in told
+    assert "2 test rows with a label that the pool does not have" in told
+
+
+def test_a_cell_without_numbers_is_a_dash_in_every_table():
+    tables = verdict.tables(SAMPLE.comparison())
+    assert next(row for row in tables[0][1] if row[0] == "top_k")[1] == "–"
+    assert next(row for row in tables[1][1] if row[0] == "top_k")[1] == "2"
+
+
+def test_json_has_no_nan():
+    json.dumps(verdict.as_dict(SAMPLE.comparison()), allow_nan=False)
+
+
+def test_the_page_is_the_same_bytes_again_and_holds_no_markup_of_names():
+    text = page.render(SAMPLE.comparison(SAMPLE.EVIL))
+    assert text == page.render(SAMPLE.comparison(SAMPLE.EVIL))
+    assert "<img" not in text
+    assert "beats random by 10.0 ± 2.0 points" in re.sub("<script>.*?</script>", "", text, flags=re.DOTALL)
