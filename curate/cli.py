@@ -314,6 +314,7 @@ def evaluate(
     seeds: Seeds = None,
     executor: ExecutorOption = ExecutorName.processes,
     workers: Workers = None,
+    ray_address: RayAddress = None,
     log: Log = LogStyle.auto,
     as_json: Json = False,
 ) -> None:
@@ -321,7 +322,7 @@ def evaluate(
     from curate import pipeline
     from curate.evaluation.evaluate import evaluate as evaluated
 
-    with _telling(log) as told, pipeline.executor_named(executor.value, workers) as runner:
+    with _telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
         found = evaluated(run, runner, told, files=test or (), seeds=seeds)
     if as_json:
         console.show_json(found.as_dict())
@@ -353,6 +354,7 @@ def compare(
     overrides: Overrides = None,
     executor: ExecutorOption = ExecutorName.processes,
     workers: Workers = None,
+    ray_address: RayAddress = None,
     log: Log = LogStyle.auto,
     as_json: Json = False,
 ) -> None:
@@ -363,7 +365,7 @@ def compare(
     from curate.settings.lists import names, rates
 
     settings, chosen, shares = _load(config, overrides), names(select or ()), rates(prune_rate)
-    with _telling(log) as told, pipeline.executor_named(executor.value, workers) as runner:
+    with _telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
         found = compared(settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds)
     if as_json:
         console.show_json(verdict.as_dict(found))

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-RUN = ("--set", "--executor", "--workers", "--ray-address", "--log", "--metrics-file", "--overwrite", "--json")
+WORKERS = ("--executor", "--workers", "--ray-address")
+RUN = ("--set", *WORKERS, "--log", "--metrics-file", "--overwrite", "--json")
 COMMANDS = {
     "run": [*RUN],
     "embed": [*RUN],
@@ -26,6 +27,8 @@ COMMANDS = {
     "score": [*RUN],
     "select": [*RUN],
     "export": [*RUN],
+    "evaluate": ["--test", "--seeds", *WORKERS, "--log", "--json"],
+    "compare": ["--select", "--prune-rate", "--seeds", "--test", "--set", *WORKERS, "--log", "--json"],
     "plan": ["--set", "--log", "--json"],
     "check": ["--set", "--json"],
     "report": ["--set", "--log", "--json"],

@@ -14,11 +14,13 @@ from curate import pipeline
 from curate.evaluation import choices, measures, page, split, trials, verdict
 from curate.evaluation.choices import UNIFORM, Contender
 from curate.evaluation.comparison import Cell, Comparison
-from curate.evaluation.estimates import holm, jaccard
+from curate.evaluation.estimates import jaccard
 from curate.evaluation.measures import Measure
 from curate.evaluation.split import Split, opened
 from curate.evaluation.trials import Choice, Tried
+from curate.evaluation.wording import notes, seeds_only
 from curate.executors.base import Executor
+from curate.kernels.intervals import holm
 from curate.plugins.pool import Rows
 from curate.report.wording import listed
 from curate.settings.budget import Budget
@@ -64,7 +66,7 @@ def compare(
     config = replace(config, evaluate=choices.asked(config.evaluate, files, seeds))
     filters, contenders = choices.contenders(config, select)
     default = _WITHOUT if config.input.label is None else _WITH_LABELS
-    entries, notes = measures.chosen(config, default)
+    entries, refused = measures.chosen(config, default)
     context = Context(config, executor, progress or Silent())
     with pipeline.alone(context):
         pool = pipeline.pool(context)
@@ -89,7 +91,11 @@ def compare(
             cells=cells,
             full={measure.name: measure.estimate(tried.full) for measure in found},
             left=opened(rows).left(),
-            notes=(*notes, *_notes(tried, cells, [contender.name for contender in contenders])),
+            notes=(
+                *refused,
+                *seeds_only(found, tried.full),
+                *_notes(tried, cells, [contender.name for contender in contenders]),
+            ),
         )
         shards.write_json(context.folder / "compare.json", verdict.as_dict(done))
         shards.write_text(context.folder / "compare.html", page.render(done))
@@ -186,7 +192,7 @@ def _overlap(grid: _Grid, before: Rows, after: Rows) -> float:
 def _corrected(measure: Measure, cells: Mapping[tuple[str, float], Cell]) -> dict[tuple[str, float], Cell]:
     """The cells with p-values corrected for all of them."""
     tested = [place for place, cell in cells.items() if cell.differences]
-    p = dict(zip(tested, holm([cells[place].differences[measure.name].p for place in tested]), strict=True))
+    p = dict(zip(tested, holm([cells[place].differences[measure.name].p for place in tested]).tolist(), strict=True))
     return {place: replace(cell, p=p.get(place, math.nan)) for place, cell in cells.items()}
 
 
@@ -206,10 +212,4 @@ def _notes(tried: _Trials, cells: Mapping[tuple[str, float], Cell], names: Seque
             "and the uniform selections beside it"
         )
     told += dict.fromkeys(cell.untested for cell in cells.values() if cell.untested)
-    said: dict[str, list[str]] = {}
-    for (name, rate), done in tried.cells.items():
-        for trial in done:
-            for metric, measured in trial.measured.items():
-                for note in measured.notes:
-                    said.setdefault(f"{metric}: {note}", []).append(f"{name} at {rate}")
-    return [*told, *(f"{note} ({listed(list(dict.fromkeys(where)))})" for note, where in said.items())]
+    return [*told, *notes({f"{name} at {rate:g}": own for (name, rate), own in tried.cells.items()})]

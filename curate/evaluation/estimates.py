@@ -7,7 +7,6 @@ Repeating with other seeds shows the first only, so that where every test row's 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,27 +68,6 @@ def estimate(values: NDArray[np.float64], rows: NDArray[np.float64] | None = Non
     error = math.sqrt(variance)
     half_width = float(stats.t.ppf(0.5 + CONFIDENCE / 2, freedom)) * error
     return Estimate(mean, half_width, float(2 * stats.t.sf(abs(mean) / error, freedom)))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """p-values corrected for the number of tests, so that the chance of one false finding among all stays what it was.
-
-    NaN stays NaN, and is no test.
-
-    References
-    ----------
-    .. [1] S. Holm, A Simple Sequentially Rejective Multiple Test Procedure, Scand. J. Statistics 6(2), 1979
-
-    >>> holm([0.01, 0.04, 0.03, float("nan")])
-    [0.03, 0.06, 0.06, nan]
-    """
-    corrected = list(p)
-    tests = sorted((value, at) for at, value in enumerate(p) if not math.isnan(value))
-    highest = 0.0
-    for rank, (value, at) in enumerate(tests):
-        highest = max(highest, min(1.0, value * (len(tests) - rank)))
-        corrected[at] = highest
-    return corrected
 
 
 def nulls(data: Any) -> Any:

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from curate import pipeline
 from curate.errors import ConfigError
 from curate.evaluation import choices, measures, slices, split, trials
-from curate.evaluation.estimates import Estimate, holm, nulls
+from curate.evaluation.estimates import Estimate, nulls
 from curate.evaluation.measures import Measure
 from curate.evaluation.slices import Slice
 from curate.evaluation.split import Left, Opened, Split, opened
 from curate.evaluation.trials import Choice, Tried
-from curate.evaluation.wording import left_out, number, plus_minus, probability, signed
+from curate.evaluation.wording import left_out, notes, number, plus_minus, probability, seeds_only, signed
 from curate.executors.base import Executor
+from curate.kernels.intervals import holm
 from curate.settings.budget import Budget
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Progress, Silent
@@ -60,6 +61,9 @@ class Evaluated:
     """What the learning metrics are measured on, in words."""
 
     lines: tuple[Line, ...]
+    sliced: Measure | None
+    """What the groups are compared in; None without labels."""
+
     slices: tuple[Slice, ...]
     left: Left | None
     notes: tuple[str, ...]
@@ -107,7 +111,7 @@ class Evaluated:
 
     def _groups(self) -> tuple[list[str], list[list[str]]]:
         """The groups of test rows that lose most against every row, for people."""
-        accuracy = next((line.measure.column for line in self.lines if line.measure.learns), None)
+        accuracy = None if self.sliced is None else self.sliced.column
         rows = [
             [
                 f"{group.by} {group.name}",
@@ -127,7 +131,7 @@ class Evaluated:
         for by in dict.fromkeys(group.by for group in self.slices):
             found = slices.worst(self.slices, by)
             ways = {"selection": "the selection", "uniform": "uniform", "full": "every row"}
-            column = next(line.measure.column for line in self.lines if line.measure.learns)
+            column = None if self.sliced is None else self.sliced.column
             each = [f"{number(getattr(g, w), column)} with {ways[w]} ({g.name})" for w, g in found.items()]
             told.append(f"worst {by}: {', '.join(each)}")
         return [*told, *self.notes]
@@ -183,7 +187,7 @@ def _config(run: Path, files: Sequence[str], seeds: int | None) -> RunConfig:
 def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evaluated:
     config = context.config
     everything, tested = split.whole(context, pool), split.tested(context, pool)
-    entries, notes = measures.chosen(config)
+    entries, refused = measures.chosen(config)
     seeds = range(config.seed, config.seed + config.evaluate.seeds)
     published = [Choice(ledger=selected, seed=seed) for seed in seeds]
     learning = [entry for entry in entries if entry.spec.plugin().traits.learns]
@@ -194,7 +198,7 @@ def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evalu
         published = [Choice(entries=_again(opened(tested), pool.n, config.select), seed=seed) for seed in seeds]
     learnt = _Arms.of(context, tested, published, learning, full=True)
     lines += learnt.lines(learning)
-    p = holm([line.difference.p if line.measure.sign else math.nan for line in lines])
+    p = holm([line.difference.p if line.measure.sign else math.nan for line in lines]).tolist()
     first = next((measure for measure in measures.of(learning) if measure.of_labels and measure.sign), None)
     return Evaluated(
         run=config.run,
@@ -203,9 +207,14 @@ def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evalu
         pool=pool.n,
         tested=_told(opened(tested)),
         lines=tuple(replace(line, p=corrected) for line, corrected in zip(lines, p, strict=True)),
+        sliced=first,
         slices=() if first is None else tuple(learnt.slices(first)),
         left=opened(tested).left(),
-        notes=(*notes, *dict.fromkeys([*arms.notes(), *learnt.notes()])),
+        notes=(
+            *refused,
+            *seeds_only(measures.of(learning), learnt.selection),
+            *notes({"": [*arms.selection, *learnt.selection]}),
+        ),
     )
 
 
@@ -271,14 +280,3 @@ class _Arms:
 
     def slices(self, measure: Measure) -> list[Slice]:
         return slices.of(opened(self.rows), measure, self.selection, self.uniform, self.full)
-
-    def notes(self) -> list[str]:
-        """What the metrics said of the selection."""
-        return list(
-            dict.fromkeys(
-                f"{name}: {note}"
-                for tried in self.selection
-                for name, found in tried.measured.items()
-                for note in found.notes
-            )
-        )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from curate.settings.model import MetricEntry, RunConfig
 
 
+_FIRST = ("logistic_probe", "density_perplexity")
+"""What the verdict goes by unless the configuration lists metrics."""
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One number that a metric gives."""
@@ -100,7 +104,8 @@ def chosen(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEn
     there = registry.names("metric", config.plugins)
     possible: list[str] = []
     without: list[str] = []
-    for name in [name for name in names if name in there] or there:
+    wanted = [name for name in names if name in there] or there
+    for name in sorted(wanted, key=lambda name: name not in _FIRST):
         plugin = registry.get("metric", name, config.plugins)
         if any(field.required for field in fields(plugin.cls)):
             continue  # only the user knows what it should be asked

@@ -13,7 +13,7 @@ from curate.plugins.pool import Measured, Trial, given
 @metric(
     version=1,
     reads={"embedding", "label", "test"},
-    measures=(MetricColumn(name="accuracy", higher_is_better=True, range=(0.0, 1.0)),),
+    measures=(MetricColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),),
     learns=True,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

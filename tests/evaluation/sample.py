@@ -11,7 +11,10 @@ from curate.evaluation.split import Left
 from curate.plugins.kinds import MetricColumn
 
 ACCURACY = Measure(
-    "probe", MetricColumn(name="accuracy", higher_is_better=True, range=(0.0, 1.0)), learns=True, of_labels=True
+    "probe",
+    MetricColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),
+    learns=True,
+    of_labels=True,
 )
 SPREAD = Measure("spread", MetricColumn(higher_is_better=False), learns=False, of_labels=False)
 EVIL = "</script><img src=x onerror=alert(1)>"

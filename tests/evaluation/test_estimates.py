@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from curate.evaluation.estimates import estimate, holm
+from curate.evaluation.estimates import estimate
+from curate.kernels.intervals import holm
 
 
 def test_without_test_rows_it_is_the_t_test_of_the_library():
