@@ -209,7 +209,7 @@ def _notes(tried: _Trials, cells: Mapping[tuple[str, float], Cell], names: Seque
         what = "makes" if len(alike) == 1 else "make"
         told.append(
             f"{listed(alike)} {what} the same choice with every seed: what varies is the model that learns from it, "
-            "and the uniform selections beside it"
+            "if it draws, and the uniform selections beside it"
         )
     told += dict.fromkeys(cell.untested for cell in cells.values() if cell.untested)
     return [*told, *notes({f"{name} at {rate:g}": own for (name, rate), own in tried.cells.items()})]

@@ -44,7 +44,7 @@ class Choice:
     def parts(self, split: Split) -> dict[str, Any]:
         """What the chosen rows are made from."""
         asked = {"entries": [entry.fingerprint_parts() for entry in self.entries], "removed_rate": self.removed_rate}
-        drawn = {"seed": self.seed} if self.entries or self.removed_rate else {}
+        drawn = {"seed": self.seed} if self.removed_rate or any(_random(entry) for entry in self.entries) else {}
         ledger = {"ledger": self.ledger.fingerprint} if self.ledger else {}
         return {"version": 1, **split.pool_parts(), **asked, **drawn, **ledger}
 
@@ -83,9 +83,10 @@ def run(
 ) -> list[Tried]:
     """Every choice made and measured, in order; what was done before is read, and the rest is done by the executor."""
     tasks = [_Task(split, choice, tuple(metrics)) for choice in choices]
-    missing = [task for task in tasks if _load(task) is None]
-    if len(missing) < len(tasks):
-        context.progress.note(f"{what}: {len(tasks) - len(missing):,} of {len(tasks):,} trials done before")
+    different = {_files(task): task for task in tasks}  # where nothing is drawn, one seed tells what all do
+    missing = [task for task in different.values() if _load(task) is None]
+    if len(missing) < len(different):
+        context.progress.note(f"{what}: {len(different) - len(missing):,} of {len(different):,} trials done before")
     if missing:
         _, failed, _ = context.map(what, _try, missing, [1] * len(missing))
         refuse_failed(failed)
@@ -101,6 +102,15 @@ def _try(task: _Task) -> None:
             if npz.load(path, key) is None:
                 found = measure(opened(task.split), chosen, entry, task.choice.seed)
                 npz.save(path, key, _packed(found))
+
+
+def _random(entry: SelectEntry | MetricEntry) -> bool:
+    return entry.spec.plugin().traits.random
+
+
+def _files(task: _Task) -> tuple[Path, ...]:
+    """Where it is kept what comes of a trial."""
+    return _chosen_file(task.split, task.choice)[0], *(_measure_file(task, entry)[0] for entry in task.metrics)
 
 
 def _read(task: _Task) -> Tried:
@@ -198,7 +208,7 @@ def _measure_file(task: _Task, entry: MetricEntry) -> tuple[Path, str]:
     parts = {
         "chosen": task.choice.parts(task.split),
         "metric": entry.fingerprint_parts(),
-        "seed": task.choice.seed,
+        "seed": task.choice.seed if _random(entry) else None,
         "test": task.split.test_parts() if "test" in reads else None,
     }
     key = manifest.fingerprint(parts)

@@ -228,6 +228,9 @@ class Traits:
     needs_quality: bool = False
     """Without a score to call quality, the selection would mean nothing."""
 
+    random: bool = True
+    """A selector or metric that may draw from its generator; of one that never does, one seed tells what all do."""
+
     example: Mapping[str, Any] = field(default_factory=dict)
     """Values for the fields that have no default, used by docs and contract tests."""
 
@@ -298,6 +301,7 @@ def selector(
     prefix: bool = False,
     equivariant: bool = False,
     needs_quality: bool = False,
+    random: bool = True,
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a selector, what it must be given, and which properties the contract tests may hold it to."""
@@ -311,6 +315,7 @@ def selector(
             prefix=prefix,
             equivariant=equivariant,
             needs_quality=needs_quality,
+            random=random,
             example=example or {},
         )
     )
@@ -327,6 +332,7 @@ def metric(
     reads: frozenset[Reads] | set[Reads],
     measures: tuple[MetricColumn, ...],
     learns: bool = False,
+    random: bool = True,
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a metric, what it must be given, and the numbers it gives; ``learns``: it needs test rows."""
@@ -337,6 +343,7 @@ def metric(
             reads=frozenset(reads),
             measures=measures,
             learns=learns,
+            random=random,
             example=example or {},
         )
     )

@@ -23,7 +23,7 @@ Probe = Callable[[Matrix, Codes, Vector, Matrix], tuple[Matrix, tuple[str, ...]]
 probabilities and notes."""
 
 
-def graded(trial: Trial, rng: np.random.Generator, probe: Probe) -> Measured:
+def graded(trial: Trial, probe: Probe) -> Measured:
     """``probe``, trained on the chosen rows that have a label and tested on the test rows.
 
     Rows reach the probe in an order that depends on what they hold, so that the order of the pool changes nothing. A
@@ -37,7 +37,7 @@ def graded(trial: Trial, rng: np.random.Generator, probe: Probe) -> Measured:
         why = "there are no test rows with a label" if len(labelled) else "no chosen row has a label"
         return Measured(dict.fromkeys((grade.name for grade in GRADES), float("nan")), notes=(why,))
     x = given(trial.embeddings)
-    order = content_order(x[labelled], int(rng.integers(2**63)))
+    order = content_order(x[labelled], 0)
     seen, classes = np.unique(label[labelled][order], return_inverse=True)
     weight = np.ones(len(labelled), np.float32)
     if trial.weight is not None:

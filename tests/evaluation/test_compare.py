@@ -84,6 +84,14 @@ def test_after_an_interruption_only_what_is_missing_is_done(crowd, over):
     assert again == written() == written("other")
 
 
+def test_what_draws_nothing_is_tried_once_for_all_seeds(crowd, over):
+    counting, config = Counting(), from_data(over(metrics=[{"use": "coverage"}]))
+    found = compare(config, counting, select=["facility_location"], prune_rates=RATES, seeds=3)
+    every_row, facility_location, uniform, with_rows_away = 1, 1, 3, 2
+    assert counting.done == every_row + facility_location + uniform + with_rows_away
+    assert found.cells["facility_location", 0.95].same_over_seeds == 1
+
+
 def test_another_metric_chooses_nothing_again(crowd, over):
     compare(from_data(over()), Serial(), prune_rates=RATES, seeds=2)
     chosen = sorted(Path("run/evaluate/chosen").iterdir())

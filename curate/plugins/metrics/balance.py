@@ -39,6 +39,7 @@ def group_counts(codes: Codes, chosen: Rows) -> tuple[Counts, Counts]:
         MetricColumn(name="sources_missing", higher_is_better=False, unit="sources", range=(0, _ANY)),
         MetricColumn(name="source_entropy", higher_is_better=None, unit="share of the largest", range=(0, 1)),
     ),
+    random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:

@@ -60,6 +60,7 @@ def clusters_covered(cluster: Codes, chosen: Rows) -> tuple[float, float]:
         MetricColumn(name="cluster_rate", higher_is_better=True, unit="share of clusters", range=(0, 1)),
         MetricColumn(name="cluster_entropy", higher_is_better=True, unit="share of the largest", range=(0, 1)),
     ),
+    random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coverage:

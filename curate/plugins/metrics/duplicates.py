@@ -20,6 +20,7 @@ from curate.plugins.pool import Measured, Trial, given
         MetricColumn(name="exact", higher_is_better=False, unit="rows", range=(0, float("inf"))),
         MetricColumn(name="near", higher_is_better=False, unit="rows", range=(0, float("inf"))),
     ),
+    random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:

@@ -65,7 +65,7 @@ def nearest_vote(
     return shares
 
 
-@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=GRADES)
+@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=GRADES, random=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KNNProbe:
     """Accuracy, macro-F1 and cross-entropy, on test rows, of a vote of the nearest chosen rows.
@@ -87,8 +87,8 @@ class KNNProbe:
     temperature: Annotated[float, Gt(0)] = 0.07
     """A vote weighs exp(cosine / temperature): the lower, the more the nearest decide."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
+    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
         def probe(x: Matrix, classes: Codes, weight: Vector, test: Matrix) -> tuple[Matrix, tuple[str, ...]]:
             return nearest_vote(x, classes, weight, test, neighbours=self.neighbours, temperature=self.temperature), ()
 
-        return graded(trial, rng, probe)
+        return graded(trial, probe)

@@ -59,7 +59,7 @@ def logistic_regression(
     return probabilities, bool(model.n_iter_.max() < max_iterations)
 
 
-@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=GRADES)
+@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=GRADES, random=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogisticProbe:
     """Accuracy, macro-F1 and cross-entropy, on test rows, of a logistic regression trained on the chosen rows.
@@ -79,11 +79,11 @@ class LogisticProbe:
     max_iterations: Annotated[int, Ge(1)] = 1_000
     """After as many iterations the fit is taken as it is, with a note."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
+    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
         def probe(x: Matrix, classes: Codes, weight: Vector, test: Matrix) -> tuple[Matrix, tuple[str, ...]]:
             found, converged = logistic_regression(
                 x, classes, weight, test, strength=self.strength, max_iterations=self.max_iterations
             )
             return found, () if converged else (f"not converged after {self.max_iterations} iterations",)
 
-        return graded(trial, rng, probe)
+        return graded(trial, probe)

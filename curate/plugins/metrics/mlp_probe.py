@@ -105,4 +105,4 @@ class MLPProbe:
             )
             return found, () if converged else (f"not converged after {self.max_iterations} iterations",)
 
-        return graded(trial, rng, probe)
+        return graded(trial, probe)

@@ -114,6 +114,7 @@ def _code_points(text: str) -> Codes:
     reads={"text", "test"},
     learns=True,
     measures=(MetricColumn(higher_is_better=False, unit="bits a character", range=(0, float("inf"))),),
+    random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NGramPerplexity:

@@ -21,6 +21,7 @@ from curate.plugins.pool import Measured, Trial, given
         MetricColumn(name="percentile_95", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
         MetricColumn(name="rate", higher_is_better=False, unit="share of the chosen rows", range=(0, 1)),
     ),
+    random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Redundancy:

@@ -18,6 +18,7 @@ from curate.plugins.pool import Measured, Trial, given
         MetricColumn(name="mean", higher_is_better=None, unit="tokens a row", range=(0, float("inf"))),
         MetricColumn(name="rate", higher_is_better=None, unit="share of the pool's tokens", range=(0, 1)),
     ),
+    random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:

@@ -63,6 +63,7 @@ def _entropy(eigenvalues: NDArray[np.floating], order: float) -> float:
     version=1,
     reads={"embedding"},
     measures=(MetricColumn(higher_is_better=True, unit="effective rows", range=(1, float("inf"))),),
+    random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vendi:

@@ -112,7 +112,7 @@ def _centroids(embeddings: Matrix, cluster: Codes) -> tuple[Matrix | None, Codes
     return centroids, (cells - strays).astype(np.int32)
 
 
-@selector(version=1, reads={"embedding", "cluster"}, prefix=True)
+@selector(version=1, reads={"embedding", "cluster"}, prefix=True, random=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FacilityLocation:
     """Keep the rows that best represent the pool: typical ones first, then those that nothing kept resembles.

@@ -128,7 +128,7 @@ def _most_similar(x: Matrix, rows: Rows, among: NDArray[np.bool_]) -> tuple[Rows
     return found, best
 
 
-@selector(version=1, reads={"embedding", "cluster", "quality"}, budgeted=False)
+@selector(version=1, reads={"embedding", "cluster", "quality"}, budgeted=False, random=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SemDeDup:
     """Drop near-duplicates: rows of a cluster whose embeddings are similar to one that comes before them.

@@ -91,7 +91,9 @@ def _first_line(error: Exception) -> str:
     return str(error).partition("\n")[0]
 
 
-@selector(version=1, reads={"frame"}, budgeted=False, equivariant=True, example={"drop": "score_length < 0.25"})
+@selector(
+    version=1, reads={"frame"}, budgeted=False, equivariant=True, example={"drop": "score_length < 0.25"}, random=False
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
     """Drop the rows for which a condition is true; keep those for which it is false or unknown (null or NaN).
