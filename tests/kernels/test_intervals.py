@@ -8,54 +8,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from curate.kernels.intervals import (
-    accuracy_interval,
-    holm,
-    mean_interval,
-    paired_bootstrap,
-    sign_flip_p,
-    wilson_interval,
-)
+from curate.kernels.intervals import holm, paired_bootstrap
 
 
 def rng(seed=0):
     return np.random.default_rng(seed)
 
 
-@pytest.mark.parametrize("confidence", [0.8, 0.95])
-def test_mean_interval_is_students(confidence):
-    values = rng().standard_normal(6)
-    expected = stats.ttest_1samp(values, 0).confidence_interval(confidence)
-    assert mean_interval(values, confidence) == pytest.approx((expected.low, expected.high))
-
-
-def test_one_value_has_no_interval():
-    assert all(math.isnan(end) for end in mean_interval([0.9]))
-
-
-@pytest.mark.parametrize(("right", "trials"), [(0, 7), (7, 7), (3, 50), (800, 1000)])
-def test_wilson_interval_is_scipys(right, trials):
-    expected = stats.binomtest(right, trials).proportion_ci(method="wilson")
-    assert wilson_interval(right / trials, trials) == pytest.approx((expected.low, expected.high))
-
-
-def test_accuracies_that_do_not_vary_keep_the_uncertainty_of_the_test_rows():
-    hits = np.tile(np.arange(200) < 150, (5, 1))
-    assert accuracy_interval(hits) == wilson_interval(0.75, 200)
-    assert accuracy_interval(hits[0]) == wilson_interval(0.75, 200)
-
-
-def test_accuracies_that_vary_much_have_the_interval_of_the_seeds():
-    hits = np.stack([np.arange(10_000) < right for right in (5_000, 7_000, 9_000)])
-    assert accuracy_interval(hits) == (pytest.approx(mean_interval([0.5, 0.7, 0.9]).low), 1.0)
-
-
 def test_no_test_rows_no_interval():
-    assert math.isnan(accuracy_interval(np.empty((3, 0))).low)
     assert math.isnan(paired_bootstrap(np.empty(0), np.empty(0), rng()).mean)
-
-
-# ---------------------------------------------------------------- paired
 
 
 def test_bootstrap_of_one_seed_is_near_the_normal_interval_of_the_paired_difference():
@@ -106,19 +67,6 @@ def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
         low, high = paired_bootstrap(a, b, generator, resamples=400).interval
         covered += low <= 0.1 <= high
     assert 178 <= covered <= 200
-
-
-def test_sign_flips_of_few_pairs_are_scipys_exact_permutation_test():
-    differences = rng(7).standard_normal(8) + 0.4
-    expected = stats.permutation_test((differences,), np.mean, permutation_type="samples", n_resamples=10**4).pvalue
-    assert sign_flip_p(differences, rng()) == pytest.approx(expected)
-
-
-def test_sign_flips_of_hits_are_mcnemars_test():
-    a_only, b_only = 40, 20
-    d = np.concatenate([np.ones(a_only), -np.ones(b_only), np.zeros(500)])
-    exact = stats.binomtest(a_only, a_only + b_only).pvalue
-    assert sign_flip_p(d, rng(), 20_000) == pytest.approx(exact, abs=4 * (exact / 20_000) ** 0.5)
 
 
 # ---------------------------------------------------------------- many at once
