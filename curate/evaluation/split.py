@@ -52,7 +52,7 @@ class Split:
 
     @property
     def folder(self) -> Path:
-        return Path(self.config.run) / FOLDER
+        return self.context.folder / FOLDER
 
     @property
     def context(self) -> Context:

@@ -29,6 +29,10 @@ import pytest
 import curate
 from curate import places
 from curate.errors import ConfigError, DataError, LockedError, PluginError
+from curate.evaluation.compare import compare
+from curate.evaluation.evaluate import evaluate
+from curate.executors.serial import Serial
+from curate.settings.config import from_data
 from curate.store import arrays, diff, explain, lock, shards, versions
 
 SECRET = "marked/secret+of+nobody"
@@ -164,6 +168,24 @@ def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, 
         (embedded,) = (record for record in again.records if record.stage == "embed")
         assert embedded.facts["encoded"] == 1
     assert bucket.export("run") == exported()
+
+
+def test_a_run_in_a_store_is_evaluated_and_compared_there(pool, settings, bucket):
+    asked = {"metrics": [{"use": "knn_probe"}], "evaluate": {"holdout_rate": 0.4, "seeds": 2}}
+    Path("test.jsonl").write_text('{"id": "t", "text": "a row of today", "topic": "t1", "source": "left"}\n')
+    found = {}
+    for run in ("run", f"{bucket.url}/run"):
+        data = settings(run=run, **asked)
+        curate.run(data)
+        held_out = evaluate(places.place(run), Serial())
+        tested = evaluate(places.place(run), Serial(), files=["test.jsonl"])
+        compared = compare(from_data(data), Serial(), prune_rates=[0.5])
+        found[run] = [held_out.metrics, tested.metrics, {place: cell.values for place, cell in compared.cells.items()}]
+    assert repr(found["run"]) == repr(found[f"{bucket.url}/run"])
+    assert b"Does it train a better model?" in bucket.get("run/report.html")
+    assert json.loads(bucket.get("run/evaluate/evaluate.json"))["run"] == f"{bucket.url}/run"
+    assert json.loads(bucket.get("run/compare.json"))["rows"] == compared.rows
+    assert not Path("s3:").exists()
 
 
 def files_of(folder: Path) -> list[Path]:
