@@ -320,17 +320,19 @@ def evaluate(
 ) -> None:
     """Say whether a run's selection is better than chance, metric by metric, and who loses by it."""
     from curate import pipeline
+    from curate.evaluation.evaluate import as_dict
     from curate.evaluation.evaluate import evaluate as evaluated
+    from curate.report import judgement
 
     with _telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
         found = evaluated(run, runner, told, files=test or (), seeds=seeds)
     if as_json:
-        console.show_json(found.as_dict())
+        console.show_json(as_dict(found))
         return
-    for header, rows in found.tables():
+    for header, rows in judgement.tables(found):
         console.show_table(header, rows)
         typer.echo("")
-    for line in found.said():
+    for line in judgement.lines(found):
         typer.echo(line)
 
 

@@ -205,8 +205,24 @@ def pool(context: Context) -> PoolColumns:
     return done.pool
 
 
-def finished(config: RunConfig, progress: Progress) -> tuple[PoolColumns, Before]:
-    """The pool and the selection of a finished run.
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A run of which every stage is done."""
+
+    context: Context
+    pool: PoolColumns
+    before: Before
+    records: tuple[Record, ...]
+    warnings: tuple[str, ...]
+
+    def report(self) -> tuple[Path, dict[str, Any]]:
+        """Write the report again; where it is, and what it says, for programs."""
+        path = self.context.folder / REPORT
+        return path, evidence.report(self.context, self.before, self.records, path, self.warnings)
+
+
+def finished(config: RunConfig, progress: Progress) -> Finished:
+    """The finished run of a configuration.
 
     Raises
     ------
@@ -218,7 +234,8 @@ def finished(config: RunConfig, progress: Progress) -> tuple[PoolColumns, Before
         before = done.finished()
     except NotReadyError as error:
         raise _no_finished_run(config, str(error)) from error
-    return PoolColumns(context, before.rows, before.clustered, before.scored), before
+    columns = PoolColumns(context, before.rows, before.clustered, before.scored)
+    return Finished(context, columns, before, tuple(done.records), tuple(done.warnings))
 
 
 def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
@@ -229,17 +246,12 @@ def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, d
     path : of the page
     summary : what it says, for programs
     """
-    context = Context(config, Serial(), progress or Silent(), plan=[])
+    context = Context(config, Serial(), progress or Silent())
     if not ownership.is_run(context.folder):
         raise _no_finished_run(config, "there was no run yet")
-    path, done = context.folder / REPORT, _Done()
     with places.reached(context.folder), lock.held(context.folder, context.progress.note):
         links.refuse(context.folder)
-        try:
-            _stages(context, "export", done)
-        except NotReadyError as error:
-            raise _no_finished_run(config, str(error)) from error
-        return path, evidence.report(context, done.finished(), done.records, path, done.warnings)
+        return finished(config, context.progress).report()
 
 
 def _no_finished_run(config: RunConfig, why: str) -> ConfigError:

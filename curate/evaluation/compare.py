@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from curate import pipeline
-from curate.evaluation import choices, measures, page, split, trials, verdict
+from curate.evaluation import choices, measures, page, split, stability, trials, verdict
 from curate.evaluation.choices import UNIFORM, Contender
 from curate.evaluation.comparison import Cell, Comparison
-from curate.evaluation.estimates import jaccard
 from curate.evaluation.measures import Measure
 from curate.evaluation.split import Split, opened
+from curate.evaluation.stability import REMOVED
 from curate.evaluation.trials import Choice, Tried
 from curate.evaluation.wording import notes, seeds_only
 from curate.executors.base import Executor
 from curate.kernels.intervals import holm
-from curate.plugins.pool import Rows
 from curate.report.wording import listed
 from curate.settings.budget import Budget
 from curate.stages.context import Context, Progress, Silent
@@ -32,9 +30,6 @@ if TYPE_CHECKING:
 
 RATES = (0.5, 0.7, 0.9)
 """Prune rates, unless others are asked for."""
-
-REMOVED = 0.01
-"""The share of the rows to choose from that is taken away to see how stable a selector is."""
 
 _WITH_LABELS = ("logistic_probe", "coverage", "redundancy")
 _WITHOUT = ("density_perplexity", "coverage", "redundancy")
@@ -169,7 +164,6 @@ def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure]) -> dict[tuple[
             own, chance = tried.cells[name, rate], tried.cells[UNIFORM, rate]
             differences = {} if name == UNIFORM else {one.name: one.difference(own, chance) for one in found}
             orders = [trial.chosen.order for trial in own]
-            pairs = [jaccard(a, b) for a, b in combinations(orders, 2)]
             cells[name, rate] = Cell(
                 selector=name,
                 rate=rate,
@@ -177,16 +171,12 @@ def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure]) -> dict[tuple[
                 values={one.name: one.estimate(own) for one in found},
                 differences=differences,
                 seconds=float(np.mean([trial.chosen.seconds for trial in own])),
-                same_over_seeds=float(np.mean(pairs)) if pairs else math.nan,
-                same_when_removed=_overlap(grid, orders[0], tried.removed[name, rate].chosen.order),
+                same_over_seeds=stability.over_seeds(orders),
+                same_when_removed=stability.when_removed(
+                    len(grid.train), grid.seeds[0], orders[0], tried.removed[name, rate].chosen.order
+                ),
             )
     return cells
-
-
-def _overlap(grid: _Grid, before: Rows, after: Rows) -> float:
-    """The Jaccard index of two selections, over the rows that the second could choose from."""
-    there = trials.remaining(len(grid.train), REMOVED, grid.seeds[0])
-    return jaccard(np.intersect1d(before, there), after)
 
 
 def _corrected(measure: Measure, cells: Mapping[tuple[str, float], Cell]) -> dict[tuple[str, float], Cell]:

@@ -8,12 +8,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from curate.evaluation.choices import UNIFORM
-from curate.evaluation.estimates import Estimate
 from curate.evaluation.measures import Measure
 from curate.evaluation.split import Left
-
-SIGNIFICANT = 0.05
-"""The chance that is taken of a false finding among all that is compared."""
+from curate.report.evaluation import SIGNIFICANT, Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,25 +7,14 @@ Repeating with other seeds shows the first only, so that where every test row's 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.report.evaluation import Estimate
+
 CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over seeds."""
-
-    mean: float
-    half_width: float
-    """Of the 95 % confidence interval; NaN where the data do not allow one: one seed, or seeds that all agree."""
-
-    p: float
-    """How likely a mean as far from 0 would be if the truth were 0; NaN where that cannot be told."""
 
 
 def estimate(values: NDArray[np.float64], rows: NDArray[np.float64] | None = None) -> Estimate:

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import ConfigError
-from curate.evaluation.estimates import Estimate, estimate
+from curate.evaluation.estimates import estimate
 from curate.evaluation.trials import Tried
 from curate.plugins import registry
 from curate.plugins.fields import fields
 from curate.plugins.kinds import MetricColumn
+from curate.report.evaluation import Estimate
 from curate.report.wording import listed
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def chosen(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEn
     possible: list[str] = []
     without: list[str] = []
     wanted = [name for name in names if name in there] or there
-    for name in sorted(wanted, key=lambda name: name not in _FIRST):
+    for name in sorted(wanted, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
         plugin = registry.get("metric", name, config.plugins)
         if any(field.required for field in fields(plugin.cls)):
             continue  # only the user knows what it should be asked

@@ -14,7 +14,7 @@ from curate.report import document, tables
 from curate.report.document import section
 from curate.report.figures import Figure, Trace, View, safe
 from curate.report.markup import Markup, tag
-from curate.report.wording import count, plural, seconds
+from curate.report.wording import begun, count, plural, seconds
 from curate.version import __version__
 
 _ROLES = ("@kept", "@c2", "@c3", "@c5", "@c4", "@c7")
@@ -33,10 +33,12 @@ def render(found: Comparison) -> str:
     notes = [tag("p", f"{line}.", class_="aside") for line in verdict.about(found)[1:]]
     sections = [
         section("curves", f"{_title(found)} over prune rates", [charts.get("curves")]),
-        section("grid", "Every selector at every rate", [_table(_CAPTION, verdict.grid(found))]),
-        section("ranks", "Who wins where, at what cost, how stably", [_table("Best first", verdict.ranks(found))]),
+        section("grid", "Every selector at every rate", [tables.plain(_CAPTION, verdict.grid(found))]),
+        section(
+            "ranks", "Who wins where, at what cost, how stably", [tables.plain("Best first", verdict.ranks(found))]
+        ),
         section("front", "Quality against time", [charts.get("front")]),
-        section("measures", "The other measures", [_table("Means over seeds", verdict.measured(found))]),
+        section("measures", "The other measures", [tables.plain("Means over seeds", verdict.measured(found))]),
         section("notes", "What to know", notes),
     ]
     title = f"{verdict.sentence(found)} · {found.run}"
@@ -54,23 +56,14 @@ def _header(found: Comparison) -> Markup:
     return tag(
         "header",
         tag("p", tag("span", "curate", class_="brand"), tag("span", found.run), class_="run"),
-        tag("h1", _begun(told.partition(": ")[0])),
-        tag("p", f"{_begun(told.partition(': ')[2])}. {_begun(verdict.price(found))}.", class_="story"),
+        tag("h1", begun(told.partition(": ")[0])),
+        tag("p", f"{begun(told.partition(': ')[2])}. {begun(verdict.price(found))}.", class_="story"),
         tag("dl", *(document.tile(*tile) for tile in tiles), class_="tiles"),
     )
 
 
-def _begun(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
 def _title(found: Comparison) -> str:
-    return _begun(found.primary.name.replace("_", " "))
-
-
-def _table(caption: str, content: tuple[list[str], list[list[str]]]) -> Markup:
-    header, rows = content
-    return tables.table(caption, header, [(tag("strong", row[0]), *row[1:]) for row in rows])
+    return begun(found.primary.name.replace("_", " "))
 
 
 # ---------------------------------------------------------------- charts

@@ -2,50 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.evaluation.estimates import Estimate, estimate
+from curate.evaluation.estimates import estimate
 from curate.evaluation.measures import Measure
 from curate.evaluation.split import Opened
 from curate.evaluation.trials import Tried
+from curate.report.evaluation import Slice
 from curate.stages.cluster import CENTROIDS
 from curate.store import shards
 
 FEWEST = 10
 """Test rows that a group must have to be told of: with fewer, its accuracy is chance."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Slice:
-    """One group of test rows."""
-
-    by: str
-    """label, source or cluster."""
-
-    name: str
-    rows: int
-    selection: float
-    uniform: float
-    full: float
-    lost: Estimate
-    """The selection's accuracy less that with every row."""
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "by": self.by,
-            "name": self.name,
-            "rows": self.rows,
-            "selection": self.selection,
-            "uniform": self.uniform,
-            "full": self.full,
-            "difference": self.lost.mean,
-            "half_width": self.lost.half_width,
-        }
 
 
 def of(
@@ -73,13 +44,6 @@ def of(
                     )
                 )
     return sorted(found, key=lambda group: (group.lost.mean, group.by, group.name))
-
-
-def worst(slices: Sequence[Slice], by: str) -> Mapping[str, Slice]:
-    """The group with the lowest accuracy with the selection, with a uniform one, and with every row."""
-    groups = [group for group in slices if group.by == by]
-    ways = ("selection", "uniform", "full")
-    return {way: min(groups, key=lambda group: (getattr(group, way), group.name)) for way in ways} if groups else {}
 
 
 def _groups(rows: Opened) -> dict[str, dict[str, NDArray[np.bool_]]]:

@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 from curate.evaluation.choices import UNIFORM
-from curate.evaluation.comparison import SIGNIFICANT, Cell, Comparison
+from curate.evaluation.comparison import Cell, Comparison
 from curate.evaluation.estimates import nulls
-from curate.evaluation.wording import left_out, plus_minus, points, probability, signed
+from curate.evaluation.wording import left_out, plus_minus, points, signed
 from curate.plugins.kinds import MetricColumn
-from curate.report.wording import DASH, listed, seconds, value
+from curate.report.evaluation import SIGNIFICANT
+from curate.report.wording import DASH, listed, probability, seconds, value
 
 
 def as_dict(found: Comparison) -> dict[str, Any]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from curate.evaluation.estimates import Estimate
 from curate.evaluation.measures import Measure
 from curate.evaluation.split import Left
 from curate.evaluation.trials import Tried
 from curate.plugins.kinds import MetricColumn
-from curate.report.wording import DASH, count, listed, plural, short, value
+from curate.report import wording
+from curate.report.evaluation import Estimate
+from curate.report.wording import count, listed, plural, short
 
 IDS = 3
 """Ids named of rows that were left out."""
@@ -23,37 +23,17 @@ def is_rate(column: MetricColumn | None) -> bool:
 
 
 def number(found: float, column: MetricColumn | None) -> str:
-    """
-    >>> share = MetricColumn(higher_is_better=True, unit="share of rows", range=(0, 1))
-    >>> number(0.8971, share), number(12.5, MetricColumn(higher_is_better=None)), number(math.nan, share)
-    ('89.7 %', '12.5', '–')
-    """
-    if math.isnan(found):
-        return DASH
-    return f"{100 * found:.1f} %" if is_rate(column) else value(found)
+    return wording.number(found, rate=is_rate(column))
 
 
 def plus_minus(found: Estimate, column: MetricColumn | None) -> str:
-    """A mean, with how far chance may have moved it where that is known.
-
-    >>> plus_minus(Estimate(0.8971, 0.0149, 0), MetricColumn(higher_is_better=True, unit="share of rows", range=(0, 1)))
-    '89.7 ± 1.5 %'
-    """
-    if math.isnan(found.half_width):
-        return number(found.mean, column)
-    if is_rate(column):
-        return f"{100 * found.mean:.1f} ± {100 * found.half_width:.1f} %"
-    return f"{value(found.mean)} ± {value(found.half_width)}"
+    """A mean, with how far chance may have moved it where that is known."""
+    return wording.plus_minus(found, rate=is_rate(column))
 
 
 def signed(found: Estimate, column: MetricColumn | None) -> str:
-    """A difference with its sign; of shares in percentage points.
-
-    >>> signed(Estimate(0.096, 0.0149, 0), MetricColumn(higher_is_better=True, unit="share of rows", range=(0, 1)))
-    '+9.6 ± 1.5'
-    """
-    told = plus_minus(found, column).removesuffix(" %").replace("-", "−")
-    return f"+{told}" if found.mean > 0 else told
+    """A difference with its sign; of shares in percentage points."""
+    return wording.signed(found, rate=is_rate(column))
 
 
 def points(by: float, half_width: float, column: MetricColumn, name: str) -> str:
@@ -62,19 +42,7 @@ def points(by: float, half_width: float, column: MetricColumn, name: str) -> str
     >>> points(0.096, 0.0149, MetricColumn(higher_is_better=True, unit="share of rows", range=(0, 1)), "accuracy")
     '9.6 ± 1.5 points of accuracy'
     """
-    scale, unit = (100, f"points of {name}") if is_rate(column) else (1, f"in {name}")
-    told = [f"{scale * part:.1f}" if scale > 1 else value(part) for part in (by, half_width)]
-    return f"{' ± '.join(told)} {unit}"
-
-
-def probability(p: float) -> str:
-    """
-    >>> probability(0.0004), probability(0.031), probability(math.nan)
-    ('<0.001', '0.031', '–')
-    """
-    if math.isnan(p):
-        return DASH
-    return "<0.001" if p < 0.001 else f"{p:.3f}"
+    return f"{wording.points(by, half_width, rate=is_rate(column))} {'of' if is_rate(column) else 'in'} {name}"
 
 
 def seeds_only(measures: Iterable[Measure], tried: Sequence[Tried]) -> list[str]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.report.evaluation import Evaluation
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -213,6 +215,15 @@ class Report:
     neighbours: Neighbours | None = None
     examples: tuple[Examples, ...] = ()
     """The kept rows' examples first, then one group for each entry that dropped rows."""
+
+    evaluation: Evaluation | None = None
+    """What ``curate evaluate`` found of this selection."""
+
+    unevaluated: str = ""
+    """Why there is no evaluation, and how to get one."""
+
+    comparison: str = ""
+    """A page that compares selectors, beside this one; "" if there is none."""
 
     config: str = ""
     """The resolved configuration as YAML text."""

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
-from curate.report import document, figures, findings, pool_map, tables
+from curate.report import document, figures, findings, judgement, pool_map, tables, whiskers
 from curate.report.document import section
+from curate.report.evaluation import Evaluation
 from curate.report.figures import Figure
 from curate.report.markup import Markup, tag
 from curate.report.model import Example, Examples, Report
-from curate.report.wording import count, listed, plural, seconds, share, short, value
+from curate.report.wording import begun, count, listed, number, plural, seconds, share, short, value
 
 TEXT = 700
 """Characters of an example's text that the page shows."""
 
 FACTS = 4
 """Scores shown beside an example; more of them are folded away."""
+
+_PAIRED = "the difference to uniform is paired, seed by seed"
+_LEARNT = f"What models reach on test rows; {_PAIRED}"
+_ITSELF = f"What needs no model; {_PAIRED}"
+_GROUPS = "Groups of test rows, those that lose most first"
+_CAPTIONS = ("The lowest accuracy of any group of test rows", "How stable the choice is: 1 is the same rows, 0 none")
 
 
 def render(report: Report) -> str:
@@ -33,6 +41,9 @@ def _figures(report: Report) -> dict[str, Figure]:
     scores = findings.scores(report)
     drawn += [figures.of_scores(f"score-{number}", score) for number, score in enumerate(scores.leading)]
     drawn += [figures.of_scores(f"folded-{number}", score) for number, score in enumerate(scores.others)]
+    if report.evaluation is not None:
+        groups = whiskers.of_groups(report.evaluation)
+        drawn += [*whiskers.of_models(report.evaluation), *([groups] if groups else [])]
     return {figure.key: figure for figure in drawn}
 
 
@@ -40,22 +51,32 @@ def _header(report: Report) -> Markup:
     rows, sources = report.rows, len(report.sources)
     kept_tokens, of_tokens = findings.tokens(report)
     spent = sum(stage.seconds for stage in report.stages if not stage.reused)
+    verdict = judgement.sentence(report.evaluation) if report.evaluation else ""
     tiles = [
         ("Pool", count(rows.rows_in), f"rows from {plural(sources, 'source')}" if sources else "rows"),
         ("Kept", count(rows.kept), f"rows, {share(rows.kept, rows.rows_in)} of the pool"),
         ("Tokens kept", kept_tokens, of_tokens) if report.tokens else None,
+        _judged(report.evaluation),
         ("Time", seconds(spent), plural(len(report.stages), "stage")) if not math.isnan(spent) else None,
     ]
     return tag(
         "header",
         tag("p", tag("span", "curate", class_="brand"), tag("span", report.run), class_="run"),
         tag("h1", findings.headline(report)),
-        tag("p", findings.story(report), class_="story"),
+        tag("p", " ".join(filter(None, (findings.story(report), verdict))), class_="story"),
         tag("p", findings.change(report), class_="aside") if report.change else None,
         _warnings(report.warnings),
         tag("dl", *(document.tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
         tag("p", f"seed {report.seed} · curate {report.version}", class_="meta"),
     )
+
+
+def _judged(found: Evaluation | None) -> tuple[str, str, str] | None:
+    """The tile of what was measured."""
+    line = None if found is None else found.line(found.primary)
+    if line is None:
+        return None
+    return judgement.titled(line), number(line.selection.mean, rate=line.rate), judgement.beside(line)
 
 
 def _warnings(warnings: tuple[str, ...]) -> Markup | None:
@@ -70,13 +91,19 @@ def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
         return [document.figure(figure) for key, figure in drawn.items() if key.startswith(prefix)]
 
     alone = [findings.of_shares(part) for part in report.shares if len(part.names) == 1]
-    notes = [tag("p", f"{text}.", class_="aside") for text in alone]
+    notes = [_aside(f"{text}.") for text in alone]
+    unevaluated = [_aside(report.unevaluated)] if report.unevaluated else []
+    more = charts("folded")
+    folded = _fold(plural(len(more), "more score"), document.grid(more)) if more else None
     sections = [
+        section("models", "Does it train a better model?", _models(report, charts)),
         section("stages", "What each stage did", [tables.stages(report)]),
         section("map", "The pool and the selection", charts("map")),
-        section("evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours")]),
+        section(
+            "evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours"), *unevaluated]
+        ),
         section("shares", "What the selection is made of", [document.grid(charts("shares")), *notes]),
-        section("scores", "Scores", [document.grid(charts("score")), _folded(charts("folded")), _constant(report)]),
+        section("scores", "Scores", [document.grid(charts("score")), folded, _constant(report)]),
         section("sources", "What became of each source", [tables.sources(report)]),
         section("examples", "Rows to look at", [_examples(group) for group in report.examples if group.rows]),
         section("again", "How to make it again", _again(report)),
@@ -84,10 +111,36 @@ def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
     return [each for each in sections if each is not None]
 
 
-def _folded(charts: list[Markup]) -> Markup | None:
-    if not charts:
-        return None
-    return tag("details", tag("summary", tag("span", f"{plural(len(charts), 'more score')}")), document.grid(charts))
+def _aside(*children: str) -> Markup:
+    return tag("p", *children, class_="aside")
+
+
+def _models(report: Report, charts: Callable[[str], list[Markup]]) -> list[Markup | None]:
+    """What an evaluation found; and where selectors were compared."""
+    link = tag("a", report.comparison, href=report.comparison) if report.comparison else None
+    compared: list[Markup | None] = [_aside("Other selectors, other prune rates: ", link, ".")] if link else []
+    found = report.evaluation
+    if found is None:
+        return compared
+    learnt = [line for line in found.metrics if line.learns]
+    others = [line for line in found.metrics if not line.learns]
+    more, smaller = charts("probes"), (judgement.worst(found), judgement.stability(found))
+    itself = tables.plain(_ITSELF, judgement.metrics(others))
+    return [
+        *charts("models"),
+        tables.plain(_LEARNT, judgement.metrics(learnt)) if learnt else _aside("No metric trained a model."),
+        *charts("groups"),
+        _fold("The same groups as a table", tables.plain(_GROUPS, judgement.groups(found))) if found.slices else None,
+        *(tables.plain(told, table) for told, table in zip(_CAPTIONS, smaller, strict=True) if table[1]),
+        _fold(f"{plural(len(more), 'more chart')} of models", document.grid(more)) if more else None,
+        _fold(f"{plural(len(others), 'number')} of the choice itself", itself) if others else None,
+        *(_aside(f"{begun(note)}.") for note in found.notes),
+        *compared,
+    ]
+
+
+def _fold(title: str, body: Markup | None) -> Markup:
+    return tag("details", tag("summary", tag("span", title)), body)
 
 
 def _constant(report: Report) -> Markup | None:
@@ -148,5 +201,4 @@ def _text(text: str) -> Markup:
 def _again(report: Report) -> list[Markup | None]:
     commands = tag("pre", tag("code", "\n".join(report.reproduce)), tabindex="0") if report.reproduce else None
     config = tag("pre", tag("code", report.config), tabindex="0") if report.config else None
-    folded = tag("details", tag("summary", tag("span", "Resolved configuration")), config) if config else None
-    return [commands, folded]
+    return [commands, _fold("Resolved configuration", config) if config else None]

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import Any
 
-from curate.report import findings
+from curate.report import findings, judgement
 from curate.report.model import Account, Histogram, Report
 
 
@@ -52,6 +52,7 @@ def summary(report: Report) -> dict[str, Any]:
         "stages": stages,
         "sources": {name: _account(rows) for name, rows in report.sources.items()},
         "evidence": evidence,
+        "verdict": judgement.sentence(report.evaluation) if report.evaluation else None,
         "scores": {score.name: _medians(score) for score in report.scores},
     }
 

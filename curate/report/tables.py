@@ -65,13 +65,21 @@ def evidence(report: Report) -> Markup | None:
     return table("The pool, the rows kept, and a uniform selection of the same size", head, body)
 
 
+def plain(caption: str, content: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Markup:
+    """A table of texts."""
+    header, rows = content
+    return table(caption, header, [(tag("strong", row[0]), *row[1:]) for row in rows], wide=True)
+
+
 def table(
     caption: str,
     head: Sequence[str],
     body: Sequence[tuple[str | Markup, ...]],
     foot: tuple[str | Markup, ...] | None = None,
+    *,
+    wide: bool = False,
 ) -> Markup:
-    """A table. A narrow screen shows one of many columns as a list, where each cell carries its column's name."""
+    """A table. A narrow screen shows a wide one as a list, where each cell carries its column's name."""
 
     def line(cells: tuple[str | Markup, ...]) -> Markup:
         first = tag("th", cells[0], scope="row")
@@ -87,7 +95,7 @@ def table(
         tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))),
         tag("tbody", *(line(cells) for cells in body)),
         tag("tfoot", line(foot)) if foot else None,
-        class_="wide" if len(head) > 4 else None,
+        class_="wide" if wide or len(head) > 4 else None,
     )
     return tag("div", whole, class_="table")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from curate.report.evaluation import Estimate
+
 DASH = "–"
 
 
@@ -109,3 +111,68 @@ def listed(words: list[str]) -> str:
     ('a', 'a, b and c')
     """
     return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+def begun(text: str) -> str:
+    """
+    >>> begun("use ccs")
+    'Use ccs'
+    """
+    return text[:1].upper() + text[1:]
+
+
+# ---------------------------------------------------------------- what was measured, with its error
+
+
+def number(found: float, *, rate: bool) -> str:
+    """A share in per cent, anything else in three significant digits.
+
+    >>> number(0.8971, rate=True), number(12.5, rate=False), number(math.nan, rate=True)
+    ('89.7 %', '12.5', '–')
+    """
+    if math.isnan(found):
+        return DASH
+    return f"{100 * found:.1f} %" if rate else value(found)
+
+
+def plus_minus(found: Estimate, *, rate: bool) -> str:
+    """A mean, with how far chance may have moved it where that is known.
+
+    >>> plus_minus(Estimate(0.8971, 0.0149, 0), rate=True)
+    '89.7 ± 1.5 %'
+    """
+    if math.isnan(found.half_width):
+        return number(found.mean, rate=rate)
+    if rate:
+        return f"{100 * found.mean:.1f} ± {100 * found.half_width:.1f} %"
+    return f"{value(found.mean)} ± {value(found.half_width)}"
+
+
+def signed(found: Estimate, *, rate: bool) -> str:
+    """A difference with its sign; of shares in percentage points.
+
+    >>> signed(Estimate(0.096, 0.0149, 0), rate=True)
+    '+9.6 ± 1.5'
+    """
+    told = plus_minus(found, rate=rate).removesuffix(" %").replace("-", "−")
+    return f"+{told}" if found.mean > 0 else told
+
+
+def points(by: float, half_width: float, *, rate: bool) -> str:
+    """By how much, without a sign.
+
+    >>> points(-0.096, 0.0149, rate=True), points(0.25, math.nan, rate=False)
+    ('9.6 ± 1.5 points', '0.25')
+    """
+    known = [abs(by)] if math.isnan(half_width) else [abs(by), half_width]
+    return f"{' ± '.join(f'{100 * part:.1f}' if rate else value(part) for part in known)}{' points' if rate else ''}"
+
+
+def probability(p: float) -> str:
+    """
+    >>> probability(0.0004), probability(0.031), probability(math.nan)
+    ('<0.001', '0.031', '–')
+    """
+    if math.isnan(p):
+        return DASH
+    return "<0.001" if p < 0.001 else f"{p:.3f}"

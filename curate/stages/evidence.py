@@ -24,6 +24,7 @@ from curate.report.summary import summary
 from curate.seeds import rng_for
 from curate.settings import yamlmap
 from curate.settings.model import KIND_OF, ONE, Entry
+from curate.stages import evaluated
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.export import Before, columns
@@ -77,6 +78,7 @@ def report(
         "examples": facts.examples,
     }
     parts: dict[str, Any] = {"warnings": tuple(warnings), "change": _change(context)}
+    parts |= evaluated.parts(context, before.selected)
     for name, step in steps.items():
         parts[name] = step()
         context.progress.advance(1)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Any, get_args, get_origin, get_type_hints
 
 
 def fits(data: Any, shape: Any) -> bool:
@@ -32,3 +35,34 @@ def fits(data: Any, shape: Any) -> bool:
     if shape is float:
         return isinstance(data, int | float) and math.isfinite(data)
     return isinstance(data, shape) and (shape is not int or 0 <= data < 1 << 63)
+
+
+def made(kind: Any, data: Any) -> Any:
+    """The dataclass ``kind`` from what its ``asdict`` was written as, NaN as null; None if ``data`` has another shape.
+
+    Its fields are numbers, texts, dataclasses, and ``tuple[X, ...]``, ``Mapping[str, X]`` and ``X | None`` of these.
+    """
+    try:
+        return _made(kind, data)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _made(kind: Any, data: Any) -> Any:
+    if is_dataclass(kind):
+        if not isinstance(data, dict):
+            raise TypeError
+        make: Any = kind
+        return make(**{name: _made(hint, data[name]) for name, hint in get_type_hints(kind).items()})
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin is UnionType:
+        return None if data is None else _made(inner[0], data)
+    if origin is tuple and isinstance(data, list):
+        return tuple(_made(inner[0], each) for each in data)
+    if origin is Mapping and isinstance(data, dict):
+        return {name: _made(inner[1], each) for name, each in data.items()}
+    if kind is float and data is None:
+        return math.nan
+    if kind is Any or (isinstance(data, bool) if kind is bool else fits(data, kind)):
+        return data
+    raise TypeError

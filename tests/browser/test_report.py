@@ -77,8 +77,19 @@ def test_every_chart_draws_its_marks(page: Any) -> None:
         "c => [c.id, c.querySelectorAll('.point, .js-line').length]))"
     )
     assert drawn.pop("figure-map") == 900
-    assert len(drawn) == 9
+    assert len(drawn) == 12
     assert all(marks >= 3 for marks in drawn.values()), drawn
+
+
+@pytest.mark.parametrize(("chart", "marks", "bars"), [("models", 6, 6), ("groups", 12, 4), ("probes-1", 3, 3)])
+def test_what_models_reach_is_drawn_with_its_intervals(page: Any, chart: str, marks: int, bars: int) -> None:
+    page.execute_script("document.querySelectorAll('#models details').forEach(fold => fold.open = true)")
+    count = f"return document.querySelectorAll('#figure-{chart} %s').length"
+    wait(page, lambda d: d.execute_script(count % ".point") == marks)
+    paths = f"[...document.querySelectorAll('#figure-{chart} .errorbar path')]"
+    assert page.execute_script(f"return {paths}.filter(p => p.getBoundingClientRect().width > 5).length") == bars
+    legend = page.execute_script(f"return document.querySelector('#figure-{chart}').previousElementSibling.textContent")
+    assert legend == "●This selection◆Uniform■Every row"
 
 
 def test_the_console_is_silent_and_the_network_untouched(page: Any) -> None:

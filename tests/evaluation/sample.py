@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 from curate.evaluation.comparison import Cell, Comparison
-from curate.evaluation.estimates import Estimate
 from curate.evaluation.measures import Measure
 from curate.evaluation.split import Left
 from curate.plugins.kinds import MetricColumn
+from curate.report.evaluation import Estimate
 
 ACCURACY = Measure(
     "probe",

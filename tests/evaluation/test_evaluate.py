@@ -6,19 +6,20 @@ import json
 from pathlib import Path
 
 import curate
-from curate.evaluation.evaluate import evaluate
+from curate.evaluation.evaluate import as_dict, evaluate
 from curate.executors.serial import Serial
+from curate.report import judgement
 
 
 def test_the_published_selection_is_tested_on_the_test_files(crowd, over):
     curate.run(over(select=[{"use": "facility_location", "keep": 31}]))
     found = evaluate(Path("run"), Serial(), seeds=3)
-    line = found.lines[0]
+    line = found.metrics[0]
     assert (found.rows, found.pool, line.selection.mean, line.full.mean) == (31, 636, 1.0, 1.0)
     assert line.difference.mean - line.difference.half_width > 0
-    assert line.p < 0.05
+    assert line.p_holm < 0.05
     written = json.loads(Path("run/evaluate/evaluate.json").read_text())
-    assert written == json.loads(json.dumps(found.as_dict()))
+    assert written == json.loads(json.dumps(as_dict(found)))
 
 
 def test_without_test_files_the_section_is_asked_again_with_a_share_held_out(crowd, over):
@@ -26,7 +27,7 @@ def test_without_test_files_the_section_is_asked_again_with_a_share_held_out(cro
     before = Path("run/export").stat().st_mtime_ns
     found = evaluate(Path("run"), Serial(), seeds=2)
     assert "held out of the pool" in found.tested
-    assert found.lines[0].difference.mean > 0
+    assert found.metrics[0].difference.mean > 0
     assert Path("run/export").stat().st_mtime_ns == before
 
 
@@ -35,10 +36,10 @@ def test_without_labels_it_says_which_metrics_remain(crowd, over):
     files = {"files": "pool/*.parquet", "id": "id", "text": "text"}
     curate.run(over(plugins=[*over()["plugins"], spread], metrics=[], input=files))
     found = evaluate(Path("run"), Serial(), seeds=2)
-    assert "spread" in [line.measure.name for line in found.lines]
-    assert "nearest_class" not in [line.measure.entry for line in found.lines]
-    assert "the input has no labels" in found.notes[0]
-    assert "nearest_class" in found.notes[0].partition("cannot be asked")[0]
+    assert "spread" in [line.name for line in found.metrics]
+    assert "nearest_class_accuracy" not in [line.name for line in found.metrics]
+    told = next(note for note in found.notes if "the input has no labels" in note)
+    assert "nearest_class" in told.partition("cannot be asked")[0]
 
 
 def test_the_groups_that_lose_are_told_first(crowd, over):
@@ -49,7 +50,7 @@ def test_the_groups_that_lose_are_told_first(crowd, over):
     assert (labels[0].selection, labels[0].full, labels[0].lost.mean) == (0.0, 1.0, -1.0)
     assert {group.lost.mean for group in labels} == {-1.0, 0.0}
     assert found.slices[0].lost.mean == min(group.lost.mean for group in found.slices)
-    assert "0.0 % with the selection" in "\n".join(found.said())
+    assert judgement.worst(found)[1][0][1].startswith("0.0 % (")
 
 
 def test_evaluating_changes_nothing_that_a_run_would_do_again(crowd, over):

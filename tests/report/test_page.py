@@ -2,6 +2,7 @@ import base64
 import hashlib
 import itertools
 import json
+import math
 import re
 from dataclasses import fields, replace
 from html.parser import HTMLParser
@@ -12,6 +13,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from curate.report import measure
+from curate.report.evaluation import Estimate, Evaluation, Line, Slice, Stability
 from curate.report.model import Account, Example, Examples, Map, Neighbours, Report, Stage, Tokens
 from curate.report.page import render
 
@@ -104,7 +106,7 @@ class TestWhole:
 
     def test_every_chart_has_a_text_for_those_who_do_not_see_it(self, page: Page) -> None:
         charts = [a for a in page.elements("div") if a.get("class") == "chart"]
-        assert len(charts) == len(page.figures()) == 10
+        assert len(charts) == len(page.figures()) == 13
         assert all(a["role"] == "img" and len(a["aria-label"]) > 40 for a in charts)
 
     def test_every_chart_shows_the_uniform_selection(self, page: Page) -> None:
@@ -128,7 +130,7 @@ class TestWhole:
 
     def test_scores_are_ordered_by_how_far_they_part_kept_from_dropped(self, page: Page) -> None:
         """The first four are shown, the others folded, and the one without variety is named."""
-        titles = {figure["key"]: figure["layout"]["xaxis"]["title"]["text"] for figure in page.figures()[4:]}
+        titles = {figure["key"]: figure["layout"]["xaxis"]["title"]["text"] for figure in page.figures()[4:10]}
         assert list(titles) == ["score-0", "score-1", "score-2", "score-3", "folded-0", "folded-1"]
         assert titles["score-0"] == "quality (probability)"
         assert "2 more scores" in page.text
@@ -186,8 +188,25 @@ def everywhere(text: str) -> Report:
         shares=(measure.shares(text, np.array([0, 1]), [text, text], kept, uniform),),
         neighbours=Neighbours(before=np.array([0.5]), after=np.array([0.5]), uniform=np.array([0.5]), how=text),
         examples=(Examples(entry=text, total=1, rows=(example,)),),
+        evaluation=evaluated(text),
+        comparison=text,
+        unevaluated=text,
         config=text,
         reproduce=(text,),
+    )  # fmt: skip
+
+
+def evaluated(text: str) -> Evaluation:
+    unknown = Estimate(math.nan, math.nan, math.nan)
+    line = Line(
+        name=text, of=text, unit=text, rate=False, higher_is_better=True, learns=True, selection=unknown,
+        uniform=unknown, difference=unknown, full=unknown, cost=unknown,
+    )  # fmt: skip
+    group = Slice(by=text, name=text, rows=9, selection=0.5, uniform=0.5, full=0.5, lost=unknown)
+    return Evaluation(
+        run=text, select=text, seeds=1, rows=1, pool=2, tested=text, primary=text, sliced=text, slices=(group,),
+        metrics=(line, replace(line, name=text + "x", learns=False)), stability={text: Stability(1.0, 1.0)},
+        notes=(text,),
     )  # fmt: skip
 
 

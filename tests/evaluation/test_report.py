@@ -1,0 +1,119 @@
+"""Whether a run's report shows what was evaluated: of this very selection, and of no other."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import curate
+from curate import pipeline
+from curate.evaluation.compare import compare
+from curate.evaluation.evaluate import evaluate
+from curate.executors.serial import Serial
+from curate.report.evaluation import Evaluation
+from curate.settings.config import from_data
+from curate.store.shapes import made
+
+ASKED = "Does it train a better model?"
+FILE = Path("run/evaluate/evaluate.json")
+
+
+def page() -> str:
+    """The report without its scripts."""
+    return re.sub("<script.*?</script>", "", Path("run/report.html").read_text(), flags=re.DOTALL)
+
+
+def exported(run: str) -> dict[str, bytes]:
+    folder = Path(run, "export/current")
+    return {path.name: path.read_bytes() for path in folder.resolve().rglob("*") if path.is_file()}
+
+
+def test_the_report_shows_it_as_long_as_it_is_of_this_selection(crowd, over):
+    kept = {"select": [{"use": "facility_location", "keep": 31}]}
+    curate.run(over(**kept))
+    assert "has not been measured: run curate evaluate run" in page()
+    evaluate(Path("run"), Serial(), seeds=2)
+    assert ASKED in page()
+    assert "better than uniform" in page()
+    Path("run/report.html").unlink()
+    assert curate.run(over(**kept)).unchanged
+    assert "better than uniform" in page()
+    pipeline.report(from_data(over(**kept)))
+    assert "better than uniform" in page()
+    curate.run(over(select=[{"use": "facility_location", "keep": 32}]))
+    assert "was measured on an earlier selection: run curate evaluate run" in page()
+    assert ASKED not in page()
+
+
+def test_the_export_does_not_depend_on_it(crowd, over):
+    for run in ("one", "two"):
+        curate.run(over(run=run))
+    evaluate(Path("one"), Serial(), seeds=2)
+    for run in ("one", "two"):
+        Path(run, "export/current/README.md").unlink()  # the card is written again
+        curate.run(over(run=run))
+    assert exported("one") == exported("two")
+
+
+def test_what_is_written_is_what_is_read(crowd, over):
+    curate.run(over())
+    found = evaluate(Path("run"), Serial(), seeds=1)
+    again = made(Evaluation, json.loads(FILE.read_text()))
+    assert repr(again) == repr(found).replace("'overlapping': ()", "'overlapping': []")  # NaN equals nothing
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param({"metrics": "none"}, id="another type"),
+        pytest.param({"metrics": [{"name": "x"}]}, id="a key that is gone"),
+        pytest.param({"rows": -1}, id="a number that cannot be"),
+        pytest.param({"primary": True}, id="a truth for a text"),
+        pytest.param({"stability": {"selection": []}}, id="a list for a mapping"),
+        pytest.param({"notes": [{}]}, id="a mapping for a text"),
+    ],
+)
+def test_what_another_wrote_is_not_shown(crowd, over, damage):
+    curate.run(over())
+    evaluate(Path("run"), Serial(), seeds=1)
+    FILE.write_text(json.dumps({**json.loads(FILE.read_text()), **damage}))
+    pipeline.report(from_data(over()))
+    assert "evaluate.json is not as this release writes it: run curate evaluate run" in page()
+    assert ASKED not in page()
+
+
+def test_labels_that_are_markup_are_texts(crowd, over):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    evil = "</script><img src=x onerror=alert(1)>"
+    for path in ("pool/a.parquet", "test.parquet"):
+        table = pq.read_table(path)
+        labels = [f"{evil}{label}" for label in table["label"].to_pylist()]
+        pq.write_table(table.set_column(table.column_names.index("label"), "label", pa.array(labels)), path)
+    curate.run(over(select=[{"use": "top_k", "keep": 60}]))
+    found = evaluate(Path("run"), Serial(), seeds=2)
+    assert any(evil in group.name for group in found.slices)
+    assert "<img" not in Path("run/report.html").read_text()
+    assert "&lt;img" in page()
+
+
+def test_how_stable_the_choice_is_stands_beside_chance(crowd, over):
+    """The same rows whatever the seed; chance draws others, and others again from fewer rows."""
+    curate.run(over(select=[{"use": "top_k", "keep": 60}]))
+    found = evaluate(Path("run"), Serial(), seeds=3).stability
+    assert (found["selection"].over_seeds, found["selection"].when_removed > 0.9) == (1.0, True)
+    assert 0 < found["uniform"].over_seeds < 0.2
+    compared = compare(from_data(over()), Serial(), select=["top_k"], prune_rates=[1 - 60 / 636], seeds=3)
+    (cell,) = (cell for (name, _), cell in compared.cells.items() if name == "top_k")
+    assert cell.rows in (59, 60)
+    assert cell.same_when_removed == pytest.approx(found["selection"].when_removed, abs=0.03)
+
+
+def test_a_comparison_beside_the_report_is_linked(crowd, over):
+    compare(from_data(over()), Serial(), prune_rates=[0.9], seeds=1)
+    curate.run(over())
+    assert '<a href="compare.html">compare.html</a>' in page()
