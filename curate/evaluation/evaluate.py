@@ -15,7 +15,7 @@ from curate.evaluation.estimates import nulls
 from curate.evaluation.measures import Measure
 from curate.evaluation.split import Opened, Split, opened
 from curate.evaluation.trials import Choice, Tried
-from curate.evaluation.wording import is_rate, left_out, notes, seeds_only
+from curate.evaluation.wording import left_out, notes, seeds_only
 from curate.executors.base import Executor
 from curate.kernels.intervals import holm
 from curate.report.evaluation import Evaluation, Line, Slice, Stability
@@ -121,10 +121,8 @@ def _stability(
     context: Context, rows: Split, entries: Sequence[SelectEntry], size: int, n: int
 ) -> dict[str, Stability]:
     """Of the select section, and of uniform choices of ``size`` rows."""
-    seeds, there = (
-        range(context.config.seed, context.config.seed + context.config.evaluate.seeds),
-        len(opened(rows).train),
-    )
+    first, there = context.config.seed, len(opened(rows).train)
+    seeds = range(first, first + context.config.evaluate.seeds)
     return {
         "selection": stability.of(context, rows, lambda left: _again(left, n, entries), seeds),
         "uniform": stability.of(context, rows, lambda left: (choices.uniform(max(1, size * left // there)),), seeds),
@@ -184,7 +182,7 @@ class _Arms:
                 name=measure.name,
                 of=measure.column.name or measure.entry,
                 unit=measure.column.unit,
-                rate=is_rate(measure.column),
+                rate=measure.rate,
                 higher_is_better=measure.column.higher_is_better,
                 learns=measure.learns,
                 selection=measure.estimate(self.selection),

@@ -43,6 +43,11 @@ class Measure:
         return f"{self.entry}_{self.column.name}" if self.column.name else self.entry
 
     @property
+    def rate(self) -> bool:
+        """Whether it is a share, which is written in per cent."""
+        return self.column.unit.startswith("share of ") and self.column.range == (0, 1)
+
+    @property
     def sign(self) -> int:
         """1 where a better choice has the higher number, −1 where the lower, 0 where neither is better."""
         return {True: 1, False: -1, None: 0}[self.column.higher_is_better]

@@ -9,12 +9,11 @@ from typing import Any
 from curate.evaluation import verdict
 from curate.evaluation.choices import UNIFORM
 from curate.evaluation.comparison import Cell, Comparison
-from curate.evaluation.wording import is_rate, number
 from curate.report import document, tables
 from curate.report.document import section
 from curate.report.figures import Figure, Trace, View, safe
 from curate.report.markup import Markup, tag
-from curate.report.wording import begun, count, plural, seconds
+from curate.report.wording import begun, count, number, plural, seconds
 from curate.version import __version__
 
 _ROLES = ("@kept", "@c2", "@c3", "@c5", "@c4", "@c7")
@@ -105,13 +104,13 @@ def _curves(found: Comparison) -> Figure:
 def _told(found: Comparison, name: str) -> str:
     cells = [cell for rate in found.rates for cell in found.tested(rate) if cell.selector == name]
     points = [
-        f"{number(cell.values[found.primary.name].mean, found.primary.column)} at {cell.rate:g}" for cell in cells
+        f"{number(cell.values[found.primary.name].mean, rate=found.primary.rate)} at {cell.rate:g}" for cell in cells
     ]
     return f"{name}: {', '.join(points) or 'not tested'}"
 
 
 def _percent(found: Comparison) -> dict[str, Any]:
-    return {"tickformat": ".0%"} if is_rate(found.primary.column) else {}
+    return {"tickformat": ".0%"} if found.primary.rate else {}
 
 
 def _role(found: Comparison, at: int) -> str:
@@ -126,7 +125,7 @@ def _line(found: Comparison, cells: Sequence[Cell], at: int) -> Trace:
     name = (*found.selectors, UNIFORM)[at]
     role = _role(found, at)
     dash = "solid" if name == UNIFORM else _DASHES[at // len(_ROLES) % len(_DASHES)]
-    written = [number(cell.values[found.primary.name].mean, found.primary.column) for cell in cells]
+    written = [number(cell.values[found.primary.name].mean, rate=found.primary.rate) for cell in cells]
     return {
         "type": "scatter",
         "mode": "lines+markers",
@@ -171,7 +170,7 @@ def _whole(found: Comparison) -> Trace:
         "name": "Every row",
         "x": [found.rates[0], found.rates[-1]],
         "y": [mean, mean],
-        "hovertemplate": f"every row: {number(mean, found.primary.column)}<extra></extra>",
+        "hovertemplate": f"every row: {number(mean, rate=found.primary.rate)}<extra></extra>",
         "line": {"color": "@muted", "width": 2, "dash": "dot"},
     }
 
@@ -224,7 +223,7 @@ def _time(cell: Cell) -> float:
 def _point(found: Comparison, cell: Cell) -> Trace:
     at = (*found.selectors, UNIFORM).index(cell.selector)
     value, role = cell.values[found.primary.name], _role(found, at)
-    told = f"{number(value.mean, found.primary.column)} in {seconds(cell.seconds)}"
+    told = f"{number(value.mean, rate=found.primary.rate)} in {seconds(cell.seconds)}"
     half_width = None if math.isnan(value.half_width) else value.half_width
     return {
         "type": "scatter",

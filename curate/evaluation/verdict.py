@@ -8,10 +8,9 @@ from typing import Any
 from curate.evaluation.choices import UNIFORM
 from curate.evaluation.comparison import Cell, Comparison
 from curate.evaluation.estimates import nulls
-from curate.evaluation.wording import left_out, plus_minus, points, signed
-from curate.plugins.kinds import MetricColumn
+from curate.evaluation.wording import left_out
 from curate.report.evaluation import SIGNIFICANT
-from curate.report.wording import DASH, listed, probability, seconds, value
+from curate.report.wording import DASH, listed, plus_minus, points, probability, seconds, signed, value
 
 
 def as_dict(found: Comparison) -> dict[str, Any]:
@@ -61,11 +60,10 @@ def price(found: Comparison) -> str:
     """What pruning costs against training on every row, at the rate of the sentence or else the lowest."""
     winners = [cell for cell in found.cells.values() if cell.differences and found.better(cell)]
     best = max(winners, key=found.gain) if winners else found.cells[UNIFORM, found.rates[0]]
-    column = found.primary.column
     own, whole = best.values[found.primary.name], found.full[found.primary.name]
     return (
-        f"{found.primary.name}: {plus_minus(own, column)} with {best.selector} on {best.rows:,} rows, "
-        f"{plus_minus(whole, column)} with all {found.rows:,}"
+        f"{found.primary.name}: {plus_minus(own, rate=found.primary.rate)} with {best.selector} on {best.rows:,} rows, "
+        f"{plus_minus(whole, rate=found.primary.rate)} with all {found.rows:,}"
     )
 
 
@@ -79,12 +77,11 @@ def about(found: Comparison) -> list[str]:
 
 def grid(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Selectors × rates of the primary measure: the mean, and the difference to uniform, with * beyond chance."""
-    column = found.primary.column
     header = [f"{found.primary.name}, difference to {UNIFORM}", *(f"prune {rate:g}" for rate in found.rates)]
     rows = [
         [name, *(_cell(found, found.cells[name, rate]) for rate in found.rates)] for name in (*found.selectors, UNIFORM)
     ]
-    whole = plus_minus(found.full[found.primary.name], column)
+    whole = plus_minus(found.full[found.primary.name], rate=found.primary.rate)
     return header, [*rows, ["every row", *(whole for _ in found.rates)]]
 
 
@@ -123,7 +120,7 @@ def measured(found: Comparison) -> tuple[list[str], list[list[str]]]:
     rows = []
     for cell in found.cells.values():
         if not cell.untested:
-            told = [plus_minus(cell.values[one.name], one.column) for one in others]
+            told = [plus_minus(cell.values[one.name], rate=one.rate) for one in others]
             rows.append([cell.selector, f"{cell.rate:g}", probability(cell.p), *told])
     return header, rows
 
@@ -131,18 +128,18 @@ def measured(found: Comparison) -> tuple[list[str], list[list[str]]]:
 def _cell(found: Comparison, cell: Cell) -> str:
     if cell.untested:
         return DASH
-    column: MetricColumn = found.primary.column
-    told = plus_minus(cell.values[found.primary.name], column)
+    told = plus_minus(cell.values[found.primary.name], rate=found.primary.rate)
     if not cell.differences:
         return told
     mark = "*" if cell.p < SIGNIFICANT else ""
-    return f"{told} ({signed(cell.differences[found.primary.name], column)}{mark})"
+    return f"{told} ({signed(cell.differences[found.primary.name], rate=found.primary.rate)}{mark})"
 
 
 def _by(found: Comparison, cell: Cell) -> str:
     """How much is won over random, without a sign."""
     difference = cell.differences[found.primary.name]
-    return points(abs(difference.mean), difference.half_width, found.primary.column, found.primary.name)
+    told = points(difference.mean, difference.half_width, rate=found.primary.rate)
+    return f"{told} {'of' if found.primary.rate else 'in'} {found.primary.name}"
 
 
 def _is(names: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""How the numbers of an evaluation are written."""
+"""What a reader must know of the numbers of an evaluation."""
 
 from __future__ import annotations
 
@@ -8,41 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from curate.evaluation.measures import Measure
 from curate.evaluation.split import Left
 from curate.evaluation.trials import Tried
-from curate.plugins.kinds import MetricColumn
-from curate.report import wording
-from curate.report.evaluation import Estimate
 from curate.report.wording import count, listed, plural, short
 
 IDS = 3
 """Ids named of rows that were left out."""
-
-
-def is_rate(column: MetricColumn | None) -> bool:
-    """Whether it is a share, which is written in per cent."""
-    return column is not None and column.unit.startswith("share of ") and column.range == (0, 1)
-
-
-def number(found: float, column: MetricColumn | None) -> str:
-    return wording.number(found, rate=is_rate(column))
-
-
-def plus_minus(found: Estimate, column: MetricColumn | None) -> str:
-    """A mean, with how far chance may have moved it where that is known."""
-    return wording.plus_minus(found, rate=is_rate(column))
-
-
-def signed(found: Estimate, column: MetricColumn | None) -> str:
-    """A difference with its sign; of shares in percentage points."""
-    return wording.signed(found, rate=is_rate(column))
-
-
-def points(by: float, half_width: float, column: MetricColumn, name: str) -> str:
-    """By how much, in words.
-
-    >>> points(0.096, 0.0149, MetricColumn(higher_is_better=True, unit="share of rows", range=(0, 1)), "accuracy")
-    '9.6 ± 1.5 points of accuracy'
-    """
-    return f"{wording.points(by, half_width, rate=is_rate(column))} {'of' if is_rate(column) else 'in'} {name}"
 
 
 def seeds_only(measures: Iterable[Measure], tried: Sequence[Tried]) -> list[str]:

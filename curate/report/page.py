@@ -11,7 +11,7 @@ from curate.report.evaluation import Evaluation
 from curate.report.figures import Figure
 from curate.report.markup import Markup, tag
 from curate.report.model import Example, Examples, Report
-from curate.report.wording import begun, count, listed, number, plural, seconds, share, short, value
+from curate.report.wording import count, listed, number, plural, seconds, share, short, value
 
 TEXT = 700
 """Characters of an example's text that the page shows."""
@@ -134,7 +134,7 @@ def _models(report: Report, charts: Callable[[str], list[Markup]]) -> list[Marku
         *(tables.plain(told, table) for told, table in zip(_CAPTIONS, smaller, strict=True) if table[1]),
         _fold(f"{plural(len(more), 'more chart')} of models", document.grid(more)) if more else None,
         _fold(f"{plural(len(others), 'number')} of the choice itself", itself) if others else None,
-        *(_aside(f"{begun(note)}.") for note in found.notes),
+        *(_aside(f"{note}.") for note in found.notes),
         *compared,
     ]
 
