@@ -37,11 +37,11 @@ _NEEDS: dict[Backend, tuple[tuple[str, str], ...]] = {  # modules, and the packa
 }
 _EXTRA: dict[Backend, str] = {"torch": "sentence-transformers", "openvino": "openvino", "onnx": "onnx"}
 _PRECISION: dict[Dtype, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}  # as OpenVINO calls them
-_CPU_BATCH, _GPU_BATCH = 8, 128
+_CPU_BATCH, _GPU_BATCH = 2_048, 32_768  # tokens
 _TOKENIZED = 1_024  # texts that are tokenized at once to learn their lengths
 
 
-def batches(lengths: NDArray[np.int64], size: int) -> Iterator[NDArray[np.intp]]:
+def batches(lengths: NDArray[np.int64], tokens: int, size: int | None = None) -> Iterator[NDArray[np.intp]]:
     """Rows in batches of similar length, the longest first.
 
     Every text of a batch is padded to the longest of it. Sorting by the number of tokens keeps that small; the longest
@@ -50,20 +50,27 @@ def batches(lengths: NDArray[np.int64], size: int) -> Iterator[NDArray[np.intp]]
     Parameters
     ----------
     lengths : (n,) tokens of each text
-    size : rows in a batch
+    tokens : of a batch, with what pads its texts to the longest; a text that has more is a batch of its own
+    size : rows in a batch, instead
 
     Yields
     ------
-    Rows, ``size`` of them but in the last batch; rows of equal length in their order
+    Rows; rows of equal length in their order
 
-    >>> [rows.tolist() for rows in batches(np.array([3, 9, 3]), 2)]
-    [[1, 0], [2]]
+    >>> [rows.tolist() for rows in batches(np.array([3, 9, 3, 3]), 9)]
+    [[1], [0, 2, 3]]
     """
     order = np.argsort(-lengths, kind="stable")
-    return (order[rows] for rows in ranges(len(order), size))
+    begin = 0
+    while begin < len(order):
+        end = begin + (size or max(1, tokens // max(1, int(lengths[order[begin]]))))
+        yield order[begin:end]
+        begin = end
 
 
-def encode(model: SentenceTransformer, texts: Sequence[str], *, prompt: str, batch_size: int) -> Matrix:
+def encode(
+    model: SentenceTransformer, texts: Sequence[str], *, prompt: str = "", tokens: int = 2_048, size: int | None = None
+) -> Matrix:
     """The model's vectors of the texts.
 
     Parameters
@@ -71,7 +78,7 @@ def encode(model: SentenceTransformer, texts: Sequence[str], *, prompt: str, bat
     model : from ``load``
     texts : n strings
     prompt : put before every text
-    batch_size : texts at a time
+    tokens, size : as ``batches`` takes them
 
     Returns
     -------
@@ -81,7 +88,7 @@ def encode(model: SentenceTransformer, texts: Sequence[str], *, prompt: str, bat
     same vectors; in other company a text's vector may differ by rounding.
     """
     vectors = np.empty((len(texts), model.get_embedding_dimension() or 0), np.float32)
-    for rows in batches(_lengths(model, texts, prompt), batch_size):
+    for rows in batches(_lengths(model, texts, prompt), tokens, size):
         batch = [texts[row] for row in rows.tolist()]
         vectors[rows] = model.encode(batch, batch_size=len(batch), prompt=prompt or None, show_progress_bar=False)
     return vectors
@@ -298,13 +305,13 @@ class SentenceTransformers:
     """Read only so many tokens of each text; null = as many as the model says."""
 
     batch_size: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
-    """Texts at a time; null = 8 on a CPU, where more is slower, and 128 elsewhere."""
+    """Texts at a time; null = as many as have 2,048 tokens on a CPU, where more is slower, and 32,768 elsewhere."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         model = load(self.model, self.backend, self.device, self.dtype, self.max_tokens)
-        size = self.batch_size or (_CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH)
+        tokens = _CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH
         with _precision(model, self.backend, self.dtype):
-            vectors = encode(model, texts, prompt=self.prompt, batch_size=size)
+            vectors = encode(model, texts, prompt=self.prompt, tokens=tokens, size=self.batch_size)
         width = vectors.shape[1]
         if self.truncate_dimension is not None and self.truncate_dimension > width:
             raise PluginError(

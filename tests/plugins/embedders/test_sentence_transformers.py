@@ -85,12 +85,15 @@ def cosines(a, b):
 # ---------------------------------------------------------------- batches
 
 
-@given(st.lists(st.integers(0, 9)), st.integers(1, 5))
-def test_batches_hold_every_row_once_longest_first_and_full(lengths, size):
-    found = [rows.tolist() for rows in batches(np.array(lengths, np.int64), size)]
+@given(st.lists(st.integers(0, 9)), st.integers(1, 20), st.none() | st.integers(1, 5))
+def test_batches_hold_every_row_once_longest_first_and_full(lengths, tokens, size):
+    found = [rows.tolist() for rows in batches(np.array(lengths, np.int64), tokens, size)]
     flat = [row for rows in found for row in rows]
     assert flat == sorted(range(len(lengths)), key=lambda row: (-lengths[row], row))
-    assert all(len(rows) == size for rows in found[:-1])
+    for rows in found[:-1]:
+        longest = max(1, lengths[rows[0]])
+        padded = longest * len(rows)
+        assert len(rows) == size if size else padded <= max(tokens, longest) < padded + longest
 
 
 @needs_library
