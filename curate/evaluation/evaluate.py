@@ -188,6 +188,7 @@ class _Arms:
                 selection=measure.estimate(self.selection),
                 uniform=measure.estimate(self.uniform),
                 difference=measure.difference(self.selection, self.uniform),
+                resampled=measure.resampled(self.selection, self.uniform),
                 full=measure.estimate(self.full) if self.full else None,
                 cost=measure.difference(self.selection, self.full) if self.full else None,
             )

@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 from curate.errors import ConfigError
 from curate.evaluation.estimates import estimate
 from curate.evaluation.trials import Tried
+from curate.kernels.intervals import paired_bootstrap
 from curate.plugins import registry
 from curate.plugins.fields import fields
 from curate.plugins.kinds import MetricColumn
 from curate.report.evaluation import Estimate
 from curate.report.wording import listed
+from curate.seeds import rng_for
 
 if TYPE_CHECKING:
     from curate.settings.model import MetricEntry, RunConfig
 
+
+_RESAMPLES = 2_000
 
 _FIRST = ("logistic_probe", "density_perplexity")
 """What the verdict goes by unless the configuration lists metrics."""
@@ -74,6 +78,14 @@ class Measure:
         mine, theirs = self.hits(tried), self.hits(others)
         rows = None if mine is None or theirs is None else mine - theirs
         return estimate(self.values(tried) - self.values(others), rows)
+
+    def resampled(self, tried: Sequence[Tried], others: Sequence[Tried]) -> tuple[float, ...]:
+        """The interval of the difference by a paired bootstrap: from and to; empty where rows are not known."""
+        mine, theirs = self.hits(tried), self.hits(others)
+        if mine is None or theirs is None or not mine.size:
+            return ()
+        found = paired_bootstrap(mine, theirs, rng_for(0, f"evaluate/{self.name}"), resamples=_RESAMPLES)
+        return tuple(found.interval)
 
 
 def of(entries: Iterable[MetricEntry]) -> list[Measure]:

@@ -49,6 +49,10 @@ class Line:
     difference: Estimate
     """The selection less uniform."""
 
+    resampled: tuple[float, ...] = ()
+    """The 95 % interval of that difference once more, by a paired bootstrap over test rows and seeds: from and to; none
+    where it is not known what became of each test row."""
+
     p_holm: float = math.nan
     """Of the difference, corrected for the number of measures."""
 

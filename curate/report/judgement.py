@@ -82,13 +82,15 @@ def _than(line: Line, difference: Estimate, p: float, other: str) -> str:
 
 def metrics(lines: Sequence[Line]) -> Table:
     """Every number of the selection beside that of uniform ones."""
-    rows = []
+    rows, resampled = [], any(line.resampled for line in lines)
     for line in lines:
         told = (line.selection, line.uniform, line.full)
         values = ["" if each is None else plus_minus(each, rate=line.rate) for each in told]
-        difference = signed(line.difference, rate=line.rate)
-        rows.append([line.name, *values, difference, probability(line.p_holm), better(line)])
-    return ["metric", "selection", "uniform", "every row", "difference to uniform", "p (Holm)", ""], rows
+        ends = [signed(Estimate(end, math.nan, math.nan), rate=line.rate) for end in line.resampled]
+        differences = [signed(line.difference, rate=line.rate), *([" to ".join(ends)] if resampled else [])]
+        rows.append([line.name, *values, *differences, probability(line.p_holm), better(line)])
+    beside = ["difference to uniform", *(["by paired bootstrap"] if resampled else [])]
+    return ["metric", "selection", "uniform", "every row", *beside, "p (Holm)", ""], rows
 
 
 def groups(found: Evaluation) -> Table:

@@ -18,6 +18,9 @@ def test_the_published_selection_is_tested_on_the_test_files(crowd, over):
     assert (found.rows, found.pool, line.selection.mean, line.full.mean) == (31, 636, 1.0, 1.0)
     assert line.difference.mean - line.difference.half_width > 0
     assert line.p_holm < 0.05
+    low, high = line.resampled
+    assert 0 < low < line.difference.mean < high
+    assert "by paired bootstrap" in judgement.metrics(found.metrics)[0]
     written = json.loads(Path("run/evaluate/evaluate.json").read_text())
     assert written == json.loads(json.dumps(as_dict(found)))
 
