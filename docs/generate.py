@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import os
 import subprocess
 import sys
@@ -137,20 +138,27 @@ def _top() -> list[Field]:
 def cli_page() -> str:
     """The help text of every command."""
     parts = ["# Command line\n", NOTE]
-    for command in ((), *((name,) for name in COMMANDS)):
+    commands = [(), *((name,) for name in COMMANDS)]
+    for command, told in zip(commands, _help(commands), strict=True):
         title = " ".join(("curate", *command))
-        parts.append(f"## {title}\n\n```\n{_help(command)}```\n")
+        parts.append(f"## {title}\n\n```\n{told}```\n")
     return "\n".join(parts)
 
 
-def _help(command: tuple[str, ...]) -> str:
+def _help(commands: list[tuple[str, ...]]) -> list[str]:
+    """What each command says of itself, on a terminal of a hundred columns without colours."""
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
-    code = "from curate.cli import main; import sys; sys.argv[0] = 'curate'; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", code, *command, "--help"], capture_output=True, text=True, env=environment, check=True
+    code = (
+        "import json, sys\nfrom curate.cli import app\n"
+        "for command in json.loads(sys.argv[1]):\n"
+        "    app([*command, '--help'], prog_name='curate', standalone_mode=False)\n"
+        "    print(end='\\0')"
     )
-    lines = [line.rstrip() for line in done.stdout.splitlines()]
-    return "\n".join(lines).strip("\n") + "\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code, json.dumps(commands)], capture_output=True, text=True, env=environment, check=True
+    )
+    pages = done.stdout.split("\0")[:-1]
+    return ["\n".join(line.rstrip() for line in page.splitlines()).strip("\n") + "\n" for page in pages]
 
 
 def schemas_page() -> str:

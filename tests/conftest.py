@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ collect_ignore = ["fuzz/run.py"]  # a command, which needs atheris
 settings.register_profile("check", derandomize=True)
 settings.load_profile("check")
 
+STAGES = ("run", "embed", "cluster", "score", "select", "export")
 WORDS = ("amber", "birch", "cobalt", "dune", "ember", "fjord", "grove", "harbour", "iris", "juniper", "kelp", "lagoon")
 
 
@@ -36,7 +40,13 @@ def row(number: int) -> dict[str, Any]:
 
 
 @pytest.fixture
-def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def plain_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In reports the map is no more than its axes, which saves a quarter of a small run and most of a larger one."""
+    monkeypatch.setattr("curate.report.projection.SMALLEST", 10_000)
+
+
+@pytest.fixture
+def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_map: None) -> Path:
     """Sixty rows in two files, in a folder that is the current one."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "pool"
@@ -45,6 +55,39 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         lines = [json.dumps(row(number)) for number in numbers]
         (folder / f"{name}.jsonl").write_text("\n".join(lines) + "\n")
     return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a command said, and its exit code."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Runs a command line in this process, without workers unless it asks for them."""
+
+    def run(*arguments: object) -> Done:
+        from curate import cli
+
+        words = ["curate", *map(str, arguments)]
+        if words[1] in STAGES and not {"--executor", "--workers"} & {*words}:
+            words += ["--executor", "serial"]
+        capfd.readouterr()
+        before = signal.getsignal(signal.SIGTERM)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+            patch.setattr(sys, "argv", words)
+            patch.setenv("PYTHONSAFEPATH", "")  # is set, and restored
+            try:
+                cli.main()
+            finally:
+                signal.signal(signal.SIGTERM, before)
+        return Done(int(str(ended.value.code)), *capfd.readouterr())
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
+import os
 import runpy
-import sys
+from functools import cache
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -15,6 +19,8 @@ import curate
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
+
+pytestmark = pytest.mark.xdist_group("configs")  # they share a run
 
 
 def minilm() -> Path | None:
@@ -28,9 +34,9 @@ def minilm() -> Path | None:
 def overrides(name: str, folder: Path) -> list[str]:
     """What a recipe needs to run here: its pool made, its model at hand."""
     if name == "docstrings":
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", ["docstrings.py", str(folder / "docstrings.jsonl")])
-            runpy.run_path(str(ROOT / "data_samples" / "docstrings.py"), run_name="__main__")
+        rows = runpy.run_path(str(ROOT / "data_samples" / "docstrings.py"))["rows"](Path(os.__file__).parent)
+        lines = [json.dumps(row) + "\n" for row in islice(rows, 4_000)]
+        (folder / "docstrings.jsonl").write_text("".join(lines))
         return [f"input.files={folder / 'docstrings.jsonl'}"]
     if name == "precomputed":
         made = runpy.run_path(str(ROOT / "data_samples" / "with_embeddings.py"))
@@ -40,30 +46,52 @@ def overrides(name: str, folder: Path) -> list[str]:
         model = minilm()
         if model is None:
             pytest.skip("the model's package is not installed")
-        return [f"embed.model={model}", "input.files=data_samples/pool/tickets.jsonl"]
+        lines = (ROOT / "data_samples" / "pool" / "tickets.jsonl").read_text().splitlines(keepends=True)
+        (folder / "tickets.jsonl").write_text("".join(lines[:120]))
+        return [f"embed.model={model}", f"input.files={folder / 'tickets.jsonl'}"]
     return []
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
-def test_a_recipe_runs(recipe, tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    summary = curate.run(recipe, [f"run={tmp_path / 'run'}", *overrides(recipe.stem, tmp_path)])
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    """What a recipe did, which is run once; only the quickstart draws the map of its report."""
+
+    @cache
+    def run(name: str) -> Any:
+        folder = tmp_path_factory.mktemp(name)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(ROOT)
+            patch.setenv("HF_HUB_OFFLINE", "1")
+            if name != "quickstart":
+                patch.setattr("curate.report.projection.SMALLEST", 10_000)
+            return curate.run(f"configs/{name}.yaml", [f"run={folder / 'run'}", *overrides(name, folder)])
+
+    return run
+
+
+@pytest.fixture
+def quickstart(ran):
+    return ran("quickstart")
+
+
+@pytest.mark.parametrize("name", [recipe.stem for recipe in RECIPES])
+def test_a_recipe_runs(ran, name):
+    summary = ran(name)
+    run = Path(summary.run)
     assert 0 < summary.kept < summary.rows_in
     assert summary.report is not None
     assert "<html" in summary.report.read_text()[:500]
-    lines = pl.read_parquet(tmp_path / "run" / "select" / "part-*.parquet")
+    lines = pl.read_parquet(run / "select" / "part-*.parquet")
     assert lines["selected"].sum() == summary.kept
     assert lines.filter(~pl.col("selected"))["reason"].null_count() == 0
-    card = (tmp_path / "run" / "export" / "current" / "README.md").read_text()
+    card = (run / "export" / "current" / "README.md").read_text()
     assert card.startswith("---\n")
 
 
-def test_the_quickstart_finds_what_was_planted(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    assert curate.run("configs/quickstart.yaml", [f"run={tmp_path / 'run'}"]).kept == 600
-    lines = pl.read_parquet(tmp_path / "run" / "select" / "*.parquet").select("id", "dropped_by")
-    key = pl.read_parquet("data_samples/key.parquet").join(lines, on="id", how="inner")
+def test_the_quickstart_finds_what_was_planted(quickstart):
+    assert quickstart.kept == 600
+    lines = pl.read_parquet(Path(quickstart.run) / "select" / "*.parquet").select("id", "dropped_by")
+    key = pl.read_parquet(ROOT / "data_samples" / "key.parquet").join(lines, on="id", how="inner")
     junk = key.filter((pl.col("kind") == "junk") & (pl.col("detail") != "boilerplate"))
     assert len(junk) > 50
     assert (junk["dropped_by"] == "where").all()
@@ -76,33 +104,29 @@ def test_the_quickstart_finds_what_was_planted(tmp_path, monkeypatch):
     assert len(found) >= 0.98 * len(pairs)
 
 
-def test_ccs_cuts_off_every_wrong_label_that_was_planted(tmp_path, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    curate.run("configs/ccs.yaml", [f"run={tmp_path / 'run'}"])
-    lines = pl.read_parquet(tmp_path / "run" / "select" / "*.parquet").select("id", "reason")
-    key = pl.read_parquet("data_samples/key.parquet").join(lines, on="id", how="inner")
+def test_ccs_cuts_off_every_wrong_label_that_was_planted(ran):
+    lines = pl.read_parquet(Path(ran("ccs").run) / "select" / "*.parquet").select("id", "reason")
+    key = pl.read_parquet(ROOT / "data_samples" / "key.parquet").join(lines, on="id", how="inner")
     cut = pl.col("reason").fill_null("").str.starts_with("cut off")
     shares = dict(key.group_by("kind").agg(cut.mean()).iter_rows())
     assert shares["wrong_label"] == 1
     assert shares["near_duplicate"] < 0.05  # clean rows, all of them
 
 
-def test_the_quickstart_gives_the_same_bytes_twice(tmp_path, monkeypatch):
+def test_the_quickstart_gives_the_same_bytes_twice(quickstart, plain_map, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
+    again = curate.run("configs/quickstart.yaml", [f"run={tmp_path / 'again'}"])
     digests = []
-    for name in ("one", "two"):
-        curate.run("configs/quickstart.yaml", [f"run={tmp_path / name}"])
-        data = tmp_path / name / "export" / "current" / "data"
+    for summary in (quickstart, again):
+        data = Path(summary.run) / "export" / "current" / "data"
         digests.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in data.iterdir()})
     assert digests[0] == digests[1]
 
 
-def test_an_export_loads_with_datasets(tmp_path, monkeypatch):
+def test_an_export_loads_with_datasets(quickstart, tmp_path, monkeypatch):
     datasets = pytest.importorskip("datasets")
-    monkeypatch.chdir(ROOT)
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
-    curate.run("configs/quickstart.yaml", [f"run={tmp_path / 'run'}"])
-    files = str(tmp_path / "run" / "export" / "current" / "data" / "*.parquet")
+    files = str(Path(quickstart.run) / "export" / "current" / "data" / "*.parquet")
     loaded = datasets.load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
     assert loaded.num_rows == 600
     assert {"id", "instruction", "output", "topic", "tags"} <= set(loaded.column_names)

@@ -26,7 +26,7 @@ def line(number, edition=0, topic=None):
 
 
 @pytest.fixture
-def written(tmp_path, monkeypatch):
+def written(tmp_path, monkeypatch, plain_map):
     """Writes a pool: its lines cut into three files."""
     monkeypatch.chdir(tmp_path)
     Path("pool").mkdir()

@@ -6,6 +6,7 @@ import ast
 import html.parser
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -74,21 +75,20 @@ def test_a_tag_in_a_configuration_is_refused(tmp_path, monkeypatch, tag):
     assert not Path("ran").exists()
 
 
-@pytest.mark.parametrize("name", ["numpy", "polars", "selectors", "socket", "uniform", "top_k"])
-def test_python_files_that_the_configuration_does_not_name_are_not_run(pool, config, name):
+def test_python_files_that_the_configuration_does_not_name_are_not_run(pool, config):
     """Not in the current folder, where a worker begins, and not in the run folder."""
     Path("x.yaml").write_text(json.dumps(config()))
-    stray = "from pathlib import Path\nPath('ran').touch()\n"
     Path("run").mkdir()
-    for folder in (Path(), Path("run"), pool):
-        (folder / f"{name}.py").write_text(stray)
+    for name in ("numpy", "polars", "selectors", "socket", "uniform", "top_k"):
+        for folder in (Path(), Path("run"), pool):
+            (folder / f"{name}.py").write_text(f"from pathlib import Path\nPath('ran-{name}').touch()\n")
     done = subprocess.run(
         [Path(sys.executable).parent / "curate", "run", "x.yaml", "--workers", "2", "--overwrite"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert (done.returncode, Path("ran").exists()) == (0, False), done.stderr
+    assert (done.returncode, list(Path().glob("ran*"))) == (0, []), done.stderr
 
 
 def test_arrays_of_objects_are_not_unpickled(pool, config):
@@ -134,11 +134,21 @@ def test_a_condition_may_speak_of_queries_in_quotes():
 # ---------------------------------------------------------------- a run folder from a stranger
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """Where a copy of the finished run below lies, once there is one."""
+    return tmp_path_factory.mktemp("finished") / "run"
+
+
 @pytest.fixture
-def run(pool, config):
+def run(pool, config, finished):
     """A finished run with two versions, and everything that one can do with it."""
-    for keep in (10, 20):
-        curate.run(config(select=[{"use": "top_k", "keep": keep}], export={"use": "jsonl"}))
+    if not finished.exists():
+        for keep in (10, 20):
+            curate.run(config(select=[{"use": "top_k", "keep": keep}], export={"use": "jsonl"}))
+        shutil.copytree("run", finished, symlinks=True)
+    else:
+        shutil.copytree(finished, "run", symlinks=True)
     settings = from_data(config(select=[{"use": "top_k", "keep": 30}], export={"use": "jsonl"}))
     return {
         "explain": lambda: explain.explain(Path("run"), "r0001"),
@@ -269,7 +279,7 @@ class Elements(html.parser.HTMLParser):
 
 
 @pytest.fixture
-def hostile(tmp_path, monkeypatch):
+def hostile(tmp_path, monkeypatch, plain_map):
     """A finished run over a pool whose every name and text is hostile."""
     monkeypatch.chdir(tmp_path)
     name = EVIL.replace("/", "").replace("\n", "") + ".jsonl"

@@ -9,11 +9,13 @@ the interpreter lock in the calls that cost time.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -95,12 +97,12 @@ _limit: Any = None
 def one_blas_thread() -> Iterator[None]:
     """Within it, every BLAS library that is loaded runs on one thread; may be nested, and entered from several threads.
 
-    Finding the libraries costs milliseconds, a nested entry nothing: around a loop of many small calls, enter it once.
+    Finding the libraries costs milliseconds, so they are looked for again only when a module was imported since.
     """
     global _depth, _limit  # noqa: PLW0603 - the state is the process's
     with _lock:
         if _depth == 0:
-            _limit = threadpoolctl.threadpool_limits(1, user_api="blas")
+            _limit = _libraries(len(sys.modules)).limit(limits=1, user_api="blas")
         _depth += 1
     try:
         yield
@@ -110,3 +112,9 @@ def one_blas_thread() -> Iterator[None]:
             if _depth == 0:
                 _limit.restore_original_limits()
                 _limit = None
+
+
+@lru_cache(maxsize=1)
+def _libraries(modules: int) -> Any:  # noqa: ARG001 - a library comes with a module
+    """The libraries with threads of their own that are loaded while there are so many modules."""
+    return threadpoolctl.ThreadpoolController()

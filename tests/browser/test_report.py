@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.xdist_group("browser")  # one browser
+
 READY = "return [...document.querySelectorAll('.chart')].every(c => c.querySelector('.point, .js-line'))"
 DOTS = "#figure-map .scatterlayer .trace:last-child .point"
 

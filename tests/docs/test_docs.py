@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -23,11 +22,20 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
 
 
-def test_generated_pages_are_fresh():
-    done = subprocess.run(
-        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{done.stdout}{done.stderr}\nrun: make docs"
+@pytest.fixture
+def generate(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_pages_are_fresh(generate, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["generate.py", "--check"])
+    assert generate.main() == 0, f"{capsys.readouterr().out}\nrun: make docs"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -58,23 +66,17 @@ def test_the_selector_in_the_docs_runs_and_so_does_its_test(pool, config, monkey
         test()
 
 
-def test_the_readme_names_commands_that_exist():
+def test_the_readme_names_commands_that_exist(command):
     readme = (ROOT / "README.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"\bmake ([a-z]+)\b", " ".join(blocks(ROOT / "README.md", "sh")))):
         assert re.search(rf"^[a-z ]*\b{target}\b[a-z ]*:", makefile, re.MULTILINE), target
-    for command in set(re.findall(r"\bcurate ([a-z]+) ", " ".join(blocks(ROOT / "README.md", "sh")))):
-        done = subprocess.run(
-            [sys.executable, "-c", "from curate.cli import main; main()", command, "--help"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, command
+    for name in set(re.findall(r"\bcurate ([a-z]+) ", " ".join(blocks(ROOT / "README.md", "sh")))):
+        assert command(name, "--help").returncode == 0, name
     assert readme.startswith("# curate")
 
 
-def test_python_in_the_readme_runs(pool, monkeypatch):
+def test_python_in_the_readme_runs(plain_map, monkeypatch):
     monkeypatch.chdir(ROOT)
     for number, code in enumerate(blocks(ROOT / "README.md", "python")):
         exec(compile(code, f"README.md, block {number}", "exec"), {"__name__": "readme"})
@@ -86,12 +88,7 @@ def test_every_page_is_listed_in_the_readme():
         assert f"docs/{page.name}" in readme, page.name
 
 
-def test_the_generator_covers_every_command():
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+def test_the_generator_covers_every_command(generate):
     from curate.cli import app
 
     assert sorted(generate.COMMANDS) == sorted(

@@ -66,6 +66,9 @@ MADE = {
 }
 
 
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster
+
+
 @pytest.fixture(scope="module", params=MADE)
 def executor(request):
     made = MADE[request.param](request)

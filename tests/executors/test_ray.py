@@ -15,6 +15,8 @@ from curate.errors import ConfigError, PluginError
 from curate.executors.ray import Ray
 from curate.pipeline import executor_named
 
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster
+
 
 def environment(name: str) -> str | None:
     return os.environ.get(name)

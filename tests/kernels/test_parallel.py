@@ -1,3 +1,7 @@
+import json
+import os
+import subprocess
+import sys
 import threading
 import time
 
@@ -42,6 +46,19 @@ def test_nested_and_overlapping_limits_are_lifted_by_the_last_one_out():
     assert blas_threads() == {1}
     second.__exit__(None, None, None)
     assert blas_threads() == before
+
+
+def test_a_library_that_is_loaded_later_is_found_too():
+    script = (
+        "import numpy\nfrom threadpoolctl import threadpool_info\n"
+        "from curate.kernels.parallel import one_blas_thread\n"
+        "with one_blas_thread(): pass\n"
+        "import scipy.linalg\n"
+        "with one_blas_thread(): print([one['num_threads'] for one in threadpool_info()])"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    assert set(json.loads(done.stdout)) == {1}
 
 
 def test_map_blocks_may_be_called_from_inside_a_block(any_threads):

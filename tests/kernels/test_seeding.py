@@ -71,7 +71,7 @@ def test_choices_follow_the_distribution_of_greedy_k_means_plus_plus(monkeypatch
     rng = np.random.default_rng(16)
     found = dict.fromkeys(expected, 0)
     monkeypatch.setenv("CURATE_THREADS", "1")
-    with one_blas_thread():  # entered once: finding BLAS costs milliseconds
+    with one_blas_thread():  # entered once, and not at every call
         for _ in range(runs):
             found[tuple(seed(x, 3, rng).tolist())] += 1
     often = [outcome for outcome, p in expected.items() if runs * p >= 5]

@@ -13,6 +13,8 @@ import pytest
 if not Path("/proc/self/stat").exists():
     pytest.skip("the campaign looks for processes in /proc", allow_module_level=True)
 
+pytestmark = pytest.mark.xdist_group("kills")  # they share a scene
+
 
 @pytest.fixture(scope="module")
 def campaign():
@@ -41,11 +43,18 @@ def scene(campaign, tmp_path_factory):
                 ("embed", "driver", "sigterm"),
                 ("cluster", "driver", "driver"),
                 ("score", "driver", "sigint"),
+            ],
+        ),
+        (
+            "serial",
+            [
+                ("cluster", "driver", "sigint"),
+                ("select", "driver", "driver"),
                 ("select", "driver", "group"),
+                ("export", "driver", "sigterm"),
                 ("export", "driver", "driver"),
             ],
         ),
-        ("serial", [("cluster", "driver", "sigint"), ("select", "driver", "driver"), ("export", "driver", "sigterm")]),
         ("processes", [("embed", "worker", "worker")]),
         ("processes", [("score", "worker", "worker")]),
         ("processes", [("input", "worker", "sigterm"), ("cluster", "worker", "group")]),

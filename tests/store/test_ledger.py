@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -323,11 +321,7 @@ def test_a_shown_text_is_one_line_that_no_terminal_obeys(text, line):
 # ---------------------------------------------------------------- the commands
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "curate", *arguments], capture_output=True, text=True, check=False)
-
-
-def test_explain_diff_and_rollback_from_a_shell(pool, config):
+def test_explain_diff_and_rollback_from_a_shell(command, pool, config):
     curate.run(config(select=[{"use": "top_k", "keep": 10}]))
     curate.run(config())
     curate.run(config(run="other", select=TWO))

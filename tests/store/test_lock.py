@@ -119,10 +119,6 @@ def run_under_way(*arguments: str):
         process.communicate()
 
 
-def curate(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "curate", *arguments], capture_output=True, text=True, check=False)
-
-
 @pytest.fixture
 def slow(pool, config):
     """A configuration whose run waits in the select stage until there is a file ``go``."""
@@ -132,28 +128,28 @@ def slow(pool, config):
     return "config.yaml"
 
 
-@pytest.mark.parametrize("command", ["run", "select", "report", "rollback"])
-def test_while_a_run_is_under_way_every_command_that_writes_exits_with_75(slow, command):
+@pytest.mark.parametrize("name", ["run", "select", "report", "rollback"])
+def test_while_a_run_is_under_way_every_command_that_writes_exits_with_75(command, slow, name):
     with run_under_way(slow, "--executor", "serial") as process:
         (Path("run") / "export" / "0123456789ab").mkdir(parents=True)
         (Path("run") / "export" / "0123456789ab" / "manifest.json").write_text(
             '{"fingerprint": "f", "rows": 1, "files": []}'
         )
         (Path("run") / "export" / "current").symlink_to("0123456789ab")
-        done = curate(command, "run" if command == "rollback" else slow)
+        done = command(name, "run" if name == "rollback" else slow)
         assert (done.returncode, done.stdout) == (75, "")
         told = f"curate: run: another run holds this folder: process {process.pid} on {socket.gethostname()}, started 2"
         assert told in done.stderr
         assert process.poll() is None
-        assert curate("plan", slow).returncode == 0
+        assert command("plan", slow).returncode == 0
 
 
-def test_a_run_that_was_killed_leaves_no_lock_and_the_next_one_ends_what_it_began(slow):
+def test_a_run_that_was_killed_leaves_no_lock_and_the_next_one_ends_what_it_began(command, slow):
     with run_under_way(slow, "--executor", "serial") as process:
         process.kill()
         process.wait()
     Path("go").touch()
-    done = curate("run", slow, "--executor", "serial")
+    done = command("run", slow, "--executor", "serial")
     assert done.returncode == 0
     assert f"took over the lock of a run that was killed: process {process.pid} on " in done.stderr
     assert (Path("run") / lock.NAME).read_bytes() == b""

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import uuid
 from contextlib import contextmanager
@@ -35,6 +36,8 @@ from curate.executors.serial import Serial
 from curate.settings.config import from_data
 from curate.store import arrays, diff, explain, lock, shards, versions
 
+pytestmark = pytest.mark.xdist_group("object stores")  # one server
+
 SECRET = "marked/secret+of+nobody"
 
 
@@ -43,21 +46,27 @@ def server():
     """The address of a server."""
     one = started()
     yield address(one)
-    one.stop()
+    stop(one)
 
 
 def started() -> Any:
-    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+    from moto.moto_server.werkzeug_app import MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    one = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    one.start()
+    s3 = create_backend_app("s3")  # moto's own server looks for the service anew at every request
+    one = make_server("127.0.0.1", 0, s3, threaded=True, request_handler=MotoRequestHandler)
+    threading.Thread(target=one.serve_forever, daemon=True).start()
     return one
 
 
+def stop(one: Any) -> None:
+    one.shutdown()
+    one.server_close()
+
+
 def address(one: Any) -> str:
-    host, port = one.get_host_and_port()
-    return f"http://{host}:{port}"
+    return f"http://127.0.0.1:{one.server_port}"
 
 
 class Bucket:
@@ -134,12 +143,6 @@ def exported(run: str = "run") -> dict[str, bytes]:
     """The files of the version that a local run published."""
     folder = (Path(run) / "export" / "current").resolve()
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def command(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "curate", *arguments], capture_output=True, text=True, check=False, **options
-    )
 
 
 # ---------------------------------------------------------------- the same results
@@ -220,7 +223,7 @@ def test_input_in_a_store_is_read_in_every_format_by_two_processes_and_only_when
     for path in files_of(Path("mixed")):
         bucket.put(f"mixed/{path.name}", path.read_bytes())
     own = {"files": [f"mixed/*.{kind}" for kind in ("jsonl", "gz", "zst", "csv", "parquet")], "vectors": ".npy"}
-    own |= {"id": "id", "text": "text", "label": "topic", "source": "source", "rows_per_shard": 6}
+    own |= {"id": "id", "text": "text", "label": "topic", "source": "source", "rows_per_shard": 21}
     there = own | {"files": [f"{bucket.url}/{pattern}" for pattern in own["files"]]}
     sections = {"embed": {"use": "column"}, "export": {"use": "jsonl", "add": ["rank", "cluster"]}}
     data = settings(**sections)
@@ -267,15 +270,16 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, mon
     assert bucket.export("run") == exported()
 
 
-def test_a_run_that_was_killed_is_resumed_and_its_lock_taken_over(pool, settings, bucket):
+def test_a_run_that_was_killed_is_resumed_and_its_lock_taken_over(command, pool, settings, bucket):
     Path("config.yaml").write_text(json.dumps(settings()))  # JSON is YAML
     curate.run("config.yaml")
     Path("config.yaml").write_text(json.dumps(settings(run=f"{bucket.url}/run")))
-    running = subprocess.Popen([sys.executable, "-m", "curate", "run", "config.yaml"], stderr=subprocess.PIPE)
+    killed = [sys.executable, "-m", "curate", "run", "config.yaml", "--executor", "serial"]
+    running = subprocess.Popen(killed, stderr=subprocess.PIPE)
     try:
         while not bucket.names("run/embed/"):
             assert running.poll() is None
-            time.sleep(0.01)
+            time.sleep(0.05)
     finally:
         running.send_signal(signal.SIGKILL)
         running.communicate()
@@ -354,7 +358,7 @@ def test_a_lock_that_was_given_to_another_is_not_let_go_of(bucket):
     assert bucket.get(f"run/{lock.NAME}") == b"{}"
 
 
-def test_versions_are_kept_and_rolled_back(pool, settings, bucket):
+def test_versions_are_kept_and_rolled_back(command, pool, settings, bucket):
     root = places.place(f"{bucket.url}/run") / versions.FOLDER
     published = []
     for keep in (10, 15, 20):
@@ -385,9 +389,9 @@ def test_a_folder_in_a_store_is_a_run_s_from_its_first_object_on_and_nobody_else
     curate.run(settings(run=url))
 
 
-def test_metrics_tell_of_a_run_in_a_store(pool, settings, bucket):
+def test_metrics_tell_of_a_run_in_a_store(command, pool, settings, bucket):
     Path("config.yaml").write_text(json.dumps(settings(run=f"{bucket.url}/run")))
-    assert command("run", "config.yaml", "--executor", "serial", "--metrics-file", "m.prom").returncode == 0
+    assert command("run", "config.yaml", "--metrics-file", "m.prom").returncode == 0
     told = Path("m.prom").read_text()
     labels = f'run="{bucket.url}/run"'
     assert f"curate_export_rows{{{labels}}} 20\n" in told
@@ -397,7 +401,7 @@ def test_metrics_tell_of_a_run_in_a_store(pool, settings, bucket):
     )
 
 
-def test_explain_diff_plan_and_report_read_from_a_store_what_they_read_from_a_disk(pool, settings, bucket):
+def test_explain_diff_plan_and_report_read_from_a_store_what_they_read_from_a_disk(command, pool, settings, bucket):
     there = settings(run=f"{bucket.url}/run")
     curate.run(settings())
     curate.run(there)
@@ -418,14 +422,14 @@ def test_explain_diff_plan_and_report_read_from_a_store_what_they_read_from_a_di
 # ---------------------------------------------------------------- credentials
 
 
-def test_credentials_are_nowhere(pool, settings, bucket):
+def test_credentials_are_nowhere(command, pool, settings, bucket):
     Path("pool/c.jsonl").write_text('{"id": "x"}\n' * 2)  # without a text: set aside
     for path in Path("pool").iterdir():
         bucket.put(f"pool/{path.name}", path.read_bytes())
     data = settings(run=f"{bucket.url}/run", guard={"max_quarantine_rate": 0.5})
     data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
     Path("config.yaml").write_text(json.dumps(data))
-    done = command("run", "config.yaml", "--log", "json")
+    done = command("run", "config.yaml", "--log", "json", "--workers", "2")
     failed = command("run", "config.yaml", "--set", f"run=s3://{bucket.name}-missing/run", "--log", "json")
     assert (done.returncode, failed.returncode) == (0, 3), done.stderr
     told = [done.stdout, done.stderr, failed.stdout, failed.stderr]
@@ -437,8 +441,9 @@ def test_credentials_are_nowhere(pool, settings, bucket):
 
 
 @pytest.mark.parametrize("arguments", [["explain", "{}", "r1"], ["diff", "run", "{}"], ["init", "--files", "{}"]])
-def test_a_url_with_credentials_is_refused_and_not_shown(arguments, tmp_path):
-    done = command(*(one.format(f"s3://nobody:{SECRET}@bucket/run") for one in arguments), cwd=tmp_path)
+def test_a_url_with_credentials_is_refused_and_not_shown(command, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = command(*(one.format(f"s3://nobody:{SECRET}@bucket/run") for one in arguments))
     assert (done.returncode, done.stdout) == (2, "")
     told = "the URL holds credentials: leave them out of the URL and in the environment"
     assert done.stderr == f"curate: s3://…: {told}\n"
@@ -461,13 +466,15 @@ def test_a_bucket_that_is_not_there_is_told(pool, settings, bucket):
         explain.explain(places.place(f"{url}/run"), "r1")
 
 
-def test_a_server_that_does_not_answer_is_told(pool, settings, bucket, monkeypatch):
+def test_a_server_that_does_not_answer_is_told(command, pool, settings, bucket, monkeypatch):
     with socket.socket() as nobody:  # bound, and not listening
         nobody.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         Path("config.yaml").write_text(json.dumps(settings(run=f"{bucket.url}/run")))
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
         for arguments in (["run", "config.yaml"], ["plan", "config.yaml"], ["explain", f"{bucket.url}/run", "r1"]):
-            done = command(*arguments, "--json", env={**os.environ, "AWS_ENDPOINT_URL": address})
+            _forget_connections()
+            done = command(*arguments, "--json")
             assert (done.returncode, done.stdout) == (3, "")
             last = done.stderr.splitlines()[-1]
             assert last.startswith(f"curate: {bucket.url}/run")
@@ -484,7 +491,7 @@ def test_a_server_that_is_gone_in_the_middle_of_a_run_is_told(pool, settings, bu
     def gone(file: Path, path: Path) -> None:
         put(file, path)
         if path.name == "manifest.json":
-            mortal.stop()
+            stop(mortal)
 
     monkeypatch.setattr(places, "put", gone)
     with pytest.raises(DataError, match=f"{bucket.url}/run.*: cannot be reached: Could not connect") as failure:

