@@ -17,6 +17,7 @@ from curate.plugins.fields import describe, fields, marks, not_null, show
 from curate.settings.config import from_data
 from curate.settings.model import KIND_OF, driver_fields
 
+LISTS = ("score", "select", "metrics")
 SECTION = {kind: section for section, (kind, _) in KIND_OF.items()}
 ALL = [pytest.param(kind, name, id=f"{kind}-{name}") for kind in registry.KINDS for name in registry.names(kind)]
 BEYOND = {
@@ -49,7 +50,7 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
     section = SECTION[kind]
     data: dict[str, Any] = {"curate": 1, "run": "r", "input": {"files": "a.jsonl", "text": "t"}}
     data["select"] = [{"use": "uniform", "keep": 1}]
-    data[section] = [entry] if section in ("score", "select") else entry
+    data[section] = [entry] if section in LISTS else entry
     with pytest.raises(ConfigErrors) as caught:
         from_data(data)
     return str(caught.value).splitlines()
@@ -57,7 +58,7 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
 
 @pytest.mark.parametrize(("kind", "name", "field", "value"), list(bounds()))
 def test_a_value_beyond_a_bound_is_refused_with_the_field_and_what_it_must_be(kind, name, field, value):
-    place = f"{SECTION[kind]}.0" if SECTION[kind] in ("score", "select") else SECTION[kind]
+    place = f"{SECTION[kind]}.0" if SECTION[kind] in LISTS else SECTION[kind]
     expected = f"<dict>: {place}.{field.name}: must be {describe(not_null(field.type))}; got {show(value)}"
     assert expected in refused(kind, name, **{field.name: value})
 
