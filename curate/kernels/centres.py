@@ -1,0 +1,50 @@
+"""Groups of rows by their codes, and the mean directions of groups."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SAME = 1e-6  # a mean shorter than this has no direction that float32 rows tell
+
+Matrix = NDArray[np.float32]
+Codes = NDArray[np.int32]
+Rows = NDArray[np.intp]
+
+
+def groups(cluster: Codes) -> list[Rows]:
+    """The rows of each cluster that has some, ascending, clusters in ascending order; those of cluster -1 are left out.
+
+    >>> [rows.tolist() for rows in groups(np.array([3, -1, 0, 3], np.int32))]
+    [[2], [0, 3]]
+    """
+    rows = np.argsort(cluster, kind="stable")
+    rows = rows[np.searchsorted(cluster[rows], 0) :]
+    if not len(rows):
+        return []
+    return np.split(rows, np.flatnonzero(np.diff(cluster[rows])) + 1)
+
+
+def mean_directions(x: Matrix, members: list[Rows]) -> Matrix:
+    """The mean of each group, at unit length; of a group whose rows cancel out, its first row.
+
+    Parameters
+    ----------
+    x : (n, d) float32, rows of unit length
+    members : the rows of each of k groups, none empty
+
+    Returns
+    -------
+    (k, d) float32, rows of unit length
+
+    Cost: O(n d).
+
+    >>> mean_directions(np.array([[1, 0], [0.6, 0.8], [0.6, -0.8]], np.float32), [np.array([0, 1, 2])]).tolist()
+    [[1.0, 0.0]]
+    """
+    centres = np.empty((len(members), x.shape[1]), np.float32)
+    for group, rows in enumerate(members):
+        mean = x[rows].mean(axis=0, dtype=np.float64)
+        length = np.linalg.norm(mean)
+        centres[group] = mean / length if length > _SAME else x[rows[0]]
+    return centres
