@@ -6,9 +6,12 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from curate.kernels.intervals import holm
 
 RESULTS = Path(__file__).parent / "evidence"
 SETS = ("CLINC150", "Banking77", "SNIPS", "GoEmotions", "MNIST")
@@ -52,6 +55,24 @@ class Results:
                     return cell
         return None
 
+    @cached_property
+    def p(self) -> dict[tuple[str, float], float]:
+        """Of every selector and rate, corrected for all of them, with a filter or without."""
+        each = {
+            (cell["selector"], cell["prune_rate"]): cell["differences"][ACCURACY]["p"]
+            for comparison in self.found["comparisons"]
+            for cell in comparison["cells"]
+            if ACCURACY in cell["differences"]
+        }
+        raw = [math.nan if p is None else p for p in each.values()]
+        return dict(zip(each, holm(raw).tolist(), strict=True))
+
+    def outcome(self, selector: str, rate: float) -> int:
+        """1 where uniform is beaten beyond chance, -1 where it wins, 0 where they are not told apart."""
+        if not self.p.get((selector, rate), math.nan) < SIGNIFICANT:
+            return 0
+        return 1 if self.value(selector, rate, "differences")["mean"] > 0 else -1
+
     @property
     def full(self) -> Mapping[str, Any]:
         """With every row."""
@@ -93,7 +114,7 @@ def summary(found: Sequence[Results]) -> str:
     header = ["selector", *(f"prune {rate:g}" for rate in rates), "all", "time", "over seeds", "with 99 % of rows"]
     rows = []
     for name in found[0].selectors:
-        each = [[_outcome(one.cell(name, rate)) for one in found] for rate in rates]
+        each = [[one.outcome(name, rate) for one in found] for rate in rates]
         total = [outcome for column in each for outcome in column]
         cells = [cell for one in found for rate in rates if (cell := one.cell(name, rate))]
         rows.append(
@@ -118,7 +139,7 @@ def agreement(found: Sequence[Results]) -> str:
         for one in found
         for name in one.selectors
         for rate in one.rates
-        if _outcome(one.cell(name, rate))
+        if one.outcome(name, rate)
     ]
     same = sum(first["mean"] * second["mean"] > 0 for first, second in both)
     return (
@@ -170,13 +191,6 @@ def _gain(one: Results, name: str, rate: float) -> float:
     return -math.inf if math.isnan(mean) else mean
 
 
-def _outcome(cell: Mapping[str, Any] | None) -> int:
-    """1 where uniform is beaten beyond chance, -1 where it wins."""
-    if cell is None or cell["p_holm"] is None or cell["p_holm"] >= SIGNIFICANT:
-        return 0
-    return 1 if cell["differences"][ACCURACY]["mean"] > 0 else -1
-
-
 def _tally(outcomes: Sequence[int]) -> str:
     return f"{outcomes.count(1)}–{outcomes.count(0)}–{outcomes.count(-1)}"
 
@@ -193,13 +207,12 @@ def _percent(estimate: Mapping[str, Any]) -> str:
 
 def _difference(one: Results, name: str, rate: float, *, interval: bool = False) -> str:
     """In percentage points, with * where it is beyond chance."""
-    cell = one.cell(name, rate)
-    if cell is None:
+    if one.cell(name, rate) is None:
         return "—"
     found = one.value(name, rate, "differences")
     width = f" ± {100 * found['half_width']:.1f}" if interval and found["half_width"] is not None else ""
     mean = round(100 * found["mean"], 1) or 0.0  # not -0.0
-    return f"{mean:+.1f}{width}{'*' if _outcome(cell) else ''}".replace("-", "−")
+    return f"{mean:+.1f}{width}{'*' if one.outcome(name, rate) else ''}".replace("-", "−")
 
 
 def _yaml(entry: Mapping[str, Any]) -> str:
