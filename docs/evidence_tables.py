@@ -16,7 +16,7 @@ from curate.kernels.intervals import holm
 RESULTS = Path(__file__).parent / "evidence"
 SETS = ("CLINC150", "Banking77", "SNIPS", "GoEmotions", "MNIST")
 UNIFORM = "uniform"
-ACCURACY = "logistic_probe_accuracy"
+ACCURACY, MACRO_F1 = "logistic_probe_accuracy", "logistic_probe_macro_f1"
 SIGNIFICANT = 0.05
 HEADLINE = ("facility_location", "ccs_el2n_cut_10", "k_center", "top_k_el2n")
 HEADLINE_RATE = 0.9
@@ -167,8 +167,7 @@ def _section(one: Results) -> Iterator[str]:
     yield f"## {one.name}\n"
     yield (
         f"{first['rows']:,} rows to choose from, {first['test_rows']:,} test rows, {first['seeds']} seeds. "
-        f"With every row: {_percent(one.full)}. Took {one.found['seconds'] / 60:.0f} minutes "
-        f"on {one.found['machine']['cores']} cores, but for what was kept from before.\n"
+        f"With every row: {_percent(one.full)}.\n"
     )
     yield f"`curate compare`: *{first['sentence']}.*\n"
     left = {"overlapping": "have a text that the pool has", "unlabelled": "have no label", "unknown": "an unknown one"}
@@ -178,12 +177,15 @@ def _section(one: Results) -> Iterator[str]:
         yield f"Test rows left out: {', '.join(lost)}.\n"
     names = sorted(one.selectors, key=lambda name: -sum(_gain(one, name, rate) for rate in one.rates))
     best = {rate: max(names, key=lambda name, rate=rate: _gain(one, name, rate)) for rate in one.rates}
-    rows = [["**uniform**", *(_percent(one.value(UNIFORM, rate)) for rate in one.rates)]]
+    f1 = _percent(one.value(UNIFORM, HEADLINE_RATE, measure=MACRO_F1))
+    rows = [["**uniform**", *(_percent(one.value(UNIFORM, rate)) for rate in one.rates), f1]]
     for name in names:
         told = [_difference(one, name, rate, interval=True) for rate in one.rates]
         bold = [f"**{cell}**" if best[rate] == name else cell for cell, rate in zip(told, one.rates, strict=True)]
-        rows.append([f"`{name}`", *bold])
-    yield _table(["accuracy; difference to uniform", *(f"prune {rate:g}" for rate in one.rates)], rows)
+        f1 = _points(one.value(name, HEADLINE_RATE, "differences", MACRO_F1), interval=True)
+        rows.append([f"`{name}`", *bold, f1])
+    header = ["accuracy; difference to uniform", *(f"prune {rate:g}" for rate in one.rates)]
+    yield _table([*header, f"macro-F1, {HEADLINE_RATE:g}"], rows)
 
 
 def _gain(one: Results, name: str, rate: float) -> float:
@@ -209,10 +211,16 @@ def _difference(one: Results, name: str, rate: float, *, interval: bool = False)
     """In percentage points, with * where it is beyond chance."""
     if one.cell(name, rate) is None:
         return "—"
-    found = one.value(name, rate, "differences")
+    told = _points(one.value(name, rate, "differences"), interval=interval)
+    return f"{told}{'*' if one.outcome(name, rate) else ''}"
+
+
+def _points(found: Mapping[str, Any], *, interval: bool) -> str:
+    if math.isnan(found["mean"]):
+        return "—"
     width = f" ± {100 * found['half_width']:.1f}" if interval and found["half_width"] is not None else ""
     mean = round(100 * found["mean"], 1) or 0.0  # not -0.0
-    return f"{mean:+.1f}{width}{'*' if one.outcome(name, rate) else ''}".replace("-", "−")
+    return f"{mean:+.1f}{width}".replace("-", "−")
 
 
 def _yaml(entry: Mapping[str, Any]) -> str:

@@ -1,0 +1,86 @@
+"""How long `curate compare` takes: ten selectors × four prune rates × five seeds; prints one JSON line.
+
+    python benchmarks/compare.py [--rows 15000] [--classes 150] [--workers 2] [--folder /tmp]
+
+A pool of generated unit vectors of 384 numbers, in classes of even size, with a third as many test rows. Embedding,
+clustering, the proxy and the scores are done before the clock starts, as they are where a run is compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from evidence import SELECTORS
+
+from curate import pipeline
+from curate.console import teller
+from curate.evaluation import verdict
+from curate.evaluation.compare import compare
+from curate.executors.base import cores
+from curate.settings.config import from_data
+
+DIMENSIONS, NOISE = 384, 0.06
+RATES = (0.5, 0.7, 0.9, 0.95)
+
+
+def write(path: Path, rows: int, classes: int, rng: np.random.Generator, centres: np.ndarray) -> None:
+    """Rows around the centres of their classes."""
+    labels = rng.integers(0, classes, rows)
+    vectors = centres[labels] + NOISE * rng.standard_normal((rows, DIMENSIONS))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    texts = [f"{path.stem} {number}" for number in range(rows)]
+    columns = {"id": texts, "text": texts, "label": labels.astype(str), "vector": list(vectors.astype(np.float32))}
+    pq.write_table(pa.table(columns), path)
+
+
+def settings(folder: Path) -> dict[str, Any]:
+    return {
+        "curate": 1,
+        "run": str(folder / "run"),
+        "input": {"files": str(folder / "pool.parquet"), "id": "id", "text": "text", "label": "label"},
+        "embed": {"use": "column", "column": "vector"},
+        "cluster": {"use": "kmeans"},
+        "proxy": {"use": "logistic"},
+        "score": [{"use": name} for name in ("el2n", "aum", "forgetting", "prototypicality")],
+        "select": [{**entry, "prune_rate": 0.5} for entry in SELECTORS[:10]],
+        "export": {"use": "parquet"},
+        "evaluate": {"files": str(folder / "test.parquet"), "seeds": 5},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=15_000)
+    parser.add_argument("--classes", type=int, default=150)
+    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--folder", type=Path, help="where to put the pool and the run while they are measured")
+    options = parser.parse_args()
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((options.classes, DIMENSIONS)) / DIMENSIONS**0.5
+    with tempfile.TemporaryDirectory(dir=options.folder) as place:
+        folder = Path(place)
+        write(folder / "pool.parquet", options.rows, options.classes, rng, centres)
+        write(folder / "test.parquet", options.rows // 3, options.classes, rng, centres)
+        config = from_data(settings(folder))
+        names = [entry.get("name", entry["use"]) for entry in SELECTORS[:10]]
+        with teller("plain") as told, pipeline.executor_named("processes", options.workers) as runner:
+            pipeline.run(config, runner, told, until="score")
+            begun = time.perf_counter()
+            found = compare(config, runner, told, select=names, prune_rates=RATES)
+        seconds = time.perf_counter() - begun
+    print(f"{verdict.sentence(found)}", file=sys.stderr)
+    measured = {"rows": options.rows, "classes": options.classes, "workers": options.workers}
+    print(json.dumps({**measured, "selectors": 10, "rates": 4, "seeds": 5, "seconds": round(seconds, 1)}))
+
+
+if __name__ == "__main__":
+    main()
