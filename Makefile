@@ -62,6 +62,7 @@ bench: .venv/test
 	$(BIN)/python benchmarks/every_selector.py
 	$(BIN)/python benchmarks/embed.py
 	$(BIN)/python benchmarks/memory.py
+	$(BIN)/python benchmarks/compare.py
 
 clean:
 	rm -rf .venv runs .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
