@@ -28,6 +28,15 @@ def tag(name: str, *children: str | None, **attributes: str | None) -> Markup:
     return Markup(f"<{name}{written}>{join(*children)}</{name}>")
 
 
+def breakable(name: str) -> Markup:
+    """A long name that a narrow column breaks after its underscores.
+
+    >>> breakable("a_b<")
+    'a_<wbr>b&lt;'
+    """
+    return Markup(join(name).replace("_", "_<wbr>"))
+
+
 def join(*children: str | None) -> Markup:
     """The children one after the other.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.report import findings
-from curate.report.markup import Markup, join, tag
+from curate.report.markup import Markup, breakable, join, tag
 from curate.report.model import Account, Report, Stage, added
 from curate.report.wording import DASH, count, seconds, share, short, size
 
@@ -68,7 +68,7 @@ def evidence(report: Report) -> Markup | None:
 def plain(caption: str, content: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Markup:
     """A table of texts."""
     header, rows = content
-    return table(caption, header, [(tag("strong", row[0]), *row[1:]) for row in rows], wide=True)
+    return table(caption, header, [(tag("strong", breakable(row[0])), *row[1:]) for row in rows], wide=True)
 
 
 def table(

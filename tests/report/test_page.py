@@ -17,7 +17,7 @@ from curate.report.evaluation import Estimate, Evaluation, Line, Slice, Stabilit
 from curate.report.model import Account, Example, Examples, Map, Neighbours, Report, Stage, Tokens
 from curate.report.page import render
 
-VOID = {"meta"}
+VOID = {"meta", "wbr"}
 EVIL = "</script></style><!-- <script>alert(1)</script><img src=x onerror=alert(1)> & \"'\u2028 %{x} $\\alpha$"
 
 
