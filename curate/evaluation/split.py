@@ -23,7 +23,7 @@ from curate.stages.cluster import Clustered
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Silent
 from curate.stages.embed import embed
-from curate.stages.ingest import ingest
+from curate.stages.ingest import ingest, matching
 from curate.stages.reuse import text_keys
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored, gather
@@ -90,6 +90,7 @@ def tested(context: Context, pool: PoolColumns) -> Split:
 def read_test_files(context: Context, pool: PoolRows, files: Sequence[str]) -> PoolRows:
     """The rows of the test files, read and embedded as the pool was: with the same fit, and setting the same aside."""
     config = context.config
+    matching("evaluate.files", *files)  # said of these files, and not of the input's
     key = manifest.fingerprint({"files": list(files)})[:12]
     own = replace(
         config, run=str(context.folder / FOLDER / "test" / key), input=replace(config.input, files=tuple(files))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 import curate
+from curate.errors import DataError
 from curate.evaluation.evaluate import as_dict, evaluate
 from curate.executors.serial import Serial
 from curate.report import judgement
@@ -23,6 +26,12 @@ def test_the_published_selection_is_tested_on_the_test_files(crowd, over):
     assert "by paired bootstrap" in judgement.metrics(found.metrics)[0]
     written = json.loads(Path("run/evaluate/evaluate.json").read_text())
     assert written == json.loads(json.dumps(as_dict(found)))
+
+
+def test_test_files_that_are_not_there_are_named_as_such(crowd, over):
+    curate.run(over(select=[{"use": "uniform", "keep": 9}]))
+    with pytest.raises(DataError, match=r"evaluate\.files: no file matches 'nowhere\.parquet'"):
+        evaluate(Path("run"), Serial(), files=["nowhere.parquet"])
 
 
 def test_without_test_files_the_section_is_asked_again_with_a_share_held_out(crowd, over):
