@@ -328,12 +328,8 @@ def evaluate(
         found = evaluated(run, runner, told, files=test or (), seeds=seeds)
     if as_json:
         console.show_json(as_dict(found))
-        return
-    for header, rows in judgement.tables(found):
-        console.show_table(header, rows)
-        typer.echo("")
-    for line in judgement.lines(found):
-        typer.echo(line)
+    else:
+        console.show_tables(judgement.tables(found), judgement.lines(found))
 
 
 @app.command(rich_help_panel="Looking at results")
@@ -371,12 +367,8 @@ def compare(
         found = compared(settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds)
     if as_json:
         console.show_json(verdict.as_dict(found))
-        return
-    for header, rows in verdict.tables(found):
-        console.show_table(header, rows)
-        typer.echo("")
-    for line in verdict.lines(found):
-        typer.echo(line)
+    else:
+        console.show_tables(verdict.tables(found), verdict.lines(found))
 
 
 @app.command(rich_help_panel="The pipeline")

@@ -235,6 +235,15 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     Console().print(table)
 
 
+def show_tables(tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], lines: Sequence[str]) -> None:
+    """Tables on stdout, a blank line after each, and then lines."""
+    for header, rows in tables:
+        show_table(header, rows)
+        show_line("")
+    for line in lines:
+        show_line(line)
+
+
 def _tame(cell: str) -> str:
     """The cell as no spreadsheet computes it."""
     return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell.lstrip("+-")) else cell

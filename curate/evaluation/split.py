@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from curate.errors import ConfigError, DataError
 from curate.executors.serial import Serial
 from curate.kernels import lloyd
+from curate.kernels.sampling import mixed
 from curate.plugins.pool import Codes, Matrix, Rows, frozen
 from curate.seeds import rng_for
 from curate.stages.cluster import Clustered
@@ -117,11 +118,7 @@ def held_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.b
     (True, dtype('bool'))
     """
     salt = rng_for(seed, "evaluate/holdout").integers(2**64, dtype=np.uint64)
-    mixed = hashes ^ salt
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):  # splitmix64
-        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
-    mixed ^= mixed >> np.uint64(31)
-    return mixed < np.uint64(rate * 2.0**64)
+    return mixed(hashes ^ salt) < np.uint64(rate * 2.0**64)
 
 
 class Part:

@@ -1,4 +1,4 @@
-"""Groups of rows by their codes, and the mean directions of groups."""
+"""Groups of rows by their codes, the mean directions of groups, and both as cells to look for neighbours in."""
 
 from __future__ import annotations
 
@@ -48,3 +48,25 @@ def mean_directions(x: Matrix, members: list[Rows]) -> Matrix:
         length = np.linalg.norm(mean)
         centres[group] = mean / length if length > _SAME else x[rows[0]]
     return centres
+
+
+def cells(x: Matrix, cluster: Codes) -> tuple[Matrix | None, Codes | None]:
+    """The clusters that have rows, as ``neighbours.knn`` takes them: their mean directions, and each row's number.
+
+    Returns
+    -------
+    centroids : (k, d) float32, rows of unit length
+    cell : (n,) int32, 0 … k − 1 in the order of the clusters, -1 for rows of cluster -1
+
+    Both are None if no row has a cluster. Cost: O(n d).
+
+    >>> cells(np.array([[1, 0], [0, 1], [0, 1]], np.float32), np.array([7, -1, 3], np.int32))[1].tolist()
+    [1, -1, 0]
+    """
+    members = groups(cluster)
+    if not members:
+        return None, None
+    cell = np.full(len(x), -1, np.int32)
+    for number, rows in enumerate(members):
+        cell[rows] = number
+    return mean_directions(x, members), cell

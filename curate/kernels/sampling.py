@@ -51,7 +51,7 @@ def content_order(x: Matrix, salt: int) -> Rows:
     ascending = hashes[by_hash]
     copies = np.empty(len(x), np.uint64)
     copies[by_hash] = np.arange(len(x)) - np.searchsorted(ascending, ascending)
-    return np.argsort(_mixed(_mixed(hashes) + copies * _GOLDEN), kind="stable")
+    return np.argsort(mixed(mixed(hashes) + copies * _GOLDEN), kind="stable")
 
 
 def samples(x: Matrix, chosen: Rows, size: int, salt: int) -> tuple[Rows, Rows]:
@@ -59,7 +59,7 @@ def samples(x: Matrix, chosen: Rows, size: int, salt: int) -> tuple[Rows, Rows]:
     return chosen[content_order(x[chosen], salt)[:size]], content_order(x, salt)[:size]
 
 
-def _mixed(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Every bit depends on every bit: the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,4 +1,4 @@
-"""How evenly counts are spread over groups, and how far two sets of shares lie apart."""
+"""How evenly counts are spread over groups, how far two sets of shares lie apart, values as shares of a range."""
 
 from __future__ import annotations
 
@@ -50,3 +50,14 @@ def total_variation(a: Counts, b: Counts) -> float:
     if not a.sum() or not b.sum():
         return float("nan")
     return min(1.0, 0.5 * float(np.abs(a / a.sum() - b / b.sum()).sum()))
+
+
+def share_of_range(values: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Where each value lies between the lowest, 0, and the highest, 1; all 0 if there is one value only.
+
+    >>> share_of_range(np.array([-1, 0, 3], np.float32)).tolist()
+    [0.0, 0.25, 1.0]
+    """
+    above: NDArray[np.float64] = values.astype(np.float64) - values.min(initial=np.inf)
+    share: NDArray[np.float64] = above / (above.max(initial=0) or 1.0)
+    return share

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from curate.kernels.determinantal import draw_eigenvectors, projection_dpp
 from curate.kernels.leverage import span
 from curate.kernels.parallel import one_blas_thread
+from curate.kernels.shares import share_of_range
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Matrix, Pool, Rows, Selection, Vector
 
@@ -85,17 +86,6 @@ def dpp(
             gains.append(fresh.astype(np.float32))
             rest -= size
     return np.concatenate(order), np.concatenate(gains)
-
-
-def share_of_range(quality: Vector) -> NDArray[np.float64]:
-    """Where each value lies between the lowest, 0, and the highest, 1; all 0 if there is one value only.
-
-    >>> share_of_range(np.array([-1, 0, 3], np.float32)).tolist()
-    [0.0, 0.25, 1.0]
-    """
-    above: NDArray[np.float64] = quality.astype(np.float64) - quality.min(initial=np.inf)
-    share: NDArray[np.float64] = above / (above.max(initial=0) or 1.0)
-    return share
 
 
 @selector(version=1)

@@ -10,9 +10,9 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
+from curate.kernels.shares import share_of_range
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Matrix, Pool, Rows, Selection
-from curate.plugins.selectors.dpp import share_of_range
 
 _BLOCK = 1024
 _AHEAD = 512  # likely next picks, whose residuals are kept up to date; those of the others wait

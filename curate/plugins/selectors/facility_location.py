@@ -10,6 +10,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 from scipy import sparse
 
+from curate.kernels.centres import cells
 from curate.kernels.lazy_greedy import lazy_greedy
 from curate.kernels.neighbours import EXACT_ROWS, knn
 from curate.plugins.kinds import selector
@@ -85,8 +86,8 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes
     identity = sparse.eye_array(n, dtype=np.float32, format="csr")
     if k < 1:
         return identity
-    centroids, cells = (None, None) if n <= EXACT_ROWS else _centroids(embeddings, cluster)
-    indices, similarities = knn(embeddings, k, centroids=centroids, cluster=cells, probes=probes)
+    centroids, cell = (None, None) if n <= EXACT_ROWS else cells(embeddings, cluster)
+    indices, similarities = knn(embeddings, k, centroids=centroids, cluster=cell, probes=probes)
     rounded = np.round(np.maximum(similarities, 0) * _GRID) / _GRID
     one_way = sparse.csr_array((rounded.ravel(), indices.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
     return one_way.maximum(one_way.T).maximum(identity).tocsr()
@@ -99,20 +100,7 @@ def _edges(starts: NDArray[np.int64], rows: NDArray[np.int32]) -> tuple[NDArray[
     return np.repeat(starts[rows] - ends + lengths, lengths) + np.arange(lengths.sum()), lengths
 
 
-def _centroids(embeddings: Matrix, cluster: Codes) -> tuple[Matrix | None, Codes | None]:
-    """The mean directions of the clusters that have rows, and each row's cluster, numbered without gaps."""
-    codes, cells = np.unique(cluster, return_inverse=True)
-    strays = int((codes < 0).sum())
-    if len(codes) == strays:
-        return None, None
-    by_cell = np.split(np.argsort(cells, kind="stable"), np.cumsum(np.bincount(cells))[:-1])[strays:]
-    centroids: Matrix = np.stack([embeddings[rows].mean(axis=0) for rows in by_cell])
-    lengths = np.linalg.norm(centroids, axis=1, keepdims=True)
-    centroids /= np.where(lengths > 0, lengths, 1)
-    return centroids, (cells - strays).astype(np.int32)
-
-
-@selector(version=1, reads={"embedding", "cluster"}, prefix=True, random=False)
+@selector(version=2, reads={"embedding", "cluster"}, prefix=True, random=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FacilityLocation:
     """Keep the rows that best represent the pool: typical ones first, then those that nothing kept resembles.

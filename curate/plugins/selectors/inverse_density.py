@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le, Lt
 from numpy.typing import NDArray
 
-from curate.kernels.centres import groups, mean_directions
+from curate.kernels.centres import cells
 from curate.kernels.neighbours import EXACT_ROWS, knn
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Codes, Matrix, Pool, Rows, Selection, Vector
@@ -67,13 +67,8 @@ def pool_density(embeddings: Matrix, cluster: Codes, neighbours: int, dimensions
     k = min(neighbours, n - 1)
     if k < 1:
         return np.zeros(n, np.float32)
-    centroids, cells = None, None
-    members = groups(cluster) if n > EXACT_ROWS else []
-    if members:
-        centroids, cells = mean_directions(embeddings, members), np.full(n, -1, np.int32)
-        for cell, rows in enumerate(members):
-            cells[rows] = cell
-    distances = chords(knn(embeddings, k, centroids=centroids, cluster=cells)[1])
+    centroids, cell = (None, None) if n <= EXACT_ROWS else cells(embeddings, cluster)
+    distances = chords(knn(embeddings, k, centroids=centroids, cluster=cell)[1])
     m = intrinsic_dimensions(distances, max(d - 1, 1)) if dimensions == "auto" else dimensions
     return log_density(distances, n, m)
 

@@ -10,6 +10,7 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
+from curate.kernels.shares import share_of_range
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Matrix, Pool, Rows, Selection, Vector
 
@@ -57,7 +58,7 @@ def mmr(embeddings: Matrix, quality: Vector, budget: int, *, diversity_weight: f
     if not budget:
         return order, gains
     by_quality = np.argsort(-quality, kind="stable")  # from here on a row is told by its place in it
-    worth = (1 - diversity_weight) * _relevance(quality[by_quality])
+    worth = (1 - diversity_weight) * share_of_range(quality[by_quality])
     similarity = np.full(n, -1, np.float32)  # to the most similar of the first seen picks
     seen = np.zeros(n, np.intp)
     free = np.ones(n, np.bool_)
@@ -84,13 +85,6 @@ def mmr(embeddings: Matrix, quality: Vector, budget: int, *, diversity_weight: f
             pick = active[best]
             order[step], gains[step], free[pick] = by_quality[pick], scores[best], False
     return order, gains
-
-
-def _relevance(quality: Vector) -> NDArray[np.float64]:
-    exact = quality.astype(np.float64)
-    spread = exact.max() - exact.min()
-    relevance: NDArray[np.float64] = (exact - exact.min()) / (spread if spread > 0 else 1)
-    return relevance
 
 
 def _scores(
