@@ -140,6 +140,16 @@ class Selector(Protocol):
         """Exactly ``budget`` rows, 0 <= budget <= n."""
 
 
+class Planner(Protocol):
+    """A selector that can plan epochs: with its field ``epochs`` above 1 it gives the rows of each."""
+
+    epochs: int
+    """How many epochs are planned; the budget is that of each."""
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
+        """``Selection.planned``, with exactly ``budget`` rows in each epoch."""
+
+
 class Filter(Protocol):
     """A selector that decides its own number of rows, declared with ``budgeted=False``."""
 

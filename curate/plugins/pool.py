@@ -137,10 +137,29 @@ class Selection:
     similarity: Vector | None = None
     """(n,) float32 cosine similarity to the representative, NaN where there is none."""
 
+    epochs: tuple[Rows, ...] | None = None
+    """An epoch plan: the rows to train on in each epoch; ``order`` then has every row of it. None: all in every one."""
+
+    @classmethod
+    def planned(cls, epochs: Sequence[Rows], gain: Vector, reasons: tuple[str, ...]) -> Selection:
+        """The selection that an epoch plan makes: rows in order of first use, weighted by the epochs they are in.
+
+        ``gain`` (n,) float32 is that of every row of the pool.
+        """
+        rows, first, uses = np.unique(np.concatenate(epochs), return_index=True, return_counts=True)
+        by_use = np.argsort(first)
+        order = rows[by_use]
+        return cls(order, gain[order], uses[by_use].astype(np.float32), reasons, epochs=tuple(epochs))
+
     def check(self, n: int, budget: int | None) -> Selection:
-        """The selection itself, if it is one of exactly ``budget`` rows (None = any number) from a pool of ``n``."""
+        """The selection itself, if it is one of exactly ``budget`` rows (None = any number) from a pool of ``n``.
+
+        The budget of an epoch plan is that of each epoch.
+        """
         k = len(self.order)
-        if budget is not None and k != budget:
+        if self.epochs is not None:
+            self._check_epochs(budget)
+        elif budget is not None and k != budget:
             raise PluginError(f"selection: {k} rows chosen, the budget is {budget}")
         if k and (self.order.min() < 0 or self.order.max() >= n):
             raise PluginError(f"selection: a chosen row is outside 0..{n - 1}")
@@ -156,6 +175,15 @@ class Selection:
             if array is not None and array.shape != (length,):
                 raise PluginError(f"selection: {name} has shape {array.shape}, expected ({length},)")
         return self
+
+    def _check_epochs(self, budget: int | None) -> None:
+        for number, rows in enumerate(self.epochs or ()):
+            if budget is not None and len(rows) != budget:
+                raise PluginError(f"selection: {len(rows)} rows in epoch {number}, the budget of each is {budget}")
+            if len(np.unique(rows)) != len(rows):
+                raise PluginError(f"selection: a row is twice in epoch {number}")
+        if not np.array_equal(np.unique(np.concatenate(self.epochs or (self.order[:0],))), np.sort(self.order)):
+            raise PluginError("selection: the rows chosen are not those of the epochs")
 
 
 @dataclass(frozen=True, slots=True)
