@@ -405,6 +405,7 @@ def plugins(
     """List the plugins, or show one with its fields."""
     from curate.plugins import registry
 
+    kind = next((one for one in registry.KINDS if kind == registry.folder(one)), kind)  # the plural does too
     if kind is not None and kind not in registry.KINDS:
         raise errors.ConfigError(f"unknown kind {kind!r}", hint=f"there are: {', '.join(registry.KINDS)}")
     if kind is not None and name is not None:
@@ -420,7 +421,7 @@ def plugins(
 def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
     import inspect
 
-    from curate.plugins.fields import fields, show
+    from curate.plugins.fields import fields, show, with_nested
 
     about = inspect.getdoc(plugin.cls) or ""
     rows = [
@@ -430,7 +431,7 @@ def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
             "default": "required" if field.required else show(field.default),
             "meaning": field.doc,
         }
-        for field in fields(plugin.cls)
+        for field in with_nested(fields(plugin.cls))
     ]
     if as_json:
         console.show_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": rows})

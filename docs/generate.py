@@ -18,7 +18,7 @@ from pathlib import Path
 import evidence_tables
 
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, show
+from curate.plugins.fields import Field, fields, show, with_nested
 from curate.settings import model
 from curate.store import schemas
 
@@ -103,7 +103,7 @@ def plugins_page() -> str:
             parts.append(f"### {name}\n")
             parts.append(_prose(inspect.getdoc(plugin.cls) or ""))
             if own := fields(plugin.cls):
-                parts.append(_table(own))
+                parts.append(_table(list(with_nested(own))))
             example = ", ".join(
                 f"{key}: {_yaml(value)}" for key, value in {"use": name, **plugin.traits.example}.items()
             )
@@ -199,8 +199,15 @@ def _words(field: Field) -> str:
 def _default(field: Field) -> str:
     value = field.default
     if dataclasses.is_dataclass(value) or isinstance(value, tuple | list | dict):
-        return "" if not value or dataclasses.is_dataclass(value) else f"`{value}`"
+        return "" if not value or dataclasses.is_dataclass(value) else f"`{_flow(model.plain(value))}`"
     return "" if value is None else f"`{show(value)}`"
+
+
+def _flow(value: object) -> str:
+    """Plain data as YAML writes it on one line."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
+    return "[" + ", ".join(map(_flow, value)) + "]" if isinstance(value, list) else show(value)
 
 
 def _prose(text: str) -> str:

@@ -10,7 +10,7 @@ import math
 import textwrap
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import MISSING, dataclass
+from dataclasses import MISSING, dataclass, replace
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -60,6 +60,15 @@ def fields(cls: type) -> tuple[Field, ...]:
     [('x', 'a number >= 0', 0.0)]
     """
     return _fields(cls)
+
+
+def with_nested(own: Iterable[Field]) -> Iterator[Field]:
+    """The fields, and below each that is a list of mappings the keys of one, as ``list.*.key``."""
+    for field in own:
+        yield field
+        item = nested(item_type(field.type, list))
+        for inner in fields(item) if item else ():
+            yield replace(inner, name=f"{field.name}.*.{inner.name}")
 
 
 @lru_cache
@@ -176,10 +185,14 @@ def references(annotation: Any, value: Any, path: tuple[Any, ...] = ()) -> Itera
     elif isinstance(value, dict):
         for key, item in value.items():
             yield from references(item_type(annotation, dict), item, (*path, key))
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in fields(type(value)):
+            yield from references(field.type, getattr(value, field.name), (*path, field.name))
 
 
 # ---------------------------------------------------------------- words
 
+_NAMED = 8  # keys of a mapping that are named in a message
 _NOUNS = {
     int: ("an integer", "integers"),
     float: ("a number", "numbers"),
@@ -219,7 +232,8 @@ def describe(annotation: Any, *, plural: bool = False) -> str:
             return f"{which}s" * plural + f"a {which}" * (not plural) + f" of {describe(item, plural=True)}"
     inner = nested(base)
     if inner:
-        keys = ", ".join(field.name for field in fields(inner))
+        names = [field.name for field in fields(inner)]
+        keys = ", ".join(names if len(names) <= _NAMED else [*names[: _NAMED - 1], "…"])
         return f"mappings with {keys}" if plural else f"a mapping with {keys}"
     if base not in _NOUNS:
         raise PluginError(

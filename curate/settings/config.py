@@ -158,6 +158,9 @@ class Reader:
         inner = nested(annotation)
         if inner and isinstance(value, dict):
             return self.object(inner, value, path)
+        item = item_type(annotation, list)
+        if value and isinstance(value, list) and nested(item):
+            return tuple(self.value(item, each, (*path, index)) for index, each in enumerate(value))
         try:
             return _adapter(annotation).validate_json(json.dumps(value), strict=True)
         except ValidationError as error:

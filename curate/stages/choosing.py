@@ -62,7 +62,7 @@ def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
             taken(columns.cluster) if "cluster" in reads else np.zeros(n, np.int32),
             {name: taken(score) for name, score in columns.scores.items()} if "scores" in reads else {},
             columns.higher_is_better,
-            columns.frame(wanted)[survivors] if "frame" in reads else None,
+            columns.frame(wanted)[survivors] if wanted else None,
         )
     except PluginError as error:
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error

@@ -78,7 +78,7 @@ def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
             value = getattr(plugin, field)
             if value is not None and any(mark == Refers("score") for mark in markers(annotation)):
                 scores[value], better[value] = numbers(), bool(rng.integers(2))
-    if "frame" in reads:
+    if "frame" in reads and plugin.columns():
         columns = {name: [None if i % 5 == 3 else v for i, v in enumerate(numbers())] for name in plugin.columns()}
         frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float32))
     return Pool(

@@ -7,16 +7,14 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
 from scipy import sparse
 
 from curate.kernels.centres import cells
 from curate.kernels.lazy_greedy import lazy_greedy
 from curate.kernels.neighbours import EXACT_ROWS, knn
+from curate.kernels.similarities import lines, on_grid
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Codes, Matrix, Pool, Rows, Selection, Vector
-
-_GRID = np.float32(2**24)  # similarities are multiples of 1/_GRID: sums of them are exact, in any order
 
 
 def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vector, Rows, Vector]:
@@ -62,7 +60,7 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
         rows, new = columns[own][closer], values[own][closer]
         old = similarity[rows]
         similarity[rows], nearest[rows] = new, pick
-        edges, lengths = _edges(starts, rows)
+        edges, lengths = lines(starts, rows)
         value, before = values[edges], np.repeat(old, lengths)
         gain_lost = np.minimum(value, np.repeat(new, lengths)) - before
         lost = np.flatnonzero(gain_lost > 0)
@@ -88,16 +86,10 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes
         return identity
     centroids, cell = (None, None) if n <= EXACT_ROWS else cells(embeddings, cluster)
     indices, similarities = knn(embeddings, k, centroids=centroids, cluster=cell, probes=probes)
-    rounded = np.round(np.maximum(similarities, 0) * _GRID) / _GRID
-    one_way = sparse.csr_array((rounded.ravel(), indices.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n))
+    one_way = sparse.csr_array(
+        (on_grid(similarities).ravel(), indices.ravel(), np.arange(0, n * k + 1, k)), shape=(n, n)
+    )
     return one_way.maximum(one_way.T).maximum(identity).tocsr()
-
-
-def _edges(starts: NDArray[np.int64], rows: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Where the entries of ``rows`` stand in the graph, one row after the other, and how many each row has."""
-    lengths = starts[rows + 1] - starts[rows]
-    ends = np.cumsum(lengths)
-    return np.repeat(starts[rows] - ends + lengths, lengths) + np.arange(lengths.sum()), lengths
 
 
 @selector(version=2, reads={"embedding", "cluster"}, prefix=True, random=False)
