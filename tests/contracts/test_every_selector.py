@@ -25,6 +25,9 @@ from curate.plugins.pool import Pool, Selection
 ALL = registry.names("selector")
 GOLDEN = Path(__file__).parents[1] / "golden"
 MIRROR = Path(__file__).parents[1] / "plugins" / "selectors"
+LISTS = "states"
+"""A column of this name holds lists of integers; any other holds numbers, some of them missing."""
+
 ALL_FOR_QUALITY = {"diversity_weight": 0.0, "quality_weight": 1.0}
 SIDES = {
     annotated_types.Ge: (lambda bound, step: bound - step, lambda bound: bound.ge),
@@ -81,6 +84,9 @@ def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
     if "frame" in reads and plugin.columns():
         columns = {name: [None if i % 5 == 3 else v for i, v in enumerate(numbers())] for name in plugin.columns()}
         frame = pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.Float32))
+        if LISTS in columns:
+            states = rng.integers(0, 3, (n, 8)).tolist()
+            frame = frame.with_columns(pl.Series(LISTS, states, dtype=pl.List(pl.Int64)))
     return Pool(
         x if "embedding" in reads else x[:, :0],
         quality if "quality" in reads else np.zeros(n, np.float32),
@@ -277,14 +283,16 @@ def golden_pool(plugin, reads):
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     numbers = np.cos(0.7 * i + 0.3).astype(np.float32)
     names = {getattr(plugin, f) for f, a in annotations(type(plugin)).items() if Refers("score") in markers(a)} - {None}
-    columns = plugin.columns() if "frame" in reads else ()
+    columns = dict.fromkeys(plugin.columns() if "frame" in reads else (), numbers)
+    if LISTS in columns:
+        columns[LISTS] = ((7 * i[:, None] + i[None, :9] ** 2) // 5 % 3).tolist()
     return Pool(
         x if "embedding" in reads else x[:, :0],
         np.sin(1.3 * i).astype(np.float32),
         (i % 3).astype(np.int32),
         dict.fromkeys(names, numbers),
         dict.fromkeys(names, True),
-        pl.DataFrame(dict.fromkeys(columns, numbers)) if columns else None,
+        pl.DataFrame(columns) if columns else None,
     )
 
 
