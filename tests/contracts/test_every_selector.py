@@ -145,6 +145,37 @@ def test_exactly_the_budget_each_row_once_and_all_arrays_of_the_right_length(nam
         assert [len(rows) for rows in selection.epochs or (selection.order,)] == [budget] * len(selection.epochs or "1")
 
 
+ODD = {
+    "all rows identical": lambda x: np.repeat(x[:1], len(x), axis=0),
+    "rows along one line, both ways": lambda x: np.sign(x[:, :1]) * x[:1],
+    "one dimension": lambda x: np.sign(x[:, :1]),
+    "every similarity to other rows negative": lambda x: _simplex(len(x)),
+}
+"""Embeddings of which there are fewer different ones, or fewer dimensions, than a budget may ask for."""
+
+
+def _simplex(n):
+    centred = np.eye(n) - 1 / n
+    return centred / np.linalg.norm(centred, axis=1, keepdims=True)
+
+
+@every_selector
+@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("clusters", ["one", "each its own", "none"])
+@pytest.mark.parametrize("levels", [1, None])
+def test_odd_pools_give_the_budget_and_finite_numbers(name, odd, clusters, levels):
+    """Rank below the budget, constant scores, clusters of one row, negative similarities."""
+    n = 12
+    plain = make_pool(build(name), declared(name).reads, n, seed=3, levels=levels)
+    x = plain.embeddings if not plain.embeddings.size else odd(plain.embeddings).astype(np.float32)
+    cluster = {"one": np.zeros(n), "each its own": np.arange(n), "none": np.full(n, -1)}[clusters].astype(np.int32)
+    pool = dataclasses.replace(plain, embeddings=x, cluster=cluster)
+    for budget in (0, 1, 7, n):
+        selection = run(name, pool, budget)
+        assert np.isfinite(selection.gain).all()
+        assert selection.weight is None or (np.isfinite(selection.weight) & (selection.weight >= 0)).all()
+
+
 @every_selector_that_is("budgeted")
 @pytest.mark.parametrize("n", [1, 2, 17])
 def test_budget_of_all_keeps_all_and_budget_of_none_keeps_none(name, n):
