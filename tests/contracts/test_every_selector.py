@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
 from curate.plugins import registry
-from curate.plugins.kinds import Refers
+from curate.plugins.kinds import Refers, draws
 from curate.plugins.pool import Pool, Selection
 
 ALL = registry.names("selector")
@@ -211,7 +211,7 @@ def test_same_seed_same_bytes_any_if_nothing_is_drawn_and_inputs_untouched(name,
     n, pool_seed, shape, budget = case
     pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
     before = contents(pool)
-    again = seed if declared(name).random else seed + 1
+    again = seed if draws(build(name)) else seed + 1
     first, second = (arrays(run(name, pool, budget, one)) for one in (seed, again))
     assert {key: a.tobytes() for key, a in first.items()} == {key: a.tobytes() for key, a in second.items()}
     assert contents(pool) == before

@@ -104,6 +104,11 @@ class Submodular:
         if (self.cost is not None) != (self.optimizer == "distorted"):
             raise ValueError("optimizer: distorted and a cost go together")
 
+    @property
+    def draws(self) -> bool:
+        """Whether anything is drawn at random."""
+        return self.optimizer in ("stochastic", "distributed")
+
     def columns(self) -> tuple[str, ...]:
         """The columns of groups, texts and prices."""
         return tuple(dict.fromkeys(name for name in (*(t.column for t in self.objective), self.cost) if name))

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from curate.errors import ConfigErrors, PluginError
+from curate.plugins.kinds import draws
 from curate.plugins.objectives import KEYS, Term, trigram_features
 from curate.plugins.pool import Pool
 from curate.plugins.selectors.facility_location import FacilityLocation
@@ -70,6 +71,13 @@ def test_the_terms_tried_are_all_there_are():
     assert {name for term in EVERY_TERM for name in term if name in KEYS} == set(KEYS)
     keys = {key for term in EVERY_TERM for key in term if key not in KEYS}
     assert keys == {key for some in KEYS.values() for key in some}
+
+
+@pytest.mark.parametrize("optimizer", [*OPTIMIZERS, "distorted"])
+def test_only_the_searches_that_draw_say_so(optimizer):
+    fields = {"optimizer": optimizer, "cost": "tokens" if optimizer == "distorted" else None}
+    orders = {tuple(select(pool(), 60, seed, **fields).order.tolist()) for seed in range(3)}
+    assert (len(orders) > 1) == draws(Submodular(**fields))
 
 
 def test_facility_location_alone_is_the_selector_of_that_name():
