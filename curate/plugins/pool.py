@@ -144,8 +144,10 @@ class Selection:
     def planned(cls, epochs: Sequence[Rows], gain: Vector, reasons: tuple[str, ...]) -> Selection:
         """The selection that an epoch plan makes: rows in order of first use, weighted by the epochs they are in.
 
-        ``gain`` (n,) float32 is that of every row of the pool.
+        ``gain`` (n,) float32 is that of every row of the pool. A plan of one epoch is an ordinary selection.
         """
+        if len(epochs) == 1:
+            return cls(epochs[0], gain[epochs[0]], reasons=reasons)
         rows, first, uses = np.unique(np.concatenate(epochs), return_index=True, return_counts=True)
         by_use = np.argsort(first)
         order = rows[by_use]

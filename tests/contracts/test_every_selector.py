@@ -104,6 +104,7 @@ def run(name, pool, budget, seed=0, **fields):
 
 def arrays(selection):
     found = {f.name: getattr(selection, f.name) for f in dataclasses.fields(selection)}
+    found |= {f"epochs.{number}": rows for number, rows in enumerate(selection.epochs or ())}
     return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
 
 
