@@ -53,11 +53,8 @@ def lazy(f: Objective, rows: Rows, budget: int) -> Chosen:
     ----------
     Minoux (1978), doi:10.1007/BFb0006528.
     """
-
-    def gain(place: int) -> float:
-        return float(f.gains(rows[place : place + 1])[0])
-
-    places, taken = lazy_greedy(gains_of(f, rows), budget, gain, lambda place: f.take(int(rows[place])))
+    first = gains_of(f, rows)
+    places, taken = lazy_greedy(first, budget, lambda some: f.gains(rows[some]), lambda place: f.take(int(rows[place])))
     return rows[places], taken
 
 

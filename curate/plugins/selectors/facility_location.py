@@ -66,7 +66,7 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
         lost = np.flatnonzero(gain_lost > 0)
         np.subtract.at(gains, columns[edges[lost]], gain_lost[lost].astype(np.float64))
 
-    order, taken = lazy_greedy(gains, budget, gains.item, take)
+    order, taken = lazy_greedy(gains, budget, lambda rows: gains[rows], take)
     nearest[order] = -1
     similarity[nearest < 0] = np.nan
     return order, taken.astype(np.float32), nearest, similarity
