@@ -57,7 +57,7 @@ def lazy_greedy(
     for step in range(budget):
         most = 1
         while computed[heap[0][1]] < step:
-            stale = []
+            stale: list[int] = []
             while heap and len(stale) < most and computed[heap[0][1]] < step:
                 stale.append(heapq.heappop(heap)[1])
             for element, gain in zip(stale, gains(np.array(stale, np.intp)).tolist(), strict=True):
