@@ -1,94 +1,212 @@
-"""Seconds and peak memory of every selector, each in a process of its own; prints JSON lines.
+"""Seconds and peak memory of every selector as the pool grows; docs/cost.md has the table.
 
-    python benchmarks/every_selector.py [--rows 10000 100000] [--only k_center facility_location] [--keep-rate 0.01]
+    python benchmarks/every_selector.py --kernel SkylakeX [--rows 10000 100000 1000000] [--only k_center …] [--again]
+    python docs/generate.py      # writes the table of docs/cost.md from the results
 
-The pool is ``mixture.py``'s, 384 dimensions, clustered by nearness to 1,000 (at most n / 100) of its own rows. Memory
-is the peak of the process, and what it held before the selector began: interpreter, libraries and pool.
+Each is measured in a process of its own, with the fields of its example and else its defaults, at one keep rate: the
+median of up to three runs within ten seconds. The pool is ``mixture.py``'s, 384 dimensions, with the clusters that
+k-means finds of itself; quality and scores are random, sequences are 32 random states of four. Memory is the peak of
+the process, and what it held before the selector began: interpreter, libraries and pool. A selector that would take
+longer than ``--limit`` seconds, or more memory than there is, by what it took on smaller pools, is not tried.
+
+Results are kept in docs/cost/selectors.json: those of the same version of a selector at the same keep rate are not
+measured again (but with ``--again``), so the same command goes on where it was stopped. Prints what it measures as JSON
+lines. Two threads; ``--kernel`` sets OPENBLAS_CORETYPE.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
+import math
+import os
+import statistics
 import sys
 import time
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
-import threadpoolctl
-from mixture import mixture
+from measuring import machine, measured, memory, reset_peak, tell
+from mixture import CACHE, mixture
 
-from curate.kernels.parallel import map_blocks, ranges, threads
+from curate.kernels.lloyd import assign
+from curate.kernels.parallel import one_blas_thread
 from curate.plugins import registry
-from curate.plugins.pool import Pool
+from curate.plugins.clusterers.kmeans import KMeans
+from curate.plugins.pool import Pool, Vectors
+
+RESULTS = Path(__file__).parent.parent / "docs" / "cost" / "selectors.json"
+REPEATS, ENOUGH = 3, 10.0  # runs, and seconds after which there is no further one
+MEMORY_RATE = 0.85  # of the machine's
+SEQUENCES = "states"  # a column of this name holds sequences
+
+Line = dict[str, Any]
 
 
-def memory(key: str) -> int:
-    """MiB; ``VmHWM`` is this process's own peak, where ru_maxrss would start from its parent's."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(key)).split()[1]) // 1024
+# ---------------------------------------------------------------- one measurement
 
 
-def pool_for(name: str, n: int) -> tuple[object, Pool]:
+def clusters(n: int) -> np.ndarray:
+    """(n,) int32, the pipeline's, kept on disk."""
+    file = CACHE / f"clusters-{n}.npy"
+    if not file.exists():
+        x = mixture(n)
+        np.save(file, assign(x, KMeans().fit(Vectors.of(x), np.random.default_rng(0)).centroids)[0])
+    return np.load(file)
+
+
+def words(value: Any) -> Iterator[str]:
+    """Every string in the fields of a plugin: among them the scores that it names."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from (*words(key), *words(item))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from words(item)
+
+
+def pool_for(name: str, n: int) -> tuple[Any, Pool]:
     record = registry.get("selector", name)
     plugin, reads = record.cls(**record.traits.example), record.traits.reads
-    x = mixture(n) if "embedding" in reads else np.empty((n, 0), np.float32)
     rng = np.random.default_rng(0)
     numbers = rng.random(n, dtype=np.float32)
-    cluster = np.zeros(n, np.int32)
-    if "cluster" in reads:
-        centres = x[np.sort(rng.choice(n, min(1000, n // 100), replace=False))]
-        parts = map_blocks(lambda rows: (x[rows] @ centres.T).argmax(axis=1), ranges(n, 4096))
-        cluster = np.concatenate(list(parts)).astype(np.int32)
-    frame = pl.DataFrame(dict.fromkeys(plugin.columns(), numbers)) if "frame" in reads else None
-    scores = dict.fromkeys(record.traits.example.values(), numbers) if "scores" in reads else {}
-    return plugin, Pool(x, numbers, cluster, scores, {}, frame)
+    columns = {column: pl.Series(numbers) for column in plugin.columns()} if "frame" in reads else {}
+    if SEQUENCES in columns:
+        columns[SEQUENCES] = pl.Series(rng.integers(0, 4, (n, 32)))
+    pool = Pool(
+        mixture(n) if "embedding" in reads else np.empty((n, 0), np.float32),
+        numbers,
+        clusters(n) if "cluster" in reads else np.zeros(n, np.int32),
+        dict.fromkeys(words(asdict(plugin)), numbers) if "scores" in reads else {},
+        {},
+        pl.DataFrame(columns) if columns else None,
+    )
+    return plugin, pool
 
 
-def measure(name: str, n: int, keep_rate: float) -> dict[str, object]:
+def measure(name: str, n: int, keep_rate: float) -> Line:
     plugin, pool = pool_for(name, n)
     budget = int(keep_rate * n) if registry.get("selector", name).traits.budgeted else None
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts again from here
-    before = memory("VmRSS")
-    start = time.perf_counter()
-    selection = plugin.select(pool, budget, np.random.default_rng(0)).check(n, budget)
-    seconds = time.perf_counter() - start
+    before, seconds = reset_peak(), []
+    with one_blas_thread():  # as the driver has it
+        while len(seconds) < REPEATS and sum(seconds) < ENOUGH:
+            start = time.perf_counter()
+            selection = plugin.select(pool, budget, np.random.default_rng(0)).check(n, budget)
+            seconds.append(time.perf_counter() - start)
     return {
-        "selector": name,
-        "rows": n,
         "kept": len(selection.order),
-        "seconds": round(seconds, 3),
+        "seconds": statistics.median(seconds),
+        "seconds_range": [min(seconds), max(seconds)],
         "peak_mib": memory("VmHWM"),
         "before_mib": before,
-        **machine(),
+        "machine": machine(),
     }
 
 
-def machine() -> dict[str, object]:
-    blas = [f"{found['internal_api']} {found.get('architecture')}" for found in threadpoolctl.threadpool_info()]
-    versions = {library: version(library) for library in ("numpy", "scipy", "polars")}
-    return {"threads": threads(), "blas": sorted(set(blas)), **versions}
+# ---------------------------------------------------------------- all of them
+
+
+def expected(smaller: Sequence[Line], n: int) -> tuple[float, float]:
+    """Seconds and MiB that a pool of ``n`` rows would take, by what the selector took on smaller ones."""
+    last = smaller[-1]
+    growth = n / last["rows"]
+    power = 2.0 if registry.get("selector", last["selector"]).traits.quadratic else 1.0
+    if len(smaller) > 1:
+        first = smaller[-2]
+        measured_power = math.log(last["seconds"] / first["seconds"]) / math.log(last["rows"] / first["rows"])
+        power = max(power, measured_power)
+    return last["seconds"] * growth**power, last["peak_mib"] * growth
+
+
+def reason_to_skip(smaller: Sequence[Line], n: int, limit: float) -> str:
+    """Why the selector is not tried on ``n`` rows; empty if it is."""
+    if not smaller:
+        return ""
+    if "skipped" in smaller[-1]:
+        return str(smaller[-1]["skipped"])
+    seconds, mib = expected(smaller, n)
+    if seconds > limit:
+        return f"{in_words(seconds)} expected"
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return f"{mib / 1024:.0f} GiB expected" if mib > MEMORY_RATE * have else ""
+
+
+def in_words(seconds: float) -> str:
+    """A duration, roughly."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {seconds:.0f} s"
+
+
+def key(line: Line) -> tuple[Any, ...]:
+    return line["selector"], line["version"], line["rows"]
+
+
+def kept(path: Path, keep_rate: float) -> list[Line]:
+    """What was measured before, of the selectors that still are what they were, at the same keep rate."""
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text(encoding="utf-8"))
+    versions = {name: registry.get("selector", name).traits.version for name in registry.names("selector")}
+    lines = found["measured"] if found["keep_rate"] == keep_rate else []
+    return [line for line in lines if versions.get(line["selector"]) == line["version"]]
+
+
+def save(path: Path, keep_rate: float, lines: Sequence[Line]) -> None:
+    ordered = sorted(lines, key=lambda line: (line["selector"], line["rows"]))
+    head = {"keep_rate": keep_rate, "dimensions": 384, "measured": ordered}
+    text = json.dumps(json.loads(json.dumps(head), parse_float=lambda told: round(float(told), 5)), indent=1)
+    path.parent.mkdir(exist_ok=True)
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(text + "\n", encoding="utf-8")
+    unfinished.replace(path)
+
+
+def all_of_them(chosen: argparse.Namespace) -> None:
+    lines = {key(line): line for line in kept(chosen.results, chosen.keep_rate)}
+    for n in sorted(chosen.rows):
+        mixture(n)  # written once, so that no measured process makes it
+        clusters(n)
+        for name in chosen.only:
+            version = registry.get("selector", name).traits.version
+            about: Line = {"selector": name, "version": version, "rows": n}
+            if key(about) in lines and "skipped" not in lines[key(about)] and not chosen.again:
+                continue
+            smaller = sorted((one for one in lines.values() if one["selector"] == name), key=lambda one: one["rows"])
+            why = reason_to_skip([one for one in smaller if one["rows"] < n], n, chosen.limit)
+            done: Line = {"skipped": why}
+            if not why:
+                one = ["--here", "--rows", str(n), "--only", name, "--keep-rate", str(chosen.keep_rate)]
+                done = measured(sys.executable, __file__, one, kernel=chosen.kernel, limit=2 * chosen.limit)
+            if "failed" in done:
+                done = {"skipped": done["failed"]}
+            lines[key(about)] = about | done
+            tell(lines[key(about)])
+            save(chosen.results, chosen.keep_rate, list(lines.values()))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--only", nargs="+", default=registry.names("selector"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    parser.add_argument("--only", nargs="+", default=registry.names("selector"), metavar="NAME")
     parser.add_argument("--keep-rate", type=float, default=0.01)
-    parser.add_argument("--here", action="store_true", help="measure in this process, which then does one only")
+    parser.add_argument("--limit", type=float, default=900, help="seconds that a selector may be expected to take")
+    parser.add_argument("--again", action="store_true", help="also what was measured before")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--kernel", help="OPENBLAS_CORETYPE: Haswell, SkylakeX, Zen, …")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    for n in chosen.rows:
-        if not chosen.here:
-            mixture(n)  # written once, so that no measured process makes it
-        for name in chosen.only:
-            if chosen.here:
-                print(json.dumps(measure(name, n, chosen.keep_rate)), flush=True)
-            else:
-                one = ["--here", "--rows", str(n), "--only", name, "--keep-rate", str(chosen.keep_rate)]
-                subprocess.run([sys.executable, __file__, *one], check=True)
+    if chosen.here:
+        print(json.dumps(measure(chosen.only[0], chosen.rows[0], chosen.keep_rate)))
+    else:
+        all_of_them(chosen)
 
 
 if __name__ == "__main__":

@@ -19,21 +19,15 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measuring import memory
 from mixture import mixture
 
 LLOYD = ("curate", "scikit-learn", "faiss")
 SEEDING = ("seed: curate", "seed: scikit-learn")
 SAMPLE_PER_CLUSTER = 16
-
-
-def memory(field: str) -> int:
-    """A field of /proc/self/status in MiB; ru_maxrss would be the parent's at first."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1]) // 1024
 
 
 def inertia(x: np.ndarray, centroids: np.ndarray) -> float:

@@ -210,6 +210,10 @@ def plan(
         for step in steps
     ]
     console.show_table(["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"], rows)
+    if notes := [step.note for step in steps if step.note]:
+        console.show_line("")
+    for note in notes:
+        console.show_line(note)
 
 
 def _about(number: float | None, unit: int = 1) -> str:
@@ -419,11 +423,9 @@ def plugins(
 
 
 def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
-    import inspect
-
     from curate.plugins.fields import fields, show, with_nested
 
-    about = inspect.getdoc(plugin.cls) or ""
+    about = plugin.about()
     rows = [
         {
             "name": field.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -15,7 +15,7 @@ from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
-from curate.stages import evidence, guards
+from curate.stages import evidence, guards, quadratic
 from curate.stages.cluster import cluster
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Planned, Progress, Silent
@@ -347,7 +347,7 @@ def plan(config: RunConfig, executor: Executor, progress: Progress | None = None
             state: manifest.State = "missing" if manifest.load(folder) is None else "stale"
             told.append(Planned(stage, name, state, "a stage before it will run"))
     rows = done.records[0].count.kept if done.records else estimated_rows(survey(context))
-    return [_estimated(context, step) for step in _with_rows(config, told, rows)]
+    return [_estimated(context, step) for step in _with_rows(config, told, rows, _largest_groups(done.records))]
 
 
 def _steps(context: Context) -> Iterator[tuple[str, str, Path]]:
@@ -362,23 +362,40 @@ def _steps(context: Context) -> Iterator[tuple[str, str, Path]]:
     yield "export", config.export.name, folder / "export"
 
 
-def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int) -> Iterator[Planned]:
-    """The steps with the rows that come out of each; the select section as one step an entry."""
+def _largest_groups(records: Sequence[Record]) -> dict[str, int]:
+    """The rows of the largest group, of the groups whose sizes are known from what was done."""
+    known = {record.stage: record for record in records}
+    largest: dict[str, int] = {}
+    if "input" in known:
+        largest["source"] = max((count.kept for count in known["input"].sources.values()), default=0)
+    if "cluster" in known:
+        largest["cluster"] = known["cluster"].facts["largest"]
+    return largest
+
+
+def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int, largest: Mapping[str, int]) -> Iterator[Planned]:
+    """The steps with the rows that come out of each and what to know of it; the select section as one step an entry."""
     left: int | None = rows
+    most = rows  # a filter leaves fewer, but does not say how many
     for step in told:
         if step.stage != "select":
             yield replace(step, rows=left)
             continue
         for entry in config.select:
+            note = "" if step.state == "fresh" else quadratic.note(entry, most, largest.get(entry.within or ""))
             if entry.budget is None:
                 left = None
             else:
                 left = entry.budget.keep if left is None else entry.budget.rows(left, entry.name)
-            yield replace(step, name=entry.name, rows=left)
+            most = most if left is None else min(most, left)
+            yield replace(step, name=entry.name, rows=left, note=note)
 
 
 def _estimated(context: Context, step: Planned) -> Planned:
-    """The step with what it will cost, in proportion to what it cost when it was last done; unknown if it never was."""
+    """The step with what it will cost, in proportion to what it cost when it was last done; unknown if it never was.
+
+    The time of a quadratic selector grows with the square: its groups grow as the pool does.
+    """
     if step.state == "fresh":
         return replace(step, seconds=0.0, memory=0, disk=0)
     folders = {(stage, "" if stage == "select" else name): folder for stage, name, folder in _steps(context)}
@@ -394,6 +411,8 @@ def _estimated(context: Context, step: Planned) -> Planned:
         written = 0  # the ledger is written once, after the last entry
     else:
         written = places.size(folder)
-    return replace(
-        step, seconds=round(before.seconds * scale, 1), memory=before.peak_memory, disk=round(written * scale)
+    slow = step.stage == "select" and any(
+        entry.name == step.name and quadratic.is_quadratic(entry) for entry in context.config.select
     )
+    seconds = before.seconds * (scale**2 if slow else scale)
+    return replace(step, seconds=round(seconds, 1), memory=before.peak_memory, disk=round(written * scale))

@@ -1,7 +1,7 @@
 """Writes the pages that follow from the code: the plugins, the configuration, the command line, the schemas on disk.
 
-``python docs/generate.py`` writes them, the README's tables and those of docs/evidence.md; ``--check`` only says
-whether they are fresh.
+``python docs/generate.py`` writes them, the README's tables and those of docs/evidence.md and docs/cost.md;
+``--check`` only says whether they are fresh.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cost_table
 import evidence_tables
 
 from curate.plugins import registry
@@ -71,6 +72,8 @@ def pages() -> Iterator[tuple[Path, str]]:
             "selectors": evidence_tables.selectors(found),
         },
     )
+    cost = cost_table.results()
+    yield filled("docs/cost.md", {"conditions": cost_table.conditions(cost), "selectors": cost_table.selectors(cost)})
 
 
 def filled(page: str, parts: dict[str, str]) -> tuple[Path, str]:
@@ -101,7 +104,7 @@ def plugins_page() -> str:
         for name in registry.names(kind):
             plugin = registry.get(kind, name)
             parts.append(f"### {name}\n")
-            parts.append(_prose(inspect.getdoc(plugin.cls) or ""))
+            parts.append(_prose(plugin.about()))
             if own := fields(plugin.cls):
                 parts.append(_table(list(with_nested(own))))
             example = ", ".join(

@@ -241,9 +241,15 @@ class Traits:
     random: bool = True
     """A selector or metric that may draw from its generator; of one that never does, one seed tells what all do."""
 
+    quadratic: bool = False
+    """A selector whose time at a fixed keep rate grows with the square of the rows that it sees at once."""
+
     example: Mapping[str, Any] = field(default_factory=dict)
     """Values for the fields that have no default, used by docs and contract tests."""
 
+
+QUADRATIC = "Its time grows with the square of the rows that it sees at once."
+"""What is said of a selector with that trait."""
 
 _DECLARED: dict[type, Traits] = {}
 
@@ -318,6 +324,7 @@ def selector(
     equivariant: bool = False,
     needs_quality: bool = False,
     random: bool = True,
+    quadratic: bool = False,
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a selector, what it must be given, and which properties the contract tests may hold it to."""
@@ -332,6 +339,7 @@ def selector(
             equivariant=equivariant,
             needs_quality=needs_quality,
             random=random,
+            quadratic=quadratic,
             example=example or {},
         )
     )

@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import pkgutil
 import sys
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from typing import Any, get_args
 
 import curate.plugins
 from curate.errors import PluginError
-from curate.plugins.kinds import Kind, Traits, traits
+from curate.plugins.kinds import QUADRATIC, Kind, Traits, traits
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -39,6 +40,11 @@ class Plugin:
     def summary(self) -> str:
         """The first line of its docstring."""
         return (self.cls.__doc__ or "").strip().partition("\n")[0]
+
+    def about(self) -> str:
+        """Its docstring, and what its traits add to that."""
+        text = inspect.getdoc(self.cls) or ""
+        return f"{text}\n\n{QUADRATIC}" if self.traits.quadratic else text
 
 
 @dataclass(frozen=True, slots=True)

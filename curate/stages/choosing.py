@@ -43,6 +43,12 @@ def choose(
     return budgets.within_tokens(answer, tokens, limit, prefix=prefix).check(len(pool), None)
 
 
+def most_at_once(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> int:
+    """The most rows that the entry's selector sees at once."""
+    groups = _groups(columns, survivors, entry)
+    return len(survivors) if groups is None else max(map(len, groups))
+
+
 def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
     """The survivors, with what the selector reads."""
     reads = entry.spec.plugin().traits.reads

@@ -71,6 +71,9 @@ class Planned:
     disk: int | None = None
     """About how many bytes it would write."""
 
+    note: str = ""
+    """What to know before it starts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:

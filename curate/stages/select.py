@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.pool import Rows, Selection, Vector
+from curate.stages import quadratic
 from curate.stages.anchor import Anchor
-from curate.stages.choosing import choose
+from curate.stages.choosing import choose, most_at_once
 from curate.stages.cluster import Clustered
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
@@ -145,6 +146,10 @@ def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint:
         begun = time.perf_counter()
         reset_peak_memory()
         before = fates.survivors
+        if quadratic.is_quadratic(entry):
+            told = quadratic.note(entry, len(before), most_at_once(columns, before, entry))
+            if told:
+                context.progress.note(told)
         context.progress.begin(f"selecting with {entry.name}", len(before))
         with one_blas_thread():
             chosen = choose(columns, before, entry, seed, None if anchor is None else anchor.take(before))

@@ -29,7 +29,7 @@ _OF_STAGE: Mapping[str, Mapping[str, Any]] = {
         | {"digests": [str]},
     },
     "embed": {"facts": {"recipe": str, "rows": [int], "dimensions": int, "drift": (None, float)}},
-    "cluster": {"facts": {"recipe": str, "drift": (None, float)}},
+    "cluster": {"facts": {"recipe": str, "largest": int, "drift": (None, float)}},
     "select": {
         "parts": {
             "input": str,

@@ -881,7 +881,7 @@ def test_a_value_that_an_override_replaces_is_not_complained_of(base: str) -> No
 
 def test_a_name_like_no_other_is_answered_with_all_there_are(errors_of: Told) -> None:
     told = errors_of("select: [{use: zzzzzz, keep: 5}]\n")
-    assert told.startswith("x.yaml:8:11: select.0.use: unknown selector 'zzzzzz'; there are: any, best, ")
+    assert told.startswith("x.yaml:8:11: select.0.use: unknown selector 'zzzzzz'; there are: any, autocoreset, best, ")
     assert "spread" in told
 
 

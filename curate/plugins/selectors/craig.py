@@ -118,14 +118,14 @@ def cosines(embeddings: Matrix, rows: Rows, stands: Rows) -> Vector:
     return found
 
 
-@selector(version=1, reads={"embedding", "scores"}, prefix=True, random=False)
+@selector(version=1, reads={"embedding", "scores"}, prefix=True, random=False, quadratic=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Craig:
     """Keep rows whose gradients, each counted as often as it stands for others, sum to nearly the gradient of all.
 
     Weights say how many rows of the pool a kept row stands for; they sum to the size of the pool. Each dropped row
-    names the kept one that stands for it. The paper runs it class by class: run it ``within`` the label. Its time grows
-    with the square of the rows that it sees at once. Gains are falls in the sum of squared distances.
+    names the kept one that stands for it. The paper runs it class by class: run it ``within`` the label. Gains are
+    falls in the sum of squared distances.
 
     References
     ----------

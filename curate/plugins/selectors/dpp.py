@@ -88,7 +88,7 @@ def dpp(
     return np.concatenate(order), np.concatenate(gains)
 
 
-@selector(version=1)
+@selector(version=1, quadratic=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DPP:
     """Draw rows that are unlike each other, at random, so that no row is sure to be left out.

@@ -149,7 +149,7 @@ def _orthogonal(rows: Numbers, basis: Numbers) -> Numbers:
     return rows - (rows @ basis.T) @ basis
 
 
-@selector(version=1, prefix=True, equivariant=True, random=False)
+@selector(version=1, prefix=True, equivariant=True, random=False, quadratic=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DPPMap:
     """Keep rows that are unlike each other and good, the most telling first: greedy MAP of a determinantal process.

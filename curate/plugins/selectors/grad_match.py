@@ -112,7 +112,7 @@ def _solve(
         left = left[~leaves]
 
 
-@selector(version=1, reads={"embedding", "scores"})
+@selector(version=1, reads={"embedding", "scores"}, quadratic=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradMatch:
     """Keep rows whose gradients, times their weights, sum to nearly the gradient of all rows.

@@ -60,7 +60,7 @@ def herding(embeddings: Matrix, budget: int) -> tuple[Rows, Vector]:
     return order, gains
 
 
-@selector(version=1, reads={"embedding"}, prefix=True, random=False)
+@selector(version=1, reads={"embedding"}, prefix=True, random=False, quadratic=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Herding:
     """Keep rows whose mean stays close to the mean of the pool, however few of them are taken.

@@ -121,7 +121,7 @@ def _most_similar(embeddings: Matrix, rows: Rows, picks: Rows) -> Vector:
     return closest
 
 
-@selector(version=1, needs_quality=True, prefix=True, equivariant=True, random=False)
+@selector(version=1, needs_quality=True, prefix=True, equivariant=True, random=False, quadratic=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMR:
     """Keep rows of high quality that are unlike those already kept.

@@ -1,0 +1,266 @@
+"""Facility location beside apricot and submodlib, every answer judged on all similarities; and a million rows.
+
+    CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/facility_location.py --rows 50000 --kernel SkylakeX
+    python benchmarks/facility_location.py --rows 1000000 --clustered [--folder /tmp]
+
+The first picks a tenth of the rows by each library, in turns, a process each. All measure on cosine similarities that
+are 0 where they are negative; "sparse" is a graph of 64 neighbours, which faiss finds for the peers that cannot (both
+of them: apricot's own search fails with today's scikit-learn, and submodlib's fills an n × n matrix first); "dense" is
+all n × n similarities, skipped where they would not fit into memory. The objective is that of the rows picked on all
+similarities, as a share of the most there could be (n). A run that takes longer than ``--limit`` is ended.
+
+The second is `curate select` on a Parquet file of vectors: k-means, then facility location within each cluster. It
+tells seconds and peak memory of every step, from the manifest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import at_hand, environment, in_turns, machine, memory, reset_peak, summary, tell
+from mixture import CACHE, mixture
+
+NEIGHBOURS = 64
+MODULES = {
+    "uniform": "",
+    "curate": "",
+    "apricot sparse": "apricot",
+    "apricot dense": "apricot",
+    "submodlib sparse": "submodlib",
+    "submodlib dense": "submodlib",
+}
+DENSE = {"apricot dense": 13, "submodlib dense": 9}
+"""Bytes that a pair of rows takes at the peak, measured at 5,000 rows."""
+
+Picked = tuple[np.ndarray, dict[str, float]]
+"""The rows, and seconds of parts of the work."""
+
+
+# ---------------------------------------------------------------- the libraries
+
+
+def uniform(x: np.ndarray, budget: int) -> Picked:
+    return np.random.default_rng(0).choice(len(x), budget, replace=False), {}
+
+
+def curate(x: np.ndarray, budget: int) -> Picked:
+    """The two halves of the selector; above 50,000 rows the graph is found in the cells of k-means."""
+    from curate.kernels.lloyd import assign
+    from curate.kernels.neighbours import EXACT_ROWS
+    from curate.plugins.clusterers.kmeans import KMeans
+    from curate.plugins.pool import Vectors
+    from curate.plugins.selectors.facility_location import facility_location, similarity_graph
+
+    began = time.perf_counter()
+    cluster = np.zeros(len(x), np.int32)
+    if len(x) > EXACT_ROWS:
+        cluster = assign(x, KMeans().fit(Vectors.of(x), np.random.default_rng(0)).centroids)[0]
+    clustered = time.perf_counter()
+    graph = similarity_graph(x, cluster, NEIGHBOURS)
+    found = time.perf_counter()
+    order = facility_location(graph, budget)[0]
+    parts = {"cluster_seconds": clustered - began, "graph_seconds": found - clustered}
+    return order, parts | {"greedy_seconds": time.perf_counter() - found}
+
+
+def _graph(x: np.ndarray) -> Any:
+    """The symmetric graph of nearest neighbours, the rows themselves among them, as curate's is, but by faiss."""
+    import faiss
+    from scipy import sparse
+
+    index = faiss.IndexFlatIP(x.shape[1])
+    index.add(x)
+    similarities, rows = index.search(x, NEIGHBOURS + 1)
+    starts = np.arange(0, rows.size + 1, NEIGHBOURS + 1)
+    one_way = sparse.csr_matrix((np.maximum(similarities, 0).ravel(), rows.ravel(), starts), shape=(len(x), len(x)))
+    return one_way.maximum(one_way.T).tocsr()
+
+
+def _apricot(similarities: Any, budget: int) -> np.ndarray:
+    from apricot import FacilityLocationSelection
+
+    return FacilityLocationSelection(budget, metric="precomputed", optimizer="lazy").fit(similarities).ranking
+
+
+def apricot_sparse(x: np.ndarray, budget: int) -> Picked:
+    began = time.perf_counter()
+    graph = _graph(x).astype(np.float64)  # the only type it takes
+    found = time.perf_counter()
+    return _apricot(graph, budget), {"graph_seconds": found - began}
+
+
+def apricot_dense(x: np.ndarray, budget: int) -> Picked:
+    return _apricot(np.maximum(x @ x.T, 0), budget), {}
+
+
+def _submodlib(budget: int, **given: Any) -> np.ndarray:
+    from submodlib import FacilityLocationFunction
+
+    objective = FacilityLocationFunction(**given)
+    quiet = {"stopIfZeroGain": False, "stopIfNegativeGain": False, "verbose": False, "show_progress": False}
+    return np.array([row for row, _ in objective.maximize(budget=budget, optimizer="LazyGreedy", **quiet)])
+
+
+def submodlib_sparse(x: np.ndarray, budget: int) -> Picked:
+    began = time.perf_counter()
+    graph = _graph(x)
+    found = time.perf_counter()
+    order = _submodlib(budget, n=len(x), mode="sparse", sijs=graph, separate_rep=False, num_neighbors=NEIGHBOURS)
+    return order, {"graph_seconds": found - began}
+
+
+def submodlib_dense(x: np.ndarray, budget: int) -> Picked:
+    return _submodlib(budget, n=len(x), mode="dense", sijs=np.maximum(x @ x.T, 0), separate_rep=False), {}
+
+
+PICK: dict[str, Callable[[np.ndarray, int], Picked]] = {
+    "uniform": uniform,
+    "curate": curate,
+    "apricot sparse": apricot_sparse,
+    "apricot dense": apricot_dense,
+    "submodlib sparse": submodlib_sparse,
+    "submodlib dense": submodlib_dense,
+}
+
+
+# ---------------------------------------------------------------- one answer
+
+
+def warm(pick: Callable[[np.ndarray, int], Picked]) -> None:
+    """Imports, and what numba compiles, are not part of what is timed."""
+    pick(np.ascontiguousarray(np.eye(NEIGHBOURS + 1, 70, dtype=np.float32)), 2)
+
+
+def child(size: argparse.Namespace) -> dict[str, Any]:
+    x, budget = mixture(size.rows), int(size.rows * size.keep_rate)
+    pick = PICK[size.child]
+    warm(pick)
+    before = reset_peak()
+    began = time.perf_counter()
+    rows, parts = pick(x, budget)
+    seconds = time.perf_counter() - began
+    peak = memory("VmHWM")
+    np.save(answer(size.child), rows)
+    found = {"seconds": seconds, **parts, "picked": len(set(rows.tolist()))}
+    return {**found, "peak_mib": peak, "before_mib": before, **machine()}
+
+
+def answer(variant: str) -> Path:
+    return CACHE / f"facility-location-{variant.replace(' ', '-')}.npy"
+
+
+def objective(x: np.ndarray, rows: np.ndarray) -> float:
+    """The mean over all rows of the largest similarity, at least 0, to a row picked; on all similarities."""
+    among = x[rows]
+    blocks = (x[start : start + 2048] @ among.T for start in range(0, len(x), 2048))
+    return sum(float(np.maximum(block.max(axis=1), 0).sum(dtype=np.float64)) for block in blocks) / len(x)
+
+
+def fits(variant: str, rows: int) -> bool:
+    need = DENSE.get(variant, 0) * rows**2
+    have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need <= 0.85 * have:
+        return True
+    why = f"about {need >> 30:,} GiB for {rows:,}² similarities, the machine has {have >> 30}"
+    tell({"bench": "facility location", "variant": variant, "skipped": why})
+    return False
+
+
+def compared(size: argparse.Namespace) -> None:
+    x = mixture(size.rows)
+    needs = {variant: MODULES[variant] for variant in size.only if fits(variant, size.rows)}
+    shape = ["--rows", str(size.rows), "--keep-rate", str(size.keep_rate)]
+    found = at_hand("facility location", needs)
+    commands = {variant: (python, [*shape, "--child", variant]) for variant, python in found.items()}
+    slow = [variant for variant in found if variant.startswith("submodlib") or variant in DENSE]  # minutes: once tells
+    options = {"script": __file__, "kernel": size.kernel, "limit": size.limit}
+    runs = in_turns("facility location", commands, size.repeats, once=() if size.all_repeats else slow, **options)
+    for variant, results in runs.items():
+        line = {"bench": "facility location", "variant": variant, "rows": size.rows, **summary(results)}
+        if "failed" not in results[-1]:
+            line |= {"objective": objective(x, np.load(answer(variant)))}
+        tell(line)
+
+
+# ---------------------------------------------------------------- a pool too large for one graph
+
+
+def clustered(size: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory(prefix="curate-clustered-", dir=size.folder) as name:
+        folder = Path(name)
+        write_pool(folder / "pool.parquet", size.rows)
+        settings = {
+            "curate": 1,
+            "run": str(folder / "run"),
+            "input": {"files": str(folder / "pool.parquet"), "id": "id", "text": "text"},
+            "embed": {"use": "column", "column": "vector"},
+            "cluster": {"use": "kmeans"},
+            "score": [{"use": "prototypicality"}],
+            "select": [{"use": "facility_location", "keep_rate": size.keep_rate, "within": "cluster"}],
+        }
+        written = folder / "config.yaml"
+        written.write_text(json.dumps(settings))  # JSON is YAML
+        code = "from curate.cli import main; main()"
+        command = [sys.executable, "-c", code, "select", str(written), "--json", "--workers", "2"]
+        done = subprocess.run(command, env=environment(size.kernel), stdout=subprocess.PIPE, check=True)
+        steps = json.loads(done.stdout)["accounting"]
+        told = {"bench": "facility location", "variant": "curate within clusters", "rows": size.rows}
+        for step in steps:
+            at = {"step": f"{step['stage']} {step['name']}", "kept": step["kept"], "seconds": step["seconds"]}
+            tell({**told, **at, "peak_mib": step["peak_memory"] >> 20})
+        peaks = [step["peak_memory"] >> 20 for step in steps]
+        clusters = json.loads((folder / "run" / "cluster" / "manifest.json").read_text())["facts"]
+        sizes = {key: clusters[key] for key in ("clusters", "largest")}
+        tell({**told, **sizes, "seconds": sum(step["seconds"] for step in steps), "peak_mib": max(peaks), **machine()})
+
+
+def write_pool(path: Path, rows: int) -> None:
+    """A row a vector, in row groups, so that the file is written as the vectors are read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    mixture(rows)
+    x = np.load(next(CACHE.glob(f"mixture-{rows}-384-*.npy")), mmap_mode="r")
+    kind = pa.list_(pa.float32(), x.shape[1])
+    schema = pa.schema([("id", pa.string()), ("text", pa.string()), ("vector", kind)])
+    with pq.ParquetWriter(path, schema, compression="none") as file:
+        for start in range(0, rows, 50_000):
+            block = np.ascontiguousarray(x[start : start + 50_000])
+            names = pa.array([f"row-{row:08d}" for row in range(start, start + len(block))])
+            vectors = pa.FixedSizeListArray.from_arrays(pa.array(block.ravel()), x.shape[1])
+            file.write_table(pa.table([names, names, vectors], schema=schema))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--keep-rate", type=float, default=0.1)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--all-repeats", action="store_true", help="also of what takes minutes; else once each")
+    parser.add_argument("--limit", type=float, default=900, help="seconds after which a run is ended")
+    parser.add_argument("--only", nargs="+", default=list(PICK), choices=PICK, metavar="NAME")
+    parser.add_argument("--kernel", help="OPENBLAS_CORETYPE: Haswell, SkylakeX, Zen, …")
+    parser.add_argument("--clustered", action="store_true", help="by the pipeline, within the clusters of k-means")
+    parser.add_argument("--folder", type=Path, help="with --clustered: where to put the pool and the run meanwhile")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    size = parser.parse_args()
+    if size.child:
+        print(json.dumps(child(size)))
+    elif size.clustered:
+        clustered(size)
+    else:
+        compared(size)
+
+
+if __name__ == "__main__":
+    main()

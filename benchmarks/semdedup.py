@@ -1,0 +1,241 @@
+"""Near-duplicates within cells, beside faiss and semhash on the same vectors; and those that lie across borders.
+
+    CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/semdedup.py --rows 200000 --cells 1000 --kernel SkylakeX
+    … --rows 1000000 --cells 5000 --only curate products "faiss in cells" "faiss IVF 1"
+
+All drop a row if an earlier one is similar to it, in turns, a process each: curate and "faiss in cells" (a flat index
+for each) look into the row's own cell, so they drop the same rows; "faiss IVF p" searches by radius in the p nearest
+cells of the same centroids, which it is given too; semhash searches a graph over all rows. "products" computes the
+similarities within the cells and nothing else: its time over curate's is the share that matrix products take.
+
+At last a sample of rows is compared with all others: how many of the similar pairs have a border between them, and so
+are missed within cells, and how many rows have a similar row, but none in their own cell. Cells are curate's k-means,
+made before. Two threads for everyone; ``--kernel`` sets OPENBLAS_CORETYPE for all, also inside faiss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from measuring import at_hand, in_turns, machine, measured, memory, reset_peak, summary, tell
+from mixture import CACHE, mixture
+
+Cells = tuple[np.ndarray, np.ndarray]
+"""(n,) the cell of each row, and (k, d) the centroids."""
+
+MODULES = {
+    "curate": "",
+    "products": "",
+    "faiss in cells": "faiss",
+    "faiss IVF 1": "faiss",
+    "faiss IVF 8": "faiss",
+    "semhash": "semhash",
+}
+
+
+def cells(rows: int, count: int) -> Cells:
+    """By k-means over all rows, kept on disk; made in a process whose threads are as everyone's."""
+    with np.load(CACHE / f"cells-{rows}-{count}.npz") as found:
+        return found["cell"], found["centroids"]
+
+
+def make_cells(rows: int, count: int) -> dict[str, Any]:
+    from curate.kernels.lloyd import assign
+    from curate.plugins.clusterers.kmeans import KMeans
+    from curate.plugins.pool import Vectors
+
+    file = CACHE / f"cells-{rows}-{count}.npz"
+    if file.exists():
+        with np.load(file) as found:
+            cell, seconds = found["cell"], float(found["seconds"])
+    else:
+        x = mixture(rows)
+        began = time.perf_counter()
+        centroids = KMeans(n_clusters=count).fit(Vectors.of(x), np.random.default_rng(0)).centroids
+        cell = assign(x, centroids)[0]
+        seconds = time.perf_counter() - began
+        np.savez(file, cell=cell, centroids=centroids, seconds=seconds)
+    sizes = np.bincount(cell)
+    return {"cells": len(sizes), "largest": int(sizes.max()), "median": float(np.median(sizes)), "seconds": seconds}
+
+
+def members(cell: np.ndarray) -> Iterator[np.ndarray]:
+    rows = np.argsort(cell, kind="stable")
+    yield from np.split(rows, np.flatnonzero(np.diff(cell[rows])) + 1)
+
+
+# ---------------------------------------------------------------- the libraries: which rows are dropped
+
+Drop = tuple[np.ndarray, dict[str, Any]]
+"""(n,) bool, and what else there is to tell."""
+
+
+def curate(x: np.ndarray, at: Cells, similarity: float) -> Drop:
+    from curate.plugins.selectors.semdedup import semdedup
+
+    alike = np.zeros(len(x), np.float32)  # of equal quality: the order within a cell is that of the pool
+    kept, _, _ = semdedup(x, at[0], alike, min_similarity=similarity, first="best_quality")
+    return ~kept, {}
+
+
+def products(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG001
+    """Each block of a cell with the rows of the cell up to its end, as few products as there can be in such blocks."""
+    from curate.kernels.parallel import map_blocks, ranges
+
+    pairs = 0
+
+    def cell(rows: np.ndarray) -> int:
+        own = x[rows]
+        blocks = list(ranges(len(own), 1024))
+        for block in blocks:
+            for others in ranges(block.stop, 1024):
+                np.matmul(own[block], own[others].T)
+        return sum((block.stop - block.start) * block.stop for block in blocks)
+
+    for done in map_blocks(cell, members(at[0])):
+        pairs += done
+    return np.zeros(len(x), bool), {"flop": 2 * x.shape[1] * pairs}
+
+
+def faiss_in_cells(x: np.ndarray, at: Cells, similarity: float) -> Drop:
+    import faiss
+
+    drop = np.zeros(len(x), bool)
+    for rows in members(at[0]):
+        index = faiss.IndexFlatIP(x.shape[1])
+        index.add(x[rows])
+        starts, _, found = index.range_search(x[rows], similarity)
+        asked = np.repeat(np.arange(len(rows)), np.diff(starts).astype(int))
+        drop[rows[asked[found < asked]]] = True
+    return drop, {}
+
+
+def faiss_ivf(x: np.ndarray, at: Cells, similarity: float, nprobe: int) -> Drop:
+    import faiss
+
+    began = time.perf_counter()
+    quantizer = faiss.IndexFlatIP(x.shape[1])
+    quantizer.add(at[1])
+    index = faiss.IndexIVFFlat(quantizer, x.shape[1], len(at[1]), faiss.METRIC_INNER_PRODUCT)
+    index.add(x)
+    index.nprobe = nprobe
+    built = time.perf_counter() - began
+    starts, _, found = index.range_search(x, similarity)
+    asked = np.repeat(np.arange(len(x)), np.diff(starts).astype(int))
+    drop = np.zeros(len(x), bool)
+    drop[asked[found < asked]] = True
+    return drop, {"build_seconds": built}
+
+
+def semhash(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG001
+    from semhash import SemHash
+
+    class Model:
+        """It asks for one, though the vectors are there."""
+
+        def encode(self, *given: Any, **options: Any) -> np.ndarray:
+            raise NotImplementedError
+
+    began = time.perf_counter()
+    found = SemHash.from_embeddings(embeddings=x, records=[str(row) for row in range(len(x))], model=Model())
+    built = time.perf_counter() - began
+    drop = np.ones(len(x), bool)
+    drop[[int(row) for row in found.self_deduplicate(threshold=similarity).selected]] = False
+    return drop, {"build_seconds": built}
+
+
+DROP: dict[str, Callable[[np.ndarray, Cells, float], Drop]] = {
+    "curate": curate,
+    "products": products,
+    "faiss in cells": faiss_in_cells,
+    "faiss IVF 1": lambda x, at, similarity: faiss_ivf(x, at, similarity, 1),
+    "faiss IVF 8": lambda x, at, similarity: faiss_ivf(x, at, similarity, 8),
+    "semhash": semhash,
+}
+
+
+def child(size: argparse.Namespace) -> dict[str, Any]:
+    x, at = mixture(size.rows), cells(size.rows, size.cells)
+    import_module(MODULES[size.child] or "curate.plugins.selectors.semdedup")  # not part of what is timed
+    before = reset_peak()
+    began = time.perf_counter()
+    drop, told = DROP[size.child](x, at, size.min_similarity)
+    seconds = time.perf_counter() - began
+    found = {"seconds": seconds, "dropped": int(drop.sum()), **told}
+    return {**found, "peak_mib": memory("VmHWM"), "before_mib": before, **machine()}
+
+
+# ---------------------------------------------------------------- what lies across borders
+
+
+def borders(size: argparse.Namespace) -> dict[str, Any]:
+    from curate.kernels.products import each_product
+
+    x, cell = mixture(size.rows), cells(size.rows, size.cells)[0]
+    sample = np.sort(np.random.default_rng(5).choice(size.rows, min(size.sample, size.rows), replace=False))
+    similar, within = np.zeros(len(sample), np.int64), np.zeros(len(sample), np.int64)
+
+    def count(similarities: np.ndarray, rows: slice, columns: slice) -> None:
+        near = similarities >= size.min_similarity
+        row, column = np.nonzero(near)
+        other = sample[rows][row] != column + columns.start
+        row, column = row[other], column[other]
+        here = cell[sample[rows]][row] == cell[columns][column]
+        similar[rows] += np.bincount(row, minlength=len(near))
+        within[rows] += np.bincount(row[here], minlength=len(near))
+
+    each_product(x[sample], x, count)
+    some = similar > 0
+    return {
+        "sample": len(sample),
+        "pairs": int(similar.sum()),
+        "pairs_missed_share": 1 - within.sum() / max(1, similar.sum()),
+        "rows_with_a_similar_row": int(some.sum()),
+        "of_these_without_one_in_their_cell_share": float((within[some] == 0).mean()) if some.any() else 0.0,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--cells", type=int, default=1_000)
+    parser.add_argument("--min-similarity", type=float, default=0.95)
+    parser.add_argument("--sample", type=int, default=5_000, help="rows that are compared with all others")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--limit", type=float, default=900, help="seconds after which a run is ended")
+    parser.add_argument("--only", nargs="+", default=list(DROP), choices=DROP, metavar="NAME")
+    parser.add_argument("--kernel", help="OPENBLAS_CORETYPE: Haswell, SkylakeX, Zen, …")
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    size = parser.parse_args()
+    if size.child:
+        own = {"cells": lambda: make_cells(size.rows, size.cells), "borders": lambda: borders(size)}
+        print(json.dumps(own[size.child]() if size.child in own else child(size)))
+        return
+    mixture(size.rows)
+    shape = ["--rows", str(size.rows), "--cells", str(size.cells), "--min-similarity", str(size.min_similarity)]
+    shape += ["--sample", str(size.sample), "--child"]
+    told = {"bench": "semdedup", "rows": size.rows, "min_similarity": size.min_similarity}
+    tell({**told, "k-means": measured(sys.executable, __file__, [*shape, "cells"], kernel=size.kernel)})
+    found = at_hand("semdedup", {variant: MODULES[variant] for variant in size.only})
+    commands = {variant: (python, [*shape, variant]) for variant, python in found.items()}
+    options = {"script": __file__, "kernel": size.kernel, "limit": size.limit, "once": ("semhash", "faiss IVF 8")}
+    runs = in_turns("semdedup", commands, size.repeats, **options)
+    shares = {variant: summary(results) for variant, results in runs.items()}
+    for variant, line in shares.items():
+        if variant == "curate" and "seconds" in shares.get("products", {}):
+            line["share_of_products"] = shares["products"]["seconds"] / line["seconds"]
+        if "flop" in line:
+            line["gflops"] = line["flop"] / line["seconds"] / 1e9
+        tell({**told, "cells": size.cells, "variant": variant, **line})
+    tell({**told, "borders": measured(sys.executable, __file__, [*shape, "borders"], kernel=size.kernel)})
+
+
+if __name__ == "__main__":
+    main()
