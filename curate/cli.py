@@ -417,9 +417,26 @@ def plugins(
         return
     found = [registry.get(k, n) for k in registry.KINDS if kind in (None, k) for n in registry.names(k)]
     if as_json:
-        console.show_json([{"kind": p.kind, "name": p.name, "about": p.summary(), "origin": p.origin} for p in found])
+        console.show_json([_told(plugin) for plugin in found])
+    elif kind == "selector":
+        titles = ["use", "what it does", "cost", "guarantee", "reference"]
+        rows = [[p.name, p.summary(), p.traits.cost, p.traits.guarantee, p.reference()] for p in found]
+        console.show_table(titles, rows)
     else:
         console.show_table(["kind", "use", "what it does"], [[p.kind, p.name, p.summary()] for p in found])
+
+
+def _told(plugin: Plugin) -> dict[str, str]:
+    """A plugin in a list of them, for programs."""
+    traits = {"cost": plugin.traits.cost, "guarantee": plugin.traits.guarantee}
+    return {
+        "kind": plugin.kind,
+        "name": plugin.name,
+        "about": plugin.summary(),
+        **{key: text for key, text in traits.items() if text},
+        "reference": plugin.reference(),
+        "origin": plugin.origin,
+    }
 
 
 def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:

@@ -244,6 +244,12 @@ class Traits:
     quadratic: bool = False
     """A selector whose time at a fixed keep rate grows with the square of the rows that it sees at once."""
 
+    cost: str = ""
+    """Of a selector: its time for n rows of d dimensions and a budget of k, in a few words."""
+
+    guarantee: str = ""
+    """Of a selector: what is promised of its choice beside the budget, in a few words."""
+
     example: Mapping[str, Any] = field(default_factory=dict)
     """Values for the fields that have no default, used by docs and contract tests."""
 
@@ -325,6 +331,8 @@ def selector(
     needs_quality: bool = False,
     random: bool = True,
     quadratic: bool = False,
+    cost: str = "",
+    guarantee: str = "",
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a selector, what it must be given, and which properties the contract tests may hold it to."""
@@ -340,6 +348,8 @@ def selector(
             needs_quality=needs_quality,
             random=random,
             quadratic=quadratic,
+            cost=cost,
+            guarantee=guarantee,
             example=example or {},
         )
     )

@@ -13,7 +13,9 @@ import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
+import re
 import sys
+import textwrap
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -44,7 +46,21 @@ class Plugin:
     def about(self) -> str:
         """Its docstring, and what its traits add to that."""
         text = inspect.getdoc(self.cls) or ""
-        return f"{text}\n\n{QUADRATIC}" if self.traits.quadratic else text
+        told = [
+            f"Cost: {self.traits.cost}." * bool(self.traits.cost),
+            f"Guarantee: {self.traits.guarantee}." * bool(self.traits.guarantee),
+            QUADRATIC * self.traits.quadratic,
+        ]
+        return "\n\n".join(filter(None, [text, " ".join(filter(None, told))]))
+
+    def reference(self) -> str:
+        """The first of its references: authors, year, and where to find it."""
+        told = " ".join((inspect.getdoc(self.cls) or "").partition("References\n----------")[2].split())
+        authors = re.match(r"[^(]*\(\d{4}\)", told)
+        place = re.search(r"(arXiv|doi):\S+[^\s.,;]", told)
+        return ", ".join(found[0] for found in (authors, place) if found) or textwrap.shorten(
+            told, 80, placeholder=" …"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,6 +263,17 @@ def test_equivariance_another_order_of_the_pool_keeps_the_same_rows(name, n, poo
 
 
 @every_selector
+def test_cost_guarantee_and_reference_are_told(name):
+    """In the list of selectors; a plugin of your own may leave the first two out."""
+    record = registry.get("selector", name)
+    assert record.reference().strip()
+    if record.origin.startswith("curate."):
+        assert record.traits.cost
+        assert record.traits.guarantee
+        assert f"Cost: {record.traits.cost}. Guarantee: {record.traits.guarantee}." in record.about()
+
+
+@every_selector
 def test_numbers_are_bounded(name):
     for field, annotation in annotations(registry.get("selector", name).cls).items():
         base = typing.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation

@@ -100,7 +100,13 @@ def _floor(x: float) -> int:
     return int(x + 1e-9)  # 0.29 * 100 is 28.999999999999996
 
 
-@selector(version=1, reads={"scores", "quality"}, example={"by": "prototypicality"})
+@selector(
+    version=1,
+    reads={"scores", "quality"},
+    example={"by": "prototypicality"},
+    cost="O(n log n)",
+    guarantee="strata of rare scores are kept before common ones",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CCS:
     """Keep a sample spread evenly over the range of a score, optionally without the hardest rows. Gains are that score.

@@ -118,7 +118,15 @@ def cosines(embeddings: Matrix, rows: Rows, stands: Rows) -> Vector:
     return found
 
 
-@selector(version=1, reads={"embedding", "scores"}, prefix=True, random=False, quadratic=True)
+@selector(
+    version=1,
+    reads={"embedding", "scores"},
+    prefix=True,
+    random=False,
+    quadratic=True,
+    cost="O(n² d log k)",
+    guarantee="1 − 1/e of the optimum; a bound on the gradients' error",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Craig:
     """Keep rows whose gradients, each counted as often as it stands for others, sum to nearly the gradient of all.

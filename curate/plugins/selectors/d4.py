@@ -85,7 +85,12 @@ def d4(
     return rows[chosen], distance[chosen], distinct
 
 
-@selector(version=1, reads={"embedding", "cluster"})
+@selector(
+    version=1,
+    reads={"embedding", "cluster"},
+    cost="O(n s d) for clusters of s rows, and k-means",
+    guarantee="none",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class D4:
     """Drop near-duplicates, cluster the rest again, and keep the rows far from the new centroids.

@@ -105,7 +105,15 @@ def _most_similar(x: Matrix, embeddings: Matrix, taken: Rows) -> tuple[Vector, R
     return best, nearest
 
 
-@selector(version=1, needs_quality=True, prefix=True, random=False, quadratic=True)
+@selector(
+    version=1,
+    needs_quality=True,
+    prefix=True,
+    random=False,
+    quadratic=True,
+    cost="O(k² d)",
+    guarantee="no two rows more similar than the threshold, while there are others",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deita:
     """Keep the best rows of which no two are too similar.

@@ -57,7 +57,7 @@ def dpp(
 
     References
     ----------
-    Kulesza & Taskar (2011), "k-DPPs: fixed-size determinantal point processes", ICML; (2012), arXiv:1207.6083, section
+    Kulesza & Taskar (2012), arXiv:1207.6083; (2011), "k-DPPs: fixed-size determinantal point processes", ICML. section
     3.3 (the dual form), 5.2 (k-DPPs). Belhadji, Bardenet & Chainais (2020), arXiv:1812.09771 (the projection DPP).
 
     Deviations: rounds, where the paper has no answer.
@@ -88,7 +88,12 @@ def dpp(
     return np.concatenate(order), np.concatenate(gains)
 
 
-@selector(version=1, quadratic=True)
+@selector(
+    version=1,
+    quadratic=True,
+    cost="O(n d²) for every d rows",
+    guarantee="an exact sample",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DPP:
     """Draw rows that are unlike each other, at random, so that no row is sure to be left out.
@@ -99,7 +104,7 @@ class DPP:
 
     References
     ----------
-    Kulesza & Taskar (2011), "k-DPPs: fixed-size determinantal point processes", ICML; (2012), arXiv:1207.6083.
+    Kulesza & Taskar (2012), arXiv:1207.6083; (2011), "k-DPPs: fixed-size determinantal point processes", ICML.
     """
 
     eigenvectors: Eigenvectors = "drawn"

@@ -149,7 +149,15 @@ def _orthogonal(rows: Numbers, basis: Numbers) -> Numbers:
     return rows - (rows @ basis.T) @ basis
 
 
-@selector(version=1, prefix=True, equivariant=True, random=False, quadratic=True)
+@selector(
+    version=1,
+    prefix=True,
+    equivariant=True,
+    random=False,
+    quadratic=True,
+    cost="O(n k d)",
+    guarantee="the greedy sequence; no share of the optimum",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DPPMap:
     """Keep rows that are unlike each other and good, the most telling first: greedy MAP of a determinantal process.

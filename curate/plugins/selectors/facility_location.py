@@ -92,7 +92,14 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes
     return one_way.maximum(one_way.T).maximum(identity).tocsr()
 
 
-@selector(version=2, reads={"embedding", "cluster"}, prefix=True, random=False)
+@selector(
+    version=2,
+    reads={"embedding", "cluster"},
+    prefix=True,
+    random=False,
+    cost="a neighbour graph, and O(n + k m²) for m neighbours",
+    guarantee="1 − 1/e of the optimum on the graph",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FacilityLocation:
     """Keep the rows that best represent the pool: typical ones first, then those that nothing kept resembles.

@@ -112,7 +112,13 @@ def _solve(
         left = left[~leaves]
 
 
-@selector(version=1, reads={"embedding", "scores"}, quadratic=True)
+@selector(
+    version=1,
+    reads={"embedding", "scores"},
+    quadratic=True,
+    cost="O(n d + d³) a row",
+    guarantee="the best weights of the rows kept",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradMatch:
     """Keep rows whose gradients, times their weights, sum to nearly the gradient of all rows.

@@ -60,7 +60,15 @@ def herding(embeddings: Matrix, budget: int) -> tuple[Rows, Vector]:
     return order, gains
 
 
-@selector(version=1, reads={"embedding"}, prefix=True, random=False, quadratic=True)
+@selector(
+    version=1,
+    reads={"embedding"},
+    prefix=True,
+    random=False,
+    quadratic=True,
+    cost="O(n k d)",
+    guarantee="means within O(1/k) of the pool's, while k is small",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Herding:
     """Keep rows whose mean stays close to the mean of the pool, however few of them are taken.

@@ -94,7 +94,12 @@ def tree(levels: list[Matrix], embeddings: Matrix) -> tuple[list[Codes], Vector]
     return [cluster, *(assign(below, above)[0] for below, above in pairwise(levels))], similarity
 
 
-@selector(version=1, reads={"embedding"})
+@selector(
+    version=1,
+    reads={"embedding"},
+    cost="O(n log n), and a tree of k-means",
+    guarantee="shares even at every level",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hierarchical:
     """Keep an even sample of the kinds of rows there are, whatever the number of rows of each kind.

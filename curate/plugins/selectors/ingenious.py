@@ -97,7 +97,12 @@ def coverage_gains(embeddings: Matrix, parts: Sequence[Rows]) -> Numbers:
     return gains
 
 
-@selector(version=1, reads={"embedding"})
+@selector(
+    version=1,
+    reads={"embedding"},
+    cost="O(n p (d + ln p)) for parts of p rows",
+    guarantee="exact greedy in each part; every row can be drawn",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ingenious:
     """Draw rows that add much to the coverage of their part of the pool more often, and for each epoch others.

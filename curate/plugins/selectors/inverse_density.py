@@ -73,7 +73,13 @@ def pool_density(embeddings: Matrix, cluster: Codes, neighbours: int, dimensions
     return log_density(distances, n, m)
 
 
-@selector(version=1, reads={"embedding", "cluster"}, prefix=True)
+@selector(
+    version=1,
+    reads={"embedding", "cluster"},
+    prefix=True,
+    cost="a neighbour graph, and O(n log n)",
+    guarantee="none",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InverseDensity:
     """Draw rows in inverse proportion to the density of the pool around them, so that crowded regions are thinned out.

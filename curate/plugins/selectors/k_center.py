@@ -84,7 +84,14 @@ def _look_ahead(embeddings: Matrix, similarity: Vector, pick: int, ahead: Matrix
     return {row: line for line, row in enumerate(rows.tolist())}
 
 
-@selector(version=1, prefix=True, equivariant=True, quadratic=True)
+@selector(
+    version=1,
+    prefix=True,
+    equivariant=True,
+    quadratic=True,
+    cost="O(n k d)",
+    guarantee="at most twice the smallest radius",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KCenter:
     """Keep rows that cover the space evenly; every dropped row names the nearest kept one.

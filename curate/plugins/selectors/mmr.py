@@ -121,7 +121,16 @@ def _most_similar(embeddings: Matrix, rows: Rows, picks: Rows) -> Vector:
     return closest
 
 
-@selector(version=1, needs_quality=True, prefix=True, equivariant=True, random=False, quadratic=True)
+@selector(
+    version=1,
+    needs_quality=True,
+    prefix=True,
+    equivariant=True,
+    random=False,
+    quadratic=True,
+    cost="O(n k d) at worst",
+    guarantee="the greedy sequence; no share of the optimum",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMR:
     """Keep rows of high quality that are unlike those already kept.

@@ -90,7 +90,14 @@ def distance_to_prototype(embeddings: Matrix, cluster: Codes, prototype: Prototy
     return distance
 
 
-@selector(version=1, reads={"embedding", "cluster"}, prefix=True, random=False)
+@selector(
+    version=1,
+    reads={"embedding", "cluster"},
+    prefix=True,
+    random=False,
+    cost="O(n d)",
+    guarantee="none",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moderate:
     """Keep the rows of middling distance to the prototype of their cluster: not the plainest, not the oddest.

@@ -151,7 +151,12 @@ class _Bandit:
         self.estimate[arm] += rewards.mean() / probability
 
 
-@selector(version=1, reads={"cluster", "quality", "scores"})
+@selector(
+    version=1,
+    reads={"cluster", "quality", "scores"},
+    cost="O(n log n + k c) for c clusters",
+    guarantee="none on the whole; the policy's regret",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quad:
     """Keep rows of the clusters that give good ones, and some of all the others: quality by reward, variety by trying.

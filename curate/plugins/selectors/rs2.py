@@ -51,7 +51,13 @@ def rs2(n: int, budget: int, epochs: int, rng: np.random.Generator, *, replaceme
     return tuple(plan)
 
 
-@selector(version=1, reads=frozenset(), example={"epochs": 3})
+@selector(
+    version=1,
+    reads=frozenset(),
+    example={"epochs": 3},
+    cost="O(n) an epoch",
+    guarantee="every set of rows equally likely",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RS2:
     """Plan a fresh random sample for each epoch: training sees more rows at the price of no more steps. Gains are 0.

@@ -128,7 +128,14 @@ def _most_similar(x: Matrix, rows: Rows, among: NDArray[np.bool_]) -> tuple[Rows
     return found, best
 
 
-@selector(version=1, reads={"embedding", "cluster", "quality"}, budgeted=False, random=False)
+@selector(
+    version=1,
+    reads={"embedding", "cluster", "quality"},
+    budgeted=False,
+    random=False,
+    cost="O(n s d) for clusters of s rows",
+    guarantee="no two rows kept of a cluster are duplicates",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SemDeDup:
     """Drop near-duplicates: rows of a cluster whose embeddings are similar to one that comes before them.

@@ -71,7 +71,14 @@ def distance_to_mean_direction(embeddings: Matrix, cluster: Codes) -> Vector:
     return distance.clip(0, 2)
 
 
-@selector(version=1, reads={"embedding", "cluster"}, prefix=True, random=False)
+@selector(
+    version=1,
+    reads={"embedding", "cluster"},
+    prefix=True,
+    random=False,
+    cost="O(n d)",
+    guarantee="none",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SSLPrototypes:
     """Keep hard rows, far from the centre of their cluster; or easy ones, near it, which is better where data are few.

@@ -34,7 +34,16 @@ def top_k(quality: Vector, budget: int) -> Rows:
     return np.argsort(-quality, kind="stable")[:budget]
 
 
-@selector(version=1, needs_quality=True, reads={"quality"}, prefix=True, equivariant=True, random=False)
+@selector(
+    version=1,
+    needs_quality=True,
+    reads={"quality"},
+    prefix=True,
+    equivariant=True,
+    random=False,
+    cost="O(n log n)",
+    guarantee="the rows of highest quality",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopK:
     """Keep the rows of highest quality. The gain of a row is its quality.

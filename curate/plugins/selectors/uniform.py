@@ -38,7 +38,13 @@ def uniform(n: int, budget: int, rng: np.random.Generator) -> Rows:
     return rng.permutation(n)[:budget].astype(np.intp, copy=False)
 
 
-@selector(version=1, reads=frozenset(), prefix=True)
+@selector(
+    version=1,
+    reads=frozenset(),
+    prefix=True,
+    cost="O(n)",
+    guarantee="every set of rows equally likely",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Uniform:
     """Keep rows at random, each with the same probability. All gains are 0.

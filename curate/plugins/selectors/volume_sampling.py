@@ -128,7 +128,12 @@ def _determinantal(x: Matrix, space: Span, budget: int, rng: np.random.Generator
     return projection_dpp(x, np.ones(len(x)), space.whitening()[:, chosen], rng)[0]
 
 
-@selector(version=1, reads={"embedding"})
+@selector(
+    version=1,
+    reads={"embedding"},
+    cost="O(n d²)",
+    guarantee="least squares right on average",
+)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSampling:
     """Draw rows on which a linear model of the embeddings is fitted, on average, as it is on all of them.

@@ -92,7 +92,14 @@ def _first_line(error: Exception) -> str:
 
 
 @selector(
-    version=1, reads={"frame"}, budgeted=False, equivariant=True, example={"drop": "score_length < 0.25"}, random=False
+    version=1,
+    reads={"frame"},
+    budgeted=False,
+    equivariant=True,
+    example={"drop": "score_length < 0.25"},
+    random=False,
+    cost="O(n)",
+    guarantee="exactly the rows that pass",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
