@@ -201,7 +201,7 @@ def plan(
             step.stage,
             step.name,
             step.state,
-            _about(step.rows),
+            _about(step.rows) + (f" in each of {step.epochs:,} epochs" if step.epochs > 1 else ""),
             _about(step.seconds),
             _about(step.memory, mebibyte),
             _about(step.disk, mebibyte),

@@ -15,6 +15,7 @@ from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
+from curate.report.wording import in_epochs
 from curate.stages import evidence, guards, quadratic
 from curate.stages.cluster import cluster
 from curate.stages.columns import PoolColumns
@@ -69,7 +70,8 @@ class Summary:
     def sentence(self) -> str:
         """The whole run in one line."""
         share = f" ({self.kept / self.rows_in:.1%})" if self.rows_in else ""
-        result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}"
+        planned = in_epochs(next((record.epochs for record in self.records if record.stage == "select"), []))
+        result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}{planned}"
         if self.export is None:
             return f"{result}; done up to {self.records[-1].stage}"
         return f"{result}; {'unchanged' if self.unchanged else 'published'} in {self.export}, report in {self.report}"
@@ -379,7 +381,7 @@ def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int, largest: M
     most = rows  # a filter leaves fewer, but does not say how many
     for step in told:
         if step.stage != "select":
-            yield replace(step, rows=left)
+            yield replace(step, rows=left, epochs=config.select[-1].epochs if step.stage == "export" else 1)
             continue
         for entry in config.select:
             note = "" if step.state == "fresh" else quadratic.note(entry, most, largest.get(entry.within or ""))
@@ -388,7 +390,7 @@ def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int, largest: M
             else:
                 left = entry.budget.keep if left is None else entry.budget.rows(left, entry.name)
             most = most if left is None else min(most, left)
-            yield replace(step, name=entry.name, rows=left, note=note)
+            yield replace(step, name=entry.name, rows=left, epochs=entry.epochs, note=note)
 
 
 def _estimated(context: Context, step: Planned) -> Planned:
@@ -404,7 +406,7 @@ def _estimated(context: Context, step: Planned) -> Planned:
     before = next((line for line in manifest.lines([record] if record else []) if line.name == step.name), None)
     if before is None or not before.count.kept:
         return step
-    scale = 1.0 if step.rows is None else step.rows / before.count.kept
+    scale = 1.0 if step.rows is None or step.epochs > 1 else step.rows / before.count.kept
     if step.stage == "export":
         written = int(before.facts["bytes"])
     elif step.stage == "select" and step.name != context.config.select[-1].name:

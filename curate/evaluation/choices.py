@@ -65,9 +65,11 @@ def contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEnt
     for data in wanted:
         _refuse_filter(config, data)
     named = _named(wanted, [entry.name for entry in filters])
-    whole = [{**data, "prune_rate": 0.5} for data in named]
-    loaded = from_data({**config.resolved, "select": [*kept, *whole]}, source="--select").select
-    return loaded[: len(kept)], tuple(Contender(entry.name, entry) for entry in loaded[len(kept) :])
+    alone = [  # each is the last of its own section, as a plan of epochs must be, and held to nothing published
+        from_data({**config.resolved, "refresh": {}, "select": [*kept, {**data, "prune_rate": 0.5}]}, source="--select")
+        for data in named
+    ]
+    return tuple(filters), tuple(Contender(one.select[-1].name, one.select[-1]) for one in alone)
 
 
 def kept(n: int, rates: Sequence[float]) -> dict[float, int]:

@@ -17,7 +17,7 @@ from curate.evaluation.measures import Measure
 from curate.evaluation.split import Split, opened
 from curate.evaluation.stability import REMOVED
 from curate.evaluation.trials import Choice, Tried
-from curate.evaluation.wording import notes, seeds_only
+from curate.evaluation.wording import notes, planned, seeds_only
 from curate.executors.base import Executor
 from curate.kernels.intervals import holm
 from curate.report.wording import listed
@@ -89,6 +89,7 @@ def compare(
             notes=(
                 *refused,
                 *seeds_only(found, tried.full),
+                *planned([contender.name for contender in contenders if contender.entry.epochs > 1]),
                 *_notes(tried, cells, [contender.name for contender in contenders]),
             ),
         )
@@ -102,6 +103,9 @@ class _Trials:
     """The trials of a grid, one a seed in each place."""
 
     cells: dict[tuple[str, float], list[Tried]]
+    chance: dict[tuple[str, float], list[Tried]]
+    """Uniform selections of as many rows, where epochs are planned: of all rows of the plan."""
+
     full: list[Tried]
     removed: dict[tuple[str, float], Tried]
 
@@ -134,9 +138,18 @@ class _Grid:
         done = iter(trials.run(self.context, "comparing", self.rows, flat, metrics))
         full = [next(done) for _ in every]
         cells = {place: [next(done) for _ in own] for place, own in places.items()}
+        plans = {contender.name for contender in self.contenders if contender.entry.epochs > 1}
+        of_plans = {place: own for place, own in cells.items() if place[0] in plans}
+        alike = [
+            Choice(entries=(choices.uniform(len(one.chosen.order)),), seed=seed)
+            for own in of_plans.values()
+            for one, seed in zip(own, self.seeds, strict=True)
+        ]
+        done = iter(trials.run(self.context, "comparing with plans", self.rows, alike, metrics))
+        chance = {place: [next(done) for _ in own] for place, own in of_plans.items()}
         removed = [self._choice(*place, self.seeds[0], REMOVED) for place in places]
         without = trials.run(self.context, "taking rows away", self.rows, removed)
-        return _Trials(cells, full, dict(zip(places, without, strict=True)))
+        return _Trials(cells, chance, full, dict(zip(places, without, strict=True)))
 
     @property
     def places(self) -> list[tuple[str, float]]:
@@ -161,13 +174,14 @@ def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure]) -> dict[tuple[
                 why = f"the filters leave {grid.passed:,} rows, fewer than the {keep:,} of this rate"
                 cells[name, rate] = Cell(selector=name, rate=rate, rows=keep, untested=why)
                 continue
-            own, chance = tried.cells[name, rate], tried.cells[UNIFORM, rate]
+            own = tried.cells[name, rate]
+            chance = tried.chance.get((name, rate), tried.cells[UNIFORM, rate])
             differences = {} if name == UNIFORM else {one.name: one.difference(own, chance) for one in found}
             orders = [trial.chosen.order for trial in own]
             cells[name, rate] = Cell(
                 selector=name,
                 rate=rate,
-                rows=keep,
+                rows=round(np.mean([len(order) for order in orders])),
                 values={one.name: one.estimate(own) for one in found},
                 differences=differences,
                 seconds=float(np.mean([trial.chosen.seconds for trial in own])),

@@ -20,6 +20,8 @@ class Cell:
     selector: str
     rate: float
     rows: int
+    """Different rows; where epochs are planned, of all of them, on average over the seeds."""
+
     values: Mapping[str, Estimate] = field(default_factory=dict)
     """By the name of the measure."""
 

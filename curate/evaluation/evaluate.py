@@ -15,7 +15,7 @@ from curate.evaluation.estimates import nulls
 from curate.evaluation.measures import Measure
 from curate.evaluation.split import Opened, Split, opened
 from curate.evaluation.trials import Choice, Tried
-from curate.evaluation.wording import left_out, notes, seeds_only
+from curate.evaluation.wording import left_out, notes, planned, seeds_only
 from curate.executors.base import Executor
 from curate.kernels.intervals import holm
 from curate.report.evaluation import Evaluation, Line, Slice, Stability
@@ -111,6 +111,7 @@ def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evalu
         notes=(
             *left_out(left),
             *refused,
+            *planned([entry.name for entry in config.select if entry.epochs > 1]),
             *seeds_only(measures.of(learning), learnt.selection),
             *notes({"": [*arms.selection, *learnt.selection]}),
         ),

@@ -20,6 +20,14 @@ def seeds_only(measures: Iterable[Measure], tried: Sequence[Tried]) -> list[str]
     return [f"another test set is not counted in the intervals of {listed(names)}: only the seeds are"] if names else []
 
 
+def planned(names: Sequence[str]) -> list[str]:
+    """How selectors that plan epochs are judged."""
+    what = "plans" if len(names) == 1 else "plan"
+    counted = "where a metric weighs rows, each counts as often as epochs use it"
+    told = f"{listed(list(names))} {what} epochs: {counted}; uniform beside it has as many different rows"
+    return [told] if names else []
+
+
 def notes(tried: Mapping[str, Sequence[Tried]]) -> list[str]:
     """What metrics noted of trials, each kind of note once: numbers and names in it differ from trial to trial.
 

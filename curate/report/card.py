@@ -20,7 +20,10 @@ class Export:
     """What was written, as far as the card tells."""
 
     suffix: str
-    """How the files' names end; they lie in ``data/`` and begin with ``train-``."""
+    """How the files' names end; they begin with ``train-``."""
+
+    folder: str = "data"
+    """Where they lie; those of the first epoch, where epochs are planned."""
 
     columns: tuple[tuple[str, str], ...] = ()
     """Name and type of every column."""
@@ -41,7 +44,7 @@ def card(report: Report, export: Export) -> str:
         *_section("Rows by source", _sources(report)),
         *_section("Beside a uniform selection of the same size", _evidence(report)),
         *_section("Columns", _columns(export)),
-        *_section("How to load it", _loading(export)),
+        *_section("How to load it", _loading(report, export)),
         *_section("How to make it again", _again(report)),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -62,10 +65,11 @@ def size_category(rows: int) -> str:
 def _front(report: Report, export: Export) -> str:
     import yaml
 
-    data = {"split": "train", "path": f"data/train-*{export.suffix}"}
+    folders = "data/epoch=*" if report.epochs else export.folder
+    data = {"split": "train", "path": f"{folders}/train-*{export.suffix}"}
     front: dict[str, Any] = {
         "pretty_name": " ".join(report.run.split()),  # on one line, so that it cannot end the front matter
-        "size_categories": [size_category(report.rows.kept)],
+        "size_categories": [size_category(sum(report.epochs) or report.rows.kept)],
         "tags": ["curate", "data-selection"],
         "configs": [{"config_name": "default", "data_files": [data]}],
     }
@@ -120,14 +124,18 @@ def _columns(export: Export) -> str:
     return _table(("Column", "Type"), export.columns, "---") if export.columns else ""
 
 
-def _loading(export: Export) -> str:
+def _loading(report: Report, export: Export) -> str:
     reader = "read_parquet" if export.suffix == ".parquet" else "read_ndjson" if ".jsonl" in export.suffix else ""
     if not reader:
         return ""
-    lines = ["from datasets import load_dataset", 'rows = load_dataset("path/to/this/folder", split="train")']
-    lines += ["", "import polars as pl", f'rows = pl.{reader}("path/to/this/folder/data/*{export.suffix}")']
+    files, only, told = f"{export.folder}/*{export.suffix}", "", ""
+    if report.epochs:
+        only = f', data_files="{files}"'
+        told = "The first epoch; without `data_files`, all of them, one after the other.\n\n"
+    lines = ["from datasets import load_dataset", f'rows = load_dataset("path/to/this/folder"{only}, split="train")']
+    lines += ["", "import polars as pl", f'rows = pl.{reader}("path/to/this/folder/{files}")']
     needs = "\n\n`datasets` needs the package `zstandard` for this." if export.suffix.endswith(".zst") else ""
-    return _fenced("\n".join(lines), "python") + needs
+    return told + _fenced("\n".join(lines), "python") + needs
 
 
 def _again(report: Report) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.report import measure
 from curate.report.model import Histogram, Neighbours, Report, Shares, Stage
-from curate.report.wording import DASH, compact, count, listed, plural, share, short, value
+from curate.report.wording import DASH, compact, count, in_epochs, listed, plural, share, short, value
 
 SOURCES = 20
 """Sources listed one by one; the smaller ones are summed."""
@@ -89,10 +89,11 @@ def _separation(score: Histogram) -> float:
 
 def headline(report: Report) -> str:
     """How many rows were kept, in a few words."""
-    rows = report.rows
+    rows, planned = report.rows, in_epochs(report.epochs)
     if rows.kept == rows.rows_in:
-        return f"All {plural(rows.rows_in, 'row')} kept" if rows.rows_in != 1 else "The one row kept"
-    return f"{count(rows.kept)} of {plural(rows.rows_in, 'row')} kept"
+        every = f"All {plural(rows.rows_in, 'row')}" if rows.rows_in != 1 else "The one row"
+        return f"{every} kept{planned}"
+    return f"{count(rows.kept)} of {plural(rows.rows_in, 'row')} kept{planned}"
 
 
 def story(report: Report) -> str:

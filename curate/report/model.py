@@ -206,6 +206,9 @@ class Report:
     stages: tuple[Stage, ...]
     """At least one; the pool enters the first, and what the last keeps is the result."""
 
+    epochs: tuple[int, ...] = ()
+    """How many rows are in each epoch; empty where no epochs are planned."""
+
     tokens: Tokens | None = None
     change: Change | None = None
     warnings: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from curate.report.evaluation import Estimate
 
@@ -34,6 +35,15 @@ def plural(number: int, noun: str) -> str:
     ('1 row', '2,000 rows')
     """
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def in_epochs(rows: Sequence[int]) -> str:
+    """What is said after the rows that are kept of a plan with so many in each epoch.
+
+    >>> in_epochs([1_000, 1_000]), in_epochs([])
+    (', 1,000 in each of 2 epochs', '')
+    """
+    return f", {count(rows[0])} in each of {plural(len(rows), 'epoch')}" if rows else ""
 
 
 def share(part: float, whole: float = 1.0) -> str:

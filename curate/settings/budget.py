@@ -22,16 +22,16 @@ class Budget:
     """
 
     keep: Annotated[int, Ge(1)] | None = None
-    """How many rows to keep."""
+    """How many rows to keep; of an epoch plan, in each epoch."""
 
     keep_rate: Annotated[float, Gt(0), Le(1)] | None = None
-    """The share of the rows that enter this entry to keep, rounded down to whole rows."""
+    """The share of the rows that enter this entry to keep, rounded down to whole rows; of an epoch plan, in each."""
 
     prune_rate: Annotated[float, Ge(0), Lt(1)] | None = None
-    """The share of the rows that enter this entry to drop; 1 - prune_rate is kept, rounded down to whole rows."""
+    """The share of the rows that enter this entry to drop; the same as a keep_rate of 1 - prune_rate."""
 
     keep_tokens: Annotated[int, Ge(1)] | None = None
-    """How many tokens to keep, in whole rows."""
+    """How many tokens to keep, in whole rows; not of an epoch plan."""
 
     def __post_init__(self) -> None:
         given = [value for value in (self.keep, self.keep_rate, self.prune_rate, self.keep_tokens) if value is not None]

@@ -8,7 +8,7 @@ from typing import Any
 from curate.plugins.fields import fields, references
 from curate.settings.budget import Budget
 from curate.settings.entries import BUDGET, Draft
-from curate.settings.model import KIND_OF, ONE
+from curate.settings.model import KIND_OF, ONE, RefreshConfig, epochs
 from curate.settings.report import Report, dotted, nearest
 from curate.settings.yamlmap import KeyPath
 
@@ -42,6 +42,22 @@ def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dic
         for section in drafts
     }
     return {**built, **{section: built[section][0] if built[section] else None for section in ONE}}
+
+
+def epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, report: Report) -> None:
+    """What does not go with a selector that plans epochs: entries after it, tokens, an anchor."""
+    for number, draft in enumerate(select, 1):
+        if draft.spec is None or epochs(draft.spec) == 1:
+            continue
+        if number < len(select):
+            hint = "move it to the end, or set epochs: 1"
+            report.add((*draft.path, "epochs"), "an epoch plan must be the last entry", hint)
+        if "keep_tokens" in draft.keys:
+            hint = "give one of keep, keep_rate, prune_rate"
+            report.add((*draft.path, "keep_tokens"), "the budget of an epoch plan is in rows", hint)
+        if refresh is not None and refresh.keep_previous_weight:
+            told = f"{dotted(draft.path)} plans epochs, and a plan cannot be held to the published rows"
+            report.add(("refresh", "keep_previous_weight"), told, "set it to 0, or epochs: 1 there")
 
 
 def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:

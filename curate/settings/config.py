@@ -246,6 +246,7 @@ class Reader:
             name: [] if default is None and name not in data else entries.drafts(name, data.get(name, default), self)
             for name, default in _DEFAULTS.items()
         }
+        checks.epoch_plans(drafts["select"], found.get("refresh"), self.report)
         return {**found, "curate": 1, **checks.entries(drafts, data.get("input"), self.report)}
 
     def _version(self, data: dict[str, Any]) -> None:

@@ -136,6 +136,12 @@ def params(spec: Spec) -> dict[str, Any]:
     return {name: plain(value) for name, value in spec.fields if name in relevant}
 
 
+def epochs(selector: Spec) -> int:
+    """How many epochs a selector plans, which its field of that name says; 1 where it has none."""
+    planned = dict(selector.fields).get("epochs", 1)
+    return planned if isinstance(planned, int) else 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedEntry(Entry):
     """Text to vectors."""
@@ -197,6 +203,11 @@ class SelectEntry(Entry):
 
     embedding: str | None = None
     """The embed entry whose vectors are read; the first, unless another is named."""
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs the selector plans; 1 where it chooses once for all."""
+        return epochs(self.spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

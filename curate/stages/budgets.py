@@ -44,7 +44,27 @@ def merged(n: int, groups: Sequence[Rows], answers: Sequence[Selection]) -> Sele
             representative[group] = np.where(a.representative < 0, -1, group[a.representative])
         if a.similarity is not None:
             similarity[group] = a.similarity
-    return Selection(order[interleaved], gain[interleaved], weight, tuple(reasons), reason, representative, similarity)
+    return Selection(
+        order[interleaved],
+        gain[interleaved],
+        weight,
+        tuple(reasons),
+        reason,
+        representative,
+        similarity,
+        _merged_epochs(groups, answers),
+    )
+
+
+def _merged_epochs(groups: Sequence[Rows], answers: Sequence[Selection]) -> tuple[Rows, ...] | None:
+    """The groups' epoch plans as one: each epoch has the rows that every group trains on in it."""
+    plans = [a.epochs for a in answers if a.epochs is not None]
+    if not plans:
+        return None
+    return tuple(
+        np.concatenate([group[rows] for group, rows in zip(groups, each, strict=True)])
+        for each in zip(*plans, strict=True)
+    )
 
 
 def within_tokens(

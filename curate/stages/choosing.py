@@ -107,6 +107,10 @@ def _once(
     def chosen_from(some: Pool, rows: int | None) -> Selection:
         with running(entry.spec, entry.name):
             answer: Selection = selector.select(some, rows, rng_for(seed, f"select/{entry.name}", task))
+        planned = 0 if answer.epochs is None else len(answer.epochs)
+        if planned != (entry.epochs if entry.epochs > 1 else 0):
+            told = f"select {entry.name}: its plan is of {planned} epochs, its field epochs says {entry.epochs}"
+            raise PluginError(told, hint="a selector plans as many epochs as its field says, and makes no plan for 1")
         return answer.check(len(some), rows)
 
     fresh = chosen_from(pool, budget)

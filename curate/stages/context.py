@@ -60,7 +60,10 @@ class Planned:
     state: State
     why: str = ""
     rows: int | None = None
-    """Rows that would come out of it; None where only running tells."""
+    """Rows that would come out of it, in each epoch of a plan; None where only running tells."""
+
+    epochs: int = 1
+    """How many are planned."""
 
     seconds: float | None = None
     """About how long it would take; None if it was never done."""

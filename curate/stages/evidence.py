@@ -27,7 +27,7 @@ from curate.settings.model import KIND_OF, ONE, Entry
 from curate.stages import evaluated
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
-from curate.stages.export import Before, columns
+from curate.stages.export import Before, columns, data_folder
 from curate.store import manifest, shards, versions
 from curate.store.manifest import Count, Record
 from curate.version import __version__
@@ -46,7 +46,8 @@ def card(context: Context, before: Before) -> str:
     """The dataset card: deterministic, without times."""
     config = context.config.export
     named = tuple((name, str(kind)) for name, kind in columns(config, before).items())
-    export = dataset_card.Export(suffix=config.spec.build().suffix, columns=named)
+    folder = data_folder(before, 0 if before.epochs else None)
+    export = dataset_card.Export(suffix=config.spec.build().suffix, folder=folder, columns=named)
     told = _outline(context, before, before.records)
     name, recipe = Path(context.config.source).stem, yamlmap.dump(context.recipe)
     return dataset_card.card(replace(told, run=name, config=recipe, reproduce=()), export)
@@ -100,6 +101,7 @@ def _outline(context: Context, before: Before, records: Sequence[Record], reused
         seed=config.seed,
         version=__version__,
         stages=tuple(_stages(context, records, reused)),
+        epochs=tuple(selected.epochs),
         tokens=model.Tokens(
             selected.facts["tokens"], selected.facts["tokens_kept"], how, estimated=how.startswith("estimated")
         ),

@@ -6,11 +6,12 @@ bytes. Memory: one output file a worker, and the ids of the chosen rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,7 +24,7 @@ from curate.stages.score import Scored
 from curate.stages.select import Selected
 from curate.stages.step import Outcome, refuse_failed, running, step
 from curate.store import manifest, shards, versions
-from curate.store.ledger import chosen
+from curate.store.ledger import chosen, frame_of
 from curate.store.manifest import Count, Record
 from curate.version import __version__
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 _MODEL = ("model", "revision", "dimensions")
 PREFIX = "curate_"
 """Begins the name of every column that ``export.add`` adds."""
+
+EPOCH = "epoch"
+"""The column that readers of folders such as ``epoch=003`` make of their names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,11 @@ class Before:
     scored: tuple[Scored, ...]
     selected: Selected
     records: tuple[Record, ...]
+
+    @property
+    def epochs(self) -> list[int]:
+        """How many rows are in each epoch; empty where no epochs are planned."""
+        return self.records[-1].epochs
 
 
 def parts(context: Context, before: Before) -> dict[str, Any]:
@@ -137,26 +146,10 @@ def _version(
     files : as the version's manifest lists them
     peak_memory : bytes
     """
-    config = context.config.export
-    rows = [int(pc.sum(before.selected.read(shard, ["selected"])["selected"]).as_py() or 0) for shard in _all(before)]
-    total, per_file = sum(rows), config.rows_per_file
     if versions.edited(folder.parent, folder.name):
         aside = versions.set_aside(folder.parent, folder.name)
         context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
-    files = -(-total // per_file)
-    suffix = config.spec.build().suffix
-    tasks = [
-        _Task(
-            config.spec,
-            before,
-            tuple(rows),
-            number * per_file,
-            min(total, (number + 1) * per_file),
-            tuple(config.add),
-            folder / versions.DATA / f"train-{number:05d}-of-{files:05d}{suffix}",
-        )
-        for number in range(files)
-    ]
+    tasks = list(_tasks(context.config.export, before, folder))
     done, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
     refuse_failed(failed)
     readme = folder / versions.CARD
@@ -165,8 +158,41 @@ def _version(
     return done, peak
 
 
-def _all(before: Before) -> range:
-    return range(len(before.rows.source.shards))
+def _tasks(config: ExportConfig, before: Before, folder: Path) -> Iterator[_Task]:
+    """One for each file, those of an epoch in a folder of its own."""
+    suffix, per_file = config.spec.build().suffix, config.rows_per_file
+    for epoch, rows in _rows(before).items():
+        total = sum(rows)
+        files = -(-total // per_file)
+        for number in range(files):
+            yield _Task(
+                config.spec,
+                before,
+                epoch,
+                rows,
+                number * per_file,
+                min(total, (number + 1) * per_file),
+                tuple(config.add),
+                folder,
+                f"{data_folder(before, epoch)}/train-{number:05d}-of-{files:05d}{suffix}",
+            )
+
+
+def data_folder(before: Before, epoch: int | None) -> str:
+    """The folder of a version that the files of an epoch lie in; under None, where no epochs are planned."""
+    if epoch is None:
+        return versions.DATA
+    return f"{versions.DATA}/{EPOCH}={epoch:0{max(3, len(str(len(before.epochs) - 1)))}d}"
+
+
+def _rows(before: Before) -> dict[int | None, tuple[int, ...]]:
+    """How many rows of each shard go into each epoch; under None, where no epochs are planned."""
+    column = "epochs" if before.epochs else "selected"
+    read = (before.selected.read(shard, [column])[column] for shard in range(len(before.rows.source.shards)))
+    if not before.epochs:
+        return {None: tuple(int(pc.sum(selected).as_py() or 0) for selected in read)}
+    counts = [np.bincount(pc.list_flatten(each).to_numpy(), minlength=len(before.epochs)).tolist() for each in read]
+    return dict(enumerate(zip(*counts, strict=True)))
 
 
 def _manifest(
@@ -178,6 +204,7 @@ def _manifest(
         "curate": __version__,
         "fingerprint": fingerprint,
         "rows": selected.count.kept,
+        **({"epochs": before.epochs} if before.epochs else {}),
         "tokens": {"kept": selected.facts["tokens_kept"], "counted": before.rows.source.tokens},
         "files": list(files),
         "card": card,
@@ -203,40 +230,46 @@ def _manifest(
 class _Task:
     spec: Spec
     before: Before
-    chosen: tuple[int, ...]
-    """Chosen rows in each shard."""
+    epoch: int | None
+    """Whose rows they are; None for all that are chosen."""
+
+    rows: tuple[int, ...]
+    """How many they are in each shard."""
 
     start: int
-    """The first of the chosen rows, counted over all shards, that goes into this file."""
+    """The first of them, counted over all shards, that goes into this file."""
 
     stop: int
     add: tuple[str, ...]
-    path: Path
+    folder: Path
+    file: str
+    """In that folder."""
 
 
 def _write(task: _Task) -> dict[str, Any]:
     tables: list[pa.Table] = []
     seen = 0
-    for shard, count in enumerate(task.chosen):
+    for shard, count in enumerate(task.rows):
         first, last = max(task.start - seen, 0), min(task.stop - seen, count)
         if first < last:
             tables.append(_chosen(task, shard).slice(first, last - first))
         seen += count
     table = pa.concat_tables(tables)
-    with shards.atomic(task.path) as partial:
+    path = task.folder / task.file
+    with shards.atomic(path) as partial:
         with running(task.spec, task.spec.name):
             try:
                 task.spec.build().write(table, partial)
             except OSError as error:
-                raise DataError(f"cannot write: {error.strerror or error}", where=str(task.path)) from error
+                raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
         written = {"bytes": partial.stat().st_size, "sha256": versions.sha256(partial)}
-    return {"file": f"{versions.DATA}/{task.path.name}", "rows": len(table), **written}
+    return {"file": task.file, "rows": len(table), **written}
 
 
 def _chosen(task: _Task, shard: int) -> pa.Table:
     source, before = task.before.rows.source, task.before
     ledger = before.selected.read(shard)
-    mask = ledger["selected"]
+    mask = ledger["selected"] if task.epoch is None else _in_epoch(ledger, task.epoch)
     table = source.read(shard, (), tuple(source.columns)).filter(mask)
     ledger = ledger.filter(mask)
     for name in ("id", "rank", "gain", "weight"):
@@ -254,6 +287,10 @@ def _chosen(task: _Task, shard: int) -> pa.Table:
     return table
 
 
+def _in_epoch(ledger: pa.Table, epoch: int) -> pa.Array:
+    return frame_of(ledger.select(["epochs"]))["epochs"].list.contains(epoch).fill_null(value=False).to_arrow()
+
+
 _TYPES = {"id": pa.string(), "rank": pa.int32(), "gain": pa.float32(), "weight": pa.float32(), "cluster": pa.int32()}
 
 
@@ -262,9 +299,12 @@ def columns(config: ExportConfig, before: Before) -> dict[str, pa.DataType]:
 
     Raises
     ------
-    DataError : if one that is added would take the name of one of the input
+    DataError : if one that is added, or the folder of an epoch, would take the name of one of the input
     """
     own = before.rows.source.columns
+    if before.epochs and EPOCH in own:
+        told = f"the input has a column {EPOCH!r}, and so have the rows of a plan, from the names of its folders"
+        raise DataError(told, hint="rename that column, or set epochs: 1 in the select section")
     added = {PREFIX + name: kind for name, kind in _TYPES.items() if name in config.add}
     if "scores" in config.add:
         added |= {PREFIX + column: pa.float32() for entry in before.scored for column in entry.columns}

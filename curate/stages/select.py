@@ -1,8 +1,8 @@
 """The select stage: the entries of the select section in order, each on the survivors of the last.
 
 Every input row gets a line in the ledger: chosen or not, by which entry, why, and what stands for it. Memory: the
-pool's embeddings (in memory within ``memory_limit``, mapped from a file beyond), what each selector states, and some 60
-bytes a row.
+pool's embeddings (in memory within ``memory_limit``, mapped from a file beyond), what each selector states, some 60
+bytes a row, and of an epoch plan some 30 bytes a row of each epoch.
 """
 
 from __future__ import annotations
@@ -110,6 +110,8 @@ class _Fates:
         self.reasons: dict[str, int] = {}
         self.representative: Rows = np.full(n, -1, np.intp)
         self.similarity: Vector = np.full(n, np.nan, np.float32)
+        self.epochs: tuple[Rows, ...] | None = None
+        """The rows of each epoch of a plan, which only the last entry can make."""
 
     def settle(self, number: int, chosen: Selection, *, ranked: bool) -> None:
         """Write down what entry ``number`` decided; its rows are positions among the survivors.
@@ -127,6 +129,8 @@ class _Fates:
             self.representative[before[dropped]] = np.where(stands < 0, -1, before[stands])
         if chosen.similarity is not None:
             self.similarity[before[dropped]] = chosen.similarity[dropped]
+        if chosen.epochs is not None:
+            self.epochs = tuple(before[rows] for rows in chosen.epochs)
         self.survivors = np.sort(kept)
         if ranked:
             self.order = kept
@@ -174,6 +178,7 @@ def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint:
             "entries": entries,
             "tokens": int(columns.tokens.sum(dtype=np.int64)),
             "tokens_kept": int(columns.tokens[fates.survivors].sum(dtype=np.int64)),
+            **({} if fates.epochs is None else {"epochs": [len(rows) for rows in fates.epochs]}),
         },
     )
 
@@ -204,6 +209,7 @@ def _write(columns: PoolColumns, fates: _Fates, folder: Path, fingerprint: str) 
     names = [entry.name for entry in columns.context.config.select]
     reasons = list(fates.reasons)
     every_id = columns.ids
+    plan = None if fates.epochs is None else _Plan(fates.epochs, n)
     start = 0
     for shard, rows in enumerate(columns.rows.rows):
         mine = slice(start, start + rows)
@@ -215,7 +221,7 @@ def _write(columns: PoolColumns, fates: _Fates, folder: Path, fingerprint: str) 
                 _masked(rank[mine], rank[mine] < 0),
                 _masked(fates.gain[mine], np.isnan(fates.gain[mine]) | (rank[mine] < 0)),
                 _masked(fates.weight[mine], np.isnan(fates.weight[mine]) | (rank[mine] < 0)),
-                pa.nulls(rows, pa.list_(pa.int32())),
+                pa.nulls(rows, pa.list_(pa.int32())) if plan is None else plan.of(start, rows),
                 _named(names, fates.dropped_by[mine]),
                 _named(reasons, fates.reason[mine]),
                 every_id.take(_masked(stands.astype(np.int64), stands < 0)),
@@ -227,6 +233,25 @@ def _write(columns: PoolColumns, fates: _Fates, folder: Path, fingerprint: str) 
         table = _with_quarantined(columns.rows, shard, table)
         shards.write(schemas.check(table, schemas.SELECT, str(path)), path, fingerprint, compression="zstd")
         start += rows
+
+
+class _Plan:
+    """Which epochs each of n rows is in."""
+
+    def __init__(self, epochs: Sequence[Rows], n: int) -> None:
+        rows = np.concatenate(epochs)
+        number = np.repeat(np.arange(len(epochs), dtype=np.int32), [len(each) for each in epochs])
+        self.number = number[np.argsort(rows, kind="stable")]
+        self.ends = np.cumsum([0, *np.bincount(rows, minlength=n)])
+
+    def of(self, start: int, rows: int) -> pa.Array:
+        """Those of so many rows, ascending; null for a row that is in none."""
+        ends = self.ends[start : start + rows + 1]
+        return pa.ListArray.from_arrays(
+            pa.array(ends - ends[0], pa.int32()),
+            pa.array(self.number[ends[0] : ends[-1]]),
+            mask=pa.array(np.diff(ends) == 0),
+        )
 
 
 def _masked(values: NDArray[Any], null: NDArray[np.bool_]) -> pa.Array:

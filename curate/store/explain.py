@@ -21,6 +21,10 @@ _COMPARED = 5_000
 """The most ids that an unknown one is compared with, letter by letter."""
 
 
+_EPOCHS = 8
+"""The most epochs of a plan that are listed before the last."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """What one score column says of the row."""
@@ -67,6 +71,12 @@ class Fate:
 
     gain: float | None = None
     weight: float | None = None
+    epochs: tuple[int, ...] = ()
+    """Those of an epoch plan that the row is in."""
+
+    of_epochs: int = 0
+    """How many are planned; 0 without a plan."""
+
     passed: tuple[str, ...] = ()
     """The entries that left it in."""
 
@@ -77,13 +87,26 @@ class Fate:
         after = f", after it passed {', '.join(self.passed)}" if self.passed else ""
         match self.status:
             case "chosen" if self.by is not None:
-                figures = f"gain {_number(self.gain)}, weight {_number(self.weight)}"
+                figures = f"gain {_number(self.gain)}, weight {_number(self.weight)}{self._planned()}"
                 return f"chosen by {self.by} at rank {self.rank} of 0 to {(self.of or 1) - 1}, {figures}{after}"
             case "chosen":
                 return f"chosen: no entry dropped it{after}"
             case "undecided":
                 return "undecided: no rows were selected from this pool yet"
         return f"{self.status} by {self.by}: {shown(self.reason or 'no reason given')}{after}"
+
+    def _planned(self) -> str:
+        """``, in epochs 0, 3 and 7 of 10``."""
+        if not self.epochs:
+            return ""
+        if len(self.epochs) == self.of_epochs:
+            return f", in every one of {self.of_epochs} epochs"
+        *first, last = map(str, self.epochs)
+        if not first:
+            return f", in epoch {last} of {self.of_epochs}"
+        if len(first) >= _EPOCHS:
+            return f", in {len(self.epochs)} of {self.of_epochs} epochs: {', '.join(first[:_EPOCHS])}, … and {last}"
+        return f", in epochs {', '.join(first)} and {last} of {self.of_epochs}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,6 +271,8 @@ def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
         of=None if run.selection is None else run.selection.count.kept,
         gain=_finite(line["gain"]),
         weight=_finite(line["weight"]),
+        epochs=tuple(line["epochs"] or ()),
+        of_epochs=0 if run.selection is None else len(run.selection.epochs),
         passed=tuple(passed),
         similarity=_finite(line["similarity"]),
     )

@@ -20,15 +20,16 @@ Status = Literal["chosen", "dropped", "set aside", "undecided", "not in the pool
 
 FATES = pl.Schema(
     {
-        "id": pl.String,
-        "status": pl.String,
-        "by": pl.String,
-        "reason": pl.String,
-        "rank": pl.Int32,
-        "gain": pl.Float32,
-        "weight": pl.Float32,
-        "representative": pl.String,
-        "similarity": pl.Float32,
+        "id": pl.String(),
+        "status": pl.String(),
+        "by": pl.String(),
+        "reason": pl.String(),
+        "rank": pl.Int32(),
+        "gain": pl.Float32(),
+        "weight": pl.Float32(),
+        "epochs": pl.List(pl.Int32),
+        "representative": pl.String(),
+        "similarity": pl.Float32(),
     }
 )
 """What became of a row; ``by`` is the select entry that dropped it, or the stage that set it aside."""

@@ -92,6 +92,12 @@ class Record:
     facts: Mapping[str, Any] = field(default_factory=dict)
     """What the stage wants told: inertia, dimension, the model's revision, …"""
 
+    @property
+    def epochs(self) -> list[int]:
+        """How many rows are in each epoch that the select stage planned; empty without a plan."""
+        planned: Any = self.facts.get("epochs")
+        return list(planned) if fits(planned, [int]) else []
+
     def check(self) -> Record:
         """The record itself, if no row is unaccounted for."""
         for where, count in {"": self.count, **self.sources}.items():

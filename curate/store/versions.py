@@ -113,14 +113,14 @@ def damage(root: Path, version: str, *, read: bool = False) -> str:
     found = contents(root / version)
     if found is None:
         return f"{version}/{manifest.NAME} is gone or not whole"
-    there = places.names(root / version / DATA)
+    there = set(places.files(root / version))
     for file in found["files"]:
-        path = root / version / DATA / Path(file["file"]).name
-        if path.name not in there:
+        if file["file"] not in there:
             return f"{version}/{file['file']} is gone"
+        path = root / version / file["file"]
         if places.known(path)["size"] != file["bytes"] or (read and sha256(path) != file["sha256"]):
             return f"{version}/{file['file']} is not what was written"
-    if CARD not in places.names(root / version):
+    if CARD not in there:
         return f"{version}/{CARD} is gone"
     changed = read and found.get("card") not in (None, sha256(root / version / CARD))
     return f"{version}/{CARD} is not what was written" if changed else ""

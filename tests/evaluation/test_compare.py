@@ -20,6 +20,8 @@ from curate.executors.serial import Serial
 from curate.settings.config import from_data
 
 RATES = [0.95]
+FOLDER = Path(__file__).parent
+WITH_PLANS = [str(FOLDER / "nearest_class.py"), str(FOLDER / "weighed.py"), str(FOLDER.parent / "stages/draws.py")]
 
 
 class Counting(Serial):
@@ -125,6 +127,26 @@ def test_a_selector_may_be_an_entry_a_plugin_or_a_mapping(crowd, over):
     names = ["mine", "k_center", "{use: ccs, by: prototypicality, diversity_weight: 1}", "uniform"]
     found = compare(from_data(over(select=select)), Serial(), select=names, prune_rates=[0.9], seeds=1)
     assert found.selectors == ("mine", "k_center", "ccs")
+
+
+def test_a_plan_of_epochs_stands_beside_uniform_of_as_many_rows_wherever_it_is_named(crowd, over):
+    """Where each epoch has half of the rows, five of them have nearly all; nothing published holds a plan here."""
+    data = over(plugins=WITH_PLANS, refresh={"keep_previous_weight": 0.5})
+    data["metrics"] = [{"use": "nearest_class"}, {"use": "weighed"}]
+    found = compare(from_data(data), Serial(), select=["draws", "top_k"], prune_rates=[0.5], seeds=2)
+    plan, top, chance = (found.cells[name, 0.5] for name in ("draws", "top_k", "uniform"))
+    assert (top.rows, chance.rows) == (318, 318)
+    assert 550 < plan.rows < 636
+    assert plan.values["weighed"].mean == 5 * 318
+    assert plan.differences["weighed"].mean == pytest.approx(5 * 318 - plan.rows, abs=0.5)
+    assert top.differences["weighed"].mean == 0
+    assert sum(note.startswith("draws plans epochs") for note in found.notes) == 1
+
+
+def test_uniform_alone_is_compared_with_nothing(crowd, over):
+    found = compare(from_data(over()), Serial(), select=["uniform"], prune_rates=[0.5], seeds=2)
+    assert found.selectors == ()
+    assert "nothing could be compared" in verdict.sentence(found)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 import curate
@@ -12,6 +13,9 @@ from curate.errors import DataError
 from curate.evaluation.evaluate import as_dict, evaluate
 from curate.executors.serial import Serial
 from curate.report import judgement
+
+FOLDER = Path(__file__).parent
+WITH_PLANS = [str(FOLDER / "nearest_class.py"), str(FOLDER / "weighed.py"), str(FOLDER.parent / "stages/draws.py")]
 
 
 def test_the_published_selection_is_tested_on_the_test_files(crowd, over):
@@ -41,6 +45,17 @@ def test_without_test_files_the_section_is_asked_again_with_a_share_held_out(cro
     assert "held out of the pool" in found.tested
     assert found.metrics[0].difference.mean > 0
     assert Path("run/export").stat().st_mtime_ns == before
+
+
+def test_a_plan_of_epochs_is_judged_by_its_rows_and_how_often_they_are_used(crowd, over):
+    data = over(plugins=WITH_PLANS, metrics=[{"use": "nearest_class"}, {"use": "weighed"}])
+    curate.run({**data, "select": [{"use": "draws", "keep": 12}]})
+    ledger = pl.read_parquet("run/select/part-*.parquet").filter("selected")
+    found = evaluate(Path("run"), Serial(), seeds=2)
+    weighed = found.line("weighed")
+    assert (found.rows, weighed.selection.mean, weighed.uniform.mean) == (len(ledger), 5 * 12, len(ledger))
+    (told,) = [note for note in found.notes if note.startswith("draws plans epochs")]
+    assert told in Path("run/report.html").read_text()
 
 
 def test_without_labels_it_says_which_metrics_remain(crowd, over):

@@ -31,6 +31,12 @@ def test_front_matter_says_what_a_hub_needs_and_no_more(rich: Report) -> None:
     }
 
 
+def test_the_front_matter_of_a_plan_lists_its_epochs_in_order_and_counts_their_rows() -> None:
+    matter = front(card(small(epochs=(600, 600)), Export(suffix=".jsonl", folder="data/epoch=000")))
+    assert matter["configs"][0]["data_files"] == [{"split": "train", "path": "data/epoch=*/train-*.jsonl"}]
+    assert matter["size_categories"] == ["1K<n<10K"]
+
+
 def test_accounts_sources_evidence_tokens_and_config_are_told(rich: Report) -> None:
     text = card(rich, Export(suffix=".parquet", columns=(("id", "string"),)))
     assert "1,200 of 6,012 rows kept." in text

@@ -55,6 +55,11 @@ PLUGINS = {
 ''',
     "best": "@selector(version=1, reads={'quality'}, needs_quality=True)\n" + CLASS + '    """The best."""\n',
     "any": "@selector(version=1, reads=frozenset())\n" + CLASS + '    """At random."""\n',
+    "draws": "@selector(version=1, reads=frozenset())\n" + CLASS + '''
+    """At random, anew for every epoch."""
+    epochs: Annotated[int, Ge(1)] = 10
+    """How many are planned."""
+''',
     "needle": "@selector(version=1, reads={'frame'}, budgeted=False)\n" + CLASS + '''
     """Drop rows that contain a word."""
     word: str

@@ -116,7 +116,7 @@ def test_later_overrides_win(config: RunConfig) -> None:
 
 def test_the_plugin_files_of_the_user_are_known_by_content(config: RunConfig) -> None:
     assert [local.path for local in config.embed[0].spec.local] == ["words.py"]
-    assert len(config.plugins) == 11
+    assert len(config.plugins) == 12
     assert config.embed[0].fingerprint_parts()["sha256"] == [config.embed[0].spec.local[0].sha256]
 
 

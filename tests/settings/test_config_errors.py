@@ -29,6 +29,16 @@ ENTRIES = [  # what stands after the base's seven lines, what is said
         id="a section of a later release is an unknown key",
     ),
     pytest.param(
+        "select:\n  - {use: draws, epochs: 3, keep_tokens: 5}\n  - {use: draws, name: more, keep: 5}\n  - {use: any, keep: 2}\nrefresh: {keep_previous_weight: 0.5}\n",
+        [
+            "x.yaml:9:18: select.0.epochs: an epoch plan must be the last entry; move it to the end, or set epochs: 1",
+            "x.yaml:9:29: select.0.keep_tokens: the budget of an epoch plan is in rows; give one of keep, keep_rate, prune_rate",
+            "x.yaml:10:5: select.1.epochs: an epoch plan must be the last entry; move it to the end, or set epochs: 1",
+            "x.yaml:12:11: refresh.keep_previous_weight: select.0 plans epochs, and a plan cannot be held to the published rows; set it to 0, or epochs: 1 there",
+        ],
+        id="what does not go with a plan of epochs, also where they are so many by default",
+    ),
+    pytest.param(
         "score: [{use: el2n}]\n" + FINE,
         [
             "x.yaml:8:10: score.0.use: the scorer 'el2n' reads how a proxy was trained, and there is none; add a section proxy: {use: logistic}",
@@ -877,6 +887,14 @@ def test_errors_of_the_command_line_come_last_in_its_order(errors_of: Told) -> N
 def test_a_value_that_an_override_replaces_is_not_complained_of(base: str) -> None:
     Path("x.yaml").write_text(base + "select:\n  - {use: any, keep: none}\n", encoding="utf-8")
     assert load(Path("x.yaml"), ["select.0.keep=3"]).select[0].budget.rows(5, "any") == 3
+
+
+def test_a_selector_that_plans_no_epochs_stands_anywhere(base: str) -> None:
+    entries = (
+        "select: [{use: draws, epochs: 1, keep_tokens: 5}, {use: any, keep: 2}]\nrefresh: {keep_previous_weight: 1}\n"
+    )
+    Path("x.yaml").write_text(base + entries, encoding="utf-8")
+    assert [entry.epochs for entry in load(Path("x.yaml")).select] == [1, 1]
 
 
 def test_a_name_like_no_other_is_answered_with_all_there_are(errors_of: Told) -> None:

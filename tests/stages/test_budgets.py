@@ -65,3 +65,16 @@ def test_groups_are_put_together_as_one_selection():
     assert [both.reasons[code] for code in both.reason] == ["too near", "too near", "too near", "too far", "too near"]
     assert both.representative.tolist() == [-1, 3, -1, -1, -1]
     assert both.similarity[[0, 2, 4]].tolist() == [0, 0, 0]
+    assert both.epochs is None
+
+
+def test_plans_of_groups_are_put_together_epoch_by_epoch():
+    groups = [np.array([0, 2, 4]), np.array([1, 3]), np.array([5])]
+    plans = [[[2, 0], [0, 1]], [[1], [1]], [[], []]]  # the last group has no share
+    answers = [
+        Selection.planned([np.array(rows, np.intp) for rows in plan], np.zeros(3, np.float32), ("in no epoch",))
+        for plan in plans
+    ]
+    both = budgets.merged(6, groups, answers).check(6, 3)
+    assert [rows.tolist() for rows in both.epochs] == [[4, 0, 3], [0, 2, 3]]
+    assert dict(zip(both.order.tolist(), both.weight.tolist(), strict=True)) == {0: 2, 2: 1, 3: 2, 4: 1}

@@ -173,6 +173,19 @@ def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, 
     assert bucket.export("run") == exported()
 
 
+def test_a_plan_of_epochs_has_a_folder_an_epoch_in_a_store_too(pool, settings, bucket):
+    draws = str(Path(__file__).parents[1] / "stages" / "draws.py")
+    planned = settings(plugins=[draws], select=[{"use": "draws", "keep": 20, "epochs": 2}])
+    curate.run(planned)
+    there = planned | {"run": f"{bucket.url}/run"}
+    curate.run(there)
+    assert bucket.export("run") == exported()
+    (lost,) = bucket.names(f"run/export/{bucket.get('run/export/current').decode()}/data/epoch=001/train-00001-of-")
+    bucket.delete(lost)
+    curate.run(there)
+    assert bucket.export("run") == exported()
+
+
 def test_a_run_in_a_store_is_evaluated_and_compared_there(pool, settings, bucket):
     asked = {"metrics": [{"use": "knn_probe"}], "evaluate": {"holdout_rate": 0.4, "seeds": 2}}
     Path("test.jsonl").write_text('{"id": "t", "text": "a row of today", "topic": "t1", "source": "left"}\n')

@@ -86,7 +86,7 @@ def log_density(distances: Matrix, rows: int, dimensions: float) -> Vector:
 
 
 @scorer(
-    version=1,
+    version=2,
     reads={"embedding", "cluster"},
     within="corpus",
     columns=(ScoreColumn(higher_is_better=False, unit="nats"),),
@@ -104,7 +104,7 @@ class Density:
     sentence embedding's own (hundreds) is far too high, as texts fill few of them: therefore the estimate. It does not
     change the order of the rows.
 
-    Above 50,000 rows neighbours are searched in the nearest clusters only: a missed one makes a row look rarer.
+    Above 20,000 rows neighbours are searched in the nearest clusters only: a missed one makes a row look rarer.
 
     References
     ----------

@@ -76,7 +76,7 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes
     """(n, n) float32 cosine similarities of each row with its most similar rows, at least 0; 1 with itself.
 
     Symmetric: two rows are joined if either is among the other's ``neighbours``. Complete if n <= neighbours + 1.
-    Rounded to multiples of 2^-24. Above 50,000 rows, neighbours are searched in the ``probes`` clusters nearest to a
+    Rounded to multiples of 2^-24. Above 20,000 rows, neighbours are searched in the ``probes`` clusters nearest to a
     row's own; rows and clusters as in ``curate.kernels.neighbours.knn``.
     """
     n = len(embeddings)
@@ -93,7 +93,7 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes
 
 
 @selector(
-    version=2,
+    version=3,
     reads={"embedding", "cluster"},
     prefix=True,
     random=False,
@@ -117,7 +117,7 @@ class FacilityLocation:
     """Most similar rows that a row can represent, or be represented by; with as many as there are rows, exact."""
 
     probes: Annotated[int, Ge(1)] = 24
-    """Above 50,000 rows: clusters in which the neighbours of a row are looked for."""
+    """Above 20,000 rows: clusters in which the neighbours of a row are looked for."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         graph = similarity_graph(pool.embeddings, pool.cluster, self.neighbours, self.probes)

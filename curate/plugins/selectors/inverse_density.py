@@ -60,7 +60,7 @@ def inverse_density(
 def pool_density(embeddings: Matrix, cluster: Codes, neighbours: int, dimensions: int | Literal["auto"]) -> Vector:
     """Logarithm of the k-nearest-neighbour density around each row; (n,) float32, all 0 for a pool of one row.
 
-    Above 50,000 rows neighbours are searched in the clusters nearest to a row's own, as in
+    Above 20,000 rows neighbours are searched in the clusters nearest to a row's own, as in
     ``curate.kernels.neighbours.knn``.
     """
     n, d = embeddings.shape
@@ -74,7 +74,7 @@ def pool_density(embeddings: Matrix, cluster: Codes, neighbours: int, dimensions
 
 
 @selector(
-    version=1,
+    version=2,
     reads={"embedding", "cluster"},
     prefix=True,
     cost="a neighbour graph, and O(n log n)",

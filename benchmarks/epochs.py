@@ -1,0 +1,149 @@
+"""Does it pay to train on other rows in every epoch? Random sampling of epochs (RS2) at equal compute, in JSON lines.
+
+    CURATE_DATA=... python benchmarks/epochs.py [--only CLINC150 Banking77] [--seeds 5] [--keep-rate 0.1] [--epochs 10]
+
+A softmax regression on frozen embeddings takes the same number of steps, on batches of as many rows, in each way:
+
+    fixed              one uniform share of the rows in every epoch
+    replaced           RS2 with replacement: another uniform share every epoch, whatever was drawn before
+    turns              RS2 without: another every epoch, of rows not drawn before until too few are left
+    facility_location  the share that facility location chooses, in every epoch
+    all                all rows, pass after pass, as far as the steps reach
+
+Where the shares of all epochs make a whole, ``turns`` and ``all`` are both one pass over all rows in random order: they
+differ by chance. The learning rate falls to 0 in a straight line from one of ``--rates``, for each way the one that is
+best for it on a tenth of the rows, which none of them trains on. Data and embeddings are those of evidence.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from evidence import SETS, settings, written
+from numpy.typing import NDArray
+
+import curate
+from curate import pipeline
+from curate.console import teller
+from curate.evaluation import split
+from curate.evaluation.estimates import estimate, nulls
+from curate.executors.serial import Serial
+from curate.kernels.softmax import softmax
+from curate.plugins.selectors.rs2 import rs2
+from curate.settings.config import from_data
+from curate.stages.context import Context
+
+Rows = NDArray[np.intp]
+Labelled = tuple[NDArray[np.float32], NDArray[np.int32]]
+Way = Callable[[int, int, int, np.random.Generator], Iterable[Rows]]
+"""Of n rows, so many in each of so many epochs: the rows of each epoch, in the order of training."""
+
+EMBEDDING = "sentence_transformers"
+
+
+def fixed(n: int, keep: int, epochs: int, rng: np.random.Generator) -> Iterator[Rows]:
+    return repeated(rng.permutation(n)[:keep], epochs, rng)
+
+
+def every(n: int, keep: int, epochs: int, rng: np.random.Generator) -> Iterator[Rows]:
+    for start in range(0, keep * epochs, n):
+        yield rng.permutation(n)[: keep * epochs - start]
+
+
+def repeated(rows: Rows, epochs: int, rng: np.random.Generator) -> Iterator[Rows]:
+    return (rng.permutation(rows) for _ in range(epochs))
+
+
+def trained(
+    data: Labelled, classes: int, order: Rows, batch: int, rate: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights (d, classes) and biases of a softmax regression after a step on each whole batch of ``order``."""
+    x, y = data
+    weights, bias = np.zeros((x.shape[1], classes), np.float32), np.zeros(classes, np.float32)
+    steps = len(order) // batch
+    for step, rows in enumerate(order[: steps * batch].reshape(steps, batch)):
+        error = softmax(x[rows] @ weights + bias)
+        error[np.arange(batch), y[rows]] -= 1
+        error *= rate * (1 - step / steps) / batch
+        weights -= x[rows].T @ error
+        bias -= error.sum(axis=0)
+    return weights, bias
+
+
+def hits(model: tuple[NDArray[np.float32], NDArray[np.float32]], data: Labelled) -> NDArray[np.bool_]:
+    """Whether each row's label is predicted."""
+    right: NDArray[np.bool_] = (data[0] @ model[0] + model[1]).argmax(axis=1) == data[1]
+    return right
+
+
+def embedded(name: str) -> tuple[Labelled, Labelled, int]:
+    """The vectors and labels of the pool and of the test rows; the number of classes."""
+    train, test = (written(name, part, found) for part, found in zip(("train", "test"), SETS[name](), strict=True))
+    with teller("plain") as told:
+        context = Context(from_data(settings(name, train, test, [{"use": "uniform", "keep": 1}])), Serial(), told)
+        with pipeline.alone(context):
+            found = split.opened(split.tested(context, pipeline.pool(context)))
+            train_rows = found.train.vectors(EMBEDDING), found.label
+            test_rows = found.labelled.vectors(EMBEDDING), found.test_label[found.test_label >= 0]
+    return train_rows, test_rows, len(found.classes)
+
+
+def measured(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A line for each way."""
+    (x, y), test, classes = embedded(name)
+    shuffled = np.random.default_rng(0).permutation(len(x))[: options.rows]
+    aside, pool = np.split(shuffled, [len(shuffled) // 10])
+    data, judged = (x[pool], y[pool]), (x[aside], y[aside])
+    n, keep = len(pool), round(options.keep_rate * len(pool))
+    covering = curate.select(data[0], selector="facility_location", keep=keep).order
+    ways: Mapping[str, Way] = {
+        "fixed": fixed,
+        "replaced": partial(rs2, replacement=True),
+        "turns": partial(rs2, replacement=False),
+        "facility_location": lambda _n, _keep, epochs, rng: repeated(covering, epochs, rng),
+        "all": every,
+    }
+    found: dict[str, NDArray[np.float64]] = {}
+    for number, (way, schedule) in enumerate(ways.items()):
+        draws = [np.random.default_rng([seed, number]) for seed in range(options.seeds)]
+        orders = [np.concatenate(list(schedule(n, keep, options.epochs, rng))) for rng in draws]
+        models = {
+            rate: [trained(data, classes, order, options.batch, rate) for order in orders] for rate in options.rates
+        }
+        best = max(models, key=lambda rate: np.mean([hits(model, judged).mean() for model in models[rate]]))
+        found[way] = np.stack([hits(model, test) for model in models[best]]).astype(float)
+        apart = found[way] - found["fixed"]
+        accuracy, over = (estimate(rows.mean(axis=1), rows) for rows in (found[way], apart))
+        yield {
+            **{"data": name, "way": way, "rows": n, "rows_of_epoch": keep, "epochs": options.epochs},
+            **{"different_rows": round(float(np.mean([len(np.unique(order)) for order in orders])))},
+            **{"steps": len(orders[0]) // options.batch, "batch": options.batch, "seeds": options.seeds, "rate": best},
+            **{"accuracy": accuracy.mean, "half_width": accuracy.half_width},
+            **{"over_fixed": over.mean, "over_fixed_half_width": over.half_width, "p": over.p},
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    texts = [name for name in SETS if name != "MNIST"]
+    parser.add_argument("--only", nargs="+", default=["CLINC150", "Banking77"], choices=texts, metavar="NAME")
+    parser.add_argument("--rows", type=int, help="so many of a pool only, by chance")
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--keep-rate", type=float, default=0.1)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rates", type=float, nargs="+", default=[10.0, 30.0, 100.0, 300.0])
+    options = parser.parse_args()
+    for name in options.only:
+        for line in measured(name, options):
+            told = {key: round(value, 5) if isinstance(value, float) else value for key, value in line.items()}
+            print(json.dumps(nulls(told)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Tells how many rows an epoch plan trains on, by the weights that a metric is handed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.plugins.kinds import MetricColumn, metric
+from curate.plugins.pool import Measured, Trial
+
+
+@metric(version=1, reads=set(), measures=(MetricColumn(higher_is_better=None),), random=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Weighed:
+    """The sum of the weights of the chosen rows."""
+
+    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
+        return Measured({"": float(len(trial.chosen) if trial.weight is None else trial.weight.sum())})
