@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +11,12 @@ from curate.kernels.parallel import map_blocks, ranges
 
 EXACT_ROWS = 20_000  # comparing all of them takes two seconds on two cores; cells would miss 2 % and save one
 _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB of similarities a thread
+_FIRST = 8  # times k candidates are ranked before the others are offered
 
 Matrix = NDArray[np.float32]
 Rows = NDArray[np.integer]
+Task = tuple[Rows, Rows, Sequence[Rows]]
+"""Places in the result, the rows that belong there, and those they are compared with in parts, each ascending."""
 
 
 def knn(
@@ -70,7 +73,7 @@ def knn(
     else:
         tasks = _probe(x, k, rows, centroids=centroids, cluster=cluster, probes=probes)
 
-    def search(task: tuple[Rows, Rows, Rows]) -> tuple[Rows, NDArray[np.int64]]:
+    def search(task: Task) -> tuple[Rows, NDArray[np.int64]]:
         places, block, candidates = task
         return places, _search(x, k, block, candidates)
 
@@ -116,28 +119,33 @@ def _unpack(packed: NDArray[np.int64]) -> tuple[NDArray[np.int32], Matrix]:
 _EMPTY = _pack(np.array([-np.inf], np.float32), np.array([-1]))[0]
 
 
-def _search(x: Matrix, k: int, rows: Rows, candidates: Rows) -> NDArray[np.int64]:
-    """The k best of ``candidates`` for each of ``rows``, packed, worst first."""
+def _search(x: Matrix, k: int, rows: Rows, candidates: Sequence[Rows]) -> NDArray[np.int64]:
+    """The k best of the ``candidates``, some after the others, for each of ``rows``, packed, worst first."""
     best = np.full((len(rows), k), _EMPTY)
     queries = x[rows]
-    buffer = np.empty(len(rows) * min(_COLUMNS, len(candidates)), np.float32)
-    for columns in ranges(len(candidates), _COLUMNS):
-        ids = candidates[columns]
-        others = x[ids[0] : ids[-1] + 1] if ids[-1] - ids[0] == len(ids) - 1 else x[ids]  # ids ascend: a view if it can
-        similarities = buffer[: len(rows) * len(ids)].reshape(len(rows), len(ids))
-        np.matmul(queries, others.T, out=similarities)
-        own = np.searchsorted(ids, rows)
-        here = np.flatnonzero(ids[np.minimum(own, len(ids) - 1)] == rows)
-        similarities[here, own[here]] = -np.inf
-        best = _offer(best, similarities, ids)
+    buffer = np.empty(len(rows) * min(_COLUMNS, max(map(len, candidates))), np.float32)
+    for number, some in enumerate(candidates):
+        for columns in ranges(len(some), _COLUMNS):
+            ids = some[columns]
+            others = x[ids[0] : ids[-1] + 1] if ids[-1] - ids[0] == len(ids) - 1 else x[ids]  # a view if it can be
+            similarities = buffer[: len(rows) * len(ids)].reshape(len(rows), len(ids))
+            np.matmul(queries, others.T, out=similarities)
+            own = np.searchsorted(ids, rows)
+            here = np.flatnonzero(ids[np.minimum(own, len(ids) - 1)] == rows)
+            similarities[here, own[here]] = -np.inf
+            best = _offer(best, similarities, ids, ascending=not number)
     return best
 
 
-def _offer(best: NDArray[np.int64], similarities: Matrix, ids: Rows) -> NDArray[np.int64]:
-    """The k best of ``best`` and of the columns of ``similarities``, which stand for the rows ``ids``."""
+def _offer(best: NDArray[np.int64], similarities: Matrix, ids: Rows, *, ascending: bool) -> NDArray[np.int64]:
+    """The k best of ``best`` and of the columns of ``similarities``, which stand for the rows ``ids``.
+
+    ``ascending``: all of these come after those that were offered before, so one that equals the worst so far has lost.
+    """
     m, k = best.shape
     width = similarities.shape[1]
-    better = similarities > _unpack(best[:, 0])[1][:, None]  # ids ascend, so one that equals the worst so far has lost
+    worst = _unpack(best[:, 0])[1][:, None]
+    better = similarities > worst if ascending else similarities >= worst
     if np.count_nonzero(better) > 4 * k * m and width > k:  # mostly the first block: let through its own k best only
         better &= similarities >= np.partition(similarities, width - k, axis=1)[:, width - k, None]
     row, column = np.divmod(np.flatnonzero(better), width)
@@ -154,16 +162,19 @@ def _blocks_of(places: Rows) -> Iterator[Rows]:
     return (places[block] for block in ranges(len(places), _ROWS))
 
 
-def _everything(x: Matrix, rows: Rows) -> Iterator[tuple[Rows, Rows, Rows]]:
-    """For each block: places in ``rows``, the rows themselves, and the rows they are compared with, ascending."""
-    candidates = np.arange(len(x))
+def _everything(x: Matrix, rows: Rows) -> Iterator[Task]:
+    """All rows as the candidates of each block."""
+    candidates = [np.arange(len(x))]
     return ((places, rows[places], candidates) for places in _blocks_of(np.arange(len(rows))))
 
 
 def _probe(
     x: Matrix, k: int, rows: Rows, *, centroids: Matrix, cluster: NDArray[np.int32], probes: int
-) -> Iterator[tuple[Rows, Rows, Rows]]:
-    """As ``_everything``, for each block of each cell, and compared with the rows of the nearest cells only."""
+) -> Iterator[Task]:
+    """The rows of the nearest cells as the candidates of each block of each cell.
+
+    Those of the very nearest, some times k of them, come first: after them there is little to gain from the others.
+    """
     cell = cluster.astype(np.int64)
     for stray in _blocks_of(np.flatnonzero(cluster < 0)):
         cell[stray] = (x[stray] @ centroids.T).argmax(axis=1)
@@ -177,7 +188,9 @@ def _probe(
             ranking = np.argsort(-(centroids @ centroids[c]), kind="stable")
             met = np.cumsum(np.diff(starts)[ranking])
             cells = np.union1d(cells, ranking[: np.searchsorted(met, k, side="right") + 1])
-        candidates = np.sort(np.concatenate([members[starts[j] : starts[j + 1]] for j in cells]))
+        first = int(np.searchsorted(np.cumsum(starts[cells + 1] - starts[cells]), _FIRST * k)) + 1
+        near, far = ([members[starts[j] : starts[j + 1]] for j in some] for some in (cells[:first], cells[first:]))
+        candidates = [np.sort(np.concatenate(some)) for some in (near, far) if some]
         for block in _blocks_of(places[place_starts[c] : place_starts[c + 1]]):
             yield block, rows[block], candidates
 
