@@ -54,7 +54,7 @@ def uniform(x: np.ndarray, budget: int) -> Picked:
 
 
 def curate(x: np.ndarray, budget: int) -> Picked:
-    """The two halves of the selector; above 50,000 rows the graph is found in the cells of k-means."""
+    """The two halves of the selector; the graph of a large pool is found in the cells of k-means."""
     from curate.kernels.lloyd import assign
     from curate.kernels.neighbours import EXACT_ROWS
     from curate.plugins.clusterers.kmeans import KMeans
