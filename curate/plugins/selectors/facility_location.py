@@ -76,7 +76,7 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
     return order, taken, nearest, similarity
 
 
-def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes: int = 8) -> sparse.csr_array:
+def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes: int = 4) -> sparse.csr_array:
     """(n, n) float32 cosine similarities of each row with its most similar rows, at least 0; 1 with itself.
 
     Symmetric: two rows are joined if either is among the other's ``neighbours``. Complete if n <= neighbours + 1.
@@ -120,7 +120,7 @@ class FacilityLocation:
     neighbours: Annotated[int, Ge(1)] = 64
     """Most similar rows that a row can represent, or be represented by; with as many as there are rows, exact."""
 
-    probes: Annotated[int, Ge(1)] = 8
+    probes: Annotated[int, Ge(1)] = 4
     """Above 20,000 rows: clusters in which the neighbours of a row are looked for; more cost time, and bring little."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002

@@ -88,7 +88,7 @@ class Submodular:
     neighbours: Annotated[int, Ge(1)] | Literal["all"] = 64
     """Most similar rows that a row is compared with; all: every row, for pools or groups of up to 16,384."""
 
-    probes: Annotated[int, Ge(1)] = 8
+    probes: Annotated[int, Ge(1)] = 4
     """Above 20,000 rows: clusters in which the neighbours of a row are looked for; more cost time, and bring little."""
 
     epsilon: Annotated[float, Gt(0), Lt(1)] = 0.01
