@@ -126,11 +126,10 @@ def expected(smaller: Sequence[Line], n: int) -> tuple[float, float]:
 
 def reason_to_skip(smaller: Sequence[Line], n: int, limit: float) -> str:
     """Why the selector is not tried on ``n`` rows; empty if it is."""
-    if not smaller:
-        return ""
-    if "skipped" in smaller[-1]:
-        return str(smaller[-1]["skipped"])
-    seconds, mib = expected(smaller, n)
+    tried = [line for line in smaller if "skipped" not in line]
+    if not tried:
+        return str(smaller[-1]["skipped"]) if smaller else ""
+    seconds, mib = expected(tried, n)
     if seconds > limit:
         return f"{in_words(seconds)} expected"
     have = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20

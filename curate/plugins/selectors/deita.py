@@ -110,7 +110,6 @@ def _most_similar(x: Matrix, embeddings: Matrix, taken: Rows) -> tuple[Vector, R
     needs_quality=True,
     prefix=True,
     random=False,
-    quadratic=True,
     cost="O(k² d)",
     guarantee="no two rows more similar than the threshold, while there are others",
 )
