@@ -8,6 +8,7 @@ gives exactly the greedy sequence.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Literal, Protocol
 
 import numpy as np
@@ -73,7 +74,7 @@ class SaturatedCoverage:
     """
 
     def __init__(self, similar: Similarities, saturation: float) -> None:
-        self.similar, self.saturation = similar, saturation
+        self.similar = similar
         self.cap = saturation * degrees(similar)
         self.covered = np.zeros(similar.n)
 
@@ -88,7 +89,9 @@ class SaturatedCoverage:
         self.covered[others] += values
 
     def fresh(self) -> SaturatedCoverage:
-        return SaturatedCoverage(self.similar, self.saturation)
+        again = copy(self)
+        again.covered = np.zeros(self.similar.n)
+        return again
 
 
 class GraphCut:
@@ -115,7 +118,9 @@ class GraphCut:
         self.taken[others] += values
 
     def fresh(self) -> GraphCut:
-        return GraphCut(self.similar, self.redundancy)
+        again = copy(self)
+        again.taken = np.zeros(self.similar.n)
+        return again
 
 
 class FeatureBased:
