@@ -129,7 +129,8 @@ def function(  # noqa: PLR0911 - one for each objective
             return objectives.FeatureBased(_features(term, pool), term.concave or "sqrt")
         case "group_balance":
             return objectives.FeatureBased(_groups(given(pool.frame)[cast("str", term.column)]), "sqrt")
-    return objectives.Modular(_quality(term, pool))
+    quality = pool.quality if term.by is None else pool.known(cast("str", term.by), "submodular", oriented=True)
+    return objectives.Modular(share_of_range(quality))
 
 
 def at_least_0(values: pl.Series | Vector, what: str) -> NDArray[np.float64]:
@@ -181,13 +182,3 @@ def _groups(values: pl.Series) -> sparse.csr_array:
     codes = values.rank("dense").fill_null(0).to_numpy().astype(np.int64)
     n = len(codes)
     return sparse.csr_array((np.ones(n, np.float32), codes, np.arange(n + 1)), shape=(n, int(codes.max()) + 1))
-
-
-def _quality(term: Term, pool: Pool) -> NDArray[np.float64]:
-    quality = pool.quality if term.by is None else pool.oriented(cast("str", term.by))
-    if missing := np.count_nonzero(~np.isfinite(quality)):
-        raise PluginError(
-            f"quality: the score {term.by!r} is missing or infinite for {missing} rows",
-            hint=f'drop them first, with {{use: where, drop: "score_{term.by} is null"}}',
-        )
-    return share_of_range(quality)

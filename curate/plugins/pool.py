@@ -81,6 +81,21 @@ class Pool:
         """The score ``name`` with its sign turned, where needed, so that higher = keep; (n,) float32."""
         return self.scores[name] if self.higher_is_better.get(name, True) else -self.scores[name]
 
+    def known(self, name: str, selector: str, *, oriented: bool = False) -> Vector:
+        """The score ``name``, or ``oriented``, of a pool in which every row has one; (n,) float32.
+
+        Raises
+        ------
+        PluginError : naming the ``selector``, if a value is missing or infinite
+        """
+        score = self.oriented(name) if oriented else self.scores[name]
+        if missing := np.count_nonzero(~np.isfinite(score)):
+            raise PluginError(
+                f"{selector}: the score {name!r} is missing or infinite for {missing} rows",
+                hint=f'drop them first, with {{use: where, drop: "score_{name} is null"}}, or use another score',
+            )
+        return score
+
     def take(self, rows: Rows) -> Pool:
         """The sub-pool of ``rows``, in that order."""
         return Pool(

@@ -10,7 +10,6 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from curate.errors import PluginError
 from curate.kernels.leverage import span
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
 from curate.plugins.kinds import ScoreName, selector
@@ -213,12 +212,7 @@ class AutoCoreset:
     """Rounds in a row without a better model, after which the search ends."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        score = pool.scores[self.predict]
-        if missing := np.count_nonzero(~np.isfinite(score)):
-            raise PluginError(
-                f"autocoreset: the score {self.predict!r} is missing or infinite for {missing} rows",
-                hint=f'drop them first, with {{use: where, drop: "score_{self.predict} is null"}}',
-            )
+        score = pool.known(self.predict, "autocoreset")
         with one_blas_thread():
             train, losses = least_squares(pool.embeddings, score)
             order, weights, mean_loss = autocoreset(

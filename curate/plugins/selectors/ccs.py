@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le, Lt
 
-from curate.errors import PluginError
 from curate.plugins.kinds import ScoreName, selector
 from curate.plugins.pool import Pool, Rows, Selection, Vector
 
@@ -140,10 +139,10 @@ class CCS:
         by_quality = np.argsort(-pool.quality, kind="stable")
         n_best = _floor((1 - self.diversity_weight) * budget)
         best, rest = by_quality[:n_best], np.sort(by_quality[n_best:])
-        score = _finite(self.by, pool.scores[self.by])
+        score = pool.known(self.by, "ccs")
         cutoff = None
         if self.cutoff_by is not None:
-            cutoff = _finite(self.cutoff_by, pool.oriented(self.cutoff_by))[rest]
+            cutoff = pool.known(self.cutoff_by, "ccs", oriented=True)[rest]
         drawn, cut = ccs(
             score[rest],
             budget - n_best,
@@ -157,12 +156,3 @@ class CCS:
         reason[rest[cut]] = 1
         reasons = (f"not drawn in its stratum of {self.by}", f"cut off: among the worst by {self.cutoff_by}")
         return Selection(order, score[order], reasons=reasons, reason=reason)
-
-
-def _finite(name: str, score: Vector) -> Vector:
-    if not np.isfinite(score).all():
-        raise PluginError(
-            f"ccs: the score {name!r} is missing or infinite for {np.count_nonzero(~np.isfinite(score))} rows",
-            hint=f'drop them first, with {{use: where, drop: "score_{name} is null"}}, or use another score',
-        )
-    return score

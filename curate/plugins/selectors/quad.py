@@ -9,7 +9,6 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from curate.errors import PluginError
 from curate.kernels.bandits import exp3, thompson, ucb
 from curate.kernels.shares import share_of_range
 from curate.plugins.kinds import ScoreName, selector
@@ -209,7 +208,7 @@ class Quad:
             raise ValueError("exploration: must be above 0 and at most 1 with policy exp3")
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        reward = pool.quality if self.by is None else _finite(self.by, pool.oriented(self.by))
+        reward = pool.quality if self.by is None else pool.known(self.by, "quad", oriented=True)
         plan = quad(
             reward,
             pool.cluster,
@@ -223,13 +222,3 @@ class Quad:
             min_reward=self.min_reward,
         )
         return Selection.planned(plan, reward, ("not drawn from its cluster",))
-
-
-def _finite(name: str, score: Vector) -> Vector:
-    missing = np.count_nonzero(~np.isfinite(score))
-    if missing:
-        raise PluginError(
-            f"quad: the score {name!r} is missing or infinite for {missing} rows",
-            hint=f'drop them first, with {{use: where, drop: "score_{name} is null"}}, or use another score',
-        )
-    return score
