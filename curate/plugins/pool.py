@@ -53,6 +53,9 @@ class Pool:
     frame: pl.DataFrame | None = None
     """The input and score columns that the selector's ``columns()`` asked for, n rows."""
 
+    texts: Texts | None = None
+    """N strings, read from disk as often as they are asked for."""
+
     def __post_init__(self) -> None:
         n = len(self.embeddings)
         _check("embeddings", self.embeddings, np.float32, (n, self.embeddings.shape[-1]))
@@ -62,6 +65,8 @@ class Pool:
             _check(f"scores[{name!r}]", score, np.float32, (n,))
         if self.frame is not None and self.frame.height != n:
             raise PluginError(f"pool: frame has {self.frame.height} rows, embeddings have {n}")
+        if self.texts is not None and self.texts.rows != n:
+            raise PluginError(f"pool: there are {self.texts.rows} texts, and embeddings have {n} rows")
         if not np.isfinite(self.quality).all():
             raise PluginError(
                 "pool: quality holds NaN or infinity", hint="name a score without missing values as quality"
@@ -105,6 +110,7 @@ class Pool:
             {name: frozen(score[rows]) for name, score in self.scores.items()},
             self.higher_is_better,
             None if self.frame is None else self.frame[rows],
+            None if self.texts is None else self.texts.take(rows),
         )
 
 
@@ -359,6 +365,39 @@ class Vectors:
                 yield embeddings[start : start + block]
 
         return cls(embeddings.shape[0], embeddings.shape[1], blocks)
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """Texts that can be read block by block, as often as needed, without all being in memory."""
+
+    rows: int
+    blocks: Callable[[], Iterator[Sequence[str]]]
+    """Starts another pass; yields some texts after the others, in row order, at most one shard's at a time."""
+
+    @classmethod
+    def of(cls, texts: Sequence[str], block: int = 65_536) -> Texts:
+        """Texts over a list in memory."""
+        return cls(len(texts), lambda: (texts[start : start + block] for start in range(0, len(texts), block)))
+
+    def take(self, rows: Rows) -> Texts:
+        """The texts of ``rows``, in that order; read in one pass, and held, if they do not ascend."""
+        if (np.diff(rows) < 0).any():
+            order = np.argsort(rows, kind="stable")
+            ascending = [text for block in self.take(rows[order]).blocks() for text in block]
+            back = np.empty(len(rows), np.intp)
+            back[order] = np.arange(len(rows))
+            return Texts.of([ascending[place] for place in back.tolist()])
+
+        def blocks() -> Iterator[Sequence[str]]:
+            start = 0
+            for block in self.blocks():
+                own = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(block))] - start
+                if len(own):
+                    yield [block[place] for place in own.tolist()]
+                start += len(block)
+
+        return Texts(len(rows), blocks)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from curate.kernels.parallel import VARIABLE
 from curate.plugins import registry
 from curate.plugins.kinds import Refers, draws
-from curate.plugins.pool import Pool, Selection
+from curate.plugins.pool import Pool, Selection, Texts
 
 ALL = registry.names("selector")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -87,6 +87,9 @@ def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
         if LISTS in columns:
             states = rng.integers(0, 3, (n, 8)).tolist()
             frame = frame.with_columns(pl.Series(LISTS, states, dtype=pl.List(pl.Int64)))
+    words = rng.integers(0, 3, (n, 9))
+    if twins:
+        words[: (n + 1) // 2] = words[:1]
     return Pool(
         x if "embedding" in reads else x[:, :0],
         quality if "quality" in reads else np.zeros(n, np.float32),
@@ -94,6 +97,7 @@ def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
         scores,
         better,
         frame,
+        Texts.of([" ".join(f"w{word}" for word in row) for row in words], block=16) if "text" in reads else None,
     )
 
 
@@ -110,7 +114,8 @@ def arrays(selection):
 
 def contents(pool):
     kept = [pool.embeddings, pool.quality, pool.cluster, *pool.scores.values()]
-    return [a.tobytes() for a in kept], None if pool.frame is None else pool.frame.write_json()
+    texts = None if pool.texts is None else [text for block in pool.texts.blocks() for text in block]
+    return [a.tobytes() for a in kept], None if pool.frame is None else pool.frame.write_json(), texts
 
 
 @st.composite
@@ -336,6 +341,7 @@ def golden_pool(plugin, reads):
         dict.fromkeys(names, numbers),
         dict.fromkeys(names, True),
         pl.DataFrame(columns) if columns else None,
+        Texts.of([f"{'the ' * (s % 3)}row {s} of many rows" for s in source.tolist()]) if "text" in reads else None,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate.errors import PluginError
-from curate.plugins.pool import Selection
+from curate.plugins.pool import Pool, Selection, Texts
 
 
 def rows(*numbers):
@@ -48,3 +48,28 @@ def test_a_plan_of_one_epoch_is_an_ordinary_selection():
 def test_a_broken_selection_is_refused(selection, message):
     with pytest.raises(PluginError, match=message):
         selection.check(9, 2)
+
+
+# ---------------------------------------------------------------- texts
+
+
+def read(texts):
+    return [text for block in texts.blocks() for text in block]
+
+
+@pytest.mark.parametrize("rows", [[], [0], [1, 4, 5, 9], list(range(10)), [7, 2, 2, 0]])
+def test_texts_are_taken_in_the_order_asked_for_block_by_block(rows):
+    words = [f"w{i}" for i in range(10)]
+    texts = Texts.of(words, block=4)
+    assert [len(block) for block in texts.blocks()] == [4, 4, 2]
+    taken = texts.take(np.array(rows, np.intp))
+    assert taken.rows == len(rows)
+    assert read(taken) == read(taken) == [words[row] for row in rows]
+
+
+def test_texts_go_with_the_rows_of_a_pool():
+    numbers = np.arange(3, dtype=np.float32)
+    some = Pool(np.zeros((3, 0), np.float32), numbers, np.zeros(3, np.int32), texts=Texts.of(["a", "b", "c"]))
+    assert read(some.take(rows(2, 0)).texts) == ["c", "a"]
+    with pytest.raises(PluginError, match="there are 2 texts, and embeddings have 3 rows"):
+        Pool(np.zeros((3, 0), np.float32), numbers, np.zeros(3, np.int32), texts=Texts.of(["a", "b"]))
