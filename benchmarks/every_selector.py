@@ -5,9 +5,10 @@
 
 Each is measured in a process of its own, with the fields of its example and else its defaults, at one keep rate: the
 median of up to three runs within ten seconds. The pool is ``mixture.py``'s, 384 dimensions, with the clusters that
-k-means finds of itself; quality and scores are random, sequences are 32 random states of four. Memory is the peak of
-the process, and what it held before the selector began: interpreter, libraries and pool. A selector that would take
-longer than ``--limit`` seconds, or more memory than there is, by what it took on smaller pools, is not tried.
+k-means finds of itself; quality and scores are random, sequences are 32 random states of four, texts 100 random words,
+every tenth a copy. Memory is the peak of the process, and what it held before the selector began: interpreter,
+libraries and pool. A selector that would take longer than ``--limit`` seconds, or more memory than there is, by what it
+took on smaller pools, is not tried.
 
 Results are kept in docs/cost/selectors.json: those of the same version of a selector at the same keep rate are not
 measured again (but with ``--again``), so the same command goes on where it was stopped. Prints what it measures as JSON
@@ -37,7 +38,7 @@ from curate.kernels.lloyd import assign
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins import registry
 from curate.plugins.clusterers.kmeans import KMeans
-from curate.plugins.pool import Pool, Vectors
+from curate.plugins.pool import Pool, Texts, Vectors
 
 RESULTS = Path(__file__).parent.parent / "docs" / "cost" / "selectors.json"
 REPEATS, ENOUGH = 3, 10.0  # runs, and seconds after which there is no further one
@@ -71,6 +72,13 @@ def words(value: Any) -> Iterator[str]:
             yield from words(item)
 
 
+def texts(n: int) -> Texts:
+    """Of 100 words each, every tenth a copy of the one before."""
+    rng = np.random.default_rng(1)
+    made = [" ".join(map(str, rng.integers(0, 5_000, 100).tolist())) for _ in range(n)]
+    return Texts.of([made[row - (row % 10 == 9)] for row in range(n)])
+
+
 def pool_for(name: str, n: int) -> tuple[Any, Pool]:
     record = registry.get("selector", name)
     plugin, reads = record.cls(**record.traits.example), record.traits.reads
@@ -86,6 +94,7 @@ def pool_for(name: str, n: int) -> tuple[Any, Pool]:
         dict.fromkeys(words(asdict(plugin)), numbers) if "scores" in reads else {},
         {},
         pl.DataFrame(columns) if columns else None,
+        texts(n) if "text" in reads else None,
     )
     return plugin, pool
 

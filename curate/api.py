@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from curate.errors import ConfigError
-from curate.plugins.pool import Pool, Selection, frozen
+from curate.plugins.pool import Pool, Selection, Texts, frozen
 from curate.seeds import rng_for
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def select(
     quality: ArrayLike | None = None,
     cluster: ArrayLike | None = None,
     scores: Mapping[str, ArrayLike] | None = None,
+    texts: Sequence[str] | None = None,
     seed: int = 0,
     **fields: Any,
 ) -> Selection:
@@ -73,6 +74,7 @@ def select(
     quality : (n,) higher = keep; all alike where left out
     cluster : (n,) whole numbers, -1 for rows in no cluster; computed with k-means where a selector needs it
     scores : name to (n,) raw scores, for selectors with a field such as ``by``
+    texts : n of them, for selectors that read texts
     seed : of every random choice
     fields : the selector's own fields
 
@@ -99,11 +101,14 @@ def select(
     given = {"keep": keep, "keep_rate": keep_rate, "prune_rate": prune_rate}
     budgets = {name: value for name, value in given.items() if value is not None}
     plugin, chooser, budget = selector_from({"use": selector, **budgets, **fields}, list(scores or {}))
+    if "text" in plugin.traits.reads and texts is None:
+        raise ConfigError(f"the selector {selector!r} reads texts", hint="give them: texts=[…]")
     pool = Pool(
         x,
         _column(quality, np.float32, n),
         _clusters(cluster, x, seed) if "cluster" in plugin.traits.reads else np.zeros(n, np.int32),
         {name: _column(values, np.float32, n) for name, values in (scores or {}).items()},
+        texts=None if texts is None else Texts.of(texts),
     )
     rows = None if budget is None else budget.rows(n, selector)
     answer: Selection = chooser.select(pool, rows, rng_for(seed, f"select/{selector}"))

@@ -30,6 +30,7 @@ def test_a_selector_keeps_its_budget(fields, rows):
 def test_a_filter_decides_for_itself_and_clusters_are_found_where_needed():
     twice = np.concatenate([X, X[:50]])
     assert len(curate.select(twice, selector="semdedup").order) == 200
+    assert curate.select(X[:3], selector="exact_duplicates", texts=["a", "b", "a"]).order.tolist() == [0, 1]
 
 
 def test_vectors_need_not_be_of_unit_length():
@@ -48,6 +49,7 @@ def test_vectors_need_not_be_of_unit_length():
         ({"selector": "semdedup", "keep": 3}, "decides itself how many rows it keeps"),
         ({"selector": "semdedup", "min_similarty": 0.3}, "did you mean 'min_similarity'"),
         ({"selector": "ccs", "keep": 3, "by": "x"}, "there is no score 'x'"),
+        ({"selector": "exact_duplicates"}, "'exact_duplicates' reads texts; give them"),
     ],
 )
 def test_a_wrong_argument_is_named(fields, message):

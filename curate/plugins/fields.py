@@ -215,6 +215,8 @@ def describe(annotation: Any, *, plural: bool = False) -> str:
     "an integer >= 1 or 'auto'"
     >>> describe(tuple[str, ...])
     'a list of strings'
+    >>> describe(tuple[Literal["a", "b", "c"], ...])
+    "a list of 'a', 'b' or 'c'"
     """
     alternatives = members(annotation)
     if len(alternatives) > 1:
@@ -223,6 +225,8 @@ def describe(annotation: Any, *, plural: bool = False) -> str:
     base, found = split(annotation)
     if get_origin(base) is Literal:
         values = [show(value) for value in get_args(base)]
+        if plural:
+            return " or ".join(filter(None, (", ".join(values[:-1]), values[-1])))
         return values[0] if len(values) == 1 else f"one of {', '.join(values)}"
     shortest = next((mark.min_length for mark in found if isinstance(mark, at.MinLen)), 0)
     for container, noun in ((list, "list"), (dict, "mapping")):

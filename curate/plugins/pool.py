@@ -156,7 +156,7 @@ class Selection:
     """(n,) the chosen row that stands for this one, -1 where none does."""
 
     similarity: Vector | None = None
-    """(n,) float32 cosine similarity to the representative, NaN where there is none."""
+    """(n,) float32 similarity to the representative, NaN where there is none: the cosine, or what the selector says."""
 
     epochs: tuple[Rows, ...] | None = None
     """An epoch plan: the rows to train on in each epoch; ``order`` then has every row of it. None: all in every one."""
@@ -371,33 +371,49 @@ class Vectors:
 class Texts:
     """Texts that can be read block by block, as often as needed, without all being in memory."""
 
-    rows: int
-    blocks: Callable[[], Iterator[Sequence[str]]]
-    """Starts another pass; yields some texts after the others, in row order, at most one shard's at a time."""
+    sizes: tuple[int, ...]
+    """The rows of each block, at most one shard's."""
+
+    read: Callable[[int], Sequence[str]]
+    """Gives the texts of the block of that number, in row order."""
+
+    @property
+    def rows(self) -> int:
+        """The number of texts."""
+        return sum(self.sizes)
+
+    def blocks(self) -> Iterator[Sequence[str]]:
+        """Starts another pass; yields some texts after the others, in row order, one block at a time."""
+        return map(self.read, range(len(self.sizes)))
 
     @classmethod
     def of(cls, texts: Sequence[str], block: int = 65_536) -> Texts:
         """Texts over a list in memory."""
-        return cls(len(texts), lambda: (texts[start : start + block] for start in range(0, len(texts), block)))
+        starts = range(0, len(texts), block)
+        sizes = tuple(min(block, len(texts) - start) for start in starts)
+        return cls(sizes, lambda number: texts[starts[number] : starts[number] + block])
 
     def take(self, rows: Rows) -> Texts:
-        """The texts of ``rows``, in that order; read in one pass, and held, if they do not ascend."""
+        """The texts of ``rows``, in that order; blocks with none of them are not read.
+
+        If the rows do not ascend, their texts are read in one pass, and held.
+        """
         if (np.diff(rows) < 0).any():
             order = np.argsort(rows, kind="stable")
             ascending = [text for block in self.take(rows[order]).blocks() for text in block]
             back = np.empty(len(rows), np.intp)
             back[order] = np.arange(len(rows))
             return Texts.of([ascending[place] for place in back.tolist()])
+        starts = np.cumsum([0, *self.sizes])
+        cuts = np.searchsorted(rows, starts)
+        numbers = np.flatnonzero(np.diff(cuts)).tolist()
 
-        def blocks() -> Iterator[Sequence[str]]:
-            start = 0
-            for block in self.blocks():
-                own = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(block))] - start
-                if len(own):
-                    yield [block[place] for place in own.tolist()]
-                start += len(block)
+        def read(number: int) -> Sequence[str]:
+            mine = numbers[number]
+            block = self.read(mine)
+            return [block[place] for place in (rows[cuts[mine] : cuts[mine + 1]] - starts[mine]).tolist()]
 
-        return Texts(len(rows), blocks)
+        return Texts(tuple(np.diff(cuts)[numbers].tolist()), read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
     quality = columns.quality(entry.quality if "quality" in reads else None)
     with running(entry.spec, entry.name):
         wanted = selector.columns() if "frame" in reads else ()
+    texts = columns.rows.texts() if "text" in reads else None
     try:
         return Pool(
             taken(columns.embeddings(entry.embedding)) if "embedding" in reads else np.zeros((n, 0), np.float32),
@@ -69,6 +70,7 @@ def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
             {name: taken(score) for name, score in columns.scores.items()} if "scores" in reads else {},
             columns.higher_is_better,
             columns.frame(wanted)[survivors] if wanted else None,
+            texts if texts is None or whole else texts.take(survivors),
         )
     except PluginError as error:
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.errors import ConfigError
-from curate.plugins.pool import Matrix, Vectors
+from curate.plugins.pool import Matrix, Texts, Vectors
 from curate.stages import vectors
 from curate.stages.embed import Embedded
 from curate.store import shards
@@ -79,6 +79,10 @@ class PoolRows:
                     yield self.vectors(name, shard, self.ids(shard))
 
         return Vectors(sum(self.rows), self.entry(name).dimensions, blocks)
+
+    def texts(self) -> Texts:
+        """The texts of all pool rows, one shard at a time."""
+        return Texts(tuple(self.rows), lambda shard: self.input(shard, ("text",))["text"].to_pylist())
 
     def input(self, shard: int, roles: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> pa.Table:
         """Columns of one shard's pool rows, as ``Inputs.read`` gives them."""

@@ -2,7 +2,8 @@
 
 Every input row gets a line in the ledger: chosen or not, by which entry, why, and what stands for it. Memory: the
 pool's embeddings (in memory within ``memory_limit``, mapped from a file beyond), what each selector states, some 60
-bytes a row, and of an epoch plan some 30 bytes a row of each epoch.
+bytes a row, and of an epoch plan some 30 bytes a row of each epoch. A selector that reads texts is handed those of one
+shard at a time; within groups, each group's shards are read again for it.
 """
 
 from __future__ import annotations

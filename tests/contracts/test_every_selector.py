@@ -206,8 +206,10 @@ def test_dropped_rows_have_a_reason_and_representatives_are_chosen_rows(name, ca
         represented = np.flatnonzero(stands >= 0)
         assert np.isin(stands[represented], selection.order).all()
         assert np.isnan(selection.similarity[stands < 0]).all()
-        cosine = (pool.embeddings[represented] * pool.embeddings[stands[represented]]).sum(axis=1)
-        np.testing.assert_allclose(selection.similarity[represented], cosine, atol=1e-5)
+        assert not np.isnan(selection.similarity[represented]).any()
+        if "embedding" in declared(name).reads:
+            cosine = (pool.embeddings[represented] * pool.embeddings[stands[represented]]).sum(axis=1)
+            np.testing.assert_allclose(selection.similarity[represented], cosine, atol=1e-5)
 
 
 @every_selector

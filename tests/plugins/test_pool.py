@@ -67,6 +67,16 @@ def test_texts_are_taken_in_the_order_asked_for_block_by_block(rows):
     assert read(taken) == read(taken) == [words[row] for row in rows]
 
 
+def test_only_blocks_that_hold_some_of_the_rows_are_read():
+    asked = []
+    texts = Texts((3, 0, 2, 4), lambda number: asked.append(number) or [f"{number}{i}" for i in range(4)])
+    taken = texts.take(np.array([2, 6, 8], np.intp))
+    assert asked == []
+    assert taken.sizes == (1, 2)
+    assert read(taken.take(np.array([1, 2], np.intp))) == ["31", "33"]
+    assert asked == [3]
+
+
 def test_texts_go_with_the_rows_of_a_pool():
     numbers = np.arange(3, dtype=np.float32)
     some = Pool(np.zeros((3, 0), np.float32), numbers, np.zeros(3, np.int32), texts=Texts.of(["a", "b", "c"]))

@@ -240,6 +240,7 @@ def test_input_in_a_store_is_read_in_every_format_by_two_processes_and_only_when
     there = own | {"files": [f"{bucket.url}/{pattern}" for pattern in own["files"]]}
     sections = {"embed": {"use": "column"}, "export": {"use": "jsonl", "add": ["rank", "cluster"]}}
     data = settings(**sections)
+    data["select"] = [{"use": "exact_duplicates"}, *data["select"]]  # which reads texts
     curate.run(data | {"input": own})
     curate.run(data | {"input": there, "run": f"{bucket.url}/run"}, executor="processes", workers=2)
     data_of = [
