@@ -64,7 +64,7 @@ def trigrams(texts: Sequence[str]) -> tuple[Grams, Offsets]:
     starts = np.cumsum([1, *(len(text) + 1 for text in lowered)])
     joined = " ".join(["", *lowered, ""])
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    white = _white_space()[codes]
+    white = white_space()[codes]
     codes[white] = _BLANK
     centres = np.flatnonzero(~white)
     grams = codes[centres - 1] << np.uint64(42)
@@ -119,7 +119,8 @@ def owners(offsets: Offsets) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=1)
-def _white_space() -> NDArray[np.bool_]:
+def white_space() -> NDArray[np.bool_]:
+    """(0x110000,) bool: which code points are white space."""
     table = np.zeros(0x110000, bool)
     for first, last in _WHITE_SPACE:
         table[first : last + 1] = True

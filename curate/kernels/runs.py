@@ -1,0 +1,18 @@
+"""Runs of consecutive places, written out in one array."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Places = NDArray[np.int64]
+
+
+def runs(starts: Places, lengths: Places) -> Places:
+    """The places ``start``, ``start + 1``, … of every run, one run after the other.
+
+    >>> runs(np.array([5, 0, 9]), np.array([2, 0, 3])).tolist()
+    [5, 6, 9, 10, 11]
+    """
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + lengths, lengths)

@@ -1,0 +1,230 @@
+"""MinHash: of rows whose texts share most of their shingles, keep one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
+
+from curate.kernels.jaccard import Sets
+from curate.kernels.linkage import Buckets, connected, direct
+from curate.kernels.minhash import band_keys, bands_and_rows, signatures
+from curate.kernels.parallel import map_blocks
+from curate.kernels.sampling import mixed
+from curate.kernels.shingles import Unit, shingles
+from curate.kernels.trigrams import text_blocks
+from curate.plugins.kinds import selector
+from curate.plugins.pool import Pool, Rows, Selection, Texts, Vector, given
+
+First = Literal["earliest", "best_quality"]
+Linkage = Literal["direct", "connected"]
+
+_TEXTS = 4096  # taken apart at once, at most
+_CHARACTERS = 1 << 18
+
+
+def minhash(
+    texts: Texts,
+    quality: Vector,
+    *,
+    min_similarity: float,
+    shingle: Unit,
+    length: int,
+    permutations: int,
+    max_miss_rate: float,
+    linkage: Linkage,
+) -> tuple[Rows, Vector, Vector]:
+    """Fuzzy deduplication: MinHash and banding find pairs of texts, and their true similarity decides.
+
+    The similarity of two texts is the Jaccard similarity of their sets of shingles. Texts are looked at in order of
+    quality, ties to the lowest index. Those that share a band of their signatures are compared.
+
+    Parameters
+    ----------
+    texts : n texts
+    quality : (n,) float32, higher = keep
+    min_similarity : in (0, 1], from which two texts count as duplicates
+    shingle, length : what is compared, see ``shingles``
+    permutations, max_miss_rate : two texts of exactly ``min_similarity`` share no band with at most that probability,
+        and more similar ones more rarely: see ``bands_and_rows`` and ``candidate_probability``
+    linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
+        one of all that a chain of similar pairs joins, though its ends may have nothing in common
+
+    Returns
+    -------
+    representative : (n,) the kept row that stands for a dropped one: the most similar earlier one, or the first of the
+        chain; -1 for kept rows
+    similarity : (n,) float32 of a dropped row to its representative, NaN for kept rows
+    nearest : (n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for none
+
+    Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each pair compared;
+    rows with the same shingles are one. Texts are read twice. Memory: 4 bytes a row and band, and 8 bytes a shingle of
+    those rows that share a band with another.
+    Guarantee: no text is dropped unless another is that similar; with direct linkage, its representative is.
+
+    References
+    ----------
+    Broder (1997), doi:10.1109/SEQUEN.1997.666900. Bands: Leskovec, Rajaraman & Ullman (2020), Mining of Massive
+    Datasets, section 3.4. As practised: Lee et al. (2022), arXiv:2107.06499, appendix A; Penedo et al. (2024),
+    arXiv:2406.17557, section 3.4.
+
+    Deviations: pairs that share a band are verified; direct linkage; orders of shingles from two hashes of each.
+
+    >>> texts = Texts.of(["to be or not to be", "To be or not  to be!", "to be or not to be that is it"])
+    >>> arguments = {"shingle": "word", "length": 2, "permutations": 64, "max_miss_rate": 0.01, "linkage": "direct"}
+    >>> representative, similarity, _ = minhash(texts, np.zeros(3, np.float32), min_similarity=0.5, **arguments)
+    >>> representative.tolist(), [round(float(value), 2) for value in similarity]
+    ([-1, 0, 0], [nan, 0.8, 0.57])
+    """
+    n = texts.rows
+    bands, rows = bands_and_rows(min_similarity, permutations, max_miss_rate)
+    keys, digests = np.empty((bands, n), np.uint32), np.empty((2, n), np.uint64)
+
+    def sketch(block: tuple[int, Sequence[str]]) -> None:
+        start, some = block
+        here = slice(start, start + len(some))
+        hashes, offsets = shingles(some, length, shingle)
+        keys[:, here] = band_keys(signatures(hashes, offsets, bands * rows), bands, rows)
+        for half, values in enumerate((hashes, mixed(~hashes))):
+            digests[half, here] = np.add.reduceat(values, offsets[:-1])
+
+    for _ in map_blocks(sketch, _blocks(texts)):
+        pass
+    firsts, group = _same(digests, np.argsort(-quality, kind="stable"))
+    buckets = Buckets.of(keys[:, firsts])
+    compared = np.unique(buckets.members)
+    in_pool_order = np.sort(firsts[compared])
+    sets = _sets(texts.take(in_pool_order), length, shingle)
+    place = np.zeros(len(firsts), np.intp)
+    place[compared] = np.searchsorted(in_pool_order, firsts[compared])
+
+    def jaccard(left: Rows, right: Rows) -> NDArray[np.float64]:
+        return sets.jaccard(place[left], place[right])
+
+    stands, nearest, links = direct(len(firsts), buckets, jaccard, min_similarity)
+    similarity = np.where(stands < 0, 1, nearest)
+    if linkage == "connected":
+        stands = connected(buckets, jaccard, min_similarity, stands, links)
+        joined = np.flatnonzero(stands >= 0)
+        similarity[joined] = jaccard(joined, stands[joined])
+    return _for_all_rows(firsts, group, stands, similarity, nearest)
+
+
+def _blocks(texts: Texts) -> Iterator[tuple[int, Sequence[str]]]:
+    """Some texts, and the row of the first."""
+    row = 0
+    for shard in texts.blocks():
+        for piece in text_blocks(shard, _CHARACTERS):
+            for start in range(piece.start, piece.stop, _TEXTS):
+                some = shard[start : min(start + _TEXTS, piece.stop)]
+                yield row, some
+                row += len(some)
+
+
+def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
+    """The first in ``order`` of the rows of each digest, in that order; and the place of its first for each row."""
+    by_digest = order[np.lexsort(digests[:, order])]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (digests[:, by_digest[1:]] != digests[:, by_digest[:-1]]).any(axis=0)
+    first = np.empty(len(order), np.intp)
+    first[by_digest] = by_digest[new][np.cumsum(new) - 1]
+    firsts = order[first[order] == order]
+    place = np.empty(len(order), np.intp)
+    place[firsts] = np.arange(len(firsts))
+    return firsts, place[first]
+
+
+def _sets(texts: Texts, length: int, unit: Unit) -> Sets:
+    return Sets.joined(list(map_blocks(lambda block: Sets.of(*shingles(block[1], length, unit)), _blocks(texts))))
+
+
+def _for_all_rows(
+    firsts: Rows, group: Rows, stands: Rows, similarity: NDArray[np.float64], nearest: NDArray[np.float64]
+) -> tuple[Rows, Vector, Vector]:
+    """What was found for the first of the rows with the same shingles, for all of them."""
+    rows = np.arange(len(group))
+    stand = firsts[np.where(stands < 0, np.arange(len(firsts)), stands)][group]
+    dropped = stand != rows
+    alike = np.where(firsts[group] == rows, nearest[group], 1)
+    return (
+        np.where(dropped, stand, -1),
+        np.where(dropped, similarity[group], np.nan).astype(np.float32),
+        alike.astype(np.float32),
+    )
+
+
+@selector(
+    version=1,
+    reads={"text", "quality"},
+    budgeted=False,
+    equivariant=True,
+    random=False,
+    cost="O(characters + shingles · permutations + pairs that share a band)",
+    guarantee="a dropped row is similar to its representative (direct), pairs are missed at a known rate",
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinHash:
+    """Drop fuzzy duplicates: rows whose texts share most of their runs of words with one that is kept.
+
+    Pairs that MinHash proposes are verified, so that nothing else is dropped. Capitals and the kind and amount of white
+    space make no difference; punctuation does. A character of a script written without blanks, such as Chinese,
+    Japanese or Thai, counts as a word. A text too short for a shingle is one, so that it has the similarity 1 or 0 to
+    others; texts without a word are alike.
+
+    The gain of a kept row is 1 minus its similarity to the most similar kept row before it that it was compared with.
+
+    References
+    ----------
+    Broder (1997), doi:10.1109/SEQUEN.1997.666900; Lee et al. (2022), arXiv:2107.06499; Leskovec, Rajaraman & Ullman
+    (2020), Mining of Massive Datasets, section 3.4.
+    """
+
+    min_similarity: Annotated[float, Gt(0), Le(1)] = 0.8
+    """Jaccard similarity of the sets of shingles from which two rows count as duplicates."""
+
+    shingle: Unit = "word"
+    """What a shingle is a run of: words, or characters, which suit short texts and typing errors."""
+
+    length: Annotated[int, Ge(1), Le(100)] = 5
+    """Words or characters in a shingle."""
+
+    permutations: Annotated[int, Ge(1), Le(4096)] = 128
+    """Values in a signature; they are cut into bands by what ``min_similarity`` and ``max_miss_rate`` ask for."""
+
+    max_miss_rate: Annotated[float, Gt(0), Lt(1)] = 0.01
+    """The probability with which a pair of exactly ``min_similarity`` may be missed; more similar ones are rarer."""
+
+    linkage: Linkage = "direct"
+    """Whether a row must be similar to the kept row itself, or a chain of similar rows to it is enough: "connected",
+    by which a long chain of small changes, as in filled-in templates, is cut to one row."""
+
+    first: First = "best_quality"
+    """The row that comes first, and is kept: the best, ties to the earliest in the pool, or the earliest."""
+
+    def __post_init__(self) -> None:
+        bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
+
+    def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
+        representative, similarity, nearest = minhash(
+            given(pool.texts),
+            pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality),
+            min_similarity=self.min_similarity,
+            shingle=self.shingle,
+            length=self.length,
+            permutations=self.permutations,
+            max_miss_rate=self.max_miss_rate,
+            linkage=self.linkage,
+        )
+        order = np.flatnonzero(representative < 0)
+        chained = "joined to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
+        return Selection(
+            order,
+            1 - nearest[order],
+            reasons=(f"{chained} (Jaccard similarity at least {self.min_similarity:g})",),
+            representative=representative,
+            similarity=similarity,
+        )
