@@ -18,7 +18,7 @@ SETS = ("CLINC150", "Banking77", "SNIPS", "GoEmotions", "MNIST")
 UNIFORM = "uniform"
 ACCURACY, MACRO_F1 = "logistic_probe_accuracy", "logistic_probe_macro_f1"
 SIGNIFICANT = 0.05
-HEADLINE = ("facility_location", "ccs_el2n_cut_10", "k_center", "top_k_el2n")
+HEADLINE = ("herding_in_labels", "facility_location", "ccs_el2n_cut_10", "k_center", "top_k_el2n")
 HEADLINE_RATE = 0.9
 
 
