@@ -107,7 +107,7 @@ def numbered(sequences: pl.Series) -> NDArray[np.int64]:
     """
     if not isinstance(sequences.dtype, pl.List | pl.Array):
         raise PluginError(
-            f"markov: the column {sequences.name!r} holds {sequences.dtype}, no lists", hint="name another"
+            f"markov: the column {sequences.name!r} holds {sequences.dtype}, no lists", hint="name a column of lists of states"
         )
     states = sequences.explode()
     lengths = sequences.list.len() if isinstance(sequences.dtype, pl.List) else sequences.arr.len()
