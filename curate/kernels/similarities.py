@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from curate.kernels.parallel import ranges
+from curate.kernels.runs import runs
 
 _ROWS = 1024
 GRID = np.float32(2**24)  # similarities are multiples of 1/GRID: sums of them are exact, in any order
@@ -95,5 +96,4 @@ def lines(starts: NDArray[np.int64], rows: Rows) -> tuple[NDArray[np.int64], NDA
     ([2, 3, 4, 0, 1], [3, 2])
     """
     lengths = starts[rows + 1] - starts[rows]
-    ends = np.cumsum(lengths)
-    return np.repeat(starts[rows] - ends + lengths, lengths) + np.arange(lengths.sum()), lengths
+    return runs(starts[rows], lengths), lengths

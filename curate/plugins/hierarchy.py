@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.lloyd import assign
+from curate.kernels.runs import runs
 from curate.plugins.clusterers.kmeans import KMeans
 from curate.plugins.pool import Matrix, Vectors
 
@@ -65,7 +66,7 @@ def _nearest(vectors: Vectors, centroids: Matrix) -> NDArray[np.bool_]:
     similarity = np.concatenate([cosines for _, cosines in assigned])
     order = np.lexsort((-similarity, cluster))
     size = np.bincount(cluster, minlength=len(centroids))
-    place = np.arange(len(cluster)) - np.repeat(np.cumsum(size) - size, size)
+    place = runs(np.zeros_like(size), size)
     nearest = np.zeros(len(cluster), np.bool_)
     nearest[order[place < max(1, len(cluster) // (2 * len(centroids)))]] = True
     return nearest

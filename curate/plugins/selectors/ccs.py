@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le, Lt
 
+from curate.kernels.runs import runs
 from curate.plugins.kinds import ScoreName, selector
 from curate.plugins.pool import Pool, Rows, Selection, Vector
 
@@ -63,7 +64,7 @@ def ccs(
     stratum = strata(score[shuffled], n_strata)
     population = np.bincount(stratum, minlength=n_strata)
     by_stratum = np.argsort(stratum, kind="stable")  # within a stratum still in random order
-    place = np.arange(len(shuffled)) - np.repeat(np.cumsum(population) - population, population)
+    place = runs(np.zeros_like(population), population)
     drawn = by_stratum[place < np.repeat(stratum_budgets(population, budget), population)]
     return shuffled[rng.permutation(drawn)], cut
 

@@ -11,6 +11,7 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from curate.kernels.lloyd import assign
+from curate.kernels.runs import runs
 from curate.plugins.clusterers.kmeans import automatic_clusters
 from curate.plugins.hierarchy import hierarchical_kmeans
 from curate.plugins.kinds import selector
@@ -66,7 +67,7 @@ def hierarchical(
     cluster_of = parents[0]
     order = np.lexsort((key, cluster_of))
     size = np.bincount(cluster_of, minlength=len(share))
-    place = np.arange(len(order)) - np.repeat(np.cumsum(size) - size, size)
+    place = runs(np.zeros_like(size), size)
     return rng.permutation(order[place < np.repeat(share, size)])
 
 

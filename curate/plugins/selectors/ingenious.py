@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from curate.kernels.coverage import greedy_coverage
 from curate.kernels.parallel import map_blocks
+from curate.kernels.runs import runs
 from curate.kernels.similarities import Complete
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Matrix, Pool, Rows, Selection
@@ -55,7 +56,7 @@ def ingenious(
     rows = np.concatenate(parts)
     sizes = np.array([len(part) for part in parts])
     part = np.repeat(np.arange(len(parts)), sizes)
-    place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    place = runs(np.zeros_like(sizes), sizes)
     turn = np.argsort(place, kind="stable")[:budget]  # the first of every part, then the second, …
     chance = np.concatenate([np.log(taylor_softmax(gains[part], temperature)) for part in parts])
     plan = []

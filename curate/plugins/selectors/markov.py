@@ -106,9 +106,8 @@ def numbered(sequences: pl.Series) -> NDArray[np.int64]:
     PluginError : if it is no column of lists of one length, at least 2, without gaps
     """
     if not isinstance(sequences.dtype, pl.List | pl.Array):
-        raise PluginError(
-            f"markov: the column {sequences.name!r} holds {sequences.dtype}, no lists", hint="name a column of lists of states"
-        )
+        told = f"markov: the column {sequences.name!r} holds {sequences.dtype}, no lists"
+        raise PluginError(told, hint="name a column of lists of states")
     states = sequences.explode()
     lengths = sequences.list.len() if isinstance(sequences.dtype, pl.List) else sequences.arr.len()
     if sequences.null_count() or states.null_count() or lengths.n_unique() > 1 or (lengths < 2).any():
