@@ -71,12 +71,20 @@ def seed(sample: Matrix, k: int, rng: np.random.Generator) -> NDArray[np.intp]:
 
 
 def _distances(sample: Matrix, rows: NDArray[np.intp] | list[int]) -> Matrix:
-    """1 - cosine of every row to each of ``rows``; (len(rows), m), 0 where they cannot be told apart."""
+    """1 - cosine of every row to each of ``rows``; (len(rows), m), 0 where they cannot be told apart.
+
+    Raises
+    ------
+    FloatingPointError : if one is not finite
+    """
     found = np.empty((len(rows), len(sample)), np.float32)
     candidates = sample[rows]
 
     def block(part: slice) -> None:
-        distance = 1 - candidates @ sample[part].T
+        with np.errstate(invalid="ignore"):  # BLAS sets the flag now and then on a few finite rows: look at the numbers
+            distance = 1 - candidates @ sample[part].T
+        if not np.isfinite(distance).all():
+            raise FloatingPointError("a row of the sample is not finite")
         distance[distance < _SAME] = 0
         found[:, part] = distance
 

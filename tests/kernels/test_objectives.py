@@ -17,7 +17,7 @@ from curate.kernels.objectives import (
     SaturatedCoverage,
     WeightedSum,
 )
-from curate.kernels.similarities import Complete, Neighbours, degrees
+from curate.kernels.similarities import Complete, Neighbours
 
 N = 9
 X = np.random.default_rng(2).standard_normal((N, 4)).astype(np.float32)
@@ -122,12 +122,3 @@ def test_log_determinant_stays_exact_over_thousands_of_rows():
         f.take(row)
     moments = np.eye(8) + x.T.astype(np.float64) @ x
     assert total == pytest.approx(np.linalg.slogdet(moments)[1], rel=1e-9)
-
-
-def test_complete_similarities_are_symmetric_on_the_grid_and_0_below_0():
-    values = Complete(X).values
-    assert (values == values.T).all()
-    assert (values * 2.0**24 == np.round(values * 2.0**24)).all()
-    assert np.diagonal(values).tolist() == [1] * N
-    np.testing.assert_allclose(values, S, atol=1e-6)
-    np.testing.assert_allclose(degrees(Complete(X)), S.sum(axis=1), atol=1e-5)

@@ -87,3 +87,9 @@ def test_starts_better_than_rows_drawn_evenly():
     careful = [1 - assign(x, x[seed(x, 20, rng)])[1].mean() for _ in range(10)]
     even = [1 - assign(x, x[rng.choice(1000, 20, replace=False)])[1].mean() for _ in range(10)]
     assert np.mean(careful) < 0.8 * np.mean(even)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_rows_that_are_not_finite_are_refused(bad):
+    with pytest.raises(FloatingPointError, match="a row of the sample is not finite"):
+        seed(np.array([[1, 0], [0, bad], [0, 1]], np.float32), 2, np.random.default_rng(0))
