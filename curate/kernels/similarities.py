@@ -14,7 +14,7 @@ from curate.kernels.runs import runs
 
 _ROWS = 1024
 GRID = np.float32(2**24)  # similarities are multiples of 1/GRID: sums of them are exact, in any order
-DENSE_ROWS = 16_384  # all similarities of so many rows take 1 GiB
+DENSE_ROWS = 16_384  # all similarities of so many rows take 1 GiB, and three while they are made
 
 Matrix = NDArray[np.float32]
 Numbers = NDArray[np.float64]
