@@ -21,7 +21,17 @@ from typing import Any
 PEERS = "CURATE_PEERS_PYTHON"
 PACKAGES = (
     *("numpy", "scipy", "scikit-learn", "polars", "pyarrow", "numba"),
-    *("faiss-cpu", "hnswlib", "usearch", "apricot-select", "submodlib-py", "semhash"),
+    *(
+        "faiss-cpu",
+        "hnswlib",
+        "usearch",
+        "apricot-select",
+        "submodlib-py",
+        "semhash",
+        "rensa",
+        "datasketch",
+        "text-dedup",
+    ),
 )
 _THREADS = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"),

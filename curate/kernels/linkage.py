@@ -43,18 +43,39 @@ class Buckets:
         [0, 2, 0, 1, 2]
         """
         rows = np.arange(keys.shape[1], dtype=np.uint64)
+        return cls._joined(
+            list(map_blocks(lambda band: _together(np.sort(band.astype(np.uint64) << _ROW | rows)), keys))
+        )
 
-        def band(of_band: NDArray[np.uint32]) -> tuple[Rows, Places]:
-            packed = np.sort(of_band.astype(np.uint64) << _ROW | rows)
-            ascending = packed >> _ROW
-            begins = np.flatnonzero(np.diff(ascending, prepend=ascending[:1] ^ np.uint64(1)))
-            sizes = np.diff(begins, append=len(packed))
-            shared = sizes > 1
-            return (packed[np.repeat(shared, sizes)] & _LOW).astype(np.intp), sizes[shared]
+    @classmethod
+    def sharing(cls, rows: Rows, elements: Pairs) -> Buckets:
+        """The rows that have an element in common, for each element that more than one has.
 
-        found = list(map_blocks(band, keys))
+        >>> Buckets.sharing(np.array([2, 1, 2]), np.array([7, 7, 8], np.uint64)).members.tolist()
+        [1, 2]
+        """
+        number = np.unique(elements, return_inverse=True)[1].astype(np.uint64)
+        return cls._joined([_together(np.sort(number << _ROW | rows.astype(np.uint64)))])
+
+    @classmethod
+    def _joined(cls, found: list[tuple[Rows, Places]]) -> Buckets:
         sizes = np.concatenate([np.zeros(1, np.int64), *(sizes for _, sizes in found)])
         return cls(np.concatenate([np.zeros(0, np.intp), *(members for members, _ in found)]), np.cumsum(sizes))
+
+    def apart(self, size: int) -> tuple[Buckets, Rows]:
+        """The buckets of no more than ``size`` members, and the rows that are in any of the others, ascending.
+
+        >>> small, rows = Buckets(np.array([0, 1, 2, 3, 4]), np.array([0, 2, 5])).apart(2)
+        >>> small.members.tolist(), rows.tolist()
+        ([0, 1], [2, 3, 4])
+        """
+        sizes = np.diff(self.starts)
+        large = np.repeat(sizes > size, sizes)
+        return self._joined([(self.members[~large], sizes[sizes <= size])]), np.unique(self.members[large])
+
+    def and_those_of(self, other: Buckets) -> Buckets:
+        """The buckets of both."""
+        return self._joined([(each.members, np.diff(each.starts)) for each in (self, other)])
 
     def of_members(self) -> Places:
         """The bucket of each of ``members``."""
@@ -144,8 +165,8 @@ def connected(buckets: Buckets, similarity: Similarity, threshold: float, stands
     (n,) the first row of each row's component; -1 for first rows
 
     Cost: members of a bucket that are known to be joined, or that ``direct`` compared, are not compared. Others are
-    with a few, then with eight times as many, and so on until every pair in different components was: two large
-    components in one bucket cost the product of their sizes.
+    with a few, then with eight times as many, and so on until every pair in different components was: two components in
+    one bucket cost the product of their sizes.
 
     >>> near, one = lambda a, b: 1 - abs(a - b) / 10, Buckets(np.array([0, 1, 2]), np.array([0, 3]))
     >>> stands, _, links = direct(3, one, near, 0.9)
@@ -176,6 +197,15 @@ def connected(buckets: Buckets, similarity: Similarity, threshold: float, stands
         if not (others > width).any():
             return np.where(first == np.arange(n), -1, first)
         width *= 8
+
+
+def _together(packed: Pairs) -> tuple[Rows, Places]:
+    """The rows of each key that more than one has, and how many they are; ``packed``: keys and rows, ascending."""
+    ascending = packed >> _ROW
+    begins = np.flatnonzero(np.diff(ascending, prepend=ascending[:1] ^ np.uint64(1)))
+    sizes = np.diff(begins, append=len(packed))
+    shared = sizes > 1
+    return (packed[np.repeat(shared, sizes)] & _LOW).astype(np.intp), sizes[shared]
 
 
 def _first_of_component(first: Rows, links: Pairs) -> Rows:

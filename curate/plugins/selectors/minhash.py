@@ -25,6 +25,7 @@ Linkage = Literal["direct", "connected"]
 
 _TEXTS = 4096  # taken apart at once, at most
 _CHARACTERS = 1 << 18
+_CROWD = 256  # members of a bucket that are all compared
 
 
 def minhash(
@@ -62,15 +63,16 @@ def minhash(
     nearest : (n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for none
 
     Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each pair compared;
-    rows with the same shingles are one. Texts are read twice. Memory: 4 bytes a row and band, and 8 bytes a shingle of
-    those rows that share a band with another.
+    rows with the same shingles are one. Of rows that share a band with more than 255 others, those pairs are compared
+    that have a rare shingle in common, as all similar ones have: see ``Sets.prefixes``. Texts are read twice. Memory: 4
+    bytes a row and band, and 8 bytes a shingle of those rows that share a band with another.
     Guarantee: no text is dropped unless another is that similar; with direct linkage, its representative is.
 
     References
     ----------
     Broder (1997), doi:10.1109/SEQUEN.1997.666900. Bands: Leskovec, Rajaraman & Ullman (2020), Mining of Massive
-    Datasets, section 3.4. As practised: Lee et al. (2022), arXiv:2107.06499, appendix A; Penedo et al. (2024),
-    arXiv:2406.17557, section 3.4.
+    Datasets, section 3.4. Crowded bands: Chaudhuri, Ganti & Kaushik (2006), doi:10.1109/ICDE.2006.9. As practised: Lee
+    et al. (2022), arXiv:2107.06499, appendix A; Penedo et al. (2024), arXiv:2406.17557, section 3.4.
 
     Deviations: pairs that share a band are verified; direct linkage; orders of shingles from two hashes of each.
 
@@ -97,10 +99,14 @@ def minhash(
     firsts, group = _same(digests, np.argsort(-quality, kind="stable"))
     buckets = Buckets.of(keys[:, firsts])
     compared = np.unique(buckets.members)
+    buckets, crowded = buckets.apart(_CROWD)
     in_pool_order = np.sort(firsts[compared])
     sets = _sets(texts.take(in_pool_order), length, shingle)
     place = np.zeros(len(firsts), np.intp)
     place[compared] = np.searchsorted(in_pool_order, firsts[compared])
+
+    places, elements = sets.prefixes(place[crowded], min_similarity)
+    buckets = buckets.and_those_of(Buckets.sharing(crowded[places], elements))
 
     def jaccard(left: Rows, right: Rows) -> NDArray[np.float64]:
         return sets.jaccard(place[left], place[right])

@@ -12,6 +12,7 @@ import pytest
 from curate.kernels.jaccard import Sets
 from curate.kernels.minhash import bands_and_rows, candidate_probability
 from curate.plugins.pool import Pool, Texts
+from curate.plugins.selectors import minhash as module
 from curate.plugins.selectors.minhash import MinHash, minhash
 
 DEFAULTS = {"shingle": "word", "length": 5, "permutations": 128, "max_miss_rate": 0.01, "linkage": "direct"}
@@ -106,6 +107,37 @@ def test_the_most_similar_kept_row_stands():
     base = [f"w{i}" for i in range(20)]
     further, nearer = " ".join(base[:-3]), " ".join([*base[1:], "r"])  # .85 and .90 similar, .76 to each other
     assert stands([further, nearer, " ".join(base)], length=1) == [-1, -1, 1]
+
+
+@pytest.mark.parametrize("crowd", [2, 256])
+def test_rows_of_a_crowded_band_are_linked_as_the_obvious_way_links_them(monkeypatch, crowd):
+    """A template with two slots: all rows are alike, and at .8 those that have one value in common are similar."""
+    monkeypatch.setattr(module, "_CROWD", crowd)
+    r = np.random.default_rng(4)
+    base = [f"w{i}" for i in range(60)]
+    texts = [" ".join([*base[:20], f"a{a}", *base[20:40], f"b{b}", *base[40:]]) for a, b in r.integers(0, 6, (80, 2))]
+    found = run(texts, min_similarity=0.8, max_miss_rate=1e-9, permutations=4096, shingle="word", length=5)
+    kept, expected = [], []
+    for i, text in enumerate(texts):
+        best = max(kept, key=lambda k, text=text: jaccard(text, texts[k]), default=-1)
+        expected.append(best if kept and jaccard(text, texts[best]) >= 0.8 else -1)
+        kept += [i] if expected[-1] == -1 else []
+    assert found[0].tolist() == expected
+    assert len(kept) > 1
+
+
+def test_a_template_takes_few_comparisons(monkeypatch):
+    """3,000 pages of which no two are similar, though most share a band: of 4.5 million pairs a small part."""
+    compared, true = [], Sets.jaccard
+    monkeypatch.setattr(Sets, "jaccard", lambda self, a, b: compared.append(len(a)) or true(self, a, b))
+    base, r = [f"w{i}" for i in range(60)], np.random.default_rng(5)
+    slots = r.integers(0, 1000, (3000, 3))
+    texts = [
+        " ".join([*base[:15], f"a{a}", *base[15:30], f"b{b}", *base[30:45], f"c{c}", *base[45:]]) for a, b, c in slots
+    ]
+    for linkage in ("direct", "connected"):
+        assert max(run(texts, min_similarity=0.9, linkage=linkage)[0]) == -1
+    assert sum(compared) < 200_000
 
 
 # ---------------------------------------------------------------- odd texts
