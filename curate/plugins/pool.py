@@ -14,6 +14,8 @@ from curate.errors import PluginError
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.plugins.retention import Retention
+
 Matrix = NDArray[np.float32]
 Vector = NDArray[np.float32]
 Rows = NDArray[np.intp]
@@ -158,6 +160,9 @@ class Selection:
     similarity: Vector | None = None
     """(n,) float32 similarity to the representative, NaN where there is none: the cosine, or what the selector says."""
 
+    retention: Retention | None = None
+    """Of a selector that drops duplicates: how many rows other thresholds would keep."""
+
     epochs: tuple[Rows, ...] | None = None
     """An epoch plan: the rows to train on in each epoch; ``order`` then has every row of it. None: all in every one."""
 
@@ -194,6 +199,7 @@ class Selection:
             ("reason", self.reason, n),
             ("representative", self.representative, n),
             ("similarity", self.similarity, n),
+            ("retention's nearest", None if self.retention is None else self.retention.nearest, n),
         ):
             if array is not None and array.shape != (length,):
                 raise PluginError(f"selection: {name} has shape {array.shape}, expected ({length},)")

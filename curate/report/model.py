@@ -164,6 +164,31 @@ class Neighbours:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Retained:
+    """How many rows each threshold of a de-duplicating entry keeps."""
+
+    entry: str
+    similarity: str
+    """Which it is, as in ``cosine similarity``."""
+
+    threshold: float
+    """The one in use, in [-1, 1]."""
+
+    rows: int
+    """That the entry was given."""
+
+    kept: tuple[int, ...]
+    """(101,) at 0, 0.01, …, 1: the rows that no row before them is as similar to."""
+
+    found: tuple[float, ...] = ()
+    """(101,) the probability with which two rows of each similarity are compared; empty if all are."""
+
+    def __post_init__(self) -> None:
+        if len(self.kept) != 101 or len(self.found) not in (0, 101) or not -1 <= self.threshold <= 1:
+            raise ValueError("thresholds are those from 0 to 1 in steps of 0.01")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
     """One row to look at."""
 
@@ -216,6 +241,9 @@ class Report:
     scores: tuple[Histogram, ...] = ()
     shares: tuple[Shares, ...] = ()
     neighbours: Neighbours | None = None
+    retained: tuple[Retained, ...] = ()
+    """Of each entry that drops duplicates."""
+
     examples: tuple[Examples, ...] = ()
     """The kept rows' examples first, then one group for each entry that dropped rows."""
 

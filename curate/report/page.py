@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from curate.report import document, figures, findings, judgement, pool_map, tables, whiskers
+from curate.report import document, figures, findings, judgement, pool_map, retention, tables, whiskers
 from curate.report.document import section
 from curate.report.evaluation import Evaluation
 from curate.report.figures import Figure
@@ -38,6 +38,7 @@ def _figures(report: Report) -> dict[str, Figure]:
     if report.neighbours is not None and any(map(len, (report.neighbours.before, report.neighbours.after))):
         drawn.append(figures.of_neighbours(report.neighbours))
     drawn += [figures.of_shares(number, part) for number, part in enumerate(report.shares) if len(part.names) > 1]
+    drawn += [retention.of_retention(number, part) for number, part in enumerate(report.retained) if part.rows]
     scores = findings.scores(report)
     drawn += [figures.of_scores(f"score-{number}", score) for number, score in enumerate(scores.leading)]
     drawn += [figures.of_scores(f"folded-{number}", score) for number, score in enumerate(scores.others)]
@@ -104,6 +105,7 @@ def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
         ),
         section("shares", "What the selection is made of", [document.grid(charts("shares")), *notes]),
         section("scores", "Scores", [document.grid(charts("score")), folded, _constant(report)]),
+        section("duplicates", "What other thresholds would keep", [document.grid(charts("retention"))]),
         section("sources", "What became of each source", [tables.sources(report)]),
         section("examples", "Rows to look at", [_examples(group) for group in report.examples if group.rows]),
         section("again", "How to make it again", _again(report)),

@@ -53,6 +53,7 @@ def summary(report: Report) -> dict[str, Any]:
         "sources": {name: _account(rows) for name, rows in report.sources.items()},
         "evidence": evidence,
         "verdict": judgement.sentence(report.evaluation) if report.evaluation else None,
+        "retention": {part.entry: dataclasses.asdict(part) for part in report.retained},
         "scores": {score.name: _medians(score) for score in report.scores},
     }
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels import quotas
+from curate.plugins import retention
 from curate.plugins.pool import Rows, Selection
 from curate.settings.model import Quota, Temperature
 
@@ -52,6 +53,7 @@ def merged(n: int, groups: Sequence[Rows], answers: Sequence[Selection]) -> Sele
         reason,
         representative,
         similarity,
+        retention.merged(n, groups, [a.retention for a in answers]),
         _merged_epochs(groups, answers),
     )
 

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.errors import DataError
 from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.pool import Matrix, Rows
 from curate.report import card as dataset_card
@@ -30,6 +31,7 @@ from curate.stages.context import Context
 from curate.stages.export import Before, columns, data_folder
 from curate.store import manifest, shards, versions
 from curate.store.manifest import Count, Record
+from curate.store.shapes import made
 from curate.version import __version__
 
 _PROBES = 2_000
@@ -102,6 +104,7 @@ def _outline(context: Context, before: Before, records: Sequence[Record], reused
         version=__version__,
         stages=tuple(_stages(context, records, reused)),
         epochs=tuple(selected.epochs),
+        retained=tuple(_retained(selected)),
         tokens=model.Tokens(
             selected.facts["tokens"], selected.facts["tokens_kept"], how, estimated=how.startswith("estimated")
         ),
@@ -133,6 +136,15 @@ def _stages(context: Context, records: Sequence[Record], reused: Collection[str]
             reused=record.fingerprint in reused,
             refreshed=_refreshed(record),
         )
+
+
+def _retained(selected: Record) -> Iterator[model.Retained]:
+    for entry in selected.facts["entries"]:
+        if "retention" in entry:
+            found = made(model.Retained, {"entry": entry["name"], **entry["retention"]})
+            if found is None:
+                raise DataError(f"select {entry['name']}: its manifest tells no curve of rows kept by threshold")
+            yield found
 
 
 def _refreshed(record: Record) -> str:

@@ -167,6 +167,7 @@ def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint:
                 "sources": {name: asdict(count) for name, count in sources.items()},
                 "seconds": time.perf_counter() - begun,
                 "peak_memory": peaks[-1],
+                **({} if chosen.retention is None else {"retention": chosen.retention.facts()}),
             }
         )
         context.progress.advance(len(before))

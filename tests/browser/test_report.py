@@ -79,6 +79,7 @@ def test_every_chart_draws_its_marks(page: Any) -> None:
         "c => [c.id, c.querySelectorAll('.point, .js-line').length]))"
     )
     assert drawn.pop("figure-map") == 900
+    assert drawn.pop("figure-retention-0") == 2
     assert len(drawn) == 12
     assert all(marks >= 3 for marks in drawn.values()), drawn
 

@@ -130,6 +130,7 @@ def every_selector_that_is(trait):
     return pytest.mark.parametrize("name", [name for name in ALL if getattr(declared(name), trait)])
 
 
+DEDUPLICATING = [name for name in ALL if hasattr(registry.get("selector", name).cls, "min_similarity")]
 every_selector = pytest.mark.parametrize("name", ALL)
 hypothesis = settings(max_examples=40, deadline=None)
 
@@ -210,6 +211,19 @@ def test_dropped_rows_have_a_reason_and_representatives_are_chosen_rows(name, ca
         if "embedding" in declared(name).reads:
             cosine = (pool.embeddings[represented] * pool.embeddings[stands[represented]]).sum(axis=1)
             np.testing.assert_allclose(selection.similarity[represented], cosine, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", DEDUPLICATING)
+@hypothesis
+@given(case=cases())
+def test_the_curve_of_thresholds_goes_through_what_was_kept(name, case):
+    """That is at the entry's own threshold, in hundredths."""
+    n, pool_seed, shape, _ = case
+    plugin = build(name)
+    selection = run(name, make_pool(plugin, declared(name).reads, n, pool_seed, **shape), None)
+    assert selection.retention.threshold == plugin.min_similarity
+    assert selection.retention.kept()[round(100 * plugin.min_similarity)] == len(selection.order)
+    assert selection.retention.kept() == sorted(selection.retention.kept())
 
 
 @every_selector

@@ -16,6 +16,7 @@ from curate.report.model import (
     Map,
     Neighbours,
     Report,
+    Retained,
     Stage,
     Tokens,
 )
@@ -125,6 +126,16 @@ def report(seed: int = 0) -> Report:
         ),
         neighbours=Neighbours(
             before=_nearest(embeddings), after=_nearest(embeddings[kept]), uniform=_nearest(embeddings[uniform])
+        ),
+        retained=(
+            Retained(
+                entry="semdedup",
+                similarity="cosine similarity",
+                threshold=0.95,
+                rows=4_800,
+                kept=tuple(round(1_000 + 3_800 * (t / 100) ** 3) for t in range(101)),
+                found=tuple(min(1, t / 90) for t in range(101)),
+            ),
         ),
         evaluation=evaluation(),
         examples=tuple(examples(entry) for entry in ("", *ENTRIES)),

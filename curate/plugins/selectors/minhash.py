@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from curate.kernels.jaccard import Sets
 from curate.kernels.linkage import Buckets, connected, direct
-from curate.kernels.minhash import band_keys, bands_and_rows, signatures
+from curate.kernels.minhash import band_keys, bands_and_rows, candidate_probability, signatures
 from curate.kernels.parallel import map_blocks
 from curate.kernels.sampling import mixed
 from curate.kernels.shingles import Unit, shingles
 from curate.kernels.trigrams import text_blocks
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Pool, Rows, Selection, Texts, Vector, given
+from curate.plugins.retention import THRESHOLDS, Retention
 
 First = Literal["earliest", "best_quality"]
 Linkage = Literal["direct", "connected"]
@@ -164,7 +165,7 @@ def _for_all_rows(
 
 
 @selector(
-    version=1,
+    version=2,
     reads={"text", "quality"},
     budgeted=False,
     equivariant=True,
@@ -233,4 +234,10 @@ class MinHash:
             reasons=(f"{chained} (Jaccard similarity at least {self.min_similarity:g})",),
             representative=representative,
             similarity=similarity,
+            retention=Retention("Jaccard similarity", self.min_similarity, nearest, self._found()),
         )
+
+    def _found(self) -> tuple[float, ...]:
+        """The probability with which rows of each of ``THRESHOLDS`` share a band."""
+        cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
+        return tuple(candidate_probability(similarity, *cut) for similarity in THRESHOLDS.tolist())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from curate.kernels.parallel import map_blocks, ranges
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Codes, Matrix, Pool, Rows, Selection, Vector
+from curate.plugins.retention import Retention
 
 First = Literal["farthest", "nearest", "best_quality"]
 
@@ -171,4 +172,5 @@ class SemDeDup:
             reasons=(f"near-duplicate (similarity at least {self.min_similarity:g})",),
             representative=representative,
             similarity=similarity,
+            retention=Retention("cosine similarity", self.min_similarity, nearest),
         )
