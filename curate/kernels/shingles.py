@@ -21,7 +21,7 @@ _PIECE = 8  # bytes of a word that are hashed at once
 _FIRST_BYTES = np.array([(1 << 8 * kept) - 1 for kept in range(_PIECE + 1)], np.uint64)
 
 _BLANK, _ALONE = 1, 2  # any other character is part of a word
-_UNSPACED = (
+UNSPACED = (
     *((0x0E00, 0x109F), (0x1780, 0x17FF), (0x1950, 0x19DF), (0x1A20, 0x1AAF), (0x2E80, 0x312F), (0x3190, 0xA4CF)),
     *((0xA980, 0xA9DF), (0xAA60, 0xAADF), (0xF900, 0xFAFF), (0xFF01, 0xFF0F), (0xFF1A, 0xFF20), (0xFF3B, 0xFF40)),
     *((0xFF5B, 0xFF9F), (0x1AFF0, 0x1B16F), (0x20000, 0x3FFFF)),
@@ -148,7 +148,7 @@ def _joined(tokens: Hashes, offsets: Places, length: int) -> tuple[Hashes, Place
 def _kinds() -> NDArray[np.uint8]:
     """(0x110000,) of each code point."""
     table = np.zeros(0x110000, np.uint8)
-    for first, last in _UNSPACED:
+    for first, last in UNSPACED:
         table[first : last + 1] = _ALONE
     table[white_space()] = _BLANK
     return table

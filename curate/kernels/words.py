@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.runs import Places
-from curate.kernels.shingles import _UNSPACED
+from curate.kernels.shingles import UNSPACED
 
 Counts = NDArray[np.int64]
 
-_ALONE = "".join(f"{chr(first)}-{chr(last)}" for first, last in _UNSPACED)
+_ALONE = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
 _UNSPACED_CHARACTER = re.compile(rf"(?!\s)[{_ALONE}]")
 _WORD = re.compile(rf"{_UNSPACED_CHARACTER.pattern}|[^\s{_ALONE}]+")
 
