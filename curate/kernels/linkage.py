@@ -73,6 +73,15 @@ class Buckets:
         large = np.repeat(sizes > size, sizes)
         return self._joined([(self.members[~large], sizes[sizes <= size])]), np.unique(self.members[large])
 
+    def reaching(self, row: int) -> Buckets:
+        """The buckets with a member that is ``row`` or a later one.
+
+        >>> Buckets(np.array([0, 1, 0, 4]), np.array([0, 2, 4])).reaching(2).members.tolist()
+        [0, 4]
+        """
+        sizes, last = np.diff(self.starts), self.members[self.starts[1:] - 1]
+        return self._joined([(self.members[np.repeat(last >= row, sizes)], sizes[last >= row])])
+
     def and_those_of(self, other: Buckets) -> Buckets:
         """The buckets of both."""
         return self._joined([(each.members, np.diff(each.starts)) for each in (self, other)])
@@ -82,7 +91,9 @@ class Buckets:
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
-def direct(n: int, buckets: Buckets, similarity: Similarity, threshold: float) -> tuple[Rows, Numbers, Pairs]:
+def direct(
+    n: int, buckets: Buckets, similarity: Similarity, threshold: float, held: int = 0
+) -> tuple[Rows, Numbers, Pairs]:
     """A row is dropped if an earlier row that is kept is at least ``threshold`` similar to it.
 
     Parameters
@@ -90,6 +101,7 @@ def direct(n: int, buckets: Buckets, similarity: Similarity, threshold: float) -
     n : rows, in the order in which they are looked at
     buckets : rows that share none are not compared
     similarity : of two arrays of p rows, (p,) float64
+    held : the first rows, that many, are kept whatever they are like, and not compared with each other
 
     Returns
     -------
@@ -108,7 +120,9 @@ def direct(n: int, buckets: Buckets, similarity: Similarity, threshold: float) -
     closest, nearest, gone, links = np.full(n, -1, np.intp), np.zeros(n), np.zeros(n, np.bool_), [_NONE]
     by_row = np.argsort(buckets.members, kind="stable")
     rows, groups = buckets.members[by_row], buckets.of_members()[by_row]
-    kept, kept_count = np.empty_like(rows), np.zeros(len(buckets.starts) - 1, np.int64)  # kept members of each bucket
+    kept = buckets.members.copy()  # of each bucket; those that are held stand first
+    kept_count = np.bincount(buckets.of_members()[kept < held], minlength=len(buckets.starts) - 1)
+    rows, groups = rows[rows >= held], groups[rows >= held]
 
     def look(left: Rows, right: Rows, likeness: Numbers) -> None:
         """Note the most similar of the kept rows ``right``; pairs ascend."""

@@ -157,6 +157,16 @@ class Filter(Protocol):
         """The rows that pass."""
 
 
+class Remembering(Filter, Protocol):
+    """A filter that drops duplicates, also of what earlier runs published; declared with ``sketch``.
+
+    With ``pool.published`` it keeps every row that is held, and drops rows that duplicate one of the sketches.
+    """
+
+    def sketch(self, pool: Pool) -> pa.Table:
+        """What must be known of each row of the pool to find its duplicates later."""
+
+
 class Exporter(Protocol):
     """The chosen rows in a format that trainers read."""
 
@@ -243,6 +253,9 @@ class Traits:
 
     quadratic: bool = False
     """A selector whose time at a fixed keep rate grows with the square of the rows that it sees at once."""
+
+    sketch: tuple[str, ...] | None = None
+    """Of a selector that can compare with what was published: the fields that its sketches depend on."""
 
     cost: str = ""
     """Of a selector: its time for n rows of d dimensions and a budget of k, in a few words."""
@@ -331,6 +344,7 @@ def selector(
     needs_quality: bool = False,
     random: bool = True,
     quadratic: bool = False,
+    sketch: tuple[str, ...] | None = None,
     cost: str = "",
     guarantee: str = "",
     example: Mapping[str, Any] | None = None,
@@ -348,6 +362,7 @@ def selector(
             needs_quality=needs_quality,
             random=random,
             quadratic=quadratic,
+            sketch=sketch,
             cost=cost,
             guarantee=guarantee,
             example=example or {},

@@ -14,6 +14,7 @@ from curate.errors import PluginError
 if TYPE_CHECKING:
     import polars as pl
 
+    from curate.plugins.published import Published
     from curate.plugins.retention import Retention
 
 Matrix = NDArray[np.float32]
@@ -57,6 +58,9 @@ class Pool:
 
     texts: Texts | None = None
     """N strings, read from disk as often as they are asked for."""
+
+    published: Published | None = None
+    """What earlier runs published, for a selector that keeps sketches of it and is asked to compare with them."""
 
     def __post_init__(self) -> None:
         n = len(self.embeddings)
@@ -113,6 +117,7 @@ class Pool:
             self.higher_is_better,
             None if self.frame is None else self.frame[rows],
             None if self.texts is None else self.texts.take(rows),
+            None if self.published is None else self.published.take(rows),
         )
 
 
@@ -155,7 +160,7 @@ class Selection:
     """(n,) index into ``reasons`` of each row; read for dropped rows only; None = all 0."""
 
     representative: Rows | None = None
-    """(n,) the chosen row that stands for this one, -1 where none does."""
+    """(n,) the chosen row that stands for this one, -1 where none does; n + j for row j of what was published."""
 
     similarity: Vector | None = None
     """(n,) float32 similarity to the representative, NaN where there is none: the cosine, or what the selector says."""
@@ -404,6 +409,8 @@ class Texts:
 
         If the rows do not ascend, their texts are read in one pass, and held.
         """
+        if np.array_equal(rows, np.arange(self.rows)):
+            return self
         if (np.diff(rows) < 0).any():
             order = np.argsort(rows, kind="stable")
             ascending = [text for block in self.take(rows[order]).blocks() for text in block]

@@ -138,7 +138,19 @@ class _Checks:
             self.report.add(quota, "there are no groups to split the budget over", "name them with the key 'within'")
         elif "quota" in keys and draft.plugin and not draft.plugin.traits.budgeted:
             self.report.add(quota, f"the filter {draft.plugin.name!r} has no budget to split", "remove it")
+        self._against(draft)
         return keys
+
+    def _against(self, draft: Draft) -> None:
+        """What was published can be compared with by selectors that keep sketches of it, and in no group."""
+        if draft.keys.get("against") is None or draft.plugin is None:
+            return
+        path = (*draft.path, "against")
+        if draft.plugin.traits.sketch is None:
+            message = f"the selector {draft.plugin.name!r} cannot be compared with what was published"
+            self.report.add(path, message, "it is for those that drop duplicates: exact_duplicates, minhash, semdedup")
+        elif draft.keys.get("within") is not None:
+            self.report.add(path, "what was published is in no group of tonight's rows", "remove 'within'")
 
     def export(self, draft: Draft) -> dict[str, Any]:
         added = draft.keys.get("add", ())

@@ -198,6 +198,9 @@ class SelectEntry(Entry):
     quota: Quota | None = None
     """How the budget is split over the groups: proportional unless said, balanced, or {temperature: T} between."""
 
+    against: Literal["published"] | None = None
+    """For filters that drop duplicates: "published" drops those of rows, too, that earlier runs published."""
+
     quality: NonEmpty | None = None
     """The score that says how good a row is, the first unless said; a "-" before its name turns it round."""
 

@@ -70,7 +70,7 @@ def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
             {name: taken(score) for name, score in columns.scores.items()} if "scores" in reads else {},
             columns.higher_is_better,
             columns.frame(wanted)[survivors] if wanted else None,
-            texts if texts is None or whole else texts.take(survivors),
+            None if texts is None else texts.take(survivors),
         )
     except PluginError as error:
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error

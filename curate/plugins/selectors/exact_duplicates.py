@@ -11,17 +11,26 @@ from sys import maxunicode
 from typing import Literal
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Pool, Rows, Selection, Texts, Vector, given
+from curate.plugins.published import Published
 
 First = Literal["earliest", "best_quality"]
 Difference = Literal["case", "punctuation", "space", "unicode"]
 
+_HALVES = ("high", "low")
+
 
 def exact_duplicates(
-    texts: Texts, quality: Vector, *, normalise: Collection[Difference] = (), first: First = "earliest"
+    texts: Texts,
+    quality: Vector,
+    *,
+    normalise: Collection[Difference] = (),
+    first: First = "earliest",
+    published: NDArray[np.uint64] | None = None,
 ) -> tuple[Rows, NDArray[np.int64]]:
     """Exact deduplication: drop a row if another has the same text and comes first.
 
@@ -33,11 +42,13 @@ def exact_duplicates(
     quality : (n,) float32, higher = keep; read if ``first`` is "best_quality"
     normalise : what texts may differ in and still be the same; see ``normalised``
     first : the row of a group that is kept, ties to the lowest index
+    published : (2, m) uint64 of other texts, as ``text_hashes`` gives them, which come before all
 
     Returns
     -------
-    representative : (n,) the kept row with the same text; -1 for kept rows
-    copies : (n,) how many rows have a kept row's text, itself among them; 0 for dropped rows
+    representative : (m + n,) the kept row with the same text, of the published ones followed by the others; -1 for kept
+        rows
+    copies : (m + n,) how many rows have a kept row's text, itself among them; 0 for dropped rows
 
     Cost: O(characters + n log n) time; memory O(n), some 65 bytes a row, and one block of texts. Guarantee: exactly
     one row of each text is kept. Two different texts among n are taken for the same with a probability below n² / 2¹²⁹:
@@ -53,9 +64,11 @@ def exact_duplicates(
     >>> exact_duplicates(texts, np.zeros(4, np.float32), normalise=["case", "punctuation", "space"])[1].tolist()
     [3, 0, 0, 1]
     """
-    n = texts.rows
-    hashes = _hashes(texts, normalise)
-    order = np.lexsort(hashes if first == "earliest" else (-quality, *hashes))
+    before = np.zeros((2, 0), np.uint64) if published is None else published
+    hashes = np.concatenate((before, text_hashes(texts, normalise)), axis=1)
+    n = hashes.shape[1]
+    rank = np.concatenate((np.full(before.shape[1], -np.inf, np.float32), -quality))
+    order = np.lexsort(hashes if first == "earliest" else (rank, *hashes))
     hashes = hashes[:, order]
     begins = np.ones(n, np.bool_)
     begins[1:] = (hashes[:, 1:] != hashes[:, :-1]).any(axis=0)
@@ -96,7 +109,7 @@ def _punctuation() -> dict[int, None]:
     return {code: None for code in range(maxunicode + 1) if unicodedata.category(chr(code)).startswith("P")}
 
 
-def _hashes(texts: Texts, normalise: Collection[Difference]) -> NDArray[np.uint64]:
+def text_hashes(texts: Texts, normalise: Collection[Difference]) -> NDArray[np.uint64]:
     """(2, n) uint64, the two halves of each text's hash; a lone surrogate is a character like any other."""
     halves = np.empty((2, texts.rows), np.uint64)
     start = 0
@@ -113,6 +126,7 @@ def _hashes(texts: Texts, normalise: Collection[Difference]) -> NDArray[np.uint6
     reads={"text", "quality"},
     budgeted=False,
     random=False,
+    sketch=("normalise",),
     cost="O(n log n), and reading the texts once",
     guarantee="exactly one row of each text is kept",
 )
@@ -136,15 +150,30 @@ class ExactDuplicates:
     """The row that comes first, and is kept: the earliest in the pool, or the best."""
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        representative, copies = exact_duplicates(
-            given(pool.texts), pool.quality, normalise=self.normalise, first=self.first
+        known = pool.published or Published.nothing(len(pool))
+        hashes = [np.zeros((2, 0), np.uint64), *map(_both_halves, known.sketches(*_HALVES))]
+        stands, counted = exact_duplicates(
+            given(pool.texts).take(known.new),
+            pool.quality[known.new],
+            normalise=self.normalise,
+            first=self.first,
+            published=np.concatenate(hashes, axis=1),
         )
+        representative, copies = known.of_pool(stands), known.spread(counted[known.rows :].astype(np.float32), 1)
         order = np.flatnonzero(copies)
         but = f", but for {', '.join(self.normalise)}" if self.normalise else ""
         return Selection(
             order,
-            copies[order].astype(np.float32),
+            copies[order],
             reasons=(f"exact duplicate{but}",),
             representative=representative,
             similarity=np.where(copies > 0, np.nan, 1).astype(np.float32),
         )
+
+    def sketch(self, pool: Pool) -> pa.Table:
+        """The two halves of each text's hash."""
+        return pa.table(dict(zip(_HALVES, text_hashes(given(pool.texts), self.normalise), strict=True)))
+
+
+def _both_halves(sketches: pa.Table) -> NDArray[np.uint64]:
+    return np.stack([sketches[half].to_numpy() for half in _HALVES])

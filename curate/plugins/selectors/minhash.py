@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
+import pyarrow as pa
 from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 
 from curate.kernels.jaccard import Sets
 from curate.kernels.linkage import Buckets, connected, direct
-from curate.kernels.minhash import band_keys, bands_and_rows, candidate_probability, signatures
-from curate.kernels.parallel import map_blocks
-from curate.kernels.sampling import mixed
-from curate.kernels.shingles import Unit, shingles
-from curate.kernels.trigrams import text_blocks
+from curate.kernels.minhash import bands_and_rows, candidate_probability
+from curate.kernels.shingles import Unit
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Pool, Rows, Selection, Texts, Vector, given
+from curate.plugins.published import Published
 from curate.plugins.retention import THRESHOLDS, Retention
+from curate.plugins.sketches import Shingling, Sketches, published_sets
 
 First = Literal["earliest", "best_quality"]
 Linkage = Literal["direct", "connected"]
 
-_TEXTS = 4096  # taken apart at once, at most
-_CHARACTERS = 1 << 18
 _CROWD = 256  # members of a bucket that are all compared
 
 
@@ -39,6 +36,7 @@ def minhash(
     permutations: int,
     max_miss_rate: float,
     linkage: Linkage,
+    published: Published | None = None,
 ) -> tuple[Rows, Vector, Vector]:
     """Fuzzy deduplication: MinHash and banding find pairs of texts, and their true similarity decides.
 
@@ -55,13 +53,15 @@ def minhash(
         and more similar ones more rarely: see ``bands_and_rows`` and ``candidate_probability``
     linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
         one of all that a chain of similar pairs joins, though its ends may have nothing in common
+    published : of a pool of which the texts are the new rows: m sketches, which come first and are all kept
 
     Returns
     -------
-    representative : (n,) the kept row that stands for a dropped one: the most similar earlier one, or the first of the
-        chain; -1 for kept rows
-    similarity : (n,) float32 of a dropped row to its representative, NaN for kept rows
-    nearest : (n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for none
+    representative : (m + n,) the kept row that stands for a dropped one, of the sketches followed by the texts: the
+        most similar earlier one, or the first of the chain; -1 for kept rows
+    similarity : (m + n,) float32 of a dropped row to its representative, NaN for kept rows
+    nearest : (m + n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for
+        none
 
     Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each pair compared;
     rows with the same shingles are one. Of rows that share a band with more than 255 others, those pairs are compared
@@ -83,53 +83,34 @@ def minhash(
     >>> representative.tolist(), [round(float(value), 2) for value in similarity]
     ([-1, 0, 0], [nan, 0.8, 0.57])
     """
-    n = texts.rows
+    known = Published.nothing(texts.rows) if published is None else published
     bands, rows = bands_and_rows(min_similarity, permutations, max_miss_rate)
-    keys, digests = np.empty((bands, n), np.uint32), np.empty((2, n), np.uint64)
-
-    def sketch(block: tuple[int, Sequence[str]]) -> None:
-        start, some = block
-        here = slice(start, start + len(some))
-        hashes, offsets = shingles(some, length, shingle)
-        keys[:, here] = band_keys(signatures(hashes, offsets, bands * rows), bands, rows)
-        for half, values in enumerate((hashes, mixed(~hashes))):
-            digests[half, here] = np.add.reduceat(values, offsets[:-1])
-
-    for _ in map_blocks(sketch, _blocks(texts)):
-        pass
-    firsts, group = _same(digests, np.argsort(-quality, kind="stable"))
-    buckets = Buckets.of(keys[:, firsts])
+    shingling = Shingling(shingle, length, bands, rows)
+    sketches, m = Sketches.joined([shingling.published(known), shingling.sketches(texts)]), known.rows
+    rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
+    firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
+    held = int(np.count_nonzero(firsts < m))
+    buckets = Buckets.of(sketches.keys[:, firsts]).reaching(held)
     compared = np.unique(buckets.members)
-    buckets, crowded = buckets.apart(_CROWD)
-    in_pool_order = np.sort(firsts[compared])
-    sets = _sets(texts.take(in_pool_order), length, shingle)
+    in_order = np.sort(firsts[compared])
+    older, newer = np.split(in_order, [np.searchsorted(in_order, m)])
+    sets = Sets.joined([published_sets(known, older), shingling.sets(texts.take(newer - m))])
     place = np.zeros(len(firsts), np.intp)
-    place[compared] = np.searchsorted(in_pool_order, firsts[compared])
-
+    place[compared] = np.searchsorted(in_order, firsts[compared])
+    buckets, crowded = buckets.apart(_CROWD)
     places, elements = sets.prefixes(place[crowded], min_similarity)
     buckets = buckets.and_those_of(Buckets.sharing(crowded[places], elements))
 
     def jaccard(left: Rows, right: Rows) -> NDArray[np.float64]:
         return sets.jaccard(place[left], place[right])
 
-    stands, nearest, links = direct(len(firsts), buckets, jaccard, min_similarity)
+    stands, nearest, links = direct(len(firsts), buckets, jaccard, min_similarity, held)
     similarity = np.where(stands < 0, 1, nearest)
     if linkage == "connected":
         stands = connected(buckets, jaccard, min_similarity, stands, links)
         joined = np.flatnonzero(stands >= 0)
         similarity[joined] = jaccard(joined, stands[joined])
     return _for_all_rows(firsts, group, stands, similarity, nearest)
-
-
-def _blocks(texts: Texts) -> Iterator[tuple[int, Sequence[str]]]:
-    """Some texts, and the row of the first."""
-    row = 0
-    for shard in texts.blocks():
-        for piece in text_blocks(shard, _CHARACTERS):
-            for start in range(piece.start, piece.stop, _TEXTS):
-                some = shard[start : min(start + _TEXTS, piece.stop)]
-                yield row, some
-                row += len(some)
 
 
 def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
@@ -143,10 +124,6 @@ def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
     place = np.empty(len(order), np.intp)
     place[firsts] = np.arange(len(firsts))
     return firsts, place[first]
-
-
-def _sets(texts: Texts, length: int, unit: Unit) -> Sets:
-    return Sets.joined(list(map_blocks(lambda block: Sets.of(*shingles(block[1], length, unit)), _blocks(texts))))
 
 
 def _for_all_rows(
@@ -170,6 +147,7 @@ def _for_all_rows(
     budgeted=False,
     equivariant=True,
     random=False,
+    sketch=("min_similarity", "shingle", "length", "permutations", "max_miss_rate"),
     cost="O(characters + shingles · permutations + pairs that share a band)",
     guarantee="a dropped row is similar to its representative (direct), pairs are missed at a known rate",
 )
@@ -216,16 +194,21 @@ class MinHash:
         bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        representative, similarity, nearest = minhash(
-            given(pool.texts),
-            pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality),
+        known = pool.published or Published.nothing(len(pool))
+        quality = pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality)
+        stands, similar, near = minhash(
+            given(pool.texts).take(known.new),
+            quality[known.new],
             min_similarity=self.min_similarity,
             shingle=self.shingle,
             length=self.length,
             permutations=self.permutations,
             max_miss_rate=self.max_miss_rate,
             linkage=self.linkage,
+            published=known,
         )
+        representative, m = known.of_pool(stands), known.rows
+        similarity, nearest = known.spread(similar[m:], np.nan), known.spread(near[m:], -1)
         order = np.flatnonzero(representative < 0)
         chained = "joined to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
         return Selection(
@@ -241,3 +224,8 @@ class MinHash:
         """The probability with which rows of each of ``THRESHOLDS`` share a band."""
         cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
         return tuple(candidate_probability(similarity, *cut) for similarity in THRESHOLDS.tolist())
+
+    def sketch(self, pool: Pool) -> pa.Table:
+        """The keys of its bands, a digest, and the shingles of each text."""
+        cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
+        return Shingling(self.shingle, self.length, *cut).table(given(pool.texts))
