@@ -15,7 +15,7 @@ from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
-from curate.report.wording import in_epochs
+from curate.report.wording import in_epochs, masked
 from curate.stages import evidence, guards, quadratic
 from curate.stages.cluster import cluster
 from curate.stages.columns import PoolColumns
@@ -28,7 +28,7 @@ from curate.stages.rows import PoolRows
 from curate.stages.score import score
 from curate.stages.select import select
 from curate.stages.step import NotReadyError
-from curate.store import links, lock, manifest, ownership, shards, versions
+from curate.store import links, lock, manifest, masks, ownership, shards, versions
 from curate.store.manifest import Record
 from curate.store.shapes import fits
 from curate.version import __version__
@@ -74,7 +74,10 @@ class Summary:
         result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}{planned}"
         if self.export is None:
             return f"{result}; done up to {self.records[-1].stage}"
-        return f"{result}; {'unchanged' if self.unchanged else 'published'} in {self.export}, report in {self.report}"
+        hidden = self.records[-1].facts.get("masked")
+        told = f"; {masked(hidden['rows'], hidden['spans'])}" if hidden else ""
+        state = "unchanged" if self.unchanged else "published"
+        return f"{result}; {state} in {self.export}, report in {self.report}{told}"
 
     def as_dict(self) -> dict[str, Any]:
         """The same for programs."""
@@ -85,6 +88,7 @@ class Summary:
             "unchanged": self.unchanged,
             "export": None if self.export is None else str(self.export),
             "report": None if self.report is None else str(self.report),
+            "masked": self.records[-1].facts.get("masked"),
             "warnings": list(self.warnings),
             "accounting": accounting(self.records),
         }
@@ -163,6 +167,7 @@ def alone(context: Context) -> Iterator[None]:
 
 def _run(context: Context, until: Stage) -> Summary:
     config, root = context.config, context.folder / versions.FOLDER
+    masks.write(context.folder, config.export.mask)
     shards.write_text(context.folder / "config.yaml", context.yaml)
     before, published = shards.read_json(context.folder / manifest.NAME), versions.published(root)
     known = before["fingerprints"] if before is not None and fits(before, {"fingerprints": {str: str}}) else {}

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import measure
-from curate.report.model import Histogram, Neighbours, Report, Shares, Stage
-from curate.report.wording import DASH, compact, count, in_epochs, listed, plural, share, short, value
+from curate.report.model import Conflict, Conflicts, Histogram, Neighbours, Report, Shares, Stage
+from curate.report.wording import DASH, begun, compact, count, in_epochs, listed, masked, plural, share, short, value
 
 SOURCES = 20
 """Sources listed one by one; the smaller ones are summed."""
@@ -22,6 +22,9 @@ LEADING = 4
 
 NAMED = 3
 """Entries named one by one in the sentence under the title."""
+
+EXCERPT = 200
+"""Characters of a text in a table."""
 
 NEAR_COPY = f"another row of the same set is more similar than {measure.COPY}"
 EFFECTIVE = "how many groups of equal size would be as varied"
@@ -116,6 +119,33 @@ def change(report: Report) -> str:
         return ""
     moved = f"{plural(report.change.added, 'row')} added, {count(report.change.removed)} removed"
     return f"Since the export before ({report.change.before}): {moved}, {share(report.change.rate)} churn."
+
+
+def masking(report: Report) -> str:
+    """What was masked in the export; "" if nothing was to be."""
+    if report.masked is None:
+        return ""
+    return f"{begun(masked(report.masked.rows, report.masked.spans))}."
+
+
+def of_conflicts(part: Conflicts) -> str:
+    """How many texts have different labels."""
+    if not part.texts:
+        return "No text has different labels"
+    texts = "1 text has" if part.texts == 1 else f"{count(part.texts)} texts have"
+    kept = "none of them was kept" if not part.kept else f"{count(part.kept)} of them {_were(part.kept)} kept"
+    shown = f"; the first {count(len(part.groups))} are shown" if len(part.groups) < part.texts else ""
+    return f"{texts} different labels, in {plural(part.rows, 'row')}: {kept}{shown}"
+
+
+def of_conflict(part: Conflict) -> str:
+    """Which labels one text has, and in which rows."""
+    told = []
+    for each in part.labels:
+        more = [f"{count(each.rows - len(each.ids))} more"] if each.rows > len(each.ids) else []
+        told.append(f"{short(each.label, 60)} ({listed([*(short(name, 60) for name in each.ids), *more])})")
+    left = part.different - len(part.labels)
+    return "; ".join([*told, *([f"{plural(left, 'more label')}"] if left else [])])
 
 
 def tokens(report: Report) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from curate.report.model import Histogram, Shares
@@ -103,6 +104,26 @@ def shares(
         after=after[first:],
         uniform=evenly[first:],
     )
+
+
+def conflicts(texts: pl.Series, labels: pl.Series) -> pl.DataFrame:
+    """The rows whose text occurs with more than one label, those of a text together.
+
+    Parameters
+    ----------
+    texts : (n,) the texts, or what stands for them, such as their hashes
+    labels : (n,) strings, or null for a row without a label, which conflicts with none
+
+    Returns
+    -------
+    ``row`` and ``first``, the first row with the same text; texts in the order of their first rows
+
+    >>> conflicts(pl.Series(["a", "b", "a", "b", "a"]), pl.Series(["x", "x", "y", "x", None])).rows()
+    [(0, 0), (2, 0)]
+    """
+    frame = pl.DataFrame({"text": texts, "label": labels}).with_row_index("row").drop_nulls("label")
+    several = frame.filter(pl.col("label").n_unique().over("text") > 1)
+    return several.select("row", first=pl.col("row").min().over("text")).sort("first", "row")
 
 
 def effective_groups(counts: NDArray[np.int64]) -> float:

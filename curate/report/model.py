@@ -74,6 +74,17 @@ class Change:
     """Of the rows in either."""
 
 
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """What of personal data was replaced by placeholders when the export was written."""
+
+    rows: int
+    """Rows in which anything was."""
+
+    spans: Mapping[str, int]
+    """How often each kind was, of those that were asked for."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
     """A sample of the pool in the plane; element i of every field is the same row."""
@@ -220,6 +231,44 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """The rows of one text that have the same label."""
+
+    label: str
+    rows: int
+    ids: tuple[str, ...]
+    """Of the first of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """A text that has different labels in different rows."""
+
+    text: str
+    rows: int
+    """With any label."""
+
+    different: int
+    """How many labels there are."""
+
+    labels: tuple[Labelled, ...]
+    """The first of them, in the pool's order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflicts:
+    """Rows of the pool whose texts are the same and whose labels are not; a row without a label is in none."""
+
+    texts: int
+    rows: int
+    kept: int
+    """Of these rows."""
+
+    groups: tuple[Conflict, ...]
+    """The first of the texts, in the pool's order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything the page shows. Parts that do not apply are left at their defaults."""
 
@@ -236,6 +285,9 @@ class Report:
 
     tokens: Tokens | None = None
     change: Change | None = None
+    masked: Masked | None = None
+    """None where nothing was to be masked."""
+
     warnings: tuple[str, ...] = ()
     map: Map | None = None
     scores: tuple[Histogram, ...] = ()
@@ -243,6 +295,9 @@ class Report:
     neighbours: Neighbours | None = None
     retained: tuple[Retained, ...] = ()
     """Of each entry that drops duplicates."""
+
+    conflicts: Conflicts | None = None
+    """None if the pool has no labels."""
 
     examples: tuple[Examples, ...] = ()
     """The kept rows' examples first, then one group for each entry that dropped rows."""

@@ -66,6 +66,7 @@ def _header(report: Report) -> Markup:
         tag("h1", findings.headline(report)),
         tag("p", " ".join(filter(None, (findings.story(report), verdict))), class_="story"),
         tag("p", findings.change(report), class_="aside") if report.change else None,
+        tag("p", findings.masking(report), class_="aside") if report.masked else None,
         _warnings(report.warnings),
         tag("dl", *(document.tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
         tag("p", f"seed {report.seed} · curate {report.version}", class_="meta"),
@@ -104,6 +105,7 @@ def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
             "evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours"), *unevaluated]
         ),
         section("shares", "What the selection is made of", [document.grid(charts("shares")), *notes]),
+        section("conflicts", "The same text, different labels", _conflicts(report)),
         section("scores", "Scores", [document.grid(charts("score")), folded, _constant(report)]),
         section("duplicates", "What other thresholds would keep", [document.grid(charts("retention"))]),
         section("sources", "What became of each source", [tables.sources(report)]),
@@ -111,6 +113,14 @@ def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
         section("again", "How to make it again", _again(report)),
     ]
     return [each for each in sections if each is not None]
+
+
+def _conflicts(report: Report) -> list[Markup | None]:
+    """Texts with different labels, in a sentence where there are none."""
+    part = report.conflicts
+    if part is None:
+        return []
+    return [tables.conflicts(part) or _aside(f"{findings.of_conflicts(part)}.")]
 
 
 def _aside(*children: str) -> Markup:

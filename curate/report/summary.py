@@ -8,6 +8,7 @@ from typing import Any
 
 from curate.report import findings, judgement
 from curate.report.model import Account, Histogram, Report
+from curate.report.wording import short
 
 
 def summary(report: Report) -> dict[str, Any]:
@@ -48,14 +49,25 @@ def summary(report: Report) -> dict[str, Any]:
         "warnings": list(report.warnings),
         "rows": _account(report.rows),
         "change": dataclasses.asdict(report.change) if report.change else None,
+        "masked": dataclasses.asdict(report.masked) if report.masked else None,
         "tokens": dataclasses.asdict(report.tokens) if report.tokens else None,
         "stages": stages,
         "sources": {name: _account(rows) for name, rows in report.sources.items()},
         "evidence": evidence,
+        "conflicts": _conflicts(report),
         "verdict": judgement.sentence(report.evaluation) if report.evaluation else None,
         "retention": {part.entry: dataclasses.asdict(part) for part in report.retained},
         "scores": {score.name: _medians(score) for score in report.scores},
     }
+
+
+def _conflicts(report: Report) -> dict[str, Any] | None:
+    """As in the model, but for the texts, of which the beginnings are enough."""
+    if report.conflicts is None:
+        return None
+    told = dataclasses.asdict(report.conflicts)
+    groups = [{**group, "text": short(group["text"], findings.EXCERPT)} for group in told["groups"]]
+    return {**told, "finding": findings.of_conflicts(report.conflicts), "groups": groups}
 
 
 def _account(rows: Account) -> dict[str, int]:

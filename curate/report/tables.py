@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from curate.report import findings
 from curate.report.markup import Markup, breakable, join, tag
-from curate.report.model import Account, Report, Stage, added
+from curate.report.model import Account, Conflicts, Report, Stage, added
 from curate.report.wording import DASH, count, seconds, share, short, size
 
 ENTRIES = 5
@@ -63,6 +63,14 @@ def evidence(report: Report) -> Markup | None:
     head = ("Measure", "Pool", "Kept", "Uniform")
     body = [(join(tag("strong", row.name), _what(row.what)), *row.words()) for row in rows]
     return table("The pool, the rows kept, and a uniform selection of the same size", head, body)
+
+
+def conflicts(part: Conflicts) -> Markup | None:
+    """The texts with different labels; None if there are none."""
+    if not part.groups:
+        return None
+    body = [(short(each.text, findings.EXCERPT), count(each.rows), findings.of_conflict(each)) for each in part.groups]
+    return table(findings.of_conflicts(part), ("Text", "Rows", "Labels, and the rows with each"), body, wide=True)
 
 
 def plain(caption: str, content: tuple[Sequence[str], Sequence[Sequence[str]]]) -> Markup:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from curate.report.evaluation import Estimate
 
@@ -31,10 +31,10 @@ def compact(number: float) -> str:
 
 def plural(number: int, noun: str) -> str:
     """
-    >>> plural(1, "row"), plural(2000, "row")
-    ('1 row', '2,000 rows')
+    >>> plural(1, "row"), plural(2000, "row"), plural(2, "address")
+    ('1 row', '2,000 rows', '2 addresses')
     """
-    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+    return f"{count(number)} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def in_epochs(rows: Sequence[int]) -> str:
@@ -44,6 +44,26 @@ def in_epochs(rows: Sequence[int]) -> str:
     (', 1,000 in each of 2 epochs', '')
     """
     return f", {count(rows[0])} in each of {plural(len(rows), 'epoch')}" if rows else ""
+
+
+_KINDS = {
+    "key": "key",
+    "email": "e-mail address",
+    "iban": "account number",
+    "card": "card number",
+    "ip": "IP address",
+    "phone": "phone number",
+}
+
+
+def masked(rows: int, spans: Mapping[str, int]) -> str:
+    """What of personal data was replaced when rows were written.
+
+    >>> masked(9, {"email": 12, "phone": 0})
+    'masked: 12 e-mail addresses and 0 phone numbers in 9 rows'
+    """
+    found = [plural(number, _KINDS.get(kind, kind)) for kind, number in spans.items()]
+    return f"masked: {listed(found)} in {plural(rows, 'row')}"
 
 
 def share(part: float, whole: float = 1.0) -> str:

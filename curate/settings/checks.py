@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.plugins.fields import fields, references
+from curate.settings import template
 from curate.settings.budget import Budget
 from curate.settings.entries import BUDGET, Draft
 from curate.settings.model import KIND_OF, ONE, RefreshConfig, epochs
@@ -153,10 +154,16 @@ class _Checks:
             self.report.add(path, "what was published is in no group of tonight's rows", "remove 'within'")
 
     def export(self, draft: Draft) -> dict[str, Any]:
-        added = draft.keys.get("add", ())
-        for index, name in enumerate(added):
-            if name in added[:index]:
-                self.report.add((*draft.path, "add", index), f"{name!r} stands in the list already")
+        for key in ("add", "mask"):
+            names = draft.keys.get(key, ())
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    self.report.add((*draft.path, key, index), f"{name!r} stands in the list already")
+        if draft.keys.get("mask") and not self.report.blames(("input",)):
+            text, identity = self.pool.get("text", ""), self.pool.get("id")
+            if identity in [name for _, name in template.parts(text) or [("", text)]]:
+                message = f"column {identity!r} is part of the text and the id, and ids are never masked"
+                self.report.add((*draft.path, "mask"), message, "take it out of input.text")
         return {key: value for key, value in draft.keys.items() if key != "use"}
 
     def metric(self, draft: Draft) -> dict[str, Any]:

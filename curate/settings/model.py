@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
+from curate.kernels.personal import Kind
 from curate.places import REFUSED, has_secret
 from curate.plugins.fields import Field, fields
 from curate.plugins.kinds import ExecutionOnly
@@ -233,6 +234,14 @@ class ExportConfig(Entry):
 
     add: tuple[AddedColumn, ...] = ()
     """What we know of a row, to be added to its own columns: "rank" becomes curate_rank, "scores" a column a score."""
+
+    mask: tuple[Kind, ...] = ()
+    """Personal data to be replaced in the exported text columns: "email" becomes <EMAIL>, "phone" <PHONE>, and so on.
+
+    These are the columns that input.text names, at any depth, and each of their strings for itself; numbers, ids and
+    all other columns are exported as they are. An id that we made is a hash of the text before it was masked.
+    Reports and ``curate explain`` quote no text with it either; the run folder keeps the texts as they were read.
+    """
 
     keep_versions: Annotated[int, Ge(1), ExecutionOnly()] = 3
     """How many exports are kept, the newest included."""

@@ -29,7 +29,7 @@ from curate.stages import evaluated
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.export import Before, columns, data_folder
-from curate.store import manifest, shards, versions
+from curate.store import manifest, masks, shards, versions
 from curate.store.manifest import Count, Record
 from curate.store.shapes import made
 from curate.version import __version__
@@ -40,19 +40,22 @@ _PROBES = 2_000
 _EXAMPLES = 8
 """Rows shown of the kept, and of those that each entry dropped."""
 
+_CONFLICTS = 10
+"""Texts with different labels that are shown; the labels of each; and the rows of each label."""
+
 _GROUPS = 500
 """Labels beyond which their shares are not drawn."""
 
 
-def card(context: Context, before: Before) -> str:
-    """The dataset card: deterministic, without times."""
+def card(context: Context, before: Before, masked: Mapping[str, Any] | None) -> str:
+    """The dataset card: deterministic, without times; ``masked`` is what the export replaced, as its record says."""
     config = context.config.export
     named = tuple((name, str(kind)) for name, kind in columns(config, before).items())
     folder = data_folder(before, 0 if before.epochs else None)
     export = dataset_card.Export(suffix=config.spec.build().suffix, folder=folder, columns=named)
     told = _outline(context, before, before.records)
     name, recipe = Path(context.config.source).stem, yamlmap.dump(context.recipe)
-    return dataset_card.card(replace(told, run=name, config=recipe, reproduce=()), export)
+    return dataset_card.card(replace(told, run=name, masked=_masked(masked), config=recipe, reproduce=()), export)
 
 
 def report(
@@ -71,13 +74,14 @@ def report(
     warnings : to be shown first
     reused : the fingerprints of steps that were done before this run
     """
-    context.progress.begin("writing the report", 5)
+    context.progress.begin("writing the report", 6)
     facts = _Facts(context, before)
     steps: dict[str, Callable[[], Any]] = {
         "scores": facts.histograms,
         "shares": facts.shares,
         "neighbours": facts.neighbours,
         "map": facts.map,
+        "conflicts": facts.conflicts,
         "examples": facts.examples,
     }
     parts: dict[str, Any] = {"warnings": tuple(warnings), "change": _change(context)}
@@ -108,6 +112,7 @@ def _outline(context: Context, before: Before, records: Sequence[Record], reused
         tokens=model.Tokens(
             selected.facts["tokens"], selected.facts["tokens_kept"], how, estimated=how.startswith("estimated")
         ),
+        masked=next((_masked(record.facts["masked"]) for record in records if record.stage == "export"), None),
         config=context.yaml,
         reproduce=(f"curate run {config.run}/config.yaml",),
     )
@@ -156,6 +161,10 @@ def _refreshed(record: Record) -> str:
     if drift:
         told.append(f"what it learnt before drifted by {drift:.2%}")
     return "; ".join(told)
+
+
+def _masked(counts: Mapping[str, Any] | None) -> model.Masked | None:
+    return None if counts is None else model.Masked(counts["rows"], counts["spans"])
 
 
 def _change(context: Context) -> model.Change | None:
@@ -267,6 +276,25 @@ class _Facts:
             pool_rows=self.n,
         )
 
+    def conflicts(self) -> model.Conflicts | None:
+        rows = self.before.rows
+        if "label" not in rows.source.roles:
+            return None
+        found = measure.conflicts(pl.Series(rows.columns(("hash",))["hash"]), self.columns.label)
+        firsts = found["first"].unique(maintain_order=True).head(_CONFLICTS)
+        texts = self.texts(firsts.to_numpy())
+        shown = found.filter(pl.col("first").is_in(firsts.implode()))
+        lines = shown.with_columns(id=self.ledger["id"][shown["row"]], label=self.columns.label[shown["row"]])
+        return model.Conflicts(
+            texts=found["first"].n_unique(),
+            rows=len(found),
+            kept=int(self.kept[found["row"].to_numpy()].sum()),
+            groups=tuple(
+                _conflict(text, lines.filter(pl.col("first") == first))
+                for text, first in zip(texts, firsts, strict=True)
+            ),
+        )
+
     def examples(self) -> tuple[model.Examples, ...]:
         rng = rng_for(self.context.config.seed, "report/examples")
         by = self.ledger["dropped_by"]
@@ -305,7 +333,7 @@ class _Facts:
         return model.Examples(entry=entry, total=total, rows=tuple(examples))
 
     def texts(self, rows: Rows) -> list[str]:
-        """The texts of some of the pool's rows, in ascending order, reading one shard at a time."""
+        """The texts of some of the pool's rows, in ascending order, as they may be shown; reads a shard at a time."""
         texts: list[str] = []
         start = 0
         for shard, count in enumerate(self.before.rows.rows):
@@ -313,7 +341,21 @@ class _Facts:
             if len(mine):
                 texts += self.before.rows.input(shard, ("text",))["text"].take(pa.array(mine)).to_pylist()
             start += count
-        return texts
+        return [masks.quoted(text, self.context.config.export.mask) for text in texts]
+
+
+def _conflict(text: str, rows: pl.DataFrame) -> model.Conflict:
+    """One text, from the ids and labels of its rows."""
+    labels = rows.group_by("label", maintain_order=True).agg(rows=pl.len(), ids=pl.col("id").head(_CONFLICTS))
+    return model.Conflict(
+        text=text,
+        rows=len(rows),
+        different=len(labels),
+        labels=tuple(
+            model.Labelled(label=line["label"], rows=line["rows"], ids=tuple(line["ids"]))
+            for line in labels.head(_CONFLICTS).to_dicts()
+        ),
+    )
 
 
 def _columns(name: str, entry: Any) -> list[str]:

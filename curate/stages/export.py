@@ -16,7 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import DataError
+from curate.kernels import personal
+from curate.kernels.personal import Kind
 from curate.plugins.registry import Spec
+from curate.stages import masking
 from curate.stages.cluster import Clustered
 from curate.stages.context import Context
 from curate.stages.rows import PoolRows
@@ -26,10 +29,11 @@ from curate.stages.step import Outcome, refuse_failed, running, step
 from curate.store import manifest, shards, versions
 from curate.store.ledger import chosen, frame_of
 from curate.store.manifest import Count, Record
+from curate.store.shapes import fits
 from curate.version import __version__
 
 if TYPE_CHECKING:
-    from curate.settings.model import ExportConfig
+    from curate.settings.model import ExportConfig, RunConfig
 
 _MODEL = ("model", "revision", "dimensions")
 PREFIX = "curate_"
@@ -55,6 +59,10 @@ class Before:
         return self.records[-1].epochs
 
 
+Card = Callable[[Context, Before, Mapping[str, Any] | None], str]
+"""Writes the dataset card; is told what was masked."""
+
+
 def parts(context: Context, before: Before) -> dict[str, Any]:
     """What the export is made from."""
     return {
@@ -65,15 +73,16 @@ def parts(context: Context, before: Before) -> dict[str, Any]:
         "score": {entry.name: entry.fingerprint for entry in before.scored},
         "config": context.recipe,
         "curate": __version__,
+        **({"detector": personal.VERSION} if context.config.export.mask else {}),
     }
 
 
-def export(context: Context, before: Before, card: Callable[[Context, Before], str]) -> tuple[Path, Record]:
+def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
     """Write the export, unless the published one is already it.
 
     Parameters
     ----------
-    card : writes the dataset card
+    card : writes the dataset card; is told what was masked
 
     Returns
     -------
@@ -101,11 +110,9 @@ def export(context: Context, before: Before, card: Callable[[Context, Before], s
     return root / version, record
 
 
-def _work(
-    context: Context, before: Before, folder: Path, fingerprint: str, card: Callable[[Context, Before], str]
-) -> Outcome:
+def _work(context: Context, before: Before, folder: Path, fingerprint: str, card: Card) -> Outcome:
     columns(context.config.export, before)
-    files, peak = _whole(folder, fingerprint), 0
+    files, peak = _whole(context, folder, fingerprint), 0
     if files is None:
         files, peak = _version(context, before, folder, fingerprint, card)
     ids = versions.ids(folder.parent, folder.name)
@@ -121,20 +128,30 @@ def _work(
         sources=sources,
         shards=0,
         peak_memory=peak,
-        facts={"version": folder.name, "files": len(files), "bytes": written},
+        facts={"version": folder.name, "files": len(files), "bytes": written, "masked": _masked(context, files)},
     )
 
 
-def _whole(folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
+def _masked(context: Context, files: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """What was masked in all files; None if nothing was to be."""
+    kinds = context.config.export.mask
+    return masking.total((file["masked"] for file in files), kinds) if kinds else None
+
+
+def _whole(context: Context, folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
     """The files of a version that was written before and is still as it was, as when a change is taken back."""
     if versions.damage(folder.parent, folder.name, read=True):
         return None
     found = versions.contents(folder)
-    return list(found["files"]) if found is not None and found["fingerprint"] == fingerprint else None
+    if found is None or found["fingerprint"] != fingerprint:
+        return None
+    if context.config.export.mask and not fits(found, {"files": [{"masked": manifest.MASKED}]}):
+        return None
+    return list(found["files"])
 
 
 def _version(
-    context: Context, before: Before, folder: Path, fingerprint: str, card: Callable[[Context, Before], str]
+    context: Context, before: Before, folder: Path, fingerprint: str, card: Card
 ) -> tuple[list[dict[str, Any]], int]:
     """Write the files of a version, the manifest last.
 
@@ -149,17 +166,18 @@ def _version(
     if versions.edited(folder.parent, folder.name):
         aside = versions.set_aside(folder.parent, folder.name)
         context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
-    tasks = list(_tasks(context.config.export, before, folder))
+    tasks = list(_tasks(context.config, before, folder))
     done, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
     refuse_failed(failed)
     readme = folder / versions.CARD
-    shards.write_text(readme, card(context, before))
+    shards.write_text(readme, card(context, before, _masked(context, done)))
     shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done, versions.sha256(readme)))
     return done, peak
 
 
-def _tasks(config: ExportConfig, before: Before, folder: Path) -> Iterator[_Task]:
+def _tasks(whole: RunConfig, before: Before, folder: Path) -> Iterator[_Task]:
     """One for each file, those of an epoch in a folder of its own."""
+    config = whole.export
     suffix, per_file = config.spec.build().suffix, config.rows_per_file
     for epoch, rows in _rows(before).items():
         total = sum(rows)
@@ -173,6 +191,8 @@ def _tasks(config: ExportConfig, before: Before, folder: Path) -> Iterator[_Task
                 number * per_file,
                 min(total, (number + 1) * per_file),
                 tuple(config.add),
+                config.mask,
+                tuple(masking.text_columns(whole.input)) if config.mask else (),
                 folder,
                 f"{data_folder(before, epoch)}/train-{number:05d}-of-{files:05d}{suffix}",
             )
@@ -207,6 +227,7 @@ def _manifest(
         **({"epochs": before.epochs} if before.epochs else {}),
         "tokens": {"kept": selected.facts["tokens_kept"], "counted": before.rows.source.tokens},
         "files": list(files),
+        **({"masked": _masked(context, files)} if context.config.export.mask else {}),
         "card": card,
         "accounting": [
             {"stage": record.stage, "name": record.name, **asdict(record.count)} for record in before.records
@@ -241,6 +262,10 @@ class _Task:
 
     stop: int
     add: tuple[str, ...]
+    mask: tuple[Kind, ...]
+    masked_columns: tuple[str, ...]
+    """Where it is masked."""
+
     folder: Path
     file: str
     """In that folder."""
@@ -254,7 +279,10 @@ def _write(task: _Task) -> dict[str, Any]:
         if first < last:
             tables.append(_chosen(task, shard).slice(first, last - first))
         seen += count
-    table = pa.concat_tables(tables)
+    table, masked = pa.concat_tables(tables), {}
+    if task.mask:
+        table, counts = masking.mask(table, task.masked_columns, task.mask)
+        masked = {"masked": counts}
     path = task.folder / task.file
     with shards.atomic(path) as partial:
         with running(task.spec, task.spec.name):
@@ -263,7 +291,7 @@ def _write(task: _Task) -> dict[str, Any]:
             except OSError as error:
                 raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
         written = {"bytes": partial.stat().st_size, "sha256": versions.sha256(partial)}
-    return {"file": task.file, "rows": len(table), **written}
+    return {"file": task.file, "rows": len(table), **written, **masked}
 
 
 def _chosen(task: _Task, shard: int) -> pa.Table:

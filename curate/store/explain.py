@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import ConfigError
-from curate.store import schemas, shards, versions
+from curate.store import masks, schemas, shards, versions
 from curate.store.ledger import Place, Run, Status, shown
 
 _COMPARED = 5_000
@@ -237,7 +237,7 @@ def _told(run: Run, place: Place, story: Story) -> Story:
         line=row["line"],
         source=row["source"],
         label=row["label"],
-        text=row["text"],
+        text=masks.quoted(row["text"], run.mask),
         cluster=cluster,
         scores=scores,
         fate=fate,
@@ -354,7 +354,8 @@ def _set_aside(run: Run, name: str) -> tuple[Aside, ...]:
             nameless = pc.and_(pc.is_null(table["id"]), pc.match_substring_regex(table["record"], word))
             mask = pc.or_(pc.fill_null(pc.equal(table["id"], name), False), pc.fill_null(nameless, False))
             for line in table.filter(mask).to_pylist():
-                found.append(Aside(stage=stage, **line))
+                record = None if line["record"] is None else masks.quoted(line["record"], run.mask)
+                found.append(Aside(stage=stage, **{**line, "record": record}))
     return tuple(found)
 
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import ConfigError, DataError
-from curate.store import links, manifest, schemas, shards
+from curate.kernels.personal import Kind
+from curate.store import links, manifest, masks, schemas, shards
 from curate.store.inputs import Inputs
 from curate.store.manifest import Record
 
@@ -71,6 +72,9 @@ class Run:
     selection: Record | None
     """The select stage's record; None if it has not run on this pool."""
 
+    mask: tuple[Kind, ...] = ()
+    """The kinds of personal data that no text is quoted with."""
+
     @classmethod
     def open(cls, folder: Path) -> Run:
         """The run in ``folder``.
@@ -87,7 +91,7 @@ class Run:
         selection = manifest.load(folder / "select")
         if selection is not None and (selection.stage, selection.parts["input"]) != ("select", read.fingerprint):
             selection = None
-        return cls(folder, Inputs(folder / "input", read.fingerprint), selection)
+        return cls(folder, Inputs(folder / "input", read.fingerprint), selection, masks.read(folder))
 
     def selected(self) -> Record:
         """The select stage's record.
@@ -179,11 +183,12 @@ class Run:
         return wanted.join(first, on="id", how="left", maintain_order="left").with_columns(nowhere)
 
     def texts(self, places: Sequence[Place]) -> list[str]:
-        """The texts of some rows, in the order given, reading one shard at a time."""
+        """The texts of some rows as they may be shown, in the order given, reading one shard at a time."""
         texts: dict[Place, str] = {}
         for shard in sorted({place.shard for place in places}):
             column = self.inputs.read(shard, ("text",))["text"]
-            texts |= {place: column[place.row].as_py() for place in places if place.shard == shard}
+            mine = {place: column[place.row].as_py() for place in places if place.shard == shard}
+            texts |= {place: masks.quoted(text, self.mask) for place, text in mine.items()}
         return [texts[place] for place in places]
 
 

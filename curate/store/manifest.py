@@ -22,6 +22,9 @@ _RECORD = {
 }
 _FILE = {"path": str, "size": int, "sha256": str, "cuts": (None, [[int]])}
 _ENTRY = {"name": str, "sources": {str: _COUNT}, "seconds": float, "peak_memory": int}
+MASKED = {"rows": int, "spans": {str: int}}
+"""What was masked: in how many rows, and how often each kind."""
+
 _OF_STAGE: Mapping[str, Mapping[str, Any]] = {
     "input": {
         "parts": {"rows_per_shard": int, "files": {str: str}},
@@ -40,7 +43,7 @@ _OF_STAGE: Mapping[str, Mapping[str, Any]] = {
         },
         "facts": {"entries": [_ENTRY], "tokens": int, "tokens_kept": int},
     },
-    "export": {"facts": {"version": str, "bytes": int}},
+    "export": {"facts": {"version": str, "bytes": int, "masked": (None, MASKED)}},
 }
 """What is read of the parts and facts of each stage."""
 

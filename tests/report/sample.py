@@ -11,8 +11,11 @@ from curate.report import measure, projection
 from curate.report.evaluation import Estimate, Evaluation, Line, Slice, Stability
 from curate.report.model import (
     Account,
+    Conflict,
+    Conflicts,
     Example,
     Examples,
+    Labelled,
     Map,
     Neighbours,
     Report,
@@ -138,6 +141,22 @@ def report(seed: int = 0) -> Report:
             ),
         ),
         evaluation=evaluation(),
+        conflicts=Conflicts(
+            texts=3,
+            rows=9,
+            kept=2,
+            groups=(
+                Conflict(
+                    text=texts[7],
+                    rows=5,
+                    different=3,
+                    labels=(
+                        Labelled(label=HOSTILE, rows=3, ids=("row-00007", "row-00011")),
+                        Labelled(label="tides", rows=1, ids=("row-00020",)),
+                    ),
+                ),
+            ),
+        ),
         examples=tuple(examples(entry) for entry in ("", *ENTRIES)),
         config="curate: 1\nrun: runs/autumn\nseed: 0\ninput: {files: pool/*.jsonl}\nselect:\n- use: where\n",
         reproduce=("pip install curate==0.1.0", "curate run configs/autumn.yaml"),

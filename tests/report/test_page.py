@@ -14,7 +14,20 @@ from plotly.offline import get_plotlyjs
 
 from curate.report import measure
 from curate.report.evaluation import Estimate, Evaluation, Line, Slice, Stability
-from curate.report.model import Account, Example, Examples, Map, Neighbours, Report, Stage, Tokens
+from curate.report.model import (
+    Account,
+    Conflict,
+    Conflicts,
+    Example,
+    Examples,
+    Labelled,
+    Map,
+    Masked,
+    Neighbours,
+    Report,
+    Stage,
+    Tokens,
+)
 from curate.report.page import render
 
 VOID = {"meta", "wbr"}
@@ -190,6 +203,11 @@ def everywhere(text: str) -> Report:
         scores=(measure.histogram(text, np.array([1.0, 2.0]), kept, uniform, unit=text),),
         shares=(measure.shares(text, np.array([0, 1]), [text, text], kept, uniform),),
         neighbours=Neighbours(before=np.array([0.5]), after=np.array([0.5]), uniform=np.array([0.5]), how=text),
+        masked=Masked(1, {text: 1}),
+        conflicts=Conflicts(
+            texts=1, rows=2, kept=1,
+            groups=(Conflict(text=text, rows=2, different=1, labels=(Labelled(label=text, rows=2, ids=(text,)),)),),
+        ),
         examples=(Examples(entry=text, total=1, rows=(example,)),),
         evaluation=evaluated(text),
         comparison=text,

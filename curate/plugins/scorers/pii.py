@@ -1,0 +1,76 @@
+"""How much personal data and how many secrets a text holds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from curate.kernels.personal import KINDS, Kind, spans
+from curate.plugins.kinds import ScoreColumn, scorer
+from curate.plugins.pool import Matrix, ScoreBatch, given
+
+_NAMES: dict[Kind, tuple[str, str]] = {
+    "key": ("keys", "keys and tokens"),
+    "email": ("emails", "e-mail addresses"),
+    "iban": ("ibans", "account numbers"),
+    "card": ("cards", "card numbers"),
+    "ip": ("ips", "IP addresses"),
+    "phone": ("phones", "phone numbers"),
+}
+"""The column of each kind, and what it counts."""
+
+
+def counts(texts: Sequence[str]) -> Matrix:
+    """How often each kind of personal data occurs in each text.
+
+    Parameters
+    ----------
+    texts : n strings
+
+    Returns
+    -------
+    (n, 7) float32, whole numbers: the total, then keys, emails, ibans, cards, ips and phones
+
+    Cost: O(characters); 5 to 10 million characters of prose a second.
+
+    >>> counts(["ann@example.org, +44 20 7946 0958", ""]).tolist()
+    [[2.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
+    """
+    table = np.zeros((len(texts), 1 + len(KINDS)), np.float32)
+    for row, text in enumerate(texts):
+        for kind, count in Counter(kind for _, _, kind in spans(text)).items():
+            table[row, 1 + KINDS.index(kind)] = count
+    table[:, 0] = table[:, 1:].sum(axis=1)
+    return table
+
+
+@scorer(
+    version=1,
+    reads={"text"},
+    columns=(
+        ScoreColumn(higher_is_better=False, unit="found", range=(0.0, float("inf"))),
+        *(
+            ScoreColumn(name=_NAMES[kind][0], higher_is_better=False, unit=_NAMES[kind][1], range=(0.0, float("inf")))
+            for kind in KINDS
+        ),
+    ),
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pii:
+    """Counts of personal data and secrets in the text: keys, e-mail and IP addresses, account, card, phone numbers.
+
+    Made for few false alarms: account and card numbers are checked by their check digits, IP addresses are global ones
+    only, and phone numbers have a country code, the North American form, or a word such as "phone" before them. Names
+    and postal addresses are not looked for. Drop rows by them, ``{use: where, drop: "score_pii_keys > 0"}``, or keep
+    the rows and replace what was found when they are written: ``export.mask``.
+
+    References
+    ----------
+    ISO 13616 and ISO 7064 MOD 97-10 (account numbers); ISO/IEC 7812-1, annex B (cards); ITU-T E.164 (phones).
+    """
+
+    def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Matrix:  # noqa: ARG002 - nothing is drawn
+        return counts(given(batch.texts))
