@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.shingles import _UNSPACED, shingles
+from curate.kernels.shingles import UNSPACED, shingles
 
 letters = st.text(st.sampled_from("abAB \t\n\u3000.\0é你ทか\ud800🎉ßİ"), max_size=30)
 texts = st.lists(letters | st.text(max_size=30), max_size=6)
@@ -17,7 +17,7 @@ def slow_shingles(text, length, unit):
     """As the docstring says."""
     text = text.lower()
     if unit == "word":
-        text = "".join(f" {c} " if any(a <= ord(c) <= b for a, b in _UNSPACED) and not c.isspace() else c for c in text)
+        text = "".join(f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED) and not c.isspace() else c for c in text)
         tokens = text.split()
     else:
         tokens = list(" ".join(text.split()))
