@@ -16,10 +16,12 @@ from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.report.wording import in_epochs, masked
-from curate.stages import evidence, guards, quadratic
+from curate.settings.model import DECONTAMINATE
+from curate.stages import evaluation_sets, evidence, guards, quadratic
 from curate.stages.cluster import cluster
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Planned, Progress, Silent
+from curate.stages.decontaminate import decontaminate
 from curate.stages.embed import embed
 from curate.stages.export import Before, export
 from curate.stages.ingest import estimated_rows, ingest, survey
@@ -202,9 +204,10 @@ def _run(context: Context, until: Stage) -> Summary:
 
 
 def pool(context: Context) -> PoolColumns:
-    """The pool with its clusters and scores; runs the stages up to score, and reuses what is still right."""
+    """The pool with its clusters and scores; runs all that comes before select, and reuses what is still right."""
     done = _Done()
     _stages(context, "score", done)
+    _decontaminate(context, done)
     for warning in done.warnings:
         context.progress.warn(warning)
     if done.pool is None:
@@ -241,7 +244,7 @@ def finished(config: RunConfig, progress: Progress) -> Finished:
         before = done.finished()
     except NotReadyError as error:
         raise _no_finished_run(config, str(error)) from error
-    columns = PoolColumns(context, before.rows, before.clustered, before.scored)
+    columns = PoolColumns(context, before.rows, before.clustered, before.scored, before.decontaminated)
     return Finished(context, columns, before, tuple(done.records), tuple(done.warnings))
 
 
@@ -289,6 +292,7 @@ class _Done:
 def _stages(context: Context, until: Stage, done: _Done) -> None:
     """Every stage up to ``until``: for ``run`` and, with a context that only plans, for ``plan``."""
     config, last = context.config, STAGES.index(until)
+    evaluation_sets.asked(config)  # that a file is missing is told before the pool is embedded
     source, record = ingest(context)
     done.records.append(record)
     embedded = _each(partial(embed, context, source, entry) for entry in config.embed)
@@ -312,15 +316,27 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     done.pool = PoolColumns(context, rows, clustered, scored)
     if last < STAGES.index("select"):
         return
-    selected, record = select(context, rows, clustered, scored)
+    columns = _decontaminate(context, done)
+    selected, record = select(columns)
     done.records.append(record)
     if last < STAGES.index("export"):
         return
     if context.plan is None:
         guards.selection(context, source, selected, record)
-    done.before = Before(rows, clustered, scored, selected, tuple(done.records))
+    done.before = Before(rows, clustered, scored, selected, tuple(done.records), columns.decontaminated)
     done.export, record = export(context, done.before, evidence.card)
     done.records.append(record)
+
+
+def _decontaminate(context: Context, done: _Done) -> PoolColumns:
+    """The pool, with what is known of the rows that evaluation texts are in."""
+    if done.pool is None:
+        raise NotReadyError("nothing was scored")
+    if context.config.decontaminate is not None:
+        found, record = decontaminate(context, done.pool.rows, context.config.decontaminate)
+        done.pool.decontaminated = found
+        done.records.append(record)
+    return done.pool
 
 
 def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
@@ -365,6 +381,8 @@ def _steps(context: Context) -> Iterator[tuple[str, str, Path]]:
     if config.proxy is not None:
         yield "proxy", config.proxy.name, folder / "proxy"
     yield from (("score", entry.name, folder / "score" / entry.name) for entry in config.score)
+    if config.decontaminate is not None:
+        yield DECONTAMINATE, DECONTAMINATE, folder / DECONTAMINATE
     yield "select", "select", folder / "select"
     yield "export", config.export.name, folder / "export"
 
@@ -387,6 +405,7 @@ def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int, largest: M
     for step in told:
         if step.stage != "select":
             yield replace(step, rows=left, epochs=config.select[-1].epochs if step.stage == "export" else 1)
+            left = None if step.stage == DECONTAMINATE else left  # how many rows it drops, only running tells
             continue
         for entry in config.select:
             note = "" if step.state == "fresh" else quadratic.note(entry, most, largest.get(entry.within or ""))

@@ -120,6 +120,7 @@ def config_page() -> str:
     parts = ["# Configuration\n", NOTE, "## Top level\n", _table(_top())]
     for name, cls in (
         ("input", model.InputConfig),
+        ("decontaminate", model.DecontaminateConfig),
         ("guard", model.GuardConfig),
         ("refresh", model.RefreshConfig),
         ("evaluate", model.EvaluateConfig),
@@ -174,6 +175,7 @@ def schemas_page() -> str:
         "proxy": schemas.proxy(1, 1, 150, {}),
         "proxy/classes": schemas.CLASSES,
         "score": schemas.score(["score_<name>"], {}),
+        "decontaminate": schemas.hits(""),
         "select": schemas.SELECT,
     }
     parts = ["# Schemas\n", NOTE, "Parquet files between the stages; `!` marks columns that are never null.\n"]

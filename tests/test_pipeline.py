@@ -232,7 +232,7 @@ def test_a_wrong_input_section_says_what_is_wrong(pool, config, section, message
 def test_an_empty_pool_and_one_without_text_are_errors(pool, config):
     for path in pool.iterdir():
         path.write_text("")
-    with pytest.raises(DataError, match=r"no input file has a column 'text'"):
+    with pytest.raises(DataError, match=r"pool/a.jsonl, pool/b.jsonl: there are no rows$"):
         curate.run(config())
     (pool / "a.jsonl").write_text('{"id": "1", "text": null, "topic": "t", "source": "s"}\n' * 3)
     with pytest.raises(DataError, match="none of the 3 rows can be used"):

@@ -85,10 +85,11 @@ def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evalu
     published = [Choice(ledger=selected, seed=seed) for seed in seeds]
     learning = [entry for entry in entries if entry.spec.plugin().traits.learns]
     others = [entry for entry in entries if entry not in learning]
+    whole = len(opened(everything).train)
     arms = _Arms.of(context, everything, published, others, full=False)
     lines = arms.lines(others)
     if tested.test is None:
-        again = _again(len(opened(tested).train), pool.n, config.select)
+        again = _again(len(opened(tested).train), whole, config.select)
         published = [Choice(entries=again, seed=seed) for seed in seeds]
     learnt = _Arms.of(context, tested, published, learning, full=True)
     lines += learnt.lines(learning)
@@ -106,7 +107,7 @@ def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evalu
         metrics=tuple(replace(line, p_holm=corrected) for line, corrected in zip(lines, p, strict=True)),
         sliced=None if first is None else first.name,
         slices=() if first is None else tuple(learnt.slices(first)),
-        stability=_stability(context, tested, config.select, len(learnt.selection[0].chosen.order), pool.n),
+        stability=_stability(context, tested, config.select, len(learnt.selection[0].chosen.order), whole),
         left_out=asdict(left),
         notes=(
             *left_out(left),

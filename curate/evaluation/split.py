@@ -20,9 +20,11 @@ from curate.kernels import lloyd
 from curate.kernels.sampling import mixed
 from curate.plugins.pool import Codes, Matrix, Rows, frozen
 from curate.seeds import rng_for
+from curate.settings.model import DECONTAMINATE
 from curate.stages.cluster import Clustered
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Silent
+from curate.stages.decontaminate import Decontaminated
 from curate.stages.embed import embed
 from curate.stages.ingest import ingest, matching
 from curate.stages.reuse import text_keys
@@ -51,6 +53,9 @@ class Split:
     holdout_rate: float = 0.0
     """Without test files: the share of the pool that is held out; 0 leaves nothing to test on."""
 
+    decontaminated: Decontaminated | None = None
+    """The rows that evaluation texts are in: those are neither chosen from nor tested on."""
+
     @property
     def folder(self) -> Path:
         return self.context.folder / FOLDER
@@ -67,6 +72,7 @@ class Split:
             "score": {entry.name: entry.fingerprint for entry in self.scored},
             "holdout_rate": self.holdout_rate,
             "holdout_seed": self.config.seed if self.holdout_rate else None,
+            **({} if self.decontaminated is None else {DECONTAMINATE: self.decontaminated.fingerprint}),
         }
 
     def test_parts(self) -> dict[str, Any]:
@@ -75,8 +81,8 @@ class Split:
 
 
 def whole(context: Context, pool: PoolColumns) -> Split:
-    """The pool of a run, all of it to choose from and nothing to test on."""
-    return Split(context.config, pool.rows, pool.clustered, tuple(pool.scored))
+    """The pool of a run, all of it but for contaminated rows to choose from, and nothing to test on."""
+    return Split(context.config, pool.rows, pool.clustered, tuple(pool.scored), decontaminated=pool.decontaminated)
 
 
 def tested(context: Context, pool: PoolColumns) -> Split:
@@ -179,9 +185,10 @@ class Opened:
 
     def __init__(self, split: Split) -> None:
         self.split = split
-        self.pool = PoolColumns(split.context, split.rows, split.clustered, split.scored)
+        self.pool = PoolColumns(split.context, split.rows, split.clustered, split.scored, split.decontaminated)
         hashes = split.rows.columns(("hash",))["hash"]
         texts = text_keys(hashes)
+        clean = ~self.pool.contaminated
         out = np.zeros(self.pool.n, bool)
         self._overlapping: tuple[str, ...] = ()
         if split.test is not None:
@@ -191,9 +198,9 @@ class Opened:
             self.test = Part(split.test, partial(gather, split.context, split.test), np.flatnonzero(~again))
         else:
             out = held_out(texts, split.holdout_rate, split.config.seed)
-            self.test = Part(split.rows, self.pool.embeddings, np.flatnonzero(out))
-        self.train = Part(split.rows, self.pool.embeddings, np.flatnonzero(~out))
-        self.content = frozen(np.unique(texts[~out], return_inverse=True)[1].astype(np.int32))
+            self.test = Part(split.rows, self.pool.embeddings, np.flatnonzero(out & clean))
+        self.train = Part(split.rows, self.pool.embeddings, np.flatnonzero(~out & clean))
+        self.content = frozen(np.unique(texts[~out & clean], return_inverse=True)[1].astype(np.int32))
         """(n,) the same for train rows of the same text."""
         self._check()
 

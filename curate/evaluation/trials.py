@@ -189,13 +189,14 @@ def remaining(n: int, removed_rate: float, seed: int) -> Rows:
 
 
 def _published(split: Split, ledger: Selected) -> Chosen:
-    """The rows of a ledger, best first; the split's rows to choose from are the whole pool."""
+    """The rows of a ledger, best first; the split's rows to choose from are the whole pool, less contaminated rows."""
     ranks, weights = [], []
     for shard in range(len(split.rows.rows)):
         table = ledger.read(shard, ["rank", "weight"]).take(split.rows.positions(shard, split.rows.ids(shard)))
         ranks.append(table["rank"].fill_null(-1).to_numpy())
         weights.append(table["weight"].fill_null(1).to_numpy())
-    rank, weight = np.concatenate(ranks), np.concatenate(weights)
+    train = opened(split).train.positions
+    rank, weight = np.concatenate(ranks)[train], np.concatenate(weights)[train]
     kept = np.flatnonzero(rank >= 0)
     order = kept[np.argsort(rank[kept], kind="stable")]
     return Chosen(order, None if (weight[order] == 1).all() else weight[order], 0.0)

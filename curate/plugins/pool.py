@@ -156,7 +156,7 @@ class Selection:
     reasons: tuple[str, ...] = ("not chosen",)
     """The reasons a row of this pool can be dropped for."""
 
-    reason: NDArray[np.int16] | None = None
+    reason: NDArray[np.signedinteger] | None = None
     """(n,) index into ``reasons`` of each row; read for dropped rows only; None = all 0."""
 
     representative: Rows | None = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from curate.report import findings
+from curate.report import decontamination, findings
 from curate.report.model import Account, Report, added
 from curate.report.wording import DASH, compact, count, plural, share
 
@@ -42,6 +42,7 @@ def card(report: Report, export: Export) -> str:
         _tokens(report),
         _plain(findings.masking(report)),
         *_section("What was done", _stages(report)),
+        *_section("Checked against", _checked(report)),
         *_section("Rows by source", _sources(report)),
         *_section("Beside a uniform selection of the same size", _evidence(report)),
         *_section("Columns", _columns(export)),
@@ -114,6 +115,17 @@ def _sources(report: Report) -> str:
         rows = added(tuple(accounts[member] for member in members))
         lines.append((name, *_numbers(rows), share(rows.kept, rows.rows_in)))
     return _table(("Source", "Rows in", "Kept", "Dropped", "Quarantined", "Kept share"), lines) if lines else ""
+
+
+def _checked(report: Report) -> str:
+    """The evaluation sets that no row shares too much with, how that was told, and what was found."""
+    if report.decontamination is None:
+        return ""
+    told = " ".join(_plain(sentence) for sentence in decontamination.method(report.decontamination))
+    found = _plain(decontamination.outcome(report.decontamination))
+    head, rows = decontamination.sets(report.decontamination)
+    files = [(path, digest) for one in report.decontamination.sets for path, digest in one.files]
+    return "\n\n".join((f"{told} {found}", _table(head, rows), _table(("File", "sha256"), files, "---")))
 
 
 def _evidence(report: Report) -> str:

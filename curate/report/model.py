@@ -269,6 +269,75 @@ class Conflicts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSet:
+    """Texts that must not be trained on, and how many of them the pool had."""
+
+    name: str
+    files: tuple[tuple[str, str], ...]
+    """Path and sha256."""
+
+    texts: int
+    empty: int
+    """Rows without a text, besides."""
+
+    short: int
+    """Texts that were not compared by words, as they have too few."""
+
+    found: int
+    """Texts that some row has enough words of, or that some row's embedding is the most similar to."""
+
+    rows: int
+    """Rows of the pool that were dropped for the set, or would have been for it alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A row of the pool beside the evaluation text of a set that it has most in common with."""
+
+    id: str
+    by_words: bool
+    """Else by their embeddings."""
+
+    name: str
+    """Of the set."""
+
+    similarity: float
+    """The share of the evaluation text's runs of words that the row has; or the cosine of their embeddings."""
+
+    shared: str
+    """The longest run of words that both have; "" for embeddings."""
+
+    text: str
+    evaluation_text: str
+    place: str
+    """File and line of the evaluation text."""
+
+    texts: int
+    """How many evaluation texts of the set the row has enough in common with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decontamination:
+    """What the pool was checked against, how, and what was found."""
+
+    sets: tuple[EvaluationSet, ...]
+    ngram: int | None
+    min_words: int
+    min_overlap_rate: float
+    max_ngram_rows: int | None
+    min_similarity: float | None
+    embedding: str
+    rows: int
+    """Rows of the pool that were dropped."""
+
+    total: int
+    """How many hits there are."""
+
+    hits: tuple[Hit, ...] = ()
+    """The first of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything the page shows. Parts that do not apply are left at their defaults."""
 
@@ -301,6 +370,9 @@ class Report:
 
     examples: tuple[Examples, ...] = ()
     """The kept rows' examples first, then one group for each entry that dropped rows."""
+
+    decontamination: Decontamination | None = None
+    """What the pool was checked against; None if it was not."""
 
     evaluation: Evaluation | None = None
     """What ``curate evaluate`` found of this selection."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from curate.report import document, figures, findings, judgement, pool_map, retention, tables, whiskers
+from curate.report import decontamination, document, figures, findings, judgement, pool_map, retention, tables, whiskers
 from curate.report.document import section
 from curate.report.evaluation import Evaluation
 from curate.report.figures import Figure
@@ -110,6 +110,7 @@ def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
         section("duplicates", "What other thresholds would keep", [document.grid(charts("retention"))]),
         section("sources", "What became of each source", [tables.sources(report)]),
         section("examples", "Rows to look at", [_examples(group) for group in report.examples if group.rows]),
+        section("decontamination", "Checked against evaluation sets", decontamination.section(report.decontamination)),
         section("again", "How to make it again", _again(report)),
     ]
     return [each for each in sections if each is not None]

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from curate.report import findings, judgement
-from curate.report.model import Account, Histogram, Report
+from curate.report.model import Account, Decontamination, Histogram, Report
 from curate.report.wording import short
 
 
@@ -55,6 +55,7 @@ def summary(report: Report) -> dict[str, Any]:
         "sources": {name: _account(rows) for name, rows in report.sources.items()},
         "evidence": evidence,
         "conflicts": _conflicts(report),
+        "decontamination": None if report.decontamination is None else _checked(report.decontamination),
         "verdict": judgement.sentence(report.evaluation) if report.evaluation else None,
         "retention": {part.entry: dataclasses.asdict(part) for part in report.retained},
         "scores": {score.name: _medians(score) for score in report.scores},
@@ -68,6 +69,12 @@ def _conflicts(report: Report) -> dict[str, Any] | None:
     told = dataclasses.asdict(report.conflicts)
     groups = [{**group, "text": short(group["text"], findings.EXCERPT)} for group in told["groups"]]
     return {**told, "finding": findings.of_conflicts(report.conflicts), "groups": groups}
+
+
+def _checked(found: Decontamination) -> dict[str, Any]:
+    told = dataclasses.asdict(found)
+    del told["hits"]
+    return {**told, "sets": [dict(one, files=dict(one["files"])) for one in told["sets"]]}
 
 
 def _account(rows: Account) -> dict[str, int]:

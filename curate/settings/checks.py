@@ -9,7 +9,7 @@ from curate.plugins.fields import fields, references
 from curate.settings import template
 from curate.settings.budget import Budget
 from curate.settings.entries import BUDGET, Draft
-from curate.settings.model import KIND_OF, ONE, RefreshConfig, epochs
+from curate.settings.model import DECONTAMINATE, KIND_OF, ONE, DecontaminateConfig, RefreshConfig, epochs
 from curate.settings.report import Report, dotted, nearest
 from curate.settings.yamlmap import KeyPath
 
@@ -59,6 +59,18 @@ def epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, report: 
         if refresh is not None and refresh.keep_previous_weight:
             told = f"{dotted(draft.path)} plans epochs, and a plan cannot be held to the published rows"
             report.add(("refresh", "keep_previous_weight"), told, "set it to 0, or epochs: 1 there")
+
+
+def decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, report: Report) -> None:
+    """What does not go with a section decontaminate: an entry of its name, and an embed entry that is not there."""
+    for draft in drafts["select"]:
+        if draft.name == DECONTAMINATE:
+            told = f"the section {DECONTAMINATE} drops rows under that name"
+            report.add(draft.path, told, "give the entry another with the key 'name'")
+    named = None if section is None else section.embedding
+    known = [draft.name for draft in drafts["embed"] if draft.name]
+    if named is not None and named not in known and not report.blames(("embed",)):
+        report.add((DECONTAMINATE, "embedding"), f"there is no embed entry {named!r}", nearest(named, known))
 
 
 def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:

@@ -21,6 +21,7 @@ from curate.settings.budget import Budget
 from curate.settings.model import (
     TOP_KEYS,
     ClusterEntry,
+    DecontaminateConfig,
     EmbedEntry,
     Entry,
     EvaluateConfig,
@@ -41,9 +42,9 @@ from curate.settings.report import Report, nearest
 from curate.settings.yamlmap import KeyPath
 
 __all__ = [
-    "Budget", "ClusterEntry", "EmbedEntry", "Entry", "EvaluateConfig", "ExportConfig", "GuardConfig", "InputConfig",
-    "MetricEntry", "ProxyEntry", "RefreshConfig", "RunConfig", "ScoreEntry", "SelectEntry", "Temperature", "from_data",
-    "load",
+    "Budget", "ClusterEntry", "DecontaminateConfig", "EmbedEntry", "Entry", "EvaluateConfig", "ExportConfig",
+    "GuardConfig", "InputConfig", "MetricEntry", "ProxyEntry", "RefreshConfig", "RunConfig", "ScoreEntry",
+    "SelectEntry", "Temperature", "from_data", "load",
 ]  # fmt: skip
 
 _DEFAULTS: Mapping[str, Any] = {
@@ -234,7 +235,13 @@ class Reader:
         if "memory_limit" in data:
             found["memory_limit"] = self.size(top["memory_limit"], data["memory_limit"])
         found["plugins"] = self.local = self.own_plugins(data.get("plugins", []))
-        objects = {"input": InputConfig, "guard": GuardConfig, "refresh": RefreshConfig, "evaluate": EvaluateConfig}
+        objects = {
+            "input": InputConfig,
+            "decontaminate": DecontaminateConfig,
+            "guard": GuardConfig,
+            "refresh": RefreshConfig,
+            "evaluate": EvaluateConfig,
+        }
         for name, cls in objects.items():
             if name in data:
                 found[name] = self.object(cls, data[name], (name,))
@@ -247,6 +254,8 @@ class Reader:
             for name, default in _DEFAULTS.items()
         }
         checks.epoch_plans(drafts["select"], found.get("refresh"), self.report)
+        if "decontaminate" in data:
+            checks.decontamination(drafts, found["decontaminate"], self.report)
         return {**found, "curate": 1, **checks.entries(drafts, data.get("input"), self.report)}
 
     def _version(self, data: dict[str, Any]) -> None:

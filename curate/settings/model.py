@@ -20,6 +20,7 @@ from curate.settings.budget import Budget
 
 NonEmpty = Annotated[str, MinLen(1)]
 Rate = Annotated[float, Ge(0), Le(1)]
+Files = NonEmpty | Annotated[tuple[NonEmpty, ...], MinLen(1)]
 
 # ---------------------------------------------------------------- sections
 
@@ -28,7 +29,7 @@ Rate = Annotated[float, Ge(0), Le(1)]
 class InputConfig:
     """The pool: which files, and what their columns are."""
 
-    files: NonEmpty | Annotated[tuple[NonEmpty, ...], MinLen(1)]
+    files: Files
     """A file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder; or URLs."""
 
     text: NonEmpty
@@ -93,10 +94,74 @@ class RefreshConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DecontaminateConfig:
+    """What may not be trained on: rows that share too much with an evaluation text are dropped before all others."""
+
+    files: Files | Annotated[dict[NonEmpty, Files], MinLen(1)] = field(hash=False)
+    """Files of evaluation texts, as in ``input.files``; or a mapping of a set's name to its files. Sets without a name
+    are one a file, called as the file is."""
+
+    text: NonEmpty | dict[NonEmpty, NonEmpty] | None = field(default=None, hash=False)
+    """The text of an evaluation row, as in ``input.text``, which it is unless said; or a mapping of sets to theirs."""
+
+    ngram: Annotated[int, Ge(1), Le(100)] | None = 13
+    """Words in a run that a row may not share with an evaluation text, which is compared whole if it is shorter; null:
+    compare embeddings only."""
+
+    min_words: Annotated[int, Ge(1)] = 8
+    """Words of the shortest evaluation texts that are compared by runs of words; shorter ones would hit by chance."""
+
+    min_overlap_rate: Rate = 0.0
+    """The share of an evaluation text's different runs of words that a row must have to be dropped; 0: any one."""
+
+    max_ngram_rows: Annotated[int, Ge(1)] | None = None
+    """A run of words that more rows of the pool have than this is common, and no sign of a copy; null: none is."""
+
+    min_similarity: Annotated[float, Gt(0), Le(1)] | None = None
+    """Cosine of two embeddings from which a row is dropped for an evaluation text; null: compare words only."""
+
+    embedding: NonEmpty | None = None
+    """The embed entry whose vectors are compared; the first, unless another is named."""
+
+    def __post_init__(self) -> None:
+        told = {"": self.text} if isinstance(self.text, str) else self.text or {}
+        for text in told.values():
+            template.parts(text)  # raises what is wrong with it
+        if any(has_secret(name) for names in self.sets.values() for name in names):
+            raise ValueError(f"files: {REFUSED}")
+        if isinstance(self.text, Mapping):
+            named = self.files if isinstance(self.files, Mapping) else {}
+            if strange := sorted({*told} - {*named}):
+                raise ValueError(f"text: there is no evaluation set {strange[0]!r}; name it in files")
+        if self.ngram is None and self.min_similarity is None:
+            raise ValueError("ngram: nothing is compared without an ngram or a min_similarity; give one of them")
+        if self.ngram is not None and self.min_words > self.ngram:
+            raise ValueError(f"min_words: must be at most ngram, which is {self.ngram}; got {self.min_words}")
+        if self.embedding is not None and self.min_similarity is None:
+            raise ValueError("embedding: no embeddings are compared; give a min_similarity, or remove it")
+
+    @property
+    def sets(self) -> dict[str, tuple[str, ...]]:
+        """The patterns of each set by its name; of those without a name under ""."""
+        named = self.files if isinstance(self.files, Mapping) else {"": self.files}
+        return {name: (files,) if isinstance(files, str) else tuple(files) for name, files in named.items()}
+
+    def text_of(self, name: str, default: str) -> str:
+        """The text of a set's rows."""
+        if isinstance(self.text, Mapping):
+            return self.text.get(name, default)
+        return self.text or default
+
+
+DECONTAMINATE = "decontaminate"
+"""What drops rows for the section of that name, in the ledger and in accounts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
     """What a selection is judged by; it changes nothing that is exported."""
 
-    files: NonEmpty | Annotated[tuple[NonEmpty, ...], MinLen(1)] | None = None
+    files: Files | None = None
     """Test rows with the input's columns, as in ``input.files``; without them, rows of the pool are held out."""
 
     holdout_rate: Annotated[float, Gt(0), Lt(1)] = 0.2
@@ -313,6 +378,9 @@ class RunConfig:
 
     score: tuple[ScoreEntry, ...] = ()
     """A list of entries; none unless said."""
+
+    decontaminate: DecontaminateConfig | None = None
+    """Evaluation texts that may not be in what is exported; none unless said."""
 
     select: tuple[SelectEntry, ...]
     """A list of entries; each is given the rows that the one before has left."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types as at
 
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, item_type, members, nested, split
+from curate.plugins.fields import Field, fields, item_type, members, nested, not_null, split
 from curate.plugins.registry import Local, Plugin
 from curate.settings.budget import Budget
 from curate.settings.model import KIND_OF, ONE, SIZE, TOP_KEYS, RunConfig, driver_fields, plain
@@ -50,7 +51,7 @@ def _top(field: Field) -> dict[str, Any]:
         return {**sizes, "description": field.doc}
     if field.name == "plugins":
         return {"type": "array", "items": {"type": "string"}, "description": field.doc}
-    return _property(field)
+    return _property(replace(field, type=not_null(field.type)))
 
 
 def _section(section: str, local: tuple[Local, ...], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -127,7 +128,8 @@ def of_type(annotation: Any) -> dict[str, Any]:
         return {"type": "array", "items": of_type(item), **({"minItems": shortest} if shortest else {})}
     value = item_type(base, dict)
     if value is not None:
-        return {"type": "object", "additionalProperties": of_type(value)}
+        least = {"minProperties": shortest} if shortest else {}
+        return {"type": "object", "additionalProperties": of_type(value), **least}
     cls = nested(base)
     if cls is not None:
         properties = {field.name: _property(field) for field in fields(cls)}

@@ -15,6 +15,7 @@ from curate.errors import DataError
 from curate.plugins.pool import Matrix, Vector, frozen
 from curate.stages.cluster import Clustered
 from curate.stages.context import Context
+from curate.stages.decontaminate import Decontaminated
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored, gather
 
@@ -22,8 +23,16 @@ from curate.stages.score import Scored, gather
 class PoolColumns:
     """The pool's n rows as a selector, a guard or a report may want to see them."""
 
-    def __init__(self, context: Context, rows: PoolRows, clustered: Clustered, scored: Sequence[Scored]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        rows: PoolRows,
+        clustered: Clustered,
+        scored: Sequence[Scored],
+        decontaminated: Decontaminated | None = None,
+    ) -> None:
         self.context, self.rows, self.clustered, self.scored = context, rows, clustered, scored
+        self.decontaminated = decontaminated
         self.n = sum(rows.rows)
         self._embeddings: dict[str | None, Matrix] = {}
 
@@ -31,6 +40,13 @@ class PoolColumns:
     def ids(self) -> pa.ChunkedArray:
         """N strings."""
         return pa.chunked_array([self.rows.ids(shard) for shard in range(len(self.rows.rows))], pa.string())
+
+    @cached_property
+    def contaminated(self) -> NDArray[np.bool_]:
+        """(n,) whether each row is dropped because of an evaluation text, before anything is selected."""
+        if self.decontaminated is None:
+            return np.zeros(self.n, np.bool_)
+        return self.decontaminated.contaminated(self.rows)
 
     @cached_property
     def cluster(self) -> NDArray[np.int32]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -24,15 +24,19 @@ from curate.report import measure, model, page, projection
 from curate.report.summary import summary
 from curate.seeds import rng_for
 from curate.settings import yamlmap
-from curate.settings.model import KIND_OF, ONE, Entry
+from curate.settings.model import DECONTAMINATE, KIND_OF, ONE, Entry
 from curate.stages import evaluated
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
+from curate.stages.decontaminate import NGRAM
 from curate.stages.export import Before, columns, data_folder
 from curate.store import manifest, masks, shards, versions
 from curate.store.manifest import Count, Record
 from curate.store.shapes import made
 from curate.version import __version__
+
+if TYPE_CHECKING:
+    from curate.settings.model import RunConfig
 
 _PROBES = 2_000
 """Rows whose nearest neighbour is looked for in each set."""
@@ -42,6 +46,12 @@ _EXAMPLES = 8
 
 _CONFLICTS = 10
 """Texts with different labels that are shown; the labels of each; and the rows of each label."""
+
+_HITS = 20
+"""Rows shown beside the evaluation text that they share something with."""
+
+_LOOKED = "Look for evaluation texts among the pool's rows"
+_DROPPED = "Drop the rows that share too much with an evaluation text"
 
 _GROUPS = 500
 """Labels beyond which their shares are not drawn."""
@@ -84,12 +94,15 @@ def report(
         "conflicts": facts.conflicts,
         "examples": facts.examples,
     }
+    outline = _outline(context, before, records, reused)
     parts: dict[str, Any] = {"warnings": tuple(warnings), "change": _change(context)}
     parts |= evaluated.parts(context, before.selected)
     for name, step in steps.items():
         parts[name] = step()
         context.progress.advance(1)
-    told = replace(_outline(context, before, records, reused), **parts)
+    if outline.decontamination is not None:
+        parts["decontamination"] = replace(outline.decontamination, hits=facts.hits())
+    told = replace(outline, **parts)
     shards.write_text(path, page.render(told))
     return summary(told)
 
@@ -115,6 +128,29 @@ def _outline(context: Context, before: Before, records: Sequence[Record], reused
         masked=next((_masked(record.facts["masked"]) for record in records if record.stage == "export"), None),
         config=context.yaml,
         reproduce=(f"curate run {config.run}/config.yaml",),
+        decontamination=_decontamination(config, records),
+    )
+
+
+def _decontamination(config: RunConfig, records: Sequence[Record]) -> model.Decontamination | None:
+    """What the pool was checked against, without the hits."""
+    asked = config.decontaminate
+    if asked is None:
+        return None
+    facts = next(record.facts for record in records if record.stage == DECONTAMINATE)
+    return model.Decontamination(
+        sets=tuple(
+            model.EvaluationSet(**{**told, "files": tuple((file["path"], file["sha256"]) for file in told["files"])})
+            for told in facts["sets"]
+        ),
+        ngram=asked.ngram,
+        min_words=asked.min_words,
+        min_overlap_rate=asked.min_overlap_rate,
+        max_ngram_rows=asked.max_ngram_rows,
+        min_similarity=asked.min_similarity,
+        embedding=asked.embedding or config.embed[0].name,
+        rows=facts["rows"],
+        total=facts["hits"],
     )
 
 
@@ -128,12 +164,13 @@ def _stages(context: Context, records: Sequence[Record], reused: Collection[str]
         *config.select,
         config.export,
     ]
-    about = {f"{entry.spec.kind} {entry.name}": entry.spec.plugin().summary() for entry in entries}
+    about = {DECONTAMINATE: _LOOKED, f"selector {DECONTAMINATE}": _DROPPED, "input": "Read the pool's files"}
+    about |= {f"{entry.spec.kind} {entry.name}": entry.spec.plugin().summary() for entry in entries}
     for record in manifest.lines(records):
-        alone = record.stage in ("input", *ONE)
+        alone = record.stage in ("input", DECONTAMINATE, *ONE)
         yield model.Stage(
             name=record.stage if alone else f"{record.stage} {record.name}",
-            what=about.get(f"{KIND_OF.get(record.stage, [None])[0]} {record.name}", "Read the pool's files"),
+            what=about[f"{KIND_OF[record.stage][0]} {record.name}" if record.stage in KIND_OF else record.stage],
             rows=_account(record.count),
             sources=_accounts(record.sources),
             seconds=record.seconds,
@@ -191,12 +228,13 @@ class _Facts:
 
     def __init__(self, context: Context, before: Before) -> None:
         self.context, self.before = context, before
-        self.columns = PoolColumns(context, before.rows, before.clustered, before.scored)
+        self.columns = PoolColumns(context, before.rows, before.clustered, before.scored, before.decontaminated)
         self.n = self.columns.n
         self.kept: NDArray[np.bool_] = self.ledger["selected"].to_numpy()
         rng = rng_for(context.config.seed, "report/uniform")
         self.uniform = np.zeros(self.n, bool)
-        self.uniform[rng.choice(self.n, int(self.kept.sum()), replace=False)] = True
+        clean = np.flatnonzero(~self.columns.contaminated)
+        self.uniform[rng.choice(clean, int(self.kept.sum()), replace=False)] = True
 
     @cached_property
     def ledger(self) -> pl.DataFrame:
@@ -299,7 +337,9 @@ class _Facts:
         rng = rng_for(self.context.config.seed, "report/examples")
         by = self.ledger["dropped_by"]
         groups = [("", np.flatnonzero(self.kept))]
-        groups += [(entry.name, (by == entry.name).arg_true().to_numpy()) for entry in self.context.config.select]
+        droppers = [] if self.before.decontaminated is None else [DECONTAMINATE]
+        droppers += [entry.name for entry in self.context.config.select]
+        groups += [(name, (by == name).arg_true().to_numpy()) for name in droppers]
         chosen = {
             name: np.sort(rng.choice(rows, min(_EXAMPLES, len(rows)), replace=False))
             for name, rows in groups
@@ -331,6 +371,30 @@ class _Facts:
                 )
             )
         return model.Examples(entry=entry, total=total, rows=tuple(examples))
+
+    def hits(self) -> tuple[model.Hit, ...]:
+        """The first rows that share too much with an evaluation text, beside that."""
+        found: list[model.Hit] = []
+        kinds = self.context.config.export.mask
+        for shard in range(len(self.before.rows.rows)):
+            if self.before.decontaminated is None or len(found) == _HITS:
+                break
+            lines = self.before.decontaminated.read(shard).slice(0, _HITS - len(found)).to_pylist()
+            found += [
+                model.Hit(
+                    id=line["id"],
+                    by_words=line["kind"] == NGRAM,
+                    name=line["set"],
+                    similarity=line["similarity"],
+                    shared=masks.quoted(line["shared"] or "", kinds),
+                    text=masks.quoted(line["text"], kinds),
+                    evaluation_text=masks.quoted(line["evaluation_text"], kinds),
+                    place=f"{line['evaluation_file']}:{line['evaluation_line']}",
+                    texts=line["evaluation_texts"],
+                )
+                for line in lines
+            ]
+        return tuple(found)
 
     def texts(self, rows: Rows) -> list[str]:
         """The texts of some of the pool's rows, in ascending order, as they may be shown; reads a shard at a time."""

@@ -22,6 +22,7 @@ from curate.plugins.registry import Spec
 from curate.stages import masking
 from curate.stages.cluster import Clustered
 from curate.stages.context import Context
+from curate.stages.decontaminate import Decontaminated
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored
 from curate.stages.select import Selected
@@ -52,6 +53,7 @@ class Before:
     scored: tuple[Scored, ...]
     selected: Selected
     records: tuple[Record, ...]
+    decontaminated: Decontaminated | None = None
 
     @property
     def epochs(self) -> list[int]:

@@ -173,7 +173,8 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
     done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
     _refuse_changed(files, config.vectors)
     types = _unify(done)
-    _check_columns(config, types)
+    if types:  # without a row there is more to be told than that a column is missing
+        _check_columns(config, types)
     _check_vectors(config, files, done)
     paths = _gather(folder, [path for item in done for path in item.paths])
     twice = _settle_ids(folder, paths, config, [file["path"] for file in files], fingerprint)
@@ -198,9 +199,9 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
     if not sum(rows):
         total = sum(seen.values())
         raise DataError(
-            "the pool is empty" if not total else f"none of the {total:,} rows can be used",
+            "there are no rows" if not total else f"none of the {total:,} rows can be used",
             where=", ".join(file["path"] for file in files[:3]),
-            hint="the input has no rows" if not total else f"see {folder / QUARANTINE} for the reasons",
+            hint="" if not total else f"see {folder / QUARANTINE} for the reasons",
         )
     return Outcome(sources=sources, shards=len(paths), peak_memory=peak, facts=facts)
 

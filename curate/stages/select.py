@@ -21,17 +21,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.errors import GuardrailError
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.pool import Rows, Selection, Vector
+from curate.settings.model import DECONTAMINATE
 from curate.stages import quadratic
 from curate.stages.anchor import Anchor
 from curate.stages.choosing import choose, most_at_once
-from curate.stages.cluster import Clustered
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
+from curate.stages.decontaminate import Decontaminated
 from curate.stages.rows import PoolRows
-from curate.stages.score import Scored
 from curate.stages.step import QUARANTINE, Outcome, damaged_shard, step
 from curate.store import manifest, schemas, shards, versions
 from curate.store.manifest import Count, Record
@@ -48,18 +49,18 @@ class Selected:
         return shards.read(shards.part(self.folder, shard), columns)
 
 
-def parts(
-    context: Context, rows: PoolRows, clustered: Clustered, scored: Sequence[Scored], previous: str | None
-) -> dict[str, Any]:
+def parts(columns: PoolColumns, previous: str | None) -> dict[str, Any]:
     """What the ledger is made from; ``previous`` is the export that anchors it."""
+    context, decontaminated = columns.context, columns.decontaminated
     return {
         "entries": [entry.fingerprint_parts() for entry in context.config.select],
         "seed": context.config.seed,
-        "cluster": clustered.fingerprint,
-        "score": {entry.name: entry.fingerprint for entry in scored},
+        "cluster": columns.clustered.fingerprint,
+        "score": {entry.name: entry.fingerprint for entry in columns.scored},
+        **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
         "keep_previous_weight": context.config.refresh.keep_previous_weight,
         "previous": previous,
-        **rows.facts(),
+        **columns.rows.facts(),
     }
 
 
@@ -77,10 +78,11 @@ def _previous(context: Context, made_from: Callable[[str | None], dict[str, Any]
     return own if right and (anchor_kept or not damaged_shard(record, folder)) else versions.published(root)
 
 
-def select(context: Context, rows: PoolRows, clustered: Clustered, scored: Sequence[Scored]) -> tuple[Selected, Record]:
+def select(columns: PoolColumns) -> tuple[Selected, Record]:
     """Run the select section."""
+    context = columns.context
     folder = context.folder / "select"
-    made_from = partial(parts, context, rows, clustered, scored)
+    made_from = partial(parts, columns)
     previous = _previous(context, made_from)
     record = step(
         context,
@@ -88,7 +90,7 @@ def select(context: Context, rows: PoolRows, clustered: Clustered, scored: Seque
         "select",
         folder,
         made_from(previous),
-        lambda key: _work(PoolColumns(context, rows, clustered, scored), previous, folder, key),
+        lambda key: _work(columns, previous, folder, key),
     )
     return Selected(folder, record.fingerprint), record
 
@@ -147,7 +149,11 @@ def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint:
     seed = context.config.seed
     entries: list[dict[str, Any]] = []
     peaks: list[int] = []
-    for number, entry in enumerate(context.config.select):
+    names = _names(columns)
+    if columns.decontaminated is not None:
+        entries.append(_decontaminate(columns, columns.decontaminated, fates))
+        peaks.append(peak_memory())
+    for number, entry in enumerate(context.config.select, len(names) - len(context.config.select)):
         begun = time.perf_counter()
         reset_peak_memory()
         before = fates.survivors
@@ -159,17 +165,9 @@ def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint:
         with one_blas_thread():
             chosen = choose(columns, before, entry, seed, None if anchor is None else anchor.take(before))
         fates.settle(number, chosen, ranked=entry.spec.plugin().traits.budgeted)
-        sources = _counts(columns, before, fates.survivors)
         peaks.append(peak_memory())
-        entries.append(
-            {
-                "name": entry.name,
-                "sources": {name: asdict(count) for name, count in sources.items()},
-                "seconds": time.perf_counter() - begun,
-                "peak_memory": peaks[-1],
-                **({} if chosen.retention is None else {"retention": chosen.retention.facts()}),
-            }
-        )
+        retention = {} if chosen.retention is None else {"retention": chosen.retention.facts()}
+        entries.append(_account(columns, entry.name, before, fates.survivors, begun) | retention)
         context.progress.advance(len(before))
     _write(columns, fates, folder, fingerprint)
     return Outcome(
@@ -183,6 +181,34 @@ def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint:
             **({} if fates.epochs is None else {"epochs": [len(rows) for rows in fates.epochs]}),
         },
     )
+
+
+def _names(columns: PoolColumns) -> list[str]:
+    """What rows can be dropped by, in order."""
+    first = [] if columns.decontaminated is None else [DECONTAMINATE]
+    return first + [entry.name for entry in columns.context.config.select]
+
+
+def _decontaminate(columns: PoolColumns, decontaminated: Decontaminated, fates: _Fates) -> dict[str, Any]:
+    """Drop the rows that share too much with an evaluation text."""
+    begun, before = time.perf_counter(), fates.survivors
+    fates.settle(0, decontaminated.selection(columns.rows).check(columns.n, None), ranked=False)
+    if not len(fates.survivors):
+        told = f"every one of {columns.n:,} rows shares too much with an evaluation text: nothing would be exported"
+        raise GuardrailError(
+            told, where=str(decontaminated.folder), hint="look at the hits there, and at the section decontaminate"
+        )
+    return _account(columns, DECONTAMINATE, before, fates.survivors, begun)
+
+
+def _account(columns: PoolColumns, name: str, before: Rows, after: Rows, begun: float) -> dict[str, Any]:
+    """What the manifest says of an entry."""
+    return {
+        "name": name,
+        "sources": {source: asdict(count) for source, count in _counts(columns, before, after).items()},
+        "seconds": time.perf_counter() - begun,
+        "peak_memory": peak_memory(),
+    }
 
 
 def _anchor(columns: PoolColumns, version: str) -> Anchor:
@@ -208,7 +234,7 @@ def _write(columns: PoolColumns, fates: _Fates, folder: Path, fingerprint: str) 
     n = columns.n
     rank = np.full(n, -1, np.int32)
     rank[fates.order] = np.arange(len(fates.order), dtype=np.int32)
-    names = [entry.name for entry in columns.context.config.select]
+    names = _names(columns)
     reasons = list(fates.reasons)
     every_id = columns.ids
     plan = None if fates.epochs is None else _Plan(fates.epochs, n)

@@ -14,8 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import ConfigError
-from curate.store import masks, schemas, shards, versions
+from curate.store import manifest, masks, schemas, shards, versions
 from curate.store.ledger import Place, Run, Status, shown
+
+_DECONTAMINATE = "decontaminate"
 
 _COMPARED = 5_000
 """The most ids that an unknown one is compared with, letter by letter."""
@@ -120,6 +122,26 @@ class Representative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """An evaluation text for which a row was dropped."""
+
+    set: str
+    file: str
+    line: int
+    similarity: float | None
+    """The share of its runs of words that the row has; or the cosine of their embeddings."""
+
+    shared: str | None
+    """The longest run of words that both have; None where their embeddings are similar."""
+
+    text: str
+
+    def __str__(self) -> str:
+        like = f"similarity {_number(self.similarity)}" if self.shared is None else f"shares {shown(self.shared)!r}"
+        return f"{shown(self.set)} ({shown(self.file)}, line {self.line}), {like}: {shown(self.text)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
     """A record of the input that was set aside."""
 
@@ -153,6 +175,9 @@ class Story:
     fate: Fate
     representatives: tuple[Representative, ...] = ()
     """The row that stands for it; where that one was dropped later, the one that stands for that; and so on."""
+
+    hits: tuple[Hit, ...] = ()
+    """For a row that was dropped for evaluation texts: that of each set which it has most in common with."""
 
     set_aside: tuple[Aside, ...] = ()
     """Records of the input with this id that were set aside."""
@@ -193,6 +218,8 @@ class Story:
         for one in self.representatives:
             yield "stands for it", f"{shown(one.id)}, similarity {_number(one.similarity)}: {shown(one.text)}"
             yield "its fate", str(one.fate)
+        for hit in self.hits:
+            yield "evaluation", str(hit)
         for aside in self.set_aside:
             yield "set aside", str(aside)
             if aside.record:
@@ -242,6 +269,7 @@ def _told(run: Run, place: Place, story: Story) -> Story:
         scores=scores,
         fate=fate,
         representatives=tuple(_representatives(run, fate, stands)),
+        hits=tuple(_hits(run, place, story.id)) if fate.by == _DECONTAMINATE else (),
         export=version,
         exported=None if version is None else versions.holds(run.folder / versions.FOLDER, version, story.id),
         missing=tuple(_missing(run)),
@@ -256,6 +284,8 @@ def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
     line = run.fates([name], [place.shard]).to_dicts()[0]
     entries = run.entries()
     names = [entry["name"] for entry in entries]
+    if run.selection is not None and _DECONTAMINATE in run.selection.parts:
+        names.insert(0, _DECONTAMINATE)
     by: str | None = line["by"]
     passed: list[str] = []
     if line["status"] == "chosen":
@@ -330,6 +360,23 @@ def _scores(run: Run, place: Place, name: str) -> Iterator[Score]:
                 higher_is_better=facts.get(f"curate.{column}.higher_is_better") == "True",
                 unit=facts.get(f"curate.{column}.unit", ""),
             )
+
+
+def _hits(run: Run, place: Place, name: str) -> Iterator[Hit]:
+    record = manifest.load(run.folder / _DECONTAMINATE)
+    made = {} if run.selection is None else run.selection.parts
+    if record is None or record.fingerprint != made.get(_DECONTAMINATE):
+        return
+    table = shards.read(shards.part(run.folder / _DECONTAMINATE, place.shard), schemas.hits(""))
+    for line in table.filter(pc.equal(table["id"], name)).to_pylist():
+        yield Hit(
+            set=line["set"],
+            file=line["evaluation_file"],
+            line=line["evaluation_line"],
+            similarity=_finite(line["similarity"]),
+            shared=None if line["shared"] is None else masks.quoted(line["shared"], run.mask),
+            text=masks.quoted(line["evaluation_text"], run.mask),
+        )
 
 
 def _missing(run: Run) -> Iterator[str]:

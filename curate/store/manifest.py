@@ -25,6 +25,10 @@ _ENTRY = {"name": str, "sources": {str: _COUNT}, "seconds": float, "peak_memory"
 MASKED = {"rows": int, "spans": {str: int}}
 """What was masked: in how many rows, and how often each kind."""
 
+_SET = {
+    **{"name": str, "files": [{"path": str, "sha256": str}]},
+    **{"texts": int, "empty": int, "short": int, "found": int, "rows": int},
+}
 _OF_STAGE: Mapping[str, Mapping[str, Any]] = {
     "input": {
         "parts": {"rows_per_shard": int, "files": {str: str}},
@@ -33,6 +37,9 @@ _OF_STAGE: Mapping[str, Mapping[str, Any]] = {
     },
     "embed": {"facts": {"recipe": str, "rows": [int], "dimensions": int, "drift": (None, float)}},
     "cluster": {"facts": {"recipe": str, "largest": int, "drift": (None, float)}},
+    "decontaminate": {
+        "facts": {"rows": int, "hits": int, "sets": [_SET]},
+    },
     "select": {
         "parts": {
             "input": str,

@@ -50,7 +50,7 @@ def claim(folder: Path, *, overwrite: bool) -> None:
             places.create(folder / MARK, b"This folder is a run's: curate replaces what is in it.\n")
 
 
-def refuse_own(files: Iterable[str], folder: Path) -> None:
+def refuse_own(files: Iterable[str], folder: Path, key: str = "input.files") -> None:
     """Refuse to read what the run itself writes.
 
     Raises
@@ -60,7 +60,7 @@ def refuse_own(files: Iterable[str], folder: Path) -> None:
     if inside := next(
         (name for name in files if _resolved(places.place(name)).is_relative_to(_resolved(folder))), None
     ):
-        told = f"input.files: this file lies in the run folder {folder}, which a run writes to"
+        told = f"{key}: this file lies in the run folder {folder}, which a run writes to"
         raise ConfigError(told, where=inside, hint="let 'run' name a folder that holds no input")
 
 

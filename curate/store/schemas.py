@@ -47,6 +47,41 @@ SELECT = pa.schema(
 """One row for every input row: chosen or not, by which entry, and why."""
 
 
+FOUND = pa.schema(
+    [
+        pa.field("row", pa.int32(), nullable=False),
+        pa.field("ngram", pa.int32()),
+        pa.field("text", pa.int32()),
+        pa.field("similarity", pa.float32()),
+        pa.field("texts", pa.int32()),
+    ]
+)
+"""``decontaminate/found``: of each shard, which rows have which n-gram of the evaluation texts, by number, and which
+evaluation text of each set has the most similar embedding."""
+
+
+def hits(texts: str) -> pa.Schema:
+    """The schema of a decontaminate shard: rows of the pool, each beside the evaluation text that it shares most with.
+
+    ``texts`` in its metadata says which of the evaluation texts stand in these rows: a bit each, as hexadecimal digits.
+    """
+    return pa.schema(
+        [
+            _ID,
+            pa.field("kind", pa.string(), nullable=False),
+            pa.field("set", pa.string(), nullable=False),
+            pa.field("similarity", pa.float32(), nullable=False),
+            pa.field("shared", pa.string()),
+            pa.field("text", pa.string(), nullable=False),
+            pa.field("evaluation_text", pa.string(), nullable=False),
+            pa.field("evaluation_file", pa.string(), nullable=False),
+            pa.field("evaluation_line", pa.int64(), nullable=False),
+            pa.field("evaluation_texts", pa.int32(), nullable=False),
+        ],
+        metadata={"curate.texts": texts},
+    )
+
+
 def embed(dimensions: int, precision: str, facts: Mapping[str, str]) -> pa.Schema:
     """The schema of an embed shard; ``precision`` is float32 or float16, ``facts`` says which model made it."""
     value = pa.float16() if precision == "float16" else pa.float32()

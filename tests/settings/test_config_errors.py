@@ -24,7 +24,7 @@ ENTRIES = [  # what stands after the base's seven lines, what is said
     pytest.param(
         "select:\n  - {use: any, keep: 5}\ntarget: {files: a.jsonl}\n",
         [
-            "x.yaml:10:1: target: unknown key; there are: curate, run, seed, memory_limit, plugins, input, embed, cluster, proxy, score, select, guard, refresh, export, metrics, evaluate",
+            "x.yaml:10:1: target: unknown key; there are: curate, run, seed, memory_limit, plugins, input, embed, cluster, proxy, score, decontaminate, select, guard, refresh, export, metrics, evaluate",
         ],
         id="a section of a later release is an unknown key",
     ),
@@ -74,6 +74,66 @@ ENTRIES = [  # what stands after the base's seven lines, what is said
             "x.yaml:8:1: proxy: must be a mapping; got a list",
         ],
         id="a list where one proxy belongs",
+    ),
+    pytest.param(
+        "decontaminate: null\n" + FINE,
+        [
+            "x.yaml:8:1: decontaminate: must be a mapping; got null",
+        ],
+        id="a decontamination that is null",
+    ),
+    pytest.param(
+        "decontaminate: {files: {gsm8k: 5}, ngram: 0, min_overlap_rate: 2, similarity: 1}\n" + FINE,
+        [
+            "x.yaml:8:25: decontaminate.files.gsm8k: must be a non-empty string or a non-empty list of non-empty strings; got 5",
+            "x.yaml:8:36: decontaminate.ngram: must be an integer in [1, 100]; got 0",
+            "x.yaml:8:46: decontaminate.min_overlap_rate: must be a number in [0, 1]; got 2",
+            "x.yaml:8:67: decontaminate.similarity: unknown key; did you mean 'min_similarity'?",
+        ],
+        id="keys of a decontamination",
+    ),
+    pytest.param(
+        "decontaminate: {files: {}}\n" + FINE,
+        [
+            "x.yaml:8:17: decontaminate.files: must be a non-empty string, a non-empty list of non-empty strings or a non-empty mapping of non-empty strings or non-empty lists of non-empty strings; got an empty mapping",
+        ],
+        id="a decontamination without a set",
+    ),
+    pytest.param(
+        "decontaminate: {files: a.jsonl, ngram: null}\n" + FINE,
+        [
+            "x.yaml:8:33: decontaminate.ngram: nothing is compared without an ngram or a min_similarity; give one of them",
+        ],
+        id="a decontamination that compares nothing",
+    ),
+    pytest.param(
+        "decontaminate: {files: a.jsonl, ngram: 5}\n" + FINE,
+        [
+            "x.yaml:8:1: decontaminate.min_words: must be at most ngram, which is 5; got 8",
+        ],
+        id="a floor above the length of a run of words",
+    ),
+    pytest.param(
+        "decontaminate: {files: {gsm8k: a.jsonl}, text: {gsm: question}}\n" + FINE,
+        [
+            "x.yaml:8:42: decontaminate.text: there is no evaluation set 'gsm'; name it in files",
+        ],
+        id="the text of a set that there is not",
+    ),
+    pytest.param(
+        "decontaminate: {files: a.jsonl, embedding: words}\n" + FINE,
+        [
+            "x.yaml:8:33: decontaminate.embedding: no embeddings are compared; give a min_similarity, or remove it",
+        ],
+        id="an embedding that is not compared",
+    ),
+    pytest.param(
+        "decontaminate: {files: a.jsonl, min_similarity: 0.9, embedding: word}\nselect:\n  - {use: any, name: decontaminate, keep: 5}\n",
+        [
+            "x.yaml:8:54: decontaminate.embedding: there is no embed entry 'word'; did you mean 'words'?",
+            "x.yaml:10:5: select.0: the section decontaminate drops rows under that name; give the entry another with the key 'name'",
+        ],
+        id="an embedding that is not there, and an entry of the same name",
     ),
     pytest.param(
         "proxy: null\n" + FINE,

@@ -76,6 +76,8 @@ def right(base: str) -> dict[str, Any]:
         pytest.param(("score", 0, "embedding"), "words", id="an embedding for a plugin that reads none"),
         pytest.param(("memory_limit",), "8 gigs", id="a size that is none"),
         pytest.param(("input", "files"), [], id="no files"),
+        pytest.param(("decontaminate",), None, id="a decontamination that is null"),
+        pytest.param(("decontaminate",), {"files": {}}, id="a decontamination without a set"),
         pytest.param(("select",), [], id="nothing selected"),
         pytest.param(("cluster",), [], id="a list where one entry belongs"),
     ],
