@@ -176,6 +176,7 @@ def schemas_page() -> str:
         "proxy/classes": schemas.CLASSES,
         "score": schemas.score(["score_<name>"], {}),
         "decontaminate": schemas.hits(""),
+        "published": schemas.published(),
         "select": schemas.SELECT,
     }
     parts = ["# Schemas\n", NOTE, "Parquet files between the stages; `!` marks columns that are never null.\n"]

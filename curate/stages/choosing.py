@@ -9,6 +9,7 @@ import numpy as np
 
 from curate.errors import PluginError
 from curate.plugins.pool import Pool, Rows, Selection, frozen
+from curate.plugins.published import Published
 from curate.seeds import rng_for
 from curate.stages import budgets
 from curate.stages.anchor import Anchor, anchored
@@ -20,16 +21,23 @@ if TYPE_CHECKING:
 
 
 def choose(
-    columns: PoolColumns, survivors: Rows, entry: SelectEntry, seed: int, anchor: Anchor | None = None
+    columns: PoolColumns,
+    survivors: Rows,
+    entry: SelectEntry,
+    seed: int,
+    anchor: Anchor | None = None,
+    published: Published | None = None,
 ) -> Selection:
     """What the entry keeps of the survivors: positions among them.
+
+    ``anchor`` and ``published`` are of the survivors.
 
     Raises
     ------
     PluginError : a selector that fails, or breaks its promises
     ConfigError : a budget beyond the rows there are
     """
-    pool = _pool(columns, survivors, entry)
+    pool = pool_of(columns, survivors, entry, published)
     groups = _groups(columns, survivors, entry)
     answer = partial(_in_groups, entry, seed, pool, groups, anchor)
     if entry.budget is None:
@@ -49,7 +57,7 @@ def most_at_once(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> i
     return len(survivors) if groups is None else max(map(len, groups))
 
 
-def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
+def pool_of(columns: PoolColumns, survivors: Rows, entry: SelectEntry, published: Published | None = None) -> Pool:
     """The survivors, with what the selector reads."""
     reads = entry.spec.plugin().traits.reads
     n, whole = len(survivors), len(survivors) == columns.n
@@ -71,6 +79,7 @@ def _pool(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> Pool:
             columns.higher_is_better,
             columns.frame(wanted)[survivors] if wanted else None,
             None if texts is None else texts.take(survivors),
+            published,
         )
     except PluginError as error:
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error

@@ -49,6 +49,11 @@ class PoolColumns:
         return self.decontaminated.contaminated(self.rows)
 
     @cached_property
+    def hashes(self) -> pa.ChunkedArray:
+        """N hashes of the rows' texts, 16 bytes each."""
+        return self.rows.columns(("hash",))["hash"]
+
+    @cached_property
     def cluster(self) -> NDArray[np.int32]:
         """(n,) int32."""
         shards = [self.clustered.read(shard)["cluster"].to_numpy() for shard in range(len(self.rows.rows))]

@@ -366,7 +366,7 @@ class _Facts:
                     cluster=self.cluster_names[self.columns.cluster[row]] if self.columns.cluster[row] >= 0 else "",
                     scores={name: float(score[row]) for name, score in self.columns.scores.items()},
                     representative=stand or "",
-                    representative_text=found[places[stand]] if stand else "",
+                    representative_text=_text_of(stand, places, found),
                     similarity=float("nan") if line["similarity"] is None else line["similarity"],
                 )
             )
@@ -420,6 +420,13 @@ def _conflict(text: str, rows: pl.DataFrame) -> model.Conflict:
             for line in labels.head(_CONFLICTS).to_dicts()
         ),
     )
+
+
+def _text_of(stand: str | None, places: Mapping[str, int], texts: Mapping[int, str]) -> str:
+    """Of a row that stands for another; one that was published may have left the pool since."""
+    if stand is None:
+        return ""
+    return texts[places[stand]] if stand in places else "(published before, and no longer in the pool)"
 
 
 def _columns(name: str, entry: Any) -> list[str]:

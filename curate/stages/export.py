@@ -19,13 +19,14 @@ from curate.errors import DataError
 from curate.kernels import personal
 from curate.kernels.personal import Kind
 from curate.plugins.registry import Spec
-from curate.stages import masking
+from curate.stages import masking, published
 from curate.stages.cluster import Clustered
+from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.decontaminate import Decontaminated
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored
-from curate.stages.select import Selected
+from curate.stages.select import Past, Selected
 from curate.stages.step import Outcome, refuse_failed, running, step
 from curate.store import manifest, shards, versions
 from curate.store.ledger import chosen, frame_of
@@ -103,6 +104,7 @@ def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
         lambda _: versions.damage(root, version) or shards.damage(versions.ids(root, version)),
     )
     if context.plan is None:
+        _remember(context, before, version)
         if changed := versions.publish(root, version):
             context.progress.note(
                 f"export: {changed.added:,} rows added and {changed.removed:,} removed since "
@@ -110,6 +112,18 @@ def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
             )
         versions.forget(root, context.config.export.keep_versions, context.progress.warn)
     return root / version, record
+
+
+def _remember(context: Context, before: Before, version: str) -> None:
+    """Keep sketches of what is to be published, for the entries that will compare with it."""
+    if published.entries(context.config):
+        rows = before.rows
+        chosen = [
+            before.selected.read(shard, ["selected"])["selected"].to_numpy()[rows.positions(shard, rows.ids(shard))]
+            for shard in range(len(rows.rows))
+        ]
+        columns = PoolColumns(context, rows, before.clustered, before.scored)
+        published.write(columns, np.concatenate(chosen), Past.of(before.records[-1]).known, version)
 
 
 def _work(context: Context, before: Before, folder: Path, fingerprint: str, card: Card) -> Outcome:

@@ -24,14 +24,15 @@ from numpy.typing import NDArray
 from curate.errors import GuardrailError
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
-from curate.plugins.pool import Rows, Selection, Vector
+from curate.plugins.pool import Rows
 from curate.settings.model import DECONTAMINATE
-from curate.stages import quadratic
+from curate.stages import published, quadratic
 from curate.stages.anchor import Anchor
 from curate.stages.choosing import choose, most_at_once
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.decontaminate import Decontaminated
+from curate.stages.fates import Fates
 from curate.stages.rows import PoolRows
 from curate.stages.step import QUARANTINE, Outcome, damaged_shard, step
 from curate.store import manifest, schemas, shards, versions
@@ -49,8 +50,24 @@ class Selected:
         return shards.read(shards.part(self.folder, shard), columns)
 
 
-def parts(columns: PoolColumns, previous: str | None) -> dict[str, Any]:
-    """What the ledger is made from; ``previous`` is the export that anchors it."""
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What of the exports before has a say in the ledger."""
+
+    previous: str | None = None
+    """The version that anchors it."""
+
+    known: tuple[str, ...] = ()
+    """The versions that entries compare with."""
+
+    @classmethod
+    def of(cls, record: Record) -> Past:
+        """That of a ledger."""
+        return cls(record.parts.get("previous"), tuple(record.parts.get(published.FOLDER, ())))
+
+
+def parts(columns: PoolColumns, past: Past) -> dict[str, Any]:
+    """What the ledger is made from."""
     context, decontaminated = columns.context, columns.decontaminated
     return {
         "entries": [entry.fingerprint_parts() for entry in context.config.select],
@@ -59,23 +76,26 @@ def parts(columns: PoolColumns, previous: str | None) -> dict[str, Any]:
         "score": {entry.name: entry.fingerprint for entry in columns.scored},
         **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
         "keep_previous_weight": context.config.refresh.keep_previous_weight,
-        "previous": previous,
+        "previous": past.previous,
+        **({published.FOLDER: list(past.known)} if published.entries(context.config) else {}),
         **columns.rows.facts(),
     }
 
 
-def _previous(context: Context, made_from: Callable[[str | None], dict[str, Any]]) -> str | None:
-    """The version that anchors the selection: the published one; for a ledger that is still right, that of its own."""
-    if not context.config.refresh.keep_previous_weight:
-        return None
+def _past(context: Context, made_from: Callable[[Past], dict[str, Any]]) -> Past:
+    """The past as it is now; for a ledger that is still right, that of its own."""
     folder, root = context.folder / "select", context.folder / versions.FOLDER
+    now = Past(
+        versions.published(root) if context.config.refresh.keep_previous_weight else None,
+        tuple(published.standing(root)) if published.entries(context.config) else (),
+    )
     record = manifest.load(folder)
     if record is None:
-        return versions.published(root)
-    own = record.parts.get("previous")
+        return now
+    own = Past.of(record)
     right = manifest.compare(record, made_from(own))[0] == "fresh"
-    anchor_kept = own is None or versions.ids(root, own).exists()  # without it, a damaged one cannot be made again
-    return own if right and (anchor_kept or not damaged_shard(record, folder)) else versions.published(root)
+    gone = own.previous is not None and not versions.ids(root, own.previous).exists()
+    return own if right and not (gone and damaged_shard(record, folder)) else now  # it could not be made again
 
 
 def select(columns: PoolColumns) -> tuple[Selected, Record]:
@@ -83,69 +103,24 @@ def select(columns: PoolColumns) -> tuple[Selected, Record]:
     context = columns.context
     folder = context.folder / "select"
     made_from = partial(parts, columns)
-    previous = _previous(context, made_from)
+    past = _past(context, made_from)
     record = step(
         context,
         "select",
         "select",
         folder,
-        made_from(previous),
-        lambda key: _work(columns, previous, folder, key),
+        made_from(past),
+        lambda key: _work(columns, past, folder, key),
     )
     return Selected(folder, record.fingerprint), record
 
 
-# ---------------------------------------------------------------- what became of each row
+# ---------------------------------------------------------------- the entries
 
 
-class _Fates:
-    """What became of each of the pool's n rows so far."""
-
-    def __init__(self, n: int) -> None:
-        self.survivors: Rows = np.arange(n)
-        self.order: Rows = np.arange(n)
-        """The survivors, best first."""
-
-        self.gain: Vector = np.full(n, np.nan, np.float32)
-        self.weight: Vector = np.full(n, np.nan, np.float32)
-        self.dropped_by: NDArray[np.int16] = np.full(n, -1, np.int16)
-        self.reason: NDArray[np.int32] = np.full(n, -1, np.int32)
-        self.reasons: dict[str, int] = {}
-        self.representative: Rows = np.full(n, -1, np.intp)
-        self.similarity: Vector = np.full(n, np.nan, np.float32)
-        self.epochs: tuple[Rows, ...] | None = None
-        """The rows of each epoch of a plan, which only the last entry can make."""
-
-    def settle(self, number: int, chosen: Selection, *, ranked: bool) -> None:
-        """Write down what entry ``number`` decided; its rows are positions among the survivors.
-
-        ``ranked``: its order and gains replace those of the entries before; a filter leaves them as they are.
-        """
-        before = self.survivors
-        kept = before[chosen.order]
-        dropped = np.setdiff1d(np.arange(len(before)), chosen.order)
-        codes = np.array([self.reasons.setdefault(text, len(self.reasons)) for text in chosen.reasons], np.int32)
-        self.dropped_by[before[dropped]] = number
-        self.reason[before[dropped]] = codes[0 if chosen.reason is None else chosen.reason[dropped]]
-        if chosen.representative is not None:
-            stands = chosen.representative[dropped]
-            self.representative[before[dropped]] = np.where(stands < 0, -1, before[stands])
-        if chosen.similarity is not None:
-            self.similarity[before[dropped]] = chosen.similarity[dropped]
-        if chosen.epochs is not None:
-            self.epochs = tuple(before[rows] for rows in chosen.epochs)
-        self.survivors = np.sort(kept)
-        if ranked:
-            self.order = kept
-            self.gain[kept] = chosen.gain
-            self.weight[kept] = 1 if chosen.weight is None else chosen.weight
-        else:
-            self.order = self.order[np.isin(self.order, kept)]
-
-
-def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint: str) -> Outcome:
-    context, fates = columns.context, _Fates(columns.n)
-    anchor = None if previous is None else _anchor(columns, previous)
+def _work(columns: PoolColumns, past: Past, folder: Path, fingerprint: str) -> Outcome:
+    context, fates = columns.context, Fates(columns.ids)
+    anchor = None if past.previous is None else _anchor(columns, past.previous)
     seed = context.config.seed
     entries: list[dict[str, Any]] = []
     peaks: list[int] = []
@@ -162,9 +137,18 @@ def _work(columns: PoolColumns, previous: str | None, folder: Path, fingerprint:
             if told:
                 context.progress.note(told)
         context.progress.begin(f"selecting with {entry.name}", len(before))
+        known = None if entry.against is None else published.recall(columns, entry, past.known)
         with one_blas_thread():
-            chosen = choose(columns, before, entry, seed, None if anchor is None else anchor.take(before))
-        fates.settle(number, chosen, ranked=entry.spec.plugin().traits.budgeted)
+            chosen = choose(
+                columns,
+                before,
+                entry,
+                seed,
+                None if anchor is None else anchor.take(before),
+                None if known is None else known.published.take(before),
+            )
+        ranked = entry.spec.plugin().traits.budgeted
+        fates.settle(number, chosen, ranked=ranked, others=None if known is None else known.ids)
         peaks.append(peak_memory())
         retention = {} if chosen.retention is None else {"retention": chosen.retention.facts()}
         entries.append(_account(columns, entry.name, before, fates.survivors, begun) | retention)
@@ -189,7 +173,7 @@ def _names(columns: PoolColumns) -> list[str]:
     return first + [entry.name for entry in columns.context.config.select]
 
 
-def _decontaminate(columns: PoolColumns, decontaminated: Decontaminated, fates: _Fates) -> dict[str, Any]:
+def _decontaminate(columns: PoolColumns, decontaminated: Decontaminated, fates: Fates) -> dict[str, Any]:
     """Drop the rows that share too much with an evaluation text."""
     begun, before = time.perf_counter(), fates.survivors
     fates.settle(0, decontaminated.selection(columns.rows).check(columns.n, None), ranked=False)
@@ -229,14 +213,14 @@ def _counts(columns: PoolColumns, before: Rows, after: Rows) -> dict[str, Count]
 # ---------------------------------------------------------------- the ledger
 
 
-def _write(columns: PoolColumns, fates: _Fates, folder: Path, fingerprint: str) -> None:
+def _write(columns: PoolColumns, fates: Fates, folder: Path, fingerprint: str) -> None:
     """One shard for each input shard, with a line for every one of its rows."""
     n = columns.n
     rank = np.full(n, -1, np.int32)
     rank[fates.order] = np.arange(len(fates.order), dtype=np.int32)
     names = _names(columns)
     reasons = list(fates.reasons)
-    every_id = columns.ids
+    every_id = fates.every_id
     plan = None if fates.epochs is None else _Plan(fates.epochs, n)
     start = 0
     for shard, rows in enumerate(columns.rows.rows):

@@ -118,7 +118,8 @@ class Representative:
     id: str
     similarity: float | None
     text: str
-    fate: Fate
+    fate: Fate | None
+    """None for one that was published before and is no longer in the pool; its text is then ""."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,8 +217,9 @@ class Story:
             yield score.name, str(score)
         yield "fate", str(self.fate)
         for one in self.representatives:
-            yield "stands for it", f"{shown(one.id)}, similarity {_number(one.similarity)}: {shown(one.text)}"
-            yield "its fate", str(one.fate)
+            told = f"{shown(one.id)}, similarity {_number(one.similarity)}"
+            yield "stands for it", told if one.fate is None else f"{told}: {shown(one.text)}"
+            yield "its fate", "published before, and no longer in the pool" if one.fate is None else str(one.fate)
         for hit in self.hits:
             yield "evaluation", str(hit)
         for aside in self.set_aside:
@@ -315,8 +317,11 @@ def _representatives(run: Run, fate: Fate, name: str | None) -> Iterator[Represe
     Each was still there when the one before was dropped, so there are at most as many as there are entries.
     """
     for _ in run.entries():
-        place = None if name is None else run.find(name)
-        if name is None or place is None:
+        if name is None:
+            return
+        place = run.find(name)
+        if place is None:
+            yield Representative(id=name, similarity=fate.similarity, text="", fate=None)
             return
         own, after = _fate(run, place, name)
         yield Representative(id=name, similarity=fate.similarity, text=run.texts([place])[0], fate=own)

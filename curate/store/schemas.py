@@ -82,6 +82,12 @@ def hits(texts: str) -> pa.Schema:
     )
 
 
+def published(sketch: pa.Schema | None = None) -> pa.Schema:
+    """The schema of a part of ``published``: which rows, and their sketches in columns that the selector names."""
+    keys = [_ID, pa.field("content_hash", pa.binary(16), nullable=False)]
+    return pa.schema([*keys, *(sketch or ())])
+
+
 def embed(dimensions: int, precision: str, facts: Mapping[str, str]) -> pa.Schema:
     """The schema of an embed shard; ``precision`` is float32 or float16, ``facts`` says which model made it."""
     value = pa.float16() if precision == "float16" else pa.float32()
