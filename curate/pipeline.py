@@ -17,7 +17,7 @@ from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.report.wording import in_epochs, masked
 from curate.settings.model import DECONTAMINATE
-from curate.stages import evaluation_sets, evidence, guards, quadratic
+from curate.stages import answers, evaluation_sets, evidence, guards, quadratic
 from curate.stages.cluster import cluster
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Planned, Progress, Silent
@@ -293,6 +293,7 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     """Every stage up to ``until``: for ``run`` and, with a context that only plans, for ``plan``."""
     config, last = context.config, STAGES.index(until)
     evaluation_sets.asked(config)  # that a file is missing is told before the pool is embedded
+    answers.asked(config)
     source, record = ingest(context)
     done.records.append(record)
     embedded = _each(partial(embed, context, source, entry) for entry in config.embed)

@@ -16,6 +16,8 @@ import polars as pl
 import pytest
 
 import curate
+from curate.report.answers import OTHERS, confusion
+from curate.stages.answers import read as read_key
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
@@ -102,6 +104,24 @@ def test_the_quickstart_finds_what_was_planted(quickstart):
         copies.filter(pl.col("kind") == "exact_duplicate")
     )
     assert len(found) >= 0.98 * len(pairs)
+
+
+def test_cleaning_finds_everything_that_was_planted_and_nothing_else(ran):
+    folder = Path(ran("cleaning").run)
+    ledger = pl.read_parquet(folder / "select" / "*.parquet").filter(pl.col("dropped_by").fill_null("") != "lsa")
+    entries = ("gopher_quality", "c4_quality", "foreign", "mislabelled", "exact_duplicates", "minhash")
+    found = confusion(read_key(ROOT / "data_samples" / "key.parquet"), ledger, entries)
+    met = {kind: {fate: n for fate, n in zip(found.fates, counts, strict=True) if n} for kind, counts in found.rows}
+    assert met == {
+        "exact_duplicate": {"exact_duplicates": 100},
+        "near_duplicate": {"minhash": 160},
+        "junk": {"gopher_quality": 64, "c4_quality": 16},
+        "other_language": {"foreign": 60},
+        "wrong_label": {"mislabelled": 60},
+        "rare_topic": {"kept": 18},
+        OTHERS: {"kept": 1519},
+    }
+    assert "Beside the answer key" in (folder / "report.html").read_text()
 
 
 def test_ccs_cuts_off_every_wrong_label_that_was_planted(ran):

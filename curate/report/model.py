@@ -338,6 +338,20 @@ class Decontamination:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What is known of some rows, beside what became of them."""
+
+    fates: tuple[str, ...]
+    """``kept``, and the entries that drop rows."""
+
+    rows: tuple[tuple[str, tuple[int, ...]], ...]
+    """A kind, and how many of its rows met each of the fates; last the rows that the key does not name."""
+
+    unknown: int = 0
+    """Rows of the key that are not in the pool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """Everything the page shows. Parts that do not apply are left at their defaults."""
 
@@ -374,6 +388,7 @@ class Report:
     decontamination: Decontamination | None = None
     """What the pool was checked against; None if it was not."""
 
+    answers: Answers | None = None
     evaluation: Evaluation | None = None
     """What ``curate evaluate`` found of this selection."""
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from curate.report import decontamination, document, figures, findings, judgement, pool_map, retention, tables, whiskers
+from curate.report import (
+    answers,
+    decontamination,
+    document,
+    figures,
+    findings,
+    judgement,
+    pool_map,
+    retention,
+    tables,
+    whiskers,
+)
 from curate.report.document import section
 from curate.report.evaluation import Evaluation
 from curate.report.figures import Figure
@@ -104,6 +115,7 @@ def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
         section(
             "evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours"), *unevaluated]
         ),
+        section("answers", "Beside the answer key", answers.section(report.answers)),
         section("shares", "What the selection is made of", [document.grid(charts("shares")), *notes]),
         section("conflicts", "The same text, different labels", _conflicts(report)),
         section("scores", "Scores", [document.grid(charts("score")), folded, _constant(report)]),

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from curate.report import findings, judgement
-from curate.report.model import Account, Decontamination, Histogram, Report
+from curate.report.model import Account, Answers, Decontamination, Histogram, Report
 from curate.report.wording import short
 
 
@@ -55,11 +55,17 @@ def summary(report: Report) -> dict[str, Any]:
         "sources": {name: _account(rows) for name, rows in report.sources.items()},
         "evidence": evidence,
         "conflicts": _conflicts(report),
+        "answers": None if report.answers is None else _answered(report.answers),
         "decontamination": None if report.decontamination is None else _checked(report.decontamination),
         "verdict": judgement.sentence(report.evaluation) if report.evaluation else None,
         "retention": {part.entry: dataclasses.asdict(part) for part in report.retained},
         "scores": {score.name: _medians(score) for score in report.scores},
     }
+
+
+def _answered(found: Answers) -> dict[str, Any]:
+    kinds = {kind: dict(zip(found.fates, counts, strict=True)) for kind, counts in found.rows}
+    return {"kinds": kinds, "unknown": found.unknown}
 
 
 def _conflicts(report: Report) -> dict[str, Any] | None:

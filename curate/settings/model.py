@@ -164,6 +164,9 @@ class EvaluateConfig:
     files: Files | None = None
     """Test rows with the input's columns, as in ``input.files``; without them, rows of the pool are held out."""
 
+    key: NonEmpty | None = None
+    """A file with the columns id and kind, and of copies: of. It says what some rows are; the report, what they met."""
+
     holdout_rate: Annotated[float, Gt(0), Lt(1)] = 0.2
     """The share of the pool that is held out to test on; copies of a text fall on one side."""
 

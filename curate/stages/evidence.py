@@ -16,16 +16,18 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate import places
 from curate.errors import DataError
 from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.pool import Matrix, Rows
+from curate.report import answers, measure, model, page, projection
 from curate.report import card as dataset_card
-from curate.report import measure, model, page, projection
 from curate.report.summary import summary
 from curate.seeds import rng_for
 from curate.settings import yamlmap
 from curate.settings.model import DECONTAMINATE, KIND_OF, ONE, Entry
 from curate.stages import evaluated
+from curate.stages.answers import read as read_key
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.decontaminate import NGRAM
@@ -92,6 +94,7 @@ def report(
         "neighbours": facts.neighbours,
         "map": facts.map,
         "conflicts": facts.conflicts,
+        "answers": facts.answers,
         "examples": facts.examples,
     }
     outline = _outline(context, before, records, reused)
@@ -313,6 +316,13 @@ class _Facts:
             sources=tuple(self.columns.source[rows].cast(pl.String)) if self.columns.source.n_unique() > 1 else (),
             pool_rows=self.n,
         )
+
+    def answers(self) -> model.Answers | None:
+        key = self.context.config.evaluate.key
+        if key is None:
+            return None
+        droppers = [entry["name"] for entry in self.before.records[-1].facts["entries"]]
+        return answers.confusion(read_key(places.place(key)), self.ledger, droppers)
 
     def conflicts(self) -> model.Conflicts | None:
         rows = self.before.rows
