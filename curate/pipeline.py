@@ -17,7 +17,7 @@ from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.report.wording import in_epochs, masked
 from curate.settings.model import DECONTAMINATE
-from curate.stages import answers, evaluation_sets, evidence, guards, quadratic
+from curate.stages import answers, evaluation_sets, evidence, guards, learning, quadratic
 from curate.stages.cluster import cluster
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Planned, Progress, Silent
@@ -296,6 +296,8 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     answers.asked(config)
     source, record = ingest(context)
     done.records.append(record)
+    if last >= STAGES.index("score"):
+        learning.check(context)
     embedded = _each(partial(embed, context, source, entry) for entry in config.embed)
     done.records += [record for _, record in embedded]
     done.warnings += guards.quarantine(config, done.records)

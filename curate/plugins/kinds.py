@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
+from annotated_types import MinLen
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from curate.plugins.pool import (
         Clustering,
         Codes,
+        Learnt,
         Matrix,
         Measured,
         Pool,
@@ -60,8 +63,23 @@ class ExecutionOnly:
     """The field changes how fast a result comes, never the result; it is left out of fingerprints."""
 
 
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """The field names files whose texts a scorer learns from, and which the driver reads; null: rows of the pool."""
+
+    at_least: int
+    """How many texts there must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """The field is a column's name, or a template over columns, as ``input.text``."""
+
+
 ScoreName = Annotated[str, Refers("score")]
 ColumnName = Annotated[str, Refers("column")]
+FileNames = Annotated[str, MinLen(1)] | Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)]
+TextTemplate = Annotated[str, MinLen(1), Template()]
 
 
 # ---------------------------------------------------------------- the protocols
@@ -131,6 +149,28 @@ class Scorer(Protocol):
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:
         """(n,) float32, or (n, m) for a scorer that declares m columns."""
+
+
+class LearningScorer(Protocol):
+    """A scorer that learns from texts first; what it learnt is plain arrays, which can be saved and frozen.
+
+    Its fields with the mark ``Examples`` name the texts.
+    """
+
+    text: str | None
+    """The text of a row of the files: a column's name or a template; None: the input's."""
+
+    sample_size: int
+    """The most texts that are read for a field: more are sampled evenly."""
+
+    def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+        """Named arrays that, with the fields, determine every later score; ``examples`` are texts by field."""
+
+    def fitted(self, state: Mapping[str, NDArray[Any]]) -> Scorer:
+        """The scorer that ``state`` describes."""
+
+    def learnt(self, state: Mapping[str, NDArray[Any]]) -> Learnt:
+        """How well it does on texts that it did not learn from."""
 
 
 class Selector(Protocol):

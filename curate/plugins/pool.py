@@ -288,6 +288,17 @@ class ScoreBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """How well a scorer learnt what it learns first."""
+
+    facts: Mapping[str, float]
+    """Finite numbers for the manifest, by what they are."""
+
+    told: str
+    """The same in one sentence, for the log and the report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
     """A choice of rows and what it is judged by: the pool it was made from, and test rows that it never saw.
 

@@ -70,6 +70,8 @@ def of_scores(key: str, score: Histogram) -> Figure:
         notes.append(f"{plural(score.outside, 'value')} beyond the axis counted at its ends.")
     if score.missing:
         notes.append(f"{plural(score.missing, 'row')} without a value left out.")
+    if score.learnt:
+        notes.append(f"Learnt from {score.learnt}.")
     kept, dropped, uniform = score.medians
     return Figure(
         key=key,

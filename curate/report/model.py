@@ -143,6 +143,9 @@ class Histogram:
     missing: int = 0
     """Rows without a finite value; they are in no bin."""
 
+    learnt: str = ""
+    """What the scorer learnt from, and how well; "" for one that learns nothing."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shares:

@@ -60,6 +60,7 @@ def summary(report: Report) -> dict[str, Any]:
         "verdict": judgement.sentence(report.evaluation) if report.evaluation else None,
         "retention": {part.entry: dataclasses.asdict(part) for part in report.retained},
         "scores": {score.name: _medians(score) for score in report.scores},
+        "learnt": {score.name: score.learnt for score in report.scores if score.learnt},
     }
 
 

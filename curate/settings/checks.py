@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from curate.plugins.fields import fields, references
+from curate.places import REFUSED, has_secret
+from curate.plugins.fields import Field, fields, marks, references
+from curate.plugins.kinds import Examples, Template
 from curate.settings import template
 from curate.settings.budget import Budget
 from curate.settings.entries import BUDGET, Draft
@@ -197,6 +199,18 @@ class _Checks:
             for below, mark, name in references(field.type, value):
                 if mark.to == "score":
                     self._known_score((*draft.path, field.name, *below), name)
+            self._names_texts((*draft.path, field.name), field, value)
+
+    def _names_texts(self, path: KeyPath, field: Field, value: Any) -> None:
+        """Files must be named without secrets, and a text as ``input.text`` is."""
+        for mark in marks(field.type) if isinstance(value, str | tuple) else ():
+            if isinstance(mark, Examples) and any(map(has_secret, (value,) if isinstance(value, str) else value)):
+                self.report.add(path, REFUSED)
+            if isinstance(mark, Template) and isinstance(value, str):
+                try:
+                    template.parts(value)
+                except ValueError as error:
+                    self.report.add(path, str(error).removeprefix("text: "))
 
     def _known_score(self, path: KeyPath, name: str) -> None:
         if name not in self.scores and self.scores_are_known:

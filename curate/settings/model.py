@@ -84,7 +84,7 @@ class RefreshConfig:
     """What stays as it was when the pool changes."""
 
     refit: Literal["never", "always", "drift"] = "never"
-    """When centroids and fitted embedders learn anew: never, whenever the pool changes, or beyond ``max_drift``."""
+    """When what was learnt from the pool is learnt anew: never, whenever the pool changes, or beyond ``max_drift``."""
 
     max_drift: Rate = 0.05
     """How much less of the rows a fit may express than when it was made, before there is a warning or a new fit."""

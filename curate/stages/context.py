@@ -51,6 +51,17 @@ class Silent:
     def warn(self, message: str) -> None: ...
 
 
+class Beside:
+    """Tells of work, but of no step: for what is read beside the pool."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.begin, self.advance = progress.begin, progress.advance
+        self.note, self.warn = progress.note, progress.warn
+
+    def enter(self, stage: str, entry: str) -> None: ...
+    def leave(self, records: Sequence[Record], *, reused: bool) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What would become of one step."""

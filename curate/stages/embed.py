@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from curate.plugins.registry import Spec
 from curate.seeds import rng_for
 from curate.stages import fits, reuse, vectors
 from curate.stages.context import Context
+from curate.stages.sampling import sample
 from curate.stages.step import QUARANTINE, Outcome, current, refuse_failed, running, step
 from curate.store import manifest, npz, schemas, shards
 from curate.store.inputs import Inputs
@@ -141,7 +141,7 @@ def _damage(making: _Entry, rows: Sequence[int]) -> str:
 def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome:
     context, source, entry, folder = making.context, making.source, making.entry, making.folder
     plugin: Any = entry.spec.build()
-    state: _State | None = None
+    state: fits.State | None = None
     drift: float | None = None
     if fitted_on is not None:
         state, drift = _fitted(making, plugin, fitted_on)
@@ -186,21 +186,13 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
 # ---------------------------------------------------------------- fitting
 
 
-@dataclass(frozen=True, slots=True)
-class _State:
-    """Where a fitted embedder's arrays are, and what they were learnt from."""
-
-    path: Path
-    fingerprint: str
-
-
-def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[_State, float | None]:
+def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[fits.State, float | None]:
     """What the embedder learnt from the pool of that fingerprint, today's if it is no other; and its drift since."""
     if making.fitted_in is not None:
-        return _State(making.fitted_in / FITTED, fitted_on), None
+        return fits.State(making.fitted_in / FITTED, fitted_on), None
     folder = making.folder
     recipe, pool = manifest.fingerprint(making.recipe), making.source.text_fingerprint
-    state = _State(folder / FITTED, fits.fingerprint(recipe, fitted_on))
+    state = fits.State(folder / FITTED, fits.fingerprint(recipe, fitted_on))
     fit = fits.load(folder)
     learnt = npz.load(state.path, state.fingerprint)
     if learnt is None or fit is None or fit.fingerprint != state.fingerprint:
@@ -215,13 +207,13 @@ def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[_State, float 
     return state, fits.drift(fit, _fidelity(making, plugin, learnt))
 
 
-def _fit(making: _Entry, plugin: Any, state: _State) -> dict[str, Any]:
+def _fit(making: _Entry, plugin: Any, state: fits.State) -> dict[str, Any]:
     """Let the embedder learn from a seeded sample of the pool and save what it learnt."""
     entry = making.entry
     rng = rng_for(making.context.config.seed, f"embed/{entry.name}")
-    sample = _sample(making, plugin, f"fitting {entry.name}", getattr(plugin, "sample_size", _SAMPLE), rng)
+    texts = _sample(making, plugin, f"fitting {entry.name}", getattr(plugin, "sample_size", _SAMPLE), rng)
     with running(entry.spec, entry.name):
-        learnt: dict[str, Any] = plugin.fit(sample, rng)
+        learnt: dict[str, Any] = plugin.fit(texts, rng)
     npz.save(state.path, state.fingerprint, learnt)
     return learnt
 
@@ -234,42 +226,15 @@ def _fidelity(making: _Entry, plugin: Any, learnt: Mapping[str, Any]) -> float |
     if not hasattr(fitted, "fidelity"):
         return None
     rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
-    sample = _sample(making, plugin, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
+    texts = _sample(making, plugin, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
     with running(entry.spec, entry.name):
-        return float(np.mean(fitted.fidelity(sample), dtype=np.float64))
+        return float(np.mean(fitted.fidelity(texts), dtype=np.float64))
 
 
 def _sample(making: _Entry, plugin: Any, what: str, size: int, rng: np.random.Generator) -> Any:
     """A seeded sample of the pool's rows, in their order: texts, or the values of the column the embedder reads."""
-    source = making.source
-    size = min(size, source.rows)
-    chosen = np.sort(rng.choice(source.rows, size, replace=False))
     role, column = _wanted(plugin, making.entry.spec)
-    making.context.progress.begin(f"{what} on {size:,} rows", size)
-    sample: list[pa.Array] = []
-    start = 0
-    for number, rows in enumerate(source.shards):
-        mine = chosen[(chosen >= start) & (chosen < start + rows)] - start
-        if len(mine):
-            table = source.read(number, [role] if role else [], [column] if column else [])
-            sample.append(table[0].take(mine))
-            making.context.progress.advance(len(mine))
-        start += rows
-    values = pa.chunked_array([chunk for item in sample for chunk in item.chunks])
-    return values.to_pylist() if role == "text" else values
-
-
-@lru_cache(maxsize=2)
-def _encoder(spec: Spec, state: _State | None) -> Any:
-    """The embedder, built once a process."""
-    plugin = spec.build()
-    if state is None:
-        return plugin
-    learnt = npz.load(state.path, state.fingerprint)
-    if learnt is None:
-        raise DataError("the fitted embedder is not whole", where=str(state.path), hint="run the embed stage again")
-    with running(spec, spec.name):
-        return plugin.fitted(learnt)
+    return sample(making.context, making.source, what, size, rng, role, column or "")
 
 
 def _wanted(plugin: Any, spec: Spec) -> tuple[str | None, str | None]:
@@ -288,7 +253,7 @@ class _Task:
     precision: str
     source: Inputs
     shard: int
-    state: _State | None
+    state: fits.State | None
     reused: Path | None
     folder: Path
     fingerprint: str
@@ -361,7 +326,7 @@ def _units(task: _Task, hashes: pa.ChunkedArray) -> tuple[NDArray[Any], dict[int
         return units[owner], bad, int(np.isin(owner, new).sum())
     values = task.source.read(task.shard, [role] if role else [], [column] if column else [])[0]
     with running(task.spec, task.spec.name):
-        encoded = _encoder(task.spec, task.state).encode(values)
+        encoded = fits.ready(task.spec, task.state).encode(values)
     vectors = _checked(encoded, len(values), task.spec.name)
     ragged: dict[int, str] = {}
     if not pa.types.is_fixed_size_list(values.type):
@@ -400,7 +365,7 @@ def _of_texts(
 
 def _encoded(task: _Task, texts: list[str]) -> tuple[NDArray[Any], dict[int, str]]:
     with running(task.spec, task.spec.name):
-        encoded = _encoder(task.spec, task.state).encode(texts)
+        encoded = fits.ready(task.spec, task.state).encode(texts)
     return _normalised(_checked(encoded, len(texts), task.spec.name), task.precision)
 
 

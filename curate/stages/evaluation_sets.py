@@ -15,7 +15,7 @@ from curate import places
 from curate.errors import DataError
 from curate.settings.model import DECONTAMINATE
 from curate.stages import ingest
-from curate.stages.context import Context, Progress
+from curate.stages.context import Beside, Context
 from curate.stages.embed import Embedded, embed
 from curate.store import manifest, ownership
 from curate.store.inputs import Inputs
@@ -119,7 +119,7 @@ def _facts(name: str, source: Inputs, record: Record) -> dict[str, Any]:
 def _own(context: Context, name: str, how: InputConfig) -> Context:
     """A run of the set's own, whose steps are no steps of this one."""
     folder = context.folder / DECONTAMINATE / FOLDER / _folder(name)
-    return Context(replace(context.config, run=str(folder), input=how), context.executor, _Beside(context.progress))
+    return Context(replace(context.config, run=str(folder), input=how), context.executor, Beside(context.progress))
 
 
 def _folder(name: str) -> str:
@@ -141,14 +141,3 @@ def _named(name: str) -> Iterator[None]:
     except DataError as error:
         told = f"{DECONTAMINATE}: evaluation set {name!r}: {error.message.removeprefix('input.')}"
         raise DataError(told, where=error.where, hint=error.hint) from error
-
-
-class _Beside:
-    """Tells of the work, but of no step."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.begin, self.advance = progress.begin, progress.advance
-        self.note, self.warn = progress.note, progress.warn
-
-    def enter(self, stage: str, entry: str) -> None: ...
-    def leave(self, records: Sequence[Record], *, reused: bool) -> None: ...

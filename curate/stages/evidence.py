@@ -261,21 +261,25 @@ class _Facts:
         return [str(number) if name is None else name for number, name in enumerate(names)]
 
     def histograms(self) -> tuple[model.Histogram, ...]:
+        learnt = {record.name: record.facts.get("learnt") for record in self.before.records if record.stage == "score"}
         columns = [
-            (name, column)
+            (name, column, learnt.get(entry.name))
             for entry in self.context.config.score
             for name, column in zip(_columns(entry.name, entry), entry.spec.plugin().traits.columns, strict=True)
         ]
         return tuple(
-            measure.histogram(
-                name,
-                self.columns.scores[name],
-                self.kept,
-                self.uniform,
-                unit=column.unit,
-                higher_is_better=column.higher_is_better,
+            replace(
+                measure.histogram(
+                    name,
+                    self.columns.scores[name],
+                    self.kept,
+                    self.uniform,
+                    unit=column.unit,
+                    higher_is_better=column.higher_is_better,
+                ),
+                learnt=told if isinstance(told, str) else "",
             )
-            for name, column in columns
+            for name, column, told in columns
         )
 
     def shares(self) -> tuple[model.Shares, ...]:

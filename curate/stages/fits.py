@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from curate.errors import DataError
 from curate.stages.context import Context
-from curate.store import manifest, shards
+from curate.stages.step import running
+from curate.store import manifest, npz, shards
 from curate.store.manifest import Record
 from curate.store.shapes import fits
+
+if TYPE_CHECKING:
+    from curate.plugins.registry import Spec
 
 NAME = "fit.json"
 
@@ -32,6 +39,33 @@ class Fit:
     @property
     def fingerprint(self) -> str:
         return fingerprint(self.recipe, self.pool)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the arrays are that a plugin learnt, and what they were learnt from."""
+
+    path: Path
+    fingerprint: str
+
+
+@lru_cache(maxsize=2)
+def ready(spec: Spec, state: State | None) -> Any:
+    """The plugin with what it learnt, or as it is if it learns nothing; built once a process.
+
+    Raises
+    ------
+    DataError : what it learnt is not there, or not whole
+    """
+    plugin: Any = spec.build()
+    if state is None:
+        return plugin
+    learnt = npz.load(state.path, state.fingerprint)
+    if learnt is None:
+        told = f"what the {spec.kind} {spec.name!r} learnt is not whole"
+        raise DataError(told, where=str(state.path), hint="run the stage again")
+    with running(spec, spec.name):
+        return plugin.fitted(learnt)
 
 
 def fingerprint(recipe: str, pool: str) -> str:

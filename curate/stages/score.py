@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from curate.plugins.kinds import Traits
 from curate.plugins.pool import Dynamics, ScoreBatch, Vector
 from curate.plugins.registry import Spec
 from curate.seeds import rng_for
-from curate.stages import vectors
+from curate.stages import fits, learning, vectors
 from curate.stages.cluster import Clustered
 from curate.stages.context import Context
 from curate.stages.proxy import Proxied
@@ -90,14 +90,29 @@ def score(
     folder = context.folder / "score" / entry.name
     traits = entry.spec.plugin().traits
     names = column_names(entry.name, traits)
-    record = step(
-        context,
-        "score",
-        entry.name,
-        folder,
-        parts(context, rows, clustered, proxied, entry),
-        lambda key: _work(context, rows, clustered, proxied, entry, folder, key),
-    )
+    made_from = parts(context, rows, clustered, proxied, entry)
+    lesson = learning.lesson(context, entry)
+
+    def done(fit: fits.Fit | None) -> Record:
+        return step(
+            context,
+            "score",
+            entry.name,
+            folder,
+            made_from if fit is None else {**made_from, "learnt": asdict(fit)},
+            lambda key: _work(context, rows, clustered, proxied, entry, folder, key, fit),
+        )
+
+    if lesson is None:
+        record = done(None)
+    else:
+        recipe = manifest.fingerprint(
+            {**entry.fingerprint_parts(), "seed": context.config.seed, "examples": lesson.recipe()}
+        )
+        pool = rows.source.text_fingerprint if lesson.reads_pool else ""
+        record = fits.up_to_date(
+            context, lesson.kept(), recipe, pool, lambda of: done(fits.Fit(recipe=recipe, pool=of, fidelity=None))
+        )
     oriented = tuple(column.higher_is_better for column in traits.columns)
     return Scored(entry.name, folder, record.fingerprint, names, oriented), record
 
@@ -110,10 +125,18 @@ def _work(
     entry: ScoreEntry,
     folder: Path,
     fingerprint: str,
+    fit: fits.Fit | None,
 ) -> Outcome:
     traits = entry.spec.plugin().traits
+    state: fits.State | None = None
+    facts: dict[str, Any] = {}
+    if fit is not None:
+        state, learnt = learning.Lesson(context, entry).fit(rows.source, fit)
+        facts = {"learnt": learnt.told, **learnt.facts}
     keys = (
-        _keys(context, rows, clustered, proxied, entry) if traits.within == "shard" else [fingerprint] * len(rows.rows)
+        _keys(context, rows, clustered, proxied, entry, state)
+        if traits.within == "shard"
+        else [fingerprint] * len(rows.rows)
     )
     tasks = [
         _Task(
@@ -127,6 +150,7 @@ def _work(
             folder,
             key,
             context.config.seed,
+            state,
         )
         for shard, key in enumerate(keys)
     ]
@@ -139,11 +163,16 @@ def _work(
         _write_all(tasks, _score_pool(context, tasks))
     sources = sum((rows.sources(shard) for shard in range(len(rows.rows))), Counter[str]())
     counts = {name: Count(rows_in=n, kept=n) for name, n in sorted(sources.items())}
-    return Outcome(sources=counts, shards=len(tasks), peak_memory=peak)
+    return Outcome(sources=counts, shards=len(tasks), peak_memory=peak, facts=facts)
 
 
 def _keys(
-    context: Context, rows: PoolRows, clustered: Clustered, proxied: Proxied | None, entry: ScoreEntry
+    context: Context,
+    rows: PoolRows,
+    clustered: Clustered,
+    proxied: Proxied | None,
+    entry: ScoreEntry,
+    state: fits.State | None,
 ) -> list[str]:
     """What each shard of a scorer that sees a shard is made from: no other shard's rows, but for a proxy's sake."""
     reads = entry.spec.plugin().traits.reads
@@ -153,6 +182,7 @@ def _keys(
         "cluster": clustered.recipe if "cluster" in reads else None,
         "input": rows.source.fingerprint if "label" in reads else None,
         **_proxy(entry, proxied),
+        **({} if state is None else {"learnt": state.fingerprint}),
     }
     return [manifest.fingerprint({**recipe, "pool": digest}) for digest in rows.digests]
 
@@ -169,6 +199,8 @@ class _Task:
     folder: Path
     fingerprint: str
     seed: int
+    state: fits.State | None
+    """What the scorer learnt; None for one that learns nothing."""
 
     @property
     def path(self) -> Path:
@@ -248,7 +280,8 @@ def _scores(task: _Task, batch: ScoreBatch, rng: np.random.Generator, n: int) ->
     """The scorer's answer for a batch of n rows, (n, columns)."""
     m = len(task.spec.plugin().traits.columns)
     with running(task.spec, task.name):
-        scores: Any = task.spec.build().score(batch, rng)
+        plugin = task.spec.build() if task.state is None else fits.ready(task.spec, task.state)
+        scores: Any = plugin.score(batch, rng)
     if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):
         got = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
         raise PluginError(f"scorer {task.name!r} gave {got}; expected float32 ({n}, {m})")

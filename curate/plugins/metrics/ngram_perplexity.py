@@ -10,6 +10,7 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
+from curate.kernels.nested import before, found, nested_ngrams
 from curate.kernels.trigrams import text_blocks
 from curate.plugins.kinds import MetricColumn, metric
 from curate.plugins.pool import Measured, Trial, Vector, given
@@ -69,25 +70,18 @@ def witten_bell(
     asked, _ = _symbols(test, alphabet, order)
     counted, wanted = seen < size - 1, asked < size - 1
     times = weight.astype(np.float64)[of_text[counted]]
-    context, asked_context = np.zeros(len(seen), np.int64), np.zeros(len(asked), np.int64)
+    asked_context = np.zeros(len(asked), np.int64)
     probability, contexts = np.full(len(asked), 1 / (size - 1)), 1
-    for _ in range(order):
-        grams, context = np.unique(_before(context) * size + seen, return_inverse=True)
-        count = np.bincount(context[counted], times, len(grams))
+    for grams, number in nested_ngrams(seen, order, np.full(len(seen), order), size):
+        count = np.bincount(number[counted], times, len(grams))
         after, kinds = (np.bincount(grams // size, values, contexts) for values in (count, count > 0))
-        asked_before = _before(asked_context)
-        gram = asked_before * size + asked
-        place = np.searchsorted(grams, gram).clip(max=len(grams) - 1)
-        known = (asked_before >= 0) & (grams[place] == gram)
+        asked_before = before(asked_context)
+        place = found(grams, asked_before, asked, size)
         total, different = (np.where(asked_before >= 0, part[asked_before], 0) for part in (after, kinds))
-        share = np.where(known, count[place], 0) + different * probability
+        share = np.where(place >= 0, count[place], 0) + different * probability
         probability = np.divide(share, total + different, out=probability, where=different > 0)
-        asked_context, contexts = np.where(known, place, -1), len(grams)
+        asked_context, contexts = place, len(grams)
     return -float(np.log2(probability[wanted]).sum()), sum(map(len, test))
-
-
-def _before(context: Codes) -> Codes:
-    return np.concatenate([context[:1], context[:-1]])
 
 
 def _symbols(texts: Sequence[str], alphabet: Codes, order: int) -> tuple[Codes, Codes]:

@@ -1,0 +1,34 @@
+"""An even sample of a pool's rows, for what learns from some of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from curate.stages.context import Context
+from curate.store.inputs import Inputs
+
+
+def sample(
+    context: Context, source: Inputs, what: str, size: int, rng: np.random.Generator, role: str | None, column: str = ""
+) -> Any:
+    """At most ``size`` values of a role or of a column, in the order of their rows: texts as a list, else an array.
+
+    Memory: the values, and a shard.
+    """
+    size = min(size, source.rows)
+    chosen = np.sort(rng.choice(source.rows, size, replace=False))
+    context.progress.begin(f"{what} on {size:,} rows", size)
+    taken: list[pa.Array] = []
+    start = 0
+    for number, rows in enumerate(source.shards):
+        mine = chosen[(chosen >= start) & (chosen < start + rows)] - start
+        if len(mine):
+            table = source.read(number, [role] if role else [], [column] if column else [])
+            taken.append(table[0].take(mine))
+            context.progress.advance(len(mine))
+        start += rows
+    values = pa.chunked_array([chunk for item in taken for chunk in item.chunks])
+    return values.to_pylist() if role == "text" else values
