@@ -15,7 +15,7 @@ from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
-from curate.report.wording import in_epochs, masked
+from curate.report.wording import cut, in_epochs, masked
 from curate.settings.model import DECONTAMINATE
 from curate.stages import answers, evaluation_sets, evidence, guards, learning, quadratic
 from curate.stages.cluster import cluster
@@ -76,8 +76,9 @@ class Summary:
         result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}{planned}"
         if self.export is None:
             return f"{result}; done up to {self.records[-1].stage}"
-        hidden = self.records[-1].facts.get("masked")
-        told = f"; {masked(hidden['rows'], hidden['spans'])}" if hidden else ""
+        facts = self.records[-1].facts
+        told = f"; {masked(facts['masked']['rows'], facts['masked']['spans'])}" if facts["masked"] else ""
+        told += f"; {cut(*(facts['cut'][name] for name in manifest.CUT))}" if facts["cut"] else ""
         state = "unchanged" if self.unchanged else "published"
         return f"{result}; {state} in {self.export}, report in {self.report}{told}"
 
@@ -91,6 +92,7 @@ class Summary:
             "export": None if self.export is None else str(self.export),
             "report": None if self.report is None else str(self.report),
             "masked": self.records[-1].facts.get("masked"),
+            "cut": self.records[-1].facts.get("cut"),
             "warnings": list(self.warnings),
             "accounting": accounting(self.records),
         }

@@ -33,6 +33,15 @@ def words(text: str) -> list[str]:
     return _WORD.findall(text)
 
 
+def word_places(text: str) -> list[tuple[int, int]]:
+    """Where each of its words begins and ends.
+
+    >>> word_places("She said:  我走")
+    [(0, 3), (4, 9), (11, 12), (12, 13)]
+    """
+    return [found.span() for found in _WORD.finditer(text)]
+
+
 def numbered_words(texts: Sequence[str]) -> tuple[Places, Counts, Places]:
     """The words of each text as numbers, the same for equal words of one text, and another for every other word.
 

@@ -40,7 +40,7 @@ def card(report: Report, export: Export) -> str:
         f"# {_plain(report.run)}",
         f"{_plain(findings.headline(report))}. {_plain(findings.story(report))}",
         _tokens(report),
-        _plain(findings.masking(report)),
+        _plain(findings.changes(report)),
         *_section("What was done", _stages(report)),
         *_section("Checked against", _checked(report)),
         *_section("Rows by source", _sources(report)),

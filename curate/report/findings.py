@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +13,20 @@ from numpy.typing import NDArray
 
 from curate.report import measure
 from curate.report.model import Conflict, Conflicts, Histogram, Neighbours, Report, Shares, Stage
-from curate.report.wording import DASH, begun, compact, count, in_epochs, listed, masked, plural, share, short, value
+from curate.report.wording import (
+    DASH,
+    begun,
+    compact,
+    count,
+    cut,
+    in_epochs,
+    listed,
+    masked,
+    plural,
+    share,
+    short,
+    value,
+)
 
 SOURCES = 20
 """Sources listed one by one; the smaller ones are summed."""
@@ -121,11 +135,11 @@ def change(report: Report) -> str:
     return f"Since the export before ({report.change.before}): {moved}, {share(report.change.rate)} churn."
 
 
-def masking(report: Report) -> str:
-    """What was masked in the export; "" if nothing was to be."""
-    if report.masked is None:
-        return ""
-    return f"{begun(masked(report.masked.rows, report.masked.spans))}."
+def changes(report: Report) -> str:
+    """What was masked and cut in the export; "" if nothing was to be."""
+    told = [masked(report.masked.rows, report.masked.spans)] if report.masked else []
+    told += [cut(**dataclasses.asdict(report.cut))] if report.cut else []
+    return " ".join(f"{begun(part)}." for part in told)
 
 
 def of_conflicts(part: Conflicts) -> str:

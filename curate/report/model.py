@@ -86,6 +86,19 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What of repeated spans was cut out when the export was written."""
+
+    rows: int
+    """Rows out of which anything was."""
+
+    spans: int
+    words: int
+    empty: int
+    """Rows that have no word left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Map:
     """A sample of the pool in the plane; element i of every field is the same row."""
 
@@ -373,6 +386,9 @@ class Report:
     change: Change | None = None
     masked: Masked | None = None
     """None where nothing was to be masked."""
+
+    cut: Cut | None = None
+    """None where nothing was to be cut."""
 
     warnings: tuple[str, ...] = ()
     map: Map | None = None

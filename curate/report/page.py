@@ -77,7 +77,7 @@ def _header(report: Report) -> Markup:
         tag("h1", findings.headline(report)),
         tag("p", " ".join(filter(None, (findings.story(report), verdict))), class_="story"),
         tag("p", findings.change(report), class_="aside") if report.change else None,
-        tag("p", findings.masking(report), class_="aside") if report.masked else None,
+        tag("p", changes, class_="aside") if (changes := findings.changes(report)) else None,
         _warnings(report.warnings),
         tag("dl", *(document.tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
         tag("p", f"seed {report.seed} · curate {report.version}", class_="meta"),

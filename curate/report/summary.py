@@ -50,6 +50,7 @@ def summary(report: Report) -> dict[str, Any]:
         "rows": _account(report.rows),
         "change": dataclasses.asdict(report.change) if report.change else None,
         "masked": dataclasses.asdict(report.masked) if report.masked else None,
+        "cut": dataclasses.asdict(report.cut) if report.cut else None,
         "tokens": dataclasses.asdict(report.tokens) if report.tokens else None,
         "stages": stages,
         "sources": {name: _account(rows) for name, rows in report.sources.items()},

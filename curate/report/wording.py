@@ -66,6 +66,16 @@ def masked(rows: int, spans: Mapping[str, int]) -> str:
     return f"masked: {listed(found)} in {plural(rows, 'row')}"
 
 
+def cut(rows: int, spans: int, words: int, empty: int) -> str:
+    """What of repeated spans was cut out when rows were written.
+
+    >>> cut(rows=2, spans=3, words=1200, empty=1)
+    'cut: 3 repeated spans of 1,200 words out of 2 rows, of which 1 has nothing left'
+    """
+    left = f", of which {count(empty)} {'has' if empty == 1 else 'have'} nothing left" if empty else ""
+    return f"cut: {plural(spans, 'repeated span')} of {plural(words, 'word')} out of {plural(rows, 'row')}{left}"
+
+
 def share(part: float, whole: float = 1.0) -> str:
     """A fraction in per cent; never rounded to all or nothing.
 

@@ -173,11 +173,13 @@ class _Checks:
             for index, name in enumerate(names):
                 if name in names[:index]:
                     self.report.add((*draft.path, key, index), f"{name!r} stands in the list already")
-        if draft.keys.get("mask") and not self.report.blames(("input",)):
-            text, identity = self.pool.get("text", ""), self.pool.get("id")
+        text, identity = self.pool.get("text", ""), self.pool.get("id")
+        for key, done in (("mask", "masked"), ("cut_repeated", "cut")):
+            if not draft.keys.get(key) or self.report.blames(("input",)):
+                continue
             if identity in [name for _, name in template.parts(text) or [("", text)]]:
-                message = f"column {identity!r} is part of the text and the id, and ids are never masked"
-                self.report.add((*draft.path, "mask"), message, "take it out of input.text")
+                message = f"column {identity!r} is part of the text and the id, and ids are never {done}"
+                self.report.add((*draft.path, key), message, "take it out of input.text")
         return {key: value for key, value in draft.keys.items() if key != "use"}
 
     def metric(self, draft: Draft) -> dict[str, Any]:

@@ -311,6 +311,15 @@ class ExportConfig(Entry):
     Reports and ``curate explain`` quote no text with it either; the run folder keeps the texts as they were read.
     """
 
+    cut_repeated: Annotated[int, Ge(2), Le(10_000)] | None = None
+    """Words from which a run that stands more than once in the exported text columns is cut out of all but the first of
+    its places, such as 50; null cuts nothing.
+
+    Texts are looked at in the order of the pool, and each string of the columns that input.text names for itself.
+    Capitals and white space make no difference; a character of a script without blanks is a word. A row of which
+    nothing is left is exported all the same, and counted. Tokens and scores are of the texts as they were read.
+    """
+
     keep_versions: Annotated[int, Ge(1), ExecutionOnly()] = 3
     """How many exports are kept, the newest included."""
 

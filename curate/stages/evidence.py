@@ -59,15 +59,16 @@ _GROUPS = 500
 """Labels beyond which their shares are not drawn."""
 
 
-def card(context: Context, before: Before, masked: Mapping[str, Any] | None) -> str:
-    """The dataset card: deterministic, without times; ``masked`` is what the export replaced, as its record says."""
+def card(context: Context, before: Before, changed: Mapping[str, Any]) -> str:
+    """The dataset card: deterministic, without times; ``changed`` is what the export masked and cut, by its record."""
     config = context.config.export
     named = tuple((name, str(kind)) for name, kind in columns(config, before).items())
     folder = data_folder(before, 0 if before.epochs else None)
     export = dataset_card.Export(suffix=config.spec.build().suffix, folder=folder, columns=named)
     told = _outline(context, before, before.records)
     name, recipe = Path(context.config.source).stem, yamlmap.dump(context.recipe)
-    return dataset_card.card(replace(told, run=name, masked=_masked(masked), config=recipe, reproduce=()), export)
+    told = replace(told, run=name, masked=_masked(changed), cut=_cut(changed), config=recipe, reproduce=())
+    return dataset_card.card(told, export)
 
 
 def report(
@@ -128,7 +129,8 @@ def _outline(context: Context, before: Before, records: Sequence[Record], reused
         tokens=model.Tokens(
             selected.facts["tokens"], selected.facts["tokens_kept"], how, estimated=how.startswith("estimated")
         ),
-        masked=next((_masked(record.facts["masked"]) for record in records if record.stage == "export"), None),
+        masked=next((_masked(record.facts) for record in records if record.stage == "export"), None),
+        cut=next((_cut(record.facts) for record in records if record.stage == "export"), None),
         config=context.yaml,
         reproduce=(f"curate run {config.run}/config.yaml",),
         decontamination=_decontamination(config, records),
@@ -203,8 +205,14 @@ def _refreshed(record: Record) -> str:
     return "; ".join(told)
 
 
-def _masked(counts: Mapping[str, Any] | None) -> model.Masked | None:
+def _masked(changed: Mapping[str, Any]) -> model.Masked | None:
+    counts = changed["masked"]
     return None if counts is None else model.Masked(counts["rows"], counts["spans"])
+
+
+def _cut(changed: Mapping[str, Any]) -> model.Cut | None:
+    counts = changed["cut"]
+    return None if counts is None else model.Cut(**{name: counts[name] for name in manifest.CUT})
 
 
 def _change(context: Context) -> model.Change | None:

@@ -1,7 +1,7 @@
 """The export stage: the chosen rows with their own columns, written beside the last export, which it then replaces.
 
 The version of an export is the fingerprint of what is in it, so the same export always has the same name and the same
-bytes. Memory: one output file a worker, and the ids of the chosen rows.
+bytes. Memory: one output file a worker, and the ids of the chosen rows; for ``cut_repeated``, what ``cutting`` says.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from curate.errors import DataError
 from curate.kernels import personal
 from curate.kernels.personal import Kind
 from curate.plugins.registry import Spec
-from curate.stages import masking, published
+from curate.stages import cutting, masking, published
 from curate.stages.cluster import Clustered
 from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
@@ -28,6 +28,7 @@ from curate.stages.rows import PoolRows
 from curate.stages.score import Scored
 from curate.stages.select import Past, Selected
 from curate.stages.step import Outcome, refuse_failed, running, step
+from curate.stages.strings import text_columns
 from curate.store import manifest, shards, versions
 from curate.store.ledger import chosen, frame_of
 from curate.store.manifest import Count, Record
@@ -35,7 +36,7 @@ from curate.store.shapes import fits
 from curate.version import __version__
 
 if TYPE_CHECKING:
-    from curate.settings.model import ExportConfig, RunConfig
+    from curate.settings.model import ExportConfig
 
 _MODEL = ("model", "revision", "dimensions")
 PREFIX = "curate_"
@@ -62,8 +63,8 @@ class Before:
         return self.records[-1].epochs
 
 
-Card = Callable[[Context, Before, Mapping[str, Any] | None], str]
-"""Writes the dataset card; is told what was masked."""
+Card = Callable[[Context, Before, Mapping[str, Any]], str]
+"""Writes the dataset card; is told what was ``masked`` and ``cut``, None for what was not to be."""
 
 
 def parts(context: Context, before: Before) -> dict[str, Any]:
@@ -77,6 +78,7 @@ def parts(context: Context, before: Before) -> dict[str, Any]:
         "config": context.recipe,
         "curate": __version__,
         **({"detector": personal.VERSION} if context.config.export.mask else {}),
+        **({"cutting": cutting.VERSION} if context.config.export.cut_repeated else {}),
     }
 
 
@@ -85,7 +87,7 @@ def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
 
     Parameters
     ----------
-    card : writes the dataset card; is told what was masked
+    card : writes the dataset card
 
     Returns
     -------
@@ -144,14 +146,17 @@ def _work(context: Context, before: Before, folder: Path, fingerprint: str, card
         sources=sources,
         shards=0,
         peak_memory=peak,
-        facts={"version": folder.name, "files": len(files), "bytes": written, "masked": _masked(context, files)},
+        facts={"version": folder.name, "files": len(files), "bytes": written, **_told(context, files)},
     )
 
 
-def _masked(context: Context, files: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """What was masked in all files; None if nothing was to be."""
-    kinds = context.config.export.mask
-    return masking.total((file["masked"] for file in files), kinds) if kinds else None
+def _told(context: Context, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What was masked and what was cut in all files; None for what was not to be."""
+    config = context.config.export
+    return {
+        "masked": masking.total((file["masked"] for file in files), config.mask) if config.mask else None,
+        "cut": cutting.total(file["cut"] for file in files) if config.cut_repeated else None,
+    }
 
 
 def _whole(context: Context, folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
@@ -161,7 +166,9 @@ def _whole(context: Context, folder: Path, fingerprint: str) -> list[dict[str, A
     found = versions.contents(folder)
     if found is None or found["fingerprint"] != fingerprint:
         return None
-    if context.config.export.mask and not fits(found, {"files": [{"masked": manifest.MASKED}]}):
+    config = context.config.export
+    asked = {"masked": manifest.MASKED} if config.mask else {}
+    if not fits(found, {"files": [asked | ({"cut": manifest.CUT} if config.cut_repeated else {})]}):
         return None
     return list(found["files"])
 
@@ -182,18 +189,20 @@ def _version(
     if versions.edited(folder.parent, folder.name):
         aside = versions.set_aside(folder.parent, folder.name)
         context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
-    tasks = list(_tasks(context.config, before, folder))
+    if min_words := context.config.export.cut_repeated:
+        cutting.find(context, before.rows.source, before.selected, min_words)
+    tasks = list(_tasks(context, before, folder))
     done, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
     refuse_failed(failed)
     readme = folder / versions.CARD
-    shards.write_text(readme, card(context, before, _masked(context, done)))
+    shards.write_text(readme, card(context, before, _told(context, done)))
     shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done, versions.sha256(readme)))
     return done, peak
 
 
-def _tasks(whole: RunConfig, before: Before, folder: Path) -> Iterator[_Task]:
+def _tasks(context: Context, before: Before, folder: Path) -> Iterator[_Task]:
     """One for each file, those of an epoch in a folder of its own."""
-    config = whole.export
+    config = context.config.export
     suffix, per_file = config.spec.build().suffix, config.rows_per_file
     for epoch, rows in _rows(before).items():
         total = sum(rows)
@@ -208,7 +217,8 @@ def _tasks(whole: RunConfig, before: Before, folder: Path) -> Iterator[_Task]:
                 min(total, (number + 1) * per_file),
                 tuple(config.add),
                 config.mask,
-                tuple(masking.text_columns(whole.input)) if config.mask else (),
+                context.folder / cutting.FOLDER if config.cut_repeated else None,
+                tuple(text_columns(context.config.input)) if config.mask or config.cut_repeated else (),
                 folder,
                 f"{data_folder(before, epoch)}/train-{number:05d}-of-{files:05d}{suffix}",
             )
@@ -243,7 +253,7 @@ def _manifest(
         **({"epochs": before.epochs} if before.epochs else {}),
         "tokens": {"kept": selected.facts["tokens_kept"], "counted": before.rows.source.tokens},
         "files": list(files),
-        **({"masked": _masked(context, files)} if context.config.export.mask else {}),
+        **{key: counts for key, counts in _told(context, files).items() if counts is not None},
         "card": card,
         "accounting": [
             {"stage": record.stage, "name": record.name, **asdict(record.count)} for record in before.records
@@ -279,8 +289,11 @@ class _Task:
     stop: int
     add: tuple[str, ...]
     mask: tuple[Kind, ...]
-    masked_columns: tuple[str, ...]
-    """Where it is masked."""
+    cuts: Path | None
+    """The folder that tells what is cut."""
+
+    text_columns: tuple[str, ...]
+    """Where it is masked and cut."""
 
     folder: Path
     file: str
@@ -289,16 +302,19 @@ class _Task:
 
 def _write(task: _Task) -> dict[str, Any]:
     tables: list[pa.Table] = []
+    cuts: list[cutting.Counts] = []
     seen = 0
     for shard, count in enumerate(task.rows):
         first, last = max(task.start - seen, 0), min(task.stop - seen, count)
         if first < last:
-            tables.append(_chosen(task, shard).slice(first, last - first))
+            table, cut = _chosen(task, shard, first, last)
+            tables.append(table)
+            cuts.append(cut)
         seen += count
-    table, masked = pa.concat_tables(tables), {}
+    table = pa.concat_tables(tables)
+    told: dict[str, Any] = {} if task.cuts is None else {"cut": cutting.total(cuts)}
     if task.mask:
-        table, counts = masking.mask(table, task.masked_columns, task.mask)
-        masked = {"masked": counts}
+        table, told["masked"] = masking.mask(table, task.text_columns, task.mask)
     path = task.folder / task.file
     with shards.atomic(path) as partial:
         with running(task.spec, task.spec.name):
@@ -307,15 +323,19 @@ def _write(task: _Task) -> dict[str, Any]:
             except OSError as error:
                 raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
         written = {"bytes": partial.stat().st_size, "sha256": versions.sha256(partial)}
-    return {"file": task.file, "rows": len(table), **written, **masked}
+    return {"file": task.file, "rows": len(table), **written, **told}
 
 
-def _chosen(task: _Task, shard: int) -> pa.Table:
+def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, cutting.Counts]:
+    """Of the chosen rows of a shard, those from ``first`` on and before ``last``; and what was cut out of them."""
     source, before = task.before.rows.source, task.before
     ledger = before.selected.read(shard)
     mask = ledger["selected"] if task.epoch is None else _in_epoch(ledger, task.epoch)
-    table = source.read(shard, (), tuple(source.columns)).filter(mask)
-    ledger = ledger.filter(mask)
+    table, cut = source.read(shard, (), tuple(source.columns)), cutting.total(())
+    if task.cuts is not None:
+        rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))[first:last]
+        table, cut = cutting.cut(table, task.text_columns, shards.part(task.cuts, shard), rows.tolist())
+    table, ledger = (each.filter(mask).slice(first, last - first) for each in (table, ledger))
     for name in ("id", "rank", "gain", "weight"):
         if name in task.add:
             table = table.append_column(PREFIX + name, ledger[name])
@@ -328,7 +348,7 @@ def _chosen(task: _Task, shard: int) -> pa.Table:
             scores = entry.read(shard).take(take)
             for column in entry.columns:
                 table = table.append_column(PREFIX + column, scores[column])
-    return table
+    return table, cut
 
 
 def _in_epoch(ledger: pa.Table, epoch: int) -> pa.Array:

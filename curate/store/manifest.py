@@ -25,6 +25,9 @@ _ENTRY = {"name": str, "sources": {str: _COUNT}, "seconds": float, "peak_memory"
 MASKED = {"rows": int, "spans": {str: int}}
 """What was masked: in how many rows, and how often each kind."""
 
+CUT = {"rows": int, "spans": int, "words": int, "empty": int}
+"""What was cut: out of how many rows, how many runs of words, of how many words; rows that have none left."""
+
 _SET = {
     **{"name": str, "files": [{"path": str, "sha256": str}]},
     **{"texts": int, "empty": int, "short": int, "found": int, "rows": int},
@@ -50,7 +53,7 @@ _OF_STAGE: Mapping[str, Mapping[str, Any]] = {
         },
         "facts": {"entries": [_ENTRY], "tokens": int, "tokens_kept": int},
     },
-    "export": {"facts": {"version": str, "bytes": int, "masked": (None, MASKED)}},
+    "export": {"facts": {"version": str, "bytes": int, "masked": (None, MASKED), "cut": (None, CUT)}},
 }
 """What is read of the parts and facts of each stage."""
 

@@ -47,6 +47,9 @@ SELECT = pa.schema(
 """One row for every input row: chosen or not, by which entry, and why."""
 
 
+CUTS = pa.schema([pa.field(name, pa.int32(), nullable=False) for name in ("text", "first", "end")])
+"""``cut``: of each shard, which words are cut out of which string of its text columns, by number."""
+
 FOUND = pa.schema(
     [
         pa.field("row", pa.int32(), nullable=False),
