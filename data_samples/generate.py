@@ -29,6 +29,7 @@ LINES = 2_000
 EXACT, EXACT_ORIGINALS = 100, 80
 NEAR, NEAR_ORIGINALS = 160, 130
 WRONG, JUNK, FOREIGN = 60, 80, 60
+LEAKED, FRESH = 5, 15  # questions of the evaluation set that the pool holds, and that it does not
 RARE_SIZES = (4, 4, 3, 3, 2, 2)  # rows of the six rarest topics
 ZIPF_SHIFT, ZIPF_EXPONENT = 8, 1.8  # rows of the topic of rank r: in proportion to (r + shift) ** -exponent
 WORDS = range(30, 121)  # how long a text of the grammar may be
@@ -298,8 +299,17 @@ def line_of(row: Row, name: str, author: Author) -> str:
     return line[: len(line) // 2] if row.kind == "unparsable" else line
 
 
+def evaluation(rows: Sequence[Row], author: Author) -> list[dict[str, str]]:
+    """Questions of a benchmark; the first quote rows of the pool, clean and without copies, in capitals."""
+    copied = {row.of for row in rows}
+    leaked = islice((row for row in rows if not row.kind and row not in copied), LEAKED)
+    fresh = [author.new(partial(author.clean, topic)) for topic in islice(author.topics, FRESH)]
+    quoted = [*(row.output.upper() for row in leaked), *(row.output for row in fresh)]
+    return [{"question": f"{text} What is this text about?"} for text in quoted]
+
+
 def generate(folder: Path) -> None:
-    """Write ``pool/*.jsonl`` and ``key.parquet`` under ``folder``."""
+    """Write ``pool/*.jsonl``, ``key.parquet`` and ``evaluation.jsonl`` under ``folder``."""
     topics = yaml.safe_load((HERE / "topics.yaml").read_text(encoding="utf-8"))
     grammar = yaml.safe_load((HERE / "grammar.yaml").read_text(encoding="utf-8"))
     author = Author(topics, grammar, Dice(SEED))
@@ -331,6 +341,9 @@ def generate(folder: Path) -> None:
     ]
     schema = dict.fromkeys(("id", "file", "line", "kind", "of", "detail"), pl.String) | {"line": pl.Int32}
     pl.DataFrame(key, schema).sort("file", "line").write_parquet(folder / "key.parquet", compression="zstd")
+
+    questions = [json.dumps(question, ensure_ascii=False) for question in evaluation(rows, author)]
+    (folder / "evaluation.jsonl").write_bytes("".join(f"{line}\n" for line in questions).encode())
 
 
 if __name__ == "__main__":

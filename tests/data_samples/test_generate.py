@@ -55,11 +55,20 @@ def text(row: dict[str, Any]) -> tuple[str, str]:
     return row["instruction"], row["output"]
 
 
+def test_the_first_questions_are_in_the_pool_once_and_the_others_are_not(rows: dict[str, dict[str, Any]]) -> None:
+    lines = (FOLDER / "evaluation.jsonl").read_text(encoding="utf-8").splitlines()
+    quoted = [json.loads(line)["question"].removesuffix(" What is this text about?").lower() for line in lines]
+    outputs = Counter(row["output"].lower() for row in rows.values())
+    assert [outputs[text] for text in quoted] == [1] * 5 + [0] * 15
+
+
 def test_the_generator_writes_the_committed_files_again(tmp_path: Path, key: pl.DataFrame) -> None:
     script().generate(tmp_path)
     for source in SOURCES:
         again, committed = (folder / "pool" / f"{source}.jsonl" for folder in (tmp_path, FOLDER))
         assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(committed.read_bytes()).digest(), source
+    again, committed = (folder / "evaluation.jsonl" for folder in (tmp_path, FOLDER))
+    assert again.read_bytes() == committed.read_bytes()
     # The key's content and not its bytes: a Parquet file names the version of its writer.
     assert pl.read_parquet(tmp_path / "key.parquet").equals(key)
 
