@@ -82,7 +82,7 @@ def test_two_runs_give_the_same_bytes(tmp_path: Path) -> None:
         for run in ("one", "two")
     )
     assert one == two
-    assert len(one) == len(SOURCES) + 1
+    assert len(one) == len(SOURCES) + 2, "the pool, its key, and the evaluation set"
 
 
 def test_there_are_2000_lines_with_unique_ids_that_name_their_place(
