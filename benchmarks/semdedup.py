@@ -1,16 +1,17 @@
-"""Near-duplicates within cells, beside faiss and semhash on the same vectors; and those that lie across borders.
+"""Near-duplicates within cells, beside faiss and semhash on the same vectors; and those that are missed.
 
     CURATE_PEERS_PYTHON=peers/bin/python python benchmarks/semdedup.py --rows 200000 --cells 1000 --kernel SkylakeX
     … --rows 1000000 --cells 5000 --only curate products "faiss in cells" "faiss IVF 1"
 
-All drop a row if an earlier one is similar to it, in turns, a process each: curate and "faiss in cells" (a flat index
-for each) look into the row's own cell, so they drop the same rows; "faiss IVF p" searches by radius in the p nearest
-cells of the same centroids, which it is given too; semhash searches a graph over all rows. "products" computes the
-similarities within the cells and nothing else: its time over curate's is the share that matrix products take.
+All drop a row if an earlier one is similar to it, in turns, a process each: "curate" and "faiss in cells" (a flat
+index for each) look into the row's own cell, so they drop the same rows; "curate p" looks into p cells; "faiss IVF p"
+searches by radius in the p nearest cells of the same centroids, which it is given too; semhash searches a graph over
+all rows. "products" computes the similarities within the cells and nothing else: its time over curate's is the share
+that matrix products take. "curate farthest" is "curate" in the order of the paper.
 
-At last a sample of rows is compared with all others: how many of the similar pairs have a border between them, and so
-are missed within cells, and how many rows have a similar row, but none in their own cell. Cells are curate's k-means,
-made before. Two threads for everyone; ``--kernel`` sets OPENBLAS_CORETYPE for all, also inside faiss.
+At last a sample of rows is compared with all others: how many of the similar pairs each number of probes misses.
+Cells are curate's k-means, made before. Two threads for everyone; ``--kernel`` sets OPENBLAS_CORETYPE for all, also
+inside faiss.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ Cells = tuple[np.ndarray, np.ndarray]
 
 MODULES = {
     "curate": "",
+    **{f"curate {probes}": "" for probes in (2, 4, 8)},
+    "curate farthest": "",
     "products": "",
     "faiss in cells": "faiss",
     "faiss IVF 1": "faiss",
@@ -77,12 +80,13 @@ Drop = tuple[np.ndarray, dict[str, Any]]
 """(n,) bool, and what else there is to tell."""
 
 
-def curate(x: np.ndarray, at: Cells, similarity: float) -> Drop:
+def curate(x: np.ndarray, at: Cells, similarity: float, probes: int, first: str = "best_quality") -> Drop:
+    from curate.plugins import cells
     from curate.plugins.selectors.semdedup import semdedup
 
-    alike = np.zeros(len(x), np.float32)  # of equal quality: the order within a cell is that of the pool
-    kept, _, _ = semdedup(x, at[0], alike, min_similarity=similarity, first="best_quality")
-    return ~kept, {}
+    alike = np.zeros(len(x), np.float32)  # of equal quality: the order is that of the pool
+    looked_into = cells.Cells.of(x, at[0], alike, first=first, probes=probes)
+    return ~semdedup(x, looked_into, min_similarity=similarity)[0], {}
 
 
 def products(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG001
@@ -152,7 +156,11 @@ def semhash(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG00
 
 
 DROP: dict[str, Callable[[np.ndarray, Cells, float], Drop]] = {
-    "curate": curate,
+    "curate": lambda x, at, similarity: curate(x, at, similarity, 1),
+    "curate 2": lambda x, at, similarity: curate(x, at, similarity, 2),
+    "curate 4": lambda x, at, similarity: curate(x, at, similarity, 4),
+    "curate 8": lambda x, at, similarity: curate(x, at, similarity, 8),
+    "curate farthest": lambda x, at, similarity: curate(x, at, similarity, 1, "farthest"),
     "products": products,
     "faiss in cells": faiss_in_cells,
     "faiss IVF 1": lambda x, at, similarity: faiss_ivf(x, at, similarity, 1),
@@ -172,34 +180,21 @@ def child(size: argparse.Namespace) -> dict[str, Any]:
     return {**found, "peak_mib": memory("VmHWM"), "before_mib": before, **machine()}
 
 
-# ---------------------------------------------------------------- what lies across borders
+# ---------------------------------------------------------------- what is missed
 
 
-def borders(size: argparse.Namespace) -> dict[str, Any]:
-    from curate.kernels.products import each_product
+def missed(size: argparse.Namespace) -> dict[str, Any]:
+    from curate.plugins import cells as looked_into
+    from curate.plugins.selectors.semdedup import missed_pairs
 
     x, cell = mixture(size.rows), cells(size.rows, size.cells)[0]
-    sample = np.sort(np.random.default_rng(5).choice(size.rows, min(size.sample, size.rows), replace=False))
-    similar, within = np.zeros(len(sample), np.int64), np.zeros(len(sample), np.int64)
-
-    def count(similarities: np.ndarray, rows: slice, columns: slice) -> None:
-        near = similarities >= size.min_similarity
-        row, column = np.nonzero(near)
-        other = sample[rows][row] != column + columns.start
-        row, column = row[other], column[other]
-        here = cell[sample[rows]][row] == cell[columns][column]
-        similar[rows] += np.bincount(row, minlength=len(near))
-        within[rows] += np.bincount(row[here], minlength=len(near))
-
-    each_product(x[sample], x, count)
-    some = similar > 0
-    return {
-        "sample": len(sample),
-        "pairs": int(similar.sum()),
-        "pairs_missed_share": 1 - within.sum() / max(1, similar.sum()),
-        "rows_with_a_similar_row": int(some.sum()),
-        "of_these_without_one_in_their_cell_share": float((within[some] == 0).mean()) if some.any() else 0.0,
-    }
+    alike, found = np.zeros(size.rows, np.float32), {}
+    for probes in (1, 2, 4, 8):
+        at = looked_into.Cells.of(x, cell, alike, first="best_quality", probes=probes)
+        told = missed_pairs(x, at, size.min_similarity, size.sample)
+        if told is not None:
+            found[str(probes)] = {"pairs": told.pairs, "share": told.missed / max(1, told.pairs)}
+    return {"sample": size.sample, "by_probes": found}
 
 
 def main() -> None:
@@ -215,7 +210,7 @@ def main() -> None:
     parser.add_argument("--child", help=argparse.SUPPRESS)
     size = parser.parse_args()
     if size.child:
-        own = {"cells": lambda: make_cells(size.rows, size.cells), "borders": lambda: borders(size)}
+        own = {"cells": lambda: make_cells(size.rows, size.cells), "missed": lambda: missed(size)}
         print(json.dumps(own[size.child]() if size.child in own else child(size)))
         return
     mixture(size.rows)
@@ -229,12 +224,12 @@ def main() -> None:
     runs = in_turns("semdedup", commands, size.repeats, **options)
     shares = {variant: summary(results) for variant, results in runs.items()}
     for variant, line in shares.items():
-        if variant == "curate" and "seconds" in shares.get("products", {}):
+        if variant.startswith("curate") and "seconds" in shares.get("products", {}):
             line["share_of_products"] = shares["products"]["seconds"] / line["seconds"]
         if "flop" in line:
             line["gflops"] = line["flop"] / line["seconds"] / 1e9
         tell({**told, "cells": size.cells, "variant": variant, **line})
-    tell({**told, "borders": measured(sys.executable, __file__, [*shape, "borders"], kernel=size.kernel)})
+    tell({**told, "missed": measured(sys.executable, __file__, [*shape, "missed"], kernel=size.kernel)})
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,19 @@ from numpy.typing import NDArray
 
 THRESHOLDS: NDArray[np.float64] = np.arange(101) / 100
 _ROUNDING = 1e-6  # a float32 may be this much less than what it stands for
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Rows that were compared with all others, to tell what is missed where rows are compared with some."""
+
+    rows: int
+
+    pairs: int
+    """Those that these rows are in, at least as similar as the threshold."""
+
+    missed: int
+    """Of the pairs, those that were not compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +40,11 @@ class Retention:
     """(n,) of each row to the most similar of the rows before it that it was compared with; -1 where there is none."""
 
     found: tuple[float, ...] = ()
-    """The probability with which two rows of each similarity in ``THRESHOLDS`` are compared; () if all are."""
+    """The probability with which two rows of each similarity in ``THRESHOLDS`` are compared; () if all are, or if a
+    sample tells."""
+
+    sample: Sample | None = None
+    """What is missed, where it was measured."""
 
     def kept(self) -> list[int]:
         """Rows that no row before them is as similar to as each of ``THRESHOLDS``.
@@ -46,6 +63,7 @@ class Retention:
             "rows": len(self.nearest),
             "kept": self.kept(),
             "found": list(self.found),
+            "sample": None if self.sample is None else asdict(self.sample),
         }
 
 
@@ -56,4 +74,8 @@ def merged(n: int, groups: Sequence[NDArray[np.intp]], parts: Sequence[Retention
         if part is None:
             return None
         nearest[group] = part.nearest
-    return replace(parts[0], nearest=nearest) if parts and parts[0] is not None else None
+    if not parts or parts[0] is None:
+        return None
+    samples = [part.sample for part in parts if part is not None and part.sample is not None]
+    together = [sum(counts) for counts in zip(*(astuple(sample) for sample in samples), strict=True)]
+    return replace(parts[0], nearest=nearest, sample=Sample(*together) if samples else None)

@@ -191,6 +191,18 @@ class Neighbours:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """What comparing rows with some others misses, as rows tell that were compared with all others."""
+
+    rows: int
+    pairs: int
+    """Of duplicates, that these rows are in."""
+
+    missed: int
+    """Of the pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Retained:
     """How many rows each threshold of a de-duplicating entry keeps."""
 
@@ -208,7 +220,11 @@ class Retained:
     """(101,) at 0, 0.01, …, 1: the rows that no row before them is as similar to."""
 
     found: tuple[float, ...] = ()
-    """(101,) the probability with which two rows of each similarity are compared; empty if all are."""
+    """(101,) the probability with which two rows of each similarity are compared; empty if all are, or if it was
+    measured."""
+
+    sample: Missed | None = None
+    """What is missed, where it was measured."""
 
     def __post_init__(self) -> None:
         if len(self.kept) != 101 or len(self.found) not in (0, 101) or not -1 <= self.threshold <= 1:

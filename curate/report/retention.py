@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from curate.report.figures import Figure, Trace
-from curate.report.model import Retained
-from curate.report.wording import begun, share
+from curate.report.model import Missed, Retained
+from curate.report.wording import begun, count, plural, share
 
 _LOWEST = 0.3
 """Thresholds below are not drawn, unless the one in use is."""
@@ -31,6 +31,8 @@ def of_retention(number: int, part: Retained) -> Figure:
             "Dashed: how surely two rows of that similarity are compared. Where it falls, so does what is seen: lower "
             "min_similarity and run again to see more."
         )
+    if part.sample is not None:
+        notes.append(missed(part.sample))
     return Figure(
         key=f"retention-{number}",
         title=title(part),
@@ -63,6 +65,19 @@ def title(part: Retained) -> str:
     dropped = [f"{share(1 - _shares(part)[hundredths])} at {hundredths / 100:g}" for hundredths in told]
     first, _, rest = dropped[0].partition(" at ")
     return f"{part.entry}: duplicates are {', '.join([f'{first} of the rows at {rest}', *dropped[1:]])}"
+
+
+def missed(sample: Missed) -> str:
+    """How many duplicates were not compared.
+
+    >>> missed(Missed(rows=1000, pairs=412, missed=9))
+    '1,000 rows were compared with all others: of the 412 pairs of duplicates that they are in, 9 (2.2 %) are missed.'
+    """
+    found = f"{plural(sample.rows, 'row')} were compared with all others"
+    if not sample.pairs:
+        return f"{found}: they are in no pair of duplicates."
+    told = f"{found}: of the {count(sample.pairs)} pairs of duplicates that they are in, {count(sample.missed)}"
+    return f"{told} ({share(sample.missed / sample.pairs)}) are missed."
 
 
 def _shares(part: Retained) -> list[float]:

@@ -188,7 +188,7 @@ def _stages(context: Context, records: Sequence[Record], reused: Collection[str]
 def _retained(selected: Record) -> Iterator[model.Retained]:
     for entry in selected.facts["entries"]:
         if "retention" in entry:
-            found = made(model.Retained, {"entry": entry["name"], **entry["retention"]})
+            found = made(model.Retained, {"entry": entry["name"], "sample": None, **entry["retention"]})
             if found is None:
                 raise DataError(f"select {entry['name']}: its manifest tells no curve of rows kept by threshold")
             yield found

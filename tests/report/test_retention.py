@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.plugins.retention import Retention, merged
-from curate.report.model import Retained
+from curate.plugins.retention import Retention, Sample, merged
+from curate.report.model import Missed, Retained
 from curate.report.retention import of_retention, title
 
 
@@ -35,6 +35,12 @@ def test_what_is_compared_too_seldom_is_drawn_beside_it():
     assert "lower min_similarity" not in of_retention(0, retained(found=(1.0,) * 101)).note
 
 
+def test_how_many_duplicates_are_missed_is_told_where_it_was_measured():
+    figure = of_retention(0, retained(sample=Missed(rows=1000, pairs=200, missed=3)))
+    assert "of the 200 pairs of duplicates that they are in, 3 (1.5 %) are missed" in figure.note
+    assert "in no pair of duplicates" in of_retention(0, retained(sample=Missed(rows=9, pairs=0, missed=0))).note
+
+
 @pytest.mark.parametrize("parts", [{"kept": (1,) * 100}, {"found": (1.0,)}, {"threshold": 7.0}])
 def test_another_shape_is_refused(parts):
     with pytest.raises(ValueError, match=r"steps of 0\.01"):
@@ -53,3 +59,14 @@ def test_groups_are_put_together_and_one_without_leaves_none():
     found = merged(3, groups, [one, other])
     assert found.nearest.tolist() == np.array([0.2, 0.3, 0.1], np.float32).tolist()
     assert merged(3, groups, [one, None]) is None
+    assert found.sample is None
+
+
+def test_samples_of_groups_are_added_up():
+    one, other, none = (
+        Retention("cosine similarity", 0.9, np.zeros(1, np.float32), sample=sample)
+        for sample in (Sample(10, 4, 1), Sample(5, 2, 2), None)
+    )
+    groups = [np.array([row]) for row in range(3)]
+    assert merged(3, groups, [none, one, other]).sample == Sample(15, 6, 3)
+    assert merged(3, groups, [none, one, other]).facts()["sample"] == {"rows": 15, "pairs": 6, "missed": 3}

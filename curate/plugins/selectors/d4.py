@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from curate.kernels.lloyd import assign
 from curate.kernels.parallel import ranges
+from curate.plugins.cells import Cells
 from curate.plugins.clusterers.kmeans import KMeans
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Codes, Matrix, Pool, Rows, Selection, Vector, Vectors
@@ -39,7 +40,7 @@ def d4(
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cluster : (n,) int32; where duplicates are looked for; rows of cluster -1 are compared with nothing
+    cluster : (n,) int32; where duplicates are looked for: see ``Cells.of``
     budget : number of rows to keep, 0 <= budget <= n
     dedup_rate : share of the rows that the first step keeps, in (0, 1]; never fewer rows than the budget
     n_clusters : of the second k-means; "auto": the whole part of the square root of the number of rows left
@@ -50,8 +51,8 @@ def d4(
     distance : (budget,) float32, 1 - cosine of each to the nearest centroid
     distinct : (n,) bool, rows that the first step kept
 
-    Cost: that of ``semdedup``, O(sum of n_c² d) over clusters of n_c rows, and of k-means, O(m k d) a pass for the m
-    rows left; O(n + k d) memory besides 65,536 rows.
+    Cost: that of ``semdedup``, O(sum of n_c² d) over clusters of n_c rows, large ones split, and of k-means, O(m k d) a
+    pass for the m rows left; O(n + k d) memory besides 65,536 rows.
 
     References
     ----------
@@ -68,7 +69,8 @@ def d4(
     n = len(embeddings)
     left = max(budget, min(n, int(dedup_rate * n + 0.5)))
     unused = np.zeros(n, np.float32)
-    nearest = semdedup(embeddings, cluster, unused, min_similarity=_ABOVE_ANY, first="farthest")[2]
+    cells = Cells.of(embeddings, cluster, unused, first="farthest")
+    nearest = semdedup(embeddings, cells, min_similarity=_ABOVE_ANY)[2]
     distinct = np.zeros(n, np.bool_)
     distinct[np.argsort(nearest, kind="stable")[:left]] = True
     rows = np.flatnonzero(distinct)
@@ -86,7 +88,7 @@ def d4(
 
 
 @selector(
-    version=1,
+    version=2,
     reads={"embedding", "cluster"},
     cost="O(n s d) for clusters of s rows, and k-means",
     guarantee="none",

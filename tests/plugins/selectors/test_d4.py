@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.plugins.cells import Cells
 from curate.plugins.pool import Pool
 from curate.plugins.selectors.d4 import D4, d4
 from curate.plugins.selectors.semdedup import semdedup
@@ -27,10 +28,10 @@ def test_first_step_is_semdedup_at_the_threshold_that_leaves_the_share():
     x, cluster = blob_and_rest(), (np.arange(400) % 3).astype(np.int32)
     distinct = d4(x, cluster, 50, generator(), dedup_rate=0.4, n_clusters=5)[2]
     assert distinct.sum() == 160
-    quality = np.zeros(400, np.float32)
-    _, _, nearest = semdedup(x, cluster, quality, min_similarity=1, first="farthest")
+    cells = Cells.of(x, cluster, np.zeros(400, np.float32), first="farthest")
+    _, _, nearest = semdedup(x, cells, min_similarity=1)
     threshold = float(nearest[~distinct].min()) + 1e-6  # semdedup allows for rounding
-    kept = semdedup(x, cluster, quality, min_similarity=threshold, first="farthest")[0]
+    kept = semdedup(x, cells, min_similarity=threshold)[0]
     assert (kept == distinct).all()
 
 
