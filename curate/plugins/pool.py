@@ -399,6 +399,9 @@ class Texts:
     read: Callable[[int], Sequence[str]]
     """Gives the texts of the block of that number, in row order."""
 
+    hashes: Callable[[int], NDArray[np.uint64]] | None = None
+    """Gives the two halves (m, 2) of the 128-bit BLAKE2b hash of each of those texts in UTF-8, where they are known."""
+
     @property
     def rows(self) -> int:
         """The number of texts."""
@@ -432,12 +435,18 @@ class Texts:
         cuts = np.searchsorted(rows, starts)
         numbers = np.flatnonzero(np.diff(cuts)).tolist()
 
-        def read(number: int) -> Sequence[str]:
+        def places(number: int) -> Rows:
             mine = numbers[number]
-            block = self.read(mine)
-            return [block[place] for place in (rows[cuts[mine] : cuts[mine + 1]] - starts[mine]).tolist()]
+            own: Rows = rows[cuts[mine] : cuts[mine + 1]] - starts[mine]
+            return own
 
-        return Texts(tuple(np.diff(cuts)[numbers].tolist()), read)
+        def read(number: int) -> Sequence[str]:
+            block = self.read(numbers[number])
+            return [block[place] for place in places(number).tolist()]
+
+        known = self.hashes
+        hashes = None if known is None else lambda number: known(numbers[number])[places(number)]
+        return Texts(tuple(np.diff(cuts)[numbers].tolist()), read, hashes)
 
 
 @dataclass(frozen=True, slots=True)

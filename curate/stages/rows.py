@@ -82,7 +82,13 @@ class PoolRows:
 
     def texts(self) -> Texts:
         """The texts of all pool rows, one shard at a time."""
-        return Texts(tuple(self.rows), lambda shard: self.input(shard, ("text",))["text"].to_pylist())
+
+        def hashes(shard: int) -> NDArray[np.uint64]:
+            stored = self.input(shard, ("hash",))["hash"].combine_chunks()
+            both = np.frombuffer(stored.buffers()[1], np.uint64, 2 * len(stored), 16 * stored.offset)
+            return both.reshape(-1, 2)
+
+        return Texts(tuple(self.rows), lambda shard: self.input(shard, ("text",))["text"].to_pylist(), hashes)
 
     def input(self, shard: int, roles: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> pa.Table:
         """Columns of one shard's pool rows, as ``Inputs.read`` gives them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import curate
+from curate import pipeline
+from curate.executors.serial import Serial
 from curate.plugins.pool import Pool, Texts
-from curate.plugins.selectors.exact_duplicates import ExactDuplicates, exact_duplicates, normalised
+from curate.plugins.selectors.exact_duplicates import ExactDuplicates, exact_duplicates, normalised, text_hashes
+from curate.settings.config import from_data
+from curate.stages.context import Context, Silent
 
 ROOT = Path(__file__).parents[3]
 ALL = ("case", "punctuation", "space", "unicode")
@@ -30,6 +35,30 @@ def kept(texts, **fields):
 
 
 # ---------------------------------------------------------------- which rows
+
+
+def test_where_hashes_are_known_no_text_is_read():
+    words = ["b", "a", "b", "c", "a", "é", "b"]
+    own = text_hashes(Texts.of(words), ()).T
+
+    def read(number):
+        raise AssertionError("a text was read")
+
+    known = Texts((4, 3), read, lambda number: own[:4] if number == 0 else own[4:])
+    zeros = np.zeros(7, np.float32)
+    assert exact_duplicates(known, zeros)[0].tolist() == [-1, -1, 0, -1, 1, -1, 0]
+    some = known.take(np.array([1, 2, 4, 6]))
+    assert exact_duplicates(some, zeros[:4])[0].tolist() == [-1, -1, 0, 1]
+    with pytest.raises(AssertionError, match="a text was read"):
+        exact_duplicates(known, zeros, normalise=["case"])
+
+
+def test_the_hashes_that_a_run_stores_are_those_of_the_texts(pool, config):
+    """So that entries with and without them agree, also with what was published."""
+    texts = pipeline.pool(Context(from_data(config()), Serial(), Silent())).rows.texts()
+    some = texts.take(np.arange(5, 55, 3))
+    for one in (texts, some):
+        assert text_hashes(one, ()).tolist() == text_hashes(replace(one, hashes=None), ()).tolist()
 
 
 def test_one_row_of_each_text_stays_and_tells_how_many_it_stands_for():
