@@ -1,0 +1,85 @@
+"""Exact duplicates beside the time that reading the texts from Parquet takes.
+
+    python benchmarks/exact_duplicates.py --rows 200000
+
+A pool of ``documents.py`` with every tenth text twice is run by curate first. Then, in turns and each in a
+process of its own: "read" reads the column of texts from the run's Parquet shards into Arrow arrays, "read to Python"
+makes strings of them, "curate" finds the duplicates as an entry of a run does, and "curate, normalised" without regard
+to case, punctuation, white space and the form of characters. Seconds without starting up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from documents import documents
+from measuring import at_hand, in_turns, machine, memory, summary, tell
+from mixture import CACHE
+
+NORMALISE = {"curate": (), "curate, normalised": ("case", "punctuation", "space", "unicode")}
+VARIANTS = ("read", "read to Python", *NORMALISE)
+
+
+def config(rows: int) -> dict[str, Any]:
+    file = CACHE / f"twice-{rows}.parquet"
+    if not file.exists():
+        texts = documents(rows)
+        pl.DataFrame({"text": texts + texts[::10]}).write_parquet(file)
+    return {
+        "curate": 1,
+        "run": str(CACHE / f"exact-{rows}"),
+        "input": {"files": str(file), "text": "text"},
+        "embed": {"use": "hashing", "dimensions": 8},
+        "cluster": {"use": "kmeans", "n_clusters": 4},
+        "select": [{"use": "exact_duplicates"}],
+    }
+
+
+def child(variant: str, rows: int) -> dict[str, Any]:
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    from curate import pipeline
+    from curate.executors.serial import Serial
+    from curate.plugins.selectors.exact_duplicates import exact_duplicates
+    from curate.settings.config import from_data
+    from curate.stages.context import Context, Silent
+
+    pool = pipeline.pool(Context(from_data(config(rows)), Serial(), Silent())).rows
+    shards = sorted(Path(config(rows)["run"]).glob("input/part-*.parquet"))
+    began = time.perf_counter()
+    if variant in NORMALISE:
+        stands, _ = exact_duplicates(pool.texts(), np.zeros(sum(pool.rows), np.float32), normalise=NORMALISE[variant])
+        told = {"dropped": int((stands >= 0).sum())}
+    else:
+        columns = [pq.read_table(shard, columns=["text"])["text"] for shard in shards]
+        told = {"texts": sum(map(len, columns if variant == "read" else (column.to_pylist() for column in columns)))}
+    return {"seconds": time.perf_counter() - began, **told, "peak_mib": memory("VmHWM"), **machine()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=200_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(child(asked.one, asked.rows)))
+        return
+    import curate
+
+    curate.run(config(asked.rows))
+    pythons = at_hand("exact_duplicates", dict.fromkeys(VARIANTS, ""))
+    commands = {each: (python, ["--one", each, "--rows", str(asked.rows)]) for each, python in pythons.items()}
+    runs = in_turns("exact_duplicates", commands, asked.repeats, script=__file__, kernel=None)
+    for variant, of_one in runs.items():
+        tell({"bench": "exact_duplicates", "variant": variant, **summary(of_one)})
+
+
+if __name__ == "__main__":
+    main()
