@@ -76,7 +76,7 @@ def missed(sample: Missed) -> str:
     found = f"{plural(sample.rows, 'row')} were compared with all others"
     if not sample.pairs:
         return f"{found}: they are in no pair of duplicates."
-    told = f"{found}: of the {count(sample.pairs)} pairs of duplicates that they are in, {count(sample.missed)}"
+    told = f"{found}: of the {plural(sample.pairs, 'pair')} of duplicates that they are in, {count(sample.missed)}"
     return f"{told} ({share(sample.missed / sample.pairs)}) are missed."
 
 

@@ -9,7 +9,7 @@ from curate.report.markup import Markup, breakable, join, tag
 from curate.report.model import Account, Conflicts, Report, Stage, added
 from curate.report.wording import DASH, count, seconds, share, short, size
 
-ENTRIES = 5
+ENTRIES = 4
 """Entries with a column of their own in the table of sources; the others are summed."""
 
 
@@ -100,7 +100,7 @@ def table(
     whole = tag(
         "table",
         tag("caption", caption),
-        tag("thead", tag("tr", *(tag("th", name, scope="col") for name in head))),
+        tag("thead", tag("tr", *(tag("th", breakable(name), scope="col") for name in head))),
         tag("tbody", *(line(cells) for cells in body)),
         tag("tfoot", line(foot)) if foot else None,
         class_="wide" if wide or len(head) > 4 else None,
