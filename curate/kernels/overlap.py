@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.lookup import Lookup
+from curate.kernels.normal_form import nfkc
 from curate.kernels.parallel import map_blocks
 from curate.kernels.products import each_product
 from curate.kernels.runs import Places, runs
@@ -45,8 +46,8 @@ class Ngrams:
     """The n-grams, which are runs of words, of t evaluation texts, to be looked for in the texts of a pool.
 
     Words are lowered and without punctuation (Unicode's categories P, and the symbols of ASCII), so that neither
-    makes a difference; what is a word in scripts without blanks, ``words`` says. A text of fewer words than n is one
-    n-gram, the whole of it; one of fewer than ``min_words`` words has none.
+    makes a difference, nor does the form of a character (NFKC); what is a word in scripts without blanks, ``words``
+    says. A text of fewer words than n is one n-gram, the whole of it; one of fewer than ``min_words`` words has none.
 
     Cost: O(characters) to build, for each length that n-grams have; memory some 100 bytes a word.
 
@@ -222,14 +223,14 @@ class Ngrams:
 
 
 def bare(text: str) -> str:
-    """The text in lower case, without Unicode's categories P and the symbols of ASCII.
+    """The text in lower case and Unicode's form NFKC, without its categories P and the symbols of ASCII.
 
     >>> bare("Don't—it costs $5.00!")
     'dontit costs 500'
     """
     if text.isascii():
         return text.translate(_ASCII)
-    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    codes = np.frombuffer(nfkc(text).encode("utf-32-le", "surrogatepass"), "<u4")
     kept: bytes = codes[~_punctuation()[codes]].tobytes()
     return kept.decode("utf-32-le", "surrogatepass").lower()
 

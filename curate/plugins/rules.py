@@ -58,6 +58,19 @@ def _worded(reason: str, limit: float) -> str:
     return reason.replace("{%}", f"{100 * limit:g} %").replace("{}", number)
 
 
+def refuse_crossed(rules: object, *measures: str) -> None:
+    """Nothing, if some text can pass both ``min_…`` and ``max_…`` of each measure, fields of a plugin.
+
+    Raises
+    ------
+    ValueError : naming the greatest first, as messages about fields do
+    """
+    for measure in measures:
+        least, most = (getattr(rules, f"{side}_{measure}") for side in ("min", "max"))
+        if least is not None and most is not None and least > most:
+            raise ValueError(f"max_{measure}: must be at least min_{measure}, which is {least}, or null; got {most}")
+
+
 def judged(texts: Texts, measure: Callable[[Sequence[str]], Measures], rules: Iterable[Rule]) -> Selection:
     """The texts that pass every rule, in the pool's order, with gain 0; the others with the first rule that they fail.
 

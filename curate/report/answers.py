@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import polars as pl
@@ -22,7 +23,7 @@ def confusion(key: pl.DataFrame, ledger: pl.DataFrame, entries: Sequence[str]) -
 
     Parameters
     ----------
-    key : ``id``, ``kind`` and ``of``: the id of the original of a copy, null for others
+    key : ``id``, each once, ``kind`` and ``of``: the id of the original of a copy, null for others
     ledger : ``id``, ``dropped_by`` and ``representative`` of every row of the pool
     entries : what can drop rows, in order
 
@@ -31,7 +32,7 @@ def confusion(key: pl.DataFrame, ledger: pl.DataFrame, entries: Sequence[str]) -
     >>> confusion(key, pl.DataFrame(fates), ["minhash"]).rows
     (('copy', (0, 1)), ('not in the key', (1, 0)))
     """
-    fates = dict(zip(ledger["id"], ledger["dropped_by"].fill_null(KEPT), strict=True))
+    fates: dict[str, str | None] = dict(zip(ledger["id"], ledger["dropped_by"], strict=True))
     stands = dict(zip(ledger["id"], ledger["representative"], strict=True))
     known = key.filter(pl.col("id").is_in(ledger["id"].implode()))
     original = dict(known.filter(pl.col("of").is_not_null()).select("id", "of").iter_rows())
@@ -39,17 +40,17 @@ def confusion(key: pl.DataFrame, ledger: pl.DataFrame, entries: Sequence[str]) -
         chain = [first]
         while (stand := stands.get(chain[-1])) is not None and original.get(stand) == first and stand not in chain:
             chain.append(stand)
-        if fates.get(chain[-1]) == KEPT and len(chain) > 1:
+        if len(chain) > 1 and fates[chain[-1]] is None:
             told = [fates[name] for name in chain]
             fates |= dict(zip(chain, [told[-1], *told[:-1]], strict=True))
-    columns = (KEPT, *entries)
     kinds = dict(known.select("id", "kind").iter_rows())
-    counts = {kind: dict.fromkeys(columns, 0) for kind in [*dict.fromkeys(known["kind"]), OTHERS]}
-    for name, fate in fates.items():
-        counts[kinds.get(name, OTHERS)][fate] += 1
+    counts = Counter((kinds.get(name), fate) for name, fate in fates.items())
     return Answers(
-        fates=columns,
-        rows=tuple((kind, tuple(of.values())) for kind, of in counts.items()),
+        fates=(KEPT, *entries),
+        rows=tuple(
+            (OTHERS if kind is None else kind, tuple(counts[kind, fate] for fate in (None, *entries)))
+            for kind in [*dict.fromkeys(known["kind"]), None]
+        ),
         unknown=len(key) - len(known),
     )
 

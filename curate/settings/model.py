@@ -137,6 +137,9 @@ class DecontaminateConfig:
             raise ValueError("ngram: nothing is compared without an ngram or a min_similarity; give one of them")
         if self.ngram is not None and self.min_words > self.ngram:
             raise ValueError(f"min_words: must be at most ngram, which is {self.ngram}; got {self.min_words}")
+        if self.ngram is None and (self.min_overlap_rate or self.max_ngram_rows is not None):
+            key = "min_overlap_rate" if self.min_overlap_rate else "max_ngram_rows"
+            raise ValueError(f"{key}: no runs of words are compared; give an ngram, or remove it")
         if self.embedding is not None and self.min_similarity is None:
             raise ValueError("embedding: no embeddings are compared; give a min_similarity, or remove it")
 

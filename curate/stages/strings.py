@@ -36,9 +36,12 @@ def changed(table: pa.Table, names: Sequence[str], change: Change) -> pa.Table:
     [['a0', None], ['b1']]
     """
     for name in names:
-        column = table[name].combine_chunks()
-        new = _changed(column, np.arange(len(column)), change)
-        table = table.set_column(table.column_names.index(name), table.schema.field(name), new)
+        new, start = [], 0
+        for chunk in table[name].chunks:  # joined, they might hold more than the 2 GiB of text that an array can
+            new.append(_changed(chunk, np.arange(start, start + len(chunk)), change))
+            start += len(chunk)
+        column = pa.chunked_array(new, table[name].type)
+        table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
     return table
 
 

@@ -55,6 +55,12 @@ def test_an_original_that_another_row_stands_for_is_lost():
     assert counts(known, fates) == {"exact_copy": (1, 0, 0, 0), OTHERS: (1, 1, 0, 0)}
 
 
+def test_entries_and_kinds_may_be_called_as_we_call_rows():
+    found = confusion(key(a=(OTHERS, None)), ledger(a=("kept", None), b=KEPT), ["kept"])
+    assert found.fates == ("kept", "kept")
+    assert found.rows == ((OTHERS, (0, 1)), (OTHERS, (1, 0)))
+
+
 def test_the_table_shows_the_entries_that_dropped_something_and_what_is_unknown():
     found = confusion(key(a=("<b>", None), x=("junk", None)), ledger(a=("near", "b"), b=KEPT), ENTRIES)
     told = "".join(map(str, section(found)))

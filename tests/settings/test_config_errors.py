@@ -114,6 +114,16 @@ ENTRIES = [  # what stands after the base's seven lines, what is said
         id="a floor above the length of a run of words",
     ),
     pytest.param(
+        "decontaminate: {files: a.jsonl, ngram: null, min_similarity: 0.9, max_ngram_rows: 5}\n" + FINE,
+        ["x.yaml:8:67: decontaminate.max_ngram_rows: no runs of words are compared; give an ngram, or remove it"],
+        id="common runs of words where none are compared",
+    ),
+    pytest.param(
+        FINE + "  - {use: gopher_quality, min_words: 9, max_words: 8}\n",
+        ["x.yaml:10:41: select.1.max_words: must be at least min_words, which is 9, or null; got 8"],
+        id="limits that cross",
+    ),
+    pytest.param(
         "decontaminate: {files: {gsm8k: a.jsonl}, text: {gsm: question}}\n" + FINE,
         [
             "x.yaml:8:42: decontaminate.text: there is no evaluation set 'gsm'; name it in files",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -36,3 +37,21 @@ def test_the_report_sets_the_key_beside_what_became_of_the_rows(pool, config, co
     page = Path("run/report.html").read_text()
     assert "Beside the answer key" in page
     assert "1 of the key’s rows are not in the pool" in page
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        pytest.param(['{"id": "a", "kind": "x"}', "half"], "key.jsonl:2: the answer key does not parse", id="no JSON"),
+        pytest.param(['{"id": "a", "kind": null}'], "key.jsonl:1: the answer key names no kind", id="no kind"),
+        pytest.param(['{"id": null, "kind": "x"}'], "key.jsonl:1: the answer key names no id", id="no id"),
+        pytest.param(['{"id": "a", "kind": "x"}'] * 2, "key.jsonl:2: the answer key has a row for 'a' already", id="2"),
+        pytest.param(['{"id": "a", "kind": ["x"]}'], "column 'kind' of the answer key is list<", id="a list"),
+        pytest.param([""], "a column 'id'; it has no rows", id="empty"),
+    ],
+)
+def test_a_row_that_says_nothing_of_a_row_is_refused_with_its_line(tmp_path, lines, told):
+    path = tmp_path / "key.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(DataError, match=re.escape(told)):
+        read(path)

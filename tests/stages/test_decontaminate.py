@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,7 @@ from curate.store.schemas import hits
 
 QUESTION = "Janet sells 16 eggs a day, eats three for breakfast, and bakes four into muffins; how many are left?"
 SHORT = "What is the capital of the Kingdom of Denmark?"
+FRENCH = "Où le café a-t-il été bu à l'époque, et par qui, s'il vous plaît ?"
 CHINESE = "小明有三个苹果,他又买了五个苹果,请问现在他一共有多少个苹果?"
 TARGETS = Path(os.environ.get("CURATE_DATA", "data")) / "eval-targets"
 
@@ -89,6 +91,7 @@ def states(data):
         pytest.param(" ".join(QUESTION.split()[2:15]), QUESTION, id="thirteen words of it"),
         pytest.param(f"Quiz: {SHORT.lower()} Copenhagen.", SHORT, id="a shorter text, as a whole"),
         pytest.param(f"题目:{CHINESE}答案是八。", CHINESE, id="Chinese, where a character is a word"),
+        pytest.param(unicodedata.normalize("NFD", FRENCH), FRENCH, id="letters and accents apart"),
         pytest.param("\udc00 \0 \u202e" + QUESTION, QUESTION, id="beside what is no text"),
     ],
 )
@@ -105,7 +108,7 @@ def test_a_copy_is_dropped_and_listed_with_both_texts(planted, checked, text, ev
         2,
     )
     assert 0 < hit["similarity"] <= 1
-    words = re.sub(r"[^\w\s]", "", text).lower()
+    words = re.sub(r"[^\w\s]", "", unicodedata.normalize("NFKC", text)).lower()
     assert hit["shared"].replace(" ", "") in words.replace(" ", "")
     line = ledger().filter(pl.col("id") == "r0007").to_dicts()[0]
     assert line["reason"] == "shares a run of words with the evaluation set 'math.jsonl'"

@@ -53,6 +53,15 @@ def test_every_string_of_a_column_is_masked_at_any_depth_and_the_type_stays(kind
     assert counts == {"rows": sum(map(bool, told)), "spans": {"email": sum(told)}}
 
 
+def test_chunks_are_not_joined():
+    """An array of strings holds 2 GiB of text; a file of long documents has more."""
+    column = pa.chunked_array([["x"], [], [MAIL, "y"], [MAIL]], pa.string())
+    hidden, counts = mask(pa.table({"x": column}), ["x"], ["email"])
+    assert [chunk.to_pylist() for chunk in hidden["x"].chunks] == [["x"], [], ["<EMAIL>", "y"], ["<EMAIL>"]]
+    assert counts == {"rows": 2, "spans": {"email": 2}}
+    assert len(mask(pa.table({"x": column.slice(0, 0)}), ["x"], ["email"])[0]) == 0
+
+
 @pytest.fixture
 def people(pool: Path) -> None:
     """In the pool, a chat in which every third row holds a mail address twice, and every fourth a phone number."""

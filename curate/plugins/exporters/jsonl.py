@@ -50,11 +50,11 @@ def write_jsonl(table: pa.Table, path: Path, *, compression: Compression) -> Non
     """
     with _opened(path, compression) as file:
         for start in range(0, table.num_rows, ROWS_AT_ONCE):
-            rows = table.slice(start, ROWS_AT_ONCE)
-            names = rows.column_names
-            columns = [_plain(_joined(column), name) for name, column in zip(names, rows.columns, strict=True)]
-            for row in pa.RecordBatch.from_arrays(columns, names=names).to_pylist():
-                file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+            for rows in table.slice(start, ROWS_AT_ONCE).to_batches():
+                names = rows.schema.names
+                columns = [_plain(column, name) for name, column in zip(names, rows.columns, strict=True)]
+                for row in pa.RecordBatch.from_arrays(columns, names=names).to_pylist():
+                    file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
 
 
 @contextmanager
@@ -68,10 +68,6 @@ def _opened(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
                 yield file
         else:
             yield raw
-
-
-def _joined(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
 
 
 def _plain(array: pa.Array, name: str) -> pa.Array:

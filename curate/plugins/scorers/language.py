@@ -12,6 +12,7 @@ import numpy as np
 from annotated_types import MinLen
 
 from curate.errors import missing_extra
+from curate.kernels.normal_form import marks_in_order
 from curate.plugins.kinds import ScoreColumn, scorer
 from curate.plugins.pool import ScoreBatch, Vector, given
 
@@ -62,7 +63,7 @@ def language(texts: Sequence[str], languages: Sequence[str]) -> Vector:
     model = _model()
     scores = np.empty(len(texts), np.float32)
     for row, text in enumerate(texts):
-        scores[row] = min(1.0, sum(share for name, share in model.rank(text) if name in languages))
+        scores[row] = min(1.0, sum(share for name, share in model.rank(marks_in_order(text)) if name in languages))
     return scores
 
 

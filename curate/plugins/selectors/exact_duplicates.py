@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate.kernels.normal_form import nfkc
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Pool, Rows, Selection, Texts, Vector, given
 from curate.plugins.published import Published
@@ -92,13 +93,13 @@ def normalised(text: str, differences: Collection[Difference]) -> str:
     'full width strasse'
     """
     if "unicode" in differences:
-        text = unicodedata.normalize("NFKC", text)
+        text = nfkc(text)
     if "case" in differences:
         text = text.casefold()
     if "punctuation" in differences:
         text = text.translate(_punctuation())
     if "unicode" in differences:  # folding case and leaving characters out can undo it
-        text = unicodedata.normalize("NFKC", text)
+        text = nfkc(text)
     if "space" in differences:
         text = " ".join(text.split())
     return "" if text.isspace() else text

@@ -14,7 +14,7 @@ from curate.kernels.lines import BULLETS, lines
 from curate.kernels.words import words
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Pool, Selection, given
-from curate.plugins.rules import Measures, Rate, Rule, at_least, at_most, judged
+from curate.plugins.rules import Measures, Rate, Rule, at_least, at_most, judged, refuse_crossed
 
 STOP_WORDS = ("the", "be", "to", "of", "and", "that", "have", "with")
 
@@ -144,6 +144,16 @@ class GopherQuality:
 
     stop_words: tuple[str, ...] = STOP_WORDS
     """Words that every coherent text has; case does not matter."""
+
+    def __post_init__(self) -> None:
+        refuse_crossed(self, "words", "mean_word_length")
+        for word in self.stop_words:
+            if words(word) != [word] or word.strip(_AROUND_WORDS) != word:
+                raise ValueError(f"stop_words: {word!r} is not one word without punctuation around it; none is found")
+        different = len({word.lower() for word in self.stop_words})
+        if self.min_stop_words is not None and self.min_stop_words > different:
+            told = f"must be at most {different}, as many as there are stop words; got {self.min_stop_words}"
+            raise ValueError(f"min_stop_words: {told}")
 
     def rules(self) -> list[Rule]:
         """In the order in which they are looked at."""

@@ -58,6 +58,14 @@ def test_a_text_without_evidence_has_the_share_of_the_languages_asked_for(text):
     assert language([text], ["en"])[0] == pytest.approx(1 / len(module._model().nb_classes), rel=0.02)
 
 
+def test_a_million_marks_on_one_letter_are_no_bomb():
+    """The package normalises texts, which takes more than half an hour for these."""
+    above_and_below, ordered = language(
+        ["e" + "\u0301\u0316" * 500_000, "e" + "\u0316" * 500_000 + "\u0301" * 500_000], ["en"]
+    )
+    assert above_and_below == ordered
+
+
 def test_one_word_tells_little_and_a_mixture_is_divided():
     word, mixed = language(["hello", f"{SENTENCES['zh']} {SENTENCES['en']}"], ["en"])
     assert word < 0.1

@@ -129,3 +129,21 @@ def test_a_blank_text_fails_every_minimum(outcomes):
     for field in numbers:
         only = GopherQuality(**{name: None for name in numbers if name != field})
         assert bool(outcomes(only, [" \n"])[0]) == field.startswith("min")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"min_words": 9, "max_words": 8}, "max_words: must be at least min_words, which is 9, or null; got 8"),
+        ({"min_mean_word_length": 11}, "max_mean_word_length: must be at least min_mean_word_length, which is 11"),
+        ({"min_stop_words": 3, "stop_words": ("der", "DER", "das")}, "min_stop_words: must be at most 2"),
+        ({"stop_words": ("of the",)}, "stop_words: 'of the' is not one word"),
+        ({"stop_words": ("l'",)}, 'stop_words: "l\'" is not one word'),
+        ({"stop_words": ("我们",)}, "stop_words: '我们' is not one word"),
+        ({"stop_words": ("",)}, "stop_words: '' is not one word"),
+    ],
+)
+def test_limits_that_no_text_can_pass_are_refused(fields, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        GopherQuality(**fields)
+    assert GopherQuality(min_words=9, max_words=9, min_stop_words=2, stop_words=("der", "DER", "don't")).rules()
