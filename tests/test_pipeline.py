@@ -82,7 +82,7 @@ def test_the_ledger_has_a_line_for_every_row(pool, config):
     [
         [{"use": "ccs", "keep": 17, "by": "prototypicality"}],
         [{"use": "facility_location", "prune_rate": 0.7, "within": "cluster", "quota": "balanced"}],
-        [{"use": "semdedup", "min_similarity": 0.8}, {"use": "k_center", "keep_tokens": 150}],
+        [{"use": "semdedup", "min_similarity": 0.8}, {"use": "k_center", "keep_tokens": 90}],
     ],
 )
 def test_workers_and_shard_order_never_change_a_byte(pool, config, select):

@@ -38,8 +38,8 @@ def read(path: Path) -> pl.DataFrame:
 
     Raises
     ------
-    DataError : naming the line that cannot be read, that has no id or no kind, or an id that came before; or the column
-        that is missing, or is no text
+    DataError : naming the line that cannot be read, that has no kind, or an id that came before; or the column that is
+        missing, or is no text. A line without an id is of a row that has none, which is not in the pool
     """
     batches = list(formats.read(formats.Piece(str(path), 0)))
     if bad := next((record for batch in batches for record in batch.bad), None):
@@ -52,10 +52,10 @@ def read(path: Path) -> pl.DataFrame:
     columns = {name: _strings(table, name, path) for name in (*_COLUMNS, "of")}
     frame = pl.DataFrame({name: pl.Series(name, column) for name, column in columns.items()})
     told = frame.with_columns(line=pl.Series([line for batch in batches for line in batch.lines], dtype=pl.Int64))
-    for name in _COLUMNS:
-        for line in told.filter(pl.col(name).is_null())["line"].head(1):
-            raise DataError(f"the answer key names no {name}", where=f"{path}:{line}")
-    for name, line in told.filter(~pl.col("id").is_first_distinct()).select("id", "line").head(1).iter_rows():
+    for line in told.filter(pl.col("kind").is_null())["line"].head(1):
+        raise DataError("the answer key names no kind", where=f"{path}:{line}")
+    again = told.filter(pl.col("id").is_not_null() & ~pl.col("id").is_first_distinct())
+    for name, line in again.select("id", "line").head(1).iter_rows():
         raise DataError(f"the answer key has a row for {name!r} already", where=f"{path}:{line}")
     return frame
 

@@ -87,7 +87,7 @@ CONFIG: dict[str, Any] = {
     "score": [{"use": "prototypicality"}, {"use": "length"}, {"use": "density"}],
     "select": [
         {"use": "where", "drop": "stars = 4"},
-        {"use": "semdedup", "min_similarity": 0.95, "embedding": "letters"},
+        {"use": "semdedup", "min_similarity": 0.95, "embedding": "letters", "probes": 1},
         {"use": "ccs", "keep": 16, "by": "prototypicality"},
     ],
     "export": {"use": "parquet", "rows_per_file": 4, "add": ["rank", "scores"], "keep_versions": 2},

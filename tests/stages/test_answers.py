@@ -44,7 +44,6 @@ def test_the_report_sets_the_key_beside_what_became_of_the_rows(pool, config, co
     [
         pytest.param(['{"id": "a", "kind": "x"}', "half"], "key.jsonl:2: the answer key does not parse", id="no JSON"),
         pytest.param(['{"id": "a", "kind": null}'], "key.jsonl:1: the answer key names no kind", id="no kind"),
-        pytest.param(['{"id": null, "kind": "x"}'], "key.jsonl:1: the answer key names no id", id="no id"),
         pytest.param(['{"id": "a", "kind": "x"}'] * 2, "key.jsonl:2: the answer key has a row for 'a' already", id="2"),
         pytest.param(['{"id": "a", "kind": ["x"]}'], "column 'kind' of the answer key is list<", id="a list"),
         pytest.param([""], "a column 'id'; it has no rows", id="empty"),
@@ -55,3 +54,9 @@ def test_a_row_that_says_nothing_of_a_row_is_refused_with_its_line(tmp_path, lin
     path.write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=re.escape(told)):
         read(path)
+
+
+def test_lines_without_an_id_are_of_rows_that_have_none(tmp_path):
+    path = tmp_path / "key.jsonl"
+    path.write_text('{"id": null, "kind": "unreadable"}\n' * 2 + '{"id": "a", "kind": "x"}\n')
+    assert read(path)["id"].to_list() == [None, None, "a"]
