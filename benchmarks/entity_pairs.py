@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 from measuring import at_hand, measured, tell
 from mixture import CACHE
+from semdedup import semhash_index
 
 SETS = ("Structured_DBLP-ACM", "Dirty_DBLP-ACM", "Textual_Abt-Buy")
 THRESHOLDS = [round(0.3 + 0.05 * step, 2) for step in range(14)]
@@ -112,20 +113,11 @@ def text_dedup(texts: Sequence[str], name: str, threshold: float) -> Found:  # n
     return lambda left, right: group[left] == group[right]
 
 
-def semhash(texts: Sequence[str], name: str, threshold: float) -> Found:
-    from semhash import SemHash
-
-    class Model:
-        """It asks for one, though the vectors are there."""
-
-        def encode(self, *given: Any, **options: Any) -> np.ndarray:
-            raise NotImplementedError
-
-    numbers = {str(number): number for number in range(len(texts))}
-    index = SemHash.from_embeddings(embeddings=vectors(name), records=list(numbers), model=Model())
+def semhash(texts: Sequence[str], name: str, threshold: float) -> Found:  # noqa: ARG001
+    index = semhash_index(vectors(name))
     near = set()
     for record in index.self_deduplicate(threshold=threshold).filtered:
-        near |= {frozenset((numbers[record.record], numbers[other])) for other, _ in record.duplicates}
+        near |= {frozenset((int(record.record), int(other))) for other, _ in record.duplicates}
     return lambda left, right: np.array(
         [frozenset(pair) in near for pair in zip(left.tolist(), right.tolist(), strict=True)]
     )

@@ -138,7 +138,8 @@ def faiss_ivf(x: np.ndarray, at: Cells, similarity: float, nprobe: int) -> Drop:
     return drop, {"build_seconds": built}
 
 
-def semhash(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG001
+def semhash_index(x: np.ndarray) -> Any:
+    """Semhash over vectors that are there; its records are their numbers."""
     from semhash import SemHash
 
     class Model:
@@ -147,8 +148,12 @@ def semhash(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG00
         def encode(self, *given: Any, **options: Any) -> np.ndarray:
             raise NotImplementedError
 
+    return SemHash.from_embeddings(embeddings=x, records=[str(row) for row in range(len(x))], model=Model())
+
+
+def semhash(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG001
     began = time.perf_counter()
-    found = SemHash.from_embeddings(embeddings=x, records=[str(row) for row in range(len(x))], model=Model())
+    found = semhash_index(x)
     built = time.perf_counter() - began
     drop = np.ones(len(x), bool)
     drop[[int(row) for row in found.self_deduplicate(threshold=similarity).selected]] = False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate.errors import DataError
 from curate.kernels import personal
@@ -118,14 +119,17 @@ def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
 
 def _remember(context: Context, before: Before, version: str) -> None:
     """Keep sketches of what is to be published, for the entries that will compare with it."""
-    if published.entries(context.config):
-        rows = before.rows
-        chosen = [
+    rows = before.rows
+
+    def chosen() -> NDArray[np.bool_]:
+        each = [
             before.selected.read(shard, ["selected"])["selected"].to_numpy()[rows.positions(shard, rows.ids(shard))]
             for shard in range(len(rows.rows))
         ]
-        columns = PoolColumns(context, rows, before.clustered, before.scored)
-        published.write(columns, np.concatenate(chosen), Past.of(before.records[-1]).known, version)
+        return np.concatenate(each)
+
+    columns = PoolColumns(context, rows, before.clustered, before.scored)
+    published.write(columns, chosen, Past.of(before.records[-1]).known, version)
 
 
 def _work(context: Context, before: Before, folder: Path, fingerprint: str, card: Card) -> Outcome:

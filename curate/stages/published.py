@@ -7,7 +7,7 @@ what the selector holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,12 +98,12 @@ def recall(columns: PoolColumns, entry: SelectEntry, known: Sequence[str]) -> Re
     return Recalled(Published(held | unknown, sizes, read), everything, unknown)
 
 
-def write(columns: PoolColumns, chosen: NDArray[np.bool_], known: Sequence[str], version: str) -> None:
-    """Remember the rows that a version publishes first, before it is published.
+def write(columns: PoolColumns, chosen: Callable[[], NDArray[np.bool_]], known: Sequence[str], version: str) -> None:
+    """Remember the rows that a version publishes first, before it is published; nothing is read if that was done.
 
     Parameters
     ----------
-    chosen : (n,) the rows of the pool that are in it
+    chosen : gives (n,) the rows of the pool that are in it
     known : the versions that the selection was made against
     """
     for entry in entries(columns.context.config):
@@ -111,7 +111,7 @@ def write(columns: PoolColumns, chosen: NDArray[np.bool_], known: Sequence[str],
         recipe = _recipe(columns, entry)
         if not shards.is_current(path, recipe):
             before = recall(columns, entry, known)
-            rows = np.flatnonzero((chosen & ~before.published.held) | before.unknown)
+            rows = np.flatnonzero((chosen() & ~before.published.held) | before.unknown)
             none = _lines(columns, rows[:0], entry)
             shards.write_in_groups(_by_shard(columns, rows, entry, none), none.schema, path, recipe)
 

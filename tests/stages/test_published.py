@@ -12,6 +12,7 @@ import pytest
 
 import curate
 from curate.errors import ConfigError
+from curate.stages import published
 from curate.stages.published import standing
 from curate.store import versions
 
@@ -150,6 +151,13 @@ def test_a_damaged_ledger_is_made_again_as_it_was(tonight, nightly):
     assert exported() == {"d"}
     curate.run(nightly())
     assert shard.read_bytes() == before
+
+
+def test_a_run_that_changes_nothing_reads_nothing_of_what_was_published(tonight, nightly, monkeypatch):
+    tonight(a=text(1), b=text(2))
+    curate.run(nightly())
+    monkeypatch.setattr(published, "recall", None)
+    assert curate.run(nightly()).unchanged
 
 
 def test_other_fields_are_refused_until_the_folder_is_deleted(tonight, nightly):
