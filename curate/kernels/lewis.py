@@ -125,7 +125,7 @@ def _least_sum(rows: Numbers, row: Numbers) -> float:
         bounds=[(-1.0, 1.0)] * n + [(0.0, None)],
         method="highs",
     )
-    if not solution.success:
+    if not solution.success or solution.x is None:
         raise ArithmeticError(f"the linear program of an l1 sensitivity has failed: {solution.message}")
     return float(solution.x[-1]) / length
 
