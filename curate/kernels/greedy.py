@@ -120,28 +120,40 @@ def threshold(f: Objective, rows: Rows, budget: int, epsilon: float) -> Chosen:
 
 
 def distributed(f: Objective, rows: Rows, budget: int, parts: int, rng: np.random.Generator) -> Chosen:
-    """Two rounds: the lazy greedy in each of ``parts`` random parts, then among all that those took.
+    """Run the lazy greedy in ``parts`` random parts, then among the rows that those took, and return the best answer.
 
-    The better of the second round's answer and the best part's is given. Every part measures gains on the whole pool.
+    Candidates are the answer of the second round and that of each part. Every part measures gains on the complete pool.
+    The answer of a part with fewer rows than the budget is completed from the rows of the other answers.
 
-    Cost: as ``lazy``; parts are worked on side by side, each with a state of ``f`` of its own. Guarantee: on average at
-    least (1 − 1/e) / 2 of the optimum, as the parts are random.
+    Cost: as ``lazy``; parts run at the same time, each with its own state of ``f``. Guarantee: at least (1 − 1/e) / 2
+    of the optimum in expectation over the parts; a single draw may be worse.
 
     References
     ----------
     Mirzasoleiman et al. (2013), "Distributed submodular maximization", arXiv:1411.0541 (GreeDi); random parts: Barbosa
-    et al. (2015), arXiv:1502.02606, Alg. 1 and Theorem 1.
+    et al. (2015), arXiv:1502.02606, Alg. 1 and Theorem 1, for rows that are assigned to parts independently.
     """
-    part = rng.permutation(len(rows)) % parts
+    part = rng.integers(parts, size=len(rows))
 
     def first(number: int) -> Chosen:
-        mine = rows[part == number]
-        return lazy(f.fresh(), mine, min(budget, len(mine)))
+        members = rows[part == number]
+        return lazy(f.fresh(), members, min(budget, len(members)))
 
-    found = list(map_blocks(first, range(parts)))
-    second = lazy(f, np.sort(np.concatenate([order for order, _ in found])), budget)
-    whole = [second, *(answer for answer in found if len(answer[0]) == budget)]
-    return max(whole, key=lambda answer: answer[1].sum())
+    answers = list(map_blocks(first, range(parts)))
+    union = np.sort(np.concatenate([order for order, _ in answers]))
+    candidates = [lazy(f.fresh(), union, budget), *(_completed(f.fresh(), each, union, budget) for each in answers)]
+    return max(candidates, key=lambda answer: answer[1].sum())
+
+
+def _completed(f: Objective, answer: Chosen, rows: Rows, budget: int) -> Chosen:
+    """Extend ``answer`` to ``budget`` rows by the lazy greedy over ``rows``."""
+    order, gains = answer
+    if len(order) == budget:
+        return answer
+    for row in order.tolist():
+        f.take(row)
+    more, more_gains = lazy(f, np.setdiff1d(rows, order), budget - len(order))
+    return np.concatenate((order, more)), np.concatenate((gains, more_gains))
 
 
 def distorted(f: Objective, cost: Numbers, rows: Rows, budget: int) -> Chosen:
