@@ -156,39 +156,52 @@ def _completed(f: Objective, answer: Chosen, rows: Rows, budget: int) -> Chosen:
     return np.concatenate((order, more)), np.concatenate((gains, more_gains))
 
 
-def distorted(f: Objective, cost: Numbers, rows: Rows, budget: int) -> Chosen:
-    """For f(S) − Σ over S of cost: take the row of largest (1 − 1/k)^(k − i − 1) × gain − cost, i = 0 … k − 1.
+def distorted(
+    f: Objective, cost: Numbers, rows: Rows, budget: int, *, submodular: bool = True, negative: bool = False
+) -> Chosen:
+    """Maximize f(S) − Σ over S of cost: take the row of largest (1 − 1/k)^(k − i − 1) × gain − cost, i = 0 … k − 1.
 
     At first the gain counts for little, so that rows which cost much are not taken early for gains that others would
-    have brought cheaper. A row is taken only while that number is above 0. Then, to make up the budget, rows follow by
-    gain − cost, which is below 0 or nearly so.
+    have brought cheaper. A row is taken only while that number is above 0. The rest of the budget is filled with the
+    rows of largest gain − cost, which is below 0 or nearly so.
 
     Parameters
     ----------
     cost : (n,) of each row of the pool, at least 0
+    submodular : whether gains of ``f`` never grow; if they may, every gain is computed again after each row
+    negative : take a row in every step, even where the number is not above 0. For functions that never rise, where
+        otherwise the budget would be filled without regard to the cost
 
     Returns
     -------
     order, gains : of f − cost
 
-    Cost: as ``lazy``, and O(m) for each row taken. Guarantee: before the budget is made up, f(S) − cost(S) is at least
-    (1 − 1/e) f(O) − cost(O) for any set O of up to ``budget`` rows.
+    Notes
+    -----
+    Cost: as ``lazy``, and O(m) for each row taken; budget × m gains if ``f`` is not submodular.
+
+    Guarantee: if ``f`` is monotone and submodular and ``negative`` is off, then before the budget is filled
+    f(S) − cost(S) is at least (1 − 1/e) f(O) − cost(O) for any set O of up to ``budget`` rows. Otherwise none.
+
+    Deviations: the published algorithm does not fill the budget.
 
     References
     ----------
     Harshaw, Feldman, Ward & Karbasi (2019), "Submodular maximization beyond non-negativity", arXiv:1904.09354, Alg. 1.
-
-    Deviations: the published algorithm stops short of the budget.
     """
     order, taken = np.empty(budget, np.intp), np.empty(budget)
     last, price = gains_of(f, rows), cost[rows]
-    fresh = np.zeros(len(rows), np.intp)  # how many were taken when the gain was computed
+    fresh = np.zeros(len(rows), np.intp)  # number of rows taken when the gain was computed
+    left = np.ones(len(rows), bool)
     done = 0
 
     def best(factor: float) -> tuple[int, float]:
-        """The row of largest factor × gain − cost, found lazily, and that number."""
+        """Return the place of the row of largest factor × gain − cost, and that number."""
+        if not submodular:
+            stale = np.flatnonzero(left & (fresh < done))
+            last[stale], fresh[stale] = gains_of(f, rows[stale]), done
         while True:
-            worth = factor * last - price
+            worth = np.where(left, factor * last - price, -np.inf)
             place = int(worth.argmax())
             if fresh[place] == done:
                 return place, float(worth[place])
@@ -199,12 +212,12 @@ def distorted(f: Objective, cost: Numbers, rows: Rows, budget: int) -> Chosen:
         nonlocal done
         order[done], taken[done] = rows[place], last[place] - price[place]
         f.take(int(rows[place]))
-        last[place] = -np.inf
+        left[place] = False
         done += 1
 
     for i in range(budget):
         place, worth = best((1 - 1 / budget) ** (budget - i - 1))
-        if worth > 0:
+        if worth > 0 or negative:
             take(place)
     while done < budget:
         take(best(1.0)[0])

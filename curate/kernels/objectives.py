@@ -179,8 +179,8 @@ class LogDeterminant:
 
     def gains(self, rows: Rows) -> Numbers:
         x = self._unit(rows)
-        gains = np.log1p(np.einsum("ij,ij->i", x @ self.inverse, x))
-        return gains.astype(np.float32).astype(np.float64)
+        gains: Numbers = np.log1p(np.einsum("ij,ij->i", x @ self.inverse, x)).astype(np.float32).astype(np.float64)
+        return gains
 
     def take(self, row: int) -> None:
         x = self._unit(np.array([row]))[0]
