@@ -277,3 +277,19 @@ def test_sequences_of_one_law_tie_exactly(measure):
     for taken in range(12):
         assert len(set(f.gains(np.arange(taken, 12)).tolist())) == 1
         f.take(taken)
+
+
+@every_measure
+@pytest.mark.parametrize("groups", [None, (0, 1, 0, 1, 0, 1, 1, 0)])
+def test_gains_are_the_same_where_all_joint_states_differ_and_nothing_is_computed(measure, groups):
+    """Seven transitions of 8 sequences of three states: a few sequences tell all of them apart."""
+    hashes = state_hashes(np.random.default_rng(3).integers(0, 3, (8, 8)))
+    groups = None if groups is None else np.array(groups)
+    f = Information(Chain(hashes[:, :-1], hashes[:, 1:], np.full(7, 1 / 7)), measure, groups)
+    plain = f.fresh()
+    for row in range(7):
+        f.take(row)
+        plain.take(row)
+        plain.discrete[:] = False
+        assert f.gains(np.arange(row + 1, 8)).tolist() == plain.gains(np.arange(row + 1, 8)).tolist()
+    assert f.discrete.any()

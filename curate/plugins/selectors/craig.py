@@ -136,12 +136,14 @@ class Craig:
     dropped row names the kept row that represents it. The paper runs it class by class: run it ``within`` the label.
     Gains are falls in the sum of distances.
 
+    Notes
+    -----
+    Deviations: selectors do not receive the gradients of a model's last layer. Embeddings replace them, or embeddings
+    times the length of the error, which are those gradients up to the direction of the error.
+
     References
     ----------
     Mirzasoleiman, Bilmes & Leskovec (2020), CRAIG, arXiv:1906.01827.
-
-    Deviations: selectors do not receive the gradients of a model's last layer. Embeddings replace them, or embeddings
-    times the length of the error, which are those gradients up to the direction of the error.
     """
 
     error_by: ScoreName | None = None

@@ -139,14 +139,16 @@ class GradMatch:
     filled with random rows of weight 1, as in the authors' code, with gain 0. Run it ``within`` the label, as the paper
     does, or in clusters of moderate size. Gains are falls of the objective, as shares of the start.
 
-    References
-    ----------
-    Killamsetty, Durga, Ramakrishnan, De & Iyer (2021), GRAD-MATCH, arXiv:2103.00123, Alg. 2.
-
+    Notes
+    -----
     Deviations: selectors do not receive the gradients of a model's last layer. Embeddings replace them, or embeddings
     times the length of the error, which are those gradients up to the direction of the error. The penalty is relative
     to the mean squared length of the gradients. Weights that would be negative leave one after the other by the steps
     of Lawson & Hanson (1974).
+
+    References
+    ----------
+    Killamsetty, Durga, Ramakrishnan, De & Iyer (2021), GRAD-MATCH, arXiv:2103.00123, Alg. 2.
     """
 
     error_by: ScoreName | None = None

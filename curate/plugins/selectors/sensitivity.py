@@ -134,14 +134,16 @@ class SensitivitySampling:
     The gain of a row is its score. Rows unlike all others are drawn nearly always and have a low training weight.
     Typical rows are drawn seldom and have a high one.
 
+    Notes
+    -----
+    Deviations: the number of rows is fixed, so draws are not independent. Two scores are interpretations, because the
+    abstract leaves the scheme open: ``root_leverage`` applies root leverage scores once instead of recursively, and
+    ``leverage_and_sensitivity`` adds leverage scores and sensitivities.
+
     References
     ----------
     Woodruff & Yasuda (2023), "Sharper bounds for lp sensitivity sampling", arXiv:2306.00732. Cohen & Peng (2015), "lp
     row sampling by Lewis weights", arXiv:1412.0588.
-
-    Deviations: the number of rows is fixed, so draws are not independent. Two scores are interpretations, because the
-    abstract leaves the scheme open: ``root_leverage`` applies root leverage scores once instead of recursively, and
-    ``leverage_and_sensitivity`` adds leverage scores and sensitivities.
     """
 
     p: Annotated[float, Ge(1), Le(10)] = 2.0

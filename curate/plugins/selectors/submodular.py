@@ -76,12 +76,12 @@ class Submodular:
     ``distributed`` (1 − 1/e) / 2 in expectation. ``distorted`` guarantees f(S) − cost(S) >= (1 − 1/e) f(O) − cost(O)
     for every set O within the budget, before the rest of the budget is filled.
 
+    Deviations: character trigrams replace words among features.
+
     References
     ----------
     Nemhauser, Wolsey & Fisher (1978), doi:10.1007/BF01588971. Bilmes (2022), "Submodularity in machine learning and
     artificial intelligence", arXiv:2202.00132. Each objective and search names its source in ``curate.kernels``.
-
-    Deviations: character trigrams replace words among features.
     """
 
     objective: Annotated[tuple[Term, ...], MinLen(1)] = (Term(facility_location=1.0),)

@@ -83,8 +83,8 @@ def volume_rescaled_sampling(x: Matrix, budget: int, rng: np.random.Generator) -
     -----
     Guarantee: coefficients and weighted sums are unbiased for a budget of r and where all rows are kept. Between those
     they are nearly so: for pools of 8 and 12 rows no bias of the coefficients was found in 20,000 draws, and weighted
-    sums were too low by up to 2 %. The published bounds are for a fixed N: with O(d log d + d / ε) draws, the squared error
-    on all rows is within 1 + ε of the least, but for a small probability.
+    sums were too low by up to 2 %. The published bounds are for a fixed N: with O(d log d + d / ε) draws, the squared
+    error on all rows is within 1 + ε of the least, but for a small probability.
 
     Deviations: a row is kept once, however often it was drawn, and drawing ends just before a row would come that is
     one too many, so N is random. (To end with the last row itself favors rows of low leverage, and biased coefficients
@@ -144,7 +144,7 @@ def _determinantal(x: Matrix, space: Span, budget: int, rng: np.random.Generator
     version=2,
     reads={"embedding"},
     cost="O(n d²)",
-    guarantee="unbiased least squares; nearly, if rescaled",
+    guarantee="unbiased least squares from d rows on; nearly, if rescaled",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSampling:
