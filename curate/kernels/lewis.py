@@ -53,6 +53,8 @@ def lewis_weights(x: Matrix, p: float) -> Numbers:
         for _ in range(_ITERATIONS):
             scale = np.power(weights, 0.5 - 1 / p, out=np.zeros(len(x)), where=present)
             forms = squared_lengths(x, ones, span(x, scale).whitening())
+            present &= forms > 0  # others have no part in the span, but for rounding
+            weights[~present] = 0
             change = np.power(forms, p / 2, out=np.ones(len(x)), where=present)
             change = np.divide(change, weights, out=np.ones(len(x)), where=present) ** step
             weights = weights * change

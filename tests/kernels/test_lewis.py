@@ -124,3 +124,10 @@ def test_zero_rows_have_none_and_a_missing_dimension_is_no_matter(score, p):
     np.testing.assert_allclose(score(flat, p), score(x, p), rtol=2e-4)
     np.testing.assert_allclose(score(np.ones((4, 2), np.float32), p), 0.25)
     assert score(np.zeros((2, 2), np.float32), p).tolist() == [0, 0]
+
+
+@pytest.mark.parametrize("p", [1.0, 1.5, 3.0])
+@pytest.mark.parametrize("score", [lewis_weights, lp_sensitivities])
+def test_rows_in_a_direction_that_counts_as_rounding_have_none(p, score):
+    """The span leaves out directions below 1e-12 of the largest eigenvalue."""
+    assert score(np.array([[1, 0], [0, 1e-7]], np.float32), p).round(9).tolist() == [1, 0]

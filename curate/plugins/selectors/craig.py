@@ -71,7 +71,7 @@ def craig(gradient: Matrix, budget: int) -> tuple[Rows, Vector, Rows]:
     squares = np.einsum("ij,ij->i", vectors, vectors)[:, None]
     ones = np.ones((n, 1))
     of_pool, of_rows = np.hstack((-2 * vectors, squares, ones)), np.hstack((vectors, ones, squares))
-    largest = 4 * float(squares.max()) or 1.0
+    largest = 4 * float(squares.max())
     unit = np.sqrt(largest) / _UNITS
     distance = np.full(n, _UNITS)
 
@@ -79,7 +79,7 @@ def craig(gradient: Matrix, budget: int) -> tuple[Rows, Vector, Rows]:
         """Turn squared distances, in place, into distances."""
         squared *= squared > _EQUAL * largest
         np.sqrt(squared, out=squared)
-        squared /= unit
+        squared /= unit or 1.0  # all gradients may be 0
         return np.rint(squared, out=squared)
 
     def covered(rows: Rows, before: Numbers, after: Numbers) -> Numbers:

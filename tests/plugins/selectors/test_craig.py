@@ -119,6 +119,13 @@ def nearest_place(order, nearest):
     return np.array([places[row] for row in nearest.tolist()])
 
 
+def test_gradients_of_length_0_gain_nothing():
+    order, gains, nearest = craig(np.zeros((4, 3), np.float32), 2)
+    assert order.tolist() == [0, 1]
+    assert gains.tolist() == [0, 0]
+    assert nearest.tolist() == [0, 1, 0, 0]
+
+
 def test_rows_as_far_as_rows_can_be_are_represented():
     """The second of two opposite rows is at distance D of the first, which lowers nothing."""
     _, _, nearest = craig(np.array([[1, 0], [1, 0], [-1, 0]], np.float32), 1)
