@@ -126,7 +126,7 @@ def test_short_gradients_are_explained_as_well_as_long_ones():
 
 @pytest.mark.skipif(not INTENTS.is_file(), reason="needs CLINC150, in the folder that CURATE_DATA names")
 def test_within_the_labels_of_clinc150_less_is_unexplained_than_with_an_absolute_penalty():
-    """10 of 100 rows of each of 15 labels, errors as lengths."""
+    """10 of 100 rows of each of 15 labels, errors as lengths: .03 of the gradient is unexplained, and was .60."""
     rows = json.loads(INTENTS.read_text(encoding="utf-8"))["train"][:1500]
     texts, labels = zip(*rows, strict=True)
     rng = np.random.default_rng(0)
@@ -141,7 +141,8 @@ def test_within_the_labels_of_clinc150_less_is_unexplained_than_with_an_absolute
         g = gradient[codes == label]
         shares.append([unexplained_share(g, 10, 0.5), unexplained_share(g, 10, absolute(g, 0.5))])
     relative, before = np.mean(shares, axis=0)
-    assert relative < 0.95 * before, (relative, before)
+    assert before == pytest.approx(0.60, abs=0.1)
+    assert relative == pytest.approx(0.03, abs=0.03)
 
 
 @pytest.mark.parametrize(("regularisation", "least", "most"), [(0.5, 980, 1000), (1e-6, 8, 40)])
