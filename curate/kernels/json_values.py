@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from curate.kernels.lists import lists_from, lists_of
+from curate.kernels.lists import lists_from, lists_of, maps_of
 
 
 def json_array(array: pa.Array, name: str = "") -> pa.Array:
@@ -64,7 +64,9 @@ def _decoded(array: pa.Array) -> pa.Array:
     if isinstance(array, pa.ExtensionArray):
         return _uuids(array) if kind.extension_name == "arrow.uuid" else _decoded(array.storage)
     if types.is_map(kind):
-        return array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+        lengths, keys, items = maps_of(array)
+        pairs = pa.StructArray.from_arrays([keys, items], names=["key", "value"])
+        return lists_from(lengths, pairs, pa.list_(pairs.type), array.is_null())
     return array
 
 

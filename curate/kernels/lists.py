@@ -1,4 +1,4 @@
-"""Arrow lists of every kind, taken apart into lengths and values and put together again."""
+"""Arrow lists of every kind and maps, taken apart into lengths and values and put together again."""
 
 from __future__ import annotations
 
@@ -39,6 +39,10 @@ def lists_of(array: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
     ([2, 0, 1], ['a', 'b', 'c'])
     """
     lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    if types.is_null(array.type.value_type):  # of which flattening may give too few
+        return lengths, pa.nulls(int(lengths.sum()))
+    if not lengths.any():  # where flattening may not know how to make nothing of a type
+        return lengths, array.values.slice(0, 0)
     return lengths, array.flatten()
 
 
@@ -64,6 +68,44 @@ def lists_from(lengths: NDArray[np.int64], values: pa.Array, kind: pa.DataType, 
         raise pa.ArrowInvalid(f"{ends[-1]:,} list elements need 64-bit offsets")
     made: Any = pa.LargeListArray if large else pa.ListArray
     return made.from_arrays(pa.array(ends, pa.int64() if large else pa.int32()), values, type=kind, mask=null)
+
+
+def maps_of(array: pa.MapArray) -> tuple[NDArray[np.int64], pa.Array, pa.Array]:
+    """Take maps apart.
+
+    Parameters
+    ----------
+    array : (n,) maps
+
+    Returns
+    -------
+    lengths : (n,) int64, 0 for a null
+    keys : (sum of lengths,) the keys of all maps, in order
+    items : (sum of lengths,) their values
+
+    >>> lengths, keys, items = maps_of(pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int8())))
+    >>> lengths.tolist(), keys.to_pylist(), items.to_pylist()
+    ([1, 0], ['a'], [1])
+    """
+    offsets = array.offsets.to_numpy().astype(np.int64)
+    lengths = np.diff(offsets)
+    lengths[array.is_null().to_numpy(zero_copy_only=False)] = 0
+    first, end = int(offsets[0]), int(offsets[-1])
+    keys, items = (child.slice(first, end - first) for child in (array.keys, array.items))
+    if lengths.sum() < len(keys):  # a null has entries
+        starts = np.repeat(offsets[:-1] - first - np.cumsum(lengths) + lengths, lengths)
+        take = pa.array(starts + np.arange(lengths.sum()))
+        keys, items = keys.take(take), items.take(take)
+    return lengths, keys, items
+
+
+def maps_from(
+    lengths: NDArray[np.int64], keys: pa.Array, items: pa.Array, kind: pa.MapType, null: pa.Array
+) -> pa.Array:
+    """Put maps together; the inverse of ``maps_of``."""
+    ends = pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), pa.int32())
+    made: Any = pa.MapArray
+    return made.from_arrays(ends, keys, items, type=kind, mask=null)
 
 
 def _fixed(lengths: NDArray[np.int64], values: pa.Array, kind: pa.DataType, null: pa.Array) -> pa.Array:

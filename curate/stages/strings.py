@@ -14,9 +14,8 @@ from pyarrow import types
 
 from curate.errors import DataError
 from curate.kernels.json_values import is_binary
-from curate.kernels.lists import is_list, lists_from, lists_of
+from curate.kernels.lists import is_list, lists_from, lists_of, maps_from, maps_of
 from curate.stages.texts import columns_of
-from curate.store.arrow_values import map_from
 
 if TYPE_CHECKING:
     from curate.settings.model import InputConfig, RunConfig
@@ -108,8 +107,9 @@ def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Arra
         children = [_changed(child, rows, change) for child in array.flatten()]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())
     if types.is_map(kind):
-        pairs = array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
-        return map_from(_changed(pairs, rows, change), kind)
+        lengths, keys, items = maps_of(array)
+        keys, items = (_changed(each, np.repeat(rows, lengths), change) for each in (keys, items))
+        return maps_from(lengths, keys, items, kind, array.is_null())
     if is_list(kind):
         lengths, values = lists_of(array)
         values = _changed(values, np.repeat(rows, lengths), change)

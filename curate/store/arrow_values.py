@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from curate.kernels.lists import is_list, lists_from, lists_of
+from curate.kernels.lists import is_list, lists_from, lists_of, maps_from, maps_of
 
 
 def storable(kind: pa.DataType) -> pa.DataType:
@@ -17,12 +17,22 @@ def storable(kind: pa.DataType) -> pa.DataType:
 
     Dictionaries and run-end encoded arrays become their values, views become plain strings, binary and lists, and every
     field may be null. What Parquet cannot represent takes its nearest equivalent: dates count days, times and
-    timestamps have at least milliseconds, and an object that never has a field is null.
+    timestamps have at least milliseconds, and an object that never has a field is null. Extension types within lists
+    and objects become their storage, as hardly a function of Arrow handles them there.
 
     Raises
     ------
     TypeError : there is no equivalent (a union, an interval), or an object has two fields of one name
     """
+    if isinstance(kind, pa.BaseExtensionType) and _inner(kind.storage_type) == kind.storage_type:
+        return kind
+    return _inner(kind)
+
+
+def _inner(kind: pa.DataType) -> pa.DataType:
+    """The same within lists and objects."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _inner(kind.storage_type)
     if types.is_union(kind) or types.is_interval(kind):
         raise TypeError(f"values of type {kind} cannot be stored")
     return next((equivalent(kind) for belongs, equivalent in _FAMILIES if belongs(kind)), _EQUIVALENTS.get(kind, kind))
@@ -40,13 +50,8 @@ def _storable_struct(kind: pa.StructType) -> pa.DataType:
     names = [field.name for field in kind]
     if len(set(names)) < len(names):
         raise TypeError(f"objects with two fields of one name cannot be stored: {kind}")
-    fields = [pa.field(field.name, storable(field.type)) for field in kind]
+    fields = [pa.field(field.name, _inner(field.type)) for field in kind]
     return pa.struct(fields) if fields else pa.null()
-
-
-def _storable_extension(kind: pa.BaseExtensionType) -> pa.DataType:
-    storage = storable(kind.storage_type)
-    return kind if storage == kind.storage_type else storage
 
 
 def _storable_timestamp(kind: pa.TimestampType) -> pa.DataType:
@@ -54,16 +59,15 @@ def _storable_timestamp(kind: pa.TimestampType) -> pa.DataType:
 
 
 _FAMILIES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], pa.DataType]], ...] = (
-    (lambda kind: isinstance(kind, pa.BaseExtensionType), _storable_extension),
-    (lambda kind: types.is_dictionary(kind) or types.is_run_end_encoded(kind), lambda kind: storable(kind.value_type)),
+    (lambda kind: types.is_dictionary(kind) or types.is_run_end_encoded(kind), lambda kind: _inner(kind.value_type)),
     (types.is_struct, _storable_struct),
-    (types.is_map, lambda kind: pa.map_(storable(kind.key_type), storable(kind.item_type))),
-    (types.is_fixed_size_list, lambda kind: pa.list_(storable(kind.value_type), kind.list_size)),
+    (types.is_map, lambda kind: pa.map_(_inner(kind.key_type), _inner(kind.item_type))),
+    (types.is_fixed_size_list, lambda kind: pa.list_(_inner(kind.value_type), kind.list_size)),
     (
         lambda kind: types.is_large_list(kind) or types.is_large_list_view(kind),
-        lambda kind: pa.large_list(storable(kind.value_type)),
+        lambda kind: pa.large_list(_inner(kind.value_type)),
     ),
-    (is_list, lambda kind: pa.list_(storable(kind.value_type))),
+    (is_list, lambda kind: pa.list_(_inner(kind.value_type))),
     (types.is_timestamp, _storable_timestamp),
 )
 
@@ -91,7 +95,7 @@ def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if array.type == kind:
         return array
     if types.is_null(array.type) or types.is_null(kind):
-        return _nulls(array, kind)
+        return _nulls_of(array, kind)
     if types.is_struct(array.type):
         return _convert_struct(array, kind)
     if types.is_map(array.type):
@@ -121,7 +125,7 @@ def convert_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArra
     return pa.chunked_array([convert(chunk, kind) for chunk in column.chunks], kind)
 
 
-def _nulls(array: pa.Array, kind: pa.DataType) -> pa.Array:
+def _nulls_of(array: pa.Array, kind: pa.DataType) -> pa.Array:
     empty_objects = types.is_struct(array.type) and array.type.num_fields == 0
     if array.null_count < len(array) and not empty_objects:
         raise pa.ArrowInvalid(f"values of type {array.type} would be lost")
@@ -141,15 +145,5 @@ def _convert_struct(array: pa.StructArray, kind: pa.StructType) -> pa.Array:
 
 
 def _convert_map(array: pa.MapArray, kind: pa.MapType) -> pa.Array:
-    def pairs(of: pa.MapType) -> pa.DataType:
-        return pa.list_(pa.struct([("key", of.key_type), ("value", of.item_type)]))
-
-    return map_from(convert(array.cast(pairs(array.type)), pairs(kind)), kind)
-
-
-def map_from(pairs: pa.ListArray, kind: pa.MapType) -> pa.MapArray:
-    """Make maps of lists of objects with ``key`` and ``value``."""
-    lengths, items = lists_of(pairs)
-    plain = lists_from(lengths, items, pairs.type, pairs.is_null())
-    made: Any = pa.MapArray
-    return made.from_arrays(plain.offsets, items.field(0), items.field(1), type=kind, mask=pairs.is_null())
+    lengths, keys, items = maps_of(array)
+    return maps_from(lengths, convert(keys, kind.key_type), convert(items, kind.item_type), kind, array.is_null())

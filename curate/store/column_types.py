@@ -16,7 +16,7 @@ from pyarrow import types
 
 from curate.errors import DataError
 from curate.kernels.json_values import is_binary
-from curate.kernels.lists import is_list, lists_of
+from curate.kernels.lists import is_list, lists_of, maps_of
 
 Span = tuple[int, int]
 """The smallest and the largest of some whole numbers."""
@@ -141,8 +141,9 @@ def _spans(array: pa.Array, path: str) -> Iterator[tuple[tuple[str, pa.DataType]
         for child, one in zip(array.flatten(), kind, strict=True):
             yield from _spans(child, f"{path}.{one.name}")
     elif types.is_map(kind):
-        pairs = array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
-        yield from _spans(lists_of(pairs)[1], path)
+        _, keys, items = maps_of(array)
+        yield from _spans(keys, f"{path}.key")
+        yield from _spans(items, f"{path}.value")
     elif is_list(kind) and _has_span(kind.value_type):
         yield from _spans(lists_of(array)[1], f"{path}[]")
 

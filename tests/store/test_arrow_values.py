@@ -50,6 +50,8 @@ OTHERS = [
     (pa.list_(field("item", pa.int8())), pa.list_(pa.int8())),
     (pa.map_(pa.string(), field("value", pa.int8())), pa.map_(pa.string(), pa.int8())),
     (pa.json_(pa.string_view()), pa.string()),
+    (pa.list_(pa.uuid()), pa.list_(pa.binary(16))),
+    (pa.map_(pa.string(), pa.struct([("a", pa.json_())])), pa.map_(pa.string(), pa.struct([("a", pa.string())]))),
 ]
 
 
