@@ -14,16 +14,19 @@ from curate.kernels import overlap
 from curate.kernels.overlap import Ngrams, most_similar
 from curate.kernels.shingles import UNSPACED
 
-letters = st.text(st.sampled_from("abAB \t.,-$\u3000\0ée\u0301Ａ你吗ท\ud800🎉ß'"), max_size=24)
+letters = st.text(st.sampled_from("abAB \t.,-$\u3000\0\u200b\u00adée\u0301Ａ你吗ท\ud800🎉ß'"), max_size=24)
+INVISIBLE = "\0\u200b\u00ad"
 texts = st.lists(letters, max_size=5)
 
 
 def slow_words(text):
     """As the docstring says."""
     text = unicodedata.normalize("NFKC", text)
-    kept = "".join(c for c in text if not unicodedata.category(c).startswith("P") and c not in string.punctuation)
+    removed = string.punctuation + INVISIBLE
+    kept = "".join(c for c in text if not unicodedata.category(c).startswith("P") and c not in removed)
+    kept = unicodedata.normalize("NFKC", kept.casefold())
     return "".join(
-        f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED) and not c.isspace() else c for c in kept.lower()
+        f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED) and not c.isspace() else c for c in kept
     ).split()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 
+from curate.kernels.differences import Difference
 from curate.kernels.jaccard import Sets
 from curate.kernels.linkage import Buckets, connected, direct
 from curate.kernels.minhash import bands_and_rows, candidate_probability
@@ -36,6 +38,7 @@ def minhash(
     permutations: int,
     max_miss_rate: float,
     linkage: Linkage,
+    differences: Collection[Difference] = ("case", "space", "unicode"),
     published: Published | None = None,
 ) -> tuple[Rows, Vector, Vector]:
     """Fuzzy deduplication: MinHash and banding find pairs of texts, and their true similarity decides.
@@ -53,6 +56,7 @@ def minhash(
         and more similar ones more rarely: see ``bands_and_rows`` and ``candidate_probability``
     linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
         one of all that a chain of similar pairs joins, though its ends may have nothing in common
+    differences : what makes no difference between texts, see ``normalize``
     published : of a pool of which the texts are the new rows: m sketches, which come first and are all kept
 
     Returns
@@ -85,7 +89,7 @@ def minhash(
     """
     known = Published.nothing(texts.rows) if published is None else published
     bands, rows = bands_and_rows(min_similarity, permutations, max_miss_rate)
-    shingling = Shingling(shingle, length, bands, rows)
+    shingling = Shingling(shingle, length, bands, rows, tuple(differences))
     sketches, m = Sketches.joined([shingling.published(known), shingling.sketches(texts)]), known.rows
     rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
     firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
@@ -142,12 +146,12 @@ def _for_all_rows(
 
 
 @selector(
-    version=2,
+    version=3,
     reads={"text", "quality"},
     budgeted=False,
     equivariant=True,
     random=False,
-    sketch=("min_similarity", "shingle", "length", "permutations", "max_miss_rate"),
+    sketch=("min_similarity", "shingle", "length", "permutations", "max_miss_rate", "normalize"),
     cost="O(characters + shingles · permutations + pairs that share a band)",
     guarantee="a dropped row is similar to its representative (direct), pairs are missed at a known rate",
 )
@@ -155,10 +159,10 @@ def _for_all_rows(
 class MinHash:
     """Drop fuzzy duplicates: rows whose texts share most of their runs of words with one that is kept.
 
-    Pairs that MinHash proposes are verified, so that nothing else is dropped. Capitals and the kind and amount of white
-    space make no difference; punctuation does. A character of a script written without blanks, such as Chinese,
-    Japanese or Thai, counts as a word. A text too short for a shingle is one, so that it has the similarity 1 or 0 to
-    others; texts without a word are alike.
+    Pairs that MinHash proposes are verified, so that nothing else is dropped. By default, case, white space, the
+    Unicode form of characters and invisible characters make no difference; punctuation does. A character of a script
+    written without blanks, such as Chinese, Japanese or Thai, counts as a word. A text too short for a shingle is one,
+    so that it has the similarity 1 or 0 to others; texts without a word are the same.
 
     The gain of a kept row is 1 minus its similarity to the most similar kept row before it that it was compared with.
 
@@ -179,6 +183,10 @@ class MinHash:
 
     permutations: Annotated[int, Ge(1), Le(4096)] = 128
     """Values in a signature; they are cut into bands by what ``min_similarity`` and ``max_miss_rate`` ask for."""
+
+    normalize: tuple[Difference, ...] = ("case", "space", "unicode")
+    """Differences that are ignored: case, punctuation, space (kind and amount of white space), unicode (NFKC form and
+    invisible characters). Words end at white space, whatever this names."""
 
     max_miss_rate: Annotated[float, Gt(0), Lt(1)] = 0.01
     """The probability with which a pair of exactly ``min_similarity`` may be missed; more similar ones are rarer."""
@@ -205,6 +213,7 @@ class MinHash:
             permutations=self.permutations,
             max_miss_rate=self.max_miss_rate,
             linkage=self.linkage,
+            differences=self.normalize,
             published=known,
         )
         representative, m = known.of_pool(stands), known.rows
@@ -228,4 +237,4 @@ class MinHash:
     def sketch(self, pool: Pool) -> pa.Table:
         """The keys of its bands, a digest, and the shingles of each text."""
         cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
-        return Shingling(self.shingle, self.length, *cut).table(given(pool.texts))
+        return Shingling(self.shingle, self.length, *cut, self.normalize).table(given(pool.texts))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,24 @@ def test_earliest_row_is_kept_whatever_its_quality_if_asked():
 def test_too_few_permutations_are_refused_when_the_configuration_is_read():
     with pytest.raises(ValueError, match="takes 44"):
         MinHash(min_similarity=0.1, permutations=16)
+
+
+INVISIBLY_DIFFERENT = (
+    "Où le café a-t-il été bu à l'époque, et par qui, s'il vous plaît ?",
+    unicodedata.normalize("NFD", "Où le café a-t-il été bu à l'époque, et par qui, s'il vous plaît ?"),
+    "Où le ca\u00adfé a-t-il été bu à l'épo\u200bque, et par\u2060 qui, s'il vous plaît ?\ufeff",
+    "OÙ LE CAFÉ A-T-IL ÉTÉ BU À L'ÉPOQUE,  ET PAR QUI, S'IL VOUS PLAÎT ?",
+)
+
+
+@pytest.mark.parametrize("shingle", ["word", "character"])
+@pytest.mark.parametrize(
+    ("normalize", "kept"), [(None, 1), (("case", "space"), 3), (("unicode", "space"), 2), (("case",), None), ((), 4)]
+)
+def test_texts_that_differ_in_what_is_normalized_are_the_same(shingle, normalize, kept):
+    options = {} if normalize is None else {"normalize": normalize}
+    texts = Texts.of(INVISIBLY_DIFFERENT)
+    pool = Pool(np.zeros((4, 0), np.float32), np.zeros(4, np.float32), np.zeros(4, np.int32), texts=texts)
+    plugin = MinHash(shingle=shingle, length=3, min_similarity=1.0, **options)
+    wanted = kept or (3 if shingle == "word" else 4)  # words end at white space, characters count it
+    assert len(plugin.select(pool, None, np.random.default_rng(0)).order) == wanted
