@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from curate.kernels.differences import Difference
 from curate.kernels.jaccard import Sets
-from curate.kernels.linkage import Buckets, connected, direct
+from curate.kernels.linkage import Buckets, connected, direct, first_of_component
 from curate.kernels.minhash import bands_and_rows, candidate_probability
+from curate.kernels.narrowing import Profiles
 from curate.kernels.shingles import Unit
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Pool, Rows, Selection, Texts, Vector, given
@@ -68,8 +69,8 @@ def minhash(
         none
 
     Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each pair compared;
-    rows with the same shingles are one. Of rows that share a band with more than 255 others, those pairs are compared
-    that have a rare shingle in common, as all similar ones have: see ``Sets.prefixes``. Texts are read twice. Memory: 4
+    rows with the same shingles are one. Rows that share a band with more than 255 others are narrowed down, and so are
+    those of different components for "connected": see ``Profiles.narrowed``. Texts are read twice. Memory: 4
     bytes a row and band, and 8 bytes a shingle of those rows that share a band with another.
     Guarantee: no text is dropped unless another is that similar; with direct linkage, its representative is.
 
@@ -102,8 +103,8 @@ def minhash(
     place = np.zeros(len(firsts), np.intp)
     place[compared] = np.searchsorted(in_order, firsts[compared])
     buckets, crowded = buckets.apart(_CROWD)
-    places, elements = sets.prefixes(place[crowded], min_similarity)
-    buckets = buckets.and_those_of(Buckets.sharing(crowded[places], elements))
+    narrow = Profiles.of(sets, place[crowded]).narrowed(min_similarity)
+    buckets = buckets.and_those_of(Buckets(crowded[narrow.members], narrow.starts))
 
     def jaccard(left: Rows, right: Rows) -> NDArray[np.float64]:
         return sets.jaccard(place[left], place[right])
@@ -111,10 +112,23 @@ def minhash(
     stands, nearest, links = direct(len(firsts), buckets, jaccard, min_similarity, held)
     similarity = np.where(stands < 0, 1, nearest)
     if linkage == "connected":
-        stands = connected(buckets, jaccard, min_similarity, stands, links)
+        first = first_of_component(np.arange(len(firsts)), links)
+        first = _joined(sets, place, buckets.undecided(stands, first), min_similarity, first)
+        stands = np.where(first == np.arange(len(first)), -1, first)
         joined = np.flatnonzero(stands >= 0)
         similarity[joined] = jaccard(joined, stands[joined])
     return _for_all_rows(firsts, group, stands, similarity, nearest)
+
+
+def _joined(sets: Sets, place: Rows, buckets: Buckets, min_similarity: float, first: Rows) -> Rows:
+    """Join the components of ``first`` that a similar pair connects, among the rows of some buckets."""
+    rows = np.unique(buckets.members)
+    profiles = Profiles.of(sets, place[rows])
+    known = np.unique(first[rows], return_index=True)[1]
+    own = known[np.unique(first[rows], return_inverse=True)[1]]  # first of each component among these rows
+    joined = connected(own, profiles.narrowed(min_similarity, own), profiles.jaccard, min_similarity)
+    pairs = np.stack([first[rows], first[rows[joined]]]).astype(np.uint64)
+    return first_of_component(first, pairs.max(axis=0) << np.uint64(32) | pairs.min(axis=0))
 
 
 def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
