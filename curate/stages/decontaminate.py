@@ -20,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import places
+from curate.kernels.cosines import lowest
 from curate.kernels.differences import Difference
 from curate.kernels.overlap import Ngrams, most_similar
 from curate.plugins.pool import Matrix, Selection
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
 _VERSION = 2
 _FOUND = "found"
-_ROUNDING = 1e-6  # the float32 similarity of two equal rows may be this much less than 1
 
 NGRAM, EMBEDDING = "ngram", "embedding"
 """What a row and an evaluation text have in common."""
@@ -294,7 +294,7 @@ def _find(task: _Task) -> None:
         rows, numbers = corpus.ngrams.find(task.rows.input(task.shard, ("text",))["text"].to_pylist())
         parts.append(_lines(rows, ngram=numbers))
     if task.looking.min_similarity is not None:
-        least = task.looking.min_similarity - _ROUNDING
+        least = lowest(task.looking.min_similarity)
         x = task.rows.vectors(task.looking.embedding, task.shard, task.rows.ids(task.shard))
         for numbers, among in corpus.vectors:
             similarity, nearest, similar = most_similar(x, among, least)
