@@ -134,9 +134,9 @@ class Profiles:
     def narrowed(self, threshold: float, component: Rows | None = None) -> Buckets:
         """Group the sets so that any two of Jaccard similarity ``threshold`` share a group.
 
-        A group is split by the rarest token that a pair has in common. Only tokens count whose set reaches the overlap
-        that the threshold requires with what is left from there on; tokens of all members are shared in any case. Each
-        part is split in turn, while that at least halves the pairs.
+        A group is split by the rarest token that a pair has in common. A token counts only in sets that can reach the
+        overlap that the threshold requires with it and the tokens after it. Tokens of all members are shared in any
+        case. Each part is split in turn, while that at least halves the pairs.
 
         Parameters
         ----------
@@ -145,12 +145,12 @@ class Profiles:
 
         Notes
         -----
-        Cost: O(pairs that remain), and for texts of a template near the number of sets, however many fills have equal
-        values: members that share all tokens needed are similar, and others part early. Not so where most pairs of
-        different components share just too few elements, of one size and beyond the reach of the bound: those groups
-        stay, and cost their pairs.
+        Cost: that of the groups' pairs at most. For texts of a template it grows about as the number of texts and of
+        similar pairs: members that share all they need are similar, and others part early. Groups stay, and cost their
+        pairs, where most pairs share just too few elements for the threshold and sizes differ, so that the bound cannot
+        tell.
 
-        Guarantee: exact; the bound is never above the true overlap of two similar sets.
+        Guarantee: exact; the overlap required is never above that of two similar sets.
 
         References
         ----------
@@ -171,8 +171,8 @@ class Profiles:
         forced = True
         while stack:
             groups = stack.pop()
-            whole, parts = self._split(groups, threshold, component, forced)
-            found.append(whole)
+            staying, parts = self._split(groups, threshold, component, forced)
+            found.append(staying)
             stack += self._chunks(parts)
             forced = False
         sizes = np.concatenate([np.diff(one.starts) for one in found])
