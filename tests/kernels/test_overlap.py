@@ -116,3 +116,15 @@ def test_the_most_similar_of_many_blocks(monkeypatch):
     np.testing.assert_allclose(similarity, whole.max(axis=1), rtol=1e-6)
     assert place.tolist() == whole.argmax(axis=1).tolist()
     assert similar.tolist() == (whole >= 0.4).sum(axis=1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("differences", "found"),
+    [((), [0]), (("case",), [0, 1]), (("punctuation",), [0, 2]), (("unicode",), [0, 3]), (("space",), [0])],
+)
+def test_only_what_is_named_is_ignored(differences, found):
+    ngrams = Ngrams.of(["To be or not"], 4, 4, differences)
+    assert (
+        ngrams.find(["so To  be or not", "to BE or not", "To be, or not!", "To b\u200be or no\u00adt"])[0].tolist()
+        == found
+    )
