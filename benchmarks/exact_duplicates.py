@@ -4,7 +4,7 @@
 
 A pool of ``documents.py`` with every tenth text twice is run by curate first. Then, in turns and each in a
 process of its own: "read" reads the column of texts from the run's Parquet shards into Arrow arrays, "read to Python"
-makes strings of them, "curate" finds the duplicates as an entry of a run does, and "curate, normalised" without regard
+makes strings of them, "curate" finds the duplicates as an entry of a run does, and "curate, normalized" without regard
 to case, punctuation, white space and the form of characters. Seconds without starting up.
 """
 
@@ -21,8 +21,8 @@ from documents import documents
 from measuring import at_hand, in_turns, machine, memory, summary, tell
 from mixture import CACHE
 
-NORMALISE = {"curate": (), "curate, normalised": ("case", "punctuation", "space", "unicode")}
-VARIANTS = ("read", "read to Python", *NORMALISE)
+DIFFERENCES = {"curate": (), "curate, normalized": ("case", "punctuation", "space", "unicode")}
+VARIANTS = ("read", "read to Python", *DIFFERENCES)
 
 
 def config(rows: int) -> dict[str, Any]:
@@ -53,8 +53,10 @@ def child(variant: str, rows: int) -> dict[str, Any]:
     pool = pipeline.pool(Context(from_data(config(rows)), Serial(), Silent())).rows
     shards = sorted(Path(config(rows)["run"]).glob("input/part-*.parquet"))
     began = time.perf_counter()
-    if variant in NORMALISE:
-        stands, _ = exact_duplicates(pool.texts(), np.zeros(sum(pool.rows), np.float32), normalise=NORMALISE[variant])
+    if variant in DIFFERENCES:
+        stands, _ = exact_duplicates(
+            pool.texts(), np.zeros(sum(pool.rows), np.float32), differences=DIFFERENCES[variant]
+        )
         told = {"dropped": int((stands >= 0).sum())}
     else:
         columns = [pq.read_table(shard, columns=["text"])["text"] for shard in shards]

@@ -69,7 +69,7 @@ def _compared(texts: Sequence[str]) -> Pairs:
     bands, rows = bands_and_rows(SIMILARITY, PERMUTATIONS, 0.01)
     keys, sets = [], []
     for start in range(0, len(texts), 1000):
-        hashes, offsets = shingles(texts[start : start + 1000], LENGTH, "word")
+        hashes, offsets = shingles([text.lower() for text in texts[start : start + 1000]], LENGTH, "word")
         keys.append(band_keys(signatures(hashes, offsets, bands * rows), bands, rows))
         sets.append(Sets.of(hashes, offsets))
     buckets = Buckets.of(np.concatenate(keys, axis=1))

@@ -45,11 +45,11 @@ TEXTS: dict[str, str] = {
     "marks": "Z" + "\u0300\u0316" * 100_000,
     "ligatures": "İ" * 1000 + "ﬃ" * 1000 + "ß" * 1000,
     **{f"bomb {number}": bomb for number, bomb in enumerate((
-        "y" * 50_000 + "!", "a@" * 50_000, "b." * 50_000 + "@", "1 " * 50_000, "+2" * 50_000, "3." * 50_000,
+        "y" * 50_000 + "!", "a@" * 50_000, "b." * 50_000 + "@", "1 " * 50_000, "+7" * 50_000, "3." * 50_000,
         "-----BEGIN PRIVATE KEY-----" * 3000, "-----BEGIN PRIVATE KEY-----\n" + "A" * 200_000, "eyJ" * 50_000,
         "eyJaaaaaaaaaaaa.eyJ" * 10_000, "c." + ")" * 100_000 + "x", 'd."' * 30_000, "[4" * 50_000, "[" + "5" * 100_000,
         "phone" + " no" * 50_000, "2:" * 50_000, "DE00 " * 20_000, "e" + " " * 99_999 + "f", "g" + "\n" * 99_999 + "h",
-        "i..." * 30_000, "<" * 100_000, "{" * 100_000, "Σ'" * 50_000,
+        "i..." * 30_000, "<" * 100_000 + "j", "{" * 100_000 + "k", "Σ'" * 50_000,
     ))},
 }  # fmt: skip
 
@@ -77,7 +77,7 @@ SCORES: list[dict[str, Any]] = [
     {"use": "perplexity", "files": "good.jsonl"},
 ]
 DUPLICATES: list[dict[str, Any]] = [
-    {"use": "exact_duplicates", "normalise": ["case", "punctuation", "space", "unicode"], "first": "earliest"},
+    {"use": "exact_duplicates", "normalize": ["case", "punctuation", "space", "unicode"], "first": "earliest"},
     {"use": "minhash", "first": "earliest"},
     {"use": "minhash", "name": "by_characters", "shingle": "character", "linkage": "connected", "first": "earliest"},
 ]

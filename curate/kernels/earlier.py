@@ -16,12 +16,6 @@ Vector = NDArray[np.float32]
 Rows = NDArray[np.intp]
 
 
-def unit(x: Matrix) -> Matrix:
-    """The rows of ``x``, which is changed, at unit length: storage in float16 rounds them."""
-    x /= np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
-    return x
-
-
 def most_similar(queries: Matrix, x: Matrix, before: Rows, threshold: float) -> tuple[Vector, Rows]:
     """Of each query the most similar of the first rows of ``x``, as many as ``before`` tells.
 
@@ -66,7 +60,7 @@ def most_similar_earlier(
 
     Parameters
     ----------
-    x : (n, d) float32, rows of about unit length; they are scaled to it
+    x : (n, d) float32, rows of unit length
     rank : (n,) the place of each row in the order
     groups : members and rows that ask, both in that order; the same array where the members ask each other
     threshold : as for ``most_similar``
@@ -86,11 +80,11 @@ def most_similar_earlier(
 
     def group(both: tuple[Rows, Rows]) -> tuple[Rows, Vector, Rows]:
         members, asking = both
-        vectors = unit(x[members])
+        vectors = x[members]
         similarity, closest = np.empty(len(asking), np.float32), np.empty(len(asking), np.intp)
         before = np.searchsorted(rank[members], rank[asking])
         for block in ranges(len(asking), _ROWS):
-            queries = vectors[block] if asking is members else unit(x[asking[block]])
+            queries = vectors[block] if asking is members else x[asking[block]]
             similarity[block], place = most_similar(queries, vectors, before[block], threshold)
             closest[block] = np.where(place >= 0, members[place], -1)
         return asking, similarity, closest

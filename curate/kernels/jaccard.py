@@ -76,52 +76,13 @@ class Sets:
         parts = map_blocks(block, map(slice, bounds[:-1], bounds[1:]))
         return np.concatenate([np.zeros(0), *parts])
 
-    def prefixes(self, rows: Rows, threshold: float) -> tuple[Rows, Hashes]:
-        """Elements of each of some sets, such that any two of them of that similarity have one in common.
-
-        Those are among the |A| − ⌈t |A|⌉ + 1 rarest of a set A, when the order of elements is the same for all. Left
-        out are elements that no other set has, and those beyond the |A| − ⌈t (|A| + u)⌉ + 1 rarest where each set that
-        has one has at least u elements that no other has, which make the union so much larger. So texts that share a
-        template, and otherwise differ a little too much, have none.
-
-        Returns
-        -------
-        places : (m,) of each element's set in ``rows``
-        elements : (m,)
-
-        Cost: O(m log m) for m elements of the sets.
-
-        References
-        ----------
-        Chaudhuri, Ganti & Kaushik (2006), "A primitive operator for similarity joins", doi:10.1109/ICDE.2006.9.
-
-        >>> sets = Sets.of(np.array([1, 2, 3, 4, 2, 3, 4, 5], np.uint64) << np.uint64(12), np.array([0, 4, 8]))
-        >>> [found.tolist() for found in sets.prefixes(np.array([0, 1]), 0.6)]
-        [[0, 1], [2, 2]]
-        """
-        starts = self.offsets[rows]
-        sizes = self.offsets[rows + 1] - starts
-        elements, places = self.elements[runs(starts, sizes)], np.repeat(np.arange(len(rows)), sizes)
-        _, number, often = np.unique(elements, return_inverse=True, return_counts=True)
-        rarest = np.lexsort((elements, often[number], places))
-        needed = sizes - _least(threshold * sizes) + 1
-        rank = runs(np.zeros_like(needed), needed)
-        chosen = rarest[runs(np.cumsum(sizes) - sizes, needed)]
-        places, number = places[chosen], number[chosen]
-        others = often[number] > 1
-        alone = np.bincount(places, ~others, len(rows)).astype(np.int64)
-        fewest = np.full(len(often), len(elements))
-        np.minimum.at(fewest, number, alone[places])
-        kept = others & (rank <= sizes[places] - _least(threshold * (sizes[places] + fewest[number])))
-        return places[kept], elements[chosen[kept]]
-
     def _numbered(self, rows: Rows, numbers: Hashes) -> Hashes:
         starts = self.offsets[rows]
         sizes = self.offsets[rows + 1] - starts
         return self.elements[runs(starts, sizes)] | np.repeat(numbers, sizes)
 
 
-def _least(share: NDArray[np.floating]) -> Places:
-    """The whole numbers from there on."""
+def least_shared(share: NDArray[np.floating]) -> Places:
+    """Round up to integers, but for rounding errors of ``share``."""
     least: Places = np.ceil(share - _ROUNDING).astype(np.int64)
     return least

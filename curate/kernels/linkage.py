@@ -48,16 +48,6 @@ class Buckets:
         )
 
     @classmethod
-    def sharing(cls, rows: Rows, elements: Pairs) -> Buckets:
-        """The rows that have an element in common, for each element that more than one has.
-
-        >>> Buckets.sharing(np.array([2, 1, 2]), np.array([7, 7, 8], np.uint64)).members.tolist()
-        [1, 2]
-        """
-        number = np.unique(elements, return_inverse=True)[1].astype(np.uint64)
-        return cls._joined([_together(np.sort(number << _ROW | rows.astype(np.uint64)))])
-
-    @classmethod
     def _joined(cls, found: list[tuple[Rows, Places]]) -> Buckets:
         sizes = np.concatenate([np.zeros(1, np.int64), *(sizes for _, sizes in found)])
         return cls(np.concatenate([np.zeros(0, np.intp), *(members for members, _ in found)]), np.cumsum(sizes))
@@ -85,6 +75,36 @@ class Buckets:
     def and_those_of(self, other: Buckets) -> Buckets:
         """The buckets of both."""
         return self._joined([(each.members, np.diff(each.starts)) for each in (self, other)])
+
+    def undecided(self, stands: Rows, component: Rows) -> Buckets:
+        """Select the buckets in which pairs of different components have not been compared by ``direct``.
+
+        It compares a kept row with every later one, so that those before the first dropped row of a bucket are left
+        out.
+
+        Parameters
+        ----------
+        stands : (n,) as ``direct`` returns it
+        component : (n,) number of each row's component
+
+        Examples
+        --------
+        >>> buckets = Buckets(np.array([0, 1, 2, 3, 1, 2]), np.array([0, 4, 6]))
+        >>> buckets.undecided(np.array([-1, 0, -1, 2]), np.array([0, 0, 2, 2])).members.tolist()
+        [1, 2, 3, 1, 2]
+        """
+        groups = self.of_members()
+        dropped = np.flatnonzero(stands[self.members] >= 0)
+        first = np.full(len(self.starts) - 1, len(groups))
+        np.minimum.at(first, groups[dropped], dropped)
+        after = np.arange(len(groups)) >= first[groups]
+        members, groups = self.members[after], groups[after]
+        if not len(members):
+            return Buckets(members, np.zeros(1, np.int64))
+        own, starts = component[members], np.flatnonzero(np.diff(groups, prepend=-1))
+        sizes = np.diff(starts, append=len(members))
+        several = np.minimum.reduceat(own, starts) != np.maximum.reduceat(own, starts)
+        return self._joined([(members[np.repeat(several, sizes)], sizes[several])])
 
     def of_members(self) -> Places:
         """The bucket of each of ``members``."""
@@ -166,36 +186,34 @@ def direct(
     return np.where(nearest >= threshold, closest, -1), nearest, np.concatenate(links)
 
 
-def connected(buckets: Buckets, similarity: Similarity, threshold: float, stands: Rows, links: Pairs) -> Rows:
-    """Rows joined by a chain of pairs, each at least ``threshold`` similar, have their first row to stand for them.
+def connected(first: Rows, buckets: Buckets, similarity: Similarity, threshold: float) -> Rows:
+    """Join components that a pair of rows of a bucket connects.
 
     Parameters
     ----------
+    first : (n,) the first row of the component of each row, as far as known; see ``first_of_component``
     buckets, similarity, threshold : as for ``direct``
-    stands, links : what it gave
 
     Returns
     -------
-    (n,) the first row of each row's component; -1 for first rows
+    (n,) the first row of each row's component
 
-    Cost: members of a bucket that are known to be joined, or that ``direct`` compared, are not compared. Others are
-    with a few, then with eight times as many, and so on until every pair in different components was: two components in
-    one bucket cost the product of their sizes.
+    Notes
+    -----
+    Cost: members of one component are not compared. Others are compared with a few, then with eight times as many, and
+    so on until every pair in different components was: two components in one bucket cost the product of their sizes,
+    so narrow buckets down first.
 
+    Examples
+    --------
     >>> near, one = lambda a, b: 1 - abs(a - b) / 10, Buckets(np.array([0, 1, 2]), np.array([0, 3]))
-    >>> stands, _, links = direct(3, one, near, 0.9)
-    >>> connected(one, near, 0.9, stands, links).tolist()
-    [-1, 0, 0]
+    >>> connected(np.arange(3), one, near, 0.9).tolist()
+    [0, 0, 0]
     """
 
     def similar(pairs: Pairs) -> Pairs:
-        left, right = _unpacked(pairs)
-        unknown = stands[np.minimum(left, right)] >= 0  # with an earlier row that was kept it was compared
-        pairs = pairs[unknown]
-        return pairs[similarity(left[unknown], right[unknown]) >= threshold]
+        return pairs[similarity(*_unpacked(pairs)) >= threshold]
 
-    n = len(stands)
-    first = _first_of_component(np.arange(n), links)
     groups, width = buckets.of_members(), _WIDTH
     while True:
         component = first[buckets.members]
@@ -207,9 +225,9 @@ def connected(buckets: Buckets, similarity: Similarity, threshold: float, stands
         others = run - buckets.starts[groups]  # members of the bucket's components before this one
         pairs = _pairs(member, buckets.starts[groups], np.minimum(others, width), member)
         links = np.concatenate([_NONE, *map(similar, pairs)])
-        first = _first_of_component(first, links)
+        first = first_of_component(first, links)
         if not (others > width).any():
-            return np.where(first == np.arange(n), -1, first)
+            return first
         width *= 8
 
 
@@ -222,8 +240,19 @@ def _together(packed: Pairs) -> tuple[Rows, Places]:
     return (packed[np.repeat(shared, sizes)] & _LOW).astype(np.intp), sizes[shared]
 
 
-def _first_of_component(first: Rows, links: Pairs) -> Rows:
-    """The first row of each row's component, when ``links`` join some of those that ``first`` tells."""
+def first_of_component(first: Rows, links: Pairs) -> Rows:
+    """Return the first row of each row's component, once ``links`` join some of the components of ``first``.
+
+    Parameters
+    ----------
+    first : (n,) the first row of each row's component
+    links : (l,) uint64, pairs as ``direct`` returns them
+
+    Examples
+    --------
+    >>> first_of_component(np.arange(3), np.array([(2 << 32) + 1], np.uint64)).tolist()
+    [0, 1, 1]
+    """
     n, (left, right) = len(first), _unpacked(links)
     ends = np.concatenate((np.arange(n), left)), np.concatenate((first, right))
     graph = coo_array((np.ones(n + len(left), np.int8), ends), (n, n))

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
+from curate.kernels.cosines import ROUNDING
 from curate.kernels.parallel import map_blocks, ranges
 
 _ROWS = 2048  # one product: 2048 × k similarities a thread, which the caches hold for k = 1,000
 _SUPERBLOCK = 8 * _ROWS  # rows whose float32 sums are added up before they join the float64 ones
 _SPARE = 64  # the rows farthest from their centroids that are remembered for empty clusters
-_SAME = 1e-6  # rows nearer than this (1 - cosine) cannot be told apart in float32
 
 Matrix = NDArray[np.float32]
 Codes = NDArray[np.int32]
@@ -147,7 +147,7 @@ def _pass(
         near, far = np.r_[near, similarity], np.r_[far, rows]
         keep = _farthest(near)
         near, far = near[keep], far[keep]
-    return total, counts, inertia, far[near < 1 - _SAME]
+    return total, counts, inertia, far[near < 1 - ROUNDING]
 
 
 def _farthest(similarity: Matrix) -> NDArray[np.intp]:
@@ -160,7 +160,7 @@ def _farthest(similarity: Matrix) -> NDArray[np.intp]:
 
 def _moved(centroids: Matrix, sums: NDArray[np.float64]) -> Matrix:
     length = np.linalg.norm(sums, axis=1, keepdims=True)
-    still = length[:, 0] < _SAME
-    moved = (sums / np.where(length < _SAME, 1, length)).astype(np.float32)
+    still = length[:, 0] < ROUNDING
+    moved = (sums / np.where(length < ROUNDING, 1, length)).astype(np.float32)
     moved[still] = centroids[still]
     return moved

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import string
-import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from sys import maxunicode
 
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.kernels.differences import DIFFERENCES, Difference
 from curate.kernels.lookup import Lookup
-from curate.kernels.normal_form import nfkc
 from curate.kernels.parallel import map_blocks
 from curate.kernels.products import each_product
 from curate.kernels.runs import Places, runs
 from curate.kernels.shingles import shingles
+from curate.kernels.text_identity import normalize
 from curate.kernels.trigrams import text_blocks
 from curate.kernels.words import words
 
 Matrix = NDArray[np.float32]
 
-_ASCII = str.maketrans(string.ascii_uppercase, string.ascii_lowercase, string.punctuation)
 _CHARACTERS = 1 << 17
 
 
@@ -45,9 +41,9 @@ class Overlap:
 class Ngrams:
     """The n-grams, which are runs of words, of t evaluation texts, to be looked for in the texts of a pool.
 
-    Words are lowered and without punctuation (Unicode's categories P, and the symbols of ASCII), so that neither
-    makes a difference, nor does the form of a character (NFKC); what is a word in scripts without blanks, ``words``
-    says. A text of fewer words than n is one n-gram, the whole of it; one of fewer than ``min_words`` words has none.
+    Texts are compared after ``normalize``, by default without case, punctuation, invisible characters and the form of
+    characters; ``words`` defines a word in scripts without blanks. A text of fewer words than n is one n-gram,
+    all of it; one of fewer than ``min_words`` words has none.
 
     Cost: O(characters) to build, for each length that n-grams have; memory some 100 bytes a word.
 
@@ -91,10 +87,15 @@ class Ngrams:
     lookups: Sequence[tuple[int, int, Lookup]]
     """For each length: the number of the first n-gram of that length, and their hashes."""
 
+    differences: tuple[Difference, ...]
+    """Differences between texts that are ignored."""
+
     @classmethod
-    def of(cls, texts: Sequence[str], length: int, min_words: int) -> Ngrams:
-        """The n-grams of ``length`` words of t texts."""
-        own = [words(bare(text)) for text in texts]
+    def of(
+        cls, texts: Sequence[str], length: int, min_words: int, differences: tuple[Difference, ...] = DIFFERENCES
+    ) -> Ngrams:
+        """Index the n-grams of ``length`` words of t texts."""
+        own = [words(normalize(text, differences)) for text in texts]
         sizes = np.array([len(one) for one in own], np.int64)
         lengths = np.where(sizes >= min_words, np.minimum(sizes, length), 0)
         sequences = [np.zeros(0, np.int64)] * len(own)
@@ -122,6 +123,7 @@ class Ngrams:
             np.searchsorted(number, np.arange(len(of_each) + 1)),
             np.bincount(holders, minlength=len(own)),
             lookups,
+            differences,
         )
 
     def __len__(self) -> int:
@@ -154,7 +156,7 @@ class Ngrams:
         return rows, numbers
 
     def _find(self, texts: Sequence[str], block: slice) -> tuple[Places, Places]:
-        plain = [bare(text) for text in texts[block]]
+        plain = [normalize(text, self.differences) for text in texts[block]]
         parts = [self._proposed(plain, *lookup) for lookup in self.lookups]
         rows, numbers, places = (np.concatenate([np.zeros(0, np.int64), *some]) for some in zip(*parts, strict=True))
         order = np.lexsort((numbers, rows))
@@ -222,19 +224,6 @@ class Ngrams:
         return " ".join(self.words[text][int(starts[longest]) : last])
 
 
-def bare(text: str) -> str:
-    """The text in lower case and Unicode's form NFKC, without its categories P and the symbols of ASCII.
-
-    >>> bare("Don't—it costs $5.00!")
-    'dontit costs 500'
-    """
-    if text.isascii():
-        return text.translate(_ASCII)
-    codes = np.frombuffer(nfkc(text).encode("utf-32-le", "surrogatepass"), "<u4")
-    kept: bytes = codes[~_punctuation()[codes]].tobytes()
-    return kept.decode("utf-32-le", "surrogatepass").lower()
-
-
 def most_similar(x: Matrix, among: Matrix, min_similarity: float) -> tuple[Matrix, Places, NDArray[np.int32]]:
     """The most similar row of ``among`` for each row of ``x``.
 
@@ -269,11 +258,3 @@ def most_similar(x: Matrix, among: Matrix, min_similarity: float) -> tuple[Matri
 
     each_product(x, among, use)
     return np.minimum(best, np.float32(1)), place, similar
-
-
-@lru_cache(maxsize=1)
-def _punctuation() -> NDArray[np.bool_]:
-    """(0x110000,) which code points are left out."""
-    codes = map(chr, range(maxunicode + 1))
-    left_out = (one in string.punctuation or unicodedata.category(one).startswith("P") for one in codes)
-    return np.fromiter(left_out, np.bool_, maxunicode + 1)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.kernels.cosines import ROUNDING
 from curate.kernels.parallel import map_blocks, ranges
 
 _ROWS = 2048
 _DRAWN = 128  # rows drawn at a time
-_SAME = 1e-6  # rows nearer than this (1 - cosine) cannot be told apart in float32
 
 Matrix = NDArray[np.float32]
 
@@ -85,7 +85,7 @@ def _distances(sample: Matrix, rows: NDArray[np.intp] | list[int]) -> Matrix:
             distance = 1 - candidates @ sample[part].T
         if not np.isfinite(distance).all():
             raise FloatingPointError("a row of the sample is not finite")
-        distance[distance < _SAME] = 0
+        distance[distance < ROUNDING] = 0  # equal rows, as far as float32 tells
         found[:, part] = distance
 
     for _ in map_blocks(block, ranges(len(sample), _ROWS)):

@@ -166,7 +166,7 @@ def without(text: str, some: Iterable[tuple[int, int]]) -> str:
 def _each(texts: Blocks, work: Callable[[Hashes, Places], R]) -> Iterator[R]:
     """What ``work`` gives for some texts after the others, told by the hash of each word and where each text begins."""
     some = (block[piece] for block in texts() for piece in text_blocks(block, _CHARACTERS))
-    return map_blocks(lambda piece: work(*shingles(piece, 1, "word")), some)
+    return map_blocks(lambda piece: work(*shingles([text.lower() for text in piece], 1, "word")), some)
 
 
 def _whole(offsets: Places, length: int) -> Places:

@@ -12,7 +12,7 @@ Grams = NDArray[np.uint64]
 Offsets = NDArray[np.int64]
 
 _BLANK = 0x20
-_WHITE_SPACE = (
+WHITE_SPACE = (
     *((0x09, 0x0D), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A)),
     *((0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)),
 )
@@ -122,7 +122,7 @@ def owners(offsets: Offsets) -> NDArray[np.int64]:
 def white_space() -> NDArray[np.bool_]:
     """(0x110000,) bool: which code points are white space."""
     table = np.zeros(0x110000, bool)
-    for first, last in _WHITE_SPACE:
+    for first, last in WHITE_SPACE:
         table[first : last + 1] = True
     return table
 

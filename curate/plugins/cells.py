@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.copies import first_of_copies
-from curate.kernels.earlier import unit
 from curate.kernels.lloyd import assign
 from curate.kernels.neighbours import EXACT_ROWS, knn
 from curate.kernels.parallel import map_blocks, ranges
@@ -190,7 +189,7 @@ def _means(embeddings: Matrix, by_cell: list[Rows]) -> tuple[NDArray[np.float64]
     to_mean = np.zeros(len(embeddings))
 
     def one(members: Rows) -> Vector:
-        x = unit(embeddings[members])
+        x = embeddings[members]
         mean: Vector = x.mean(axis=0)
         length = float(np.linalg.norm(mean))
         similarity = np.einsum("ij,j->i", x, mean).astype(np.float64)

@@ -24,7 +24,7 @@ Codes = NDArray[np.int32]
 T = TypeVar("T")
 
 _SUM_TOLERANCE = 1e-2  # float16 storage rounds a logarithm by up to a 2,000th of it
-_UNIT_TOLERANCE = 5e-3  # float16 storage rounds a unit row by up to 5e-4
+_UNIT_TOLERANCE = 1e-5  # of float32; rows stored as float16 are scaled to unit length when they are read
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.kernels.cosines import ROUNDING
+
 THRESHOLDS: NDArray[np.float64] = np.arange(101) / 100
-_ROUNDING = 1e-6  # a float32 may be this much less than what it stands for
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class Retention:
         >>> Retention("cosine similarity", 0.9, np.array([-1, 0.95, 0.5], np.float32)).kept()[50::45]
         [1, 2]
         """
-        kept: list[int] = np.searchsorted(np.sort(self.nearest), THRESHOLDS - _ROUNDING).tolist()
+        kept: list[int] = np.searchsorted(np.sort(self.nearest), THRESHOLDS - ROUNDING).tolist()
         return kept
 
     def facts(self) -> dict[str, Any]:

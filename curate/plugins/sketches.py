@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.kernels.differences import Difference
 from curate.kernels.jaccard import Sets
 from curate.kernels.minhash import band_keys, signatures
 from curate.kernels.parallel import map_blocks
+from curate.kernels.runs import Places
 from curate.kernels.sampling import mixed
-from curate.kernels.shingles import Unit, shingles
+from curate.kernels.shingles import Hashes, Unit, shingles
+from curate.kernels.text_identity import normalize
 from curate.kernels.trigrams import text_blocks
 from curate.plugins.pool import Rows, Texts
 from curate.plugins.published import Published
@@ -50,6 +53,8 @@ class Shingling:
     length: int
     bands: int
     rows: int
+    differences: tuple[Difference, ...]
+    """Differences between texts that are ignored; see ``normalize``."""
 
     def sketches(self, texts: Texts) -> Sketches:
         """Those of n texts; one pass."""
@@ -58,7 +63,7 @@ class Shingling:
         def sketch(block: tuple[int, Sequence[str]]) -> None:
             start, some = block
             here = slice(start, start + len(some))
-            hashes, offsets = shingles(some, self.length, self.unit)
+            hashes, offsets = self._shingles(some)
             keys[:, here] = band_keys(signatures(hashes, offsets, self.bands * self.rows), self.bands, self.rows)
             for half, values in enumerate((hashes, mixed(~hashes))):
                 digests[half, here] = np.add.reduceat(values, offsets[:-1])
@@ -72,7 +77,10 @@ class Shingling:
         return Sets.joined(list(map_blocks(self._set, _blocks(texts))))
 
     def _set(self, block: tuple[int, Sequence[str]]) -> Sets:
-        return Sets.of(*shingles(block[1], self.length, self.unit))
+        return Sets.of(*self._shingles(block[1]))
+
+    def _shingles(self, texts: Sequence[str]) -> tuple[Hashes, Places]:
+        return shingles([normalize(text, self.differences) for text in texts], self.length, self.unit)
 
     # ------------------------------------------------------------ as columns
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
+from curate.kernels.differences import DIFFERENCES, Difference
 from curate.kernels.personal import Kind
 from curate.places import REFUSED, has_secret
 from curate.plugins.fields import Field, fields
@@ -118,6 +119,10 @@ class DecontaminateConfig:
 
     min_words: Annotated[int, Ge(1)] = 8
     """Words of the shortest evaluation texts that are compared by runs of words; shorter ones would hit by chance."""
+
+    normalize: tuple[Difference, ...] = DIFFERENCES
+    """Differences between texts that are ignored when words are compared: case, punctuation, space (kind and amount of
+    white space), unicode (NFKC form and invisible characters). Words end at white space, whatever this names."""
 
     min_overlap_rate: Rate = 0.0
     """The share of an evaluation text's different runs of words that a row must have to be dropped; 0: any one."""

@@ -20,6 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import places
+from curate.kernels.cosines import lowest
+from curate.kernels.differences import Difference
 from curate.kernels.overlap import Ngrams, most_similar
 from curate.plugins.pool import Matrix, Selection
 from curate.settings.model import DECONTAMINATE, plain
@@ -34,9 +36,8 @@ from curate.store.manifest import Count, Record
 if TYPE_CHECKING:
     from curate.settings.model import DecontaminateConfig
 
-_VERSION = 1
+_VERSION = 2
 _FOUND = "found"
-_ROUNDING = 1e-6  # the float32 similarity of two equal rows may be this much less than 1
 
 NGRAM, EMBEDDING = "ngram", "embedding"
 """What a row and an evaluation text have in common."""
@@ -118,6 +119,7 @@ class _Looking:
     sets: tuple[EvaluationSet, ...]
     ngram: int | None
     min_words: int
+    differences: tuple[Difference, ...]
     min_similarity: float | None
     embedding: str | None
 
@@ -126,7 +128,7 @@ class _Looking:
         return {
             "version": _VERSION,
             "sets": [[one.source.fingerprint, one.embedded and one.embedded.fingerprint] for one in self.sets],
-            "ngram": self.ngram and [self.ngram, self.min_words],
+            "ngram": self.ngram and [self.ngram, self.min_words, *self.differences],
             "embedding": self.min_similarity and [self.min_similarity, self.embedding],
         }
 
@@ -164,7 +166,9 @@ def _work(context: Context, rows: PoolRows, config: DecontaminateConfig, folder:
     if config.min_similarity is not None:
         entry = next(one for one in context.config.embed if config.embedding in (None, one.name))
         sets = evaluation_sets.with_vectors(context, sets, entry)
-    looking = _Looking(tuple(sets), config.ngram, config.min_words, config.min_similarity, config.embedding)
+    looking = _Looking(
+        tuple(sets), config.ngram, config.min_words, config.normalize, config.min_similarity, config.embedding
+    )
     keys = [manifest.fingerprint({**looking.parts(), "pool": digest}) for digest in rows.digests]
     tasks = [_Task(looking, rows, shard, folder, key) for shard, key in enumerate(keys)]
     _, failed, peak = context.map("looking for evaluation texts", _find, tasks, rows.rows)
@@ -260,7 +264,9 @@ def _corpus(looking: _Looking) -> _Corpus:
                 for file, line in zip(*(table[name].to_pylist() for name in ("file", "line")), strict=True)
             ]
     group = np.repeat(np.arange(len(looking.sets)), [one.source.rows for one in looking.sets])
-    ngrams = None if looking.ngram is None else Ngrams.of(texts, looking.ngram, looking.min_words)
+    ngrams = None
+    if looking.ngram is not None:
+        ngrams = Ngrams.of(texts, looking.ngram, looking.min_words, looking.differences)
     return _Corpus(texts, place, group, ngrams, embedded)
 
 
@@ -288,7 +294,7 @@ def _find(task: _Task) -> None:
         rows, numbers = corpus.ngrams.find(task.rows.input(task.shard, ("text",))["text"].to_pylist())
         parts.append(_lines(rows, ngram=numbers))
     if task.looking.min_similarity is not None:
-        least = task.looking.min_similarity - _ROUNDING
+        least = lowest(task.looking.min_similarity)
         x = task.rows.vectors(task.looking.embedding, task.shard, task.rows.ids(task.shard))
         for numbers, among in corpus.vectors:
             similarity, nearest, similar = most_similar(x, among, least)

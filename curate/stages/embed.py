@@ -61,6 +61,11 @@ class Embedded:
         return [shards.part(self.folder, number) for number in range(len(self.rows))]
 
 
+_READ = {"float32": "", "float16": "/2"}
+"""How stored vectors are read, by precision: the end of the fingerprints that later stages see. 2: scaled to unit
+length."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """One entry of the embed section, and what its vectors are made with."""
@@ -109,9 +114,14 @@ def embed(
         record = fits.up_to_date(context, kept, recipe, source.text_fingerprint, lambda pool: _done(making, pool))
     else:
         record = _done(making, None)
-    facts = record.facts
+    facts, read = record.facts, _READ[entry.precision]
     done = Embedded(
-        entry.name, making.folder, record.fingerprint, facts["recipe"], tuple(facts["rows"]), facts["dimensions"]
+        entry.name,
+        making.folder,
+        record.fingerprint + read,
+        facts["recipe"] + read,
+        tuple(facts["rows"]),
+        facts["dimensions"],
     )
     return done, record
 

@@ -12,13 +12,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.errors import DataError
+from curate.kernels.cosines import unit
 from curate.plugins.pool import Matrix, Vectors, frozen
 
 
 def matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
-    """A fixed-size list column as (n, d) float32, without a copy where the column is float32 already."""
-    values: Matrix = stored(column).astype(np.float32, copy=False)
-    return values
+    """Return a fixed-size list column as (n, d) float32, without a copy where the column is float32 already.
+
+    Rows stored as float16 are scaled to unit length again, so that everything that compares vectors sees unit rows and
+    equal rows are equal.
+    """
+    values = stored(column)
+    return unit(values) if values.dtype == np.float16 else values.astype(np.float32, copy=False)
 
 
 def stored(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import annotated_types
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from curate.kernels.parallel import VARIABLE
 from curate.plugins import registry
 from curate.plugins.fields import fields
 from curate.plugins.pool import Measured, Trial
+from curate.stages import vectors
 
 ALL = registry.names("metric")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -212,6 +214,26 @@ def test_another_order_of_a_pool_that_is_sampled_changes_nothing(name):
     here = measure(name, trial_of(name, parts, chosen))
     there = measure(name, trial_of(name, *permuted(parts, chosen, rows)))
     np.testing.assert_allclose(list(there.values.values()), list(here.values.values()), rtol=1e-3, atol=1e-4)
+
+
+# ---------------------------------------------------------------- storage in float16
+
+
+def from_float16(x):
+    """Rows of unit length as later stages read them where they are stored as float16."""
+    values = pa.array(x.astype(np.float16).ravel())
+    return vectors.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if "embedding" in declared(name).reads])
+def test_values_of_rows_stored_in_float16_are_near_those_of_float32(name):
+    """Half of the rows repeat others, which are chosen: equal rows must stay equal."""
+    parts = make_parts(80, 3, d=16, twins=True, tests=20)
+    stored = {key: from_float16(value) if "embeddings" in key else value for key, value in parts.items()}
+    found, exact = (measure(name, trial_of(name, each, range(40))).values for each in (stored, parts))
+    assert found == pytest.approx(exact, rel=1e-2, abs=2e-3, nan_ok=True)  # what is trained amplifies rounding
+    if name == "coverage":
+        assert (found["radius"], exact["radius"]) == (0, 0)
 
 
 # ---------------------------------------------------------------- the ends

@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from curate.kernels.softmax import softmax
 from curate.plugins import registry
 from curate.plugins.kinds import Examples
 from curate.plugins.pool import Dynamics, ScoreBatch
+from curate.stages import vectors
 
 ALL = registry.names("scorer")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -229,6 +231,26 @@ def test_within_a_shard_the_other_rows_do_not_matter(name, n, seed):
 @pytest.mark.parametrize("n", [1, 2])
 def test_hardly_any_rows(name, n):
     assert len(score(name, make_batch(name, n, 3))) == n
+
+
+# ---------------------------------------------------------------- storage in float16
+
+
+def from_float16(x):
+    """Rows of unit length as later stages read them where they are stored as float16."""
+    values = pa.array(x.astype(np.float16).ravel())
+    return vectors.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if "embedding" in declared(name).reads])
+def test_equal_rows_stored_in_float16_have_equal_scores_near_those_of_float32(name):
+    batch = make_batch(name, 60, seed=4, twins=True)
+    stored = dataclasses.replace(batch, embeddings=from_float16(batch.embeddings))
+    result, exact = score(name, stored), score(name, batch)
+    twins = [array.tolist() for array in (batch.cluster,) if array is not None]
+    assert all(array[:30] == array[30:] for array in twins)
+    np.testing.assert_allclose(result[:30], result[30:], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(result, exact, rtol=2e-3, atol=2e-3)
 
 
 # ---------------------------------------------------------------- what is declared

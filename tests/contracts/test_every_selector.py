@@ -13,6 +13,7 @@ from pathlib import Path
 import annotated_types
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from curate.kernels.parallel import VARIABLE
 from curate.plugins import registry
 from curate.plugins.kinds import Refers, draws
 from curate.plugins.pool import Pool, Selection, Texts
+from curate.stages import vectors
 
 ALL = registry.names("selector")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -248,6 +250,27 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
         monkeypatch.setenv(VARIABLE, threads)
         results.append({key: a.tobytes() for key, a in arrays(run(name, pool, 300)).items()})
     assert results[0] == results[1] == results[2]
+
+
+# ---------------------------------------------------------------- storage in float16
+
+
+def from_float16(x):
+    """Rows of unit length as later stages read them where they are stored as float16."""
+    values = pa.array(x.astype(np.float16).ravel())
+    return vectors.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if "embedding" in declared(name).reads])
+def test_equal_rows_stored_in_float16_are_equal_to_a_selector(name):
+    """As long as float16 may make them, they would be up to 0.0145 apart."""
+    plain = make_pool(build(name), declared(name).reads, 60, seed=9, d=64, levels=1)
+    x = np.tile(from_float16(plain.embeddings[:30]), (2, 1))
+    selection = run(name, dataclasses.replace(plain, embeddings=x), 30)
+    if selection.representative is not None:
+        copies = np.flatnonzero(selection.representative >= 0)
+        copies = copies[(x[copies] == x[selection.representative[copies]]).all(axis=1)]
+        np.testing.assert_allclose(selection.similarity[copies], 1, atol=1e-6)
 
 
 # ---------------------------------------------------------------- what was declared

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from curate.kernels import earlier
-from curate.kernels.earlier import most_similar, most_similar_earlier, unit
+from curate.kernels.cosines import unit
+from curate.kernels.earlier import most_similar, most_similar_earlier
 
 
 def rows(n, seed):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from curate.kernels import linkage
-from curate.kernels.linkage import Buckets, connected, direct
+from curate.kernels.linkage import Buckets, connected, direct, first_of_component
 
 
 def table(similarity):
@@ -21,6 +21,11 @@ def table(similarity):
         return similarity[left, right]
 
     return look, asked
+
+
+def components(buckets, look, threshold, stands, links):
+    first = first_of_component(np.arange(len(stands)), links)
+    return connected(first, buckets.undecided(stands, first), look, threshold)
 
 
 def slow_direct(shared, similarity, threshold):
@@ -58,12 +63,12 @@ def test_same_as_the_obvious_way_for_any_sizes_of_blocks(n, seed, threshold, chu
         buckets = Buckets.of(keys)
         stands, nearest, links = direct(n, buckets, look, threshold)
         once = len(asked)
-        firsts = connected(buckets, look, threshold, stands, links)
+        firsts = components(buckets, look, threshold, stands, links)
     assert pairs < n * n or len(set(asked[:once])) == once
     assert (stands.tolist(), nearest.tolist()) == slow_direct(shared, similarity, threshold)
     component = connected_components(shared & (similarity >= threshold))[1]
     expected = [int(np.flatnonzero(component == c)[0]) for c in component]
-    assert firsts.tolist() == [-1 if first == row else first for row, first in enumerate(expected)]
+    assert firsts.tolist() == expected
 
 
 def test_direct_linkage_never_drops_through_a_chain_and_components_do():
@@ -72,7 +77,7 @@ def test_direct_linkage_never_drops_through_a_chain_and_components_do():
     look, _ = table(near)
     stands, _, links = direct(3, buckets, look, 0.8)
     assert stands.tolist() == [-1, 0, -1]
-    assert connected(buckets, look, 0.8, stands, links).tolist() == [-1, 0, 0]
+    assert components(buckets, look, 0.8, stands, links).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("n", [1_000, 20_000])
@@ -88,5 +93,5 @@ def test_a_bucket_of_similar_rows_takes_comparisons_in_proportion(n):
     stands, _, links = direct(n, buckets, alike, 0.8)
     assert stands.tolist() == [-1] + [0] * (n - 1)
     assert sum(counted) == 512 * 511 // 2 + n - 512
-    connected(buckets, alike, 0.8, stands, links)
+    assert components(buckets, alike, 0.8, stands, links).tolist() == [0] * n
     assert sum(counted) == 512 * 511 // 2 + n - 512

@@ -14,16 +14,19 @@ from curate.kernels import overlap
 from curate.kernels.overlap import Ngrams, most_similar
 from curate.kernels.shingles import UNSPACED
 
-letters = st.text(st.sampled_from("abAB \t.,-$\u3000\0ée\u0301Ａ你吗ท\ud800🎉ß'"), max_size=24)
+letters = st.text(st.sampled_from("abAB \t.,-$\u3000\0\u200b\u00adée\u0301Ａ你吗ท\ud800🎉ß'"), max_size=24)
+INVISIBLE = "\0\u200b\u00ad"
 texts = st.lists(letters, max_size=5)
 
 
 def slow_words(text):
     """As the docstring says."""
     text = unicodedata.normalize("NFKC", text)
-    kept = "".join(c for c in text if not unicodedata.category(c).startswith("P") and c not in string.punctuation)
+    removed = string.punctuation + INVISIBLE
+    kept = "".join(c for c in text if not unicodedata.category(c).startswith("P") and c not in removed)
+    kept = unicodedata.normalize("NFKC", kept.casefold())
     return "".join(
-        f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED) and not c.isspace() else c for c in kept.lower()
+        f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED) and not c.isspace() else c for c in kept
     ).split()
 
 
@@ -113,3 +116,15 @@ def test_the_most_similar_of_many_blocks(monkeypatch):
     np.testing.assert_allclose(similarity, whole.max(axis=1), rtol=1e-6)
     assert place.tolist() == whole.argmax(axis=1).tolist()
     assert similar.tolist() == (whole >= 0.4).sum(axis=1).tolist()
+
+
+@pytest.mark.parametrize(
+    ("differences", "found"),
+    [((), [0]), (("case",), [0, 1]), (("punctuation",), [0, 2]), (("unicode",), [0, 3]), (("space",), [0])],
+)
+def test_only_what_is_named_is_ignored(differences, found):
+    ngrams = Ngrams.of(["To be or not"], 4, 4, differences)
+    assert (
+        ngrams.find(["so To  be or not", "to BE or not", "To be, or not!", "To b\u200be or no\u00adt"])[0].tolist()
+        == found
+    )

@@ -15,12 +15,11 @@ texts = st.lists(letters | st.text(max_size=30), max_size=6)
 
 def slow_shingles(text, length, unit):
     """As the docstring says."""
-    text = text.lower()
     if unit == "word":
         text = "".join(f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED) and not c.isspace() else c for c in text)
         tokens = text.split()
     else:
-        tokens = list(" ".join(text.split()))
+        tokens = list(text)
     return [tuple(tokens[i : i + length]) for i in range(max(1, len(tokens) - length + 1))]
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.trigrams import _WHITE_SPACE, owners, signed_hashing, text_blocks, trigrams
+from curate.kernels.trigrams import WHITE_SPACE, owners, signed_hashing, text_blocks, trigrams
 
 texts = st.lists(st.text(), max_size=8)
 
@@ -36,7 +36,7 @@ def test_trigrams_are_those_of_the_obvious_way(sample):
 
 
 def test_white_space_is_what_python_calls_so():
-    listed = {code for first, last in _WHITE_SPACE for code in range(first, last + 1)}
+    listed = {code for first, last in WHITE_SPACE for code in range(first, last + 1)}
     assert listed == {code for code in range(0x110000) if chr(code).isspace()}
 
 

@@ -19,7 +19,8 @@ from curate.plugins.kinds import Embedder, embedder
 from curate.plugins.pool import Matrix, Vector
 
 _FIT_CHARACTERS = 1 << 25  # 32 Mi; about 60,000 documents of 90 words, and half a gigabyte of memory
-_POWER_ITERATIONS = 2
+_POWER_ITERATIONS = 7
+_OVERSAMPLING = 64  # directions that are searched besides those that are kept, or half as many as those if that is more
 _NEGLIGIBLE = 1e-5  # singular values below this share of the first are rounding noise in float32
 
 
@@ -45,7 +46,10 @@ def lsa_fit(
     projection : (f, d) float32, idf times direction; (0, ``dimensions``) for a sample of blank texts
     idf : (f,) float32
 
-    Cost: O(m d) time for m different trigrams of a text, summed over the texts; O(m + f d) memory.
+    Cost: O(m d) time for m different trigrams of a text, summed over the texts, in 16 passes; O(m + f d) memory.
+    Guarantee: near the exact decomposition. Of 20,000 texts at d = 256, .999 (short questions, 2.5 s on two cores) and
+    .993 (prompts, 13 s) have the nearest neighbor that the exact one gives; with 2 iterations and an oversampling of
+    10, .938 (1.6 s) and .916 (5.4 s). ``benchmarks/lsa.py`` measures it.
 
     References
     ----------
@@ -151,7 +155,10 @@ def _singular(matrix: sparse.csr_array, count: int, seed: int) -> tuple[NDArray[
         if min(matrix.shape) <= count:
             _, values, directions = np.linalg.svd(matrix.toarray(), full_matrices=False)
         else:
-            _, values, directions = randomized_svd(matrix, count, n_iter=_POWER_ITERATIONS, random_state=seed)
+            oversampling = max(_OVERSAMPLING, count // 2)
+            _, values, directions = randomized_svd(
+                matrix, count, n_iter=_POWER_ITERATIONS, n_oversamples=oversampling, random_state=seed
+            )
     return values, directions
 
 
@@ -198,7 +205,7 @@ def _weights(grams: Grams, offsets: Offsets, index: Lookup) -> sparse.csr_array:
     return sparse.csr_array((weights, columns, rows.astype(np.int32)), shape=(n, f))
 
 
-@embedder(version=1)
+@embedder(version=2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lsa:
     """Latent semantic analysis (TF-IDF of character trigrams, then truncated SVD): no download, no GPU, any language.

@@ -6,33 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.products import similarity_to_nearest
+from curate.kernels.cosines import distance_to_nearest
 from curate.kernels.shares import normalised_entropy
 from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Codes, Matrix, Measured, Rows, Trial, Vector, given
-
-
-def distances_to_nearest(embeddings: Matrix, chosen: Rows) -> Vector:
-    """The distance of every row to the nearest chosen one.
-
-    Parameters
-    ----------
-    embeddings : (n, d) float32, rows of unit length
-    chosen : (k,) rows, k at least 1
-
-    Returns
-    -------
-    (n,) float32, Euclidean, in [0, 2]; 0 for the chosen
-
-    Cost: O(n k d) time, O(n + k d) memory.
-
-    >>> x = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
-    >>> (distances_to_nearest(x, np.array([0, 1])) ** 2).round().tolist()
-    [0.0, 0.0, 2.0]
-    """
-    distances = np.sqrt(2 - 2 * similarity_to_nearest(embeddings, embeddings[chosen]))  # |x − y|² of unit vectors
-    distances[chosen] = 0
-    return distances
+from curate.plugins.pool import Codes, Measured, Rows, Trial, given
 
 
 def clusters_covered(cluster: Codes, chosen: Rows) -> tuple[float, float]:
@@ -52,7 +29,7 @@ def clusters_covered(cluster: Codes, chosen: Rows) -> tuple[float, float]:
 
 
 @metric(
-    version=1,
+    version=2,
     reads={"embedding", "cluster"},
     measures=(
         MetricColumn(name="mean_distance", higher_is_better=False, unit="distance", range=(0, 2)),
@@ -68,9 +45,9 @@ class Coverage:
 
     ``mean_distance`` is the coverage measure of CCS: rows cover a share p of the pool within radius r (a p-partial
     r-cover), and the area under r over p, AUC_pr, is the mean distance to the nearest chosen row. ``radius`` is the
-    largest, which k-center makes small. ``cluster_rate`` is the share of clusters with a chosen row; NaN without
-    clusters. ``cluster_entropy`` is how evenly the chosen rows are spread over all clusters; NaN with fewer than two,
-    or with all chosen rows outside of clusters.
+    largest, which k-center makes small. Equal rows are exactly 0 apart. ``cluster_rate`` is the share of clusters with
+    a chosen row; NaN without clusters. ``cluster_entropy`` is how evenly the chosen rows are spread over all clusters;
+    NaN with fewer than two, or with all chosen rows outside of clusters.
 
     References
     ----------
@@ -81,7 +58,8 @@ class Coverage:
     """
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
-        distances = distances_to_nearest(given(trial.embeddings), trial.chosen)
+        embeddings = given(trial.embeddings)
+        distances = distance_to_nearest(embeddings, embeddings[trial.chosen])
         rate, entropy = clusters_covered(given(trial.cluster), trial.chosen)
         values = {
             "mean_distance": float(distances.mean(dtype=np.float64)),

@@ -8,13 +8,14 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
+from curate.kernels.cosines import lowest
 from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.kinds import MetricColumn, metric
 from curate.plugins.pool import Measured, Trial, given
 
 
 @metric(
-    version=1,
+    version=2,
     reads={"content", "embedding"},
     measures=(
         MetricColumn(name="exact", higher_is_better=False, unit="rows", range=(0, float("inf"))),
@@ -35,9 +36,11 @@ class Duplicates:
     """
 
     min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.95
-    """From this cosine similarity on, two rows are near-duplicates."""
+    """Cosine similarity from which two rows are near-duplicates; 1 finds equal rows, with 1e-6 for rounding."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
         exact = len(trial.chosen) - len(np.unique(given(trial.content)[trial.chosen]))
         nearest = nearest_similarity(given(trial.embeddings)[trial.chosen])
-        return Measured({"exact": float(exact), "near": float(np.count_nonzero(nearest >= self.min_similarity))})
+        return Measured(
+            {"exact": float(exact), "near": float(np.count_nonzero(nearest >= lowest(self.min_similarity)))}
+        )

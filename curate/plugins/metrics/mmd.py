@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
+from curate.kernels.cosines import lowest
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.products import each_product
 from curate.kernels.sampling import samples
@@ -72,7 +73,7 @@ def median_distance(x: Matrix) -> float:
     """
     with one_blas_thread():
         similarities = (x @ x.T)[np.triu_indices(len(x), 1)]
-    distances = np.sqrt(2 - 2 * np.where(similarities > 1 - 1e-6, 1, similarities).astype(np.float64))
+    distances = np.sqrt(2 - 2 * np.where(similarities > lowest(1), 1, similarities).astype(np.float64))
     return float(np.median(distances) or distances.mean())
 
 

@@ -9,13 +9,13 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
+from curate.kernels.cosines import ROUNDING
 from curate.kernels.neighbours import knn
 from curate.kernels.products import each_product
 from curate.kernels.sampling import samples
 from curate.plugins.kinds import MetricColumn, metric
 from curate.plugins.pool import Matrix, Measured, Rows, Trial, Vector, given
 
-_SAME = np.float32(1e-6)  # cosines this near to each other are the same in float32
 _NAMES = ("precision", "recall", "density", "coverage")
 
 
@@ -61,9 +61,9 @@ def neighbourhood(x: Matrix, chosen: Rows, pool: Rows, neighbours: int) -> dict[
     def use(similarities: Matrix, rows: slice, columns: slice) -> None:
         itself = np.flatnonzero((own[rows] >= columns.start) & (own[rows] < columns.stop))
         similarities[itself, own[rows][itself] - columns.start] = -np.inf
-        within_pool = similarities >= reach_pool[rows, None] - _SAME
+        within_pool = similarities >= reach_pool[rows, None] - np.float32(ROUNDING)
         inside[rows, 0] += within_pool.sum(axis=1)
-        inside[rows, 1] += (similarities >= reach_chosen[columns] - _SAME).sum(axis=1)
+        inside[rows, 1] += (similarities >= reach_chosen[columns] - np.float32(ROUNDING)).sum(axis=1)
         found[np.flatnonzero(within_pool.any(axis=0)) + columns.start] = True  # threads write nothing but True
 
     each_product(x[pool], x[chosen], use)

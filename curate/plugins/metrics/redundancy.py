@@ -8,13 +8,14 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
+from curate.kernels.cosines import lowest
 from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.kinds import MetricColumn, metric
 from curate.plugins.pool import Measured, Trial, given
 
 
 @metric(
-    version=1,
+    version=2,
     reads={"embedding"},
     measures=(
         MetricColumn(name="mean", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
@@ -36,7 +37,7 @@ class Redundancy:
     """
 
     min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.9
-    """From this cosine similarity to another chosen row on, a row counts as redundant."""
+    """Cosine similarity to another chosen row from which a row is redundant; 1, with 1e-6 for rounding: equal rows."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
         if len(trial.chosen) == 1:
@@ -46,6 +47,6 @@ class Redundancy:
         values = {
             "mean": float(nearest.mean(dtype=np.float64)),
             "percentile_95": float(np.percentile(nearest, 95)),
-            "rate": float((nearest >= self.min_similarity).mean()),
+            "rate": float((nearest >= lowest(self.min_similarity)).mean()),
         }
         return Measured(values)

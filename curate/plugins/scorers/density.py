@@ -8,21 +8,37 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge
+from numpy.typing import NDArray
 
+from curate.kernels.cosines import distances, gaps
 from curate.kernels.neighbours import knn
 from curate.plugins.kinds import ScoreColumn, scorer
 from curate.plugins.pool import Matrix, ScoreBatch, Vector, given
 
-NEAREST = 1e-3  # a chord shorter than this is lost in the rounding of a float32 cosine
+NEAREST = 1e-3  # the distance of duplicates, so that their density is finite
 
 
-def chords(similarities: Matrix) -> Matrix:
-    """Euclidean distance between unit rows of these cosines: √(2 - 2 cosine), float32, at least 0.001, at most 2.
+def chords(x: Matrix, indices: NDArray[np.int32], similarities: Matrix) -> Matrix:
+    """Compute the Euclidean distances of unit rows to their neighbors, at least 0.001 and at most 2.
 
-    >>> chords(np.array([[0.5, -1]], np.float32)).tolist()
-    [[1.0, 2.0]]
+    Parameters
+    ----------
+    x : (n, d) float32, rows of unit length
+    indices, similarities : (n, k) the neighbors of each row, as ``knn`` returns them
+
+    Returns
+    -------
+    (n, k) float32, ascending
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
+    >>> (chords(x, *knn(x, 2)) ** 2).round().tolist()
+    [[2.0, 4.0], [2.0, 2.0], [2.0, 4.0]]
     """
-    return np.maximum(np.sqrt(2 - 2 * similarities), np.float32(NEAREST))
+    rows = np.repeat(np.arange(len(x)), indices.shape[1])
+    gap = gaps(similarities.ravel(), x, x, rows, indices.ravel())
+    return np.maximum(np.sort(distances(gap).reshape(indices.shape), axis=1), np.float32(NEAREST))
 
 
 def intrinsic_dimensions(distances: Matrix, most: int) -> float:
@@ -86,7 +102,7 @@ def log_density(distances: Matrix, rows: int, dimensions: float) -> Vector:
 
 
 @scorer(
-    version=2,
+    version=3,
     reads={"embedding", "cluster"},
     within="corpus",
     columns=(ScoreColumn(higher_is_better=False, unit="nats"),),
@@ -125,6 +141,6 @@ class Density:
         k = min(self.neighbours, len(x) - 1)
         if k < 1:
             return np.zeros(len(x), np.float32)
-        distances = chords(knn(x, k, centroids=given(batch.centroids), cluster=given(batch.cluster))[1])
-        m = intrinsic_dimensions(distances, max(x.shape[1] - 1, 1)) if self.dimensions == "auto" else self.dimensions
-        return log_density(distances, len(x), m)
+        reach = chords(x, *knn(x, k, centroids=given(batch.centroids), cluster=given(batch.cluster)))
+        m = intrinsic_dimensions(reach, max(x.shape[1] - 1, 1)) if self.dimensions == "auto" else self.dimensions
+        return log_density(reach, len(x), m)

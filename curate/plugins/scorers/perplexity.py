@@ -52,7 +52,7 @@ def normalised_words(texts: Sequence[str]) -> tuple[Words, Places]:
     ([0, 4, 8, 8], True)
     """
     marks = _marks()
-    plain = [re.sub(r"\d", "0", marks.sub(r" \g<0> ", text)) for text in texts]
+    plain = [re.sub(r"\d", "0", marks.sub(r" \g<0> ", text.lower())) for text in texts]
     words, offsets = shingles(plain, 1, "word")
     blank = np.array([not text or text.isspace() for text in plain], np.bool_)
     if blank.any():  # of those ``shingles`` makes a word of nothing

@@ -57,7 +57,8 @@ def hashed_ngrams(texts: Sequence[str], ngram: int, hash_bits: int) -> sparse.cs
     """
 
     def block(rows: slice) -> Any:
-        parts = [shingles(texts[rows], n, "word") for n in range(1, ngram + 1)]
+        plain = [text.lower() for text in texts[rows]]
+        parts = [shingles(plain, n, "word") for n in range(1, ngram + 1)]
         counts = [
             sparse.csr_array(
                 (np.ones(len(hashes), np.float32), (hashes >> np.uint64(64 - hash_bits)).astype(np.int32), offsets),

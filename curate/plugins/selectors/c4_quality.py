@@ -24,7 +24,7 @@ LINE_PHRASES = (
     *("uses cookies", "use of cookies", "use cookies"),
 )
 
-_CITATION = re.compile(r"\[(?:[0-9]+|edit|citation needed)\]")
+_CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
 _ENDS = TERMINAL + QUOTES
 
 
@@ -40,8 +40,8 @@ def c4_quality(
     r"""What C4's rules look at: phrases that a page must not hold, and what would be left of it without its bad lines.
 
     A line is left if it ends with terminal punctuation or a quotation mark, has enough words, and none of the phrases.
-    Citation marks such as [1] are taken out first. A word is what stands between white space; a character of a script
-    written without blanks, such as Chinese, Japanese or Thai, is a word. For sentences see
+    Citation marks such as [1] and [] are removed first. A word is what stands between white space; a character of a
+    script written without blanks, such as Chinese, Japanese or Thai, is a word. For sentences see
     ``curate.kernels.lines.sentences``.
 
     Parameters
@@ -106,7 +106,7 @@ def _standing_alone(word: str) -> re.Pattern[str]:
 
 
 @selector(
-    version=1,
+    version=2,
     reads={"text"},
     budgeted=False,
     equivariant=True,

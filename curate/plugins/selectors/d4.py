@@ -88,7 +88,7 @@ def d4(
 
 
 @selector(
-    version=2,
+    version=3,
     reads={"embedding", "cluster"},
     cost="O(n s d) for clusters of s rows, and k-means",
     guarantee="none",

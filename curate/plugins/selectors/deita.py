@@ -8,12 +8,12 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
+from curate.kernels.cosines import ROUNDING
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Matrix, Pool, Rows, Selection, Vector
 
 _ROWS, _TAKEN = 1024, 2048  # rows looked at together, and taken rows that one product compares them with
-_ROUNDING = 1e-6  # of a float32 similarity
 
 
 def deita(embeddings: Matrix, quality: Vector, budget: int, *, max_similarity: float) -> tuple[Rows, int, Rows, Vector]:
@@ -55,7 +55,7 @@ def deita(embeddings: Matrix, quality: Vector, budget: int, *, max_similarity: f
     ([1, 2], 2, [1, -1, -1])
     """
     n = len(embeddings)
-    limit = max_similarity + _ROUNDING if max_similarity < 1 else np.inf
+    limit = max_similarity + ROUNDING if max_similarity < 1 else np.inf
     by_quality = np.argsort(-quality, kind="stable")
     taken, count = np.empty(budget, np.intp), 0
     passed: list[Rows] = []

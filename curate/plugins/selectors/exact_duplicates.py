@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cache
 from hashlib import blake2b
-from sys import maxunicode
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate.kernels.normal_form import nfkc
+from curate.kernels.differences import Difference
+from curate.kernels.text_identity import normalize
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Pool, Rows, Selection, Texts, Vector, given
 from curate.plugins.published import Published
 
 First = Literal["earliest", "best_quality"]
-Difference = Literal["case", "punctuation", "space", "unicode"]
 
 _HALVES = ("high", "low")
 
@@ -29,7 +26,7 @@ def exact_duplicates(
     texts: Texts,
     quality: Vector,
     *,
-    normalise: Collection[Difference] = (),
+    differences: Collection[Difference] = (),
     first: First = "earliest",
     published: NDArray[np.uint64] | None = None,
 ) -> tuple[Rows, NDArray[np.int64]]:
@@ -41,7 +38,7 @@ def exact_duplicates(
     ----------
     texts : n strings, read in one pass
     quality : (n,) float32, higher = keep; read if ``first`` is "best_quality"
-    normalise : what texts may differ in and still be the same; see ``normalised``
+    differences : what texts may differ in and still be the same; see ``normalize``
     first : the row of a group that is kept, ties to the lowest index
     published : (2, m) uint64 of other texts, as ``text_hashes`` gives them, which come before all
 
@@ -62,11 +59,11 @@ def exact_duplicates(
     >>> texts = Texts.of(["Same words.", "same  words", "Same words.", "others"])
     >>> exact_duplicates(texts, np.zeros(4, np.float32))[0].tolist()
     [-1, -1, 0, -1]
-    >>> exact_duplicates(texts, np.zeros(4, np.float32), normalise=["case", "punctuation", "space"])[1].tolist()
+    >>> exact_duplicates(texts, np.zeros(4, np.float32), differences=["case", "punctuation", "space"])[1].tolist()
     [3, 0, 0, 1]
     """
     before = np.zeros((2, 0), np.uint64) if published is None else published
-    hashes = np.concatenate((before, text_hashes(texts, normalise)), axis=1)
+    hashes = np.concatenate((before, text_hashes(texts, differences)), axis=1)
     n = hashes.shape[1]
     rank = np.concatenate((np.full(before.shape[1], -np.inf, np.float32), -quality))
     order = np.lexsort(hashes if first == "earliest" else (rank, *hashes))
@@ -82,45 +79,18 @@ def exact_duplicates(
     return representative, copies
 
 
-def normalised(text: str, differences: Collection[Difference]) -> str:
-    """The text without some differences; texts of nothing but white space are all one.
+def text_hashes(texts: Texts, differences: Collection[Difference]) -> NDArray[np.uint64]:
+    """Hash each text, without ``differences``, to 128 bits: (2, n) uint64, the two halves.
 
-    In whatever order they are named: forms of characters are unified (Unicode's NFKC), case is folded, punctuation
-    (Unicode's categories P; not symbols such as $ and +) is left out, and each stretch of white space is made one
-    space, with none at either end.
-
-    >>> normalised(" Ｆｕｌｌ  width, STRASSE!", ["unicode", "case", "punctuation", "space"])
-    'full width strasse'
+    Without differences to remove, stored hashes are used where there are any, and no text is read. A lone surrogate is
+    a character like any other.
     """
-    if "unicode" in differences:
-        text = nfkc(text)
-    if "case" in differences:
-        text = text.casefold()
-    if "punctuation" in differences:
-        text = text.translate(_punctuation())
-    if "unicode" in differences:  # folding case and leaving characters out can undo it
-        text = nfkc(text)
-    if "space" in differences:
-        text = " ".join(text.split())
-    return "" if text.isspace() else text
-
-
-@cache
-def _punctuation() -> dict[int, None]:
-    return {code: None for code in range(maxunicode + 1) if unicodedata.category(chr(code)).startswith("P")}
-
-
-def text_hashes(texts: Texts, normalise: Collection[Difference]) -> NDArray[np.uint64]:
-    """(2, n) uint64, the two halves of each text's hash; a lone surrogate is a character like any other.
-
-    Where nothing is normalised and the hashes are known, no text is read; texts of white space are then not all one.
-    """
-    if not normalise and texts.hashes is not None:
+    if not differences and texts.hashes is not None:
         return np.concatenate([np.zeros((0, 2), np.uint64), *map(texts.hashes, range(len(texts.sizes)))]).T
     halves = np.empty((2, texts.rows), np.uint64)
     start = 0
     for block in texts.blocks():
-        plain = (normalised(text, normalise).encode(errors="surrogatepass") for text in block)
+        plain = (normalize(text, differences).encode(errors="surrogatepass") for text in block)
         joined = b"".join(blake2b(one, digest_size=16).digest() for one in plain)
         halves[:, start : start + len(block)] = np.frombuffer(joined, np.uint64).reshape(-1, 2).T
         start += len(block)
@@ -128,12 +98,12 @@ def text_hashes(texts: Texts, normalise: Collection[Difference]) -> NDArray[np.u
 
 
 @selector(
-    version=1,
+    version=2,
     reads={"text", "quality"},
     budgeted=False,
     random=False,
-    sketch=("normalise",),
-    cost="O(n log n), and reading the texts once if something is normalised",
+    sketch=("normalize",),
+    cost="O(n log n), and reading the texts once if `normalize` names something",
     guarantee="exactly one row of each text is kept",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,16 +111,16 @@ class ExactDuplicates:
     """Drop rows whose text another row has.
 
     Each dropped row names the row that stands for it, at similarity 1. The gain of a kept row is the number of rows
-    that have its text, itself among them. Texts of which normalising leaves nothing but white space are all one.
+    that have its text, itself among them. Texts of which ``normalize`` leaves nothing are all the same.
 
     References
     ----------
     Aumasson et al. (2013), BLAKE2, doi:10.1007/978-3-642-38980-1_8: its 128-bit hash tells texts apart.
     """
 
-    normalise: tuple[Difference, ...] = ()
-    """What texts may differ in and still count as the same: case, punctuation, white space, or the Unicode form of
-    characters (NFKC); by default nothing."""
+    normalize: tuple[Difference, ...] = ()
+    """Differences that are ignored: case, punctuation, space (kind and amount of white space), unicode (NFKC form and
+    invisible characters). By default none: equal bytes, so that stored hashes are compared and no text is read."""
 
     first: First = "earliest"
     """The row that comes first, and is kept: the earliest in the pool, or the best."""
@@ -161,13 +131,13 @@ class ExactDuplicates:
         stands, counted = exact_duplicates(
             given(pool.texts).take(known.new),
             pool.quality[known.new],
-            normalise=self.normalise,
+            differences=self.normalize,
             first=self.first,
             published=np.concatenate(hashes, axis=1),
         )
         representative, copies = known.of_pool(stands), known.spread(counted[known.rows :].astype(np.float32), 1)
         order = np.flatnonzero(copies)
-        but = f", but for {', '.join(self.normalise)}" if self.normalise else ""
+        but = f", but for {', '.join(self.normalize)}" if self.normalize else ""
         return Selection(
             order,
             copies[order],
@@ -178,7 +148,7 @@ class ExactDuplicates:
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The two halves of each text's hash."""
-        return pa.table(dict(zip(_HALVES, text_hashes(given(pool.texts), self.normalise), strict=True)))
+        return pa.table(dict(zip(_HALVES, text_hashes(given(pool.texts), self.normalize), strict=True)))
 
 
 def _both_halves(sketches: pa.Table) -> NDArray[np.uint64]:

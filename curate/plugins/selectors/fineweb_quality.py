@@ -77,7 +77,8 @@ class FineWebQuality:
     """Drop rows whose text fails one of FineWeb's own quality rules; the first, in the order below, is the reason.
 
     A text at a limit passes; ``null`` switches a rule off. FineWeb was made with ``gopher_repetition``,
-    ``gopher_quality`` and ``c4_quality`` (with ``terminal_lines: false``) before these.
+    ``gopher_quality`` and ``c4_quality`` before these, the last with ``terminal_lines: false``, ``min_sentences: 5``
+    and ``min_line_words: 3``.
 
     References
     ----------

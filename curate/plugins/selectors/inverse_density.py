@@ -68,13 +68,13 @@ def pool_density(embeddings: Matrix, cluster: Codes, neighbours: int, dimensions
     if k < 1:
         return np.zeros(n, np.float32)
     centroids, cell = (None, None) if n <= EXACT_ROWS else cells(embeddings, cluster)
-    distances = chords(knn(embeddings, k, centroids=centroids, cluster=cell)[1])
+    distances = chords(embeddings, *knn(embeddings, k, centroids=centroids, cluster=cell))
     m = intrinsic_dimensions(distances, max(d - 1, 1)) if dimensions == "auto" else dimensions
     return log_density(distances, n, m)
 
 
 @selector(
-    version=2,
+    version=3,
     reads={"embedding", "cluster"},
     prefix=True,
     cost="a neighbour graph, and O(n log n)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -10,9 +11,11 @@ import pyarrow as pa
 from annotated_types import Ge, Gt, Le, Lt
 from numpy.typing import NDArray
 
+from curate.kernels.differences import Difference
 from curate.kernels.jaccard import Sets
-from curate.kernels.linkage import Buckets, connected, direct
+from curate.kernels.linkage import Buckets, connected, direct, first_of_component
 from curate.kernels.minhash import bands_and_rows, candidate_probability
+from curate.kernels.narrowing import Profiles
 from curate.kernels.shingles import Unit
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Pool, Rows, Selection, Texts, Vector, given
@@ -36,6 +39,7 @@ def minhash(
     permutations: int,
     max_miss_rate: float,
     linkage: Linkage,
+    differences: Collection[Difference] = ("case", "space", "unicode"),
     published: Published | None = None,
 ) -> tuple[Rows, Vector, Vector]:
     """Fuzzy deduplication: MinHash and banding find pairs of texts, and their true similarity decides.
@@ -53,6 +57,7 @@ def minhash(
         and more similar ones more rarely: see ``bands_and_rows`` and ``candidate_probability``
     linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
         one of all that a chain of similar pairs joins, though its ends may have nothing in common
+    differences : what makes no difference between texts, see ``normalize``
     published : of a pool of which the texts are the new rows: m sketches, which come first and are all kept
 
     Returns
@@ -64,8 +69,8 @@ def minhash(
         none
 
     Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each pair compared;
-    rows with the same shingles are one. Of rows that share a band with more than 255 others, those pairs are compared
-    that have a rare shingle in common, as all similar ones have: see ``Sets.prefixes``. Texts are read twice. Memory: 4
+    rows with the same shingles are one. Rows that share a band with more than 255 others are narrowed down, and so are
+    those of different components for "connected": see ``Profiles.narrowed``. Texts are read twice. Memory: 4
     bytes a row and band, and 8 bytes a shingle of those rows that share a band with another.
     Guarantee: no text is dropped unless another is that similar; with direct linkage, its representative is.
 
@@ -85,7 +90,7 @@ def minhash(
     """
     known = Published.nothing(texts.rows) if published is None else published
     bands, rows = bands_and_rows(min_similarity, permutations, max_miss_rate)
-    shingling = Shingling(shingle, length, bands, rows)
+    shingling = Shingling(shingle, length, bands, rows, tuple(differences))
     sketches, m = Sketches.joined([shingling.published(known), shingling.sketches(texts)]), known.rows
     rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
     firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
@@ -98,8 +103,8 @@ def minhash(
     place = np.zeros(len(firsts), np.intp)
     place[compared] = np.searchsorted(in_order, firsts[compared])
     buckets, crowded = buckets.apart(_CROWD)
-    places, elements = sets.prefixes(place[crowded], min_similarity)
-    buckets = buckets.and_those_of(Buckets.sharing(crowded[places], elements))
+    narrow = Profiles.of(sets, place[crowded]).narrowed(min_similarity)
+    buckets = buckets.and_those_of(Buckets(crowded[narrow.members], narrow.starts))
 
     def jaccard(left: Rows, right: Rows) -> NDArray[np.float64]:
         return sets.jaccard(place[left], place[right])
@@ -107,10 +112,23 @@ def minhash(
     stands, nearest, links = direct(len(firsts), buckets, jaccard, min_similarity, held)
     similarity = np.where(stands < 0, 1, nearest)
     if linkage == "connected":
-        stands = connected(buckets, jaccard, min_similarity, stands, links)
+        first = first_of_component(np.arange(len(firsts)), links)
+        first = _joined(sets, place, buckets.undecided(stands, first), min_similarity, first)
+        stands = np.where(first == np.arange(len(first)), -1, first)
         joined = np.flatnonzero(stands >= 0)
         similarity[joined] = jaccard(joined, stands[joined])
     return _for_all_rows(firsts, group, stands, similarity, nearest)
+
+
+def _joined(sets: Sets, place: Rows, buckets: Buckets, min_similarity: float, first: Rows) -> Rows:
+    """Join the components of ``first`` that a similar pair connects, among the rows of some buckets."""
+    rows = np.unique(buckets.members)
+    profiles = Profiles.of(sets, place[rows])
+    known = np.unique(first[rows], return_index=True)[1]
+    own = known[np.unique(first[rows], return_inverse=True)[1]]  # first of each component among these rows
+    joined = connected(own, profiles.narrowed(min_similarity, own), profiles.jaccard, min_similarity)
+    pairs = np.stack([first[rows], first[rows[joined]]]).astype(np.uint64)
+    return first_of_component(first, pairs.max(axis=0) << np.uint64(32) | pairs.min(axis=0))
 
 
 def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
@@ -142,12 +160,12 @@ def _for_all_rows(
 
 
 @selector(
-    version=2,
+    version=3,
     reads={"text", "quality"},
     budgeted=False,
     equivariant=True,
     random=False,
-    sketch=("min_similarity", "shingle", "length", "permutations", "max_miss_rate"),
+    sketch=("min_similarity", "shingle", "length", "permutations", "max_miss_rate", "normalize"),
     cost="O(characters + shingles · permutations + pairs that share a band)",
     guarantee="a dropped row is similar to its representative (direct), pairs are missed at a known rate",
 )
@@ -155,10 +173,10 @@ def _for_all_rows(
 class MinHash:
     """Drop fuzzy duplicates: rows whose texts share most of their runs of words with one that is kept.
 
-    Pairs that MinHash proposes are verified, so that nothing else is dropped. Capitals and the kind and amount of white
-    space make no difference; punctuation does. A character of a script written without blanks, such as Chinese,
-    Japanese or Thai, counts as a word. A text too short for a shingle is one, so that it has the similarity 1 or 0 to
-    others; texts without a word are alike.
+    Pairs that MinHash proposes are verified, so that nothing else is dropped. By default, case, white space, the
+    Unicode form of characters and invisible characters make no difference; punctuation does. A character of a script
+    written without blanks, such as Chinese, Japanese or Thai, counts as a word. A text too short for a shingle is one,
+    so that it has the similarity 1 or 0 to others; texts without a word are the same.
 
     The gain of a kept row is 1 minus its similarity to the most similar kept row before it that it was compared with.
 
@@ -179,6 +197,10 @@ class MinHash:
 
     permutations: Annotated[int, Ge(1), Le(4096)] = 128
     """Values in a signature; they are cut into bands by what ``min_similarity`` and ``max_miss_rate`` ask for."""
+
+    normalize: tuple[Difference, ...] = ("case", "space", "unicode")
+    """Differences that are ignored: case, punctuation, space (kind and amount of white space), unicode (NFKC form and
+    invisible characters). Words end at white space, whatever this names."""
 
     max_miss_rate: Annotated[float, Gt(0), Lt(1)] = 0.01
     """The probability with which a pair of exactly ``min_similarity`` may be missed; more similar ones are rarer."""
@@ -205,6 +227,7 @@ class MinHash:
             permutations=self.permutations,
             max_miss_rate=self.max_miss_rate,
             linkage=self.linkage,
+            differences=self.normalize,
             published=known,
         )
         representative, m = known.of_pool(stands), known.rows
@@ -228,4 +251,4 @@ class MinHash:
     def sketch(self, pool: Pool) -> pa.Table:
         """The keys of its bands, a digest, and the shingles of each text."""
         cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
-        return Shingling(self.shingle, self.length, *cut).table(given(pool.texts))
+        return Shingling(self.shingle, self.length, *cut, self.normalize).table(given(pool.texts))

@@ -13,7 +13,8 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.earlier import most_similar, most_similar_earlier, unit
+from curate.kernels.cosines import lowest, unit
+from curate.kernels.earlier import most_similar, most_similar_earlier
 from curate.kernels.parallel import map_blocks, ranges
 from curate.plugins.cells import MAX_CLUSTER_ROWS, Cells, First
 from curate.plugins.kinds import selector
@@ -23,7 +24,6 @@ from curate.plugins.retention import Retention, Sample
 
 _BLOCK = 1024  # rows: a product with 4096 sketches is 16 MiB
 _COLUMN = "embedding"
-_ROUNDING = 1e-6  # the float32 similarity of two equal rows may be this much less than 1
 
 
 def semdedup(
@@ -62,8 +62,8 @@ def semdedup(
     & Schmid (2011), doi:10.1109/TPAMI.2010.57, section IV.
 
     Deviations: "at least" instead of "more than", with 1e-6 for rounding, so that 1 drops exact duplicates and nothing
-    else. The mean of the rows at hand takes the place of the k-means centroid. Rows are scaled to unit length again,
-    because storage in float16 rounds them. More than the own cell, and what was published.
+    else. The mean of the rows at hand takes the place of the k-means centroid. More than the own cell, and what was
+    published.
 
     >>> x = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     >>> cells = Cells.of(x, np.zeros(3, np.int32), np.zeros(3, np.float32), first="nearest")
@@ -71,7 +71,7 @@ def semdedup(
     >>> kept.tolist(), representative.tolist()
     ([True, False, True], [-1, 0, -1])
     """
-    n, threshold = len(embeddings), min_similarity - _ROUNDING
+    n, threshold = len(embeddings), lowest(min_similarity)
     first = _Nearest(np.full(n, -np.inf, np.float32), np.full(n, -1, np.intp), cells.rank)
     if published is not None:
         first.offer_published(embeddings, np.flatnonzero(cells.cell >= 0), published, threshold)
@@ -122,7 +122,7 @@ class _Nearest:
             def search(block: slice, others: Matrix = sketches, start: int = start) -> tuple[Rows, Vector, Rows]:
                 some = rows[block]
                 all_of_them = np.full(len(some), len(others))
-                similarity, place = most_similar(unit(embeddings[some]), others, all_of_them, threshold)
+                similarity, place = most_similar(embeddings[some], others, all_of_them, threshold)
                 return some, similarity, np.where(place >= 0, start + place, -1)
 
             for found in map_blocks(search, ranges(len(rows), _BLOCK)):
@@ -155,7 +155,7 @@ def _sketches(published: Published, dimensions: int) -> Iterator[Matrix]:
                 f"pool {dimensions}",
                 hint="embed what was published with the same model",
             )
-        yield unit(vectors.reshape(-1, dimensions).astype(np.float32))
+        yield unit(vectors.reshape(-1, dimensions))  # sketches of earlier versions may be off
 
 
 def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: int) -> Sample | None:
@@ -183,11 +183,11 @@ def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: 
     sample = inside[np.sort(np.random.default_rng(0).permutation(len(inside))[:rows])]
     if cells.all_compared or not len(sample):
         return None
-    queries = unit(embeddings[sample])
+    queries = embeddings[sample]
 
     def count(block: slice) -> tuple[int, int]:
         others = inside[block]
-        here, there = np.nonzero(unit(embeddings[others]) @ queries.T >= min_similarity - _ROUNDING)
+        here, there = np.nonzero(embeddings[others] @ queries.T >= lowest(min_similarity))
         one, other = sample[there], others[here]
         pair = one != other
         return int(np.count_nonzero(pair)), int(np.count_nonzero(~cells.compared(one[pair], other[pair])))
@@ -197,7 +197,7 @@ def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: 
 
 
 @selector(
-    version=2,
+    version=3,
     reads={"embedding", "cluster", "quality"},
     budgeted=False,
     random=False,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from math import log
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from curate.kernels.trigrams import trigrams
 from curate.plugins.embedders import lsa
 from curate.plugins.embedders.lsa import Lsa
 
+POOL = Path(__file__).parents[3] / "data_samples" / "pool"
 THINGS = {
     "kitchen": ("bake the bread in the oven", "knead the dough and bake it", "an oven for bread and dough"),
     "sea": ("the ship sails on the sea", "a captain sails his ship", "waves of the sea and a captain"),
@@ -173,3 +176,27 @@ def test_fidelity_falls_with_what_the_fit_never_saw():
     model = fitted(TEXTS, dimensions=6)
     seen, half, foreign, blank = model.fidelity([TEXTS[0], f"{TEXTS[0]} квантовая физика", "квантовая физика", " "])
     assert seen > half > foreign == blank == 0
+
+
+def neighbors(texts, dimensions):
+    vectors = unit(fitted(texts, dimensions=dimensions).encode(texts))
+    similarity = vectors @ vectors.T
+    np.fill_diagonal(similarity, -2)
+    return similarity.argmax(axis=1)
+
+
+@pytest.mark.parametrize("dimensions", [32, 128])
+def test_98_of_100_texts_have_the_nearest_neighbor_of_the_exact_decomposition(monkeypatch, dimensions):
+    """With 2 iterations and an oversampling of 10, .63 and .85 of these have it."""
+    files = [POOL / f"{name}.jsonl" for name in ("encyclopedia", "forum", "manual", "tickets", "web")]
+    rows = [json.loads(line) for file in files for line in file.read_text().splitlines() if line.endswith("}")]
+    texts = [text for text in dict.fromkeys(f"{row['instruction']} {row['output']}" for row in rows) if len(text) > 30]
+    assert len(texts) > 1000
+    found = neighbors(texts, dimensions)
+
+    def exact(matrix, count, seed):
+        _, values, directions = np.linalg.svd(matrix.toarray(), full_matrices=False)
+        return values[:count], directions[:count]
+
+    monkeypatch.setattr(lsa, "_singular", exact)
+    assert (found == neighbors(texts, dimensions)).mean() >= 0.98

@@ -25,3 +25,14 @@ def test_all_but_the_first_of_a_text_are_exact_and_all_of_a_near_group_are_near(
 
 def test_threshold_is_a_similarity():
     assert counted([0, 3, 5], min_similarity=0.79) == (0, 2)
+
+
+def test_a_threshold_of_1_finds_all_of_100_equal_pairs_and_no_other(rows):
+    """Rounding leaves the cosine of a third of them below 1."""
+    x = np.concatenate([rows(100, 384), rows(100, 384)])
+    assert ((x[:100] * x[100:]).sum(axis=1) < 1).any()
+    others = rows(50, 384, seed=1)
+    content = np.arange(250, dtype=np.int32)
+    trial = Trial(n=250, chosen=np.arange(250), embeddings=np.concatenate([x, others]), content=content)
+    found = Duplicates(min_similarity=1.0).measure(trial, np.random.default_rng(0)).values
+    assert found == {"exact": 0, "near": 200}

@@ -29,3 +29,9 @@ def test_copies_are_wholly_redundant(rows):
     x = np.repeat(rows(5, 3), 2, axis=0)
     found = Redundancy().measure(Trial(n=10, chosen=np.arange(10), embeddings=x), np.random.default_rng(0)).values
     assert found == pytest.approx({"mean": 1, "percentile_95": 1, "rate": 1}, abs=1e-5)
+
+
+def test_a_threshold_of_1_finds_all_of_100_equal_pairs_and_no_other(rows):
+    x = np.concatenate([rows(100, 384), rows(100, 384), rows(50, 384, seed=1)])
+    trial = Trial(n=250, chosen=np.arange(250), embeddings=x)
+    assert Redundancy(min_similarity=1.0).measure(trial, np.random.default_rng(0)).values["rate"] == 0.8

@@ -79,7 +79,8 @@ LINES = PROSE.split("\n")
 JUNK = {
     "words": "\n".join(LINES[:2]),
     "mean_word_length": PROSE.replace("e", "e" * 20),
-    "hash_ellipsis_rate": PROSE + " #" * 12,
+    "hash_word_rate": PROSE + " #" * 12,
+    "ellipsis_word_rate": PROSE + " …" * 12,
     "alphabetic_word_rate": PROSE + "".join(f" {i:04d}" for i in range(25)),
     "stop_words": PROSE.replace("the ", "das ")
     .replace("The ", "Das ")
@@ -104,6 +105,19 @@ def test_what_is_wrong_in_one_way_fails_one_check(measure):
     assert spoilt[""] == pytest.approx(1 - 1 / len(CHECKS))
 
 
+def test_hashes_and_ellipses_are_limited_each_to_a_tenth_and_not_together():
+    """Of 100 words, ten of each are enough and eleven of either too many."""
+    prose = " ".join((PROSE.split() * 2)[:80]) + "."
+    both = scores(f"{prose}{' #' * 10}{' …' * 10}")
+    assert (both["hash_word_rate"], both["ellipsis_word_rate"]) == pytest.approx((0.1, 0.1))
+    assert scores(f"{prose}{' #' * 10}{' …' * 10}")[""] - scores(f"{prose}{' #' * 11}{' …' * 9}")[""] == pytest.approx(
+        1 / len(CHECKS)
+    )
+    assert scores(f"{prose}{' #' * 10}{' …' * 10}")[""] - scores(f"{prose}{' #' * 9}{' …' * 11}")[""] == pytest.approx(
+        1 / len(CHECKS)
+    )
+
+
 def test_a_repeated_phrase_fails_the_checks_of_its_ngrams():
     spoilt = scores(PROSE + " buy the cheap watches" * 12)
     assert spoilt[""] == pytest.approx(1 - 3 / len(CHECKS))
@@ -122,7 +136,10 @@ def test_a_repeated_phrase_fails_the_checks_of_its_ngrams():
         ("THE END 42", {"uppercase_rate": 1, "digit_rate": 0.25, "stop_words": 1, "unique_word_rate": 1}),
         ("The the THE", {"unique_word_rate": 1 / 3, "stop_words": 1}),
         ("- a\n* b\n\n  • c\nd", {"bullet_line_rate": 0.75}),
-        ("so...\nand…\nyes", {"ellipsis_line_rate": 2 / 3, "hash_ellipsis_rate": 2 / 3, "stop_words": 1}),
+        (
+            "so...\nand…\nyes",
+            {"ellipsis_line_rate": 2 / 3, "ellipsis_word_rate": 2 / 3, "hash_word_rate": 0, "stop_words": 1},
+        ),
         ("ab\ncdef\n ab \nab", {"duplicate_line_rate": 0.5, "duplicate_line_character_rate": 0.4}),
         ("a b a b c", {"top_2gram_rate": 0.8, "top_3gram_rate": 0, "top_4gram_rate": 0}),
         ('He said "no."\nmaybe', {"terminal_line_rate": 0.5}),

@@ -32,12 +32,14 @@ def test_five_words_make_a_line_and_four_do_not(outcomes):
     assert outcomes(C4Quality(), [five, four]) == ["", TOO_FEW]
 
 
-@pytest.mark.parametrize("end", [".", "!", "?", '"', "”", "。", ".[12]", "![citation needed]", "?[edit][3]"])
+@pytest.mark.parametrize(
+    "end", [".", "!", "?", '"', "”", "。", ".[12]", "![citation needed]", "?[edit][3]", ".[]", ".[\u0662][]"]
+)
 def test_a_line_that_ends_with_terminal_punctuation_is_left(end):
     assert left(f"So this is a line{end}") == 1
 
 
-@pytest.mark.parametrize("end", ["", ",", ":", ")", "...", "…", ".[a]", ".[]", ".)"])
+@pytest.mark.parametrize("end", ["", ",", ":", ")", "...", "…", ".[a]", ".[1a]", ".[ ]", ".)"])
 def test_a_line_that_ends_otherwise_is_not(end):
     assert left(f"So this is a line{end}") == 0
     assert left(f"So this is a line{end}", terminal_lines=False) == 1

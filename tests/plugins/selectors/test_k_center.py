@@ -117,3 +117,23 @@ def test_first_random_starts_anywhere():
 def test_empty_pool(first):
     pool = pool_of(np.zeros((0, 3), np.float32), [])
     assert len(KCenter(first=first).select(pool, 0, np.random.default_rng(0)).order) == 0
+
+
+@pytest.mark.parametrize("distance", [1.5e-4, 1e-3, 0.01])
+def test_small_distances_are_told_apart(distance):
+    """Gains are those of differences: a float32 cosine gives .00077 for .00015."""
+    x = unit_rows(5, 1, 48)
+    turned = x + distance * unit_rows(6, 1, 48)
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+    pool = np.concatenate([x, turned, x]).astype(np.float32)
+    order, gains, _, _ = k_center(pool, 3)
+    assert order.tolist() == [0, 1, 2]
+    np.testing.assert_allclose(gains, [2, np.linalg.norm(pool[0].astype(np.float64) - pool[1]), 0], rtol=1e-3)
+    assert k_center(pool, 2)[2].tolist() == [-1, -1, 0]
+
+
+def test_copies_in_many_dimensions_are_exactly_0_apart():
+    x = unit_rows(8, 30, 384)
+    order, gains, _, _ = k_center(np.concatenate([x, x]), 60)
+    assert sorted(order[:30] % 30) == list(range(30))
+    assert gains[30:].tolist() == [0] * 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from curate.kernels.jaccard import Sets
 from curate.kernels.minhash import bands_and_rows, candidate_probability
+from curate.kernels.narrowing import Profiles
 from curate.plugins.pool import Pool, Texts
 from curate.plugins.selectors import minhash as module
 from curate.plugins.selectors.minhash import MinHash, minhash
@@ -204,3 +206,89 @@ def test_earliest_row_is_kept_whatever_its_quality_if_asked():
 def test_too_few_permutations_are_refused_when_the_configuration_is_read():
     with pytest.raises(ValueError, match="takes 44"):
         MinHash(min_similarity=0.1, permutations=16)
+
+
+INVISIBLY_DIFFERENT = (
+    "Où le café a-t-il été bu à l'époque, et par qui, s'il vous plaît ?",
+    unicodedata.normalize("NFD", "Où le café a-t-il été bu à l'époque, et par qui, s'il vous plaît ?"),
+    "Où le ca\u00adfé a-t-il été bu à l'épo\u200bque, et par\u2060 qui, s'il vous plaît ?\ufeff",
+    "OÙ LE CAFÉ A-T-IL ÉTÉ BU À L'ÉPOQUE,  ET PAR QUI, S'IL VOUS PLAÎT ?",
+)
+
+
+@pytest.mark.parametrize("shingle", ["word", "character"])
+@pytest.mark.parametrize(
+    ("normalize", "kept"), [(None, 1), (("case", "space"), 3), (("unicode", "space"), 2), (("case",), None), ((), 4)]
+)
+def test_texts_that_differ_in_what_is_normalized_are_the_same(shingle, normalize, kept):
+    options = {} if normalize is None else {"normalize": normalize}
+    texts = Texts.of(INVISIBLY_DIFFERENT)
+    pool = Pool(np.zeros((4, 0), np.float32), np.zeros(4, np.float32), np.zeros(4, np.int32), texts=texts)
+    plugin = MinHash(shingle=shingle, length=3, min_similarity=1.0, **options)
+    wanted = kept or (3 if shingle == "word" else 4)  # words end at white space, characters count it
+    assert len(plugin.select(pool, None, np.random.default_rng(0)).order) == wanted
+
+
+# ---------------------------------------------------------------- templates
+
+
+def fills(n, words, values, seed=0, other=0):
+    """Texts of one template with a fill for each of ``values``; every ``other``-th has another ending."""
+    base = [f"w{number}" for number in range(words)]
+    places = np.linspace(3, words - 4, len(values)).astype(int)
+    made = []
+    for number, row in enumerate(np.random.default_rng(seed).integers(0, values, (n, len(values))).tolist()):
+        text = list(base)
+        for fill, (at, value) in enumerate(zip(places, row, strict=True)):
+            text[at] = f"f{fill}.{value}"
+        made.append(" ".join(text if not other or number % other else [*text[:-10], *"abcdefghij"]))
+    return made
+
+
+def first_of_chain(texts, threshold):
+    """By union-find over all pairs."""
+    first = list(range(len(texts)))
+    for one in range(len(texts)):
+        for two in range(one):
+            if jaccard(texts[one], texts[two]) >= threshold:
+                low, high = sorted((first[one], first[two]))
+                first = [low if value == high else value for value in first]
+    return first
+
+
+@pytest.mark.parametrize("crowd", [2, 256])
+@pytest.mark.parametrize("min_similarity", [0.4, 0.7, 0.9])
+@pytest.mark.parametrize(
+    "pool",
+    [
+        pytest.param(fills(90, 40, (10**9, 8, 10**9)), id="two fills that never repeat"),
+        pytest.param(fills(90, 60, (3, 3, 3, 3)), id="few values"),
+        pytest.param(fills(90, 60, (10**9,), other=2), id="two endings"),
+        pytest.param(fills(40, 30, (5, 5)) + fills(40, 34, (5, 5), seed=1), id="two lengths"),
+    ],
+)
+def test_components_of_templates_are_those_of_union_find(monkeypatch, pool, min_similarity, crowd):
+    monkeypatch.setattr(module, "_CROWD", crowd)
+    found = run(pool, min_similarity=min_similarity, max_miss_rate=1e-9, permutations=4096, linkage="connected")[0]
+    expected = first_of_chain(pool, min_similarity)
+    assert [row if first < 0 else first for row, first in enumerate(found.tolist())] == expected
+
+
+@pytest.mark.parametrize(
+    ("min_similarity", "words", "values"),
+    [(0.5, 42, (10**9, 30, 10**12)), (0.7, 60, (1000,) * 3), (0.9, 200, (20,) * 4)],
+)
+def test_components_of_a_template_take_hardly_more_comparisons_than_direct_linkage(
+    monkeypatch, min_similarity, words, values
+):
+    counted = []
+    for kind in (Sets, Profiles):
+        true = kind.jaccard
+        monkeypatch.setattr(kind, "jaccard", lambda self, a, b, true=true: counted.append(len(a)) or true(self, a, b))
+    pool, compared = fills(2500, words, values, other=2), {}
+    for linkage in ("direct", "connected"):
+        run(pool, min_similarity=min_similarity, linkage=linkage)
+        compared[linkage] = sum(counted)
+        counted.clear()
+    assert compared["direct"] > 0
+    assert compared["connected"] <= 1.1 * compared["direct"] + 2 * len(pool)
