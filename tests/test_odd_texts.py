@@ -27,8 +27,6 @@ TEXTS: dict[str, str] = {
     "prose": PROSE,
     "word": "word",
     "letter": "x",
-    "null": "\0",
-    "no width": "\u200b\u200b",
     "controls": "a\0b\x01\x1b[31m red \x07\x7f\x85 end\u2028line\u2029paragraph",
     "arabic": ARABIC,
     "hebrew": "שלום עולם, מה שלומך היום?",
@@ -68,7 +66,14 @@ NEAR = {  # most of the runs of words are the same
     "nearly chinese": ("chinese", CHINESE.replace("呢", "吗")),
 }
 NEAR_BY_CHARACTERS = {"nearly unbroken": ("unbroken", UNBROKEN + "end")}
-ASIDE = {"empty": "", "blank": " \u3000\n\t", "separators": "\x1c\x1d", "none": None}
+ASIDE = {
+    "empty": "",
+    "blank": " \u3000\n\t",
+    "separators": "\x1c\x1d",
+    "null": "\0",
+    "no width": "\u200b\u200b",
+    "none": None,
+}
 
 SCORES: list[dict[str, Any]] = [
     {"use": "pii"},

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from curate import places
 from curate.errors import DataError
 from curate.kernels.json_values import identifier_of, is_binary, text_of
+from curate.kernels.text_identity import is_blank
 from curate.stages import declared_types, texts, tokens
 from curate.store import arrays, formats, inputs, json_records, schemas, shards
 from curate.store.arrow_values import convert
@@ -191,7 +192,7 @@ def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object
         rejected.add(_nulls(identity), f"has no id (column {config.id!r} is null)")
     _text_role(config.label, table, "label", rejected)
     counts = _counted(task, table, rejected, done.files[piece.number])
-    rejected.add(texts.blank(text), "has no text")
+    rejected.add(is_blank(text), "has no text")
     for row, reason in sorted(rejected.reasons.items()):
         bad.append(_entry(identity[row].as_py(), source[row], piece.path, batch.lines[row], reason, text[row].as_py()))
     for record in batch.bad:

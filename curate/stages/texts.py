@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from curate.kernels.json_values import is_binary, text_of
+from curate.kernels.text_identity import is_blank
 from curate.settings.template import parts
 
 
@@ -36,7 +35,7 @@ def render(template: str, table: pa.Table) -> pa.Array:
     """
     pieces = parts(template) or []
     cells = {name: _strings(table, name) for _, name in pieces if name is not None}
-    filled = ~np.logical_and.reduce([blank(column) for column in cells.values()])
+    filled = ~np.logical_and.reduce([is_blank(column) for column in cells.values()])
     lists = {name: column.fill_null("").to_pylist() for name, column in cells.items()}
     texts = [
         "".join(literal + (lists[name][row] if name is not None else "") for literal, name in pieces)
@@ -45,11 +44,6 @@ def render(template: str, table: pa.Table) -> pa.Array:
         for row in range(len(table))
     ]
     return pa.array(texts, pa.string())
-
-
-def blank(texts: pa.Array) -> NDArray[np.bool_]:
-    """Return (n,) booleans, whether each text is null or has nothing that can be seen."""
-    return np.asarray(pc.equal(pc.utf8_trim_whitespace(texts.fill_null("")), "").to_numpy(zero_copy_only=False))
 
 
 def _strings(table: pa.Table, name: str) -> pa.Array:
