@@ -25,6 +25,7 @@ def run(
     workers: int | None = None,
     ray_address: str | None = None,
     overwrite: bool = False,
+    verify: bool = False,
 ) -> Summary:
     """Run the pipeline that a configuration describes.
 
@@ -36,6 +37,7 @@ def run(
     workers : tasks at once; None for one a core
     ray_address : of the Ray cluster to join; None for what ``RAY_ADDRESS`` says, or one that lives as long as the run
     overwrite : also run in a folder that holds other files, replacing those that are in the way
+    verify : hash every input file again, whatever its size and times say
 
     Returns
     -------
@@ -47,7 +49,7 @@ def run(
     path = isinstance(config, (str, Path))
     loaded = settings.load(Path(config), overrides) if path else settings.from_data(dict(config), overrides)  # type: ignore[arg-type]
     with pipeline.executor_named(executor, workers, ray_address) as runner:
-        return pipeline.run(loaded, runner, overwrite=overwrite)
+        return pipeline.run(loaded, runner, overwrite=overwrite, verify=verify)
 
 
 def select(

@@ -106,6 +106,14 @@ Overwrite = Annotated[
     ),
 ]
 
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Hash every input file again, also those whose size, times and inode say that they did not change.",
+    ),
+]
+
 
 def _load(config: Path, overrides: list[str] | None) -> RunConfig:
     from curate.settings.config import load
@@ -123,6 +131,7 @@ def _run(
     log: LogStyle,
     metrics_file: Path | None,
     overwrite: bool,
+    verify: bool,
 ) -> Summary:
     with _telling(log) as told:
         with _measured(told, metrics_file, overwrite=overwrite) as run_is:
@@ -131,7 +140,7 @@ def _run(
             settings = _load(config, overrides)
             run_is(settings.run)
             with pipeline.executor_named(executor.value, workers, ray_address) as runner:
-                summary = pipeline.run(settings, runner, told, until=until, overwrite=overwrite)
+                summary = pipeline.run(settings, runner, told, until=until, overwrite=overwrite, verify=verify)
         told.end(errors.OK, summary.sentence(), summary=summary.as_dict())
     return summary
 
@@ -146,9 +155,10 @@ def _stage(until: Stage, about: str) -> None:
         log: Log = LogStyle.auto,
         metrics_file: MetricsFile = None,
         overwrite: Overwrite = False,
+        verify: Verify = False,
         as_json: Json = False,
     ) -> None:
-        done = _run(until, config, overrides, executor, workers, ray_address, log, metrics_file, overwrite)
+        done = _run(until, config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
         _tell(done, as_json=as_json)
 
     command.__doc__ = about
@@ -165,10 +175,11 @@ def run(
     log: Log = LogStyle.auto,
     metrics_file: MetricsFile = None,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline: every stage whose inputs changed, and no other."""
-    done = _run("export", config, overrides, executor, workers, ray_address, log, metrics_file, overwrite)
+    done = _run("export", config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
     _tell(done, as_json=as_json)
 
 
@@ -183,6 +194,7 @@ _stage("export", "Select if need be, then write the chosen rows and the report."
 def plan(
     config: Config,
     overrides: Overrides = None,
+    verify: Verify = False,
     as_json: Json = False,
     log: Log = LogStyle.auto,
 ) -> None:
@@ -191,7 +203,7 @@ def plan(
     from curate.executors.serial import Serial
 
     with _telling(log) as told:
-        steps = pipeline.plan(_load(config, overrides), Serial(), told)
+        steps = pipeline.plan(_load(config, overrides), Serial(), told, verify=verify)
     if as_json:
         console.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
         return

@@ -138,16 +138,33 @@ def run(
     *,
     until: Stage = "export",
     overwrite: bool = False,
+    verify: bool = False,
 ) -> Summary:
-    """Run the pipeline up to and including the stage ``until``; what is on disk and still right is reused.
+    """Run the pipeline up to and including the stage ``until``; results on disk that are still right are reused.
 
-    ``overwrite``: also into a folder that holds other files, replacing those that are in the way.
+    Parameters
+    ----------
+    config : RunConfig
+        What to do.
+    executor : Executor
+        Where tasks run.
+    progress : Progress, optional
+        Receives the progress, notes and warnings.
+    until : Stage
+        The last stage that runs.
+    overwrite : bool
+        Also run in a folder that holds other files, replacing those that are in the way.
+    verify : bool
+        Hash every input file again, whatever its size and times say.
 
     Raises
     ------
-    CurateError : whatever went wrong; nothing that was published before has changed
+    CurateError
+        Whatever went wrong; nothing that was published before has changed.
     """
-    context = Context(config, executor, progress or Silent())
+    context = Context(config, executor, progress or Silent(), verify=verify)
+    if verify:
+        places.forget_contents()
     with places.reached(context.folder):
         ownership.claim(context.folder, overwrite=overwrite)
     with alone(context):
@@ -361,10 +378,14 @@ def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
 # ---------------------------------------------------------------- plan
 
 
-def plan(config: RunConfig, executor: Executor, progress: Progress | None = None) -> list[Planned]:
-    """What would run and why. Reads the input files that changed, and nothing else of size."""
+def plan(
+    config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
+) -> list[Planned]:
+    """Return what would run and why. Only input files that changed are read; with ``verify``, all of them."""
     told: list[Planned] = []
-    context = Context(config, executor, progress or Silent(), told)
+    context = Context(config, executor, progress or Silent(), told, verify)
+    if verify:
+        places.forget_contents()
     links.refuse(context.folder)
     done = _Done()
     with places.reached(context.folder), suppress(NotReadyError):

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate import places
 from curate.errors import DataError
 from curate.kernels import personal
 from curate.kernels.personal import Kind
@@ -200,7 +201,7 @@ def _version(
     refuse_failed(failed)
     readme = folder / versions.CARD
     shards.write_text(readme, card(context, before, _told(context, done)))
-    shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done, versions.sha256(readme)))
+    shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done, places.sha256(readme)))
     return done, peak
 
 
@@ -326,7 +327,7 @@ def _write(task: _Task) -> dict[str, Any]:
                 task.spec.build().write(table, partial)
             except OSError as error:
                 raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
-        written = {"bytes": partial.stat().st_size, "sha256": versions.sha256(partial)}
+        written = {"bytes": partial.stat().st_size, "sha256": places.sha256(partial)}
     return {"file": task.file, "rows": len(table), **written, **told}
 
 

@@ -47,9 +47,17 @@ def ingest(context: Context) -> tuple[Inputs, Record]:
     context.progress.enter("input", "input")
     files = survey(context)
     made_from = parts(context.config.input, files)
-    record = step(
-        context, "input", "input", folder, made_from, lambda fingerprint: _work(context, folder, files, fingerprint)
-    )
+
+    def work(fingerprint: str) -> Outcome:
+        outcome = _work(context, folder, files, fingerprint)
+        if parts(context.config.input, files) != made_from:
+            hint = "put it in place, and run again"
+            raise DataError(
+                "the tokenizer changed while tokens were counted", where=context.config.input.tokens or "", hint=hint
+            )
+        return outcome
+
+    record = step(context, "input", "input", folder, made_from, work)
     if (
         context.plan is None and record.facts["files"] != files
     ):  # touched, but the same bytes: do not read them again next time
@@ -84,9 +92,9 @@ def matching(key: str, *patterns: str) -> dict[str, dict[str, Any]]:
 
 
 def survey(context: Context) -> list[dict[str, Any]]:
-    """What is known of each input file: path, size, time (or tag), sha256, and where it may be cut.
+    """Return what is known of each input file: its path and stamp, its sha256, and where it may be cut.
 
-    A file is read here only if its size or time differ from when it was last read.
+    A file is read here only if its stamp is not the one it had when it was last read, or the run verifies its inputs.
     """
     config = context.config.input
     previous = manifest.load(context.folder / "input")
@@ -99,9 +107,11 @@ def survey(context: Context) -> list[dict[str, Any]]:
     for path, known in found.items():
         seen = _seen(path, known, config.vectors)
         old = before.get(path, {})
-        files.append(old if {key: old.get(key) for key in seen} == seen else seen)
+        same = not context.verify and {key: old.get(key) for key in seen} == seen
+        files.append(old if same else seen)
     unread = [file for file in files if "sha256" not in file]
     if unread:
+        places.settle([*unread, *(file["vectors"] for file in unread if config.vectors)])
         tasks = [_Scan(file["path"], config.rows_per_shard, config.vectors) for file in unread]
         scans, _, _ = context.map("hashing input", _scan, tasks, [file["size"] for file in unread])
         for file, scanned in zip(unread, scans, strict=True):
@@ -110,7 +120,7 @@ def survey(context: Context) -> list[dict[str, Any]]:
 
 
 def _seen(path: str, known: Mapping[str, Any], suffix: str | None) -> dict[str, Any]:
-    """What tells that an input file, or the array beside it, may have changed."""
+    """Return the stamp of an input file and of the array of its vectors: if it is the same, so is the content."""
     seen = {"path": path, **known}
     return seen | {"vectors": places.known(vectors_of(places.place(path), suffix))} if suffix else seen
 
@@ -151,13 +161,19 @@ def estimated_rows(files: Sequence[Mapping[str, Any]]) -> int:
 
 
 def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the input shards are made from."""
+    """Return everything that can change the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "vectors", "rows_per_shard")
     return {
         "version": 2,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: getattr(config, name) for name in settings},
+        **({"tokenizer": tokens.revision(str(config.tokens))} if _counts_itself(config, files) else {}),
     }
+
+
+def _counts_itself(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether the tokens of a row are counted by a tokenizer."""
+    return config.tokens is not None and _how_tokens_are_counted(config, list(files)) == "tokenizer"
 
 
 # ---------------------------------------------------------------- the work

@@ -8,7 +8,6 @@ holds the version's name. ``export/history.json`` lists what was published, in o
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import re
@@ -118,18 +117,12 @@ def damage(root: Path, version: str, *, read: bool = False) -> str:
         if file["file"] not in there:
             return f"{version}/{file['file']} is gone"
         path = root / version / file["file"]
-        if places.known(path)["size"] != file["bytes"] or (read and sha256(path) != file["sha256"]):
+        if places.known(path)["size"] != file["bytes"] or (read and places.sha256(path) != file["sha256"]):
             return f"{version}/{file['file']} is not what was written"
     if CARD not in there:
         return f"{version}/{CARD} is gone"
-    changed = read and found.get("card") not in (None, sha256(root / version / CARD))
+    changed = read and found.get("card") not in (None, places.sha256(root / version / CARD))
     return f"{version}/{CARD} is not what was written" if changed else ""
-
-
-def sha256(path: Path) -> str:
-    """Of the file's bytes, in hexadecimal."""
-    with places.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def edited(root: Path, version: str) -> bool:
@@ -140,7 +133,7 @@ def edited(root: Path, version: str) -> bool:
         return False
     written = {manifest.NAME: None, CARD: data.get("card"), **{file["file"]: file["sha256"] for file in data["files"]}}
     found = places.files(folder)
-    return any(name not in written or written[name] not in (None, sha256(folder / name)) for name in found)
+    return any(name not in written or written[name] not in (None, places.sha256(folder / name)) for name in found)
 
 
 def set_aside(root: Path, version: str) -> Path:
