@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curate.errors import ConfigError
+from curate.errors import ConfigError, catching_panics
 from curate.plugins.pool import Pool, Selection, Texts, frozen
 from curate.seeds import rng_for
 
@@ -113,7 +113,8 @@ def select(
         texts=None if texts is None else Texts.of(texts),
     )
     rows = None if budget is None else budget.rows(n, selector)
-    answer: Selection = chooser.select(pool, rows, rng_for(seed, f"select/{selector}"))
+    with catching_panics():
+        answer: Selection = chooser.select(pool, rows, rng_for(seed, f"select/{selector}"))
     return answer.check(n, rows)
 
 

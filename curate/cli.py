@@ -554,7 +554,8 @@ def _telling(log: LogStyle) -> Iterator[Teller]:
     """What hears of the progress, and how the block ended: an error is told in the style of the log."""
     with console.teller(log.value) as told:
         try:
-            yield told
+            with errors.catching_panics():
+                yield told
         except _ERRORS as error:
             message, code = _explained(error)
             told.end(code, message)
@@ -581,7 +582,8 @@ def _measured(told: Teller, path: Path | None, *, overwrite: bool) -> Iterator[C
         )
 
     try:
-        yield names.append
+        with errors.catching_panics():
+            yield names.append
     except _ERRORS as error:
         try:
             write(_exit_code(error), type(error).__name__)
@@ -603,7 +605,8 @@ def main() -> None:
 
 def _code() -> int:
     try:
-        code = app(standalone_mode=False, prog_name="curate")
+        with errors.catching_panics():
+            code = app(standalone_mode=False, prog_name="curate")
     except SystemExit as asked:
         if isinstance(asked.__context__, BrokenPipeError):  # the reader of our results has had enough
             return errors.OK

@@ -32,7 +32,7 @@ from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.decontaminate import NGRAM
 from curate.stages.export import Before, columns, data_folder
-from curate.store import manifest, masks, shards, versions
+from curate.store import manifest, masks, shards
 from curate.store.manifest import Count, Record
 from curate.store.shapes import made
 from curate.version import __version__
@@ -75,17 +75,31 @@ def report(
     context: Context,
     before: Before,
     records: Sequence[Record],
-    path: Path,
+    publication: Mapping[str, Any] | None,
     warnings: Sequence[str] = (),
     reused: Collection[str] = (),
-) -> dict[str, Any]:
-    """Write the page, and give what it says as plain data.
+) -> tuple[str, dict[str, Any]]:
+    """Render the report.
 
     Parameters
     ----------
-    records : of every step
-    warnings : to be shown first
-    reused : the fingerprints of steps that were done before this run
+    context, before
+        The run, and the results of the stages before the export.
+    records : sequence of Record
+        The records of every step.
+    publication : mapping or None
+        The line of the history for the export that the report is of.
+    warnings : sequence of str
+        Shown first.
+    reused : collection of str
+        The fingerprints of steps that were done before this run.
+
+    Returns
+    -------
+    page : str
+        The HTML file.
+    summary : dict
+        The same content as plain data.
     """
     context.progress.begin("writing the report", 6)
     facts = _Facts(context, before)
@@ -99,7 +113,7 @@ def report(
         "examples": facts.examples,
     }
     outline = _outline(context, before, records, reused)
-    parts: dict[str, Any] = {"warnings": tuple(warnings), "change": _change(context)}
+    parts: dict[str, Any] = {"warnings": tuple(warnings), "change": _change(publication)}
     parts |= evaluated.parts(context, before.selected)
     for name, step in steps.items():
         parts[name] = step()
@@ -107,8 +121,7 @@ def report(
     if outline.decontamination is not None:
         parts["decontamination"] = replace(outline.decontamination, hits=facts.hits())
     told = replace(outline, **parts)
-    shards.write_text(path, page.render(told))
-    return summary(told)
+    return page.render(told), summary(told)
 
 
 # ---------------------------------------------------------------- the accounts
@@ -215,11 +228,10 @@ def _cut(changed: Mapping[str, Any]) -> model.Cut | None:
     return None if counts is None else model.Cut(**{name: counts[name] for name in manifest.CUT})
 
 
-def _change(context: Context) -> model.Change | None:
-    last = versions.history(context.folder / versions.FOLDER)[-1:]
-    if not last or "over" not in last[0]:
+def _change(line: Mapping[str, Any] | None) -> model.Change | None:
+    """Return what a publication changed; None if no version was replaced."""
+    if line is None or "over" not in line:
         return None
-    line = last[0]
     return model.Change(before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"])
 
 

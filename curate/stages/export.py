@@ -85,15 +85,23 @@ def parts(context: Context, before: Before) -> dict[str, Any]:
 
 
 def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
-    """Write the export, unless the published one is already it.
+    """Write the version to publish, unless it is on disk, and what later runs must remember of it.
+
+    Nothing is published here: ``versions.publish`` does that, once everything that can fail is done.
 
     Parameters
     ----------
-    card : writes the dataset card
+    context, before
+        The run, and the results of the stages before.
+    card : callable
+        Writes the dataset card.
 
     Returns
     -------
-    folder : of this version
+    folder : Path
+        The folder of this version.
+    record : Record
+        The record of the stage.
     """
     root = context.folder / versions.FOLDER
     made_from = parts(context, before)
@@ -109,12 +117,6 @@ def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
     )
     if context.plan is None:
         _remember(context, before, version)
-        if changed := versions.publish(root, version):
-            context.progress.note(
-                f"export: {changed.added:,} rows added and {changed.removed:,} removed since "
-                f"{versions.history(root)[-1]['over']}, {changed.rate:.2%} churn"
-            )
-        versions.forget(root, context.config.export.keep_versions, context.progress.warn)
     return root / version, record
 
 
