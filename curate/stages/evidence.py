@@ -20,7 +20,7 @@ from curate import places
 from curate.errors import DataError
 from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.pool import Matrix, Rows
-from curate.report import answers, measure, model, page, projection
+from curate.report import answers, features, measure, model, page, projection
 from curate.report import card as dataset_card
 from curate.report.summary import summary
 from curate.seeds import rng_for
@@ -60,15 +60,40 @@ _GROUPS = 500
 
 
 def card(context: Context, before: Before, changed: Mapping[str, Any]) -> str:
-    """The dataset card: deterministic, without times; ``changed`` is what the export masked and cut, by its record."""
+    """Return the dataset card.
+
+    It is deterministic and has no times in it.
+
+    Parameters
+    ----------
+    context, before
+        The run, and the results of the stages before the export.
+    changed : mapping
+        What the export masked and cut, as its record counts it.
+    """
     config = context.config.export
-    named = tuple((name, str(kind)) for name, kind in columns(config, before).items())
     folder = data_folder(before, 0 if before.epochs else None)
-    export = dataset_card.Export(suffix=config.spec.build().suffix, folder=folder, columns=named)
+    export = _exported(config.spec.build().suffix, folder, columns(config, before))
     told = _outline(context, before, before.records)
     name, recipe = Path(context.config.source).stem, yamlmap.dump(context.recipe)
     told = replace(told, run=name, masked=_masked(changed), cut=_cut(changed), config=recipe, reproduce=())
     return dataset_card.card(told, export)
+
+
+def _exported(suffix: str, folder: str, types: Mapping[str, pa.DataType]) -> dataset_card.Export:
+    """Return what the card says of the files and their columns."""
+    as_json = ".jsonl" in suffix
+    named = tuple((name, str(kind)) for name, kind in types.items())
+    notes: tuple[str, ...] = ()
+    if as_json and any("uint64" in kind for _, kind in named):
+        notes = ("Most readers of JSON Lines cannot read an integer of 2^63 or more exactly.",)
+    try:
+        found, unreadable = features.features(types, as_json=as_json), ""
+    except features.UnknownTypeError as error:
+        found, unreadable = [], str(error)
+    return dataset_card.Export(
+        suffix=suffix, folder=folder, columns=named, features=found, unreadable=unreadable, notes=notes
+    )
 
 
 def report(
