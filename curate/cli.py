@@ -267,7 +267,14 @@ RunFolder = Annotated[
 @app.command(rich_help_panel="Looking at results")
 def explain(
     run: RunFolder,
-    row: Annotated[str, typer.Argument(metavar="ID", help="The id of a row.", show_default=False)],
+    row: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="The id of a row. Write `--` before an id that begins with a dash: `curate explain RUN -- -5`.",
+            show_default=False,
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Say where a row came from, what became of it, and why."""
@@ -616,6 +623,8 @@ def _code() -> int:
     except _ERRORS as error:
         if show := getattr(error, "show", None):  # the command-line parser refused the arguments
             show()
+            if hint := _hint_of_dash(error):
+                console.complain(hint)
             return errors.CONFIG
         message, code = _explained(error)
         console.complain(message)
@@ -623,6 +632,15 @@ def _code() -> int:
     if code == errors.INTERRUPTED:  # what Typer makes of Ctrl-C
         console.complain(_explained(KeyboardInterrupt())[0])
     return int(code or errors.OK)
+
+
+def _hint_of_dash(error: BaseException) -> str:
+    """Return what to do if the id of a row was taken for an option; empty if it was not."""
+    command, option = getattr(getattr(error, "ctx", None), "info_name", ""), getattr(error, "option_name", None)
+    if command != "explain" or not isinstance(option, str):
+        return ""
+    name = next((word for word in sys.argv if word.startswith(option)), option)
+    return errors.visible(f"if {name!r} is the id of a row, write -- before it: curate explain RUN -- {name}")
 
 
 _RESUMABLE = "the same command goes on where this one stopped"

@@ -624,6 +624,30 @@ def test_a_result_that_cannot_be_written_is_told(written):
     assert done.stderr == "curate: output: No space left on device\n"
 
 
+# ---------------------------------------------------------------- ids that look like options
+
+
+@pytest.mark.parametrize("name", ["-5", "-56", "--weird", "--weird=3", "--json-lines"])
+def test_an_id_that_begins_with_a_dash_is_given_after_two_dashes(command, pool, config, name):
+    lines = (pool / "a.jsonl").read_text()
+    (pool / "a.jsonl").write_text(lines.replace('"r0007"', json.dumps(name)))
+    Path("config.yaml").write_text(json.dumps(config()))
+    assert command("run", "config.yaml").returncode == 0
+    done = command("explain", "run", name)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        f"curate: if {name!r} is the id of a row, write -- before it: curate explain RUN -- {name}\n"
+    )
+    assert name in command("explain", "run", "--", name).stdout
+    assert command("explain", "run", "--json", "--", name).returncode == 0
+    assert "curate explain RUN -- -5" in " ".join(command("explain", "--help").stdout.replace("│", " ").split())
+
+
+def test_other_commands_give_no_hint_about_ids(command, written):
+    done = command("check", written(), "-5")
+    assert (done.returncode, "write --" in done.stderr) == (2, False)
+
+
 # ---------------------------------------------------------------- init
 
 

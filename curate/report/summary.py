@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from curate.report import findings, judgement
-from curate.report.model import Account, Answers, Decontamination, Histogram, Report
+from curate.report.model import Account, Answers, Decontamination, Histogram, Report, added
 from curate.report.wording import short
+
+MOST_SOURCES = 1_000
+"""Sources that are listed one by one; the accounts of the others are added up."""
 
 
 def summary(report: Report) -> dict[str, Any]:
@@ -27,7 +31,7 @@ def summary(report: Report) -> dict[str, Any]:
             "peak_bytes": stage.peak_bytes,
             "reused": stage.reused,
             "refreshed": stage.refreshed,
-            "sources": {name: _account(rows) for name, rows in stage.sources.items()},
+            **_by_source(stage.sources),
         }
         for stage in report.stages
     ]
@@ -53,7 +57,7 @@ def summary(report: Report) -> dict[str, Any]:
         "cut": dataclasses.asdict(report.cut) if report.cut else None,
         "tokens": dataclasses.asdict(report.tokens) if report.tokens else None,
         "stages": stages,
-        "sources": {name: _account(rows) for name, rows in report.sources.items()},
+        **_by_source(report.sources),
         "evidence": evidence,
         "conflicts": _conflicts(report),
         "answers": None if report.answers is None else _answered(report.answers),
@@ -83,6 +87,19 @@ def _checked(found: Decontamination) -> dict[str, Any]:
     told = dataclasses.asdict(found)
     del told["hits"]
     return {**told, "sets": [dict(one, files=dict(one["files"])) for one in told["sets"]]}
+
+
+def _by_source(sources: Mapping[str, Account]) -> dict[str, Any]:
+    """Return the accounts of the largest sources, and one for all others beyond ``MOST_SOURCES``."""
+    if len(sources) <= MOST_SOURCES:
+        return {"sources": {name: _account(rows) for name, rows in sources.items()}}
+    largest = sorted(sources, key=lambda name: (-sources[name].rows_in, name))[:MOST_SOURCES]
+    listed = set(largest)
+    others = tuple(rows for name, rows in sources.items() if name not in listed)
+    return {
+        "sources": {name: _account(sources[name]) for name in largest},
+        "other_sources": {"sources": len(others), **_account(added(others))},
+    }
 
 
 def _account(rows: Account) -> dict[str, int]:

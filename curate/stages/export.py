@@ -265,7 +265,7 @@ def _manifest(
         "accounting": [
             {"stage": record.stage, "name": record.name, **asdict(record.count)} for record in before.records
         ],
-        "sources": {name: asdict(count) for name, count in selected.sources.items()},
+        **_by_source(selected.sources),
         "input": dict(before.records[0].parts["files"]),
         "embed": {
             record.name: {key: record.facts[key] for key in _MODEL if key in record.facts}
@@ -275,6 +275,17 @@ def _manifest(
         "plugins": {local.path: local.sha256 for local in context.config.plugins},
         "config": context.recipe,
     }
+
+
+def _by_source(sources: Mapping[str, Count]) -> dict[str, Any]:
+    """Return the counts of the largest sources, and one for all others beyond as many as a manifest holds."""
+    largest = sorted(sources, key=lambda name: (-sources[name].rows_in, name))[: manifest.MOST_SOURCES]
+    found: dict[str, Any] = {"sources": {name: asdict(sources[name]) for name in sorted(largest)}}
+    if others := len(sources) - len(largest):
+        shown = manifest.sum_of(sources[name] for name in largest)
+        rest = manifest.total(sources) - shown
+        found["other_sources"] = {"sources": others, **asdict(rest)}
+    return found
 
 
 # ---------------------------------------------------------------- one file

@@ -62,7 +62,7 @@ def ingest(context: Context) -> tuple[Inputs, Record]:
         context.plan is None and record.facts["files"] != files
     ):  # touched, but the same bytes: do not read them again next time
         record = replace(record, facts={**record.facts, "files": files})
-        manifest.save(record, folder)
+        record = manifest.save(record, folder)
     return Inputs(folder, record.fingerprint), record
 
 

@@ -92,7 +92,7 @@ def step(
         peak_memory=max(outcome.peak_memory, peak_memory()),
         facts=outcome.facts,
     )
-    manifest.save(record, folder)
+    record = manifest.save(record, folder)
     context.progress.leave(manifest.lines([record]), reused=False)
     return record
 
