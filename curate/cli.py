@@ -597,7 +597,10 @@ def _measured(told: Teller, path: Path | None, *, overwrite: bool) -> Iterator[C
         except errors.CurateError as unwritten:  # what the run failed of is more telling
             told.warn(f"the metrics are not written: {unwritten}")
         raise
-    write(errors.OK)
+    try:
+        write(errors.OK)
+    except errors.CurateError as unwritten:  # what was published stays published
+        told.warn(f"the metrics are not written: {unwritten}")
 
 
 # ---------------------------------------------------------------- errors

@@ -391,6 +391,8 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     answers.asked(config)
     source, record = ingest(context)
     done.records.append(record)
+    done.warnings += guards.files(config, record)
+    guards.quarantine(config, done.records)  # before anything is embedded; again, with what cannot be embedded
     if last >= STAGES.index("score"):
         learning.check(context)
     embedded = _each(partial(embed, context, source, entry) for entry in config.embed)

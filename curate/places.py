@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import hashlib
 import io
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -118,16 +119,90 @@ def unreached(path: Path, error: Exception) -> DataError:
 
 
 def matching(pattern: str) -> dict[str, dict[str, Any]]:
-    """The files that a pattern names, each with what is known of it without reading it, as ``known`` says."""
+    """The files that a pattern names, each with what is known of it without reading it, as ``known`` says.
+
+    ``*``, ``?`` and ``[…]`` match within a name, ``**`` any folders; a name that is there just so is no pattern. Links
+    are followed, each folder once. Two names of one file that links lead to are one, see ``distinct``.
+
+    Raises
+    ------
+    DataError : a folder cannot be read, or a name leads to no file that can be
+    """
     if "://" not in pattern:
-        return {name: known(Path(name)) for name in glob.glob(pattern, recursive=True) if Path(name).is_file()}  # noqa: PTH207
+        anchor = Path(pattern).anchor
+        found = _expanded(anchor, Path(pattern).parts[bool(anchor) :])
+        return {name: known(Path(name)) for name in found if _is_input(name)}
     path = place(pattern)
     if not is_object(path):
         return matching(str(path))
     fs = _fs(path)
     with reached(path):
-        found = fs.glob(str(path), detail=True)
-        return {fs.unstrip_protocol(name): _known(info) for name, info in found.items() if info["type"] == "file"}
+        if fs.isfile(_key(path)):
+            return {str(path): _known(fs.info(_key(path)))}
+        objects = fs.glob(str(path), detail=True)
+        return {fs.unstrip_protocol(name): _known(info) for name, info in objects.items() if info["type"] == "file"}
+
+
+def _expanded(folder: str, parts: Sequence[str]) -> Iterator[str]:
+    """The paths that a pattern, taken apart, names below a folder."""
+    if not parts:
+        yield folder
+        return
+    part, rest = parts[0], parts[1:]
+    literal = str(Path(folder, part))
+    if part == "**":
+        for below in _folders(folder, set()):
+            yield from _expanded(below, rest or ("*",))
+    elif os.path.lexists(literal):
+        yield from _expanded(literal, rest)
+    elif glob.has_magic(part):
+        for name in _listed(folder) if Path(folder).is_dir() else ():
+            if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
+                yield from _expanded(str(Path(folder, name)), rest)
+
+
+def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
+    """A folder and those below it, other than hidden ones; each once, as links may lead in circles."""
+    status = Path(folder).stat()
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    yield folder
+    for name in _listed(folder):
+        below = Path(folder, name)
+        if not name.startswith(".") and below.is_dir():
+            yield from _folders(str(below), seen)
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder or "."))  # noqa: PTH208 - names alone
+    except OSError as error:
+        raise DataError(f"cannot read the folder: {error.strerror}", where=folder) from error
+
+
+def _is_input(name: str) -> bool:
+    """Whether a name is that of a file; a folder is none, everything else is an error."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(name).decode(errors="backslashreplace")
+        raise DataError("the name of the file is not UTF-8", where=shown, hint="rename it") from None
+    path = Path(name)
+    if path.is_file() or path.is_dir():
+        return path.is_file()
+    what = "the link leads nowhere" if path.is_symlink() else "it is neither a file nor a folder"
+    raise DataError(what, where=name, hint="remove it, or choose a pattern that does not match it")
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names sorted, of several that links lead to one file from only one: the file's own, or else the first."""
+    chosen: dict[str, str] = {}
+    for name in sorted(names):
+        real = name if "://" in name else os.path.realpath(name)
+        if real not in chosen or os.path.abspath(name) == real:  # noqa: PTH100 - does not follow links
+            chosen[real] = name
+    return sorted(chosen.values())
 
 
 def known(path: Path) -> dict[str, Any]:

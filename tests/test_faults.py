@@ -84,6 +84,27 @@ def test_a_file_that_changes_while_it_is_read_is_told_and_nothing_is_published(p
     assert versions.published(ROOT) != before
 
 
+@pytest.mark.parametrize("change", ["mode", "link", "time", "copy"])
+def test_a_stamp_that_changes_while_the_bytes_stay_does_not_end_a_run(pool, config, monkeypatch, change):
+    real, file = ingest.read, pool / "b.jsonl"
+
+    def meanwhile(task):
+        if change == "mode":
+            file.chmod(0o600)
+        elif change == "link" and not (pool / "link").exists():
+            (pool / "link").hardlink_to(file)
+        elif change == "time":
+            os.utime(file)
+        else:
+            shutil.copy(file, pool / "copy")
+            (pool / "copy").replace(file)
+        return real(task)
+
+    monkeypatch.setattr(ingest, "read", meanwhile)
+    assert curate.run(config()).rows_in == 60
+    assert curate.run(config()).unchanged
+
+
 @pytest.mark.parametrize("kind", ["parquet", "jsonl.gz", "csv"])
 def test_a_file_that_is_half_written_is_told(pool, config, kind):
     rows = [json.loads(line) for line in (pool / "b.jsonl").read_text().splitlines()]

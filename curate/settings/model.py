@@ -22,6 +22,7 @@ from curate.settings.budget import Budget
 NonEmpty = Annotated[str, MinLen(1)]
 Rate = Annotated[float, Ge(0), Le(1)]
 Files = NonEmpty | Annotated[tuple[NonEmpty, ...], MinLen(1)]
+ColumnType = Literal["string", "int64", "float64", "bool"]
 
 # ---------------------------------------------------------------- sections
 
@@ -48,6 +49,10 @@ class InputConfig:
     tokens: NonEmpty | None = None
     """A column of token counts, or the name or path of a tokenizer; without one, tokens are estimated from the text."""
 
+    types: dict[NonEmpty, ColumnType] | None = field(default=None, hash=False)
+    """The types of columns, such as {zip: string, price: float64}; without one, a column of a CSV file is numeric only
+    if numbers write every cell back as it is. A row whose value is not of the type is quarantined."""
+
     vectors: NonEmpty | None = None
     """The ending of the array file beside each input file that holds its embeddings, such as ".npy"."""
 
@@ -66,6 +71,9 @@ class GuardConfig:
 
     max_quarantine_rate: Rate = 0.01
     """The largest share of the input rows that may be set aside as unusable."""
+
+    max_empty_file_rate: Rate = 0.5
+    """The largest share of the input files that may have no row; each of these is a warning."""
 
     max_drop_rate: Rate = 1.0
     """The largest share of the pool that may be dropped; 1 sets no limit, as a budget may ask for very few rows."""

@@ -5,6 +5,7 @@ Every figure stands beside a uniform selection of the same budget.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -73,22 +74,32 @@ def card(context: Context, before: Before, changed: Mapping[str, Any]) -> str:
     """
     config = context.config.export
     folder = data_folder(before, 0 if before.epochs else None)
-    export = _exported(config.spec.build().suffix, folder, columns(config, before))
+    export = _exported(config.spec.build().suffix, folder, columns(config, before), _described(before))
     told = _outline(context, before, before.records)
     name, recipe = Path(context.config.source).stem, yamlmap.dump(context.recipe)
     told = replace(told, run=name, masked=_masked(changed), cut=_cut(changed), config=recipe, reproduce=())
     return dataset_card.card(told, export)
 
 
-def _exported(suffix: str, folder: str, types: Mapping[str, pa.DataType]) -> dataset_card.Export:
-    """Return what the card says of the files and their columns."""
+def _described(before: Before) -> dict[str, Any]:
+    """Return the features that the input's files have in the metadata of their schemas, by column."""
+    metadata = before.rows.source.schema.metadata or {}
+    found: dict[str, Any] = json.loads(metadata.get(b"huggingface", '{"info": {"features": {}}}'))["info"]["features"]
+    return found
+
+
+def _exported(
+    suffix: str, folder: str, types: Mapping[str, pa.DataType], described: Mapping[str, Any]
+) -> dataset_card.Export:
+    """Return what the card says of the files and their columns; ``described`` are the input's own features."""
     as_json = ".jsonl" in suffix
     named = tuple((name, str(kind)) for name, kind in types.items())
     notes: tuple[str, ...] = ()
     if as_json and any("uint64" in kind for _, kind in named):
         notes = ("Most readers of JSON Lines cannot read an integer of 2^63 or more exactly.",)
     try:
-        found, unreadable = features.features(types, as_json=as_json), ""
+        known = features.overrides(described, as_json=as_json)
+        found, unreadable = features.features(types, as_json=as_json, known=known), ""
     except features.UnknownTypeError as error:
         found, unreadable = [], str(error)
     return dataset_card.Export(

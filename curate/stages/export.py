@@ -333,6 +333,7 @@ def _write(task: _Task) -> dict[str, Any]:
     told: dict[str, Any] = {} if task.cuts is None else {"cut": cutting.total(cuts)}
     if task.mask:
         table, told["masked"] = masking.mask(table, task.text_columns, task.mask)
+    table = table.replace_schema_metadata(task.before.rows.source.schema.metadata)
     path = task.folder / task.file
     with shards.atomic(path) as partial:
         with running(task.spec, task.spec.name):

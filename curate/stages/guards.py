@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curate import places
 from curate.errors import DataError, GuardrailError
@@ -41,6 +41,28 @@ def quarantine(config: RunConfig, records: Sequence[Record]) -> list[str]:
             hint="mend the input, or raise the guard if these rows may go",
         )
     return [told]
+
+
+def files(config: RunConfig, record: Record) -> list[str]:
+    """Refuse a pool with too many files that give no row; say so if there are any at all."""
+    every = record.facts["files"]
+    empty = [file for file in every if not file["rows"]]
+    if not empty:
+        return []
+    named = ", ".join(_emptiness(file) for file in empty[:_SHOWN]) + (", …" if len(empty) > _SHOWN else "")
+    message = f"{len(empty):,} of {len(every):,} input files have no row that can be used: {named}"
+    if len(empty) > config.guard.max_empty_file_rate * len(every):
+        raise DataError(
+            f"{message}; guard.max_empty_file_rate allows {config.guard.max_empty_file_rate:.2%}",
+            hint="fix the files, take them out of input.files, or raise the guard",
+        )
+    return [message]
+
+
+def _emptiness(file: Mapping[str, Any]) -> str:
+    if file["quarantined"]:
+        return f"{file['path']} (all {file['quarantined']:,} quarantined)"
+    return f"{file['path']} ({file['size']:,} bytes)"
 
 
 def drift(config: RunConfig, records: Sequence[Record]) -> list[str]:

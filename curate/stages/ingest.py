@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,14 +21,15 @@ import pyarrow.compute as pc
 
 from curate import places
 from curate.errors import DataError
-from curate.stages import texts, tokens
+from curate.stages import strings, texts, tokens
 from curate.stages.context import Context
-from curate.stages.reading import Counting, Read, Reading, read, vectors_of, widen
+from curate.stages.reading import Counting, FileCount, Read, Reading, add_features, read, vectors_of
 from curate.stages.step import QUARANTINE, Outcome, step
-from curate.store import arrays, formats, inputs, manifest, ownership, schemas, shards
-from curate.store.formats import Piece
+from curate.store import arrays, formats, inputs, json_records, manifest, ownership, schemas, shards
+from curate.store.column_types import Column
 from curate.store.inputs import ALL, NO_SOURCE, Inputs
 from curate.store.manifest import Count, Record
+from curate.store.records import Piece, Votes
 
 if TYPE_CHECKING:
     from curate.settings.model import InputConfig
@@ -58,10 +60,10 @@ def ingest(context: Context) -> tuple[Inputs, Record]:
         return outcome
 
     record = step(context, "input", "input", folder, made_from, work)
-    if (
-        context.plan is None and record.facts["files"] != files
-    ):  # touched, but the same bytes: do not read them again next time
-        record = replace(record, facts={**record.facts, "files": files})
+    counted = [{**old, **new} for old, new in zip(record.facts["files"], files, strict=True)]
+    if context.plan is None and counted != record.facts["files"]:
+        # touched, but the same bytes: do not read them again next time
+        record = replace(record, facts={**record.facts, "files": counted})
         record = manifest.save(record, folder)
     return Inputs(folder, record.fingerprint), record
 
@@ -88,7 +90,7 @@ def matching(key: str, *patterns: str) -> dict[str, dict[str, Any]]:
                 hint=f"{hint}; ** descends into folders",
             )
         found |= matched
-    return {path: found[path] for path in sorted(found)}
+    return {path: found[path] for path in places.distinct(found)}
 
 
 def survey(context: Context) -> list[dict[str, Any]]:
@@ -126,12 +128,23 @@ def _seen(path: str, known: Mapping[str, Any], suffix: str | None) -> dict[str, 
 
 
 def _refuse_changed(files: Sequence[Mapping[str, Any]], suffix: str | None) -> None:
-    """End the run if a file was written to since it was hashed: the rows are then not those of the hash."""
+    """End the run if a file was written to since it was hashed: the rows are then not those of the hash.
+
+    A stamp may also change without the bytes, as when a link is made to the file.
+    """
     for file in files:
-        seen = _seen(file["path"], places.known(places.place(file["path"])), suffix)
-        if any(file[key] != value for key, value in seen.items()):
+        path = places.place(file["path"])
+        seen = _seen(file["path"], places.known(path), suffix)
+        same = all(file[key] == value for key, value in seen.items())
+        if not same and not _same_bytes(file, path, suffix):
             hint = "write it elsewhere, move it here when it is complete, and run again"
             raise DataError("the file changed while it was read", where=file["path"], hint=hint)
+
+
+def _same_bytes(file: Mapping[str, Any], path: Path, suffix: str | None) -> bool:
+    """Whether an input file, and the array of its vectors, still hold what was hashed."""
+    vectors: bool = suffix is None or places.sha256(vectors_of(path, suffix)) == file["vectors_sha256"]
+    return vectors and bool(places.sha256(path) == file["sha256"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +175,9 @@ def estimated_rows(files: Sequence[Mapping[str, Any]]) -> int:
 
 def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return everything that can change the input shards."""
-    settings = ("text", "id", "label", "source", "tokens", "vectors", "rows_per_shard")
+    settings = ("text", "id", "label", "source", "tokens", "types", "vectors", "rows_per_shard")
     return {
-        "version": 2,
+        "version": 3,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: getattr(config, name) for name in settings},
         **({"tokenizer": tokens.revision(str(config.tokens))} if _counts_itself(config, files) else {}),
@@ -187,16 +200,31 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
     counting = _how_tokens_are_counted(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
+    again = _with_kinds(tasks, done)
+    if again:
+        redone, _, more = context.map(
+            "reading files with mistyped rows", read, list(again.values()), [task.weight for task in again.values()]
+        )
+        peak = max(peak, more)
+        for number, one in zip(again, redone, strict=True):
+            done[number] = one
     _refuse_changed(files, config.vectors)
-    types = _unify(done)
-    if types:  # without a row there is more to be told than that a column is missing
+    counts = _file_counts(done, len(files))
+    schema = _schema(done)
+    if len(schema):  # without a row there is more to say than that a column is missing
+        types = dict(zip(schema.names, schema.types, strict=True))
         _check_columns(config, types)
-    _check_vectors(config, files, done)
+        strings.check(context.config, types)
+    _check_tokens(config, counting, files, counts)
+    _check_vectors(config, files, counts)
     paths = _gather(folder, [path for item in done for path in item.paths])
     twice = _settle_ids(folder, paths, config, [file["path"] for file in files], fingerprint)
     places.remove(folder / _INCOMING)
+    for number, _ in twice:
+        counts[number].rows -= 1
+        counts[number].quarantined += 1
     seen = sum((item.sources for item in done), Counter[str]())
-    bad = sum((item.quarantined for item in done), twice)
+    bad = sum((item.quarantined for item in done), Counter(source for _, source in twice))
     sources = {
         name: Count(rows_in=rows, kept=rows - bad[name], quarantined=bad[name]) for name, rows in sorted(seen.items())
     }
@@ -204,10 +232,12 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
     if texts.columns_of(config.text) is None:
         roles["text"] = config.text
     rows = [shards.rows(path) for path in paths]
+    if non_finite := sum(count.non_finite for count in counts):
+        context.progress.note(f"input: {non_finite:,} NaN and Infinity literals were read as null")
     facts = {
-        "files": files,
+        "files": [{**file, **count.as_dict()} for file, count in zip(files, counts, strict=True)],
         "rows": rows,
-        "columns": _serialized(types),
+        "columns": str(schema.serialize().to_pybytes().hex()),
         "roles": {role: name for role, name in roles.items() if name is not None},
         "tokens": _told(counting, config),
         "digests": [_digest(path, config.id or inputs.ID) for path in paths],
@@ -255,8 +285,27 @@ def _pieces(index: int, file: Mapping[str, Any]) -> Iterator[tuple[Piece, int]]:
 def _how_tokens_are_counted(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> Counting:
     if config.tokens is None:
         return "estimate"
-    names = next(filter(None, (formats.column_names(places.place(file["path"])) for file in files)), [])
-    return "column" if config.tokens in names else "tokenizer"
+    if tokens.is_file(config.tokens):
+        return "tokenizer"
+    named = (config.tokens in formats.column_names(places.place(file["path"])) for file in files)
+    return "column" if any(named) else "tokenizer"
+
+
+def _check_tokens(
+    config: InputConfig, counting: Counting, files: Sequence[Mapping[str, Any]], counts: Sequence[FileCount]
+) -> None:
+    """Refuse files without the column of token counts that others have: their rows would count as free."""
+    if counting != "column":
+        return
+    seen = [(file["path"], count.tokens) for file, count in zip(files, counts, strict=True) if count.lines]
+    without = next((path for path, has in seen if not has), None)
+    if without is not None:
+        with_column = next((path for path, has in seen if has), "no other file")
+        raise DataError(
+            f"input.tokens: the file has no column {config.tokens!r}, and {with_column} has",
+            where=without,
+            hint="add the column, or name a tokenizer",
+        )
 
 
 def _told(counting: Counting, config: InputConfig) -> str:
@@ -270,23 +319,53 @@ def _told(counting: Counting, config: InputConfig) -> str:
 # ---------------------------------------------------------------- columns
 
 
-def _unify(done: Sequence[Read]) -> dict[str, pa.DataType]:
-    types: dict[str, tuple[pa.DataType, str]] = {}
+def _with_kinds(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Reading]:
+    """Find the tasks to run again, by number: a JSON file of theirs has values of several kinds at one path.
+
+    Most values of a file say what is right; records with others are quarantined.
+    """
+    votes: dict[int, Votes] = {}
     for item in done:
-        for name, (kind, path) in item.types.items():
-            text_format = formats.format_of(Path(path))[0] in ("csv", "tsv")
-            types[name] = widen(name, types.get(name), (kind, path), text_format=text_format)
-    return {name: formats.storable(kind) for name, (kind, _) in types.items()}
+        for number, of_piece in item.votes.items():
+            for path, counts in of_piece.items():
+                votes.setdefault(number, {}).setdefault(path, Counter()).update(counts)
+    kinds = {number: found for number, each in votes.items() if (found := json_records.decided(each))}
+    return {
+        task.number: replace(task, kinds=kinds) for task in tasks if any(piece.number in kinds for piece in task.pieces)
+    }
 
 
-def _serialized(types: Mapping[str, pa.DataType]) -> str:
-    schema = pa.schema([pa.field(name, kind) for name, kind in types.items()])
-    return str(schema.serialize().to_pybytes().hex())
+def _file_counts(done: Sequence[Read], files: int) -> list[FileCount]:
+    counts = [FileCount() for _ in range(files)]
+    for item in done:
+        for number, count in item.files.items():
+            counts[number].add(count)
+    return counts
+
+
+def _schema(done: Sequence[Read]) -> pa.Schema:
+    """The columns of all files, with the types that hold their values.
+
+    Raises
+    ------
+    DataError : no type holds the values of two files
+    """
+    columns: dict[str, Column] = {}
+    features: dict[str, tuple[Any, str]] = {}
+    for item in done:
+        for name, column in item.columns.items():
+            columns.setdefault(name, Column()).add(column)
+        add_features(features, item.features)
+    fields = [pa.field(name, column.type(name)) for name, column in columns.items()]
+    described = {name: feature for name, (feature, _) in features.items()}
+    metadata = {"huggingface": json.dumps({"info": {"features": described}})} if described else None
+    return pa.schema(fields, metadata=metadata)
 
 
 def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> None:
     wanted = [("text", name) for name in texts.columns_of(config.text) or [config.text]]
     wanted += [(key, name) for key in ("id", "label", "source") if (name := getattr(config, key)) is not None]
+    wanted += [("types", name) for name in config.types or ()]
     for key, name in wanted:
         if name not in types:
             near = difflib.get_close_matches(name, types, n=1)
@@ -294,22 +373,18 @@ def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> Non
                 f"input.{key}: no input file has a column {name!r}",
                 hint=f"did you mean {near[0]!r}?" if near else f"the columns are: {', '.join(types) or 'none'}",
             )
-        if key != "text" and pa.types.is_nested(types[name]):
+        if key not in ("text", "types") and pa.types.is_nested(types[name]):
             raise DataError(f"input.{key}: column {name!r} is {types[name]}; it must be text or a number")
 
 
-def _check_vectors(config: InputConfig, files: Sequence[Mapping[str, Any]], done: Sequence[Read]) -> None:
+def _check_vectors(config: InputConfig, files: Sequence[Mapping[str, Any]], counts: Sequence[FileCount]) -> None:
     if config.vectors is None:
         return
-    rows: Counter[int] = Counter()
-    for item in done:
-        for number, last in item.rows.items():
-            rows[number] = max(rows[number], last)
-    for number, file in enumerate(files):
-        beside = vectors_of(places.place(file["path"]), config.vectors)
-        held = arrays.shape(beside)[0]
-        if held != rows[number]:
-            raise DataError(f"holds {held:,} vectors, but {file['path']} has {rows[number]:,} rows", where=str(beside))
+    for file, count in zip(files, counts, strict=True):
+        path = vectors_of(places.place(file["path"]), config.vectors)
+        held = arrays.shape(path)[0]
+        if held != count.extent:
+            raise DataError(f"holds {held:,} vectors, but {file['path']} has {count.extent:,} rows", where=str(path))
 
 
 # ---------------------------------------------------------------- ids
@@ -325,12 +400,12 @@ def _gather(folder: Path, incoming: Sequence[Path]) -> list[Path]:
 
 def _settle_ids(
     folder: Path, paths: Sequence[Path], config: InputConfig, files: Sequence[str], fingerprint: str
-) -> Counter[str]:
-    """Make every id unique: of two rows with the user's id the later is set aside; of our own ids, it is numbered.
+) -> list[tuple[int, str]]:
+    """Make every id unique: of two rows with the user's id the later is quarantined; of our own ids, it is numbered.
 
     Returns
     -------
-    How many rows were set aside, by source.
+    The number of the file and the source of each row that was quarantined.
     """
     column = config.id or inputs.ID
     hashes = [_hashes(path, column) for path in paths]
@@ -340,12 +415,13 @@ def _settle_ids(
     seen: Counter[str] = Counter()
     first: dict[str, str] = {}
     bad: list[dict[str, object]] = []
+    moved: list[tuple[int, str]] = []
     for path, own in zip(paths, hashes, strict=True):
         rows = np.flatnonzero(np.isin(own, suspects)).tolist() if len(suspects) else []
         if not rows:
             continue
         table = shards.read(path)
-        names = inputs.as_text(table[column]).to_pylist()
+        names = inputs.as_identifiers(table[column]).to_pylist()
         again: dict[int, int] = {}
         for row in rows:
             if seen[names[row]]:
@@ -360,17 +436,22 @@ def _settle_ids(
             position = table.column_names.index(column)
             table = table.set_column(position, column, pa.array(renamed, pa.string()))
         else:
-            bad += [_duplicate(table, row, names[row], first[names[row]], config, files) for row in again]
+            entries = [_duplicate(table, row, names[row], first[names[row]], config, files) for row in again]
+            bad += entries
+            moved += [
+                (table[inputs.FILE][row].as_py(), str(entry["source"]))
+                for row, entry in zip(again, entries, strict=True)
+            ]
             table = table.filter(pa.array(np.isin(np.arange(len(table)), list(again), invert=True)))
         shards.write(table, path, fingerprint, compression="zstd")
     if bad:
         table = pa.Table.from_pylist(bad, schemas.QUARANTINE)
         shards.write(table, shards.part(folder / QUARANTINE, 0), fingerprint, compression="zstd")
-    return Counter(str(entry["source"]) for entry in bad)
+    return moved
 
 
 def _hashes(path: Path, column: str) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    names = inputs.as_text(shards.read(path, [column])[column])
+    names = inputs.as_identifiers(shards.read(path, [column])[column])
     series = pl.from_arrow(names)
     return series.hash(0).to_numpy() if isinstance(series, pl.Series) else np.empty(0, np.uint64)
 
@@ -382,7 +463,11 @@ def _place(table: pa.Table, row: int, files: Sequence[str]) -> str:
 def _duplicate(
     table: pa.Table, row: int, name: str, first: str, config: InputConfig, files: Sequence[str]
 ) -> dict[str, object]:
-    source = table[config.source][row].as_py() if config.source else ALL
+    source = (
+        inputs.as_text(table[config.source].slice(row, 1))[0].as_py() if config.source in table.column_names else None
+    )
+    if not config.source:
+        source = ALL
     text = inputs.TEXT if inputs.TEXT in table.column_names else config.text
     return {
         "id": name,
@@ -390,14 +475,14 @@ def _duplicate(
         "file": files[table[inputs.FILE][row].as_py()],
         "line": table[inputs.LINE][row].as_py(),
         "reason": f"has the id of {first}",
-        "record": table[text][row].as_py(),
+        "record": inputs.as_text(table[text].slice(row, 1))[0].as_py(),
     }
 
 
 def _digest(path: Path, column: str) -> str:
     """Changes when an id or a text of the shard does, and with nothing else, so that a new label costs no embedding."""
     table = shards.read(path, [column, inputs.HASH])
-    names = inputs.as_text(table[column])
+    names = inputs.as_identifiers(table[column])
     digest = hashlib.sha256(np.ascontiguousarray(pc.binary_length(names).to_numpy(), np.int32).tobytes())
     digest.update("".join(names.to_pylist()).encode())
     digest.update(b"".join(table[inputs.HASH].to_pylist()))

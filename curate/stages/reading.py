@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from curate import places
 from curate.errors import DataError
-from curate.stages import texts, tokens
-from curate.store import arrays, formats, inputs, schemas, shards
-from curate.store.formats import Batch, Piece
+from curate.kernels.json_values import identifier_of, is_binary, text_of
+from curate.stages import declared_types, texts, tokens
+from curate.store import arrays, formats, inputs, json_records, schemas, shards
+from curate.store.arrow_values import convert
+from curate.store.column_types import Column, cells_of, column_of
 from curate.store.inputs import ALL, NO_SOURCE
+from curate.store.records import Batch, Piece, Votes
 
 if TYPE_CHECKING:
     from curate.settings.model import InputConfig
 
 Counting = Literal["column", "tokenizer", "estimate"]
+
+SHARD_BYTES = 1 << 29
+"""The most bytes of a shard, but for those of one batch; it has fewer rows than asked for where they are long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,42 @@ class Reading:
     out: Path
     quarantine: Path
     fingerprint: str
+    kinds: Mapping[int, json_records.Kinds] = field(default_factory=dict)
+    """Of files by number, the kinds of values at those paths where they have several; others make a record bad."""
+
+
+@dataclass(slots=True)
+class FileCount:
+    """Accounting of one input file."""
+
+    lines: int = 0
+    """The last line (or Parquet row) that was read."""
+
+    rows: int = 0
+    """Rows of the pool."""
+
+    quarantined: int = 0
+    non_finite: int = 0
+    """NaN and Infinity literals of JSON that became null."""
+
+    extent: int = 0
+    """Records, counting bad and blank ones, up to the last."""
+
+    tokens: bool = False
+    """Whether the file has a column of token counts."""
+
+    def add(self, other: FileCount) -> None:
+        """Add what another piece of the file gave."""
+        self.lines, self.extent = max(self.lines, other.lines), max(self.extent, other.extent)
+        self.rows += other.rows
+        self.quarantined += other.quarantined
+        self.non_finite += other.non_finite
+        self.tokens |= other.tokens
+
+    def as_dict(self) -> dict[str, int]:
+        """Return what a manifest says of the file."""
+        counts = {"lines": self.lines, "rows": self.rows, "quarantined": self.quarantined}
+        return {**counts, "non_finite": self.non_finite} if self.non_finite else counts
 
 
 @dataclass(slots=True)
@@ -49,91 +92,116 @@ class Read:
     paths: list[Path] = field(default_factory=list)
     sources: Counter[str] = field(default_factory=Counter)
     quarantined: Counter[str] = field(default_factory=Counter)
-    types: dict[str, tuple[pa.DataType, str]] = field(default_factory=dict)
-    """Each column's type, and the first file that has it."""
+    columns: dict[str, Column] = field(default_factory=dict)
+    """What each column holds."""
 
-    rows: Counter[int] = field(default_factory=Counter)
-    """Lines or rows seen of each file, by its number."""
+    features: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    """Each column's feature as Hugging Face's datasets describes it, and the first file that says so."""
+
+    files: dict[int, FileCount] = field(default_factory=dict)
+    """By the file's number."""
+
+    votes: dict[int, Votes] = field(default_factory=dict)
+    """The kinds of values in those files that have several at one path, or that this task has only a piece of."""
 
 
 def read(task: Reading) -> Read:
-    """Write the shards of ``task`` and say what is in them."""
+    """Write the shards of ``task`` and say what is in them.
+
+    Where records of a JSON file disagree on a type, nothing is written, and the votes say so.
+    """
     done = Read()
     bad: list[dict[str, object]] = []
     waiting: list[pa.Table] = []
-    held = 0
+    held = size = 0
+    mixed = False
     for piece in task.pieces:
-        for batch in formats.read(piece):
-            _note_types(done, batch.table, piece.path)
+        votes: Votes = {}
+        done.files[piece.number] = FileCount()
+        for batch in formats.read(piece, kinds=task.kinds.get(piece.number), as_text=task.config.types or ()):
+            for path, counts in batch.votes.items():
+                votes.setdefault(path, Counter()).update(counts)
+            mixed = mixed or (piece.number not in task.kinds and bool(json_records.decided(votes)))
+            if mixed:
+                continue
             table = _admit(task, piece, batch, bad, done)
             waiting.append(table)
             held += len(table)
-            while held >= task.config.rows_per_shard:
-                whole = _joined(waiting, done.types)
-                _write(task, whole.slice(0, task.config.rows_per_shard), done)
-                waiting = [whole.slice(task.config.rows_per_shard)]
-                held = len(waiting[0])
+            size += table.nbytes
+            while held >= task.config.rows_per_shard or (size > SHARD_BYTES and held):
+                joined = _joined(waiting, done.columns)
+                _write(task, joined.slice(0, task.config.rows_per_shard), done)
+                waiting = [joined.slice(task.config.rows_per_shard)]
+                held, size = len(waiting[0]), waiting[0].nbytes
+        if piece.number not in task.kinds and (not piece.complete or json_records.decided(votes)):
+            done.votes[piece.number] = votes
+    if mixed:
+        return done
     if held:
-        _write(task, _joined(waiting, done.types), done)
+        _write(task, _joined(waiting, done.columns), done)
     if bad:
-        aside = shards.part(task.quarantine, task.number + 1)  # part 0 is for ids that stand twice
-        shards.write(pa.Table.from_pylist(bad, schemas.QUARANTINE), aside, task.fingerprint, compression="zstd")
+        quarantine = shards.part(task.quarantine, task.number + 1)  # part 0 is for ids that occur twice
+        shards.write(pa.Table.from_pylist(bad, schemas.QUARANTINE), quarantine, task.fingerprint, compression="zstd")
     return done
 
 
-def _note_types(done: Read, table: pa.Table, path: str) -> None:
-    text_format = formats.format_of(Path(path))[0] in ("csv", "tsv")
-    for name in table.column_names:
+def _describe(done: Read, batch: Batch, path: str) -> None:
+    """Add what the columns of a batch hold to what is known of them."""
+    for name in batch.table.column_names:
         if name.startswith(inputs.PREFIX):
             raise DataError(f"column {name!r}: names that begin with {inputs.PREFIX!r} are reserved", where=path)
-        kind = formats.narrowest(table[name]) if text_format else table[name].type
-        done.types[name] = widen(name, done.types.get(name), (kind, path), text_format=text_format)
+        array = _array(batch.table, name)
+        found = cells_of(array, path) if name in batch.cells else column_of(array, path)
+        done.columns.setdefault(name, Column()).add(found)
+    add_features(done.features, {name: (feature, path) for name, feature in batch.features.items()})
 
 
-def widen(
-    name: str, old: tuple[pa.DataType, str] | None, new: tuple[pa.DataType, str], *, text_format: bool = False
-) -> tuple[pa.DataType, str]:
-    """The type that holds both, and the file it was first seen in.
+def add_features(known: dict[str, tuple[Any, str]], more: Mapping[str, tuple[Any, str]]) -> None:
+    """Add features of columns to those of earlier files.
 
     Raises
     ------
-    DataError : naming both files, if no type holds both; the cells of a CSV file then simply stay text
+    DataError : two files have different names for the classes of a column, whose numbers then mean different things
     """
-    if old is None or (pa.types.is_null(old[0]) and not pa.types.is_null(new[0])):
-        return new
-    try:
-        return formats.merge(old[0], new[0]), old[1]
-    except pa.ArrowException as error:
-        if text_format:
-            return pa.string(), old[1]
-        raise DataError(
-            f"column {name!r} is {old[0]} in {old[1]} and {new[0]} in {new[1]}",
-            hint="make it one type in both files, or take one of them out of input.files",
-        ) from error
+    for name, (feature, path) in more.items():
+        old = known.setdefault(name, (feature, path))
+        if old[0] == feature:
+            continue
+        if any(isinstance(one, dict) and one.get("_type") == "ClassLabel" for one in (feature, old[0])):
+            raise DataError(
+                f"column {name!r} has class labels with different names in {old[1]} and {path}",
+                hint="give the labels the same numbers in both files, or store their names as text",
+            )
 
 
 def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object]], done: Read) -> pa.Table:
     """The rows of ``batch`` that have an id and a text, with our columns; the others go to ``bad``."""
-    config, table = task.config, batch.table
+    config = task.config
+    table, undeclared = declared_types.parsed(batch.table, config.types or {})
+    batch = replace(batch, table=table, cells=batch.cells - (config.types or {}).keys())
+    _describe(done, batch, piece.path)
     n = len(table)
-    text = _text(config, table, piece.path)
-    source = _source(config, table)
-    identity = _column(table, config.id) if config.id else pa.nulls(n, pa.string())
-    blank = pc.equal(pc.utf8_trim_whitespace(text.fill_null("")), "").to_numpy(zero_copy_only=False)
-    nameless = identity.is_null().to_numpy(zero_copy_only=False) if config.id else np.zeros(n, bool)
-    for row in np.flatnonzero(blank | nameless).tolist():
-        reason = "has no text" if blank[row] else f"has no id (column {config.id!r} is null)"
+    rejected = _Rejected(n)
+    for reason, rows in undeclared:
+        rejected.add(rows, reason)
+    text = _text(config, table, piece.path, rejected)
+    source = _source(config, table, rejected)
+    identity = identifier_of(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
+    if config.id:
+        rejected.add(_nulls(identity), f"has no id (column {config.id!r} is null)")
+    _text_role(config.label, table, "label", rejected)
+    counts = _counted(task, table, rejected, done.files[piece.number])
+    rejected.add(texts.blank(text), "has no text")
+    for row, reason in sorted(rejected.reasons.items()):
         bad.append(_entry(identity[row].as_py(), source[row], piece.path, batch.lines[row], reason, text[row].as_py()))
     for record in batch.bad:
         bad.append(_entry(None, _unread(config), piece.path, record.line, record.reason, record.record))
     done.sources.update(source)
-    done.quarantined.update(source[row] for row in np.flatnonzero(blank | nameless))
+    done.quarantined.update(source[row] for row in rejected.reasons)
     done.sources[_unread(config)] += len(batch.bad)
     done.quarantined[_unread(config)] += len(batch.bad)
-    last = max([*batch.rows[-1:], *(record.row for record in batch.bad[-1:])], default=-1)
-    done.rows[piece.number] = max(done.rows[piece.number], last + 1)
-
-    keep = np.flatnonzero(~(blank | nameless))
+    keep = np.flatnonzero(rejected.none)
+    _count(done.files[piece.number], batch, len(keep), len(rejected.reasons))
     kept, text = table.take(keep), text.take(keep)
     hashes = [hashlib.blake2b(value.encode(), digest_size=16).digest() for value in text.to_pylist()]
     ours = {
@@ -141,7 +209,7 @@ def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object
         inputs.ROW: pa.array(np.asarray(batch.rows, np.int64)[keep]),
         inputs.LINE: pa.array(np.asarray(batch.lines, np.int64)[keep]),
         inputs.HASH: pa.array(hashes, pa.binary(16)),
-        inputs.TOKENS: _tokens(task, kept, text),
+        inputs.TOKENS: _tokens(task, text) if counts is None else counts.take(keep),
     }
     if not config.id:
         ours[inputs.ID] = pa.array([f"{value.hex()}-0" for value in hashes], pa.string())
@@ -154,6 +222,30 @@ def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object
     return kept
 
 
+class _Rejected:
+    """Rows that cannot be used, each with the first reason."""
+
+    def __init__(self, rows: int) -> None:
+        self.none = np.ones(rows, np.bool_)
+        self.reasons: dict[int, str] = {}
+
+    def add(self, rows: NDArray[np.bool_], reason: str) -> None:
+        """Reject the rows where ``rows`` is true."""
+        for row in np.flatnonzero(rows).tolist():
+            self.reasons.setdefault(row, reason)
+        self.none &= ~rows
+
+
+def _nulls(array: pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
+
+
+def _count(count: FileCount, batch: Batch, kept: int, rejected: int) -> None:
+    last = max([*batch.rows[-1:], *(record.row for record in batch.bad)], default=-1)
+    line = max([*batch.lines[-1:], *(record.line for record in batch.bad)], default=0)
+    count.add(FileCount(line, kept, rejected + len(batch.bad), batch.non_finite, last + 1))
+
+
 def _entry(identity: object, source: str, path: str, line: int, reason: str, record: str | None) -> dict[str, object]:
     name = None if identity is None else str(identity)
     return {"id": name, "source": source, "file": path, "line": line, "reason": reason, "record": record}
@@ -163,46 +255,70 @@ def _unread(config: InputConfig) -> str:
     return NO_SOURCE if config.source else ALL
 
 
-def _column(table: pa.Table, name: str) -> pa.Array:
+def _array(table: pa.Table, name: str) -> pa.Array:
+    """A column of a batch, which is in one chunk; nulls if the batch has no such column."""
     if name not in table.column_names:
         return pa.nulls(len(table), pa.string())
-    return table[name].combine_chunks()
+    column = table[name]
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _text(config: InputConfig, table: pa.Table, path: str) -> pa.Array:
-    if texts.columns_of(config.text) is not None:
+def _text(config: InputConfig, table: pa.Table, path: str, rejected: _Rejected) -> pa.Array:
+    if (names := texts.columns_of(config.text)) is not None:
+        for name in names:
+            _text_role(name, table, "text", rejected)
         return texts.render(config.text, table)
-    column = _column(table, config.text)
-    if pa.types.is_null(column.type):
-        return pa.nulls(len(table), pa.string())
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+    column = _array(table, config.text)
+    if not (pa.types.is_null(column.type) or texts.is_text(column.type)):
         raise DataError(
             f"input.text: column {config.text!r} is {column.type}, not text",
             where=path,
-            hint=f'to take it as text all the same, write it as a template: text: "{{{config.text}}}"',
+            hint=f'to use it as text all the same, write it as a template: text: "{{{config.text}}}"',
         )
-    return column.cast(pa.string())
+    return _text_role(config.text, table, "text", rejected)
 
 
-def _source(config: InputConfig, table: pa.Table) -> list[str]:
+def _text_role(name: str | None, table: pa.Table, role: str, rejected: _Rejected) -> pa.Array:
+    """The text of a column; a row whose bytes are not UTF-8 is rejected."""
+    column = _array(table, name) if name else pa.nulls(len(table), pa.string())
+    text = text_of(column)
+    if is_binary(column.type):
+        rejected.add(_nulls(text) & ~_nulls(column), f"{role} column {name!r} is not UTF-8")
+    return text
+
+
+def _source(config: InputConfig, table: pa.Table, rejected: _Rejected) -> list[str]:
     if not config.source:
         return [ALL] * len(table)
-    column = _column(table, config.source)
+    column = _array(table, config.source)
     if pa.types.is_nested(column.type):
         raise DataError(f"input.source: column {config.source!r} is {column.type}, not a name")
-    return [NO_SOURCE if value is None else value for value in column.cast(pa.string()).to_pylist()]
+    names = _text_role(config.source, table, "source", rejected).to_pylist()
+    return [NO_SOURCE if name is None else name for name in names]
 
 
-def _tokens(task: Reading, table: pa.Table, text: pa.Array) -> pa.Array:
-    name = task.config.tokens
-    if task.counting == "estimate" or name is None:
+_MOST_TOKENS = np.iinfo(np.int32).max
+
+
+def _tokens(task: Reading, text: pa.Array) -> pa.Array:
+    if task.counting == "estimate" or task.config.tokens is None:
         return tokens.estimate(text)
-    if task.counting == "tokenizer":
-        return tokens.counter(name)(text)
-    try:
-        return _column(table, name).cast(pa.int32()).fill_null(0)
-    except pa.ArrowException as error:
-        raise DataError(f"input.tokens: column {name!r} does not hold whole numbers: {error}") from error
+    return tokens.counter(task.config.tokens)(text)
+
+
+def _counted(task: Reading, table: pa.Table, rejected: _Rejected, count: FileCount) -> pa.Array | None:
+    """The token counts that the input has, if that is where they come from; rows without one are rejected."""
+    name = task.config.tokens
+    if task.counting != "column" or name is None:
+        return None
+    count.tokens |= name in table.column_names
+    numbers = tokens.column(_array(table, name), name)
+    rejected.add(_nulls(numbers), f"has no token count (column {name!r} is null)")
+    outside = pc.or_(pc.less(numbers, 0), pc.greater(numbers, _MOST_TOKENS)).fill_null(False)
+    rejected.add(
+        np.asarray(outside.to_numpy(zero_copy_only=False)), f"has a token count out of range (column {name!r})"
+    )
+    return pc.if_else(outside, None, numbers).cast(pa.int32())
 
 
 def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
@@ -222,27 +338,33 @@ def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
 
 
 def vectors_of(path: Path, suffix: str) -> Path:
-    """The array beside an input file: ``a.jsonl.gz`` has ``a.npy`` for the suffix ``.npy``."""
-    endings = 2 if formats.format_of(path)[1] else 1
-    return path.with_name(path.name.removesuffix("".join(path.suffixes[-endings:])) + suffix)
+    """The array next to an input file: ``a.jsonl.gz`` has ``a.npy`` for the suffix ``.npy``."""
+    return path.with_name(formats.stem_of(path) + suffix)
 
 
-def _joined(tables: list[pa.Table], types: Mapping[str, tuple[pa.DataType, str]]) -> pa.Table:
-    """The tables under one schema; the columns of CSV files stay text here and are cast when they are read."""
+def _joined(tables: list[pa.Table], columns: Mapping[str, Column]) -> pa.Table:
+    """The tables under one schema; cells of text files stay text here and are cast when they are read."""
     if len(tables) == 1:
         return tables[0].combine_chunks()
-    try:
-        return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
-    except pa.ArrowException as error:
-        raise DataError(f"files read together do not agree on their columns ({', '.join(types)}): {error}") from error
+    names = dict.fromkeys(name for table in tables for name in table.column_names)
+    kinds = {name: _joined_type(name, tables, columns) for name in names}
+    return pa.concat_tables([_conformed(table, kinds) for table in tables]).combine_chunks()
+
+
+def _joined_type(name: str, tables: Iterable[pa.Table], columns: Mapping[str, Column]) -> pa.DataType:
+    found = {table.schema.field(name).type for table in tables if name in table.column_names} - {pa.null()}
+    return found.pop() if len(found) == 1 else columns[name].type(name) if found else pa.null()
+
+
+def _conformed(table: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
+    arrays = [
+        convert(_array(table, name), kind) if name in table.column_names else pa.nulls(len(table), kind)
+        for name, kind in kinds.items()
+    ]
+    return pa.table(arrays, names=list(kinds))
 
 
 def _write(task: Reading, table: pa.Table, done: Read) -> None:
     path = task.out / f"{task.number:05d}-{len(done.paths):05d}.parquet"
-    shards.write(_storable(table), path, task.fingerprint, compression="zstd")
+    shards.write(table, path, task.fingerprint, compression="zstd")
     done.paths.append(path)
-
-
-def _storable(table: pa.Table) -> pa.Table:
-    fields = [column.with_type(formats.storable(column.type)) for column in table.schema]
-    return table.cast(pa.schema(fields))

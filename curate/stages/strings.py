@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyarrow import types
 
+from curate.errors import DataError
+from curate.kernels.json_values import is_binary
+from curate.kernels.lists import is_list, lists_from, lists_of
 from curate.stages.texts import columns_of
+from curate.store.arrow_values import map_from
 
 if TYPE_CHECKING:
-    from curate.settings.model import InputConfig
+    from curate.settings.model import InputConfig, RunConfig
 
 Change = Callable[[int, str], str]
 """Is told a row of the table and one of its strings, and gives another."""
@@ -25,20 +30,67 @@ def text_columns(config: InputConfig) -> list[str]:
     return columns_of(config.text) or [config.text]
 
 
-def changed(table: pa.Table, names: Sequence[str], change: Change) -> pa.Table:
-    """The table with every string of some columns changed.
+def check(config: RunConfig, kinds: Mapping[str, pa.DataType]) -> None:
+    """Refuse text columns of types that ``changed`` does not handle, if their strings are to be masked or cut.
 
-    Of a list or a struct those within, however deep, and a map's keys too. Numbers and other types hold no text and
-    stay. Columns, types and nulls stay; ``change`` is called in the same order each time.
+    Raises
+    ------
+    DataError : naming the column and its type
+    """
+    if config.export.mask or config.export.cut_repeated:
+        for name in text_columns(config.input):
+            _check(name, kinds.get(name, pa.null()))
+
+
+def _check(name: str, kind: pa.DataType) -> None:
+    if types.is_nested(kind):
+        for number in range(kind.num_fields):
+            _check(name, kind.field(number).type)
+    elif not (_is_text(kind) or _is_json(kind) or _holds_no_text(kind)):
+        raise DataError(
+            f"the text column {name!r} holds {kind}, whose text can be neither masked nor cut",
+            hint="store it as text, or leave out export.mask and export.cut_repeated",
+        )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind) or is_binary(kind))
+
+
+def _is_json(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.json"
+
+
+def _holds_no_text(kind: pa.DataType) -> bool:
+    if isinstance(kind, pa.BaseExtensionType):
+        return kind.extension_name in ("arrow.uuid", "arrow.bool8", "arrow.fixed_shape_tensor")
+    primitive = types.is_primitive(kind) or types.is_boolean(kind) or types.is_null(kind) or types.is_decimal(kind)
+    return bool(primitive or types.is_temporal(kind))
+
+
+def changed(table: pa.Table, names: Sequence[str], change: Change) -> pa.Table:
+    """Return the table with every string of some columns changed.
+
+    Of a list or a struct those within, however deep, and a map's keys too; of a JSON column those in its values. Binary
+    is text in UTF-8. Numbers, times and booleans hold no text and stay. Columns, types and nulls stay; ``change`` is
+    called in the same order each time.
+
+    Raises
+    ------
+    DataError : a column is of another type, or holds bytes that are not UTF-8
 
     >>> table = pa.table({"chat": [["a", None], ["b"]], "n": [1, 2]})
     >>> changed(table, ["chat"], lambda row, text: f"{text}{row}")["chat"].to_pylist()
     [['a0', None], ['b1']]
     """
     for name in names:
+        _check(name, table[name].type)
         new, start = [], 0
         for chunk in table[name].chunks:  # joined, they might hold more than the 2 GiB of text that an array can
-            new.append(_changed(chunk, np.arange(start, start + len(chunk)), change))
+            try:
+                new.append(_changed(chunk, np.arange(start, start + len(chunk)), change))
+            except UnicodeDecodeError as error:
+                raise DataError(f"the text column {name!r} holds bytes that are not UTF-8") from error
             start += len(chunk)
         column = pa.chunked_array(new, table[name].type)
         table = table.set_column(table.column_names.index(name), table.schema.field(name), column)
@@ -48,43 +100,53 @@ def changed(table: pa.Table, names: Sequence[str], change: Change) -> pa.Table:
 def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
     """The array with every string changed; ``rows`` says which row of the table each of its elements is in."""
     kind = array.type
-    if types.is_string(kind) or types.is_large_string(kind):
+    if _is_text(kind):
         return _strings(array, rows, change)
-    if types.is_dictionary(kind):
-        return _changed(array.dictionary_decode(), rows, change).dictionary_encode().cast(kind)
+    if _is_json(kind):
+        return pa.ExtensionArray.from_storage(kind, _json(array.storage, rows, change))
     if types.is_struct(kind) and kind.num_fields:
         children = [_changed(child, rows, change) for child in array.flatten()]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())
-    return _lists(array, rows, change) if types.is_nested(kind) else array
-
-
-def _lists(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
-    kind = array.type
     if types.is_map(kind):
-        pairs = pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)]))
-        whole = _lists(array.cast(pairs), rows, change)
-        items = whole.values
-        return pa.MapArray.from_arrays(_offsets(whole), items.field(0), items.field(1), type=kind)
-    if types.is_fixed_size_list(kind):
-        return _lists(array.cast(pa.list_(kind.value_field)), rows, change).cast(kind)
-    if not (types.is_list(kind) or types.is_large_list(kind)):
-        return array
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-    ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
-    values = _changed(array.flatten(), np.repeat(rows, lengths), change)
-    made: Any = pa.ListArray if types.is_list(kind) else pa.LargeListArray
-    offsets = pa.array(ends, pa.int32() if types.is_list(kind) else pa.int64())
-    return made.from_arrays(offsets, values, type=kind, mask=array.is_null())
-
-
-def _offsets(lists: pa.ListArray) -> pa.Array:
-    """The offsets of a list array, null where a list is."""
-    *starts, end = lists.offsets.to_pylist()
-    gone = lists.is_null().to_pylist()
-    return pa.array([*(None if null else start for null, start in zip(gone, starts, strict=True)), end], pa.int32())
+        pairs = array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+        return map_from(_changed(pairs, rows, change), kind)
+    if is_list(kind):
+        lengths, values = lists_of(array)
+        values = _changed(values, np.repeat(rows, lengths), change)
+        return lists_from(lengths, values, kind, array.is_null())
+    return array
 
 
 def _strings(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
-    texts = array.to_pylist()
+    binary = is_binary(array.type)
+    texts = [text.decode() if binary and text is not None else text for text in array.to_pylist()]
     new = [None if text is None else change(row, text) for row, text in zip(rows.tolist(), texts, strict=True)]
     return array if new == texts else pa.array(new, array.type)
+
+
+def _json(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
+    """JSON texts with every string in them changed, keys too; numbers keep their digits."""
+
+    def value(row: int, one: Any) -> Any:
+        if isinstance(one, str):
+            return change(row, one)
+        if isinstance(one, dict):
+            out: dict[str, Any] = {}
+            for key, inner in one.items():
+                name = change(row, key)
+                while name in out:  # two keys may become the same
+                    name += "_"
+                out[name] = value(row, inner)
+            return out
+        return [value(row, inner) for inner in one] if isinstance(one, list) else one
+
+    new = []
+    for row, text in zip(rows.tolist(), array.to_pylist(), strict=True):
+        parsed = None if text is None else json.loads(text, parse_int=_verbatim, parse_float=_verbatim)
+        other = value(row, parsed)
+        new.append(text if other == parsed else orjson.dumps(other).decode())
+    return pa.array(new, array.type)
+
+
+def _verbatim(number: str) -> orjson.Fragment:
+    return orjson.Fragment(number)

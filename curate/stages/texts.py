@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import orjson
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from curate.kernels.json_values import is_binary, text_of
 from curate.settings.template import parts
 
 
@@ -23,30 +23,36 @@ def columns_of(template: str) -> list[str] | None:
     return None if parsed is None else list(dict.fromkeys(name for _, name in parsed if name is not None))
 
 
-def render(template: str, table: pa.Table) -> pa.Array:
-    """The template filled with each row of ``table``, (n,) strings.
+def is_text(kind: pa.DataType) -> bool:
+    """Return whether a column of this type is text by itself: strings, and bytes that hold UTF-8."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or is_binary(kind))
 
-    A null gives nothing, a list or an object its JSON. A row in which every column is null or blank gives null:
-    there is no text in it, whatever the template's own words.
+
+def render(template: str, table: pa.Table) -> pa.Array:
+    """Fill the template with each row of ``table``, (n,) strings.
+
+    A null gives nothing, a list or an object its JSON, every other value its text as ``text_of`` gives it. A row in
+    which every column is null or blank gives null: there is no text in it, whatever the template's own words.
     """
     pieces = parts(template) or []
     cells = {name: _strings(table, name) for _, name in pieces if name is not None}
-    texts: list[str | None] = []
-    for row in range(len(table)):
-        if any(column[row].strip() for column in cells.values()):
-            texts.append("".join(literal + (cells[name][row] if name is not None else "") for literal, name in pieces))
-        else:
-            texts.append(None)
+    filled = ~np.logical_and.reduce([blank(column) for column in cells.values()])
+    lists = {name: column.fill_null("").to_pylist() for name, column in cells.items()}
+    texts = [
+        "".join(literal + (lists[name][row] if name is not None else "") for literal, name in pieces)
+        if filled[row]
+        else None
+        for row in range(len(table))
+    ]
     return pa.array(texts, pa.string())
 
 
-def _strings(table: pa.Table, name: str) -> Sequence[str]:
+def blank(texts: pa.Array) -> NDArray[np.bool_]:
+    """Return (n,) booleans, whether each text is null or has nothing that can be seen."""
+    return np.asarray(pc.equal(pc.utf8_trim_whitespace(texts.fill_null("")), "").to_numpy(zero_copy_only=False))
+
+
+def _strings(table: pa.Table, name: str) -> pa.Array:
     if name not in table.column_names:
-        return [""] * len(table)
-    return [_string(value) for value in table[name].to_pylist()]
-
-
-def _string(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+        return pa.nulls(len(table), pa.string())
+    return text_of(table[name].combine_chunks())

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import places
-from curate.errors import PluginError, missing_extra
+from curate.errors import DataError, PluginError, missing_extra
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -22,9 +22,25 @@ BYTES_PER_TOKEN = 4
 """The usual rule of thumb for English text under a subword vocabulary."""
 
 
+_FILE = "tokenizer.json"
+
+
 def estimate(texts: pa.Array) -> pa.Array:
     """One token for every four bytes of UTF-8, rounded up; (n,) int32."""
     return pc.cast(np.ceil(pc.binary_length(texts).to_numpy(zero_copy_only=False) / BYTES_PER_TOKEN), pa.int32())
+
+
+def column(counts: pa.Array, name: str) -> pa.Array:
+    """Return the token counts in a column of the input, (n,) int64.
+
+    Raises
+    ------
+    DataError : the column does not hold whole numbers
+    """
+    try:
+        return counts.cast(pa.int64())
+    except pa.ArrowException as error:
+        raise DataError(f"input.tokens: column {name!r} does not hold whole numbers: {error}") from error
 
 
 def revision(tokenizer: str) -> str:
@@ -49,18 +65,24 @@ def counter(tokenizer: str) -> Callable[[pa.Array], pa.Array]:
     return count
 
 
+def is_file(name: str) -> bool:
+    """Return whether ``name`` is a tokenizer's file, or a folder that has one."""
+    file = _file(name)
+    return file is not None and file.is_file()
+
+
 def _file(name: str) -> Path | None:
     """Return the file of a tokenizer on a disk; None for one on the hub."""
     path = Path(name)
     if path.is_dir():
-        return path / "tokenizer.json"
+        return path / _FILE
     return path if path.exists() else None
 
 
 def _held(name: str) -> str | None:
     """Return a sha256 of the file of a tokenizer; None if there is none."""
     file = _file(name)
-    return None if file is None or not file.exists() else places.content(file)
+    return places.content(file) if file is not None and file.is_file() else None
 
 
 @lru_cache(maxsize=2)

@@ -1,115 +1,65 @@
-"""Reads pool files (JSONL, CSV, TSV, Parquet) batch by batch; a record that cannot be read is told, not raised."""
+"""Reads pool files (JSON, CSV, TSV, Parquet) batch by batch; a record that cannot be read is part of the result."""
 
 from __future__ import annotations
 
-import csv
-import gzip
 import hashlib
-import io
-import itertools
-import zlib
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import IO, Literal
+from urllib.parse import unquote
 
 import numpy as np
-import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from curate import places
 from curate.errors import DataError
+from curate.store import csv_records, decompression, json_records, parquet_records
+from curate.store.decompression import Compression
+from curate.store.records import Bad, Batch, Piece
 
-if TYPE_CHECKING:
-    from _csv import Reader as CsvReader
+__all__ = ["Bad", "Batch", "Piece", "column_names", "format_of", "partitions_of", "read", "scan", "stem_of"]
 
-    import pyarrow.parquet as pq
-
-Format = Literal["jsonl", "csv", "tsv", "parquet"]
-Compression = Literal["", "gz", "zst"]
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
 
 _SUFFIXES: dict[str, Format] = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".csv": "csv",
     ".tsv": "tsv",
     ".parquet": "parquet",
 }
-_COMPRESSIONS: dict[str, Compression] = {".gz": "gz", ".zst": "zst"}
-_BATCH = 8_192
 _BLOCK = 1 << 22
-_SHOWN = 1_000  # characters of a record that is too long
-_BOM = b"\xef\xbb\xbf"
-
-LONGEST = 1 << 27
-"""Bytes of a JSONL line, and characters of a CSV line or cell, beyond which it is not read: nothing trains on these."""
-
-_DEEPEST = 32  # objects and lists in one another; Parquet holds no more than 50 lists
-_MOST_COLUMNS = 10_000  # where every key is data, a column each would fill the memory
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Consecutive records of one file."""
-
-    path: str
-    number: int
-    """The file's place in the sorted list of input files."""
-
-    start: int = 0
-    """Where to begin: a byte of a JSONL file, a row group of a Parquet file."""
-
-    stop: int | None = None
-    """Where to end (exclusive); None = the end of the file."""
-
-    first_row: int = 0
-    """How many lines (or Parquet rows) of the file come before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Bad:
-    """A record that cannot be read."""
-
-    row: int
-    line: int
-    reason: str
-    record: str
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records of one file as they stand there, and those that could not be read."""
-
-    table: pa.Table
-    rows: list[int]
-    """The place of each record in its file, from 0 (of a JSONL file: its line)."""
-
-    lines: list[int]
-    """The line each record ends on, from 1 (of a Parquet file: its row)."""
-
-    bad: list[Bad]
 
 
 def format_of(path: Path) -> tuple[Format, Compression]:
-    """What the file's name says it is."""
+    """Tell the format of a file from its name."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression: Compression = ""
-    if suffixes and suffixes[-1] in _COMPRESSIONS:
-        compression = _COMPRESSIONS[suffixes.pop()]
+    if suffixes and suffixes[-1] in decompression.SUFFIXES:
+        compression = decompression.SUFFIXES[suffixes.pop()]
     found = _SUFFIXES.get(suffixes[-1]) if suffixes else None
     if found is None or (found == "parquet" and compression):
-        hint = "name it .jsonl, .csv or .tsv (each also .gz or .zst) or .parquet"
-        if suffixes and suffixes[-1] == ".json":
-            hint = "a JSON array must become one object a line: jq -c '.[]' FILE.json > FILE.jsonl"
+        endings = ", ".join(decompression.SUFFIXES)
+        hint = f"name it .jsonl, .json, .csv or .tsv (each also with {endings} after it) or .parquet"
         raise DataError("cannot tell the format from the file's name", where=str(path), hint=hint)
     return found, compression
 
 
+def stem_of(path: Path) -> str:
+    """Return the name of a file without the endings that say its format.
+
+    >>> stem_of(Path("pool/a.b.jsonl.gz"))
+    'a.b'
+    """
+    endings = 2 if format_of(path)[1] else 1
+    return path.name.removesuffix("".join(path.suffixes[-endings:]))
+
+
 def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int]] | None]:
-    """The file's sha256, and where it may be cut.
+    """Hash a file, and find where it may be cut.
 
     Returns
     -------
@@ -130,7 +80,7 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
                 lines += len(newlines)
                 offset += len(block)
     if kind == "parquet":
-        return digest.hexdigest(), _row_groups(path, rows_per_piece)
+        return digest.hexdigest(), parquet_records.row_groups(path, rows_per_piece)
     if kind != "jsonl" or compression:
         return digest.hexdigest(), None
     if cuts[-1][0] == offset and len(cuts) > 1:  # the file ends on a boundary
@@ -141,300 +91,84 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
     ]
 
 
-def _row_groups(path: Path, rows_per_piece: int) -> list[tuple[int, int, int]]:
-    with _parquet(path) as file:
-        metadata = file.metadata
-    cuts: list[tuple[int, int, int]] = []
-    first = start = rows = 0
-    for group in range(metadata.num_row_groups):
-        rows += metadata.row_group(group).num_rows
-        if rows >= rows_per_piece or group == metadata.num_row_groups - 1:
-            cuts.append((start, first, rows))
-            start, first, rows = group + 1, first + rows, 0
-    return cuts
+def read(piece: Piece, *, kinds: json_records.Kinds | None = None, as_text: Collection[str] = ()) -> Iterator[Batch]:
+    """Read the records of ``piece``, a few thousand at a time.
 
+    Folders such as ``lang=en`` in the path become columns, unless the file has such a column itself.
 
-def read(piece: Piece) -> Iterator[Batch]:
-    """The records of ``piece``, a few thousand at a time.
+    Parameters
+    ----------
+    kinds : of a JSON file, the kinds of values at some paths; values of other kinds make a record bad
+    as_text : columns to read as text, whatever is in them
 
     Raises
     ------
-    DataError : if the file as a whole cannot be read, or one of its columns holds values of two kinds
+    DataError : the file cannot be read
     """
     path = places.place(piece.path)
-    kind, compression = format_of(path)
+    partitions = partitions_of(piece.path)
     with places.reached(path):
         try:
-            if kind == "parquet":
-                yield from _read_parquet(path, piece)
-            elif kind == "jsonl":
-                with _open(path, compression) as file:
-                    yield from _read_jsonl(file, piece)
-            else:
-                with _open(path, compression) as file:
-                    yield from _read_csv(file, piece, "\t" if kind == "tsv" else ",")
-        except (OSError, EOFError, zlib.error, pa.ArrowException) as error:
-            hint = "is the file whole? write it elsewhere and move it here when it is complete"
+            for batch in _read(path, piece, kinds or {}, as_text):
+                yield _with_partitions(batch, partitions)
+        except (*decompression.ERRORS, pa.ArrowException) as error:
+            hint = "is the file complete? write it elsewhere and move it here when it is"
             raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
+
+
+def _read(path: Path, piece: Piece, kinds: json_records.Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+    kind, compression = format_of(path)
+    if kind == "parquet":
+        yield from parquet_records.read_parquet(path, piece, as_text)
+        return
+    with _open(path, compression) as file:
+        if kind == "jsonl":
+            yield from json_records.read_lines(file, piece, kinds, as_text)
+        elif kind == "json":
+            yield from json_records.read_json(file, piece, kinds, as_text)
+        elif kind == "csv":
+            yield from csv_records.read_csv(file, piece)
+        else:
+            yield from csv_records.read_tsv(file, piece)
 
 
 @contextmanager
 def _open(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
-    with places.opened(path) as file:
-        if compression == "gz":
-            with gzip.open(file) as unpacked:
-                yield cast(IO[bytes], unpacked)
-        elif compression == "zst":
-            with io.BufferedReader(pa.CompressedInputStream(file, "zstd"), _BLOCK) as unpacked:
-                yield unpacked
-        else:
-            yield file
+    with places.opened(path) as file, decompression.decompressed(file, compression) as plain:
+        yield plain
 
 
-# ---------------------------------------------------------------- JSONL
+# ---------------------------------------------------------------- folders that are columns
 
 
-def _read_jsonl(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
-    if piece.start:
-        file.seek(piece.start)
-    position, line = piece.start, piece.first_row
-    records: list[dict[str, Any]] = []
-    lines: list[int] = []
-    bad: list[Bad] = []
-    while raw := file.readline(LONGEST):
-        if piece.stop is not None and position >= piece.stop:
-            break
-        position += len(raw)
-        line += 1
-        if len(raw) == LONGEST and (rest := _skip_line(file)):
-            position += rest
-            bad.append(Bad(line - 1, line, f"is longer than {LONGEST:,} bytes", raw[:_SHOWN].decode(errors="replace")))
-            continue
-        text = raw.removeprefix(_BOM).strip() if line == 1 else raw.strip()
-        if not text:
-            continue
-        try:
-            record = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            bad.append(Bad(line - 1, line, f"does not parse: {error.msg}", text.decode(errors="replace")))
-            continue
-        reason = "is not a JSON object" if not isinstance(record, dict) else _too_deep(record, text)
-        if reason:
-            bad.append(Bad(line - 1, line, reason, text.decode(errors="replace")))
-            continue
-        records.append(record)
-        lines.append(line)
-        if len(records) == _BATCH:
-            yield Batch(_table(records, lines, piece.path), [end - 1 for end in lines], lines, bad)
-            records, lines, bad = [], [], []
-    if records or bad:
-        yield Batch(_table(records, lines, piece.path), [end - 1 for end in lines], lines, bad)
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
-def _skip_line(file: IO[bytes]) -> int:
-    """Go to the end of the line; how many bytes that were."""
-    skipped = 0
-    while more := file.readline(_BLOCK):
-        skipped += len(more)
-        if more.endswith(b"\n"):
-            break
-    return skipped
+def partitions_of(path: str) -> dict[str, str | None]:
+    """Return the columns that the folders of a path are, as Hive writes them.
+
+    >>> partitions_of("pool/lang=en/year=2024/a.jsonl")
+    {'lang': 'en', 'year': '2024'}
+    """
+    folders = path.partition("://")[2].split("/")[1:-1] if "://" in path else Path(path).parts[:-1]
+    found: dict[str, str | None] = {}
+    for folder in folders:
+        name, equals, value = folder.partition("=")
+        if equals and name.isidentifier():
+            found[name] = None if value == _NO_VALUE else unquote(value)
+    return found
 
 
-def _too_deep(record: dict[str, Any], text: bytes) -> str:
-    """What is wrong with a record that no Parquet file could hold; "" if nothing is."""
-    if text.count(b"[") + text.count(b"{") <= _DEEPEST:
-        return ""
-    level: list[Any] = [record]
-    for _ in range(_DEEPEST):
-        inner = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
-        level = [one for one in inner if isinstance(one, dict | list)]
-        if not level:
-            return ""
-    return f"is nested more than {_DEEPEST} deep"
-
-
-def _table(records: list[dict[str, Any]], lines: list[int], path: str) -> pa.Table:
-    names = dict.fromkeys(name for record in records for name in record)
-    if len(names) > _MOST_COLUMNS:
-        told = f"lines {lines[0]:,} to {lines[-1]:,} have {len(names):,} different keys, each of them a column"
-        raise DataError(told, where=path, hint='put keys that are data into a list: [{"key": …, "value": …}]')
-    arrays = []
-    for name in names:
-        values = [record.get(name) for record in records]
-        try:
-            array = pa.array(values)
-        except (pa.ArrowException, OverflowError) as error:
-            raise _conflict(name, values, lines, path) from error
-        arrays.append(array if (kind := storable(array.type)) == array.type else array.cast(kind))
-    return pa.table(arrays, names=list(names))
-
-
-def _conflict(name: str, values: Sequence[Any], lines: list[int], path: str) -> DataError:
-    seen: pa.DataType | None = None
-    seen_at = 0
-    for value, line in zip(values, lines, strict=True):
-        try:
-            kind = pa.array([value]).type
-            merged = kind if seen is None else merge(seen, kind)
-        except (pa.ArrowException, OverflowError):
-            first = f"{seen} in {path}:{seen_at}" if seen is not None else "a number beyond 64 bits"
-            return DataError(
-                f"column {name!r} is {first} and something else in {path}:{line}",
-                hint="a column must be of one type; make it text in both places",
-            )
-        if not pa.types.is_null(kind) and (seen is None or pa.types.is_null(seen)):
-            seen_at = line
-        seen = merged
-    return DataError(f"column {name!r} mixes types", where=path)
-
-
-def merge(left: pa.DataType, right: pa.DataType) -> pa.DataType:
-    """The type that holds both: nulls and numbers widen, objects gain fields; ArrowTypeError if there is none."""
-    if left == right:
-        return left
-    schemas = [pa.schema([("", kind)]) for kind in (left, right)]
-    return pa.unify_schemas(schemas, promote_options="permissive").field(0).type
-
-
-def storable(kind: pa.DataType) -> pa.DataType:
-    """The type with every object that never has a field read as null, as Parquet cannot store it, and without views."""
-    if pa.types.is_struct(kind):
-        fields = [field.with_type(storable(field.type)) for field in kind]
-        return pa.struct(fields) if fields else pa.null()
-    if pa.types.is_list(kind):
-        return pa.list_(storable(kind.value_type))
-    if pa.types.is_string_view(kind):  # hardly a function of Arrow's takes these
-        return pa.string()
-    return pa.binary() if pa.types.is_binary_view(kind) else kind
-
-
-# ---------------------------------------------------------------- CSV
-
-
-def _read_csv(file: IO[bytes], piece: Piece, delimiter: str) -> Iterator[Batch]:
-    csv.field_size_limit(LONGEST)
-    with io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-        yield from _rows(csv.reader(_csv_lines(text, piece.path), delimiter=delimiter, strict=True), piece, delimiter)
-
-
-def _csv_lines(text: IO[str], path: str) -> Iterator[str]:
-    for number in itertools.count(1):
-        line = text.readline(LONGEST)
-        if not line:
-            return
-        if len(line) == LONGEST and not line.endswith(("\n", "\r")):
-            hint = "is there a line break in it, and is it the format that its name says?"
-            raise DataError(f"a line is longer than {LONGEST:,} characters", where=f"{path}:{number}", hint=hint)
-        yield line
-
-
-def _rows(reader: CsvReader, piece: Piece, delimiter: str) -> Iterator[Batch]:
-    names = next(reader, None)
-    if not names:
-        return
-    _check_names(names, f"{piece.path}:1")
-    rows: list[list[str | None]] = []
-    places: list[int] = []
-    lines: list[int] = []
-    bad: list[Bad] = []
-    record = -1
-    while True:
-        record += 1
-        try:
-            row = next(reader, None)
-        except csv.Error as error:
-            raise DataError(f"cannot read on: {error}", where=f"{piece.path}:{reader.line_num}") from error
-        if row is None:
-            break
-        if not row:
-            continue
-        if reason := _bad_row(row, len(names)):
-            bad.append(Bad(record, reader.line_num, reason, delimiter.join(row).encode(errors="replace").decode()))
-            continue
-        rows.append([cell or None for cell in row])
-        places.append(record)
-        lines.append(reader.line_num)
-        if len(rows) == _BATCH:
-            yield Batch(_strings(names, rows), places, lines, bad)
-            rows, places, lines, bad = [], [], [], []
-    if rows or bad:
-        yield Batch(_strings(names, rows), places, lines, bad)
-
-
-def _check_names(names: list[str], where: str) -> None:
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        raise DataError(f"column {twice[0]!r} stands twice in the header", where=where)
-    if any(_not_utf8(name) for name in names):
-        raise DataError("the names of the columns are not UTF-8", where=where)
-
-
-def _not_utf8(text: str) -> bool:
-    """Whether bytes of it were read as lone surrogates."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return True
-    return False
-
-
-def _bad_row(row: list[str], columns: int) -> str:
-    if len(row) != columns:
-        return f"does not parse: {len(row)} cells, the header has {columns}"
-    if any(map(_not_utf8, row)):
-        return "does not parse: not UTF-8"
-    return ""
-
-
-def _strings(names: list[str], rows: list[list[str | None]]) -> pa.Table:
-    columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-    return pa.table([pa.array(list(column), pa.string()) for column in columns], names=names)
-
-
-_NUMBERS = (
-    (pa.int64(), r"^-?(0|[1-9][0-9]{0,17})$"),
-    (pa.float64(), r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"),
-)
-
-
-def narrowest(column: pa.ChunkedArray) -> pa.DataType:
-    """The type that a column of CSV cells can take without losing anything: no leading zeros, no padding."""
-    if column.null_count == len(column):
-        return pa.null()
-    for kind, pattern in _NUMBERS:
-        if pc.all(pc.match_substring_regex(column, pattern)).as_py():
-            return kind
-    return pa.string()
-
-
-# ---------------------------------------------------------------- Parquet
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(places.parquet(path))
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(f"not a whole Parquet file: {error}", where=str(path)) from error
-        yield file
-
-
-def _read_parquet(path: Path, piece: Piece) -> Iterator[Batch]:
-    row = piece.first_row
-    with _parquet(path) as file:
-        _check_names(file.schema_arrow.names, str(path))
-        stop = file.metadata.num_row_groups if piece.stop is None else piece.stop
-        for batch in file.iter_batches(_BATCH, row_groups=range(piece.start, stop)):
-            rows = list(range(row, row + batch.num_rows))
-            table = pa.Table.from_batches([batch])
-            table = table.cast(pa.schema([field.with_type(storable(field.type)) for field in table.schema]))
-            yield Batch(table, rows, [place + 1 for place in rows], [])
-            row += batch.num_rows
+def _with_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
+    table, cells = batch.table, set(batch.cells)
+    for name, value in partitions.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+            cells.add(name)
+    return batch if table is batch.table else replace(batch, table=table, cells=frozenset(cells))
 
 
 def column_names(path: Path, number: int = 0) -> list[str]:
-    """The columns of the first records of a file."""
+    """Return the columns of the first records of a file."""
     batch = next(read(Piece(str(path), number)), None)
     return [] if batch is None else list(batch.table.column_names)

@@ -11,7 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from curate.errors import DataError
+from curate.kernels.json_values import identifier_of, text_of
 from curate.store import manifest, shards
+from curate.store.arrow_values import convert_column
 
 PREFIX = "_curate_"
 """Begins the name of every column that we add to an input shard; no column of the user's may."""
@@ -61,9 +63,14 @@ class Inputs:
         return [file["path"] for file in self._facts()["files"]]
 
     @property
+    def schema(self) -> pa.Schema:
+        """The user's columns, with the types that hold the values of all files, and the metadata that they carry."""
+        return pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(self._facts()["columns"])))
+
+    @property
     def columns(self) -> dict[str, pa.DataType]:
         """The user's columns, with the types that hold the values of all files."""
-        schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(self._facts()["columns"])))
+        schema = self.schema
         return dict(zip(schema.names, schema.types, strict=True))
 
     @property
@@ -106,7 +113,9 @@ class Inputs:
                 arrays[role] = self._sources(stored, name)
             elif name not in stored.column_names:
                 arrays[role] = pa.nulls(len(stored), pa.string())
-            elif role in ("id", "text", "label"):
+            elif role == "id":
+                arrays[role] = as_identifiers(stored[name])
+            elif role in ("text", "label"):
                 arrays[role] = as_text(stored[name])
             else:
                 arrays[role] = stored[name]
@@ -114,8 +123,8 @@ class Inputs:
         for name in columns:
             if name not in types:
                 raise DataError(f"the input has no column {name!r}", hint=f"there are: {', '.join(types)}")
-            there = name in stored.column_names and not pa.types.is_null(types[name])  # a CSV column may be all empty
-            arrays[name] = stored[name].cast(types[name]) if there else pa.nulls(len(stored), types[name])
+            there = name in stored.column_names
+            arrays[name] = convert_column(stored[name], types[name]) if there else pa.nulls(len(stored), types[name])
         if bad := [role for role in ("id", "text") if role in mine and arrays[role].null_count]:
             raise DataError(f"a row has no {bad[0]}", where=str(self.path(shard)), hint=_AGAIN)
         return pa.table(list(arrays.values()), names=list(arrays))
@@ -140,5 +149,10 @@ def _facts(folder: Path, fingerprint: str) -> Mapping[str, Any]:
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The column as strings."""
-    return column if pa.types.is_string(column.type) else column.cast(pa.string())
+    """Render a column as text, (n,) strings; see ``text_of``."""
+    return pa.chunked_array([text_of(chunk) for chunk in column.chunks], pa.string())
+
+
+def as_identifiers(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Render a column as ids, (n,) strings; see ``identifier_of``."""
+    return pa.chunked_array([identifier_of(chunk) for chunk in column.chunks], pa.string())

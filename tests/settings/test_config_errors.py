@@ -176,7 +176,7 @@ ENTRIES = [  # what stands after the base's seven lines, what is said
     pytest.param(
         "select:\n  - {use: any, keep: 5}\nguard: {zzz: 0.5}\n",
         [
-            "x.yaml:10:9: guard.zzz: unknown key; there are: max_quarantine_rate, max_drop_rate, max_source_drop_rate, min_rows, max_churn_rate",
+            "x.yaml:10:9: guard.zzz: unknown key; there are: max_quarantine_rate, max_empty_file_rate, max_drop_rate, max_source_drop_rate, min_rows, max_churn_rate",
         ],
         id="an unknown key far from any other lists them all",
     ),

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import pipeline
-from curate.errors import ConfigErrors
+from curate.errors import ConfigErrors, DataError
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
 from curate.settings.config import from_data
@@ -25,7 +25,6 @@ MAIL, PHONE = "ann@example.org", "+44 20 7946 0958"
     [
         (pa.string(), [MAIL, None, "x"], ["<EMAIL>", None, "x"]),
         (pa.large_string(), [MAIL, None, "x"], ["<EMAIL>", None, "x"]),
-        (pa.dictionary(pa.int32(), pa.string()), [MAIL, None, MAIL], ["<EMAIL>", None, "<EMAIL>"]),
         (pa.list_(pa.string()), [[MAIL, None, MAIL], None, []], [["<EMAIL>", None, "<EMAIL>"], None, []]),
         (pa.large_list(pa.string()), [["x"], None, [MAIL]], [["x"], None, ["<EMAIL>"]]),
         (pa.list_(pa.string(), 2), [["x", MAIL], None, ["x", "y"]], [["x", "<EMAIL>"], None, ["x", "y"]]),
@@ -36,13 +35,24 @@ MAIL, PHONE = "ann@example.org", "+44 20 7946 0958"
             [[{"role": "user", "n": 1, "text": ["<EMAIL>"]}, None, {"role": None, "n": None, "text": None}], None, []],
         ),
         (pa.int64(), [4_155_552_671, None, 1], [4_155_552_671, None, 1]),
-        (pa.binary(), [MAIL.encode(), None, b""], [MAIL.encode(), None, b""]),
+        (pa.binary(), [MAIL.encode(), None, b""], [b"<EMAIL>", None, b""]),
+        (pa.large_binary(), [MAIL.encode(), None, "é".encode()], [b"<EMAIL>", None, "é".encode()]),
+        (pa.list_(pa.binary()), [[MAIL.encode()], None, []], [[b"<EMAIL>"], None, []]),
+        (
+            pa.json_(),
+            [f'{{"a": ["{MAIL}", 1.10, 12345678901234567890123], "{MAIL}": 1}}', None, '{"a": 1.10}'],
+            ['{"a":["<EMAIL>",1.10,12345678901234567890123],"<EMAIL>":1}', None, '{"a": 1.10}'],
+        ),
+        (pa.json_(), ['{"a": "ann\\u0040example.org"}', None, "null"], ['{"a":"<EMAIL>"}', None, "null"]),
+        (pa.timestamp("us"), [0, None, 1], [0, None, 1]),
+        (pa.decimal128(5, 2), [1, None, 2], [1, None, 2]),
     ],
     ids=str,
 )
 @pytest.mark.parametrize("cut", [0, 1])
 def test_every_string_of_a_column_is_masked_at_any_depth_and_the_type_stays(kind, before, after, cut):
     """Also of a slice, whose offsets do not begin at 0."""
+    before, after = (pa.array(values, kind).to_pylist() for values in (before, after))
     table = pa.table({"x": pa.array(before, kind), "other": [MAIL] * 3}).slice(cut)
     hidden, counts = mask(table, ["x"], ["email"])
     assert hidden.schema == table.schema
@@ -51,6 +61,42 @@ def test_every_string_of_a_column_is_masked_at_any_depth_and_the_type_stays(kind
     assert hidden["other"].to_pylist() == [MAIL] * (3 - cut)
     told = [line.count("<EMAIL>") for line in map(str, after[cut:])]
     assert counts == {"rows": sum(map(bool, told)), "spans": {"email": sum(told)}}
+
+
+def test_two_keys_that_are_masked_alike_both_stay():
+    table = pa.table({"x": pa.array(['{"a@b.example": 1, "c@d.example": 2}'], pa.json_())})
+    assert mask(table, ["x"], ["email"])[0]["x"].to_pylist() == ['{"<EMAIL>":1,"<EMAIL>_":2}']
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pa.binary(3), pa.list_(pa.binary(3)), pa.struct([("a", pa.binary(3))]), pa.dictionary(pa.int8(), pa.string())],
+    ids=str,
+)
+def test_a_type_whose_text_cannot_be_masked_is_an_error_that_names_it(kind):
+    with pytest.raises(DataError, match=r"text column 'x' holds .*, whose text can be neither masked nor cut"):
+        mask(pa.table({"x": pa.nulls(2, kind)}), ["x"], ["email"])
+
+
+def test_bytes_that_are_not_utf8_are_an_error():
+    with pytest.raises(DataError, match="text column 'x' holds bytes that are not UTF-8"):
+        mask(pa.table({"x": [[b"\xff"]]}), ["x"], ["email"])
+
+
+def test_a_text_column_that_cannot_be_masked_is_refused_before_anything_is_embedded(tmp_path):
+    pq.write_table(pa.table({"text": pa.array([b"abc"], pa.binary(3))}), tmp_path / "a.parquet")
+    config = from_data(
+        {
+            "curate": 1,
+            "run": str(tmp_path / "run"),
+            "input": {"files": str(tmp_path / "a.parquet"), "text": "{text}"},
+            "select": [{"use": "uniform", "keep": 1}],
+            "export": {"use": "parquet", "mask": ["email"]},
+        }
+    )
+    with pytest.raises(DataError, match="text column 'text' holds fixed_size_binary"):
+        pipeline.run(config, Serial())
+    assert not (tmp_path / "run" / "embed").exists()
 
 
 def test_chunks_are_not_joined():

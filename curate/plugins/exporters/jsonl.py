@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
 
-import numpy as np
-import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
-from pyarrow import types
 
 from curate.errors import PluginError
+from curate.kernels.json_values import dumps, json_array
 from curate.plugins.kinds import exporter
 
 Compression = Literal["none", "gz", "zst"]
@@ -27,19 +23,13 @@ ROWS_AT_ONCE = 8_192
 def write_jsonl(table: pa.Table, path: Path, *, compression: Compression) -> None:
     """Write ``table`` to ``path``, one JSON object a row, keys in column order, null where there is no value.
 
-    JSON has fewer types than Arrow. What it lacks is written like this, at any depth:
+    JSON has fewer types than Arrow; ``json_array`` says what becomes of the others. NaN and infinities are null, as
+    strict JSON has no other word for them. The bytes depend on the rows alone: a gzip file carries neither time nor
+    name. Costs O(bytes) time; memory for a few thousand rows beyond the table.
 
-    - NaN and infinities: null, as strict JSON has no other word for them
-    - float16 and float32: the shortest digits that give the same number back
-    - integers: all digits, also beyond 2**53
-    - date, time: ISO 8601 text; timestamp: ISO 8601 text, in UTC and ending in ``Z`` if it has a time zone
-    - duration: an integer in the column's own unit; decimal: text
-    - binary: base64 text
-    - map: a list of objects with ``key`` and ``value``
-    - dictionary, run-end encoded and extension arrays: what they stand for
-
-    The bytes depend on the rows alone: a gzip file carries neither time nor name. Costs O(bytes) time; memory for a few
-    thousand rows beyond the table.
+    Raises
+    ------
+    PluginError : a column is of a type that JSON cannot represent
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.jsonl"
@@ -54,7 +44,7 @@ def write_jsonl(table: pa.Table, path: Path, *, compression: Compression) -> Non
                 names = rows.schema.names
                 columns = [_plain(column, name) for name, column in zip(names, rows.columns, strict=True)]
                 for row in pa.RecordBatch.from_arrays(columns, names=names).to_pylist():
-                    file.write(orjson.dumps(row, option=orjson.OPT_APPEND_NEWLINE))
+                    file.write(dumps(row, newline=True))
 
 
 @contextmanager
@@ -71,69 +61,13 @@ def _opened(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
 
 
 def _plain(array: pa.Array, name: str) -> pa.Array:
-    """The same values in types that JSON has; ``name`` is the column's, for the error."""
-    kind = array.type
-    if types.is_union(kind) or types.is_interval(kind):
-        raise PluginError(
-            f"column {name!r}: JSON Lines cannot hold {kind}", hint="export to parquet, or drop the column"
-        )
-    stored = _stored(array)
-    if stored is not array:
-        return _plain(stored, name)
-    if types.is_struct(kind):
-        return _struct(array, name)
-    return _list(array, name) if types.is_nested(kind) else _scalars(array)
+    try:
+        return json_array(array, name)
+    except TypeError as error:
+        raise PluginError(str(error), hint="export to parquet, or drop the column") from error
 
 
-def _stored(array: pa.Array) -> pa.Array:
-    """What an array that stands for another one stands for; any other array itself."""
-    kind = array.type
-    if types.is_dictionary(kind):
-        return array.dictionary_decode()
-    if types.is_run_end_encoded(kind):
-        return pc.run_end_decode(array)
-    if types.is_map(kind):
-        return array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
-    return array.storage if isinstance(array, pa.ExtensionArray) else array
-
-
-def _scalars(array: pa.Array) -> pa.Array:
-    kind = array.type
-    plain = array
-    if types.is_float32(kind):
-        plain = array.cast(pa.string()).cast(pa.float64())
-    elif types.is_float16(kind):
-        digits = [None if value is None else float(str(np.float16(value))) for value in array.to_pylist()]
-        plain = pa.array(digits, pa.float64())
-    elif types.is_decimal(kind) or types.is_date(kind) or types.is_time(kind):
-        plain = array.cast(pa.string())
-    elif types.is_timestamp(kind):
-        plain = pc.replace_substring(array.cast(pa.timestamp(kind.unit)).cast(pa.string()), " ", "T")
-        if kind.tz is not None:
-            plain = pc.binary_join_element_wise(plain, "Z", "")
-    elif types.is_duration(kind):
-        plain = array.cast(pa.int64())
-    elif "binary" in str(kind):  # binary, large_binary, fixed_size_binary, binary_view
-        coded = [None if value is None else base64.b64encode(value).decode() for value in array.to_pylist()]
-        plain = pa.array(coded, pa.large_string())
-    return plain
-
-
-def _struct(array: pa.StructArray, name: str) -> pa.Array:
-    fields = [array.type.field(i).name for i in range(array.type.num_fields)]
-    if not fields:
-        return array
-    children = [_plain(child, f"{name}.{field}") for child, field in zip(array.flatten(), fields, strict=True)]
-    return pa.StructArray.from_arrays(children, names=fields, mask=array.is_null())
-
-
-def _list(array: pa.Array, name: str) -> pa.Array:
-    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), pa.int64())
-    return pa.LargeListArray.from_arrays(offsets, _plain(array.flatten(), name), mask=array.is_null())
-
-
-@exporter(version=1)
+@exporter(version=2)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Jsonl:
     """JSON Lines, one object a row; plain, gzip or zstd."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -15,12 +16,16 @@ from curate.plugins.kinds import exporter
 ROWS_PER_GROUP = 8_192
 """Fixed, so that the bytes depend on the rows alone; small enough that a reader streams long documents."""
 
+BYTES_PER_GROUP = 1 << 30
+"""The most bytes of a row group of two rows or more."""
+
 
 def write_parquet(table: pa.Table, path: Path, *, compression_level: int) -> None:
     """Write ``table`` to ``path`` as Parquet, compressed with zstd.
 
     The bytes depend on the rows and the level, not on how the table is cut into chunks: a chunk would end a data page,
-    so the chunks are joined first. Costs O(bytes) time and, for the joining, one more copy of the table.
+    so the chunks of each row group are joined first. A row group has ``ROWS_PER_GROUP`` rows, or half as many as often
+    as it takes for it to have at most ``BYTES_PER_GROUP``. Costs O(bytes) time and memory for one more row group.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "a.parquet"
@@ -28,13 +33,20 @@ def write_parquet(table: pa.Table, path: Path, *, compression_level: int) -> Non
     >>> pq.read_table(path).to_pylist()
     [{'text': 'a'}, {'text': 'b'}]
     """
-    pq.write_table(
-        table.combine_chunks(),
-        path,
-        compression="zstd",
-        compression_level=compression_level,
-        row_group_size=ROWS_PER_GROUP,
-    )
+    with pq.ParquetWriter(path, table.schema, compression="zstd", compression_level=compression_level) as file:
+        for start in range(0, len(table), ROWS_PER_GROUP) if len(table) else (0,):
+            for rows in _small(table.slice(start, ROWS_PER_GROUP)):
+                file.write_table(rows.combine_chunks(), row_group_size=max(1, len(rows)))
+
+
+def _small(rows: pa.Table) -> Iterator[pa.Table]:
+    """Halve a table until 32 bits hold the offsets of its texts."""
+    if rows.nbytes <= BYTES_PER_GROUP or len(rows) < 2:
+        yield rows
+        return
+    half = len(rows) // 2
+    yield from _small(rows.slice(0, half))
+    yield from _small(rows.slice(half))
 
 
 @exporter(version=1)

@@ -1,0 +1,77 @@
+"""Arrow lists of every kind, taken apart into lengths and values and put together again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pyarrow import types
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether ``kind`` is a list, large list, fixed-size list or list view; a map is none."""
+    return bool(
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_list_view(kind)
+        or types.is_large_list_view(kind)
+    )
+
+
+def lists_of(array: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
+    """Take lists apart.
+
+    Parameters
+    ----------
+    array : (n,) lists of any kind
+
+    Returns
+    -------
+    lengths : (n,) int64, 0 for a null
+    values : (sum of lengths,) the elements of all lists, in order
+
+    >>> lengths, values = lists_of(pa.array([["a", "b"], None, ["c"]]))
+    >>> lengths.tolist(), values.to_pylist()
+    ([2, 0, 1], ['a', 'b', 'c'])
+    """
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return lengths, array.flatten()
+
+
+def lists_from(lengths: NDArray[np.int64], values: pa.Array, kind: pa.DataType, null: pa.Array) -> pa.Array:
+    """Put lists together; the inverse of ``lists_of``.
+
+    Parameters
+    ----------
+    lengths : (n,) int64, 0 for a null
+    values : (sum of lengths,) of the value type of ``kind``
+    kind : a list, large list or fixed-size list
+    null : (n,) booleans, which lists are null
+
+    Raises
+    ------
+    ArrowInvalid : a list has another length than a fixed-size list allows, or 32 bits do not hold the offsets
+    """
+    if types.is_fixed_size_list(kind):
+        return _fixed(lengths, values, kind, null)
+    ends = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    large = types.is_large_list(kind)
+    if not large and ends[-1] >= 1 << 31:
+        raise pa.ArrowInvalid(f"{ends[-1]:,} list elements need 64-bit offsets")
+    made: Any = pa.LargeListArray if large else pa.ListArray
+    return made.from_arrays(pa.array(ends, pa.int64() if large else pa.int32()), values, type=kind, mask=null)
+
+
+def _fixed(lengths: NDArray[np.int64], values: pa.Array, kind: pa.DataType, null: pa.Array) -> pa.Array:
+    empty = null.to_numpy(zero_copy_only=False)
+    if (lengths[~empty] != kind.list_size).any():
+        raise pa.ArrowInvalid(f"a list is not of {kind.list_size} elements")
+    if empty.any():  # a null takes as much room as any other
+        take = np.full((len(lengths), kind.list_size), -1, np.int64)
+        take[~empty] = np.arange(len(values)).reshape(-1, kind.list_size)
+        values = values.take(pa.array(take.ravel(), mask=take.ravel() < 0))
+    return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=null)

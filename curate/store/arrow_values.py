@@ -1,0 +1,155 @@
+"""Which Arrow types an input shard stores, and conversions between them that lose nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from curate.kernels.lists import is_list, lists_from, lists_of
+
+
+def storable(kind: pa.DataType) -> pa.DataType:
+    """Return the type in which values of ``kind`` are stored and exported.
+
+    Dictionaries and run-end encoded arrays become their values, views become plain strings, binary and lists, and every
+    field may be null. What Parquet cannot represent takes its nearest equivalent: dates count days, times and
+    timestamps have at least milliseconds, and an object that never has a field is null.
+
+    Raises
+    ------
+    TypeError : there is no equivalent (a union, an interval), or an object has two fields of one name
+    """
+    if types.is_union(kind) or types.is_interval(kind):
+        raise TypeError(f"values of type {kind} cannot be stored")
+    return next((equivalent(kind) for belongs, equivalent in _FAMILIES if belongs(kind)), _EQUIVALENTS.get(kind, kind))
+
+
+_EQUIVALENTS = {
+    pa.string_view(): pa.string(),
+    pa.binary_view(): pa.binary(),
+    pa.date64(): pa.date32(),
+    pa.time32("s"): pa.time32("ms"),
+}
+
+
+def _storable_struct(kind: pa.StructType) -> pa.DataType:
+    names = [field.name for field in kind]
+    if len(set(names)) < len(names):
+        raise TypeError(f"objects with two fields of one name cannot be stored: {kind}")
+    fields = [pa.field(field.name, storable(field.type)) for field in kind]
+    return pa.struct(fields) if fields else pa.null()
+
+
+def _storable_extension(kind: pa.BaseExtensionType) -> pa.DataType:
+    storage = storable(kind.storage_type)
+    return kind if storage == kind.storage_type else storage
+
+
+def _storable_timestamp(kind: pa.TimestampType) -> pa.DataType:
+    return pa.timestamp("ms", kind.tz) if kind.unit == "s" else kind
+
+
+_FAMILIES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], pa.DataType]], ...] = (
+    (lambda kind: isinstance(kind, pa.BaseExtensionType), _storable_extension),
+    (lambda kind: types.is_dictionary(kind) or types.is_run_end_encoded(kind), lambda kind: storable(kind.value_type)),
+    (types.is_struct, _storable_struct),
+    (types.is_map, lambda kind: pa.map_(storable(kind.key_type), storable(kind.item_type))),
+    (types.is_fixed_size_list, lambda kind: pa.list_(storable(kind.value_type), kind.list_size)),
+    (
+        lambda kind: types.is_large_list(kind) or types.is_large_list_view(kind),
+        lambda kind: pa.large_list(storable(kind.value_type)),
+    ),
+    (is_list, lambda kind: pa.list_(storable(kind.value_type))),
+    (types.is_timestamp, _storable_timestamp),
+)
+
+
+def stored(array: pa.Array) -> pa.Array:
+    """Convert an array to its ``storable`` type."""
+    return convert(array, storable(array.type))
+
+
+def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Convert an array to a type that holds all of its values, such as ``column_types`` finds.
+
+    Structs gain fields, which are null. Numbers and times are checked: a value that ``kind`` does not hold is an error.
+
+    Parameters
+    ----------
+    array : (n,) of any type
+    kind : type of the result
+
+    Raises
+    ------
+    ArrowException : a value would be lost
+    """
+    array = _decoded(array, kind)
+    if array.type == kind:
+        return array
+    if types.is_null(array.type) or types.is_null(kind):
+        return _nulls(array, kind)
+    if types.is_struct(array.type):
+        return _convert_struct(array, kind)
+    if types.is_map(array.type):
+        return _convert_map(array, kind)
+    if is_list(array.type):
+        lengths, values = lists_of(array)
+        return lists_from(lengths, convert(values, kind.value_type), kind, array.is_null())
+    return array.cast(kind)
+
+
+def _decoded(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    """The values that an array represents, unless they are wanted as they are."""
+    while array.type != kind:
+        if types.is_dictionary(array.type):
+            array = array.dictionary_decode()
+        elif types.is_run_end_encoded(array.type):
+            array = pc.run_end_decode(array)
+        elif isinstance(array, pa.ExtensionArray):
+            array = array.storage
+        else:
+            break
+    return array
+
+
+def convert_column(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Convert every chunk of a column as ``convert`` does."""
+    return pa.chunked_array([convert(chunk, kind) for chunk in column.chunks], kind)
+
+
+def _nulls(array: pa.Array, kind: pa.DataType) -> pa.Array:
+    empty_objects = types.is_struct(array.type) and array.type.num_fields == 0
+    if array.null_count < len(array) and not empty_objects:
+        raise pa.ArrowInvalid(f"values of type {array.type} would be lost")
+    return pa.nulls(len(array), kind)
+
+
+def _convert_struct(array: pa.StructArray, kind: pa.StructType) -> pa.Array:
+    names = [field.name for field in array.type]
+    if lost := set(names) - {field.name for field in kind}:
+        raise pa.ArrowInvalid(f"fields would be lost: {', '.join(sorted(lost))}")
+    given = dict(zip(names, array.flatten(), strict=True))
+    children = [
+        convert(given[field.name], field.type) if field.name in given else pa.nulls(len(array), field.type)
+        for field in kind
+    ]
+    return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())
+
+
+def _convert_map(array: pa.MapArray, kind: pa.MapType) -> pa.Array:
+    def pairs(of: pa.MapType) -> pa.DataType:
+        return pa.list_(pa.struct([("key", of.key_type), ("value", of.item_type)]))
+
+    return map_from(convert(array.cast(pairs(array.type)), pairs(kind)), kind)
+
+
+def map_from(pairs: pa.ListArray, kind: pa.MapType) -> pa.MapArray:
+    """Make maps of lists of objects with ``key`` and ``value``."""
+    lengths, items = lists_of(pairs)
+    plain = lists_from(lengths, items, pairs.type, pairs.is_null())
+    made: Any = pa.MapArray
+    return made.from_arrays(plain.offsets, items.field(0), items.field(1), type=kind, mask=pairs.is_null())

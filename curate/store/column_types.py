@@ -1,0 +1,406 @@
+"""The type of a column over all input files: the narrowest that holds every value, whatever the order of the files."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from curate.errors import DataError
+from curate.kernels.json_values import is_binary
+from curate.kernels.lists import is_list, lists_of
+
+Span = tuple[int, int]
+"""The smallest and the largest of some whole numbers."""
+
+EXACT = 1 << 53
+"""Whole numbers up to this size are exact in a float64."""
+
+_MOST_DIGITS = 76  # of a decimal256
+
+
+@dataclass(slots=True)
+class Cells:
+    """What is known of the cells of a CSV column: whether numbers write them back as they are."""
+
+    integers: bool = True
+    """Whether every cell is an integer, without leading zeros, a plus sign or a negative zero."""
+
+    span: Span | None = None
+    """Of the integers, if all cells are."""
+
+    writers: frozenset[str] = frozenset()
+    """The ways of writing float64 numbers that give every cell back exactly."""
+
+    def __or__(self, other: Cells) -> Cells:
+        return Cells(self.integers and other.integers, _union(self.span, other.span), self.writers & other.writers)
+
+    @property
+    def kind(self) -> pa.DataType:
+        """The type that the cells can take without losing anything."""
+        if self.integers and self.span is not None:
+            return _integer(self.span)
+        return pa.float64() if self.writers else pa.string()
+
+
+@dataclass(slots=True)
+class Column:
+    """The types that a column has in some files, and what their join depends on."""
+
+    kinds: dict[pa.DataType, str] = field(default_factory=dict)
+    """Each type but null, and the first file that has it."""
+
+    spans: dict[tuple[str, pa.DataType], Span] = field(default_factory=dict)
+    """The range of the values at a path (``.field``, ``[]``) of a type whose join depends on it."""
+
+    cells: Cells | None = None
+    """Of the text files."""
+
+    cells_file: str = ""
+    """The first file with a cell that is not empty."""
+
+    def add(self, other: Column) -> None:
+        """Add what is known of later files."""
+        for kind, file in other.kinds.items():
+            self.kinds.setdefault(kind, file)
+        for key, span in other.spans.items():
+            self.spans[key] = _joined_span(self.spans.get(key), span)
+        if other.cells is not None:
+            self.cells_file = self.cells_file or other.cells_file
+            self.cells = other.cells if self.cells is None else self.cells | other.cells
+
+    def type(self, name: str) -> pa.DataType:
+        """The narrowest type that holds every value of the column ``name``.
+
+        Raises
+        ------
+        DataError : there is none; names two files
+        """
+        kinds, spans = dict(self.kinds), dict(self.spans)
+        if self.cells is not None:
+            kind = self.cells.kind
+            if any(map(_is_text, kinds)):
+                kind = pa.string()
+            elif self.cells.span is not None and types.is_integer(kind):
+                spans["", kind] = _joined_span(spans.get(("", kind)), self.cells.span)
+            kinds.setdefault(kind, self.cells_file)
+        try:
+            return join(list(kinds), spans)
+        except _ConflictError as error:
+            raise self._conflict(name, error, kinds) from None
+
+    def _conflict(self, name: str, error: _ConflictError, kinds: Mapping[pa.DataType, str]) -> DataError:
+        files = [
+            next((kinds[kind] for kind in kinds if one in _at(kind, error.path)), "another file") for one in error.kinds
+        ]
+        path = f"{name}{error.path}"
+        return DataError(
+            f"column {path!r} is {error.kinds[0]} in {files[0]} and {error.kinds[1]} in {files[1]}, and {error.why}",
+            hint=f"make it one type in all files, or read it as text: input.types: {{{name}: string}}",
+        )
+
+
+class _ConflictError(Exception):
+    def __init__(self, kinds: tuple[pa.DataType, pa.DataType], path: str, why: str) -> None:
+        super().__init__(why)
+        self.kinds, self.path, self.why = kinds, path, why
+
+
+# ---------------------------------------------------------------- what a file has
+
+
+def column_of(array: pa.Array, file: str) -> Column:
+    """Describe the values of an array of a storable type that ``file`` has."""
+    if types.is_null(array.type):
+        return Column()
+    return Column({array.type: file}, dict(_spans(array, "")))
+
+
+def cells_of(array: pa.StringArray, file: str) -> Column:
+    """Describe the cells of a text file; an empty one is null."""
+    cells = array.drop_null()
+    return Column(cells=_cells(cells), cells_file=file) if len(cells) else Column()
+
+
+def _spans(array: pa.Array, path: str) -> Iterator[tuple[tuple[str, pa.DataType], Span]]:
+    kind = array.type
+    if kind in _WIDE or types.is_timestamp(kind) or types.is_duration(kind):
+        numbers = array if types.is_integer(kind) else array.cast(pa.int64())
+        ends = pc.min_max(numbers).as_py()
+        if ends["min"] is not None:
+            yield (path, kind), (ends["min"], ends["max"])
+    elif types.is_struct(kind):
+        for child, one in zip(array.flatten(), kind, strict=True):
+            yield from _spans(child, f"{path}.{one.name}")
+    elif types.is_map(kind):
+        pairs = array.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+        yield from _spans(lists_of(pairs)[1], path)
+    elif is_list(kind) and _has_span(kind.value_type):
+        yield from _spans(lists_of(array)[1], f"{path}[]")
+
+
+_WIDE = (pa.int64(), pa.uint64())
+
+
+def _has_span(kind: pa.DataType) -> bool:
+    return bool(kind in _WIDE or types.is_temporal(kind) or types.is_nested(kind))
+
+
+_INTEGER = r"^(0|-?[1-9][0-9]*)$"
+_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+_LONG_INTEGER = r"^-?[0-9]{16,}$"
+_UNUSUAL = r"[eE]|^-?0\.000|[0-9]{15,}"  # where the writers differ in more than a final .0
+_WRITERS = frozenset({"shortest", "repr", "ryu"})
+
+
+def _cells(cells: pa.StringArray) -> Cells:
+    if pc.all(pc.match_substring_regex(cells, _INTEGER)).as_py():
+        numbers = [int(cell) for cell in pc.unique(cells.filter(pc.greater(pc.binary_length(cells), 18))).to_pylist()]
+        short = pc.min_max(cells.filter(pc.less_equal(pc.binary_length(cells), 18)).cast(pa.int64())).as_py()
+        numbers += [value for value in short.values() if value is not None]
+        span = (min(numbers), max(numbers))
+        exact = max(abs(end) for end in span) <= EXACT
+        return Cells(True, span, frozenset({"shortest"}) if exact else frozenset())
+    return Cells(False, None, _writers(cells))
+
+
+def _writers(cells: pa.StringArray) -> frozenset[str]:
+    """Find the ways of writing float64 numbers that give every cell back: an integer is 10, or it is 10.0."""
+    if not pc.all(pc.match_substring_regex(cells, _NUMBER)).as_py():
+        return frozenset()
+    if pc.any(pc.match_substring_regex(cells, _LONG_INTEGER)).as_py():
+        return frozenset()  # beyond 2**53, or not written by anything that writes float64
+    unusual = pc.match_substring_regex(cells, _UNUSUAL)
+    plain = cells.filter(pc.invert(unusual))
+    shortest = plain.cast(pa.float64()).cast(pa.string())
+    fraction = pc.match_substring(shortest, ".")
+    with_fraction = pc.if_else(fraction, shortest, pc.binary_join_element_wise(shortest, ".0", ""))
+    found = set()
+    if pc.all(pc.equal(shortest, plain), min_count=0).as_py():
+        found.add("shortest")
+    if pc.all(pc.equal(with_fraction, plain), min_count=0).as_py():
+        found |= {"repr", "ryu"}
+    for cell in cells.filter(unusual).to_pylist():
+        number = float(cell)
+        if not np.isfinite(number):
+            return frozenset()
+        forms = {"repr": repr(number), "ryu": orjson.dumps(number).decode(), "shortest": _shortest(number)}
+        found = {writer for writer in found if forms[writer] == cell}
+    return frozenset(found)
+
+
+def _shortest(number: float) -> str:
+    return str(pa.scalar(number, pa.float64()).cast(pa.string()).as_py())
+
+
+# ---------------------------------------------------------------- the join
+
+
+def join(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span], path: str = "") -> pa.DataType:
+    """Find the narrowest type that holds all values of some types.
+
+    Parameters
+    ----------
+    kinds : storable types
+    spans : the range of the values of those types whose join depends on it, by path and type
+    path : where in a column these types are
+
+    Raises
+    ------
+    _ConflictError : there is none
+    """
+    kinds = [kind for kind in dict.fromkeys(kinds) if not types.is_null(kind)]
+    if len(kinds) < 2:
+        return kinds[0] if kinds else pa.null()
+    for belongs, joined in _FAMILIES:
+        if all(map(belongs, kinds)):
+            return joined(kinds, spans, path)
+    left, right = _strangers(kinds)
+    raise _ConflictError((left, right), path, "no type holds the values of both")
+
+
+def _strangers(kinds: Sequence[pa.DataType]) -> tuple[pa.DataType, pa.DataType]:
+    """Two types that have no join."""
+    for left, right in itertools.combinations(kinds, 2):
+        if not any(belongs(left) and belongs(right) for belongs, _ in _FAMILIES):
+            return left, right
+    return kinds[0], kinds[1]
+
+
+def _structs(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> pa.DataType:
+    orders = [tuple(one.name for one in kind) for kind in kinds]
+    every = {name for order in orders for name in order}
+    names = min((order for order in orders if len(order) == len(every)), default=tuple(sorted(every)))
+    return pa.struct(
+        [
+            pa.field(
+                name,
+                join(
+                    [kind.field(name).type for kind in kinds if kind.get_field_index(name) >= 0],
+                    spans,
+                    f"{path}.{name}",
+                ),
+            )
+            for name in names
+        ]
+    )
+
+
+def _lists(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> pa.DataType:
+    values = join([kind.value_type for kind in kinds], spans, f"{path}[]")
+    sizes = {kind.list_size if types.is_fixed_size_list(kind) else None for kind in kinds}
+    if len(sizes) == 1 and None not in sizes:
+        return pa.list_(values, sizes.pop())
+    return pa.large_list(values) if any(map(types.is_large_list, kinds)) else pa.list_(values)
+
+
+def _maps(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> pa.DataType:
+    keys = join([kind.key_type for kind in kinds], spans, f"{path}.key")
+    return pa.map_(keys, join([kind.item_type for kind in kinds], spans, f"{path}.value"))
+
+
+def _texts(*_: object) -> pa.DataType:
+    return pa.large_string()
+
+
+def _bytes(kinds: Sequence[pa.DataType], *_: object) -> pa.DataType:
+    return pa.large_binary() if any(map(types.is_large_binary, kinds)) else pa.binary()
+
+
+def _numbers(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> pa.DataType:
+    integers = [kind for kind in kinds if types.is_integer(kind)]
+    floats = [kind for kind in kinds if types.is_floating(kind)]
+    decimals = [kind for kind in kinds if types.is_decimal(kind)]
+    if floats and decimals:
+        raise _ConflictError((floats[0], decimals[0]), path, "a float does not hold every decimal")
+    if decimals:
+        return _decimal(integers, decimals, path)
+    if floats and not integers:
+        return max(floats, key=lambda kind: kind.bit_width)
+    if floats:
+        for kind in integers:
+            low, high = _span_of(kind, spans, path)
+            if max(-low, high) > EXACT:
+                why = f"a float holds whole numbers only up to 2^53; the first has {low if -low > high else high}"
+                raise _ConflictError((kind, floats[0]), path, why)
+        return pa.float64()
+    low, high = reduce(_joined_span, (_span_of(kind, spans, path) for kind in integers))
+    if any(kind in _WIDE for kind in integers):
+        return _integer((low, high)) if high < 1 << 64 and (low >= 0 or high < 1 << 63) else pa.decimal128(20, 0)
+    return next(kind for kind in _NARROW if _bounds(kind)[0] <= low and high <= _bounds(kind)[1])
+
+
+_NARROW = (pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32(), pa.int64())
+
+
+def _decimal(integers: Sequence[pa.DataType], decimals: Sequence[pa.DataType], path: str) -> pa.DataType:
+    scale = max(kind.scale for kind in decimals)
+    scale = max(scale, 0) if integers else scale
+    digits = {kind: kind.precision - kind.scale for kind in decimals}
+    digits |= {kind: len(str(_bounds(kind)[1])) for kind in integers}
+    precision = max(digits.values()) + scale
+    if precision > _MOST_DIGITS:
+        longest, finest = max(digits, key=lambda kind: digits[kind]), max(decimals, key=lambda kind: kind.scale)
+        raise _ConflictError((longest, finest), path, f"a decimal holds at most {_MOST_DIGITS} digits")
+    return pa.decimal128(precision, scale) if precision <= 38 else pa.decimal256(precision, scale)
+
+
+def _timestamps(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> pa.DataType:
+    zones = {_UTC.get(kind.tz, kind.tz) for kind in kinds}
+    if None in zones and len(zones) > 1:
+        with_zone = next(kind for kind in kinds if kind.tz is not None)
+        without = next(kind for kind in kinds if kind.tz is None)
+        raise _ConflictError((without, with_zone), path, "only one of them has a time zone")
+    unit = _finest(kinds, spans, path)
+    return pa.timestamp(unit, zones.pop() if len(zones) == 1 else "UTC")
+
+
+_UTC = dict.fromkeys(("UTC", "utc", "+00:00", "-00:00", "+0000", "Z", "Etc/UTC", "Etc/GMT", "GMT", "Zulu"), "UTC")
+
+
+def _durations(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> pa.DataType:
+    return pa.duration(_finest(kinds, spans, path))
+
+
+def _times(kinds: Sequence[pa.DataType], *_: object) -> pa.DataType:
+    unit = max((kind.unit for kind in kinds), key=_UNITS.index)
+    return pa.time64(unit) if unit in ("us", "ns") else pa.time32(unit)
+
+
+_UNITS = ("s", "ms", "us", "ns")
+
+
+def _finest(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> str:
+    finest = max(kinds, key=lambda kind: _UNITS.index(kind.unit))
+    for kind in kinds:
+        factor = 1000 ** (_UNITS.index(finest.unit) - _UNITS.index(kind.unit))
+        low, high = spans.get((path, kind), (0, 0))
+        if not -(1 << 63) < low * factor <= high * factor < 1 << 63:
+            raise _ConflictError((kind, finest), path, f"{finest.unit} cannot count to its farthest value")
+    return str(finest.unit)
+
+
+# ---------------------------------------------------------------- small things
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _integer(span: Span) -> pa.DataType:
+    low, high = span
+    if low >= -(1 << 63) and high < 1 << 63:
+        return pa.int64()
+    return pa.uint64() if low >= 0 and high < 1 << 64 else pa.string()
+
+
+def _bounds(kind: pa.DataType) -> Span:
+    info = np.iinfo(kind.to_pandas_dtype())
+    return int(info.min), int(info.max)
+
+
+def _span_of(kind: pa.DataType, spans: Mapping[tuple[str, pa.DataType], Span], path: str) -> Span:
+    return spans.get((path, kind), (0, 0)) if kind in _WIDE else _bounds(kind)
+
+
+def _union(left: Span | None, right: Span | None) -> Span | None:
+    return _joined_span(left, right) if left is not None and right is not None else None
+
+
+def _joined_span(left: Span | None, right: Span) -> Span:
+    return right if left is None else (min(left[0], right[0]), max(left[1], right[1]))
+
+
+def _at(kind: pa.DataType, path: str) -> Iterable[pa.DataType]:
+    """The type at a path of a nested type; nothing where it has no such path."""
+    for step in re.findall(r"\[\]|\.[^.\[]*", path):
+        if step == "[]" and is_list(kind):
+            kind = kind.value_type
+        elif types.is_map(kind) and step in (".key", ".value"):
+            kind = kind.key_type if step == ".key" else kind.item_type
+        elif types.is_struct(kind) and kind.get_field_index(step[1:]) >= 0:
+            kind = kind.field(step[1:]).type
+        else:
+            return
+    yield kind
+
+
+_FAMILIES = (
+    (types.is_struct, _structs),
+    (is_list, _lists),
+    (types.is_map, _maps),
+    (_is_text, _texts),
+    (lambda kind: is_binary(kind) or types.is_fixed_size_binary(kind), _bytes),
+    (lambda kind: types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind), _numbers),
+    (types.is_timestamp, _timestamps),
+    (types.is_duration, _durations),
+    (types.is_time, _times),
+)

@@ -1,0 +1,251 @@
+"""Records of CSV and TSV files: cells as text, row by row; a row that cannot be read does not end the file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import IO
+
+import pyarrow as pa
+
+from curate.errors import DataError
+from curate.store.records import BATCH_BYTES, BATCH_ROWS, LONGEST, Bad, Batch, Piece, check_names, is_utf8
+
+_MOST_OPEN_QUOTES = 1_000  # each is looked for to the end of the file
+
+
+def read_csv(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
+    """Read a CSV file as RFC 4180 has it: a quoted cell may hold commas, doubled quotes and line breaks.
+
+    A row that breaks these rules is bad, and reading goes on at the next line.
+    """
+    with _text(file) as text:
+        yield from _batches(_csv_rows(_Lines(text, piece.path)), piece, ",")
+
+
+def read_tsv(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
+    """Read a TSV file: quotes are part of the text, unless the cell can only have been quoted by a program.
+
+    That is a cell which begins and ends with a quote, has all its inner quotes doubled, and has a reason to be quoted:
+    an inner quote, tab or line break. A line break is taken for part of a cell only if no line up to the closing quote
+    is a row by itself; otherwise a text that begins with a quote would take the rows after it into itself.
+    """
+    with _text(file) as text:
+        yield from _batches(_tsv_rows(_Lines(text, piece.path)), piece, "\t")
+
+
+def _text(file: IO[bytes]) -> io.TextIOWrapper:
+    return io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
+class _Lines:
+    """The lines of a file, numbered from 1; lines can be put back."""
+
+    def __init__(self, text: IO[str], path: str) -> None:
+        self._text, self._path = text, path
+        self._back: deque[str] = deque()
+        self.number = 0
+
+    def __iter__(self) -> Iterator[str]:
+        while (line := self.next()) is not None:
+            yield line
+
+    def next(self) -> str | None:
+        """The next line, with its line break; None at the end."""
+        line = self._back.popleft() if self._back else self._text.readline(LONGEST)
+        if not line:
+            return None
+        self.number += 1
+        if len(line) == LONGEST and not line.endswith(("\n", "\r")):
+            hint = "is there a line break in it, and is it the format that its name says?"
+            raise DataError(f"a line is longer than {LONGEST:,} characters", where=self.where, hint=hint)
+        return line
+
+    @property
+    def where(self) -> str:
+        """The last line that was given, for an error."""
+        return f"{self._path}:{self.number}"
+
+    def put_back(self, lines: list[str]) -> None:
+        """Give lines back, which ``next`` then gives again."""
+        self._back.extendleft(reversed(lines))
+        self.number -= len(lines)
+
+
+Row = tuple[list[str], str, int]
+"""The cells of a row, why they cannot be read ("" if they can), and the line that the row ends on."""
+
+
+def _csv_rows(lines: _Lines) -> Iterator[Row]:
+    csv.field_size_limit(LONGEST)
+    taken: list[str] = []
+
+    def feed() -> Iterator[str]:
+        for line in lines:
+            taken.append(line)
+            yield line
+
+    reader, open_quotes = csv.reader(feed(), strict=True), 0
+    while True:
+        taken.clear()
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            open_quotes += len(taken) > 1
+            lines.put_back(taken[1:])
+            if open_quotes > _MOST_OPEN_QUOTES:
+                hint = "double the quotes within quoted cells, or name the file .tsv if its cells are not quoted"
+                raise DataError("too many quotes do not pair", where=lines.where, hint=hint) from error
+            yield [taken[0].rstrip("\r\n")], f"does not parse: {error}", lines.number
+            reader = csv.reader(feed(), strict=True)
+            continue
+        if cells is None:
+            return
+        yield cells, "", lines.number
+
+
+_OPEN = re.compile(r'[^"]*(?:""[^"]*)*')
+"""Text up to the first quote that is not doubled."""
+
+_QUOTED = re.compile(r'"([^"]*(?:""[^"]*)*)"(?=[\t\r\n]|$)')
+_SPECIAL = re.compile(r'""|[\t\r\n]')
+
+
+def _tsv_rows(lines: _Lines) -> Iterator[Row]:
+    columns = 0
+    for line in lines:
+        cells = _tsv_cells(line)
+        if 1 < columns >= len(cells) and _opens_quote(cells[-1]):
+            cells = _continued(line, cells, columns, lines)
+        if cells == [""]:
+            yield [], "", lines.number
+            continue
+        columns = columns or len(cells)
+        yield [_unquoted(cell) for cell in cells], "", lines.number
+
+
+def _tsv_cells(line: str) -> list[str]:
+    """Split a line at its tabs, other than those within a quoted cell."""
+    line = line.rstrip("\r\n")
+    if '"' not in line:
+        return line.split("\t")
+    cells: list[str] = []
+    start = 0
+    while True:
+        quoted = _QUOTED.match(line, start)
+        end = quoted.end() if quoted else line.find("\t", start)
+        if end < 0 or end == len(line):
+            return [*cells, line[start:]]
+        cells.append(line[start:end])
+        start = end + 1
+
+
+def _opens_quote(cell: str) -> bool:
+    return cell.startswith('"') and _end_of_open(cell, 1) == len(cell)
+
+
+def _end_of_open(text: str, start: int = 0) -> int:
+    match = _OPEN.match(text, start)
+    return match.end() if match else start
+
+
+def _continued(line: str, cells: list[str], columns: int, lines: _Lines) -> list[str]:
+    """Add the lines to a row that its last cell, which opens a quote, goes on in.
+
+    The row stays as it is if one of these lines is a row by itself, or if the quote is not closed.
+    """
+    taken: list[str] = []
+    parts = [cells[-1] + line[len(line.rstrip("\r\n")) :]]
+    size = len(parts[0])
+    while size <= LONGEST and (following := lines.next()) is not None:
+        taken.append(following)
+        if len(_tsv_cells(following)) == columns:
+            break
+        end = _end_of_open(following)
+        if end < len(following):
+            rest = following[end + 1 :].rstrip("\r\n")
+            closed = [*cells[:-1], "".join([*parts, following[: end + 1]]), *(rest[1:].split("\t") if rest else ())]
+            if rest[:1] in ("", "\t") and len(closed) == columns:
+                return closed
+            break
+        parts.append(following)
+        size += len(following)
+    lines.put_back(taken)
+    return cells
+
+
+def _unquoted(cell: str) -> str:
+    quoted = _QUOTED.fullmatch(cell) if cell.startswith('"') else None
+    return quoted[1].replace('""', '"') if quoted and _SPECIAL.search(quoted[1]) else cell
+
+
+# ---------------------------------------------------------------- rows into batches
+
+
+def _batches(rows: Iterator[Row], piece: Piece, delimiter: str) -> Iterator[Batch]:
+    names: list[str] | None = None
+    made = _Making(piece)
+    for cells, reason, line in rows:
+        if names is None:
+            if reason:
+                raise DataError(f"cannot read the header: it {reason}", where=f"{piece.path}:{line}")
+            if cells:
+                names = cells
+                check_names(names, f"{piece.path}:{line}")
+            continue
+        made.take(cells, reason or _wrong(cells, len(names)), line, delimiter)
+        if made.full:
+            yield made.batch(names)
+            made = _Making(piece, made.record)
+    if names is not None and not made.empty:
+        yield made.batch(names)
+
+
+def _wrong(cells: list[str], columns: int) -> str:
+    if cells and len(cells) != columns:
+        return f"does not parse: {len(cells)} cells, the header has {columns}"
+    return "" if all(map(is_utf8, cells)) else "does not parse: not UTF-8"
+
+
+@dataclass(slots=True)
+class _Making:
+    """A batch in the making."""
+
+    piece: Piece
+    record: int = 0
+    """Rows of the file before the next one."""
+
+    rows: list[list[str | None]] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    bad: list[Bad] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return not (self.rows or self.bad)
+
+    @property
+    def full(self) -> bool:
+        return len(self.rows) + len(self.bad) >= BATCH_ROWS or self.size > BATCH_BYTES
+
+    def take(self, cells: list[str], wrong: str, line: int, delimiter: str) -> None:
+        """Add a row; a blank line is none."""
+        if wrong:
+            record = delimiter.join(cells).encode(errors="replace").decode()
+            self.bad.append(Bad(self.record, line, wrong, record))
+        elif cells:
+            self.rows.append([cell or None for cell in cells])
+            self.places.append(self.record)
+            self.lines.append(line)
+            self.size += sum(map(len, cells))
+        self.record += 1
+
+    def batch(self, names: list[str]) -> Batch:
+        columns = zip(*self.rows, strict=True) if self.rows else ([] for _ in names)
+        table = pa.table([pa.array(list(column), pa.string()) for column in columns], names=names)
+        return Batch(table, self.places, self.lines, self.bad, cells=frozenset(names))

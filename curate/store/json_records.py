@@ -1,0 +1,517 @@
+"""Records of JSON files, one object a line or one array of objects, as Arrow tables; numbers keep all their digits."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import IO, Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from curate.errors import DataError
+from curate.kernels.json_values import dumps
+from curate.kernels.lists import is_list, lists_of
+from curate.store import arrow_values
+from curate.store.column_types import EXACT
+from curate.store.records import BATCH_BYTES, BATCH_ROWS, LONGEST, SHOWN, Bad, Batch, Piece, Votes
+
+_BOM = b"\xef\xbb\xbf"
+_BLOCK = 1 << 22
+_DEEPEST = 32  # objects and lists in one another; Parquet holds no more than 50 lists
+_MOST_COLUMNS = 10_000  # where every key is data, a column each would fill the memory
+_MOST_DIGITS = 76  # of a decimal
+_LONG_NUMBER = r"[0-9][0-9.]{17,}|[0-9][eE]-[0-9]{3}"
+"""What a number must look like for an int64 or a float64 not to hold it."""
+
+Kinds = Mapping[str, Collection[str]]
+"""The kinds of values that a file has at those paths where it has several; see ``decided``."""
+
+
+# ---------------------------------------------------------------- records
+
+
+def read_lines(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+    """Read a file with one object a line.
+
+    Parameters
+    ----------
+    kinds : values of other kinds make a record bad
+    as_text : columns to read as text, whatever is in them
+    """
+    if piece.start:
+        file.seek(piece.start)
+    return _batches(_lines(file, piece), piece, kinds, as_text)
+
+
+def read_json(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+    """Read a file that is either an array of objects or has one object a line."""
+    blank, begins = b"", b""
+    while not begins and (block := file.read(_BLOCK)):
+        block = block.removeprefix(_BOM)
+        begins = block.lstrip()
+        blank += block[: len(block) - len(begins)]
+    rest = _Joined(begins, file)
+    if begins.startswith(b"{") and _is_cut_off(begins.partition(b"\n")[0]):
+        hint = "take the list of records out of it: jq -c '.data[]' FILE > FILE.jsonl, with its key in place of data"
+        raise DataError(
+            "the file is one JSON object, not an array and not one object a line", where=piece.path, hint=hint
+        )
+    if not begins.startswith(b"["):
+        return _batches(_lines(rest, piece, first=blank.count(b"\n")), piece, kinds, as_text)
+    return _batches(_elements(rest, piece.path, blank.count(b"\n") + 1), piece, kinds, as_text)
+
+
+def _is_cut_off(line: bytes) -> bool:
+    """Return whether a JSON value goes on after this line."""
+    try:
+        orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return error.pos >= len(line.rstrip())
+    return False
+
+
+class _Joined:
+    """A file, some bytes of which were read before."""
+
+    def __init__(self, before: bytes, file: IO[bytes]) -> None:
+        self._before, self._file = before, file
+
+    def read(self, size: int) -> bytes:
+        before, self._before = self._before[:size], self._before[size:]
+        return before or self._file.read(size)
+
+    def readline(self, limit: int) -> bytes:
+        end = self._before.find(b"\n", 0, limit) + 1
+        if not end and len(self._before) < limit:
+            before, self._before = self._before, b""
+            return before + self._file.readline(limit - len(before))
+        end = end or limit
+        line, self._before = self._before[:end], self._before[end:]
+        return line
+
+
+Raw = tuple[int, bytes, str]
+"""The number of a line, what is on it, and why it cannot be read; "" if that is not known yet."""
+
+
+def _lines(file: IO[bytes] | _Joined, piece: Piece, first: int = 0) -> Iterator[Raw]:
+    position, line = piece.start, piece.first_row + first
+    while raw := file.readline(LONGEST):
+        if piece.stop is not None and position >= piece.stop:
+            break
+        position += len(raw)
+        line += 1
+        if len(raw) == LONGEST and (rest := _skip_line(file)):
+            position += rest
+            yield line, raw[:SHOWN], f"is longer than {LONGEST:,} bytes"
+            continue
+        text = raw.removeprefix(_BOM).strip() if line == 1 else raw.strip()
+        if text:
+            yield line, text, ""
+
+
+def _skip_line(file: IO[bytes] | _Joined) -> int:
+    """Go to the end of the line; returns the number of bytes that were skipped."""
+    skipped = 0
+    while more := file.readline(_BLOCK):
+        skipped += len(more)
+        if more.endswith(b"\n"):
+            break
+    return skipped
+
+
+def _elements(file: _Joined, path: str, line: int) -> Iterator[Raw]:
+    """The elements of an array, each with the line that it begins on."""
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str)  # only the end of each value is of interest
+    scan = _Scanner(file, path, line)
+    scan.expect("[")
+    if scan.peek() == "]":
+        scan.expect("]")
+    else:
+        while True:
+            scan.peek()
+            begins = scan.line
+            yield begins, scan.value(decoder).encode(errors="surrogatepass"), ""
+            if scan.peek() == "]":
+                scan.expect("]")
+                break
+            scan.expect(",")
+    if scan.peek():
+        raise scan.error("there is more after the end of the array")
+
+
+class _Scanner:
+    """The text of a JSON file, some megabytes at a time."""
+
+    def __init__(self, file: _Joined, path: str, line: int) -> None:
+        self._file, self._path, self.line = file, path, line
+        self._bytes, self._text, self._at = b"", "", 0
+
+    def error(self, message: str) -> DataError:
+        hint = "JSON Lines, one object a line, loses only the lines that do not parse: jq -c '.[]' FILE > FILE.jsonl"
+        return DataError(f"cannot parse JSON: {message}", where=f"{self._path}:{self.line}", hint=hint)
+
+    def peek(self) -> str:
+        """Skip white space; returns the next character, "" at the end of the file."""
+        while True:
+            rest = _SPACE.match(self._text, self._at)
+            end = rest.end() if rest else self._at
+            self.line += self._text.count("\n", self._at, end)
+            self._at = end
+            if end < len(self._text):
+                return self._text[end]
+            if not self._more():
+                return ""
+
+    def expect(self, character: str) -> None:
+        if (found := self.peek()) != character:
+            raise self.error(f"expected {character!r}, found {found!r}" if found else "the file ends within the array")
+        self._at += 1
+
+    def value(self, decoder: json.JSONDecoder) -> str:
+        """The text of the next value."""
+        self.peek()
+        while True:
+            try:
+                _, end = decoder.raw_decode(self._text, self._at)
+            except RecursionError:
+                raise self.error("an element is nested too deep") from None
+            except ValueError as error:
+                if len(self._text) - self._at > LONGEST:
+                    raise self.error(f"an element does not end within {LONGEST:,} characters") from error
+                if self._more():
+                    continue
+                raise self.error(str(error).partition(": line")[0]) from error
+            if end == len(self._text) and self._more():  # a number may go on
+                continue
+            text = self._text[self._at : end]
+            self.line += text.count("\n")
+            self._at = end
+            return text
+
+    def _more(self) -> bool:
+        """Read on; twice as much for every value that was longer than what there is."""
+        block = self._file.read(max(_BLOCK, len(self._text) - self._at))
+        if not block:
+            return False
+        data = self._bytes + block
+        cut = len(data)
+        while cut and data[cut - 1] & 0xC0 == 0x80 and len(data) - cut < 3:  # within a character
+            cut -= 1
+        cut -= bool(cut and data[cut - 1] >= 0xC0)
+        try:
+            text = data[:cut].decode()
+        except UnicodeDecodeError:
+            raise self.error("the file is not UTF-8") from None
+        self._text, self._at, self._bytes = self._text[self._at :] + text, 0, data[cut:]
+        return True
+
+
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+# ---------------------------------------------------------------- batches
+
+
+def _batches(found: Iterable[Raw], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+    raws: list[Raw] = []
+    size = 0
+    for raw in found:
+        raws.append(raw)
+        size += len(raw[1])
+        if len(raws) == BATCH_ROWS or size > BATCH_BYTES:
+            yield _batch(raws, piece, kinds, as_text)
+            raws, size = [], 0
+    if raws:
+        yield _batch(raws, piece, kinds, as_text)
+
+
+def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Batch:
+    texts = pa.array([text for _, text, _ in raws], pa.large_binary())
+    long = pc.match_substring_regex(texts, _LONG_NUMBER).to_pylist()
+    exact = _Exact()
+    records: list[dict[str, Any]] = []
+    good: list[Raw] = []
+    bad: list[Bad] = []
+    for (line, text, wrong), long_number in zip(raws, long, strict=True):
+        record, reason = ({}, wrong) if wrong else _parse(text, exact, long_number=long_number)
+        if reason:
+            bad.append(Bad(line - 1, line, reason, text.decode(errors="replace")))
+        else:
+            records.append(record)
+            good.append((line, text, ""))
+    for record in records:
+        for name in as_text:
+            if name in record:
+                record[name] = _as_text(record[name])
+    table, votes = _table(records, good, piece.path), Votes()
+    if table is None or kinds:
+        votes = count_kinds(records)
+        reasons = _wrong_kinds(records, {**decided(votes), **kinds})
+        bad += [
+            Bad(line - 1, line, reason, text.decode(errors="replace"))
+            for (line, text, _), reason in zip(good, reasons, strict=True)
+            if reason
+        ]
+        bad.sort(key=lambda one: one.line)
+        records = [record for record, reason in zip(records, reasons, strict=True) if not reason]
+        good = [raw for raw, reason in zip(good, reasons, strict=True) if not reason]
+        table = _table(records, good, piece.path)
+    if table is None:
+        message = f"a column has numbers that together need more than {_MOST_DIGITS} digits"
+        raise DataError(message, where=f"{piece.path}:{good[0][0]}", hint="read it as text: input.types")
+    lines = [line for line, _, _ in good]
+    votes = votes or _kinds_of_table(table)
+    return Batch(table, [line - 1 for line in lines], lines, bad, votes=votes, non_finite=exact.non_finite)
+
+
+def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, Any], str]:
+    """The record on a line, and why it cannot be read; "" if it can."""
+    try:
+        record = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        if not _SPECIAL_NUMBER.search(text):
+            return {}, f"does not parse: {error.msg}"
+        long_number = True
+    if long_number:
+        record, reason = exact.loads(text)
+        if reason:
+            return {}, reason
+    if not isinstance(record, dict):
+        return {}, "is not a JSON object"
+    return record, _too_deep(record, text)
+
+
+_SPECIAL_NUMBER = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
+
+
+class _Exact:
+    """A JSON parser for numbers that float64 does not hold: they are decimals; NaN and infinities are null."""
+
+    def __init__(self) -> None:
+        self.non_finite = 0
+
+    def loads(self, text: bytes) -> tuple[Any, str]:
+        """The value of a text, and why it cannot be read; "" if it can."""
+        before = self.non_finite
+        try:
+            value = json.loads(text.decode(), parse_int=_integer, parse_float=_fraction, parse_constant=self._constant)
+            json.dumps(value, ensure_ascii=False, default=str).encode()  # no lone surrogates
+        except _NumberError as error:
+            reason = str(error)
+        except RecursionError:
+            reason = f"is nested more than {_DEEPEST} deep"
+        except ValueError as error:
+            reason = f"does not parse: {getattr(error, 'msg', 'not UTF-8')}"
+        else:
+            return value, ""
+        self.non_finite = before
+        return None, reason
+
+    def _constant(self, _: str) -> None:
+        self.non_finite += 1
+
+
+class _NumberError(Exception):
+    def __init__(self, digits: str) -> None:
+        shown = digits if len(digits) < 40 else f"{digits[:20]}…{digits[-10:]}"
+        super().__init__(f"has the number {shown}, which neither a float nor a decimal of {_MOST_DIGITS} digits holds")
+
+
+def _integer(digits: str) -> int | Decimal:
+    if len(digits.lstrip("-")) > _MOST_DIGITS:
+        raise _NumberError(digits)
+    number = int(digits)
+    return number if -(1 << 63) <= number < 1 << 63 else Decimal(number)
+
+
+def _fraction(digits: str) -> float | Decimal:
+    """The number as a float64 if that, written with as many digits, is the same number again; else as a decimal."""
+    number, wanted = float(digits), Decimal(digits)
+    places = len(wanted.as_tuple().digits)
+    vanished = number == 0 and wanted != 0
+    if math.isfinite(number) and not vanished and (places <= 17 or Decimal(f"{number:.{places - 1}e}") == wanted):
+        return number
+    size = max(wanted.adjusted() + 1, 0) + max(-int(wanted.as_tuple().exponent), 0)
+    if size > _MOST_DIGITS:
+        raise _NumberError(digits)
+    return wanted
+
+
+def _too_deep(record: dict[str, Any], text: bytes) -> str:
+    """Say what is wrong with a record that no Parquet file could hold; "" if nothing is."""
+    if text.count(b"[") + text.count(b"{") <= _DEEPEST:
+        return ""
+    level: list[Any] = [record]
+    for _ in range(_DEEPEST):
+        inner = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
+        level = [one for one in inner if isinstance(one, dict | list)]
+        if not level:
+            return ""
+    return f"is nested more than {_DEEPEST} deep"
+
+
+def _as_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return dumps(value).decode() if not isinstance(value, Decimal) else format(value, "f")
+
+
+# ---------------------------------------------------------------- tables
+
+
+def _table(records: Sequence[dict[str, Any]], raws: Sequence[Raw], path: str) -> pa.Table | None:
+    """A column for every key; None if the values of one are of several kinds."""
+    names = dict.fromkeys(name for record in records for name in record)
+    if len(names) > _MOST_COLUMNS:
+        message = f"lines {raws[0][0]:,} to {raws[-1][0]:,} have {len(names):,} different keys, each of them a column"
+        raise DataError(message, where=path, hint='put keys that are data into a list: [{"key": …, "value": …}]')
+    arrays = []
+    for name in names:
+        array = _array([record.get(name) for record in records])
+        if array is None:
+            return None
+        arrays.append(array)
+    return pa.table(arrays, names=list(names))
+
+
+def _array(values: Sequence[Any]) -> pa.Array | None:
+    try:
+        array = pa.array(values)
+    except (pa.ArrowException, OverflowError, ValueError):
+        return None
+    if _has_float(array.type) and any(map(_has_boolean, values)):  # Arrow reads true as 1.0 next to floats
+        return None
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if types.is_decimal(array.type) and array.type.scale == 0:
+        ends = pc.min_max(array).as_py()
+        if ends["min"] is not None and ends["min"] >= 0 and ends["max"] < 1 << 64:
+            array = array.cast(pa.uint64())
+    return arrow_values.stored(array)
+
+
+def _has_float(kind: pa.DataType) -> bool:
+    if types.is_struct(kind):
+        return any(_has_float(field.type) for field in kind)
+    return _has_float(kind.value_type) if is_list(kind) else bool(types.is_floating(kind))
+
+
+def _has_boolean(value: Any) -> bool:
+    if not isinstance(value, dict | list):
+        return isinstance(value, bool)
+    inner = value.values() if isinstance(value, dict) else value
+    kinds = set(map(type, inner))
+    if bool in kinds:
+        return True
+    return (dict in kinds or list in kinds) and any(map(_has_boolean, inner))
+
+
+# ---------------------------------------------------------------- kinds of values
+
+
+_NAMES = {str: "text", bool: "a boolean", list: "a list", dict: "an object", float: "a number"}
+INTEGER, BIG, NUMBER = "an integer", "a number with more digits than a float holds", "a number"
+_NUMBERS = {INTEGER, BIG, NUMBER}
+
+
+def _kind_of(value: Any) -> str:
+    if isinstance(value, Decimal):
+        return BIG
+    if isinstance(value, int) and not isinstance(value, bool):
+        return INTEGER if -EXACT <= value <= EXACT else BIG
+    return _NAMES[type(value)]
+
+
+def _kinds(value: Any, path: str) -> Iterator[tuple[str, str]]:
+    """The kind of a value, and those of everything in it, each with its path."""
+    if value is None:
+        return
+    yield path, _kind_of(value)
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _kinds(inner, f"{path}.{name}")
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _kinds(inner, f"{path}[]")
+
+
+def count_kinds(records: Iterable[Mapping[str, Any]]) -> Votes:
+    """Count the kinds of the values at every path of some records."""
+    votes: Votes = {}
+    for record in records:
+        for path, kind in itertools.chain.from_iterable(_kinds(value, name) for name, value in record.items()):
+            votes.setdefault(path, Counter())[kind] += 1
+    return votes
+
+
+def _kinds_of_table(table: pa.Table) -> Votes:
+    """The same of a table, whose columns are of one kind each."""
+    votes: Votes = {}
+    for name in table.column_names:
+        for chunk in table[name].chunks:
+            _count_array(chunk, name, votes)
+    return votes
+
+
+def _count_array(array: pa.Array, path: str, votes: Votes) -> None:
+    kind, count = array.type, len(array) - array.null_count
+    if not count:
+        return
+    name = NUMBER
+    if types.is_struct(kind):
+        name = "an object"
+        for child, field in zip(array.flatten(), kind, strict=True):
+            _count_array(child, f"{path}.{field.name}", votes)
+    elif is_list(kind):
+        name = "a list"
+        _count_array(lists_of(array)[1], f"{path}[]", votes)
+    elif types.is_string(kind):
+        name = "text"
+    elif types.is_boolean(kind):
+        name = "a boolean"
+    elif types.is_integer(kind):
+        big = pc.sum(pc.or_(pc.greater(array, EXACT), pc.less(array, -EXACT))).as_py() if kind != pa.uint64() else count
+        votes.setdefault(path, Counter())[BIG] += big
+        name, count = INTEGER, count - big
+    elif types.is_decimal(kind):
+        name = BIG
+    votes.setdefault(path, Counter())[name] += count
+
+
+def decided(votes: Votes) -> Kinds:
+    """Find the paths that have values of several kinds, and the kinds that most of their values have.
+
+    Integers go with floats, unless they are too big for those.
+    """
+    found: dict[str, Collection[str]] = {}
+    for path, counts in votes.items():
+        seen = +counts
+        families = Counter({"a number": sum(seen[kind] for kind in _NUMBERS)})
+        families.update({kind: count for kind, count in seen.items() if kind not in _NUMBERS})
+        families = +families
+        if len(families) < 2 and not (seen[BIG] and seen[NUMBER]):
+            continue
+        family = min(families, key=lambda kind: (-families[kind], kind))
+        kinds = {family} if family != "a number" else {INTEGER, BIG if seen[BIG] > seen[NUMBER] else NUMBER}
+        found[path] = kinds
+    return found
+
+
+def _wrong_kinds(records: Sequence[Mapping[str, Any]], kinds: Kinds) -> list[str]:
+    """Say of every record which of its values is of another kind than most; "" where none is."""
+    reasons = []
+    for record in records:
+        each = itertools.chain.from_iterable(_kinds(value, name) for name, value in record.items())
+        wrong = next(((path, kind) for path, kind in each if path in kinds and kind not in kinds[path]), None)
+        usual = max(kinds[wrong[0]], key=lambda kind: kind != INTEGER) if wrong else ""
+        reasons.append(f"column {wrong[0]!r} is {wrong[1]}, and in most records of the file {usual}" if wrong else "")
+    return reasons

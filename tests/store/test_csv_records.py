@@ -1,0 +1,114 @@
+"""CSV and TSV files as people and programs write them: no row takes others into itself, and none ends the file."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.errors import DataError
+from curate.store import csv_records
+from curate.store.records import BATCH_ROWS, Piece
+
+
+def read(text: str, name: str = "a.csv") -> tuple[list[list[str | None]], list[int], list[tuple[int, str]]]:
+    reader = csv_records.read_tsv if name.endswith(".tsv") else csv_records.read_csv
+    rows, lines, bad = [], [], []
+    for batch in reader(io.BytesIO(text.encode()), Piece(name, 0)):
+        rows += [list(row.values()) for row in batch.table.to_pylist()]
+        lines += batch.lines
+        bad += [(item.line, item.record) for item in batch.bad]
+    return rows, lines, bad
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+@pytest.mark.parametrize("blank", ["", "\n", "\r\n\r\n"])
+def test_blank_lines_before_the_header_are_none(name, blank):
+    tab = "\t" if name == "a.tsv" else ","
+    assert read(f"{blank}id{tab}text\n1{tab}x\n", name)[0] == [["1", "x"]]
+
+
+@pytest.mark.parametrize("text", ["", "\n", "id,text\n", "id,text"])
+def test_a_header_alone_or_nothing_gives_no_row(text):
+    assert read(text) == ([], [], [])
+
+
+def test_a_row_that_does_not_parse_is_bad_and_the_next_is_read():
+    rows, lines, bad = read('id,text\n1,"ab"c\n2,x\n3,y,z\n4,w\n')
+    assert rows == [["2", "x"], ["4", "w"]]
+    assert lines == [3, 5]
+    assert bad == [(2, '1,"ab"c'), (4, "3,y,z")]
+
+
+def test_a_quote_that_is_never_closed_costs_its_own_line_only():
+    rows, lines, bad = read('id,text\n1,x\n2,"open\n3,y\n4,"two\nlines"\n')
+    assert rows == [["1", "x"], ["3", "y"], ["4", "two\nlines"]]
+    assert lines == [2, 4, 6]
+    assert bad == [(3, '2,"open')]
+
+
+def test_quotes_that_do_not_pair_all_through_a_file_are_an_error():
+    text = "id,text\n" + 'x,"ab"c\n"\n' * 3_000
+    with pytest.raises(DataError, match=r"a\.csv:\d+: too many quotes do not pair"):
+        read(text)
+
+
+def test_a_text_that_begins_with_a_quote_takes_no_row_into_itself():
+    text = 'id\ttext\n1\t"Well, he said\n2\tA row\n3\tand left"\n4\tThe last\n'
+    rows, lines, bad = read(text, "a.tsv")
+    assert rows == [["1", '"Well, he said'], ["2", "A row"], ["3", 'and left"'], ["4", "The last"]]
+    assert (lines, bad) == ([2, 3, 4, 5], [])
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ('"plain"', '"plain"'),
+        ('"say ""hi"""', 'say "hi"'),
+        ('"a\tb"', "a\tb"),
+        ('"two\nlines"', "two\nlines"),
+        ('"two\r\n\r\nlines, ""x"""', 'two\r\n\r\nlines, "x"'),
+        ('"a"b', '"a"b'),
+        ('a"b"', 'a"b"'),
+        ('""', '""'),
+    ],
+)
+def test_tsv_quotes_are_text_unless_a_program_wrote_them(cell, value):
+    rows, _, bad = read(f"id\ttext\tn\n1\t{cell}\t5\n2\tx\t6\n", "a.tsv")
+    assert rows == [["1", value, "5"], ["2", "x", "6"]]
+    assert bad == []
+
+
+CELLS = st.text(st.sampled_from('ab"\t\n,é '), max_size=6)
+
+
+@settings(derandomize=True, max_examples=150)
+@given(st.lists(st.tuples(st.integers(0, 99), CELLS, st.sampled_from("xyz")), max_size=8))
+def test_what_the_csv_module_writes_is_read_back(rows):
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["n", "text", "last"])
+    writer.writerows(rows)
+    expected = [[str(n), text or None, last] for n, text, last in rows]
+    assert read(file.getvalue())[0] == expected
+
+
+@settings(derandomize=True, max_examples=150)
+@given(st.lists(st.text(st.sampled_from('ab"\t\n\r é'), max_size=8), max_size=8))
+def test_no_line_of_any_tsv_file_is_lost(lines):
+    text = "id\ttext\n" + "".join(f"{line}\n" for line in lines)
+    rows, ends, bad = read(text, "a.tsv")
+    written = [line for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n")[1:] if line]
+    inside = sum(text_.replace("\r\n", "\n").replace("\r", "\n").count("\n") for row in rows for text_ in row if text_)
+    blank_inside = sum(1 for row in rows for cell in row if cell for part in cell.splitlines() if not part)
+    assert len(rows) + len(bad) + inside - blank_inside >= len(written)
+    assert ends == sorted(ends)
+
+
+def test_batches_are_of_a_few_thousand_rows():
+    batches = list(csv_records.read_csv(io.BytesIO(b"a\n" + b"x\n" * (BATCH_ROWS + 1)), Piece("a.csv", 0)))
+    assert [len(batch.table) for batch in batches] == [BATCH_ROWS, 1]
+    assert batches[1].rows == [BATCH_ROWS]
