@@ -343,6 +343,7 @@ def finished(config: RunConfig, progress: Progress) -> Finished:
     return Finished(context, columns, before, tuple(done.records), tuple(done.warnings))
 
 
+@catching_panics()
 def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
     """Write the report of a finished run again.
 
@@ -456,6 +457,7 @@ def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
 # ---------------------------------------------------------------- plan
 
 
+@catching_panics()
 def plan(
     config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
 ) -> list[Planned]:

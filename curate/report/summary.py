@@ -8,11 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from curate.report import findings, judgement
-from curate.report.model import Account, Answers, Decontamination, Histogram, Report, added
+from curate.report.model import OTHERS, Account, Answers, Decontamination, Histogram, Report
 from curate.report.wording import short
-
-MOST_SOURCES = 1_000
-"""Sources that are listed one by one; the accounts of the others are added up."""
 
 
 def summary(report: Report) -> dict[str, Any]:
@@ -31,7 +28,7 @@ def summary(report: Report) -> dict[str, Any]:
             "peak_bytes": stage.peak_bytes,
             "reused": stage.reused,
             "refreshed": stage.refreshed,
-            **_by_source(stage.sources),
+            **_by_source(stage.sources, report.unlisted_sources),
         }
         for stage in report.stages
     ]
@@ -57,7 +54,7 @@ def summary(report: Report) -> dict[str, Any]:
         "cut": dataclasses.asdict(report.cut) if report.cut else None,
         "tokens": dataclasses.asdict(report.tokens) if report.tokens else None,
         "stages": stages,
-        **_by_source(report.sources),
+        **_by_source(report.sources, report.unlisted_sources),
         "evidence": evidence,
         "conflicts": _conflicts(report),
         "answers": None if report.answers is None else _answered(report.answers),
@@ -89,17 +86,12 @@ def _checked(found: Decontamination) -> dict[str, Any]:
     return {**told, "sets": [dict(one, files=dict(one["files"])) for one in told["sets"]]}
 
 
-def _by_source(sources: Mapping[str, Account]) -> dict[str, Any]:
-    """Return the accounts of the largest sources, and one for all others beyond ``MOST_SOURCES``."""
-    if len(sources) <= MOST_SOURCES:
-        return {"sources": {name: _account(rows) for name, rows in sources.items()}}
-    largest = sorted(sources, key=lambda name: (-sources[name].rows_in, name))[:MOST_SOURCES]
-    listed = set(largest)
-    others = tuple(rows for name, rows in sources.items() if name not in listed)
-    return {
-        "sources": {name: _account(sources[name]) for name in largest},
-        "other_sources": {"sources": len(others), **_account(added(others))},
-    }
+def _by_source(sources: Mapping[str, Account], unlisted: int) -> dict[str, Any]:
+    """Return the account of each listed source, and one for all others if there are any."""
+    found: dict[str, Any] = {"sources": {name: _account(rows) for name, rows in sources.items() if name != OTHERS}}
+    if OTHERS in sources:
+        found["other_sources"] = {"sources": unlisted, **_account(sources[OTHERS])}
+    return found
 
 
 def _account(rows: Account) -> dict[str, int]:

@@ -173,6 +173,7 @@ def _outline(context: Context, before: Before, records: Sequence[Record], reused
         seed=config.seed,
         version=__version__,
         stages=tuple(_stages(context, records, reused)),
+        unlisted_sources=max(0, len(records[0].sources) - manifest.MOST_SOURCES),
         epochs=tuple(selected.epochs),
         retained=tuple(_retained(selected)),
         tokens=model.Tokens(
@@ -220,13 +221,14 @@ def _stages(context: Context, records: Sequence[Record], reused: Collection[str]
     ]
     about = {DECONTAMINATE: _LOOKED, f"selector {DECONTAMINATE}": _DROPPED, "input": "Read the pool's files"}
     about |= {f"{entry.spec.kind} {entry.name}": entry.spec.plugin().summary() for entry in entries}
+    listed = manifest.largest(records[0].sources, manifest.MOST_SOURCES)
     for record in manifest.lines(records):
         alone = record.stage in ("input", DECONTAMINATE, *ONE)
         yield model.Stage(
             name=record.stage if alone else f"{record.stage} {record.name}",
             what=about[f"{KIND_OF[record.stage][0]} {record.name}" if record.stage in KIND_OF else record.stage],
             rows=_account(record.count),
-            sources=_accounts(record.sources),
+            sources=_accounts(record.sources, listed),
             seconds=record.seconds,
             peak_bytes=record.peak_memory,
             reused=record.fingerprint in reused,
@@ -275,8 +277,13 @@ def _account(count: Count) -> model.Account:
     return model.Account(count.rows_in, count.kept, count.dropped, count.quarantined)
 
 
-def _accounts(sources: Mapping[str, Count]) -> dict[str, model.Account]:
-    return {name: _account(count) for name, count in sources.items()} if len(sources) > 1 else {}
+def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, model.Account]:
+    """Return the account of each of the ``listed`` sources, and one for all others if there are any."""
+    if len(listed) <= 1:
+        return {}
+    counts, others = manifest.divided(sources, listed)
+    accounts = {name: _account(count) for name, count in counts.items()}
+    return accounts | ({model.OTHERS: _account(others)} if len(sources) > len(counts) else {})
 
 
 # ---------------------------------------------------------------- the figures

@@ -279,12 +279,10 @@ def _manifest(
 
 def _by_source(sources: Mapping[str, Count]) -> dict[str, Any]:
     """Return the counts of the largest sources, and one for all others beyond as many as a manifest holds."""
-    largest = sorted(sources, key=lambda name: (-sources[name].rows_in, name))[: manifest.MOST_SOURCES]
-    found: dict[str, Any] = {"sources": {name: asdict(sources[name]) for name in sorted(largest)}}
-    if others := len(sources) - len(largest):
-        shown = manifest.sum_of(sources[name] for name in largest)
-        rest = manifest.total(sources) - shown
-        found["other_sources"] = {"sources": others, **asdict(rest)}
+    listed, others = manifest.divided(sources, manifest.largest(sources, manifest.MOST_SOURCES))
+    found: dict[str, Any] = {"sources": {name: asdict(listed[name]) for name in sorted(listed)}}
+    if more := len(sources) - len(listed):
+        found["other_sources"] = {"sources": more, **asdict(others)}
     return found
 
 

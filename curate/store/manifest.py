@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
@@ -179,12 +179,22 @@ class StoredCounts(Mapping[str, Count]):
 
     @cached_property
     def _counts(self) -> dict[str, Count]:
-        names, *counts = (self._table[name].to_pylist() for name in ("source", *_COUNT))
-        return {name: Count(**dict(zip(_COUNT, each, strict=True))) for name, *each in zip(names, *counts, strict=True)}
+        return _counts_of(self._table)
 
     def total(self) -> Count:
         """Return the sum of all counts."""
         return Count(**{name: pc.sum(self._table[name]).as_py() or 0 for name in _COUNT})
+
+    def largest(self, number: int) -> list[str]:
+        """Return the sources with the most rows in, ties to the first by name."""
+        order = [("rows_in", "descending"), ("source", "ascending")]
+        names: list[str] = self._table.sort_by(order)["source"].slice(0, number).to_pylist()
+        return names
+
+    def of(self, names: Collection[str]) -> dict[str, Count]:
+        """Return the counts of some sources, without reading those of the others."""
+        table = self._table.filter(pc.is_in(self._table["source"], pa.array(names, pa.string())))
+        return _counts_of(table)
 
     def __reduce__(self) -> tuple[object, ...]:
         return StoredCounts, (self.path, self.entry)
@@ -197,6 +207,28 @@ class StoredCounts(Mapping[str, Count]):
 
     def __len__(self) -> int:
         return len(self._table)
+
+
+def _counts_of(table: pa.Table) -> dict[str, Count]:
+    names, *counts = (table[name].to_pylist() for name in ("source", *_COUNT))
+    return {name: Count(**dict(zip(_COUNT, each, strict=True))) for name, *each in zip(names, *counts, strict=True)}
+
+
+def largest(sources: Mapping[str, Count], number: int) -> list[str]:
+    """Return the sources with the most rows in, ties to the first by name."""
+    if isinstance(sources, StoredCounts):
+        return sources.largest(number)
+    return sorted(sources, key=lambda name: (-sources[name].rows_in, name))[:number]
+
+
+def divided(sources: Mapping[str, Count], names: Collection[str]) -> tuple[dict[str, Count], Count]:
+    """Return the counts of the sources ``names``, and the sum of those of all others."""
+    listed = (
+        sources.of(names)
+        if isinstance(sources, StoredCounts)
+        else {name: sources[name] for name in names if name in sources}
+    )
+    return listed, total(sources) - sum_of(listed.values())
 
 
 def total(sources: Mapping[str, Count]) -> Count:

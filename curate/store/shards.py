@@ -63,8 +63,8 @@ def staged(path: Path, text: str) -> Iterator[Callable[[], None]]:
 
     All that can fail for want of room has then been done. Without the call, ``path`` stays as it was.
     """
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
-
+    writer = "" if places.is_object(path) else f".{os.getpid()}"  # nobody sweeps in a store: there it is one name
+    partial = path.with_name(f"{writer}.partial.{path.name}")
     left = True
 
     def put() -> None:
