@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -609,6 +610,8 @@ def _measured(told: Teller, path: Path | None, *, overwrite: bool) -> Iterator[C
 def main() -> None:
     """Run the command line and exit with the code that says how it went."""
     signal.signal(signal.SIGTERM, on_sigterm)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a result that stdout has no letters for is no failure
     os.environ["PYTHONSAFEPATH"] = "1"  # no worker imports what happens to lie in the current folder
     sys.exit(_code())
 

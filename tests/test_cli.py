@@ -575,6 +575,15 @@ def test_a_reader_that_has_had_enough_is_no_error(command, written, arguments):
     assert (done.returncode, [line for line in done.stderr.splitlines() if "reused" not in line]) == (0, [])
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_result_that_stdout_has_no_letters_for_is_no_failure(written, options):
+    """It is printed after the export was published."""
+    done = curate("run", written(run="läuft"), *options, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "l\\xe4uft" in done.stdout if not options else json.loads(done.stdout)["run"] == "läuft"
+    assert (Path("läuft") / "export" / "current").exists()
+
+
 def test_a_log_that_cannot_be_written_does_not_stop_a_run(command, written):
     path = written()
     command("run", path)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
+import curate.stages.monitoring
 from curate.errors import DataError, PluginError, RetryableError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
@@ -448,3 +449,15 @@ def test_an_edited_version_that_cannot_be_copied_is_kept_and_leaves_no_half_copy
     assert "was edited since it was written; it is kept in" in again.warnings[0]
     assert (ROOT / f"{first}.edited-1" / "notes.txt").exists()
     assert not (ROOT / first).exists()
+
+
+def test_metrics_that_cannot_be_written_after_the_switch_are_a_warning(pool, config, command, monkeypatch):
+    def full(path, ending):
+        raise DataError("cannot write: No space left on device", where=str(path))
+
+    monkeypatch.setattr(curate.stages.monitoring, "write", full)
+    Path("config.yaml").write_text(json.dumps(config()))
+    done = command("run", "config.yaml", "--log", "plain", "--metrics-file", "curate.prom")
+    assert done.returncode == 0
+    assert "the metrics are not written: curate.prom: cannot write: No space left on device" in done.stderr
+    assert (ROOT / "current").is_symlink()
