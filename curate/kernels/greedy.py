@@ -120,63 +120,88 @@ def threshold(f: Objective, rows: Rows, budget: int, epsilon: float) -> Chosen:
 
 
 def distributed(f: Objective, rows: Rows, budget: int, parts: int, rng: np.random.Generator) -> Chosen:
-    """Two rounds: the lazy greedy in each of ``parts`` random parts, then among all that those took.
+    """Run the lazy greedy in ``parts`` random parts, then among the rows that those took, and return the best answer.
 
-    The better of the second round's answer and the best part's is given. Every part measures gains on the whole pool.
+    Candidates are the answer of the second round and that of each part. Every part measures gains on the complete pool.
+    The answer of a part with fewer rows than the budget is completed from the rows of the other answers.
 
-    Cost: as ``lazy``; parts are worked on side by side, each with a state of ``f`` of its own. Guarantee: on average at
-    least (1 − 1/e) / 2 of the optimum, as the parts are random.
+    Cost: as ``lazy``; parts run at the same time, each with its own state of ``f``. Guarantee: at least (1 − 1/e) / 2
+    of the optimum in expectation over the parts; a single draw may be worse.
 
     References
     ----------
     Mirzasoleiman et al. (2013), "Distributed submodular maximization", arXiv:1411.0541 (GreeDi); random parts: Barbosa
-    et al. (2015), arXiv:1502.02606, Alg. 1 and Theorem 1.
+    et al. (2015), arXiv:1502.02606, Alg. 1 and Theorem 1, for rows that are assigned to parts independently.
     """
-    part = rng.permutation(len(rows)) % parts
+    part = rng.integers(parts, size=len(rows))
 
     def first(number: int) -> Chosen:
-        mine = rows[part == number]
-        return lazy(f.fresh(), mine, min(budget, len(mine)))
+        members = rows[part == number]
+        return lazy(f.fresh(), members, min(budget, len(members)))
 
-    found = list(map_blocks(first, range(parts)))
-    second = lazy(f, np.sort(np.concatenate([order for order, _ in found])), budget)
-    whole = [second, *(answer for answer in found if len(answer[0]) == budget)]
-    return max(whole, key=lambda answer: answer[1].sum())
+    answers = list(map_blocks(first, range(parts)))
+    union = np.sort(np.concatenate([order for order, _ in answers]))
+    candidates = [lazy(f.fresh(), union, budget), *(_completed(f.fresh(), each, union, budget) for each in answers)]
+    return max(candidates, key=lambda answer: answer[1].sum())
 
 
-def distorted(f: Objective, cost: Numbers, rows: Rows, budget: int) -> Chosen:
-    """For f(S) − Σ over S of cost: take the row of largest (1 − 1/k)^(k − i − 1) × gain − cost, i = 0 … k − 1.
+def _completed(f: Objective, answer: Chosen, rows: Rows, budget: int) -> Chosen:
+    """Extend ``answer`` to ``budget`` rows by the lazy greedy over ``rows``."""
+    order, gains = answer
+    if len(order) == budget:
+        return answer
+    for row in order.tolist():
+        f.take(row)
+    more, more_gains = lazy(f, np.setdiff1d(rows, order), budget - len(order))
+    return np.concatenate((order, more)), np.concatenate((gains, more_gains))
+
+
+def distorted(
+    f: Objective, cost: Numbers, rows: Rows, budget: int, *, submodular: bool = True, negative: bool = False
+) -> Chosen:
+    """Maximize f(S) − Σ over S of cost: take the row of largest (1 − 1/k)^(k − i − 1) × gain − cost, i = 0 … k − 1.
 
     At first the gain counts for little, so that rows which cost much are not taken early for gains that others would
-    have brought cheaper. A row is taken only while that number is above 0. Then, to make up the budget, rows follow by
-    gain − cost, which is below 0 or nearly so.
+    have brought cheaper. A row is taken only while that number is above 0. The rest of the budget is filled with the
+    rows of largest gain − cost, which is below 0 or nearly so.
 
     Parameters
     ----------
     cost : (n,) of each row of the pool, at least 0
+    submodular : whether gains of ``f`` never grow; if they may, every gain is computed again after each row
+    negative : take a row in every step, even where the number is not above 0. For functions that never rise, where
+        otherwise the budget would be filled without regard to the cost
 
     Returns
     -------
     order, gains : of f − cost
 
-    Cost: as ``lazy``, and O(m) for each row taken. Guarantee: before the budget is made up, f(S) − cost(S) is at least
-    (1 − 1/e) f(O) − cost(O) for any set O of up to ``budget`` rows.
+    Notes
+    -----
+    Cost: as ``lazy``, and O(m) for each row taken; budget × m gains if ``f`` is not submodular.
+
+    Guarantee: if ``f`` is monotone and submodular and ``negative`` is off, then before the budget is filled
+    f(S) − cost(S) is at least (1 − 1/e) f(O) − cost(O) for any set O of up to ``budget`` rows. Otherwise none.
+
+    Deviations: the published algorithm does not fill the budget.
 
     References
     ----------
     Harshaw, Feldman, Ward & Karbasi (2019), "Submodular maximization beyond non-negativity", arXiv:1904.09354, Alg. 1.
-
-    Deviations: the published algorithm stops short of the budget.
     """
     order, taken = np.empty(budget, np.intp), np.empty(budget)
     last, price = gains_of(f, rows), cost[rows]
-    fresh = np.zeros(len(rows), np.intp)  # how many were taken when the gain was computed
+    fresh = np.zeros(len(rows), np.intp)  # number of rows taken when the gain was computed
+    left = np.ones(len(rows), bool)
     done = 0
 
     def best(factor: float) -> tuple[int, float]:
-        """The row of largest factor × gain − cost, found lazily, and that number."""
+        """Return the place of the row of largest factor × gain − cost, and that number."""
+        if not submodular:
+            stale = np.flatnonzero(left & (fresh < done))
+            last[stale], fresh[stale] = gains_of(f, rows[stale]), done
         while True:
-            worth = factor * last - price
+            worth = np.where(left, factor * last - price, -np.inf)
             place = int(worth.argmax())
             if fresh[place] == done:
                 return place, float(worth[place])
@@ -187,12 +212,12 @@ def distorted(f: Objective, cost: Numbers, rows: Rows, budget: int) -> Chosen:
         nonlocal done
         order[done], taken[done] = rows[place], last[place] - price[place]
         f.take(int(rows[place]))
-        last[place] = -np.inf
+        left[place] = False
         done += 1
 
     for i in range(budget):
         place, worth = best((1 - 1 / budget) ** (budget - i - 1))
-        if worth > 0:
+        if worth > 0 or negative:
             take(place)
     while done < budget:
         take(best(1.0)[0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import linprog
 
 from curate.kernels.leverage import span, squared_lengths
 from curate.kernels.parallel import map_blocks, one_blas_thread
@@ -52,6 +53,8 @@ def lewis_weights(x: Matrix, p: float) -> Numbers:
         for _ in range(_ITERATIONS):
             scale = np.power(weights, 0.5 - 1 / p, out=np.zeros(len(x)), where=present)
             forms = squared_lengths(x, ones, span(x, scale).whitening())
+            present &= forms > 0  # others have no part in the span, but for rounding
+            weights[~present] = 0
             change = np.power(forms, p / 2, out=np.ones(len(x)), where=present)
             change = np.divide(change, weights, out=np.ones(len(x)), where=present) ** step
             weights = weights * change
@@ -61,7 +64,7 @@ def lewis_weights(x: Matrix, p: float) -> Numbers:
 
 
 def lp_sensitivities(x: Matrix, p: float) -> Numbers:
-    """The largest share of the sum over all rows j of |⟨x_j, y⟩|^p that row i can have, whatever y.
+    """Compute the largest share of Σ_j |⟨x_j, y⟩|^p that each row can have over all vectors y.
 
     Parameters
     ----------
@@ -70,18 +73,24 @@ def lp_sensitivities(x: Matrix, p: float) -> Numbers:
 
     Returns
     -------
-    (n,) float64, in [0, 1]; leverage scores for p = 2. Zero rows have sensitivity 0.
+    (n,) float64, in [0, 1]. For p = 2 they are leverage scores. Zero rows have sensitivity 0.
 
-    The sensitivity is 1 over the least Σ_j |⟨x_j, y⟩|^p with ⟨x_i, y⟩ = 1, a convex problem, solved for each row by
-    iteratively reweighted least squares from where the Lewis weights put it. Exact to a
-    relative 1e-8 for p >= 1.2, and to 1e-4, from below, for p = 1.
+    Notes
+    -----
+    The sensitivity is 1 over the least Σ_j |⟨x_j, y⟩|^p with ⟨x_i, y⟩ = 1, a convex problem. For p = 1 it is a linear
+    program, solved exactly. For other p it is solved by iteratively reweighted least squares in the coordinates of the
+    Lewis weights.
 
-    Cost: O(n² d²) time an iteration, and tens of iterations, so for small pools; but for p = 2, O(n d²). O(n d) memory.
+    Accuracy: relative 1e-6 for p = 1 and 1e-8 for p >= 1.1. Between 1 and 1.1 the values are too low by up to 1e-3.
+
+    Cost: O(n² d²) time an iteration, and tens of iterations, so for small pools. For p = 2, O(n d²). O(n d) memory.
 
     References
     ----------
     Padmanabhan, Woodruff & Zhang (2023), "Computing approximate lp sensitivities", arXiv:2311.04158, Definition 1.1.
 
+    Examples
+    --------
     >>> lp_sensitivities(np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32), 1.0).round(6).tolist()
     [0.5, 0.5, 0.5, 0.5]
     """
@@ -89,18 +98,43 @@ def lp_sensitivities(x: Matrix, p: float) -> Numbers:
     if p == 2:
         return weights
     scale = np.power(weights, 0.5 - 1 / p, out=np.zeros(len(x)), where=weights > 0)
+    sensitivities = np.zeros(len(x))
     with one_blas_thread():
         rows = x @ span(x, scale).whitening()
-        found = np.zeros(len(x))
         present = np.flatnonzero(weights > 0)
-        for i, least in zip(present, map_blocks(lambda i: _least_power(rows, rows[i], p), present), strict=True):
-            found[i] = min(1.0, 1 / least)
-    return found
+
+        def least(i: int) -> float:
+            return _least_sum(rows, rows[i]) if p == 1 else _least_power(rows, rows[i], p)
+
+        for i, power in zip(present, map_blocks(least, present.tolist()), strict=True):
+            sensitivities[i] = min(1.0, 1 / power)
+    return sensitivities
+
+
+def _least_sum(rows: Numbers, row: Numbers) -> float:
+    """Compute the least Σ |rows y| with ⟨row, y⟩ = 1 by its dual: the longest multiple of ``row`` in their zonotope.
+
+    The dual maximizes a with rowsᵀ u = a row, every u_j in [−1, 1]. In the coordinates of the Lewis weights the
+    zonotope contains the unit ball, so a × ‖row‖ is at least 1 and the solver's absolute tolerance is relative.
+    """
+    n, d = rows.shape
+    length = float(np.linalg.norm(row))
+    equalities = np.column_stack((rows.T, -row / length))
+    solution = linprog(
+        np.append(np.zeros(n), -1.0),
+        A_eq=equalities,
+        b_eq=np.zeros(d),
+        bounds=[(-1.0, 1.0)] * n + [(0.0, None)],
+        method="highs",
+    )
+    if not solution.success or solution.x is None:
+        raise ArithmeticError(f"the linear program of an l1 sensitivity has failed: {solution.message}")
+    return float(solution.x[-1]) / length
 
 
 def _least_power(rows: Numbers, row: Numbers, p: float) -> float:
-    """The least Σ |rows y|^p with ⟨row, y⟩ = 1."""
-    step = min(1.0, 1 / (p - 1)) if p > 1 else 1.0  # for p > 2 Newton's step, for p < 2 that of majorisation
+    """Compute the least Σ |rows y|^p with ⟨row, y⟩ = 1, for p > 1."""
+    step = min(1.0, 1 / (p - 1))  # for p > 2 Newton's step, for p < 2 that of majorisation
     y = row / (row @ row)
     least = np.inf
     for _ in range(_ITERATIONS):

@@ -1,8 +1,8 @@
 """Monotone submodular functions of sets of rows, told by what each further row would add.
 
 A function starts with no row taken. ``gains`` says what rows would add to those taken, ``take`` takes one, ``fresh`` is
-the same function with none taken. Rounding never makes a gain grow (but for ``LogDeterminant``), so lazy evaluation
-gives exactly the greedy sequence.
+the same function with none taken. Rounding never makes a gain grow (``LogDeterminant`` rounds gains to single
+precision, which hides nearly all of it), so lazy evaluation gives the greedy sequence.
 """
 
 from __future__ import annotations
@@ -158,10 +158,13 @@ class FeatureBased:
 
 
 class LogDeterminant:
-    """f(S) = log det(I + K_S), K the cosines of the rows: the volume that the rows taken span.
+    """Volume that the rows taken span: f(S) = log det(I + K_S), K the cosines of the rows.
 
-    From the d × d side: det(I + X_S X_Sᵀ) = det(I + X_Sᵀ X_S), so a row's gain is log(1 + xᵀ(I + X_Sᵀ X_S)⁻¹x), and no
-    n × n array is needed. O(d²) time a gain; rounding is some 1e-12.
+    det(I + X_S X_Sᵀ) = det(I + X_Sᵀ X_S), so the gain of a row is log(1 + xᵀ(I + X_Sᵀ X_S)⁻¹x), and no n × n array is
+    needed. O(d²) time a gain.
+
+    Rows are scaled to unit length in double precision: float32 rows have lengths that differ by rounding, and with
+    nothing taken all rows must tie. Gains are rounded to single precision, so that equal rows tie.
 
     References
     ----------
@@ -175,12 +178,12 @@ class LogDeterminant:
         self.updates = 0
 
     def gains(self, rows: Rows) -> Numbers:
-        x = self.x[rows].astype(np.float64)
-        gains: Numbers = np.log1p(np.einsum("ij,ij->i", x @ self.inverse, x))
+        x = self._unit(rows)
+        gains: Numbers = np.log1p(np.einsum("ij,ij->i", x @ self.inverse, x)).astype(np.float32).astype(np.float64)
         return gains
 
     def take(self, row: int) -> None:
-        x = self.x[row].astype(np.float64)
+        x = self._unit(np.array([row]))[0]
         self.moments += np.outer(x, x)
         self.updates += 1
         if self.updates % _UPDATES:
@@ -191,6 +194,13 @@ class LogDeterminant:
 
     def fresh(self) -> LogDeterminant:
         return LogDeterminant(self.x)
+
+    def _unit(self, rows: Rows) -> Numbers:
+        """(m, d) float64, the rows at unit length; zero rows stay zero."""
+        x = self.x[rows].astype(np.float64)
+        lengths = np.linalg.norm(x, axis=1, keepdims=True)
+        unit: Numbers = np.divide(x, lengths, out=x, where=lengths > 0)
+        return unit
 
 
 class Modular:

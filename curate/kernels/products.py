@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,10 @@ from curate.kernels.parallel import map_blocks, ranges
 _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB a thread
 
 Matrix = NDArray[np.float32]
+Float = TypeVar("Float", np.float32, np.float64)
 
 
-def each_product(x: Matrix, y: Matrix, use: Callable[[Matrix, slice, slice], None]) -> None:
+def each_product(x: NDArray[Float], y: NDArray[Float], use: Callable[[NDArray[Float], slice, slice], None]) -> None:
     """Call ``use(similarities, rows, columns)`` for every block of x yᵀ.
 
     The blocks of the same rows come one after the other, columns ascending, from one thread; those of different rows
@@ -23,10 +25,10 @@ def each_product(x: Matrix, y: Matrix, use: Callable[[Matrix, slice, slice], Non
 
     Parameters
     ----------
-    x : (n, d) float32
-    y : (m, d) float32
+    x : (n, d) float32 or float64
+    y : (m, d) of the same type
 
-    Cost: O(n m d) time, and 16 MiB of memory a thread.
+    Cost: O(n m d) time, and 16 MiB of memory a thread, or 32 MiB in double precision.
 
     >>> total = np.zeros(2, np.float32)
     >>> def add(similarities, rows, columns):

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from curate.kernels.greedy import lazy, naive
 from curate.kernels.objectives import (
     FacilityLocation,
     FeatureBased,
@@ -121,4 +122,24 @@ def test_log_determinant_stays_exact_over_thousands_of_rows():
         total += float(f.gains(np.array([row]))[0])
         f.take(row)
     moments = np.eye(8) + x.T.astype(np.float64) @ x
-    assert total == pytest.approx(np.linalg.slogdet(moments)[1], rel=1e-9)
+    assert total == pytest.approx(np.linalg.slogdet(moments)[1], rel=1e-7)
+
+
+def test_log_determinant_ties_rows_whose_float32_lengths_differ_by_rounding():
+    """All 2,000 unit rows have the gain log 2 at first, so the lowest is taken; by length it was row 497."""
+    x = np.random.default_rng(0).standard_normal((2000, 24)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    assert len(set((x.astype(np.float64) ** 2).sum(axis=1))) > 1000, "the lengths do not differ"
+    assert LogDeterminant(x).gains(np.arange(2000)).tolist() == [float(np.float32(np.log(2)))] * 2000
+
+
+def test_log_determinant_takes_the_first_of_equal_rows():
+    x = np.random.default_rng(1).standard_normal((300, 24)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    twice = np.concatenate((x, x))[np.random.default_rng(2).permutation(600)]
+    for search in (lazy, naive):
+        order = search(LogDeterminant(twice), np.arange(600), 200)[0]
+        first = (twice @ twice[order].T > 1 - 1e-6).argmax(axis=0)
+        new = np.array([row not in first[:i] for i, row in enumerate(first)])
+        assert order[0] == 0
+        assert (order[new] == first[new]).all()

@@ -1,4 +1,4 @@
-"""AutoCoreset: rows and weights on which training is like training on all, found by training again and again."""
+"""AutoCoreset: rows and weights on which training resembles training on all rows, found by repeated training."""
 
 from __future__ import annotations
 
@@ -35,42 +35,51 @@ def autocoreset(
     starts: int = 3,
     patience: int = 5,
 ) -> tuple[Rows, Numbers, Numbers]:
-    """Rows and weights whose weighted loss is that of all rows for the models met while searching for them.
+    """Search for rows and weights whose model has a low loss on all rows.
 
-    A few models are trained on uniform samples, and each gives a column of M, the losses of all n rows. Then, again and
-    again: rows and weights are chosen whose weighted sum of rows of M is about the sum of all of them, a model is
-    trained on them, and its losses become a new column. Kept are the rows and weights whose model has the least loss on
-    all rows.
+    A few models are trained on uniform samples, and each gives a column of M, the losses of all n rows. Each round then
+    chooses rows and weights whose weighted sum of rows of M is about the sum of all, trains a model on them, and adds
+    its losses as a column. The result is the round whose model has the least loss on all rows.
 
     Parameters
     ----------
     n : number of rows in the pool
     budget : number of rows to keep, 0 <= budget <= n
-    train : a model trained on rows with weights
-    losses : (n,) float64 >= 0, the loss of the model on each row
+    train : train a model on rows with weights
+    losses : compute the loss of a model on each row; (n,) float64 >= 0
     summary : how rows and weights are chosen. ``importance``: at random, in proportion to the length of the row of M
-        (plus an even share of one row), weights the inverse; the sum is right on average. ``caratheodory``: rows are
-        eliminated until there are ``budget``, such that the sum stays what it is; it takes no more columns than that
+        (plus an even share of one row), weights the inverse. ``caratheodory``: rows are eliminated until there are
+        ``budget``, such that the sums of the columns stay the same; it reads no more columns than that
     starts : models trained on uniform samples
     patience : rounds in a row without a lower loss, after which the search ends
 
     Returns
     -------
     order : (budget,) rows, of falling mean loss over the models, ties to the lowest index
-    weights : (budget,) float64 >= 0, of sum n: on average with ``importance``, exactly with ``caratheodory``
+    weights : (budget,) float64 >= 0, of sum n: in expectation with ``importance``, exactly with ``caratheodory``
     mean_loss : (n,) mean loss of each row over the models met
 
-    Cost: starts + patience trainings and passes over the rows, and one for each that brings more; ``caratheodory`` with
-    q columns: O(n q³) time a round. O(n × trainings) memory. No guarantee for models that were not met.
+    Notes
+    -----
+    Guarantee: in each round, the weighted losses of the models trained before are unbiased (``importance``) or equal to
+    the losses on all rows (``caratheodory``). There is none for the model trained in the round, whose rows it fits, nor
+    after the best round is chosen: with 50 of 1,000 rows in 5 dimensions with noise, the weighted loss of the model
+    returned is 9 % below its loss on all rows, with 100 rows in 20 dimensions 21 %, and with ``caratheodory`` up to
+    93 %. Do not use the weighted loss to estimate the loss on the pool.
+
+    Deviations: ``importance`` draws different rows, with the same proportions, instead of with replacement, and
+    ``caratheodory`` stops at the budget instead of at q + 1 rows, with a column of ones that keeps the sum of weights.
+
+    Cost: starts + patience trainings and passes over the rows, and one for each round that lowers the loss;
+    ``caratheodory`` with q columns: O(n q³) time a round. O(n × trainings) memory.
 
     References
     ----------
     Maalouf, Tukan, Braverman & Rus (2023), "AutoCoreset: an automatic practical coreset construction framework",
     arXiv:2305.11980, Alg. 1.
 
-    Deviations: ``importance`` draws different rows, with the same proportions, instead of with replacement, and
-    ``caratheodory`` stops at the budget instead of at q + 1 rows, with a column of ones that keeps the sum of weights.
-
+    Examples
+    --------
     >>> y = np.array([0.0, 0.0, 3.0])
     >>> train, losses = lambda rows, weights: np.average(y[rows], weights=weights), lambda mean: (y - mean) ** 2
     >>> order, weights, _ = autocoreset(3, 2, train, losses, np.random.default_rng(0), summary="caratheodory")
@@ -183,13 +192,14 @@ def least_squares(x: Matrix, y: Vector) -> tuple[Callable[[Rows, Numbers], Numbe
     reads={"embedding", "scores"},
     example={"predict": "prototypicality"},
     cost="O(n d²) a model, some ten models",
-    guarantee="for the models met: losses right on average",
+    guarantee="unbiased losses of models met before a draw; none for the model trained on it",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AutoCoreset:
-    """Keep rows, with training weights, on which a linear model learns to predict a score as it does on all rows.
+    """Keep rows, with training weights, on which a linear model predicts a score nearly as well as trained on all rows.
 
-    The gain of a row is its mean squared error over the models met.
+    The gain of a row is its mean squared error over the models met. The weighted loss on the rows kept is too low as an
+    estimate of the loss on all rows, because the model was trained on them.
 
     References
     ----------
@@ -202,8 +212,8 @@ class AutoCoreset:
 
     summary: Summary = "importance"
     """``importance``: rows that some model predicts badly are drawn more often; ``caratheodory``: rows are eliminated
-    one by one, so that the losses of the models met stay what they are: weights are then very uneven, and the model
-    is mostly nearer to that of all rows, and now and then far from it."""
+    one by one, so that the total losses of the models met stay the same. Weights are then very uneven; the model is
+    mostly nearer to that of all rows, and sometimes far from it."""
 
     starts: Annotated[int, Ge(1)] = 3
     """Models trained on uniform samples to begin with."""

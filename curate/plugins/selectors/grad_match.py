@@ -1,4 +1,4 @@
-"""GradMatch: pick rows, and weights for them, whose weighted gradients sum to the gradient of all rows."""
+"""GradMatch: rows and weights whose weighted gradients sum to nearly the gradient of all rows."""
 
 from __future__ import annotations
 
@@ -24,17 +24,18 @@ _TINY = np.finfo(np.float64).tiny
 def grad_match(
     gradient: Matrix, budget: int, *, regularisation: float, tolerance: float
 ) -> tuple[Rows, Vector, Vector, Numbers]:
-    """Orthogonal matching pursuit for min over S, w >= 0 of ‖Σ_S w_i g_i − Σ g‖² + λ ‖w‖².
+    """Minimize ‖Σ_S w_i g_i − Σ g‖² + λ m ‖w‖² over S and w >= 0 by orthogonal matching pursuit.
 
-    Each step picks the row whose gradient has the largest inner product with what is still unexplained, and solves for
-    all weights again. Weights that would be negative leave, by steps that never raise the objective.
+    m is the mean of ‖g_i‖² over all rows, so that the choice does not depend on the unit of the gradients. Each step
+    picks the row whose gradient has the largest inner product with the unexplained part, and solves for all weights
+    again. Rows whose weights would be negative leave, by steps that never raise the objective.
 
     Parameters
     ----------
     gradient : (n, d) float32
     budget : number of rows to keep at most, 0 <= budget <= n
     regularisation : λ, above 0
-    tolerance : stop when the length of what is unexplained is below this share of the whole
+    tolerance : stop when the length of the unexplained part is below this share of ‖Σ g‖
 
     Returns
     -------
@@ -44,29 +45,39 @@ def grad_match(
     gains : float32, by how much the objective fell when each was picked, as a share of ‖Σ g‖²
     unexplained : (d,) float64, Σ g − Σ_S w_i g_i
 
-    Cost: O(n d + d³) time a pick, one pass over the rows; O(n + d²) memory. Guarantee: the weights solve the problem
-    for the rows kept, and the objective falls with every pick. When it stops by itself before the tolerance is met, no
-    other rows or weights have a lower objective. With a small λ that takes hardly more than d picks.
+    Notes
+    -----
+    Guarantee: the weights solve the problem for the rows kept, and the objective falls with every pick. If it stops
+    before the budget and the tolerance are reached, no other rows or weights have a lower objective.
+
+    Number of picks: for λ close to 0 (1e-6), about d rows explain all and the rest of the budget is not picked. For
+    larger λ the penalty falls as weights spread over more rows, so most of the rows are picked if the budget allows.
+
+    Cost: O(n d + d³) time a pick, one pass over the rows; O(n + d²) memory.
+
+    Deviations: the paper and its code have λ in the unit of the squared gradient instead of times m. Weights that would
+    be negative leave by the inner steps of Lawson & Hanson (1974), Solving least squares problems, chapter 23, so that
+    each row that leaves does so at an objective no higher; the authors' code solves again without the most negative.
 
     References
     ----------
     Killamsetty, Durga, Ramakrishnan, De & Iyer (2021), GRAD-MATCH, arXiv:2103.00123, Alg. 2.
 
-    Deviations: weights that would be negative leave by the inner steps of Lawson & Hanson (1974), Solving least squares
-    problems, chapter 23, so that each row that leaves does so at an objective no higher; the authors' code solves again
-    without the most negative.
-
+    Examples
+    --------
     >>> g = np.array([[1, 0], [0, 1], [0, 1], [-1, 0]], np.float32)
     >>> order, weights, _, _ = grad_match(g, 4, regularisation=1e-9, tolerance=1e-4)
     >>> order.tolist(), weights.round(3).tolist()
     ([1], [2.0])
     """
     n, d = gradient.shape
-    target = np.zeros(d)
+    target, squares = np.zeros(d), 0.0
     for block in ranges(n, _ROWS):
         target += gradient[block].sum(axis=0, dtype=np.float64)
+        squares += float(np.einsum("ij,ij->", gradient[block], gradient[block], dtype=np.float64))
     whole = float(target @ target)
-    moments = regularisation * np.eye(d)  # λI + Σ_S g gᵀ
+    ridge = regularisation * squares / max(n, 1)
+    moments = ridge * np.eye(d)  # ridge I + Σ_S g gᵀ
     picks, weights, gains = np.empty(0, np.intp), np.empty(0), np.empty(0)
     unexplained, objective = target.copy(), whole
     with one_blas_thread():
@@ -82,7 +93,7 @@ def grad_match(
                 gradient, target, moments, np.append(picks, pick), np.append(weights, 0.0)
             )
             new_unexplained = target - new_weights @ gradient[new_picks]
-            new_objective = float(new_unexplained @ new_unexplained + regularisation * new_weights @ new_weights)
+            new_objective = float(new_unexplained @ new_unexplained + ridge * new_weights @ new_weights)
             if new_objective >= objective:  # nothing left to gain that rounding would not hide
                 break
             gains = np.append(gains, (objective - new_objective) / whole)[left]
@@ -93,7 +104,7 @@ def grad_match(
 def _solve(
     gradient: Matrix, target: Numbers, moments: Numbers, picks: Rows, weights: Numbers
 ) -> tuple[Rows, Numbers, Rows]:
-    """The best weights for ``picks``, all above 0; picks that leave; which are left. Keeps ``moments`` up to date.
+    """Return the picks that stay, their best weights, all above 0, and their places. Keeps ``moments`` up to date.
 
     The ridge solution is w = (G Gᵀ + λI)⁻¹ G t = G (Gᵀ G + λI)⁻¹ t, which takes a d × d system however many the picks.
     """
@@ -113,7 +124,7 @@ def _solve(
 
 
 @selector(
-    version=1,
+    version=2,
     reads={"embedding", "scores"},
     quadratic=True,
     cost="O(n d + d³) a row",
@@ -123,27 +134,32 @@ def _solve(
 class GradMatch:
     """Keep rows whose gradients, times their weights, sum to nearly the gradient of all rows.
 
-    A few rows do: hardly more than there are dimensions. What the budget holds beyond them is filled with random rows
-    of weight 1, as in the authors' code, with gain 0. So run it ``within`` the label, as the paper does, or in clusters
-    of moderate size. Gains are falls of the objective, as shares of the whole.
+    With the default ``regularisation`` most of the budget are such rows, unless gradients cancel out or have few
+    dimensions. With one close to 0, hardly more rows than there are dimensions are picked. The rest of the budget is
+    filled with random rows of weight 1, as in the authors' code, with gain 0. Run it ``within`` the label, as the paper
+    does, or in clusters of moderate size. Gains are falls of the objective, as shares of the start.
+
+    Notes
+    -----
+    Deviations: selectors do not receive the gradients of a model's last layer. Embeddings replace them, or embeddings
+    times the length of the error, which are those gradients up to the direction of the error. The penalty is relative
+    to the mean squared length of the gradients. Weights that would be negative leave one after the other by the steps
+    of Lawson & Hanson (1974).
 
     References
     ----------
     Killamsetty, Durga, Ramakrishnan, De & Iyer (2021), GRAD-MATCH, arXiv:2103.00123, Alg. 2.
-
-    Deviations: selectors are not given the gradients of a model's last layer, so embeddings stand for them, or
-    embeddings times the length of the error, which tells those gradients up to the direction of the error. Weights that
-    would be negative leave one after the other by the steps of Lawson & Hanson (1974).
     """
 
     error_by: ScoreName | None = None
-    """The score that says how long the error of a row is, such as el2n; without it, all errors count as alike."""
+    """The score that is the length of a row's error, such as el2n; by default, all errors count as equal."""
 
     regularisation: Annotated[float, Gt(0)] = 0.5
-    """λ: how much the sum of squared weights counts beside the squared error of the gradient."""
+    """λ: weight of the sum of squared training weights against the squared error of the gradient, in units of the mean
+    squared length of the gradients. The lower, the fewer rows are needed and the more uneven their weights."""
 
     tolerance: Annotated[float, Ge(0)] = 1e-4
-    """Stop picking when what is unexplained is below this share of the gradient of all rows, by length."""
+    """Stop when the unexplained part is shorter than this share of the gradient of all rows."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         gradient = gradients(pool, self.error_by, "grad_match")

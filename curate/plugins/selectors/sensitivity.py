@@ -15,7 +15,7 @@ from curate.kernels.lewis import lewis_weights, lp_sensitivities
 from curate.plugins.kinds import selector
 from curate.plugins.pool import Matrix, Pool, Rows, Selection
 
-_EXACT_ROWS = 2_000  # 500 rows of 32 dimensions take half a minute for p = 1, and time grows with the square
+_EXACT_ROWS = 2_000  # of 32 dimensions: 80 s for p = 1, and time grows with the square
 _CERTAIN = 1 - 1e-9
 
 Numbers = NDArray[np.float64]
@@ -23,30 +23,38 @@ Scores = Literal["sensitivity", "lewis", "root_leverage", "leverage_and_sensitiv
 
 
 def sensitivity(scores: Numbers, budget: int, rng: np.random.Generator) -> tuple[Rows, Numbers]:
-    """Draw rows with probability min(1, 1/n + s_i / α), where α makes them ``budget`` rows in expectation, and in fact.
+    """Draw exactly ``budget`` rows, each with probability min(1, 1/n + s_i / α).
 
     Parameters
     ----------
-    scores : (n,) float64 >= 0, s: sensitivities, or what stands for them
+    scores : (n,) float64 >= 0, s: sensitivities, or bounds of them
     budget : number of rows to keep, 0 <= budget <= n
 
     Returns
     -------
     order : (budget,) rows of falling score, ties to the lowest index
-    weights : (budget,) float64, 1 / probability: the weighted sum of anything over the rows drawn is, on average, its
-        sum over all rows
+    weights : (budget,) float64, 1 / probability
 
-    Cost: O(n log n) time, O(n) memory. Guarantee: with independent draws, Õ(𝔖^(2/p) / ε²) rows for p < 2 and
-    Õ(𝔖^(2 − 2/p) / ε²) for p > 2, where 𝔖 = Σ s, keep ‖X y‖_p within 1 ± ε for all y, with high probability.
+    Notes
+    -----
+    α is chosen so that the probabilities sum to the budget.
+
+    Guarantee: weighted sums over the rows drawn are unbiased estimates of sums over all rows. The published bound, that
+    Õ(𝔖^(2/p) / ε²) rows for p < 2 and Õ(𝔖^(2 − 2/p) / ε²) for p > 2, where 𝔖 = Σ s, keep ‖X y‖_p within 1 ± ε for
+    all y with high probability, is for independent draws. It is not shown for the draws made here.
+
+    Deviations: the paper draws each row independently, so the number of rows varies. Here it is fixed by systematic
+    sampling: rows in random order are laid end to end, each as long as its probability, and one is taken at every unit
+    of length from a random start.
+
+    Cost: O(n log n) time, O(n) memory.
 
     References
     ----------
     Woodruff & Yasuda (2023), "Sharper bounds for lp sensitivity sampling", arXiv:2306.00732, Definition 1.1.
 
-    Deviations: the paper draws each row on its own, so their number varies. Here it is exact: rows in random order are
-    laid end to end, each as long as its probability, and one is taken every unit of length, from a random start. Each
-    row has the probability it had, so weighted sums stay unbiased; the bounds are for independent draws.
-
+    Examples
+    --------
     >>> order, weights = sensitivity(np.array([1.0, 0.01, 0.01]), 2, np.random.default_rng(0))
     >>> int(order[0]), weights.tolist()
     (0, [1.0, 2.0])
@@ -114,17 +122,23 @@ def scores_of(x: Matrix, p: float, scores: Scores) -> Numbers:
 
 
 @selector(
-    version=1,
+    version=2,
     reads={"embedding"},
     cost="O(n d²)",
-    guarantee="losses of linear models within 1 ± ε, for enough rows",
+    guarantee="unbiased weighted sums; the published 1 ± ε bound is for independent draws",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SensitivitySampling:
-    """Draw rows by how much each can matter to a linear model's loss Σ |⟨x, y⟩|^p, with training weights that make up.
+    """Draw rows by how much each can matter to a linear model's loss Σ |⟨x, y⟩|^p, with weights that correct for it.
 
-    The gain of a row is its score. Rows unlike all others are drawn nearly always, and weigh little; typical rows are
-    drawn seldom, and weigh much.
+    The gain of a row is its score. Rows unlike all others are drawn nearly always and have a low training weight.
+    Typical rows are drawn seldom and have a high one.
+
+    Notes
+    -----
+    Deviations: the number of rows is fixed, so draws are not independent. Two scores are interpretations, because the
+    abstract leaves the scheme open: ``root_leverage`` applies root leverage scores once instead of recursively, and
+    ``leverage_and_sensitivity`` adds leverage scores and sensitivities.
 
     References
     ----------
@@ -137,8 +151,9 @@ class SensitivitySampling:
 
     scores: Scores = "sensitivity"
     """``sensitivity``: the largest share of the sum that the row can have; leverage scores for p = 2; for other p, in
-    pools of at most 2,000 rows. ``lewis``: Lewis weights, which bound it. ``root_leverage``: leverage to the power
-    p/2, for p < 2, applied once. ``leverage_and_sensitivity``: their sum, for p > 2, in pools of at most 2,000 rows."""
+    pools of at most 2,000 rows. ``lewis``: Lewis weights, which bound it for p <= 2, and up to a factor for p > 2.
+    ``root_leverage``: leverage to the power p/2, for p < 2, applied once (an interpretation).
+    ``leverage_and_sensitivity``: their sum, for p > 2, in pools of at most 2,000 rows (an interpretation)."""
 
     def __post_init__(self) -> None:
         if self.scores == "root_leverage" and self.p >= 2:

@@ -52,10 +52,10 @@ def worth_its_cost(f: Objective, prices: greedy.Numbers, budget: int, cost_weigh
 
 
 @selector(
-    version=1,
+    version=2,
     reads={"embedding", "quality", "cluster", "scores", "frame"},
     cost="a neighbour graph, and some gains a row",
-    guarantee="1 − 1/e of the optimum on the graph, less ε for shortcuts",
+    guarantee="by optimizer: 1 − 1/e of the optimum on the graph; less ε; half of it on average",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submodular:
@@ -66,15 +66,22 @@ class Submodular:
     and 0.5 mean that the first matters twice as much. That takes one search more for each. Gains are such shares; with
     one objective, in its own unit. Where facility location is among them, dropped rows name the kept row most similar.
 
-    With a ``cost``, what is sought is worth its price; the rest of the budget goes to the rows that lose least, and
-    their gains are negative.
+    With a ``cost``, the search looks for rows that are worth their price. The rest of the budget goes to the rows that
+    lose least, and their gains are negative.
+
+    Notes
+    -----
+    Shares of the optimum that are guaranteed for the weighted sum, on the neighbor graph where similarities are read:
+    ``lazy`` and ``naive`` 1 − 1/e; ``threshold`` 1 − 1/e − ε; ``stochastic`` 1 − 1/e − ε in expectation;
+    ``distributed`` (1 − 1/e) / 2 in expectation. ``distorted`` guarantees f(S) − cost(S) >= (1 − 1/e) f(O) − cost(O)
+    for every set O within the budget, before the rest of the budget is filled.
+
+    Deviations: character trigrams replace words among features.
 
     References
     ----------
     Nemhauser, Wolsey & Fisher (1978), doi:10.1007/BF01588971. Bilmes (2022), "Submodularity in machine learning and
-    artificial intelligence", arXiv:2202.00132. Each objective and search names its own in ``curate.kernels``.
-
-    Deviations: character trigrams stand for words among features.
+    artificial intelligence", arXiv:2202.00132. Each objective and search names its source in ``curate.kernels``.
     """
 
     objective: Annotated[tuple[Term, ...], MinLen(1)] = (Term(facility_location=1.0),)

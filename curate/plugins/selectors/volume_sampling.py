@@ -61,10 +61,10 @@ def volume_sampling(x: Matrix, budget: int, rng: np.random.Generator) -> tuple[R
 
 
 def volume_rescaled_sampling(x: Matrix, budget: int, rng: np.random.Generator) -> tuple[Rows, Numbers, Numbers]:
-    """Volume-rescaled sampling: as ``volume_sampling``, with the rows that are added drawn by leverage, and weights.
+    """Draw rows by volume-rescaled sampling: as ``volume_sampling``, with the rows added by leverage, and weights.
 
     A D is drawn by the projection DPP of X; then rows are drawn with replacement, in proportion to their leverage
-    scores τ. Weighted by the inverse of τ, least squares is unbiased as before, and much closer to that on all rows.
+    scores τ. They are weighted by the inverse of τ, which makes least squares much closer to that on all rows.
 
     Parameters
     ----------
@@ -75,11 +75,23 @@ def volume_rescaled_sampling(x: Matrix, budget: int, rng: np.random.Generator) -
     -------
     order : (budget,) rows in the order they were first drawn
     weights : (budget,) float64, c r / (N τ) for a row that was drawn c times of N, so that a weighted sum over them
-        estimates the sum over all rows; all n / budget for a budget below r, where there is no least squares
+        estimates the sum over all rows; 1 where all rows are kept; all n / budget for a budget below r, where there is
+        no least squares
     leverage : (n,) leverage scores
 
-    Cost: that of ``volume_sampling``, and O(n log n). Guarantee: unbiased for a fixed N; with O(d log d + d / ε) draws,
-    the squared error on all rows is within 1 + ε of the least, but for a small probability.
+    Notes
+    -----
+    Guarantee: coefficients and weighted sums are unbiased for a budget of r and where all rows are kept. Between those
+    they are nearly so: for pools of 8 and 12 rows no bias of the coefficients was found in 20,000 draws, and weighted
+    sums were too low by up to 2 %. The published bounds are for a fixed N: with O(d log d + d / ε) draws, the squared
+    error on all rows is within 1 + ε of the least, but for a small probability.
+
+    Deviations: a row is kept once, however often it was drawn, and drawing ends just before a row would come that is
+    one too many, so N is random. (To end with the last row itself favors rows of low leverage, and biased coefficients
+    by up to 31 %.) The draws are not made one by one: in time, each row comes by a Poisson process of rate τ / r. Rows
+    with τ below 1e-12 are never drawn; where nothing else is left, they follow in the order of the pool, with weight 0.
+
+    Cost: that of ``volume_sampling``, and O(n log n).
 
     References
     ----------
@@ -87,11 +99,8 @@ def volume_rescaled_sampling(x: Matrix, budget: int, rng: np.random.Generator) -
     steps: the same (2018), "Correcting the bias in least squares regression with volume-rescaled sampling",
     arXiv:1810.02453. Nouy & Michel (2023), arXiv:2312.14057.
 
-    Deviations: a row is kept once, however often it was drawn, and rows are drawn until there are ``budget`` different
-    ones, so N is random, and coefficients are unbiased only nearly. The draws are not made one by one: in time, each
-    row comes by a Poisson process of rate τ / r. Rows with τ below 1e-12 are never drawn; where there is
-    nothing else, they follow in the order of the pool, with weight 0.
-
+    Examples
+    --------
     >>> x = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
     >>> order, weights, _ = volume_rescaled_sampling(x, 2, np.random.default_rng(0))
     >>> sorted(weights.round(6).tolist())
@@ -110,13 +119,16 @@ def volume_rescaled_sampling(x: Matrix, budget: int, rng: np.random.Generator) -
     first = np.divide(rng.exponential(size=n), rate, out=np.full(n, np.inf), where=leverage > _ZERO)
     first[drawn] = 0
     arrivals = np.argsort(first, kind="stable")
-    arrivals = np.concatenate((drawn, arrivals[rank:]))[:budget]
-    seen = arrivals[np.isfinite(first[arrivals])]
-    end = first[seen].max()
-    counts = 1 + rng.poisson(rate[seen] * (end - first[seen]))
-    weights = np.zeros(budget)
-    weights[: len(seen)] = counts * rank / (counts.sum() * leverage[seen])
-    return arrivals, weights, leverage
+    arrivals = np.concatenate((drawn, arrivals[rank:]))
+    order, weights = arrivals[:budget], np.zeros(budget)
+    reachable = int(np.isfinite(first).sum())
+    if reachable <= budget:
+        weights[:reachable] = 1
+    else:
+        end = first[arrivals[budget]] if budget > rank else 0.0
+        counts = 1 + rng.poisson(rate[order] * (end - first[order]))
+        weights[:] = counts * rank / (counts.sum() * leverage[order])
+    return order, weights, leverage
 
 
 def _determinantal(x: Matrix, space: Span, budget: int, rng: np.random.Generator) -> Rows:
@@ -129,10 +141,10 @@ def _determinantal(x: Matrix, space: Span, budget: int, rng: np.random.Generator
 
 
 @selector(
-    version=1,
+    version=2,
     reads={"embedding"},
     cost="O(n d²)",
-    guarantee="least squares right on average",
+    guarantee="unbiased least squares from d rows on; nearly, if rescaled",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VolumeSampling:
@@ -148,7 +160,8 @@ class VolumeSampling:
     """
 
     rescaled: bool = False
-    """Draw the rows beyond d by leverage score instead of evenly, and give training weights that make up for it."""
+    """Draw the rows beyond d by leverage score instead of evenly, and give training weights that correct for it: least
+    squares are much closer to those on all rows, and no longer exactly unbiased."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         if self.rescaled:

@@ -98,6 +98,34 @@ def test_importance_weights_of_all_models_losses_are_unbiased():
     assert abs(np.mean(sums) - first.sum()) < 4 * np.std(sums) / 2_000**0.5 + 1e-9
 
 
+@pytest.mark.parametrize(
+    ("summary", "budget", "d", "least", "most"),
+    [("importance", 50, 5, 0.89, 0.94), ("importance", 100, 20, 0.76, 0.81), ("caratheodory", 100, 20, 0.04, 0.12)],
+)
+def test_the_weighted_loss_of_the_model_returned_is_too_low_and_those_of_the_first_models_are_not(
+    summary, budget, d, least, most
+):
+    """Means over 60 pools of 1,000 rows (5, if slow) of the weighted loss over the loss on all rows."""
+    returned, first = [], []
+    for seed in range(60 if summary == "importance" else 5):
+        r = rng(seed)
+        x = r.standard_normal((1_000, d)).astype(np.float32)
+        y = (x @ r.standard_normal(d) + r.standard_normal(1_000)).astype(np.float32)
+        train, losses = least_squares(x, y)
+        met = []
+
+        def remember(model, losses=losses, met=met):
+            met.append(losses(model))
+            return met[-1]
+
+        order, weights, _ = autocoreset(1_000, budget, train, remember, rng(seed), summary=summary)
+        loss = losses(train(order, weights))
+        returned.append(weights @ loss[order] / loss.sum())
+        first.append(np.mean([weights @ column[order] / column.sum() for column in met[:3]]))
+    assert least < np.mean(returned) < most
+    assert np.mean(first) == pytest.approx(1, abs=0.02)
+
+
 @pytest.mark.parametrize("budget", [1, 2, 3, 7])
 def test_caratheodory_keeps_the_losses_of_the_models_that_the_budget_has_room_for(budget):
     x, y = regression(1, 40, 2)

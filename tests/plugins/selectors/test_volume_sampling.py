@@ -119,7 +119,7 @@ def test_rescaled_weights_at_the_rank_are_inverse_leverage_scores():
 
 @pytest.mark.parametrize("budget", [3, 10, 60])
 def test_rescaled_weighted_sums_and_weighted_least_squares_are_those_of_all_rows_on_average(budget):
-    """Of 60 rows, one of them by far the longest, in 2,000 draws; nearly, where rows come again."""
+    """Of 60 rows, one of them by far the longest, in 2,000 draws."""
     x, y = rows(8, 60, 3), np.random.default_rng(9).standard_normal(60)
     x[0] *= 20
     whole = np.linalg.lstsq(x, y)[0]
@@ -133,6 +133,32 @@ def test_rescaled_weighted_sums_and_weighted_least_squares_are_those_of_all_rows
     assert np.mean(sums) == pytest.approx(60, rel=0.05)
     error = np.std(fits, axis=0) / 2_000**0.5
     assert (np.abs(np.mean(fits, axis=0) - whole) < 4 * error + 0.01).all()
+
+
+@pytest.mark.parametrize(("seed", "budget"), [(0, 4), (0, 6), (2, 6), (2, 7)])
+def test_rescaled_coefficients_of_a_small_pool_are_unbiased_within_a_few_percent(seed, budget):
+    """Of 8 rows; while drawing ended with the last new row, 19, 31, 17 and 12 %, and weighted sums 8 to 15 %."""
+    r = np.random.default_rng(seed)
+    x, y = r.standard_normal((8, 2)).astype(np.float32), r.standard_normal(8)
+    whole = np.linalg.lstsq(x, y)[0]
+    fits, sums = np.empty((4_000, 2)), np.empty(4_000)
+    for draw in range(4_000):
+        order, weights, _ = volume_rescaled_sampling(x, budget, r)
+        root = np.sqrt(weights)
+        fits[draw], sums[draw] = np.linalg.lstsq(x[order] * root[:, None], y[order] * root)[0], weights.sum()
+    assert np.linalg.norm(fits.mean(axis=0) - whole) < 0.05 * np.linalg.norm(whole)
+    assert (np.abs(fits.mean(axis=0) - whole) < 4 * fits.std(axis=0) / 4_000**0.5).all()
+    assert sums.mean() == pytest.approx(8, rel=0.02)
+
+
+def test_rescaled_weights_of_all_rows_are_1():
+    x = rows(12, 9, 3)
+    order, weights, _ = volume_rescaled_sampling(x, 9, np.random.default_rng(0))
+    assert sorted(order.tolist()) == list(range(9))
+    assert weights.tolist() == [1] * 9
+    x[4] = 0
+    order, weights, _ = volume_rescaled_sampling(x, 9, np.random.default_rng(0))
+    assert weights.tolist() == [1] * 8 + [0]
 
 
 def test_rescaled_fits_are_closer_than_plain_ones_where_leverage_is_uneven():
