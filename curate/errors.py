@@ -28,7 +28,7 @@ def visible(text: str) -> str:
 
 
 class PanicError(Exception):
-    """A native library panicked: a bug in it, or in how it was called."""
+    """Panic of a native library: a bug in it, or in how it was called."""
 
 
 @contextmanager

@@ -238,8 +238,8 @@ def _publish(context: Context, done: _Done, before: Mapping[str, Any], late: lis
         except CurateError as error:
             if done.export is None:
                 raise
-            told = "nothing was published; an earlier export and its report are unchanged"
-            hint = "; ".join(filter(None, (error.hint, told)))
+            state = "nothing was published; an earlier export and its report are unchanged"
+            hint = "; ".join(filter(None, (error.hint, state)))
             raise type(error)(error.message, where=error.where, hint=hint) from error
         with _harmless(late, f"{page} may be that of the run before"):
             for put in puts:
@@ -262,12 +262,12 @@ def _harmless(late: list[str], what: str) -> Iterator[None]:
         with catching_panics():
             yield
     except Exception as error:
-        told = f"{type(error).__name__}: " * (not isinstance(error, CurateError)) + str(error)
-        late.append(f"the export is published, but {what} ({told}); the next run repairs that")
+        message = f"{type(error).__name__}: " * (not isinstance(error, CurateError)) + str(error)
+        late.append(f"the export is published, but {what} ({message}); the next run repairs that")
 
 
 _WRITTEN = {"fingerprints": {str: str}}
-"""What is read of the manifest of a run."""
+"""Shape of the manifest of a run, as far as it is read."""
 
 
 def _shown(context: Context) -> str:

@@ -32,10 +32,10 @@ class Export:
     """The columns as ``features.features`` gives them, for the front matter."""
 
     unreadable: str = ""
-    """Why the ``datasets`` library cannot read the export; empty if it can."""
+    """Reason why the ``datasets`` library cannot read the export; empty if it can."""
 
     notes: tuple[str, ...] = ()
-    """What readers should know of types."""
+    """Sentences on types that some readers cannot hold."""
 
 
 def card(report: Report, export: Export) -> str:

@@ -14,7 +14,7 @@ Feature = dict[str, Any]
 
 
 class UnknownTypeError(ValueError):
-    """The ``datasets`` library has no type for a column."""
+    """Column of a type that the ``datasets`` library cannot read."""
 
 
 def features(
@@ -70,7 +70,7 @@ def _feature(name: str, kind: pa.DataType, as_json: bool) -> Feature:
 
 
 def _is_plain(item: Feature) -> bool:
-    """Whether the items of a list are written without the key of their feature."""
+    """Return whether the items of a list are written without the key of their feature."""
     return list(item) in (["dtype"], ["struct"])
 
 

@@ -142,7 +142,7 @@ def _refuse_changed(files: Sequence[Mapping[str, Any]], suffix: str | None) -> N
 
 
 def _same_bytes(file: Mapping[str, Any], path: Path, suffix: str | None) -> bool:
-    """Whether an input file, and the array of its vectors, still hold what was hashed."""
+    """Return whether an input file, and the array of its vectors, still hold what was hashed."""
     vectors: bool = suffix is None or places.sha256(vectors_of(path, suffix)) == file["vectors_sha256"]
     return vectors and bool(places.sha256(path) == file["sha256"])
 
@@ -185,7 +185,7 @@ def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, 
 
 
 def _counts_itself(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether the tokens of a row are counted by a tokenizer."""
+    """Return whether the tokens of a row are counted by a tokenizer."""
     return config.tokens is not None and _how_tokens_are_counted(config, list(files)) == "tokenizer"
 
 

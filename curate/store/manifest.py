@@ -1,4 +1,4 @@
-"""What a stage was made from and what came of it, in one JSON file beside its shards.
+"""Manifest of a stage: what it was made from and its result, in one JSON file next to its shards.
 
 The counts of more than ``MOST_SOURCES`` sources are in a table next to it, which is read when they are needed.
 """

@@ -99,7 +99,7 @@ def _named(root: Path) -> str | None:
 
 
 def _is_copy(current: Path) -> bool:
-    """Whether ``current`` is a folder: a link that was followed when the run directory was copied."""
+    """Return whether ``current`` is a folder: a link that was followed when the run directory was copied."""
     return current.is_dir() and not current.is_symlink()
 
 
@@ -158,7 +158,7 @@ def edited(root: Path, version: str) -> bool:
 
 
 def _edited(folder: Path, data: Mapping[str, Any]) -> bool:
-    """Whether a folder holds other files, or other bytes, than its manifest ``data`` lists."""
+    """Return whether a folder holds other files, or other bytes, than its manifest ``data`` lists."""
     written = {manifest.NAME: None, CARD: data.get("card"), **{file["file"]: file["sha256"] for file in data["files"]}}
     found = places.files(folder)
     return any(name not in written or written[name] not in (None, places.sha256(folder / name)) for name in found)
@@ -255,9 +255,9 @@ def _refuse_unknown_copy(root: Path) -> None:
     version = _named(root)
     data = contents(root / CURRENT)
     if version is None or data is None or _edited(root / CURRENT, data):
-        told = "this is a folder, where a link is expected, and it is no unchanged copy of a version"
+        message = "this is a folder, where a link is expected, and it is no unchanged copy of a version"
         hint = "move it elsewhere, or delete it, and run again"
-        raise DataError(told, where=str(root / CURRENT), hint=hint)
+        raise DataError(message, where=str(root / CURRENT), hint=hint)
 
 
 def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
