@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from curate.errors import ConfigError
+from curate.errors import ConfigError, catching_panics
 from curate.plugins.pool import Pool, Selection, Texts, frozen
 from curate.seeds import rng_for
 
@@ -25,6 +25,7 @@ def run(
     workers: int | None = None,
     ray_address: str | None = None,
     overwrite: bool = False,
+    verify: bool = False,
 ) -> Summary:
     """Run the pipeline that a configuration describes.
 
@@ -36,6 +37,7 @@ def run(
     workers : tasks at once; None for one a core
     ray_address : of the Ray cluster to join; None for what ``RAY_ADDRESS`` says, or one that lives as long as the run
     overwrite : also run in a folder that holds other files, replacing those that are in the way
+    verify : hash every input file again, whatever its size and times say
 
     Returns
     -------
@@ -47,7 +49,7 @@ def run(
     path = isinstance(config, (str, Path))
     loaded = settings.load(Path(config), overrides) if path else settings.from_data(dict(config), overrides)  # type: ignore[arg-type]
     with pipeline.executor_named(executor, workers, ray_address) as runner:
-        return pipeline.run(loaded, runner, overwrite=overwrite)
+        return pipeline.run(loaded, runner, overwrite=overwrite, verify=verify)
 
 
 def select(
@@ -111,7 +113,8 @@ def select(
         texts=None if texts is None else Texts.of(texts),
     )
     rows = None if budget is None else budget.rows(n, selector)
-    answer: Selection = chooser.select(pool, rows, rng_for(seed, f"select/{selector}"))
+    with catching_panics():
+        answer: Selection = chooser.select(pool, rows, rng_for(seed, f"select/{selector}"))
     return answer.check(n, rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -106,6 +107,14 @@ Overwrite = Annotated[
     ),
 ]
 
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Hash every input file again, also those whose size, times and inode say that they did not change.",
+    ),
+]
+
 
 def _load(config: Path, overrides: list[str] | None) -> RunConfig:
     from curate.settings.config import load
@@ -123,6 +132,7 @@ def _run(
     log: LogStyle,
     metrics_file: Path | None,
     overwrite: bool,
+    verify: bool,
 ) -> Summary:
     with _telling(log) as told:
         with _measured(told, metrics_file, overwrite=overwrite) as run_is:
@@ -131,7 +141,7 @@ def _run(
             settings = _load(config, overrides)
             run_is(settings.run)
             with pipeline.executor_named(executor.value, workers, ray_address) as runner:
-                summary = pipeline.run(settings, runner, told, until=until, overwrite=overwrite)
+                summary = pipeline.run(settings, runner, told, until=until, overwrite=overwrite, verify=verify)
         told.end(errors.OK, summary.sentence(), summary=summary.as_dict())
     return summary
 
@@ -146,9 +156,10 @@ def _stage(until: Stage, about: str) -> None:
         log: Log = LogStyle.auto,
         metrics_file: MetricsFile = None,
         overwrite: Overwrite = False,
+        verify: Verify = False,
         as_json: Json = False,
     ) -> None:
-        done = _run(until, config, overrides, executor, workers, ray_address, log, metrics_file, overwrite)
+        done = _run(until, config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
         _tell(done, as_json=as_json)
 
     command.__doc__ = about
@@ -165,10 +176,11 @@ def run(
     log: Log = LogStyle.auto,
     metrics_file: MetricsFile = None,
     overwrite: Overwrite = False,
+    verify: Verify = False,
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline: every stage whose inputs changed, and no other."""
-    done = _run("export", config, overrides, executor, workers, ray_address, log, metrics_file, overwrite)
+    done = _run("export", config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
     _tell(done, as_json=as_json)
 
 
@@ -183,6 +195,7 @@ _stage("export", "Select if need be, then write the chosen rows and the report."
 def plan(
     config: Config,
     overrides: Overrides = None,
+    verify: Verify = False,
     as_json: Json = False,
     log: Log = LogStyle.auto,
 ) -> None:
@@ -191,7 +204,7 @@ def plan(
     from curate.executors.serial import Serial
 
     with _telling(log) as told:
-        steps = pipeline.plan(_load(config, overrides), Serial(), told)
+        steps = pipeline.plan(_load(config, overrides), Serial(), told, verify=verify)
     if as_json:
         console.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
         return
@@ -255,7 +268,14 @@ RunFolder = Annotated[
 @app.command(rich_help_panel="Looking at results")
 def explain(
     run: RunFolder,
-    row: Annotated[str, typer.Argument(metavar="ID", help="The id of a row.", show_default=False)],
+    row: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="The id of a row. Write `--` before an id that begins with a dash: `curate explain RUN -- -5`.",
+            show_default=False,
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Say where a row came from, what became of it, and why."""
@@ -542,7 +562,8 @@ def _telling(log: LogStyle) -> Iterator[Teller]:
     """What hears of the progress, and how the block ended: an error is told in the style of the log."""
     with console.teller(log.value) as told:
         try:
-            yield told
+            with errors.catching_panics():
+                yield told
         except _ERRORS as error:
             message, code = _explained(error)
             told.end(code, message)
@@ -569,14 +590,18 @@ def _measured(told: Teller, path: Path | None, *, overwrite: bool) -> Iterator[C
         )
 
     try:
-        yield names.append
+        with errors.catching_panics():
+            yield names.append
     except _ERRORS as error:
         try:
             write(_exit_code(error), type(error).__name__)
         except errors.CurateError as unwritten:  # what the run failed of is more telling
             told.warn(f"the metrics are not written: {unwritten}")
         raise
-    write(errors.OK)
+    try:
+        write(errors.OK)
+    except errors.CurateError as unwritten:  # what was published stays published
+        told.warn(f"the metrics are not written: {unwritten}")
 
 
 # ---------------------------------------------------------------- errors
@@ -585,13 +610,16 @@ def _measured(told: Teller, path: Path | None, *, overwrite: bool) -> Iterator[C
 def main() -> None:
     """Run the command line and exit with the code that says how it went."""
     signal.signal(signal.SIGTERM, on_sigterm)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a result that stdout has no letters for is no failure
     os.environ["PYTHONSAFEPATH"] = "1"  # no worker imports what happens to lie in the current folder
     sys.exit(_code())
 
 
 def _code() -> int:
     try:
-        code = app(standalone_mode=False, prog_name="curate")
+        with errors.catching_panics():
+            code = app(standalone_mode=False, prog_name="curate")
     except SystemExit as asked:
         if isinstance(asked.__context__, BrokenPipeError):  # the reader of our results has had enough
             return errors.OK
@@ -601,6 +629,8 @@ def _code() -> int:
     except _ERRORS as error:
         if show := getattr(error, "show", None):  # the command-line parser refused the arguments
             show()
+            if hint := _hint_of_dash(error):
+                console.complain(hint)
             return errors.CONFIG
         message, code = _explained(error)
         console.complain(message)
@@ -608,6 +638,15 @@ def _code() -> int:
     if code == errors.INTERRUPTED:  # what Typer makes of Ctrl-C
         console.complain(_explained(KeyboardInterrupt())[0])
     return int(code or errors.OK)
+
+
+def _hint_of_dash(error: BaseException) -> str:
+    """Return what to do if the id of a row was taken for an option; empty if it was not."""
+    command, option = getattr(getattr(error, "ctx", None), "info_name", ""), getattr(error, "option_name", None)
+    if command != "explain" or not isinstance(option, str):
+        return ""
+    name = next((word for word in sys.argv if word.startswith(option)), option)
+    return errors.visible(f"if {name!r} is the id of a row, write -- before it: curate explain RUN -- {name}")
 
 
 _RESUMABLE = "the same command goes on where this one stopped"

@@ -203,8 +203,12 @@ def teller(style: Style) -> Iterator[Teller]:
 
 
 def show_json(data: Any) -> None:
-    """Data on stdout, for programs; what a terminal might obey is escaped as JSON has it."""
-    text = json.dumps(data, indent=2, ensure_ascii=False, default=str)
+    """Print data as JSON on stdout, for programs.
+
+    What a terminal might obey is escaped as JSON has it, and so is everything beyond ASCII where stdout has no UTF-8.
+    """
+    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    text = json.dumps(data, indent=2, ensure_ascii=plain, default=str)
     print("".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text), flush=True)  # noqa: T201
 
 

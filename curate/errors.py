@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 OK = 0
 BUG = 1
 CONFIG = 2
@@ -22,6 +25,32 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+class PanicError(Exception):
+    """Panic of a native library: a bug in it, or in how it was called."""
+
+
+@contextmanager
+def catching_panics() -> Iterator[None]:
+    """Raise the panic of a native library as an exception like any other.
+
+    Libraries written in Rust (Polars, tokenizers and others) raise a ``PanicException`` that is no ``Exception``, so
+    that handlers do not see it, and that cannot be sent from one process to another.
+
+    Raises
+    ------
+    PanicError
+        In its place.
+    """
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            raise PanicError(str(error)) from error
+        raise
 
 
 class CurateError(Exception):

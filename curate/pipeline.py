@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from curate import places
-from curate.errors import ConfigError
+from curate.errors import ConfigError, CurateError, catching_panics
 from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
@@ -138,16 +139,33 @@ def run(
     *,
     until: Stage = "export",
     overwrite: bool = False,
+    verify: bool = False,
 ) -> Summary:
-    """Run the pipeline up to and including the stage ``until``; what is on disk and still right is reused.
+    """Run the pipeline up to and including the stage ``until``; results on disk that are still right are reused.
 
-    ``overwrite``: also into a folder that holds other files, replacing those that are in the way.
+    Parameters
+    ----------
+    config : RunConfig
+        What to do.
+    executor : Executor
+        Where tasks run.
+    progress : Progress, optional
+        Receives the progress, notes and warnings.
+    until : Stage
+        The last stage that runs.
+    overwrite : bool
+        Also run in a folder that holds other files, replacing those that are in the way.
+    verify : bool
+        Hash every input file again, whatever its size and times say.
 
     Raises
     ------
-    CurateError : whatever went wrong; nothing that was published before has changed
+    CurateError
+        Whatever went wrong; nothing that was published before has changed.
     """
-    context = Context(config, executor, progress or Silent())
+    context = Context(config, executor, progress or Silent(), verify=verify)
+    if verify:
+        places.forget_contents()
     with places.reached(context.folder):
         ownership.claim(context.folder, overwrite=overwrite)
     with alone(context):
@@ -161,7 +179,8 @@ def alone(context: Context) -> Iterator[None]:
         links.refuse(context.folder)
         shards.sweep(context.folder)
         try:
-            yield
+            with catching_panics():
+                yield
         except BaseException:  # also an interrupt: no worker may write while what they left is cleared
             context.executor.close()
             raise
@@ -170,39 +189,110 @@ def alone(context: Context) -> Iterator[None]:
 
 
 def _run(context: Context, until: Stage) -> Summary:
-    config, root = context.config, context.folder / versions.FOLDER
+    config = context.config
     masks.write(context.folder, config.export.mask)
     shards.write_text(context.folder / "config.yaml", context.yaml)
-    before, published = shards.read_json(context.folder / manifest.NAME), versions.published(root)
-    known = before["fingerprints"] if before is not None and fits(before, {"fingerprints": {str: str}}) else {}
+    data = shards.read_json(context.folder / manifest.NAME)
+    before = data if data is not None and fits(data, _WRITTEN) else {"fingerprints": {}}
     done = _Done()
     _stages(context, until, done)
-    unchanged = known == done.fingerprints() and published == versions.published(root)
-    page = context.folder / REPORT
-    if done.before is not None and not (unchanged and page.exists()):
-        evidence.report(context, done.before, done.records, page, done.warnings, set(known.values()))
-    shards.write_json(
-        context.folder / manifest.NAME,
-        {
-            "curate": __version__,
-            "seed": config.seed,
-            "export": None if done.export is None else f"{versions.FOLDER}/{done.export.name}",
-            "warnings": done.warnings,
-            "fingerprints": done.fingerprints(),
-            "accounting": accounting(done.records),
-            "config": config.resolved,
-        },
-    )
-    for warning in done.warnings:
+    late: list[str] = []
+    unchanged = _publish(context, done, before, late)
+    for warning in (*done.warnings, *late):
         context.progress.warn(warning)
     return Summary(
         config.run,
         tuple(done.records),
         done.export,
-        page if done.before is not None else None,
+        context.folder / REPORT if done.before is not None else None,
         unchanged,
-        tuple(done.warnings),
+        (*done.warnings, *late),
     )
+
+
+def _publish(context: Context, done: _Done, before: Mapping[str, Any], late: list[str]) -> bool:
+    """Render and write all that a run shows for itself, then switch to its export; whether nothing had changed.
+
+    Whatever can fail is done before the switch, and leaves the export and the report of before in place. What is left
+    after it renames and deletes files: if that fails, the run is a success all the same, ``late`` says what is not as
+    it should be, and the next run repairs it.
+    """
+    root, page = context.folder / versions.FOLDER, context.folder / REPORT
+    with ExitStack() as stack:
+        try:
+            line = None if done.export is None else versions.publication(root, done.export.name)
+            unchanged = before["fingerprints"] == done.fingerprints() and line is None
+            shown: str | None = _shown(context)
+            puts: list[Callable[[], None]] = []
+            if done.before is not None and not (unchanged and before.get("report") == shown and page.exists()):
+                reused = set(before["fingerprints"].values())
+                published = line or next(iter(versions.history(root)[-1:]), None)
+                text, _ = evidence.report(context, done.before, done.records, published, done.warnings, reused)
+                puts.append(stack.enter_context(shards.staged(page, text)))
+            elif done.before is None:
+                shown = before.get("report")
+            written = json.dumps(_manifest(context, done, shown), indent=2, ensure_ascii=False) + "\n"
+            puts.append(stack.enter_context(shards.staged(context.folder / manifest.NAME, written)))
+            if line is not None:
+                versions.publish(root, line)
+        except CurateError as error:
+            if done.export is None:
+                raise
+            state = "nothing was published; an earlier export and its report are unchanged"
+            hint = "; ".join(filter(None, (error.hint, state)))
+            raise type(error)(error.message, where=error.where, hint=hint) from error
+        with _harmless(late, f"{page} may be that of the run before"):
+            for put in puts:
+                put()
+    if line is not None and "over" in line:
+        context.progress.note(
+            f"export: {line['added']:,} rows added and {line['removed']:,} removed since {line['over']}, "
+            f"{line['churn_rate']:.2%} churn"
+        )
+    if done.export is not None:
+        with _harmless(late, "old versions of the export may be left"):
+            versions.forget(root, context.config.export.keep_versions, late.append)
+    return unchanged
+
+
+@contextmanager
+def _harmless(late: list[str], what: str) -> Iterator[None]:
+    """Turn an error after the switch into a warning: the export is published, and the next run does the rest."""
+    try:
+        with catching_panics():
+            yield
+    except Exception as error:
+        message = f"{type(error).__name__}: " * (not isinstance(error, CurateError)) + str(error)
+        late.append(f"the export is published, but {what} ({message}); the next run repairs that")
+
+
+_WRITTEN = {"fingerprints": {str: str}}
+"""Shape of the manifest of a run, as far as it is read."""
+
+
+def _shown(context: Context) -> str:
+    """Return the fingerprint of what a report shows besides the results of the stages."""
+    key = context.config.evaluate.key
+    return manifest.fingerprint(
+        {
+            "curate": __version__,
+            "config": context.config.resolved,
+            "key": None if key is None else places.content(places.place(key)),
+        }
+    )
+
+
+def _manifest(context: Context, done: _Done, shown: str | None) -> dict[str, Any]:
+    return {
+        "curate": __version__,
+        "seed": context.config.seed,
+        "export": None if done.export is None else f"{versions.FOLDER}/{done.export.name}",
+        "warnings": done.warnings,
+        "fingerprints": done.fingerprints(),
+        "report": shown,
+        "accounting": accounting(done.records),
+        "config": context.config.resolved,
+    }
 
 
 def pool(context: Context) -> PoolColumns:
@@ -230,7 +320,10 @@ class Finished:
     def report(self) -> tuple[Path, dict[str, Any]]:
         """Write the report again; where it is, and what it says, for programs."""
         path = self.context.folder / REPORT
-        return path, evidence.report(self.context, self.before, self.records, path, self.warnings)
+        last = next(iter(versions.history(self.context.folder / versions.FOLDER)[-1:]), None)
+        page, summary = evidence.report(self.context, self.before, self.records, last, self.warnings)
+        shards.write_text(path, page)
+        return path, summary
 
 
 def finished(config: RunConfig, progress: Progress) -> Finished:
@@ -250,6 +343,7 @@ def finished(config: RunConfig, progress: Progress) -> Finished:
     return Finished(context, columns, before, tuple(done.records), tuple(done.warnings))
 
 
+@catching_panics()
 def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
     """Write the report of a finished run again.
 
@@ -363,10 +457,15 @@ def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
 # ---------------------------------------------------------------- plan
 
 
-def plan(config: RunConfig, executor: Executor, progress: Progress | None = None) -> list[Planned]:
-    """What would run and why. Reads the input files that changed, and nothing else of size."""
+@catching_panics()
+def plan(
+    config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
+) -> list[Planned]:
+    """Return what would run and why. Only input files that changed are read; with ``verify``, all of them."""
     told: list[Planned] = []
-    context = Context(config, executor, progress or Silent(), told)
+    context = Context(config, executor, progress or Silent(), told, verify)
+    if verify:
+        places.forget_contents()
     links.refuse(context.folder)
     done = _Done()
     with places.reached(context.folder), suppress(NotReadyError):

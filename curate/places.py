@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import fnmatch
 import glob
+import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -30,6 +33,7 @@ _HINT = (
 _LIBRARIES = ("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "s3fs")
 _BLOCK = 1 << 22
 _FOOTER = 1 << 18
+_END = 1 << 16  # bytes at each end of a file that its stamp hashes
 
 
 def has_secret(text: str) -> bool:
@@ -202,20 +206,52 @@ def distinct(names: Iterable[str]) -> list[str]:
 
 
 def known(path: Path) -> dict[str, Any]:
-    """The size of a file, and what changes when it is written again: its time, or the tag of its content.
+    """Return the stamp of a file: its size, and whatever changes when it is written again.
+
+    Returns
+    -------
+    dict
+        Of an object, the size and the tag of its content. Of a local file, also the inode, the times of the last
+        write (``modified``) and of the last change of any kind (``changed``, which no program can set), and a hash of
+        its first and last 64 KiB.
 
     Raises
     ------
-    DataError : if it cannot be looked at
+    DataError
+        If the file cannot be read.
     """
     try:
         with reached(path):
             if is_object(path):
                 return _known(_fs(path).info(_key(path)))
-            status = path.stat()
-            return {"size": status.st_size, "modified": status.st_mtime_ns}
+            with path.open("rb", buffering=0) as file:
+                status = os.fstat(file.fileno())
+                ends = hashlib.blake2b(file.read(_END), digest_size=16)
+                if status.st_size > _END:
+                    file.seek(max(_END, status.st_size - _END))
+                    ends.update(file.read(_END))
+        return {
+            "size": status.st_size,
+            "modified": status.st_mtime_ns,
+            "changed": status.st_ctime_ns,
+            "inode": status.st_ino,
+            "ends": ends.hexdigest(),
+        }
     except OSError as error:
         raise DataError(f"cannot read the file: {error.strerror or 'it is not there'}", where=str(path)) from error
+
+
+def settle(stamps: Iterable[Mapping[str, Any]]) -> None:
+    """Wait, if one of the files changed within this tick of its clock, until a later change must give it another time.
+
+    A file that is hashed after that can only change together with its stamp. File systems that keep whole seconds tick
+    every two at the slowest, the others a hundred times a second.
+    """
+    now = time.time_ns()
+    changed = [stamp["changed"] for stamp in stamps if "changed" in stamp]
+    ends = [each + (2 * 10**9 if each % 10**9 == 0 else 2 * 10**7) for each in changed if each <= now]
+    if ends and max(ends) > now:
+        time.sleep((max(ends) - now) / 1e9)
 
 
 def _known(info: dict[str, Any]) -> dict[str, Any]:
@@ -247,6 +283,63 @@ def size(folder: Path) -> int:
         with reached(folder):
             return int(_fs(folder).du(_key(folder)))
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+# ---------------------------------------------------------------- content
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes, in hexadecimal."""
+    with opened(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def content(path: Path) -> str:
+    """Return a sha256 that identifies what a path holds, whatever its name, times and place.
+
+    Parameters
+    ----------
+    path : Path
+        A file, or a folder with the files in it and below; names that begin with a dot are left out, as they belong to
+        tools.
+
+    Returns
+    -------
+    str
+        Of a file, the sha256 of its bytes; of a folder, that of the names, sizes and sha256 of its files. A process
+        reads a file again only if its stamp has changed.
+
+    Raises
+    ------
+    DataError
+        If a file is missing or cannot be read.
+    """
+    try:
+        with reached(path):
+            if not path.is_dir():
+                stamp = known(path)
+                settle([stamp])
+                return _sha256(path, tuple(stamp.items()))
+            names = [name for name in files(path) if not any(part.startswith(".") for part in name.split("/"))]
+            stamps = [known(path / name) for name in names]
+            settle(stamps)
+            digest = hashlib.sha256()
+            for name, stamp in zip(names, stamps, strict=True):
+                digest.update(f"{name}\0{stamp['size']}\0".encode())
+                digest.update(bytes.fromhex(_sha256(path / name, tuple(stamp.items()))))
+            return digest.hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror}", where=error.filename or str(path)) from error
+
+
+def forget_contents() -> None:
+    """Let ``content`` read every file again, whatever its stamp says."""
+    _sha256.cache_clear()
+
+
+@lru_cache(maxsize=1024)
+def _sha256(path: Path, stamp: tuple[tuple[str, Any], ...]) -> str:  # noqa: ARG001 - the stamp is part of the key
+    return sha256(path)
 
 
 # ---------------------------------------------------------------- reading

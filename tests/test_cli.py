@@ -575,6 +575,15 @@ def test_a_reader_that_has_had_enough_is_no_error(command, written, arguments):
     assert (done.returncode, [line for line in done.stderr.splitlines() if "reused" not in line]) == (0, [])
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_a_result_that_stdout_has_no_letters_for_is_no_failure(written, options):
+    """It is printed after the export was published."""
+    done = curate("run", written(run="läuft"), *options, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert "l\\xe4uft" in done.stdout if not options else json.loads(done.stdout)["run"] == "läuft"
+    assert (Path("läuft") / "export" / "current").exists()
+
+
 def test_a_log_that_cannot_be_written_does_not_stop_a_run(command, written):
     path = written()
     command("run", path)
@@ -622,6 +631,30 @@ def test_a_result_that_cannot_be_written_is_told(written):
         done = curate("check", path, capture_output=False, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 3
     assert done.stderr == "curate: output: No space left on device\n"
+
+
+# ---------------------------------------------------------------- ids that look like options
+
+
+@pytest.mark.parametrize("name", ["-5", "-56", "--weird", "--weird=3", "--json-lines"])
+def test_an_id_that_begins_with_a_dash_is_given_after_two_dashes(command, pool, config, name):
+    lines = (pool / "a.jsonl").read_text()
+    (pool / "a.jsonl").write_text(lines.replace('"r0007"', json.dumps(name)))
+    Path("config.yaml").write_text(json.dumps(config()))
+    assert command("run", "config.yaml").returncode == 0
+    done = command("explain", "run", name)
+    assert done.returncode == 2
+    assert done.stderr.endswith(
+        f"curate: if {name!r} is the id of a row, write -- before it: curate explain RUN -- {name}\n"
+    )
+    assert name in command("explain", "run", "--", name).stdout
+    assert command("explain", "run", "--json", "--", name).returncode == 0
+    assert "curate explain RUN -- -5" in " ".join(command("explain", "--help").stdout.replace("│", " ").split())
+
+
+def test_other_commands_give_no_hint_about_ids(command, written):
+    done = command("check", written(), "-5")
+    assert (done.returncode, "write --" in done.stderr) == (2, False)
 
 
 # ---------------------------------------------------------------- init

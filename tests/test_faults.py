@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import hashlib
 import json
 import os
+import shutil
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
+import curate.stages.monitoring
 from curate.errors import DataError, PluginError, RetryableError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
@@ -78,6 +83,27 @@ def test_a_file_that_changes_while_it_is_read_is_told_and_nothing_is_published(p
     file.write_text(whole)
     assert curate.run(config()).rows_in == 60
     assert versions.published(ROOT) != before
+
+
+@pytest.mark.parametrize("change", ["mode", "link", "time", "copy"])
+def test_a_stamp_that_changes_while_the_bytes_stay_does_not_end_a_run(pool, config, monkeypatch, change):
+    real, file = ingest.read, pool / "b.jsonl"
+
+    def meanwhile(task):
+        if change == "mode":
+            file.chmod(0o600)
+        elif change == "link" and not (pool / "link").exists():
+            (pool / "link").hardlink_to(file)
+        elif change == "time":
+            os.utime(file)
+        else:
+            shutil.copy(file, pool / "copy")
+            (pool / "copy").replace(file)
+        return real(task)
+
+    monkeypatch.setattr(ingest, "read", meanwhile)
+    assert curate.run(config()).rows_in == 60
+    assert curate.run(config()).unchanged
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl.gz", "csv"])
@@ -187,3 +213,251 @@ def test_a_model_that_was_replaced_under_its_name_and_a_plugin_that_was_edited_a
     assert versions.published(ROOT) != before
     plugin("embedder", *lines, "# edited")
     assert "sha256" in why(config(plugins=["./mine.py"], embed={"use": "mine"}), "embed")
+
+
+# ---------------------------------------------------------------- what follows the last stage
+
+
+class PanicException(BaseException):
+    """A panic, which is no ``Exception`` and cannot be pickled."""
+
+    def __reduce__(self):
+        raise TypeError("cannot pickle a panic")
+
+
+class Faults:
+    """Raises at the nth time that the run directory is written to since the export was written."""
+
+    EVENTS = ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink")
+
+    def __init__(self):
+        self.begun, self.count, self.nth, self.error = False, 0, None, None
+        sys.addaudithook(self.hook)
+
+    def hook(self, event, arguments):
+        reads = event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        if self.begun and event in self.EVENTS and not reads:
+            path = arguments[0]
+            below = isinstance(path, int) or (event in ("os.remove", "os.rmdir") and arguments[-1] != -1)
+            if below or "run" in Path(os.fsdecode(path or ".")).parts:  # below: of a folder that is being deleted
+                self.touch(f"{event} {path}")
+
+    def touch(self, what):
+        if not self.begun:
+            return
+        self.count += 1
+        if self.count == self.nth:
+            self.what = what
+            raise self.error
+
+    def run(self, settings, nth=None, error=None):
+        """Run with one fault; the error that it raised, or what it did."""
+        self.begun, self.count, self.nth, self.error, self.what = False, 0, nth, error, ""
+        try:
+            return curate.run(settings)
+        except Exception as raised:
+            return raised
+        finally:
+            self.begun = False
+
+
+@pytest.fixture(scope="module")
+def faults():
+    return Faults()  # an audit hook stays for as long as the process
+
+
+def seen():
+    """What a reader sees: the published version with its files, and the report."""
+    files = [path for path in (ROOT / "current").rglob("*") if path.is_file()] + [Path("run/report.html")]
+    return (ROOT / "current").readlink(), {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def lasting():
+    """What must be the same however often a run was cut short: the export, its history, sketches, what is kept."""
+    history = [{**line, "published": ""} for line in versions.history(ROOT)]
+    return seen()[0], history, versions.kept(ROOT), sorted(path.name for path in Path("run/published").rglob("*"))
+
+
+@pytest.mark.parametrize(("kind", "every"), [("full", 1), ("panic", 3)])
+def test_a_fault_at_any_touch_after_the_last_stage_leaves_all_of_the_old_or_all_of_the_new(
+    pool, config, monkeypatch, faults, kind, every
+):
+    """The loop over every file that is written, renamed or deleted from the export's manifest on."""
+    settings = config(
+        select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
+        export={"use": "jsonl", "keep_versions": 1},
+    )
+    for module in (ingest.places, versions.shards):
+        monkeypatch.setattr(module.os, "fsync", lambda _, real=os.fsync: (faults.touch("fsync"), real(_))[1])
+    real = curate.pipeline._publish
+
+    def publish(*arguments):
+        faults.begun = True
+        return real(*arguments)
+
+    monkeypatch.setattr(curate.pipeline, "_publish", publish)
+    curate.run(settings)
+    old = seen()
+    settings["select"][1]["keep"] = 30
+    shutil.copytree("run", "before", symlinks=True)
+    done = faults.run(settings)
+    expected, touches = lasting(), faults.count
+    assert (done.kept, done.warnings) == (30, ())
+    assert touches > 15
+    ends = set()
+    for nth in range(1, touches + 1, every):
+        shutil.rmtree("run")
+        shutil.copytree("before", "run", symlinks=True)
+        error = OSError(errno.ENOSPC, "No space left on device") if kind == "full" else PanicException("index out of")
+        done = faults.run(settings, nth, error)
+        assert faults.what, nth
+        if isinstance(done, Exception):
+            assert seen() == old, faults.what
+            assert not isinstance(done, DataError) or "nothing was published; an earlier export" in str(done)
+        else:
+            assert seen()[0] == expected[0], faults.what
+            assert all("the export is published, but" in told for told in done.warnings)
+        ends.add((type(done).__name__, bool(getattr(done, "warnings", ()))))
+        assert not [path for path in Path("run").rglob(".*.partial.*") if path.is_file()], faults.what
+        again = faults.run(settings)
+        assert again.warnings == (), again
+        assert lasting() == expected, faults.what
+        assert "30" in Path("run/report.html").read_text()
+        assert json.loads(Path("run/manifest.json").read_text())["export"] == f"export/{expected[0]}"
+        assert faults.run(settings).unchanged
+    assert ("Summary", True) in ends
+    assert any(name != "Summary" for name, _ in ends)
+
+
+@pytest.mark.parametrize("part", ["page.render", "dataset_card.card"])
+@pytest.mark.parametrize("error", [PanicException("PyObject pointer is null"), RuntimeError("no"), DataError("no")])
+def test_a_report_or_card_that_cannot_be_rendered_publishes_nothing(pool, config, command, monkeypatch, part, error):
+    settings = config()
+    Path("config.yaml").write_text(json.dumps(settings))
+    module, _, name = part.partition(".")
+
+    def fails(*_):
+        raise error
+
+    for first in (True, False):
+        if not first:
+            curate.run("config.yaml")
+            settings["select"][0]["keep"] = 30
+            Path("config.yaml").write_text(json.dumps(settings))
+        before = None if first else (seen(), versions.history(ROOT), Path("run/manifest.json").read_bytes())
+        with monkeypatch.context() as patch:
+            patch.setattr(getattr(curate.stages.evidence, module), name, fails)
+            done = command("run", "config.yaml", "--log", "plain")
+        assert (done.returncode, done.stdout) == (3 if isinstance(error, DataError) else 1, "")
+        assert "Traceback" not in done.stderr
+        last = done.stderr.splitlines()[-1]
+        if isinstance(error, DataError):
+            assert module == "dataset_card" or last.endswith(
+                "nothing was published; an earlier export and its report are unchanged"
+            )
+        else:
+            assert last.startswith("curate: nothing that was published has changed; please report it with ")
+            log = Path(last.split(" with ")[1])
+            assert type(error).__name__ in log.read_text()
+            log.unlink()
+        assert (ROOT / "current").is_symlink() != first
+        assert Path("run/report.html").exists() != first
+        if before is not None:
+            assert (seen(), versions.history(ROOT), Path("run/manifest.json").read_bytes()) == before
+    assert curate.run("config.yaml").kept == 30
+    assert "30" in Path("run/report.html").read_text()
+
+
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_a_panic_in_a_plugin_is_the_plugins_error(pool, config, command, executor):
+    file = plugin(
+        "scorer",
+        "def score(self, batch, rng):",
+        "    class PanicException(BaseException):",
+        "        pass",
+        "    raise PanicException('called `Option::unwrap()` on a `None` value')",
+    )
+    Path("config.yaml").write_text(json.dumps(config(plugins=[file], score=[{"use": "mine"}])))
+    done = command("run", "config.yaml", "--executor", executor, "--workers", "2", "--log", "plain")
+    assert done.returncode == 4
+    assert "scorer 'mine' failed: PanicError: called `Option::unwrap()` on a `None` value" in done.stderr
+    assert "Traceback" not in done.stderr
+    Path(done.stderr.splitlines()[-1].removeprefix("curate: the traceback is in ")).unlink()
+
+
+@pytest.mark.parametrize("fails", ["history", "switch"])
+def test_a_rollback_that_cannot_be_written_changes_nothing(pool, config, monkeypatch, fails):
+    curate.run(config())
+    curate.run(config(select=[{"use": "top_k", "keep": 30}]))
+    before, history = versions.published(ROOT), versions.history(ROOT)
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(DataError, match="No space left on device"):
+        patch.setattr(Path, "write_text" if fails == "history" else "symlink_to", full)
+        versions.rollback(Path("run"), None, print)
+    assert (versions.published(ROOT), versions.history(ROOT)) == (before, history)
+    done = versions.rollback(Path("run"), None, print)
+    assert [line["version"] for line in versions.history(ROOT)] == [done.published, before, done.published]
+    assert [line["by"] for line in versions.history(ROOT)] == ["run", "run", "rollback"]
+
+
+def test_the_report_is_of_the_answer_key_and_configuration_that_there_are_now(pool, config):
+    def key(kind):
+        Path("key.jsonl").write_text("".join(json.dumps({"id": f"r{n:04d}", "kind": kind}) + "\n" for n in range(9)))
+
+    curate.run(config())
+    export, page = seen()[0], Path("run/report.html")
+    key("planted")
+    settings = config(evaluate={"key": "key.jsonl"})
+    assert curate.run(settings).unchanged
+    assert "planted" in page.read_text()
+    key("altered")
+    assert curate.run(settings).unchanged
+    assert "altered" in page.read_text()
+    assert "planted" not in page.read_text()
+    written = page.stat().st_mtime_ns
+    assert curate.run(settings).unchanged
+    assert page.stat().st_mtime_ns == written
+    assert seen()[0] == export
+
+
+def test_an_edited_version_that_cannot_be_copied_is_kept_and_leaves_no_half_copy(pool, config, monkeypatch):
+    settings = config(export={"use": "jsonl", "rows_per_file": 5, "keep_versions": 1})
+    curate.run(settings)
+    first = versions.published(ROOT)
+    (ROOT / first / "notes.txt").write_text("mine")
+    settings["select"][0]["keep"] = 30
+    real = ingest.places.copy
+
+    def full(path, target):
+        if path.name.startswith("train-00002"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ingest.places, "copy", full)
+        done = curate.run(settings)
+    assert len(done.warnings) == 1
+    assert "old versions of the export may be left (OSError: [Errno 28] No space left" in done.warnings[0]
+    assert [path.name for path in ROOT.glob("*.edited-*")] == []
+    assert (ROOT / first / "notes.txt").exists()
+    assert versions.published(ROOT) != first
+    assert "notes.txt" in str(sorted(path.name for path in (ROOT / first).iterdir()))
+    again = curate.run(settings)
+    assert "was edited since it was written; it is kept in" in again.warnings[0]
+    assert (ROOT / f"{first}.edited-1" / "notes.txt").exists()
+    assert not (ROOT / first).exists()
+
+
+def test_metrics_that_cannot_be_written_after_the_switch_are_a_warning(pool, config, command, monkeypatch):
+    def full(path, ending):
+        raise DataError("cannot write: No space left on device", where=str(path))
+
+    monkeypatch.setattr(curate.stages.monitoring, "write", full)
+    Path("config.yaml").write_text(json.dumps(config()))
+    done = command("run", "config.yaml", "--log", "plain", "--metrics-file", "curate.prom")
+    assert done.returncode == 0
+    assert "the metrics are not written: curate.prom: cannot write: No space left on device" in done.stderr
+    assert (ROOT / "current").is_symlink()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from curate.errors import RetryableError, ShardError
+from curate.errors import RetryableError, ShardError, catching_panics
 
 Task = TypeVar("Task")
 Value = TypeVar("Value")
@@ -69,7 +69,8 @@ def attempt(fn: Callable[[Task], Value], index: int, task: Task) -> Result[Value
     failed: ShardError | None = None
     for left in reversed(range(TRIES)):
         try:
-            value = fn(task)
+            with catching_panics():
+                value = fn(task)
             break
         except ShardError as error:
             failed = error

@@ -12,12 +12,12 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from functools import lru_cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import annotated_types as at
 
 from curate.errors import PluginError
-from curate.plugins.kinds import ExecutionOnly, Refers
+from curate.plugins.kinds import ExecutionOnly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,8 +115,7 @@ def _docstrings(cls: type) -> dict[str, str]:
 
 # ---------------------------------------------------------------- types
 
-Reference = tuple[tuple[Any, ...], Refers, str]
-"""Where in a value a name stands, what it refers to, and the name."""
+Mark = TypeVar("Mark")
 
 
 def split(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -173,21 +172,25 @@ def marks(annotation: Any) -> Iterator[Any]:
         yield from marks(argument)
 
 
-def references(annotation: Any, value: Any, path: tuple[Any, ...] = ()) -> Iterator[Reference]:
-    """Every name in ``value`` that must exist elsewhere in the configuration."""
+def marked(
+    annotation: Any, value: Any, kind: type[Mark], path: tuple[Any, ...] = ()
+) -> Iterator[tuple[tuple[Any, ...], Mark, str]]:
+    """Yield every string in ``value`` whose type has a mark of ``kind``: where it is, the mark, and the string."""
     if isinstance(value, str):
         for mark in marks(annotation):
-            if isinstance(mark, Refers):
+            if isinstance(mark, kind):
                 yield path, mark, value
     elif isinstance(value, list | tuple):
+        within = [mark for mark in split(annotation)[1] if isinstance(mark, kind)]  # of the list, so of each item
+        item_of = Annotated[(item_type(annotation, list), *within)] if within else item_type(annotation, list)
         for index, item in enumerate(value):
-            yield from references(item_type(annotation, list), item, (*path, index))
+            yield from marked(item_of, item, kind, (*path, index))
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from references(item_type(annotation, dict), item, (*path, key))
+            yield from marked(item_type(annotation, dict), item, kind, (*path, key))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in fields(type(value)):
-            yield from references(field.type, getattr(value, field.name), (*path, field.name))
+            yield from marked(field.type, getattr(value, field.name), kind, (*path, field.name))
 
 
 # ---------------------------------------------------------------- words

@@ -64,7 +64,16 @@ class ExecutionOnly:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples:
+class NamesContent:
+    """Mark of a field that may name a file or a folder: its content, and not its name, determines the result.
+
+    The driver adds a sha256 of what the path holds to the fingerprint of the entry. An embedder with a method
+    ``revision`` and a proxy that reads a log are known by those instead.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Examples(NamesContent):
     """The field names files whose texts a scorer learns from, and which the driver reads; null: rows of the pool."""
 
     at_least: int

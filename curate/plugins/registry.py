@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -23,6 +22,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 import curate.plugins
+from curate import places
 from curate.errors import PluginError
 from curate.plugins.kinds import QUADRATIC, Kind, Traits, traits
 
@@ -73,7 +73,7 @@ class Local:
     @classmethod
     def of(cls, path: Path) -> Local:
         try:
-            return cls(str(path), hashlib.sha256(path.read_bytes()).hexdigest())
+            return cls(str(path), places.sha256(path))
         except OSError as error:
             raise PluginError(f"cannot read the plugin file: {error.strerror}", where=str(path)) from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,15 @@ class Export:
 
     columns: tuple[tuple[str, str], ...] = ()
     """Name and type of every column."""
+
+    features: Sequence[Mapping[str, Any]] = ()
+    """The columns as ``features.features`` gives them, for the front matter."""
+
+    unreadable: str = ""
+    """Reason why the ``datasets`` library cannot read the export; empty if it can."""
+
+    notes: tuple[str, ...] = ()
+    """Sentences on types that some readers cannot hold."""
 
 
 def card(report: Report, export: Export) -> str:
@@ -75,7 +84,12 @@ def _front(report: Report, export: Export) -> str:
         "tags": ["curate", "data-selection"],
         "configs": [{"config_name": "default", "data_files": [data]}],
     }
-    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1_000)}---"
+    if export.features:  # else the library takes the types from the first file, where a column may be null throughout
+        front["dataset_info"] = {"features": [dict(feature) for feature in export.features]}
+    text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1_000)
+    if yaml.safe_load(text) != front:  # a name with a line separator of Unicode, which must be escaped
+        text = yaml.safe_dump(front, sort_keys=False, width=1_000)
+    return f"---\n{text}---"
 
 
 def _tokens(report: Report) -> str:
@@ -137,18 +151,34 @@ def _columns(export: Export) -> str:
     return _table(("Column", "Type"), export.columns, "---") if export.columns else ""
 
 
+_POLARS = {
+    "parquet": """import polars as pl
+rows = pl.read_parquet("path/to/this/folder/{files}")""",
+    "jsonl": """from pathlib import Path
+import polars as pl
+files = sorted(Path("path/to/this/folder").glob("{files}"))
+rows = pl.concat([pl.read_ndjson(file, infer_schema_length=None) for file in files], how="diagonal_relaxed")""",
+}
+"""How Polars reads each format; of JSON Lines each file by itself, as a column may be null throughout one of them."""
+
+
 def _loading(report: Report, export: Export) -> str:
-    reader = "read_parquet" if export.suffix == ".parquet" else "read_ndjson" if ".jsonl" in export.suffix else ""
-    if not reader:
+    """Return a snippet for each library that reads the export, and what to know before."""
+    kind = next((kind for kind in _POLARS if f".{kind}" in export.suffix), "")
+    if not kind:
         return ""
-    files, only, told = f"{export.folder}/*{export.suffix}", "", ""
-    if report.epochs:
-        only = f', data_files="{files}"'
-        told = "The first epoch; without `data_files`, all of them, one after the other.\n\n"
-    lines = ["from datasets import load_dataset", f'rows = load_dataset("path/to/this/folder"{only}, split="train")']
-    lines += ["", "import polars as pl", f'rows = pl.{reader}("path/to/this/folder/{files}")']
-    needs = "\n\n`datasets` needs the package `zstandard` for this." if export.suffix.endswith(".zst") else ""
-    return told + _fenced("\n".join(lines), "python") + needs
+    files, only = f"{export.folder}/*{export.suffix}", f', data_files="{export.folder}/*{export.suffix}"'
+    load = f"""from datasets import load_dataset
+rows = load_dataset("path/to/this/folder"{only if report.epochs else ""}, split="train")"""
+    polars = _POLARS[kind].format(files=files)
+    before = ["The first epoch; without `data_files`, all of them, one after the other."] if report.epochs else []
+    after = [_plain(note) for note in export.notes]
+    if export.unreadable:
+        after.append(f"The `datasets` library cannot read the export: {_plain(export.unreadable)}.")
+    elif export.suffix.endswith(".zst"):
+        after.append("`datasets` needs the package `zstandard` for this.")
+    code = polars if export.unreadable else f"{load}\n\n{polars}"
+    return "\n\n".join((*before, _fenced(code, "python"), *after))
 
 
 def _again(report: Report) -> str:

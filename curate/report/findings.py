@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import measure
-from curate.report.model import Conflict, Conflicts, Histogram, Neighbours, Report, Shares, Stage
+from curate.report.model import OTHERS, Conflict, Conflicts, Histogram, Neighbours, Report, Shares, Stage
 from curate.report.wording import (
     DASH,
     begun,
@@ -171,12 +171,12 @@ def tokens(report: Report) -> tuple[str, str]:
 
 
 def source_groups(report: Report) -> list[tuple[str, list[str]]]:
-    """The lines of a table of sources: a name, and the sources it stands for; together they are all of them."""
+    """Return the lines of a table of sources: a name, and the sources it represents; together they are all of them."""
     names = list(report.sources)
-    if len(names) <= SOURCES + 1:
+    if len(names) <= SOURCES + 1 and OTHERS not in names:
         return [(name, [name]) for name in names]
-    first, rest = names[:SOURCES], names[SOURCES:]
-    return [*((name, [name]) for name in first), (f"{count(len(rest))} other sources", rest)]
+    first, rest = [name for name in names if name != OTHERS][:SOURCES], names[SOURCES:]
+    return [*((name, [name]) for name in first), (f"{count(report.source_count - len(first))} other sources", rest)]
 
 
 def of_scores(score: Histogram) -> str:

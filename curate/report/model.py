@@ -22,6 +22,10 @@ class Account:
     quarantined: int = 0
 
 
+OTHERS = "\udcff"
+"""In place of a source's name: all sources that are not listed. No text in a file holds this character alone."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One stage, or one entry of ``select``, in the order they ran."""
@@ -34,7 +38,8 @@ class Stage:
 
     rows: Account
     sources: Mapping[str, Account] = field(default_factory=dict)
-    """The same account for each source; empty if the pool has no source column."""
+    """The same account for each source; empty if the pool has no source column. Under ``OTHERS`` are sources that are
+    not listed, added up."""
 
     seconds: float = math.nan
     """Wall time; NaN if unknown."""
@@ -439,6 +444,9 @@ class Report:
     reproduce: tuple[str, ...] = ()
     """Shell commands that make this run again."""
 
+    unlisted_sources: int = 0
+    """Number of sources that are added up under ``OTHERS``."""
+
     @property
     def rows(self) -> Account:
         """The whole run's account."""
@@ -450,7 +458,12 @@ class Report:
         names = dict.fromkeys(name for stage in self.stages for name in stage.sources)
         nothing = Account(0, 0)
         accounts = {name: total(tuple(stage.sources.get(name, nothing) for stage in self.stages)) for name in names}
-        return dict(sorted(accounts.items(), key=lambda item: (-item[1].rows_in, item[0])))
+        return dict(sorted(accounts.items(), key=lambda item: (item[0] == OTHERS, -item[1].rows_in, item[0])))
+
+    @property
+    def source_count(self) -> int:
+        """Number of sources, with those that are not listed."""
+        return len({name for stage in self.stages for name in stage.sources} - {OTHERS}) + self.unlisted_sources
 
 
 def total(accounts: tuple[Account, ...]) -> Account:

@@ -60,7 +60,7 @@ def _figures(report: Report) -> dict[str, Figure]:
 
 
 def _header(report: Report) -> Markup:
-    rows, sources = report.rows, len(report.sources)
+    rows, sources = report.rows, report.source_count
     kept_tokens, of_tokens = findings.tokens(report)
     spent = sum(stage.seconds for stage in report.stages if not stage.reused)
     verdict = judgement.sentence(report.evaluation) if report.evaluation else ""

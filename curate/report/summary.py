@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from curate.report import findings, judgement
-from curate.report.model import Account, Answers, Decontamination, Histogram, Report
+from curate.report.model import OTHERS, Account, Answers, Decontamination, Histogram, Report
 from curate.report.wording import short
 
 
@@ -27,7 +28,7 @@ def summary(report: Report) -> dict[str, Any]:
             "peak_bytes": stage.peak_bytes,
             "reused": stage.reused,
             "refreshed": stage.refreshed,
-            "sources": {name: _account(rows) for name, rows in stage.sources.items()},
+            **_by_source(stage.sources, report.unlisted_sources),
         }
         for stage in report.stages
     ]
@@ -53,7 +54,7 @@ def summary(report: Report) -> dict[str, Any]:
         "cut": dataclasses.asdict(report.cut) if report.cut else None,
         "tokens": dataclasses.asdict(report.tokens) if report.tokens else None,
         "stages": stages,
-        "sources": {name: _account(rows) for name, rows in report.sources.items()},
+        **_by_source(report.sources, report.unlisted_sources),
         "evidence": evidence,
         "conflicts": _conflicts(report),
         "answers": None if report.answers is None else _answered(report.answers),
@@ -83,6 +84,14 @@ def _checked(found: Decontamination) -> dict[str, Any]:
     told = dataclasses.asdict(found)
     del told["hits"]
     return {**told, "sets": [dict(one, files=dict(one["files"])) for one in told["sets"]]}
+
+
+def _by_source(sources: Mapping[str, Account], unlisted: int) -> dict[str, Any]:
+    """Return the account of each listed source, and one for all others if there are any."""
+    found: dict[str, Any] = {"sources": {name: _account(rows) for name, rows in sources.items() if name != OTHERS}}
+    if OTHERS in sources:
+        found["other_sources"] = {"sources": unlisted, **_account(sources[OTHERS])}
+    return found
 
 
 def _account(rows: Account) -> dict[str, int]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from curate.places import REFUSED, has_secret
-from curate.plugins.fields import Field, fields, marks, references
-from curate.plugins.kinds import Examples, Template
+from curate.plugins.fields import Field, fields, marked, marks
+from curate.plugins.kinds import NamesContent, Refers, Template
 from curate.settings import template
 from curate.settings.budget import Budget
 from curate.settings.entries import BUDGET, Draft
@@ -198,7 +198,7 @@ class _Checks:
             self.report.add((*draft.path, "use"), message, "name their column: input.label")
         for field in fields(plugin.cls):
             value = draft.given.get(field.name) if draft.built is None else getattr(draft.built, field.name)
-            for below, mark, name in references(field.type, value):
+            for below, mark, name in marked(field.type, value, Refers):
                 if mark.to == "score":
                     self._known_score((*draft.path, field.name, *below), name)
             self._names_texts((*draft.path, field.name), field, value)
@@ -206,7 +206,7 @@ class _Checks:
     def _names_texts(self, path: KeyPath, field: Field, value: Any) -> None:
         """Files must be named without secrets, and a text as ``input.text`` is."""
         for mark in marks(field.type) if isinstance(value, str | tuple) else ():
-            if isinstance(mark, Examples) and any(map(has_secret, (value,) if isinstance(value, str) else value)):
+            if isinstance(mark, NamesContent) and any(map(has_secret, (value,) if isinstance(value, str) else value)):
                 self.report.add(path, REFUSED)
             if isinstance(mark, Template) and isinstance(value, str):
                 try:

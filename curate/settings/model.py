@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
+from curate import places
 from curate.kernels.differences import DIFFERENCES, Difference
 from curate.kernels.personal import Kind
 from curate.places import REFUSED, has_secret
-from curate.plugins.fields import Field, fields
-from curate.plugins.kinds import ExecutionOnly
+from curate.plugins.fields import Field, fields, marked
+from curate.plugins.kinds import Examples, ExecutionOnly, NamesContent
 from curate.plugins.registry import Local, Spec
 from curate.settings import template
 from curate.settings.budget import Budget
@@ -212,6 +213,7 @@ class Entry:
             "version": self.spec.plugin().traits.version,
             "sha256": [local.sha256 for local in self.spec.local],
             "params": params(self.spec),
+            **({"contents": held} if (held := contents(self.spec)) else {}),
         }
 
 
@@ -219,6 +221,22 @@ def params(spec: Spec) -> dict[str, Any]:
     """The fields of a plugin that can change its result, as plain data."""
     relevant = {one.name for one in fields(spec.plugin().cls) if not one.execution_only}
     return {name: plain(value) for name, value in spec.fields if name in relevant}
+
+
+def contents(spec: Spec) -> dict[str, str | None]:
+    """Return a sha256 of what each path holds that the fields of a plugin name, by field; None where nothing is there.
+
+    Left out are files that the driver reads itself (``Examples`` and logs), and a plugin with its own ``revision``.
+    """
+    plugin = spec.plugin()
+    if hasattr(plugin.cls, "revision") or "log" in plugin.traits.reads:
+        return {}
+    found: dict[str, str | None] = {}
+    for path, mark, name in marked(plugin.cls, spec.build(), NamesContent):
+        if not isinstance(mark, Examples):
+            place = places.place(name)
+            found[".".join(map(str, path))] = places.content(place) if place.exists() else None
+    return found
 
 
 def epochs(selector: Spec) -> int:

@@ -51,8 +51,8 @@ class Silent:
     def warn(self, message: str) -> None: ...
 
 
-class Beside:
-    """Tells of work, but of no step: for what is read beside the pool."""
+class NestedProgress:
+    """Progress of a nested run, without stage events."""
 
     def __init__(self, progress: Progress) -> None:
         self.begin, self.advance = progress.begin, progress.advance
@@ -98,6 +98,13 @@ class Context:
     progress: Progress
     plan: list[Planned] | None = None
     """Where given, nothing is done: each step says here what it would do."""
+
+    verify: bool = False
+    """Hash every input file again, whatever its stamp says."""
+
+    def reading(self, config: RunConfig) -> Context:
+        """Return the context of a nested run that reads other files, whose steps are no steps of this one."""
+        return Context(config, self.executor, NestedProgress(self.progress), verify=self.verify)
 
     @property
     def folder(self) -> Path:

@@ -15,7 +15,7 @@ from curate import places
 from curate.errors import DataError
 from curate.settings.model import DECONTAMINATE
 from curate.stages import ingest
-from curate.stages.context import Beside, Context
+from curate.stages.context import Context
 from curate.stages.embed import Embedded, embed
 from curate.store import manifest, ownership
 from curate.store.inputs import Inputs
@@ -119,7 +119,7 @@ def _facts(name: str, source: Inputs, record: Record) -> dict[str, Any]:
 def _own(context: Context, name: str, how: InputConfig) -> Context:
     """A run of the set's own, whose steps are no steps of this one."""
     folder = context.folder / DECONTAMINATE / FOLDER / _folder(name)
-    return Context(replace(context.config, run=str(folder), input=how), context.executor, Beside(context.progress))
+    return context.reading(replace(context.config, run=str(folder), input=how))
 
 
 def _folder(name: str) -> str:

@@ -5,6 +5,7 @@ Every figure stands beside a uniform selection of the same budget.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -20,7 +21,7 @@ from curate import places
 from curate.errors import DataError
 from curate.kernels.neighbours import nearest_similarity
 from curate.plugins.pool import Matrix, Rows
-from curate.report import answers, measure, model, page, projection
+from curate.report import answers, features, measure, model, page, projection
 from curate.report import card as dataset_card
 from curate.report.summary import summary
 from curate.seeds import rng_for
@@ -32,7 +33,7 @@ from curate.stages.columns import PoolColumns
 from curate.stages.context import Context
 from curate.stages.decontaminate import NGRAM
 from curate.stages.export import Before, columns, data_folder
-from curate.store import manifest, masks, shards, versions
+from curate.store import manifest, masks, shards
 from curate.store.manifest import Count, Record
 from curate.store.shapes import made
 from curate.version import __version__
@@ -60,32 +61,81 @@ _GROUPS = 500
 
 
 def card(context: Context, before: Before, changed: Mapping[str, Any]) -> str:
-    """The dataset card: deterministic, without times; ``changed`` is what the export masked and cut, by its record."""
+    """Return the dataset card.
+
+    It is deterministic and has no times in it.
+
+    Parameters
+    ----------
+    context, before
+        The run, and the results of the stages before the export.
+    changed : mapping
+        What the export masked and cut, as its record counts it.
+    """
     config = context.config.export
-    named = tuple((name, str(kind)) for name, kind in columns(config, before).items())
     folder = data_folder(before, 0 if before.epochs else None)
-    export = dataset_card.Export(suffix=config.spec.build().suffix, folder=folder, columns=named)
+    export = _exported(config.spec.build().suffix, folder, columns(config, before), _described(before))
     told = _outline(context, before, before.records)
     name, recipe = Path(context.config.source).stem, yamlmap.dump(context.recipe)
     told = replace(told, run=name, masked=_masked(changed), cut=_cut(changed), config=recipe, reproduce=())
     return dataset_card.card(told, export)
 
 
+def _described(before: Before) -> dict[str, Any]:
+    """Return the features that the input's files have in the metadata of their schemas, by column."""
+    metadata = before.rows.source.schema.metadata or {}
+    found: dict[str, Any] = json.loads(metadata.get(b"huggingface", '{"info": {"features": {}}}'))["info"]["features"]
+    return found
+
+
+def _exported(
+    suffix: str, folder: str, types: Mapping[str, pa.DataType], described: Mapping[str, Any]
+) -> dataset_card.Export:
+    """Return what the card says of the files and their columns; ``described`` are the input's own features."""
+    as_json = ".jsonl" in suffix
+    named = tuple((name, str(kind)) for name, kind in types.items())
+    notes: tuple[str, ...] = ()
+    if as_json and any("uint64" in kind for _, kind in named):
+        notes = ("Most readers of JSON Lines cannot read an integer of 2^63 or more exactly.",)
+    try:
+        known = features.overrides(described, as_json=as_json)
+        found, unreadable = features.features(types, as_json=as_json, known=known), ""
+    except features.UnknownTypeError as error:
+        found, unreadable = [], str(error)
+    return dataset_card.Export(
+        suffix=suffix, folder=folder, columns=named, features=found, unreadable=unreadable, notes=notes
+    )
+
+
 def report(
     context: Context,
     before: Before,
     records: Sequence[Record],
-    path: Path,
+    publication: Mapping[str, Any] | None,
     warnings: Sequence[str] = (),
     reused: Collection[str] = (),
-) -> dict[str, Any]:
-    """Write the page, and give what it says as plain data.
+) -> tuple[str, dict[str, Any]]:
+    """Render the report.
 
     Parameters
     ----------
-    records : of every step
-    warnings : to be shown first
-    reused : the fingerprints of steps that were done before this run
+    context, before
+        The run, and the results of the stages before the export.
+    records : sequence of Record
+        The records of every step.
+    publication : mapping or None
+        The line of the history for the export that the report is of.
+    warnings : sequence of str
+        Shown first.
+    reused : collection of str
+        The fingerprints of steps that were done before this run.
+
+    Returns
+    -------
+    page : str
+        The HTML file.
+    summary : dict
+        The same content as plain data.
     """
     context.progress.begin("writing the report", 6)
     facts = _Facts(context, before)
@@ -99,7 +149,7 @@ def report(
         "examples": facts.examples,
     }
     outline = _outline(context, before, records, reused)
-    parts: dict[str, Any] = {"warnings": tuple(warnings), "change": _change(context)}
+    parts: dict[str, Any] = {"warnings": tuple(warnings), "change": _change(publication)}
     parts |= evaluated.parts(context, before.selected)
     for name, step in steps.items():
         parts[name] = step()
@@ -107,8 +157,7 @@ def report(
     if outline.decontamination is not None:
         parts["decontamination"] = replace(outline.decontamination, hits=facts.hits())
     told = replace(outline, **parts)
-    shards.write_text(path, page.render(told))
-    return summary(told)
+    return page.render(told), summary(told)
 
 
 # ---------------------------------------------------------------- the accounts
@@ -124,6 +173,7 @@ def _outline(context: Context, before: Before, records: Sequence[Record], reused
         seed=config.seed,
         version=__version__,
         stages=tuple(_stages(context, records, reused)),
+        unlisted_sources=max(0, len(records[0].sources) - manifest.MOST_SOURCES),
         epochs=tuple(selected.epochs),
         retained=tuple(_retained(selected)),
         tokens=model.Tokens(
@@ -171,13 +221,14 @@ def _stages(context: Context, records: Sequence[Record], reused: Collection[str]
     ]
     about = {DECONTAMINATE: _LOOKED, f"selector {DECONTAMINATE}": _DROPPED, "input": "Read the pool's files"}
     about |= {f"{entry.spec.kind} {entry.name}": entry.spec.plugin().summary() for entry in entries}
+    listed = manifest.largest(records[0].sources, manifest.MOST_SOURCES)
     for record in manifest.lines(records):
         alone = record.stage in ("input", DECONTAMINATE, *ONE)
         yield model.Stage(
             name=record.stage if alone else f"{record.stage} {record.name}",
             what=about[f"{KIND_OF[record.stage][0]} {record.name}" if record.stage in KIND_OF else record.stage],
             rows=_account(record.count),
-            sources=_accounts(record.sources),
+            sources=_accounts(record.sources, listed),
             seconds=record.seconds,
             peak_bytes=record.peak_memory,
             reused=record.fingerprint in reused,
@@ -215,11 +266,10 @@ def _cut(changed: Mapping[str, Any]) -> model.Cut | None:
     return None if counts is None else model.Cut(**{name: counts[name] for name in manifest.CUT})
 
 
-def _change(context: Context) -> model.Change | None:
-    last = versions.history(context.folder / versions.FOLDER)[-1:]
-    if not last or "over" not in last[0]:
+def _change(line: Mapping[str, Any] | None) -> model.Change | None:
+    """Return what a publication changed; None if no version was replaced."""
+    if line is None or "over" not in line:
         return None
-    line = last[0]
     return model.Change(before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"])
 
 
@@ -227,8 +277,13 @@ def _account(count: Count) -> model.Account:
     return model.Account(count.rows_in, count.kept, count.dropped, count.quarantined)
 
 
-def _accounts(sources: Mapping[str, Count]) -> dict[str, model.Account]:
-    return {name: _account(count) for name, count in sources.items()} if len(sources) > 1 else {}
+def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, model.Account]:
+    """Return the account of each of the ``listed`` sources, and one for all others if there are any."""
+    if len(listed) <= 1:
+        return {}
+    counts, others = manifest.divided(sources, listed)
+    accounts = {name: _account(count) for name, count in counts.items()}
+    return accounts | ({model.OTHERS: _account(others)} if len(sources) > len(counts) else {})
 
 
 # ---------------------------------------------------------------- the figures

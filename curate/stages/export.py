@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate import places
 from curate.errors import DataError
 from curate.kernels import personal
 from curate.kernels.personal import Kind
@@ -84,15 +85,23 @@ def parts(context: Context, before: Before) -> dict[str, Any]:
 
 
 def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
-    """Write the export, unless the published one is already it.
+    """Write the version to publish, unless it is on disk, and what later runs must remember of it.
+
+    Nothing is published here: ``versions.publish`` does that, once everything that can fail is done.
 
     Parameters
     ----------
-    card : writes the dataset card
+    context, before
+        The run, and the results of the stages before.
+    card : callable
+        Writes the dataset card.
 
     Returns
     -------
-    folder : of this version
+    folder : Path
+        The folder of this version.
+    record : Record
+        The record of the stage.
     """
     root = context.folder / versions.FOLDER
     made_from = parts(context, before)
@@ -108,12 +117,6 @@ def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
     )
     if context.plan is None:
         _remember(context, before, version)
-        if changed := versions.publish(root, version):
-            context.progress.note(
-                f"export: {changed.added:,} rows added and {changed.removed:,} removed since "
-                f"{versions.history(root)[-1]['over']}, {changed.rate:.2%} churn"
-            )
-        versions.forget(root, context.config.export.keep_versions, context.progress.warn)
     return root / version, record
 
 
@@ -200,7 +203,7 @@ def _version(
     refuse_failed(failed)
     readme = folder / versions.CARD
     shards.write_text(readme, card(context, before, _told(context, done)))
-    shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done, versions.sha256(readme)))
+    shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done, places.sha256(readme)))
     return done, peak
 
 
@@ -262,7 +265,7 @@ def _manifest(
         "accounting": [
             {"stage": record.stage, "name": record.name, **asdict(record.count)} for record in before.records
         ],
-        "sources": {name: asdict(count) for name, count in selected.sources.items()},
+        **_by_source(selected.sources),
         "input": dict(before.records[0].parts["files"]),
         "embed": {
             record.name: {key: record.facts[key] for key in _MODEL if key in record.facts}
@@ -272,6 +275,15 @@ def _manifest(
         "plugins": {local.path: local.sha256 for local in context.config.plugins},
         "config": context.recipe,
     }
+
+
+def _by_source(sources: Mapping[str, Count]) -> dict[str, Any]:
+    """Return the counts of the largest sources, and one for all others beyond as many as a manifest holds."""
+    listed, others = manifest.divided(sources, manifest.largest(sources, manifest.MOST_SOURCES))
+    found: dict[str, Any] = {"sources": {name: asdict(listed[name]) for name in sorted(listed)}}
+    if more := len(sources) - len(listed):
+        found["other_sources"] = {"sources": more, **asdict(others)}
+    return found
 
 
 # ---------------------------------------------------------------- one file
@@ -327,7 +339,7 @@ def _write(task: _Task) -> dict[str, Any]:
                 task.spec.build().write(table, partial)
             except OSError as error:
                 raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
-        written = {"bytes": partial.stat().st_size, "sha256": versions.sha256(partial)}
+        written = {"bytes": partial.stat().st_size, "sha256": places.sha256(partial)}
     return {"file": task.file, "rows": len(table), **written, **told}
 
 

@@ -49,14 +49,22 @@ def ingest(context: Context) -> tuple[Inputs, Record]:
     context.progress.enter("input", "input")
     files = survey(context)
     made_from = parts(context.config.input, files)
-    record = step(
-        context, "input", "input", folder, made_from, lambda fingerprint: _work(context, folder, files, fingerprint)
-    )
+
+    def work(fingerprint: str) -> Outcome:
+        outcome = _work(context, folder, files, fingerprint)
+        if parts(context.config.input, files) != made_from:
+            hint = "put it in place, and run again"
+            raise DataError(
+                "the tokenizer changed while tokens were counted", where=context.config.input.tokens or "", hint=hint
+            )
+        return outcome
+
+    record = step(context, "input", "input", folder, made_from, work)
     counted = [{**old, **new} for old, new in zip(record.facts["files"], files, strict=True)]
     if context.plan is None and counted != record.facts["files"]:
         # touched, but the same bytes: do not read them again next time
         record = replace(record, facts={**record.facts, "files": counted})
-        manifest.save(record, folder)
+        record = manifest.save(record, folder)
     return Inputs(folder, record.fingerprint), record
 
 
@@ -86,9 +94,9 @@ def matching(key: str, *patterns: str) -> dict[str, dict[str, Any]]:
 
 
 def survey(context: Context) -> list[dict[str, Any]]:
-    """What is known of each input file: path, size, time (or tag), sha256, and where it may be cut.
+    """Return what is known of each input file: its path and stamp, its sha256, and where it may be cut.
 
-    A file is read here only if its size or time differ from when it was last read.
+    A file is read here only if its stamp is not the one it had when it was last read, or the run verifies its inputs.
     """
     config = context.config.input
     previous = manifest.load(context.folder / "input")
@@ -101,9 +109,11 @@ def survey(context: Context) -> list[dict[str, Any]]:
     for path, known in found.items():
         seen = _seen(path, known, config.vectors)
         old = before.get(path, {})
-        files.append(old if {key: old.get(key) for key in seen} == seen else seen)
+        same = not context.verify and {key: old.get(key) for key in seen} == seen
+        files.append(old if same else seen)
     unread = [file for file in files if "sha256" not in file]
     if unread:
+        places.settle([*unread, *(file["vectors"] for file in unread if config.vectors)])
         tasks = [_Scan(file["path"], config.rows_per_shard, config.vectors) for file in unread]
         scans, _, _ = context.map("hashing input", _scan, tasks, [file["size"] for file in unread])
         for file, scanned in zip(unread, scans, strict=True):
@@ -112,18 +122,29 @@ def survey(context: Context) -> list[dict[str, Any]]:
 
 
 def _seen(path: str, known: Mapping[str, Any], suffix: str | None) -> dict[str, Any]:
-    """What tells that an input file, or the array beside it, may have changed."""
+    """Return the stamp of an input file and of the array of its vectors: if it is the same, so is the content."""
     seen = {"path": path, **known}
     return seen | {"vectors": places.known(vectors_of(places.place(path), suffix))} if suffix else seen
 
 
 def _refuse_changed(files: Sequence[Mapping[str, Any]], suffix: str | None) -> None:
-    """End the run if a file was written to since it was hashed: the rows are then not those of the hash."""
+    """End the run if a file was written to since it was hashed: the rows are then not those of the hash.
+
+    A stamp may also change without the bytes, as when a link is made to the file.
+    """
     for file in files:
-        seen = _seen(file["path"], places.known(places.place(file["path"])), suffix)
-        if any(file[key] != value for key, value in seen.items()):
+        path = places.place(file["path"])
+        seen = _seen(file["path"], places.known(path), suffix)
+        same = all(file[key] == value for key, value in seen.items())
+        if not same and not _same_bytes(file, path, suffix):
             hint = "write it elsewhere, move it here when it is complete, and run again"
             raise DataError("the file changed while it was read", where=file["path"], hint=hint)
+
+
+def _same_bytes(file: Mapping[str, Any], path: Path, suffix: str | None) -> bool:
+    """Return whether an input file, and the array of its vectors, still hold what was hashed."""
+    vectors: bool = suffix is None or places.sha256(vectors_of(path, suffix)) == file["vectors_sha256"]
+    return vectors and bool(places.sha256(path) == file["sha256"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,13 +174,19 @@ def estimated_rows(files: Sequence[Mapping[str, Any]]) -> int:
 
 
 def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the input shards are made from."""
+    """Return everything that can change the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "types", "vectors", "rows_per_shard")
     return {
         "version": 3,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: getattr(config, name) for name in settings},
+        **({"tokenizer": tokens.revision(str(config.tokens))} if _counts_itself(config, files) else {}),
     }
+
+
+def _counts_itself(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the tokens of a row are counted by a tokenizer."""
+    return config.tokens is not None and _how_tokens_are_counted(config, list(files)) == "tokenizer"
 
 
 # ---------------------------------------------------------------- the work

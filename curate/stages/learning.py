@@ -17,7 +17,7 @@ from curate.plugins.kinds import Examples
 from curate.plugins.pool import Learnt
 from curate.seeds import rng_for
 from curate.stages import fits, ingest
-from curate.stages.context import Beside, Context
+from curate.stages.context import Context
 from curate.stages.fits import Fit, State
 from curate.stages.sampling import sample
 from curate.stages.step import running
@@ -99,9 +99,8 @@ class Lesson:
 
     def _own(self, field: str, how: InputConfig) -> Context:
         """A run of the examples' own, whose steps are no steps of this one."""
-        context = self.context
-        config = replace(context.config, run=str(self.folder / _FOLDER / field), input=how)
-        return Context(config, context.executor, Beside(context.progress))
+        run = str(self.folder / _FOLDER / field)
+        return self.context.reading(replace(self.context.config, run=run, input=how))
 
     @contextmanager
     def _named(self, field: str) -> Iterator[None]:

@@ -11,7 +11,6 @@ epochs there are; a recorded log is read into mapped files.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +77,7 @@ class Proxied:
 def proxy(context: Context, rows: PoolRows, entry: ProxyEntry) -> tuple[Proxied, Record]:
     """Run the proxy section."""
     folder = context.folder / "proxy"
-    files = _files(entry, folder)
+    files = _files(context, entry, folder)
     parts = {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
@@ -102,8 +101,8 @@ def _trains(spec: Spec) -> bool:
     return "log" not in spec.plugin().traits.reads
 
 
-def _files(entry: ProxyEntry, folder: Path) -> list[dict[str, Any]]:
-    """Path, size, time and sha256 of each file of a recorded log, read only if size or time is not as before."""
+def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[dict[str, Any]]:
+    """Return the path, stamp and sha256 of each file of a recorded log, read only if its stamp is not as before."""
     if _trains(entry.spec):
         return []
     previous = manifest.load(folder)
@@ -111,14 +110,14 @@ def _files(entry: ProxyEntry, folder: Path) -> list[dict[str, Any]]:
     files = []
     for name, status in matching("proxy.files", entry.spec.build().files).items():
         seen, old = {"path": name, **status}, known.get(name, {})
-        if {key: old.get(key) for key in seen} == seen:
+        if not context.verify and {key: old.get(key) for key in seen} == seen:
             files.append(old)
-            continue
-        try:
-            with places.opened(places.place(name)) as file:
-                files.append({**seen, "sha256": hashlib.file_digest(file, "sha256").hexdigest()})
-        except OSError as error:
-            raise DataError(f"cannot read the log: {error.strerror}", where=name) from error
+        else:
+            places.settle([status])
+            try:
+                files.append({**seen, "sha256": places.sha256(places.place(name))})
+            except OSError as error:
+                raise DataError(f"cannot read the log: {error.strerror}", where=name) from error
     return files
 
 

@@ -154,6 +154,8 @@ def _recipe(columns: PoolColumns, entry: SelectEntry) -> str:
     told = entry.fingerprint_parts()
     params = {name: told["params"][name] for name in plugin.traits.sketch or ()}
     made_with = {"plugin": told["plugin"], "version": told["version"], "sha256": told["sha256"], "params": params}
+    if "contents" in told:
+        made_with["contents"] = told["contents"]
     if "embedding" in plugin.traits.reads:
         made_with["embed"] = columns.rows.entry(entry.embedding).recipe
     return manifest.fingerprint(made_with)

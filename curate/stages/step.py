@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from curate import places
-from curate.errors import CurateError, DataError, PluginFailedError, ShardError
+from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.registry import Spec
@@ -92,7 +92,7 @@ def step(
         peak_memory=max(outcome.peak_memory, peak_memory()),
         facts=outcome.facts,
     )
-    manifest.save(record, folder)
+    record = manifest.save(record, folder)
     context.progress.leave(manifest.lines([record]), reused=False)
     return record
 
@@ -133,7 +133,7 @@ def running(spec: Spec, name: str) -> Iterator[None]:
     PluginFailedError : caused by what was raised; our own errors pass untouched
     """
     try:
-        with one_blas_thread():
+        with catching_panics(), one_blas_thread():
             yield
     except CurateError:
         raise

@@ -1,25 +1,40 @@
-"""What a stage was made from and what came of it, in one JSON file beside its shards."""
+"""Manifest of a stage: what it was made from and its result, in one JSON file next to its shards.
+
+The counts of more than ``MOST_SOURCES`` sources are in a table next to it, which is read when they are needed.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from curate.errors import AccountingError
 from curate.store import shards
 from curate.store.shapes import fits
 
 NAME = "manifest.json"
+SOURCES = "sources.parquet"
+MOST_SOURCES = 1_000
+"""Number of sources up to which a manifest holds their counts itself."""
 
 _COUNT = {"rows_in": int, "kept": int, "dropped": int, "quarantined": int}
 _RECORD = {
     **{"stage": str, "name": str, "fingerprint": str, "shards": int, "seconds": float, "peak_memory": int},
     **{"parts": dict, "facts": dict, "count": _COUNT, "sources": {str: _COUNT}},
 }
+_SOURCES = pa.schema(
+    [pa.field("entry", pa.string(), nullable=False), pa.field("source", pa.string(), nullable=False)]
+    + [pa.field(name, pa.int64(), nullable=False) for name in _COUNT]
+)
+_TABLED = "sources_in_table"
 _FILE = {"path": str, "size": int, "sha256": str, "cuts": (None, [[int]])}
 _ENTRY = {"name": str, "sources": {str: _COUNT}, "seconds": float, "peak_memory": int}
 MASKED = {"rows": int, "spans": {str: int}}
@@ -81,6 +96,14 @@ class Count:
             quarantined=self.quarantined + other.quarantined,
         )
 
+    def __sub__(self, other: Count) -> Count:
+        return Count(
+            rows_in=self.rows_in - other.rows_in,
+            kept=self.kept - other.kept,
+            dropped=self.dropped - other.dropped,
+            quarantined=self.quarantined - other.quarantined,
+        )
+
     def balanced(self) -> bool:
         return self.rows_in == self.kept + self.dropped + self.quarantined
 
@@ -119,22 +142,145 @@ class Record:
                     f"{self.stage} {self.name}: {count.rows_in:,} rows in, but {count.kept:,} kept + {count.dropped:,} "
                     f"dropped + {count.quarantined:,} quarantined" + (f" in source {where!r}" if where else "")
                 )
-        if self.sources and sum_of(self.sources.values()) != self.count:
+        if self.sources and total(self.sources) != self.count:
             raise AccountingError(f"{self.stage} {self.name}: the sources do not add up to the whole")
         return self
 
 
 def sum_of(counts: Iterable[Count]) -> Count:
-    """The counts added up."""
-    total = Count()
+    """Return the sum of counts."""
+    total = [0, 0, 0, 0]
     for count in counts:
-        total = total + count
-    return total
+        total[0] += count.rows_in
+        total[1] += count.kept
+        total[2] += count.dropped
+        total[3] += count.quarantined
+    return Count(**dict(zip(_COUNT, total, strict=True)))
 
 
-def save(record: Record, folder: Path) -> None:
-    """Write the manifest: the last thing a stage does, so that its presence means the stage is whole."""
-    shards.write_json(folder / NAME, asdict(record.check()))
+class StoredCounts(Mapping[str, Count]):
+    """Counts by source in a table on disk, which is read when they are first needed.
+
+    Parameters
+    ----------
+    path : Path
+        The table.
+    entry : str
+        The entry of the select section whose counts they are; empty for those of the stage.
+    """
+
+    def __init__(self, path: Path, entry: str) -> None:
+        self.path, self.entry = path, entry
+
+    @cached_property
+    def _table(self) -> pa.Table:
+        table = shards.read(self.path, _SOURCES)
+        return table.filter(pc.equal(table["entry"], self.entry))
+
+    @cached_property
+    def _counts(self) -> dict[str, Count]:
+        return _counts_of(self._table)
+
+    def total(self) -> Count:
+        """Return the sum of all counts."""
+        return Count(**{name: pc.sum(self._table[name]).as_py() or 0 for name in _COUNT})
+
+    def largest(self, number: int) -> list[str]:
+        """Return the sources with the most rows in, ties to the first by name."""
+        order = [("rows_in", "descending"), ("source", "ascending")]
+        names: list[str] = self._table.sort_by(order)["source"].slice(0, number).to_pylist()
+        return names
+
+    def of(self, names: Collection[str]) -> dict[str, Count]:
+        """Return the counts of some sources, without reading those of the others."""
+        table = self._table.filter(pc.is_in(self._table["source"], pa.array(names, pa.string())))
+        return _counts_of(table)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return StoredCounts, (self.path, self.entry)
+
+    def __getitem__(self, source: str) -> Count:
+        return self._counts[source]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._counts)
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+
+def _counts_of(table: pa.Table) -> dict[str, Count]:
+    names, *counts = (table[name].to_pylist() for name in ("source", *_COUNT))
+    return {name: Count(**dict(zip(_COUNT, each, strict=True))) for name, *each in zip(names, *counts, strict=True)}
+
+
+def largest(sources: Mapping[str, Count], number: int) -> list[str]:
+    """Return the sources with the most rows in, ties to the first by name."""
+    if isinstance(sources, StoredCounts):
+        return sources.largest(number)
+    return sorted(sources, key=lambda name: (-sources[name].rows_in, name))[:number]
+
+
+def divided(sources: Mapping[str, Count], names: Collection[str]) -> tuple[dict[str, Count], Count]:
+    """Return the counts of the sources ``names``, and the sum of those of all others."""
+    listed = (
+        sources.of(names)
+        if isinstance(sources, StoredCounts)
+        else {name: sources[name] for name in names if name in sources}
+    )
+    return listed, total(sources) - sum_of(listed.values())
+
+
+def total(sources: Mapping[str, Count]) -> Count:
+    """Return the sum of counts by source."""
+    return sources.total() if isinstance(sources, StoredCounts) else sum_of(sources.values())
+
+
+def save(record: Record, folder: Path) -> Record:
+    """Write the manifest: the last thing a stage does, so that its presence means the stage is complete.
+
+    Returns
+    -------
+    Record
+        The same record; of many sources, with counts that are read from the table when they are needed.
+    """
+    record.check()
+    entries = record.facts.get("entries", ())
+    counts = {"": record.sources, **{entry["name"]: _counted(entry["sources"]) for entry in entries}}
+    data: dict[str, Any] = {one.name: getattr(record, one.name) for one in fields(record)}
+    data |= {"count": asdict(record.count), "sources": {}}
+    if tabled := len(record.sources) > MOST_SOURCES:
+        data[_TABLED] = len(record.sources)
+        if entries:
+            data["facts"] = {**record.facts, "entries": [{**entry, "sources": {}} for entry in entries]}
+        if not shards.is_current(folder / SOURCES, record.fingerprint):
+            shards.write(_table_of(counts), folder / SOURCES, record.fingerprint, compression="zstd")
+    else:
+        data["sources"] = {name: asdict(count) for name, count in record.sources.items()}
+    shards.write_json(folder / NAME, data)
+    if not tabled:
+        (folder / SOURCES).unlink(missing_ok=True)
+        return record
+    stored = [{**entry, "sources": StoredCounts(folder / SOURCES, entry["name"])} for entry in entries]
+    facts = {**record.facts, "entries": stored} if entries else record.facts
+    return replace(record, sources=StoredCounts(folder / SOURCES, ""), facts=facts)
+
+
+def _table_of(counts: Mapping[str, Mapping[str, Count]]) -> pa.Table:
+    columns: dict[str, list[Any]] = {name: [] for name in _SOURCES.names}
+    for entry, sources in counts.items():
+        columns["entry"] += [entry] * len(sources)
+        columns["source"] += sources
+        for name in _COUNT:
+            columns[name] += [getattr(count, name) for count in sources.values()]
+    return pa.table(columns, _SOURCES)
+
+
+def _counted(sources: Mapping[str, Any]) -> Mapping[str, Count]:
+    """Return the counts of an entry of the select section, as its facts hold them."""
+    if isinstance(sources, StoredCounts):
+        return sources
+    return {name: Count(**count) for name, count in sources.items()}
 
 
 def load(folder: Path) -> Record | None:
@@ -144,7 +290,15 @@ def load(folder: Path) -> Record | None:
         return None  # written by another release, or by nobody
     try:
         data["count"] = Count(**data["count"])
-        data["sources"] = {source: Count(**count) for source, count in data["sources"].items()}
+        if data.pop(_TABLED, None) is None:
+            data["sources"] = {source: Count(**count) for source, count in data["sources"].items()}
+            return Record(**data)
+        table = folder / SOURCES
+        if not shards.is_current(table, data["fingerprint"]):
+            return None
+        data["sources"] = StoredCounts(table, "")
+        for entry in data["facts"].get("entries", ()):
+            entry["sources"] = StoredCounts(table, entry["name"])
         return Record(**data)
     except TypeError:  # so was this: it has more keys
         return None
@@ -155,12 +309,12 @@ def lines(records: Iterable[Record]) -> list[Record]:
     told: list[Record] = []
     for record in records:
         for entry in record.facts.get("entries", ()):
-            sources = {name: Count(**count) for name, count in entry["sources"].items()}
+            sources = _counted(entry["sources"])
             told.append(
                 replace(
                     record,
                     name=entry["name"],
-                    count=sum_of(sources.values()),
+                    count=total(sources),
                     sources=sources,
                     seconds=entry["seconds"],
                     peak_memory=entry["peak_memory"],

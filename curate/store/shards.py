@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,42 @@ def _renamed(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # it is gone, or it is why there is an error already
             partial.unlink()
+
+
+@contextmanager
+def staged(path: Path, text: str) -> Iterator[Callable[[], None]]:
+    """Write a text file next to its place; the function that the block is given puts it there.
+
+    All that can fail for want of room has then been done. Without the call, ``path`` stays as it was.
+    """
+    writer = "" if places.is_object(path) else f".{os.getpid()}"  # nobody sweeps in a store: there it is one name
+    partial = path.with_name(f"{writer}.partial.{path.name}")
+    left = True
+
+    def put() -> None:
+        nonlocal left
+        places.move(partial, path)
+        left = False
+        if not places.is_object(path):
+            sync_folder(path.parent)
+
+    try:
+        if places.is_object(path):
+            write_text(partial, text)
+        else:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial.unlink(missing_ok=True)  # what is not there cannot be a link that leads elsewhere
+                partial.write_text(text, encoding="utf-8", newline="\n")
+                with partial.open("rb") as written:
+                    os.fsync(written.fileno())
+            except OSError as error:
+                raise _unwritten(path, error) from error
+        yield put
+    finally:
+        with suppress(OSError, DataError):  # what is left now is why there is an error already
+            if left:
+                partial.unlink(missing_ok=True)
 
 
 def _unwritten(path: Path, error: OSError) -> DataError:

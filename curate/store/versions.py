@@ -2,17 +2,21 @@
 
 A version is a folder ``export/<version>``, whole once it has its manifest; the link ``export/current`` names the
 published one and is replaced by one rename. An object store has no links: there ``export/current`` is an object that
-holds the version's name. ``export/history.json`` lists what was published, in order, and
-``export/<version>.ids.parquet`` which rows a version holds.
+holds the version's name. A run directory that was copied with its links followed has a folder there, which is read as
+the version that it is a copy of.
+
+``export/history.json`` lists what was published, in order. A line is written before the switch, and counts only once
+``current`` no longer names the version that the line replaces: so nothing has to be written after the switch.
+``export/<version>.ids.parquet`` lists the rows of a version.
 """
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +29,13 @@ import pyarrow.compute as pc
 from curate import places
 from curate.errors import ConfigError, DataError
 from curate.store import links, lock, manifest, ownership, shards
-from curate.store.churn import Churn, churn
+from curate.store.churn import churn
 from curate.store.ledger import frame_of
 from curate.store.shapes import fits
 
 FOLDER = "export"
 CURRENT = "current"
+_COPIED = ".current.copied"  # a copy that was in the place of the link
 HISTORY = "history.json"
 CARD = "README.md"
 DATA = "data"
@@ -38,7 +43,8 @@ DATA = "data"
 _IDS = ".ids.parquet"
 _HISTORY = {"publications": [{"version": str, "published": str, "by": str, "rows": int}]}
 _CONTENTS = {"fingerprint": str, "rows": int, "files": [{"file": str, "rows": int, "bytes": int, "sha256": str}]}
-_VERSION = re.compile(r"[0-9a-f]{12}")
+_LENGTH = 12
+_VERSION = re.compile(rf"[0-9a-f]{{{_LENGTH}}}")
 
 IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source", pa.string(), nullable=False)])
 """The rows of a version."""
@@ -71,14 +77,30 @@ def holds(root: Path, version: str, name: str) -> bool | None:
 
 
 def published(root: Path) -> str | None:
-    """The version that ``current`` names, if it is there and whole."""
+    """Return the version that ``current`` names, if it is there and complete."""
+    version = _named(root)
+    return version if version is not None and is_whole(root, version) else None
+
+
+def _named(root: Path) -> str | None:
+    """Return the version that ``current`` names, or that it is a copy of, whatever became of it."""
     link = root / CURRENT
     try:
         with places.reached(root):
-            version = link.read_text(encoding="utf-8") if places.is_object(root) else str(link.readlink())
+            if places.is_object(root):
+                version = link.read_text(encoding="utf-8")
+            elif _is_copy(link):
+                version = str((contents(link) or {"fingerprint": ""})["fingerprint"])[:_LENGTH]
+            else:
+                version = str(link.readlink())
     except OSError:
         return None
-    return version if _VERSION.fullmatch(version) and is_whole(root, version) else None
+    return version if _VERSION.fullmatch(version) else None
+
+
+def _is_copy(current: Path) -> bool:
+    """Return whether ``current`` is a folder: a link that was followed when the run directory was copied."""
+    return current.is_dir() and not current.is_symlink()
 
 
 def is_whole(root: Path, version: str) -> bool:
@@ -87,9 +109,12 @@ def is_whole(root: Path, version: str) -> bool:
 
 
 def history(root: Path) -> list[dict[str, Any]]:
-    """Every publication, oldest first: version, time, ``by`` (run or rollback), rows, churn against ``over``."""
+    """Return every publication, oldest first: version, time, ``by`` (run or rollback), rows, churn against ``over``."""
     data = shards.read_json(root / HISTORY)
-    return list(data["publications"]) if data is not None and fits(data, _HISTORY) else []
+    lines = list(data["publications"]) if data is not None and fits(data, _HISTORY) else []
+    if lines and "replaces" in lines[-1] and lines[-1]["replaces"] == _named(root) != lines[-1]["version"]:
+        lines.pop()  # the switch did not follow
+    return lines
 
 
 def kept(root: Path) -> list[str]:
@@ -118,71 +143,82 @@ def damage(root: Path, version: str, *, read: bool = False) -> str:
         if file["file"] not in there:
             return f"{version}/{file['file']} is gone"
         path = root / version / file["file"]
-        if places.known(path)["size"] != file["bytes"] or (read and sha256(path) != file["sha256"]):
+        if places.known(path)["size"] != file["bytes"] or (read and places.sha256(path) != file["sha256"]):
             return f"{version}/{file['file']} is not what was written"
     if CARD not in there:
         return f"{version}/{CARD} is gone"
-    changed = read and found.get("card") not in (None, sha256(root / version / CARD))
+    changed = read and found.get("card") not in (None, places.sha256(root / version / CARD))
     return f"{version}/{CARD} is not what was written" if changed else ""
-
-
-def sha256(path: Path) -> str:
-    """Of the file's bytes, in hexadecimal."""
-    with places.opened(path) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def edited(root: Path, version: str) -> bool:
     """Whether somebody changed a file of ``version`` since it was written, or put another beside it."""
-    folder = root / version
-    data = contents(folder)
-    if data is None:
-        return False
+    data = contents(root / version)
+    return data is not None and _edited(root / version, data)
+
+
+def _edited(folder: Path, data: Mapping[str, Any]) -> bool:
+    """Return whether a folder holds other files, or other bytes, than its manifest ``data`` lists."""
     written = {manifest.NAME: None, CARD: data.get("card"), **{file["file"]: file["sha256"] for file in data["files"]}}
     found = places.files(folder)
-    return any(name not in written or written[name] not in (None, sha256(folder / name)) for name in found)
+    return any(name not in written or written[name] not in (None, places.sha256(folder / name)) for name in found)
 
 
 def set_aside(root: Path, version: str) -> Path:
     """Copy the folder of ``version``, which may hold somebody's work, to where no run writes; its new path."""
     taken = places.names(root)
     name = next(name for number in itertools.count(1) if (name := f"{version}.edited-{number}") not in taken)
-    for file in places.files(root / version):
-        places.copy(root / version / file, root / name / file)
+    try:
+        for file in places.files(root / version):
+            places.copy(root / version / file, root / name / file)
+    except BaseException:  # half a copy would look like all of one
+        places.remove(root / name)
+        raise
     return root / name
 
 
 # ---------------------------------------------------------------- publishing
 
 
-def publish(root: Path, version: str, by: Literal["run", "rollback"] = "run") -> Churn | None:
-    """Let ``current`` name ``version``, so that a reader sees the old export or the new, and write that down.
+def publication(root: Path, version: str, by: Literal["run", "rollback"] = "run") -> dict[str, Any] | None:
+    """Return the line of the history for publishing ``version``; None if it is published and written down.
 
-    Killed between the two, the next call writes it down all the same.
+    Nothing is written: ``publish`` takes the line.
 
     Returns
     -------
-    The churn against the version that was published before; None if there was none, or if it is the same.
+    dict or None
+        ``version``, ``published`` (the time), ``by``, ``rows`` and ``replaces`` (the version before, or None); where
+        the rows of both are known, also ``over``, ``added``, ``removed`` and ``churn_rate``.
     """
     before, lines = published(root), history(root)
     if before == version:
         before = lines[-1]["version"] if lines else None  # another one, if it is not written down yet
     if before == version:
         return None
-    changed = None
-    if before is not None and {ids(root, one).name for one in (before, version)} <= places.names(root):
-        changed = churn(read_ids(root, before), read_ids(root, version))
-    _point(root, version)
     line: dict[str, Any] = {
         "version": version,
         "published": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
         "by": by,
         "rows": _rows(root, version),
+        "replaces": _named(root),
     }
-    if changed is not None:
+    if before is not None and {ids(root, one).name for one in (before, version)} <= places.names(root):
+        changed = churn(read_ids(root, before), read_ids(root, version))
         line |= {"over": before, "added": changed.added, "removed": changed.removed, "churn_rate": changed.rate}
-    shards.write_json(root / HISTORY, {"publications": [*lines, line]})
-    return changed
+    return line
+
+
+def publish(root: Path, line: Mapping[str, Any]) -> None:
+    """Write down a publication, then let ``current`` name its version: a reader sees the old export or the new.
+
+    Raises
+    ------
+    DataError
+        If either cannot be written; ``current`` then names what it named before.
+    """
+    shards.write_json(root / HISTORY, {"publications": [*history(root), line]})
+    _point(root, line["version"])
 
 
 def _rows(root: Path, version: str) -> int:
@@ -199,17 +235,40 @@ def _point(root: Path, version: str) -> None:
     try:
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(version)
+        if _is_copy(root / CURRENT):
+            _refuse_unknown_copy(root)
+            places.remove(root / _COPIED)
+            (root / CURRENT).replace(root / _COPIED)  # no rename puts a link in the place of a folder
         fresh.replace(root / CURRENT)
     except OSError as error:
         raise DataError(f"cannot publish: {error.strerror}", where=str(root / CURRENT)) from error
-    shards.sync_folder(root)
+
+
+def _refuse_unknown_copy(root: Path) -> None:
+    """Refuse to replace a folder ``current`` that is not what a version of this run holds.
+
+    Raises
+    ------
+    DataError
+        With the remedy.
+    """
+    version = _named(root)
+    data = contents(root / CURRENT)
+    if version is None or data is None or _edited(root / CURRENT, data):
+        message = "this is a folder, where a link is expected, and it is no unchanged copy of a version"
+        hint = "move it elsewhere, or delete it, and run again"
+        raise DataError(message, where=str(root / CURRENT), hint=hint)
 
 
 def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
-    """Delete all but the ``keep`` versions published last, never the published one, and what killed runs left.
+    """Make the switch survive a power cut, then delete all but the ``keep`` versions published last.
 
-    One that was edited is set aside instead, and ``warn`` is told.
+    The published version stays, and what killed runs left goes. A version that was edited is copied to where no run
+    writes, and ``warn`` is called.
     """
+    if not places.is_object(root):
+        shards.sync_folder(root)
+        places.remove(root / _COPIED)
     older = [version for version in kept(root) if version != published(root)]
     for version in older[: max(0, len(older) + 1 - keep)]:
         if edited(root, version):
@@ -267,7 +326,11 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
             raise ConfigError(told, where=str(run), hint=f"there are, oldest first: {_listed(root, versions)}")
         if wrong := damage(root, chosen, read=True):
             raise DataError(f"cannot go back: {wrong}", where=str(root), hint="name another version, or run again")
-        publish(root, chosen, "rollback")
+        if line := publication(root, chosen, "rollback"):
+            publish(root, line)
+            if not places.is_object(root):
+                with suppress(OSError):  # the switch is done
+                    shards.sync_folder(root)
     return Rollback(run=str(run), published=chosen, rows=_rows(root, chosen), before=before)
 
 

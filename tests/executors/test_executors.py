@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.errors import DataError, RetryableError, ShardError
+from curate.errors import DataError, PanicError, RetryableError, ShardError
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
@@ -29,6 +29,11 @@ def squared(task: Task) -> int:
 
 def refused(task: Task) -> int:
     raise DataError("no", where=f"row {task.number}", hint="yes")
+
+
+def panics(task: Task) -> int:
+    """As a library in Rust does: with an exception that is none, and whose class no other process can find."""
+    raise type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})(f"index {task.number} out of bounds")
 
 
 def lucky_the_third_time(task: Task) -> int:
@@ -89,6 +94,11 @@ def test_every_task_is_answered_and_a_bad_shard_does_not_stop_the_others(executo
 def test_any_other_error_ends_the_map_and_keeps_its_place_and_hint(executor):
     with pytest.raises(DataError, match="row 0: no; yes"):
         list(executor.map(refused, [Task(0), Task(0)]))
+
+
+def test_the_panic_of_a_native_library_is_an_error_like_any_other(executor):
+    with pytest.raises(PanicError, match="index 0 out of bounds"):
+        list(executor.map(panics, [Task(0), Task(0)]))
 
 
 def test_a_retryable_error_is_tried_three_times(executor, tmp_path):

@@ -239,7 +239,7 @@ def state(run: Path) -> dict[str, str]:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        passing = ("seconds", "peak_memory", "modified", "published", "encoded")
+        passing = ("seconds", "peak_memory", "modified", "changed", "inode", "published", "encoded")
         return {key: _timeless(inner) for key, inner in value.items() if key not in passing}
     return [_timeless(inner) for inner in value] if isinstance(value, list) else value
 

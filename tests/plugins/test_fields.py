@@ -10,8 +10,8 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 
 from curate.errors import PluginError
-from curate.plugins.fields import describe, fields, not_null, references, show
-from curate.plugins.kinds import ExecutionOnly, ScoreName
+from curate.plugins.fields import describe, fields, marked, not_null, show
+from curate.plugins.kinds import ExecutionOnly, Refers, ScoreName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,11 +87,11 @@ def test_an_annotation_that_exists_only_for_type_checkers_is_refused() -> None:
 
 
 def test_every_name_that_refers_to_a_score_is_found() -> None:
-    found = references(tuple[ScoreName, ...] | None, ["a", "b"])
+    found = marked(tuple[ScoreName, ...] | None, ["a", "b"], Refers)
     assert [(path, mark.to, name) for path, mark, name in found] == [((0,), "score", "a"), ((1,), "score", "b")]
-    assert [path for path, _, _ in references(dict[str, ScoreName], {"k": "a"})] == [("k",)]
-    assert list(references(str, "a")) == []
-    assert list(references(ScoreName | None, None)) == []
+    assert [path for path, _, _ in marked(dict[str, ScoreName], {"k": "a"}, Refers)] == [("k",)]
+    assert list(marked(str, "a", Refers)) == []
+    assert list(marked(ScoreName | None, None, Refers)) == []
 
 
 @pytest.mark.parametrize(

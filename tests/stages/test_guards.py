@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 import curate
+from curate import pipeline
 from curate.errors import GUARD, GuardrailError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
@@ -129,3 +131,45 @@ def test_a_plan_is_not_stopped_by_a_guard_on_what_would_be_published(pool, confi
         curate.run(settings)
     states = {step.stage: step.state for step in plan(from_data(settings), Serial())}
     assert (states["select"], states["export"]) == ("fresh", "missing")
+
+
+# ---------------------------------------------------------------- many sources
+
+
+def test_the_rules_hold_for_each_of_many_sources_and_nothing_that_is_written_grows_with_them(pool, config):
+    count = 3_000
+    lines = [
+        {"id": f"r{n:05d}", "text": f"words {n} {n % 97}", "source": f"https://site{n // 2}.example", "stars": n % 2}
+        for n in range(count)
+    ]
+    lines[-1]["stars"] = 0  # of the last source both rows are dropped, of all others one
+    (pool / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = config(select=[{"use": "where", "drop": "stars = 0"}], score=[])
+    settings["input"] |= {"files": "pool/a.jsonl", "label": None, "rows_per_shard": 1_000}
+    done = curate.run(settings | {"guard": {"max_source_drop_rate": 1.0}})
+    assert {line["name"]: line["kept"] for line in done.as_dict()["accounting"]}["where"] == count // 2 - 1
+    for again in (settings, settings | {"run": "fresh"}):  # with the counts as they were stored, and as they are made
+        with pytest.raises(GuardrailError) as tripped:
+            curate.run(again | {"guard": {"max_source_drop_rate": 0.5}})
+        assert str(tripped.value) == (
+            "1 sources would lose too much: 'https://site1499.example' 100.00% (2 of 2); "
+            "guard.max_source_drop_rate allows 50.00%"
+        )
+    for path in Path("run").rglob("manifest.json"):
+        assert path.stat().st_size < 200_000, path
+    contents = json.loads((ROOT / "current" / "manifest.json").read_text())
+    listed, others = contents["sources"].values(), contents["other_sources"]
+    assert (len(listed), others["sources"]) == (1_000, 500)
+    for what in ("rows_in", "kept", "dropped", "quarantined"):
+        total = sum(each[what] for each in listed) + others[what]
+        assert total == {"rows_in": count, "kept": 1_499, "dropped": 1_501, "quarantined": 0}[what]
+    page, summary = pipeline.report(from_data(settings))
+    assert "rows from 1,500 sources" in page.read_text()
+    assert "1,480 other sources" in page.read_text()
+    assert "| 1,480 other sources |" in (ROOT / "current" / "README.md").read_text()
+    assert summary["other_sources"]["sources"] == 500
+    for part in (summary, *summary["stages"]):
+        shown = part["sources"].values()
+        rows = part.get("rows", part)
+        assert 999 <= len(shown) <= 1_000  # the stage export has none of one of them
+        assert sum(each["rows_in"] for each in shown) + part["other_sources"]["rows_in"] == rows["rows_in"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import pickle
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -67,3 +68,74 @@ def test_a_stale_stage_says_which_key_made_it_so():
     assert (state, why) == ("stale", "params.dimensions: 256 is now 64")
     _, why = manifest.compare(RECORD, {"a": 1, "b": 2, "c": 3, "d": 4})
     assert why.endswith("and 4 more")
+
+
+# ---------------------------------------------------------------- many sources
+
+
+def many(number, entries=()):
+    """A record with that many sources, and the same counts for each of the entries."""
+    sources = {
+        f"https://site{i}.example": Count(rows_in=i % 7 + 1, kept=i % 3, dropped=i % 7 + 1 - i % 3) for i in range(9)
+    }
+    sources |= {f"s{i:07d}": Count(rows_in=2, kept=1, dropped=1) for i in range(number - 9)}
+    sources = {name: count for name, count in sources.items() if count.dropped >= 0}
+    facts = RECORD.facts
+    if entries:
+        told = {name: asdict(count) for name, count in sources.items()}
+        facts = {
+            **facts,
+            "entries": [{"name": name, "sources": told, "seconds": 1.0, "peak_memory": 1} for name in entries],
+        }
+    return replace(RECORD, count=manifest.sum_of(sources.values()), sources=sources, facts=facts)
+
+
+@pytest.mark.parametrize("number", [999, 1_000, 1_001, 100_000])
+def test_a_manifest_stays_small_and_its_counts_exact(tmp_path, number):
+    record = many(number, ("where", "top_k"))
+    saved = manifest.save(record, tmp_path)
+    size = (tmp_path / manifest.NAME).stat().st_size + (
+        (tmp_path / manifest.SOURCES).stat().st_size if len(record.sources) > manifest.MOST_SOURCES else 0
+    )
+    assert size < 1_000_000  # 100,000 sources of three accounts were 38 MB
+    assert (tmp_path / manifest.SOURCES).exists() == (len(record.sources) > manifest.MOST_SOURCES)
+    for found in (saved, manifest.load(tmp_path), pickle.loads(pickle.dumps(manifest.load(tmp_path)))):
+        assert found.check().count == record.count
+        assert dict(found.sources) == record.sources
+        lines = manifest.lines([found])
+        assert [line.name for line in lines] == ["where", "top_k"]
+        assert all(dict(line.sources) == record.sources and line.count == record.count for line in lines)
+    manifest.save(manifest.load(tmp_path), tmp_path)  # as a run does that finds its input touched
+    assert dict(manifest.load(tmp_path).sources) == record.sources
+
+
+@pytest.mark.parametrize("damage", ["gone", "cut off", "of another stage"])
+def test_counts_that_are_not_those_of_the_manifest_are_no_record(tmp_path, damage):
+    manifest.save(many(2_000), tmp_path)
+    table = tmp_path / manifest.SOURCES
+    if damage == "gone":
+        table.unlink()
+    elif damage == "cut off":
+        table.write_bytes(table.read_bytes()[:-9])
+    else:
+        manifest.save(replace(many(1_500), fingerprint="another"), tmp_path / "other")
+        (tmp_path / "other" / manifest.SOURCES).replace(table)
+    assert manifest.load(tmp_path) is None
+
+
+def test_a_lost_row_of_one_of_many_sources_stops_the_run(tmp_path):
+    record = many(5_000)
+    sources = {**record.sources, "s0000007": Count(rows_in=2, kept=1)}
+    with pytest.raises(AccountingError, match="in source 's0000007'"):
+        manifest.save(replace(record, sources=sources), tmp_path)
+    with pytest.raises(AccountingError, match="do not add up"):
+        manifest.save(
+            replace(record, sources={name: record.sources[name] for name in list(record.sources)[1:]}), tmp_path
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_table_is_removed_once_there_are_few_sources_again(tmp_path):
+    manifest.save(many(2_000), tmp_path)
+    manifest.save(RECORD, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [manifest.NAME]

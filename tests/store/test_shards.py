@@ -5,6 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from curate import places
 from curate.errors import DataError, PluginError
 from curate.store import schemas, shards
 
@@ -82,3 +83,43 @@ def test_what_a_killed_process_had_half_written_is_swept_away(tmp_path):
     (tmp_path / ".version.partial").mkdir()
     shards.sweep(tmp_path)
     assert {path.name for path in tmp_path.rglob("*")} == {"deep", "whole.txt", ".version.partial"}
+
+
+# ---------------------------------------------------------------- staged files
+
+
+@pytest.fixture(params=["disk", "store"])
+def place(request, tmp_path):
+    if request.param == "disk":
+        yield tmp_path
+        return
+    pytest.importorskip("upath")
+    folder = places.place(f"memory://{tmp_path.name}")
+    yield folder
+    places.remove(folder)
+
+
+def test_a_staged_file_is_put_in_its_place_or_leaves_nothing(place):
+    shards.write_text(place / "page", "old")
+    with shards.staged(place / "page", "new") as put:
+        assert (place / "page").read_text() == "old"
+        put()
+        assert (place / "page").read_text() == "new"
+    assert places.names(place) == {"page"}
+    with shards.staged(place / "page", "newer"):
+        pass
+    with pytest.raises(KeyError), shards.staged(place / "page", "newest"):
+        raise KeyError
+    assert (place / "page").read_text() == "new"
+    assert places.names(place) == {"page"}
+
+
+def test_a_file_that_cannot_be_staged_names_its_place(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shards.os, "fsync", full)
+    told = pytest.raises(DataError, match=r"page: cannot write: No space left on device")
+    with told, shards.staged(tmp_path / "page", "x"):
+        pytest.fail("the block must not run")
+    assert not list(tmp_path.iterdir())

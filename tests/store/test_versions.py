@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 import curate
-from curate.errors import ConfigError, LockedError
-from curate.store import lock, versions
+from curate.errors import ConfigError, DataError, LockedError
+from curate.store import lock, shards, versions
 
 ROOT = Path("run/export")
 
@@ -190,3 +190,75 @@ def test_a_version_knows_its_rows(pool, config):
     assert versions.holds(ROOT, version, inside[3]) is True
     assert versions.holds(ROOT, version, "nobody") is False
     assert versions.holds(ROOT, "0123456789ab", "nobody") is None
+
+
+# ---------------------------------------------------------------- a run directory that was copied
+
+
+@pytest.fixture
+def copied(pool, config):
+    """A run directory copied with its links followed: ``current`` is a folder."""
+    first, second = publish(config, 10), publish(config, 20)
+    shutil.copytree("run", "original", symlinks=True)
+    shutil.copytree("run", "copy", symlinks=False)
+    shutil.rmtree("run")
+    Path("copy").rename("run")
+    assert (ROOT / "current").is_dir()
+    assert not (ROOT / "current").is_symlink()
+    return first, second
+
+
+def test_a_copy_with_its_links_followed_is_the_version_that_it_is_a_copy_of(copied, config, command):
+    assert versions.published(ROOT) == copied[1]
+    assert [line["version"] for line in versions.history(ROOT)] == list(copied)
+    assert f"in version {copied[1]}" in command("explain", "run", "r0000").stdout
+    assert command("diff", "run").stdout.startswith(command("diff", "original").stdout.replace("original", "run")[:40])
+    export = {"use": "jsonl", "keep_versions": 3}
+    assert curate.run(config(select=[{"use": "top_k", "keep": 20}], export=export)).unchanged
+    assert rows() == 20
+    third = publish(config, 30)
+    assert (ROOT / "current").readlink() == Path(third)
+    assert rows() == 30
+    assert versions.kept(ROOT) == [*copied, third]
+    assert sorted(path.name for path in ROOT.iterdir() if path.name.startswith((".", "current"))) == ["current"]
+
+
+def test_a_copy_can_go_back(copied):
+    assert versions.rollback(Path("run"), None, silent).published == copied[0]
+    assert (ROOT / "current").readlink() == Path(copied[0])
+    assert rows() == 10
+
+
+@pytest.mark.parametrize("change", ["edited", "added", "no manifest"])
+def test_a_folder_that_is_no_copy_of_a_version_is_not_replaced(copied, config, change):
+    (data,) = (ROOT / "current" / "data").iterdir()
+    if change == "edited":
+        data.write_bytes(data.read_bytes() + b"{}\n")
+    elif change == "added":
+        (ROOT / "current" / "notes").write_text("mine")
+    else:
+        (ROOT / "current" / "manifest.json").unlink()
+    before = {path: path.read_bytes() for path in (ROOT / "current").rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match=r"run/export/current: this is a folder, .*; move it elsewhere, or delete it"):
+        publish(config, 30)
+    assert {path: path.read_bytes() for path in (ROOT / "current").rglob("*") if path.is_file()} == before
+    shutil.rmtree(ROOT / "current")
+    publish(config, 30)
+    assert rows() == 30
+
+
+# ---------------------------------------------------------------- a line that no switch followed
+
+
+def test_a_line_of_the_history_counts_only_once_the_switch_followed(pool, config):
+    first, second = publish(config, 10), publish(config, 20)
+    line = versions.publication(ROOT, first, "rollback")
+    assert line is not None
+    shards.write_json(ROOT / versions.HISTORY, {"publications": [*versions.history(ROOT), line]})  # killed here
+    assert [one["version"] for one in versions.history(ROOT)] == [first, second]
+    assert versions.rollback(Path("run"), None, silent).published == first
+    assert [one["version"] for one in versions.history(ROOT)] == [first, second, first]
+    assert json.loads((ROOT / versions.HISTORY).read_text())["publications"] == versions.history(ROOT)
+    again = publish(config, 20)
+    assert again == second
+    assert [one["by"] for one in versions.history(ROOT)] == ["run", "run", "rollback", "run"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import logging
 import os
@@ -21,7 +20,8 @@ from numpy.typing import NDArray
 
 from curate.errors import PluginError, missing_extra
 from curate.kernels.parallel import ranges, threads
-from curate.plugins.kinds import ExecutionOnly, embedder
+from curate.places import content
+from curate.plugins.kinds import ExecutionOnly, NamesContent, embedder
 from curate.plugins.pool import Matrix
 
 if TYPE_CHECKING:
@@ -111,15 +111,32 @@ def _lengths(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> N
 
 
 @lru_cache(maxsize=2)
-def load(name: str, backend: Backend, device: str | None, dtype: Dtype, max_tokens: int | None) -> SentenceTransformer:
-    """The model, loaded once a process: from the folder ``name``, else from the hub's cache, else from the hub.
+def load(
+    name: str,
+    backend: Backend,
+    device: str | None,
+    dtype: Dtype,
+    max_tokens: int | None,
+    held: str | None = None,  # noqa: ARG001 - part of the key
+) -> SentenceTransformer:
+    """Load a model once a process: from the folder ``name``, else from the hub's cache, else from the hub.
 
     Code that comes with a model is never run. For openvino and onnx a model that was not exported is exported to a
     temporary folder; the model's own folder is only read.
 
+    Parameters
+    ----------
+    name : str
+        A folder, or a name on the hub.
+    backend, device, dtype, max_tokens
+        The fields of the embedder.
+    held : str, optional
+        Identifies what the folder holds, so that a model replaced under its name is loaded again.
+
     Raises
     ------
-    PluginError : if a package or the model is missing, or the model cannot be loaded
+    PluginError
+        If a package or the model is missing, or the model cannot be loaded.
     """
     for module, package in (("sentence_transformers", "sentence-transformers"), *_NEEDS[backend]):
         if importlib.util.find_spec(module) is None:
@@ -243,28 +260,6 @@ def _commit(name: str) -> str | None:
     return next((Path(path).parent.name for path in found if isinstance(path, str)), None)
 
 
-def _listing(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Path, size and time of change of every file in a folder, but for hidden ones."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    names = ((path.relative_to(folder), path.stat()) for path in files)
-    return tuple(
-        (name.as_posix(), stat.st_size, stat.st_mtime_ns)
-        for name, stat in names
-        if not any(part.startswith(".") for part in name.parts)
-    )
-
-
-@lru_cache(maxsize=8)
-def _digest(folder: Path, listing: tuple[tuple[str, int, int], ...]) -> str:
-    """sha256 over the names and contents of the files."""
-    digest = hashlib.sha256()
-    for name, size, _ in listing:
-        digest.update(f"{name}\0{size}\0".encode())
-        with (folder / name).open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return f"sha256:{digest.hexdigest()}"
-
-
 # ---------------------------------------------------------------- the plugin
 
 
@@ -282,7 +277,7 @@ class SentenceTransformers:
     Reimers & Gurevych (2019), arXiv:1908.10084.
     """
 
-    model: Annotated[str, MinLen(1)]
+    model: Annotated[str, MinLen(1), NamesContent()]
     """A name on the hub (``sentence-transformers/all-MiniLM-L6-v2``) or the path of a model's folder."""
 
     backend: Backend = "torch"
@@ -308,7 +303,7 @@ class SentenceTransformers:
     """Texts at a time; null = as many as have 1,024 tokens on a CPU, where more is slower, and 32,768 elsewhere."""
 
     def encode(self, texts: Sequence[str]) -> Matrix:
-        model = load(self.model, self.backend, self.device, self.dtype, self.max_tokens)
+        model = self._loaded()
         tokens = _CPU_BATCH if model.device.type == "cpu" else _GPU_BATCH
         with _precision(model, self.backend, self.dtype):
             vectors = encode(model, texts, prompt=self.prompt, tokens=tokens, size=self.batch_size)
@@ -320,10 +315,16 @@ class SentenceTransformers:
         return np.ascontiguousarray(vectors[:, : self.truncate_dimension])
 
     def revision(self) -> str:
-        """Which model it is: the hub's commit, or the sha256 of the files in the model's folder."""
+        """Return the hub's commit of the model, or a sha256 of the files in its folder."""
         folder = Path(self.model).expanduser()
         if folder.is_dir():
-            return _digest(folder, _listing(folder))
+            return f"sha256:{content(folder)}"
         if importlib.util.find_spec("huggingface_hub") is None or _commit(self.model) is None:
-            load(self.model, self.backend, self.device, self.dtype, self.max_tokens)
+            self._loaded()
         return _commit(self.model) or "unknown"
+
+    def _loaded(self) -> SentenceTransformer:
+        """Return the model, loaded again in this process if its folder has changed."""
+        folder = Path(self.model).expanduser()
+        held = content(folder) if folder.is_dir() else None
+        return load(self.model, self.backend, self.device, self.dtype, self.max_tokens, held)

@@ -12,7 +12,7 @@ from annotated_types import MinLen
 
 from curate.errors import DataError
 from curate.kernels.softmax import softmax
-from curate.plugins.kinds import proxy
+from curate.plugins.kinds import NamesContent, proxy
 from curate.plugins.pool import Matrix
 
 _TOLERANCE = 0.02
@@ -34,7 +34,7 @@ class Recorded:
     Swayamdipta et al. (2020), Dataset Cartography, arXiv:2009.10795, section 2: the training dynamics of a row.
     """
 
-    files: Annotated[str, MinLen(1)]
+    files: Annotated[str, MinLen(1), NamesContent()]
     """The log, or a pattern such as "logs/**/*.jsonl" for its files: JSONL, CSV, TSV or Parquet."""
 
     classes: tuple[str, ...] = ()

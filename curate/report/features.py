@@ -1,0 +1,156 @@
+"""Types of columns in the words of the ``datasets`` library, for the front matter of a dataset card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import types
+
+Feature = dict[str, Any]
+"""One feature as YAML holds it, without its name: ``{dtype: int64}``, ``{list: string}``, ``{struct: […]}``."""
+
+
+class UnknownTypeError(ValueError):
+    """Column of a type that the ``datasets`` library cannot read."""
+
+
+def features(
+    columns: Mapping[str, pa.DataType], *, as_json: bool, known: Mapping[str, Feature] | None = None
+) -> list[dict[str, Any]]:
+    """Return the features of an export.
+
+    Without them the library takes a column's type from the first file, and fails where all its values there are null.
+
+    Parameters
+    ----------
+    columns : mapping of str to pyarrow.DataType
+        Name and type of every column.
+    as_json : bool
+        Whether the files are JSON Lines, which hold some types as text or as numbers.
+    known : mapping of str to dict, optional
+        Features of single columns that say more than their type does, as ``overrides`` gives them.
+
+    Raises
+    ------
+    UnknownTypeError
+        Naming the first column that the library cannot read.
+
+    Examples
+    --------
+    >>> features({"id": pa.int64(), "tags": pa.list_(pa.string())}, as_json=True)
+    [{'name': 'id', 'dtype': 'int64'}, {'name': 'tags', 'list': 'string'}]
+    """
+    more = known or {}
+    return [{"name": name, **(more.get(name) or _feature(name, kind, as_json))} for name, kind in columns.items()]
+
+
+def _feature(name: str, kind: pa.DataType, as_json: bool) -> Feature:
+    """Return the feature of one column, or of what is in it, which ``name`` says for the error."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _feature(name, kind.storage_type, as_json)
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return _feature(name, kind.value_type, as_json)
+    if types.is_struct(kind):
+        fields = [kind.field(number) for number in range(kind.num_fields)]
+        return {"struct": [{"name": one.name, **_feature(f"{name}.{one.name}", one.type, as_json)} for one in fields]}
+    if types.is_map(kind) and as_json:
+        return _feature(name, pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])), as_json)
+    view = types.is_list_view(kind) or types.is_large_list_view(kind)
+    if types.is_map(kind) or types.is_union(kind) or types.is_interval(kind) or (view and not as_json):
+        raise UnknownTypeError(f"column {name!r} is {kind}")
+    if types.is_nested(kind):
+        item = _feature(name, kind.value_type, as_json)
+        length = {"length": kind.list_size} if types.is_fixed_size_list(kind) else {}
+        large = types.is_large_list(kind) or types.is_large_list_view(kind)
+        return _list(item, "large_list" if large else "list") | length
+    return {"dtype": _dtype(kind, as_json)}
+
+
+def _is_plain(item: Feature) -> bool:
+    """Return whether the items of a list are written without the key of their feature."""
+    return list(item) in (["dtype"], ["struct"])
+
+
+def _dtype(kind: pa.DataType, as_json: bool) -> str:
+    """Return the library's name of a type without parts; of a type that it does not have, the nearest that holds all.
+
+    In JSON Lines binary values are base64 text and times are text; the library converts the text of the other types.
+    """
+    plain = str(kind)
+    if "binary" in plain:
+        return "string" if as_json else "large_binary" if plain.startswith("large") else "binary"
+    if types.is_time(kind) and as_json:
+        return "string"
+    if types.is_decimal(kind) and not types.is_decimal256(kind):
+        return f"decimal128({kind.precision}, {kind.scale})"
+    names = {"halffloat": "float16", "string_view": "string", "date32[day]": "date32", "date64[ms]": "date32"}
+    return names.get(plain, plain)
+
+
+# ---------------------------------------------------------------- what the input's own features say
+
+
+def overrides(described: Mapping[str, Any], *, as_json: bool) -> dict[str, Feature]:
+    """Return the features of those columns whose own say more than their type does.
+
+    Parameters
+    ----------
+    described : mapping
+        Features by column as the library writes them into the metadata of a schema: ``{"_type": "ClassLabel", …}``.
+    as_json : bool
+        Whether the files are JSON Lines, which hold class labels, but no images and no sound.
+
+    Examples
+    --------
+    >>> overrides({"y": {"names": ["no", "yes"], "_type": "ClassLabel"}, "n": {"dtype": "int64", "_type": "Value"}},
+    ...           as_json=True)
+    {'y': {'dtype': {'class_label': {'names': {'0': 'no', '1': 'yes'}}}}}
+    """
+    found = {}
+    for name, feature in described.items():
+        kinds = set(_kinds(feature))
+        if kinds - _CONTAINERS and (not as_json or kinds <= _CONTAINERS | {"ClassLabel"}):
+            found[name] = _described(feature)
+    return found
+
+
+_CONTAINERS = {"Value", "List", "LargeList", "Sequence", ""}
+"""Features that say no more than a type; the empty one is a mapping of features by name."""
+
+
+def _kinds(feature: Any) -> Iterator[str]:
+    """Yield the kind of a feature and of those in it."""
+    if isinstance(feature, list):
+        for each in feature:
+            yield from _kinds(each)
+    elif isinstance(feature, dict) and isinstance(kind := feature.get("_type", ""), str):
+        yield kind
+        inner = [feature.get("feature", {})] if kind else list(feature.values())
+        for each in inner if kind in _CONTAINERS else ():
+            yield from _kinds(each)
+
+
+def _described(feature: Any) -> Feature:
+    """Return as YAML holds it what the metadata of a schema say of a column."""
+    if isinstance(feature, list):
+        return _list(_described(feature[0]), "list")
+    kind = feature.get("_type", "")
+    own = {key: value for key, value in feature.items() if key not in ("_type", "id")}
+    if not kind:
+        return {"struct": [{"name": name, **_described(each)} for name, each in own.items()]}
+    if kind == "Value":
+        return {"dtype": str(own["dtype"])}
+    if kind in _CONTAINERS:
+        length = {"length": own["length"]} if own.get("length", -1) != -1 else {}
+        return _list(_described(own["feature"]), "large_list" if kind == "LargeList" else "list") | length
+    if isinstance(names := own.get("names"), list):
+        own = {"names": {str(number): name for number, name in enumerate(names)}}
+    word = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
+    return {"dtype": {word: own} if own else word}
+
+
+def _list(item: Feature, key: str) -> Feature:
+    return {key: item[next(iter(item))] if _is_plain(item) else item}

@@ -1,0 +1,251 @@
+"""Every field that may name a file or a folder is marked, and what the file holds is part of the fingerprint."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import curate
+from curate import places
+from curate.executors.serial import Serial
+from curate.pipeline import plan
+from curate.plugins import registry
+from curate.plugins.fields import fields, marks, with_nested
+from curate.plugins.kinds import NamesContent, Refers, Template
+from curate.settings.config import from_data
+from tests.test_places import edited
+
+_PATHS = re.compile(r"\b(files?|folders?|paths?|director(y|ies)|glob)\b", re.IGNORECASE)
+
+
+def declared():
+    """Every string field of every plugin, and whether it is marked."""
+    for kind in registry.KINDS:
+        for name in registry.names(kind):
+            for field in with_nested(fields(registry.get(kind, name).cls)):
+                found = [type(mark) for mark in marks(field.type)]
+                if "string" in field.text and not {Template, Refers} & {*found}:
+                    yield kind, name, field, any(issubclass(mark, NamesContent) for mark in found)
+
+
+MARKED = {(kind, name, field.name) for kind, name, field, marked in declared() if marked}
+
+
+def test_a_field_whose_documentation_speaks_of_files_is_marked():
+    unmarked = [(kind, name, field.name, field.doc) for kind, name, field, marked in declared() if not marked]
+    assert not [each for each in unmarked if _PATHS.search(each[-1])]
+
+
+def words(number):
+    return " ".join(f"word{(number * step) % 1009}" for step in range(1, 12))
+
+
+def examples(path):
+    Path(path).write_text("".join(json.dumps({"text": f"{words(n)} {path}"}) + "\n" for n in range(200)))
+    return path
+
+
+def log(path):
+    lines = [{"id": f"r{n:04d}", "epoch": e, "logits": [0.25] * 4} for n in range(60) for e in range(2)]
+    Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def model(path, monkeypatch):
+    """A folder, and a library that loads a model from it which says what it holds."""
+    Path(path).mkdir()
+    (Path(path) / "weights").write_bytes(b"1234")
+
+    def load(name, *_):
+        scale = float(sum((Path(name) / "weights").read_bytes()))
+        return SimpleNamespace(
+            device=SimpleNamespace(type="cpu"),
+            get_embedding_dimension=lambda: 3,
+            encode=lambda texts, **_: np.array([[len(t), t.count("a"), scale] for t in texts], np.float32),
+        )
+
+    monkeypatch.setattr(importlib.import_module("curate.plugins.embedders.sentence_transformers"), "load", load)
+    return path
+
+
+CASES = {
+    ("embedder", "sentence_transformers", "model"): (
+        "embed",
+        lambda patch: {"embed": {"use": "sentence_transformers", "model": model("./m", patch)}},
+        "m/weights",
+    ),
+    ("proxy", "recorded", "files"): (
+        "proxy",
+        lambda _: {"proxy": {"use": "recorded", "files": log("log.jsonl")}, "score": [{"use": "el2n"}]},
+        "log.jsonl",
+    ),
+    ("scorer", "perplexity", "files"): (
+        "score",
+        lambda _: {"score": [{"use": "perplexity", "files": examples("a.jsonl")}]},
+        "a.jsonl",
+    ),
+    ("scorer", "quality_classifier", "good"): (
+        "score",
+        lambda _: {"score": [{"use": "quality_classifier", "good": examples("g.jsonl"), "bad": examples("b.jsonl")}]},
+        "g.jsonl",
+    ),
+    ("scorer", "quality_classifier", "bad"): (
+        "score",
+        lambda _: {"score": [{"use": "quality_classifier", "good": examples("g.jsonl"), "bad": examples("b.jsonl")}]},
+        "b.jsonl",
+    ),
+}
+
+
+def stale(settings, **options):
+    return {step.stage for step in plan(from_data(settings), Serial(), **options) if step.state != "fresh"}
+
+
+def test_there_is_a_case_for_every_marked_field():
+    assert set(CASES) == MARKED
+
+
+@pytest.mark.parametrize("case", sorted(CASES), ids=".".join)
+def test_a_byte_changed_under_the_old_name_size_and_time_makes_the_stage_stale(pool, config, monkeypatch, case):
+    stage, sections, path = CASES[case]
+    settings = config(**sections(monkeypatch))
+    curate.run(settings)
+    assert not stale(settings)
+    edited(Path(path), Path(path).read_bytes().index(b"1"))
+    assert stage in stale(settings)
+
+
+PLUGIN = '''
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+import numpy as np
+from curate.plugins.kinds import NamesContent, ScoreColumn, scorer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One of several."""
+
+    path: Annotated[str, NamesContent()]
+    """Where."""
+
+
+@scorer(version=1, reads={"text"}, columns=(ScoreColumn(higher_is_better=True),))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mine:
+    """Counts words of lists."""
+
+    one: Annotated[str, NamesContent()]
+    """A file."""
+
+    many: Annotated[tuple[str, ...], NamesContent()] = ()
+    """A list."""
+
+    tables: tuple[Table, ...] = ()
+    """Nested."""
+
+    def score(self, batch, rng):
+        names = [self.one, *self.many, *(table.path for table in self.tables)]
+        return np.array([sum(text.count(Path(n).read_text()) for n in names) for text in batch.texts], np.float32)
+'''
+
+
+@pytest.mark.parametrize("path", ["one", "two", "three"])
+def test_the_files_that_a_plugin_of_the_users_names_are_known_by_content(pool, config, path):
+    Path("mine.py").write_text(PLUGIN)
+    for name in ("one", "two", "three"):
+        Path(name).write_text("1")
+    entry = {"use": "mine", "one": "one", "many": ["two"], "tables": [{"path": "three"}]}
+    settings = config(plugins=["./mine.py"], score=[entry])
+    curate.run(settings)
+    assert not stale(settings)
+    edited(Path(path), 0)
+    assert stale(settings) >= {"score"}
+    curate.run(settings)
+    assert not stale(settings)
+    Path(path).unlink()
+    assert stale(settings) >= {"score"}
+
+
+def tokenizer():
+    tokenizers = pytest.importorskip("tokenizers")
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[UNK]": 0, "amber": 1}, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.save("tokenizer.json")
+
+
+@pytest.mark.parametrize("tokens", ["tokenizer.json", "."])
+def test_a_tokenizer_is_known_by_content_and_loaded_again_in_the_same_process(pool, config, tokens):
+    tokenizer()
+    settings = config()
+    settings["input"]["tokens"] = tokens
+    tokens_before = curate.run(settings).records[-2].facts["tokens"]
+    assert not stale(settings)
+    made = json.loads(Path("tokenizer.json").read_text()) | {"pre_tokenizer": None}
+    Path("tokenizer.json").write_text(json.dumps(made))
+    assert "input" in stale(settings)
+    tokens_after = curate.run(settings).records[-2].facts["tokens"]
+    assert tokens_after == 60 < tokens_before  # every text is one unknown word
+
+
+@pytest.mark.parametrize("kind", ["files", "vectors", "decontaminate", "plugins"])
+def test_a_byte_changed_in_what_the_other_sections_name_is_noticed(pool, config, kind):
+    settings = config()
+    path = pool / "a.jsonl"
+    if kind == "vectors":
+        for name, rows in (("a", 40), ("b", 20)):
+            np.save(pool / f"{name}.npy", np.random.default_rng(0).standard_normal((rows, 4)).astype(np.float32))
+        settings["input"]["vectors"] = ".npy"
+        settings["embed"] = {"use": "column"}
+        path = pool / "b.npy"
+    elif kind == "decontaminate":
+        path = Path(examples("exam.jsonl"))
+        settings["decontaminate"] = {"files": "exam.jsonl"}
+    elif kind == "plugins":
+        path = Path("mine.py")
+        path.write_text(PLUGIN)
+        Path("one").write_text("1")
+        settings |= {"plugins": ["./mine.py"], "score": [{"use": "mine", "one": "one"}]}
+    curate.run(settings)
+    assert not stale(settings)
+    edited(path, path.read_bytes().index(b"number 1") + 7 if kind == "files" else path.stat().st_size - 3)
+    assert {"files": "input", "vectors": "input", "decontaminate": "decontaminate", "plugins": "score"}[kind] in stale(
+        settings
+    )
+
+
+@pytest.mark.parametrize("of", ["pool", "log", "examples", "set", "field"])
+def test_verify_hashes_what_no_stamp_tells_apart(pool, config, command, monkeypatch, of):
+    monkeypatch.setattr(places, "known", lambda path: {"size": path.stat().st_size})  # a file system without times
+    settings, path, stage = config(), pool / "a.jsonl", "input"
+    if of == "log":
+        settings |= {"proxy": {"use": "recorded", "files": log("log.jsonl")}, "score": [{"use": "el2n"}]}
+        path, stage = Path("log.jsonl"), "proxy"
+    elif of == "examples":
+        path, stage = Path(examples("a.jsonl")), "score"
+        settings["score"] = [{"use": "perplexity", "files": "a.jsonl"}]
+    elif of == "set":
+        path, stage = Path(examples("exam.jsonl")), "decontaminate"
+        settings["decontaminate"] = {"files": "exam.jsonl"}
+    elif of == "field":
+        Path("mine.py").write_text(PLUGIN)
+        path, stage = Path("one"), "score"
+        path.write_text("25")
+        settings |= {"plugins": ["./mine.py"], "score": [{"use": "mine", "one": "one"}]}
+    Path("config.yaml").write_text(json.dumps(settings))
+    curate.run(settings)
+    assert not stale(settings, verify=True)
+    edited(path, path.read_bytes().index(b"25" if of in ("log", "field") else b"word" if of != "pool" else b"number"))
+    assert not stale(settings)
+    assert stage in stale(settings, verify=True)
+    planned = json.loads(command("plan", "config.yaml", "--verify", "--json").stdout)
+    assert stage in {step["stage"] for step in planned if step["state"] == "stale"}
+    assert command("run", "config.yaml", "--verify").returncode == 0
+    assert not stale(settings, verify=True)
