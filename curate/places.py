@@ -396,9 +396,18 @@ def create(path: Path, data: bytes) -> None:
 
 
 def move(path: Path, target: Path) -> None:
-    """Give a file another name; an object is copied and deleted by its store."""
+    """Give a file another name, in a folder that need not be there; an object is copied and deleted by its store.
+
+    Raises
+    ------
+    DataError : it cannot be done
+    """
     if not is_object(path):
-        path.replace(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        except OSError as error:
+            raise DataError(f"cannot write: {error.strerror or error}", where=str(target)) from error
         return
     with reached(path):
         _fs(path).cp_file(_key(path), _key(target))

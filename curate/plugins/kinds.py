@@ -306,6 +306,9 @@ class Traits:
     sketch: tuple[str, ...] | None = None
     """Of a selector that can compare with what was published: the fields that its sketches depend on."""
 
+    schema: bool = False
+    """An exporter whose files carry the types of their columns; readers take those of others from the first file."""
+
     cost: str = ""
     """Of a selector: its time for n rows of d dimensions and a budget of k, in a few words."""
 
@@ -419,9 +422,11 @@ def selector(
     )
 
 
-def exporter(*, version: int, example: Mapping[str, Any] | None = None) -> Callable[[type[T]], type[T]]:
-    """Declare an exporter."""
-    return _declare(Traits(kind="exporter", version=version, example=example or {}))
+def exporter(
+    *, version: int, schema: bool = False, example: Mapping[str, Any] | None = None
+) -> Callable[[type[T]], type[T]]:
+    """Declare an exporter, and whether its files carry the types of their columns."""
+    return _declare(Traits(kind="exporter", version=version, schema=schema, example=example or {}))
 
 
 def metric(

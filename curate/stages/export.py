@@ -6,6 +6,7 @@ bytes. Memory: one output file a worker, and the ids of the chosen rows; for ``c
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ from curate.version import __version__
 if TYPE_CHECKING:
     from curate.settings.model import ExportConfig
 
+_STAGING = ".incoming"
 _MODEL = ("model", "revision", "dimensions")
 PREFIX = "curate_"
 """Begins the name of every column that ``export.add`` adds."""
@@ -198,13 +200,40 @@ def _version(
         context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
     if min_words := context.config.export.cut_repeated:
         cutting.find(context, before.rows.source, before.selected, min_words)
-    tasks = list(_tasks(context, before, folder))
+    typed = context.config.export.spec.plugin().traits.schema
+    staging = folder.parent / _STAGING
+    places.remove(staging)
+    tasks = list(_tasks(context, before, folder if typed else staging))
     done, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
     refuse_failed(failed)
+    if not typed:
+        done = _placed(staging, folder, done)
+    done = [{key: file[key] for key in file if key != "empty_columns"} for file in done]
     readme = folder / versions.CARD
     shards.write_text(readme, card(context, before, _told(context, done)))
     shards.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done, places.sha256(readme)))
     return done, peak
+
+
+def _placed(staging: Path, folder: Path, files: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Move files whose format does not carry the types of columns to their places in a version.
+
+    The first file of each folder changes places with the one in which the fewest columns have no value, if that has
+    fewer: readers take the types from the first file, and fail on values in a column that is null throughout it.
+    """
+    placed = []
+    for _, group in itertools.groupby(files, lambda file: Path(file["file"]).parent):
+        ordered = list(group)
+        names = [file["file"] for file in ordered]
+        best = min(range(len(ordered)), key=lambda number: (ordered[number]["empty_columns"], number))
+        ordered[0], ordered[best] = ordered[best], ordered[0]
+        for name, file in zip(names, ordered, strict=True):
+            places.move(staging / file["file"], folder / name)
+            placed.append({**file, "file": name})
+        if not places.is_object(folder):
+            shards.sync_folder((folder / names[0]).parent)
+    places.remove(staging)
+    return placed
 
 
 def _tasks(context: Context, before: Before, folder: Path) -> Iterator[_Task]:
@@ -340,7 +369,8 @@ def _write(task: _Task) -> dict[str, Any]:
             except OSError as error:
                 raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
         written = {"bytes": partial.stat().st_size, "sha256": places.sha256(partial)}
-    return {"file": task.file, "rows": len(table), **written, **told}
+    empty = sum(column.null_count == len(column) for column in table.columns)
+    return {"file": task.file, "rows": len(table), **written, **told, "empty_columns": empty}
 
 
 def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, cutting.Counts]:

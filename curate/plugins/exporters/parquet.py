@@ -49,7 +49,7 @@ def _small(rows: pa.Table) -> Iterator[pa.Table]:
     yield from _small(rows.slice(half))
 
 
-@exporter(version=1)
+@exporter(version=1, schema=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parquet:
     """Parquet files, compressed with zstd."""
