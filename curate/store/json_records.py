@@ -387,8 +387,14 @@ def _array(values: Sequence[Any]) -> pa.Array | None:
     try:
         array = pa.array(values)
     except (pa.ArrowException, OverflowError, ValueError):
-        return None
-    if _has_float(array.type) and any(map(_has_boolean, values)):  # Arrow reads true as 1.0 next to floats
+        try:  # next to decimals, Arrow counts no digits of integers
+            array = pa.array(list(map(_with_decimals, values)))
+        except (pa.ArrowException, OverflowError, ValueError):
+            return None
+        if not _has_decimal(array.type):
+            return None
+    booleans = _has_float(array.type) and any(map(_has_boolean, values))
+    if booleans and decided(count_kinds({"": value} for value in values)):  # Arrow reads true as 1.0 next to floats
         return None
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
@@ -399,10 +405,31 @@ def _array(values: Sequence[Any]) -> pa.Array | None:
     return arrow_values.stored(array)
 
 
+def _with_decimals(value: Any) -> Any:
+    """The value with a decimal for every integer."""
+    if isinstance(value, dict):
+        return {name: _with_decimals(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return list(map(_with_decimals, value))
+    return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
 def _has_float(kind: pa.DataType) -> bool:
+    return any(map(types.is_floating, _leaves(kind)))
+
+
+def _has_decimal(kind: pa.DataType) -> bool:
+    return any(map(types.is_decimal, _leaves(kind)))
+
+
+def _leaves(kind: pa.DataType) -> Iterator[pa.DataType]:
     if types.is_struct(kind):
-        return any(_has_float(field.type) for field in kind)
-    return _has_float(kind.value_type) if is_list(kind) else bool(types.is_floating(kind))
+        for field in kind:
+            yield from _leaves(field.type)
+    elif is_list(kind):
+        yield from _leaves(kind.value_type)
+    else:
+        yield kind
 
 
 def _has_boolean(value: Any) -> bool:
