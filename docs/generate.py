@@ -17,6 +17,7 @@ from pathlib import Path
 
 import cost_table
 import evidence_tables
+import type_table
 
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, show, with_nested
@@ -72,6 +73,7 @@ def pages() -> Iterator[tuple[Path, str]]:
             "selectors": evidence_tables.selectors(found),
         },
     )
+    yield filled("docs/input.md", {"types": type_table.table()})
     cost = cost_table.results()
     yield filled("docs/cost.md", {"conditions": cost_table.conditions(cost), "selectors": cost_table.selectors(cost)})
 

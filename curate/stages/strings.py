@@ -38,18 +38,29 @@ def check(config: RunConfig, kinds: Mapping[str, pa.DataType]) -> None:
     """
     if config.export.mask or config.export.cut_repeated:
         for name in text_columns(config.input):
-            _check(name, kinds.get(name, pa.null()))
+            check_type(name, kinds.get(name, pa.null()))
 
 
-def _check(name: str, kind: pa.DataType) -> None:
+def check_type(name: str, kind: pa.DataType) -> None:
+    """Refuse a type that ``changed`` does not handle.
+
+    Raises
+    ------
+    DataError : naming the column and the type
+    """
     if types.is_nested(kind):
         for number in range(kind.num_fields):
-            _check(name, kind.field(number).type)
-    elif not (_is_text(kind) or _is_json(kind) or _holds_no_text(kind)):
+            check_type(name, kind.field(number).type)
+    elif not (holds_text(kind) or _holds_no_text(kind)):
         raise DataError(
             f"the text column {name!r} holds {kind}, whose text can be neither masked nor cut",
             hint="store it as text, or leave out export.mask and export.cut_repeated",
         )
+
+
+def holds_text(kind: pa.DataType) -> bool:
+    """Return whether values of a type that is not nested are strings, or have strings in them."""
+    return _is_text(kind) or _is_json(kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -83,7 +94,7 @@ def changed(table: pa.Table, names: Sequence[str], change: Change) -> pa.Table:
     [['a0', None], ['b1']]
     """
     for name in names:
-        _check(name, table[name].type)
+        check_type(name, table[name].type)
         new, start = [], 0
         for chunk in table[name].chunks:  # joined, they might hold more than the 2 GiB of text that an array can
             try:
