@@ -18,6 +18,7 @@ from curate.stages.context import Context
 from curate.stages.decontaminate import Decontaminated
 from curate.stages.rows import PoolRows
 from curate.stages.score import Scored, gather
+from curate.store.arrow_values import leaves
 
 
 class PoolColumns:
@@ -134,4 +135,22 @@ class PoolColumns:
             known = [*(f"score_{score}" for score in self.scores), *self.rows.source.columns]
             ours = "cluster, label, source, tokens"
             raise DataError(f"there is no column {name!r}", hint=f"there are: {', '.join(known)}; and {ours}")
-        return pl.Series(self.rows.columns(columns=(name,))[name])
+        return _series(self.rows.columns(columns=(name,))[name], name)
+
+
+def _series(column: pa.ChunkedArray, name: str) -> pl.Series:
+    """A column of the input for conditions and groups.
+
+    Raises
+    ------
+    DataError : Polars, which computes these, cannot represent its type
+    """
+    try:
+        if any(map(pa.types.is_decimal256, leaves(column.type))):
+            raise pl.exceptions.InvalidOperationError("decimals of more than 38 digits are not supported")
+        return pl.Series(column)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"column {name!r} is {column.type}, which conditions and groups cannot use: {str(error).splitlines()[0]}",
+            hint=f"read it as text: input.types: {{{name}: string}}",
+        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -70,6 +70,15 @@ _FAMILIES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], pa.DataTyp
     (is_list, lambda kind: pa.list_(_inner(kind.value_type))),
     (types.is_timestamp, _storable_timestamp),
 )
+
+
+def leaves(kind: pa.DataType) -> Iterator[pa.DataType]:
+    """The types that a nested type is made of; a type that is not nested is its own."""
+    if types.is_nested(kind):
+        for number in range(kind.num_fields):
+            yield from leaves(kind.field(number).type)
+    else:
+        yield kind
 
 
 def stored(array: pa.Array) -> pa.Array:

@@ -415,21 +415,11 @@ def _with_decimals(value: Any) -> Any:
 
 
 def _has_float(kind: pa.DataType) -> bool:
-    return any(map(types.is_floating, _leaves(kind)))
+    return any(map(types.is_floating, arrow_values.leaves(kind)))
 
 
 def _has_decimal(kind: pa.DataType) -> bool:
-    return any(map(types.is_decimal, _leaves(kind)))
-
-
-def _leaves(kind: pa.DataType) -> Iterator[pa.DataType]:
-    if types.is_struct(kind):
-        for field in kind:
-            yield from _leaves(field.type)
-    elif is_list(kind):
-        yield from _leaves(kind.value_type)
-    else:
-        yield kind
+    return any(map(types.is_decimal, arrow_values.leaves(kind)))
 
 
 def _has_boolean(value: Any) -> bool:

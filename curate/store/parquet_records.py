@@ -99,27 +99,27 @@ def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 def _batch(
     batch: pa.RecordBatch, row: int, kinds: dict[str, pa.DataType], features: dict[str, Any], as_text: Collection[str]
 ) -> Batch:
-    reasons = _wrong_values(batch)
-    rows = [row + place for place in range(batch.num_rows) if place not in reasons]
+    names = batch.schema.names
+    table = pa.table([arrow_values.convert(batch.column(name), kinds[name]) for name in names], names=names)
+    reasons = _wrong_values(table)
+    rows = [row + place for place in range(len(table)) if place not in reasons]
     if reasons:
-        batch = batch.take(pa.array([place - row for place in rows], pa.int64()))
-    arrays = [
-        text_of(column) if name in as_text else arrow_values.convert(column, kinds[name])
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
-    ]
+        table = table.take(pa.array([place - row for place in rows], pa.int64()))
+    for place, name in enumerate(names):
+        if name in as_text:
+            table = table.set_column(place, name, text_of(table[name].combine_chunks()))
     bad = [Bad(row + place, row + place + 1, reason, "") for place, reason in sorted(reasons.items())]
-    table = pa.table(arrays, names=batch.schema.names)
     return Batch(table, rows, [place + 1 for place in rows], bad, features=features)
 
 
-def _wrong_values(batch: pa.RecordBatch) -> dict[int, str]:
+def _wrong_values(table: pa.Table) -> dict[int, str]:
     """Which rows have a value that its type does not allow, such as text that is not UTF-8, and why."""
     try:
-        batch.validate(full=True)
+        table.validate(full=True)
     except pa.ArrowInvalid:
         found: dict[int, str] = {}
-        for name, column in zip(batch.schema.names, batch.columns, strict=True):
-            for row, reason in _wrong_rows(column, np.arange(len(column))):
+        for name in table.column_names:
+            for row, reason in _wrong_rows(table[name].combine_chunks(), np.arange(len(table))):
                 found.setdefault(row, f"column {name!r} {reason}")
         return found
     return {}

@@ -224,8 +224,10 @@ def invalid(values: list[bytes], kind: pa.DataType) -> pa.Array:
 
 @pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("role", ["text", "id", "label", "source", "carried"])
-def test_a_row_that_is_not_utf8_is_quarantined_whatever_the_column(tmp_path, role, nested):
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view(), "dictionary"], ids=str)
+def test_a_row_that_is_not_utf8_is_quarantined_whatever_the_column(tmp_path, role, nested, kind):
     bad = invalid([b"ok", b"caf\xe9", b"fine"], pa.string())
+    bad = bad.dictionary_encode() if kind == "dictionary" else bad.cast(kind)
     if nested and role != "carried":
         pytest.skip("roles are not nested")
     if nested:
