@@ -96,6 +96,8 @@ def ray_cluster() -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as folder:
         patch.setenv("RAY_AUTH_MODE", "token")  # its ports are open to the network
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_TMPDIR", folder)  # Ray writes its address to a folder "ray" there, which it does not make
+        (Path(folder) / "ray").mkdir()
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # workers import the tests' own functions
         from ray.cluster_utils import Cluster  # Ray reads how to authenticate when it is imported
 

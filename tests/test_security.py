@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 import curate
 from curate import console, pipeline
@@ -23,7 +24,7 @@ from curate.errors import ConfigError, DataError, PluginError
 from curate.executors.serial import Serial
 from curate.plugins.selectors.where import Where, where
 from curate.settings.config import from_data
-from curate.store import diff, explain, formats, versions
+from curate.store import csv_records, diff, explain, formats, json_records, versions
 from curate.store.formats import Piece
 
 PACKAGE = Path(curate.__file__).parent
@@ -307,8 +308,10 @@ def test_no_text_runs_in_the_report_or_breaks_the_card(hostile):
     assert [tag for tag, _ in page].count("script") == 3
     assert not [name for _, names in page for name in names if name.startswith("on")]
     card = Path("run/export/current/README.md").read_text()
-    assert "<img" not in card.partition("The resolved configuration")[0]
-    assert card.count("\n---\n") == 1
+    front, _, body = card.partition("\n---\n")
+    assert "<img" not in body.partition("The resolved configuration")[0]
+    assert EVIL in [feature["name"] for feature in yaml.safe_load(front)["dataset_info"]["features"]]
+    assert "\n---\n" not in body
 
 
 def test_nothing_that_is_printed_moves_a_terminals_cursor(hostile, capsys):
@@ -366,7 +369,7 @@ def test_no_cell_of_a_table_is_a_formula(capsys, cell, shown):
 
 
 def test_a_line_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "LONGEST", 64)
+    monkeypatch.setattr(json_records, "LONGEST", 64)
     for name in ("a.jsonl", "a.jsonl.zst"):
         path = tmp_path / name
         data = b'{"a": 1}\n' + b" " * 5_000 + b"\n" + b'{"a": "' + b"x" * 500 + b'"}\n{"a": 2}\n'
@@ -380,15 +383,20 @@ def test_a_line_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
         ]
 
 
-def test_a_csv_cell_without_an_end_is_an_error_that_says_where(tmp_path, monkeypatch):
-    monkeypatch.setattr(formats, "LONGEST", 64)
-    for text, message in (
-        ("a\n" + "x" * 99, r"a\.csv:2: a line is longer"),
-        ('a\n"' + "x\n" * 99, r"a\.csv:\d+: .*field limit"),
-    ):
-        (tmp_path / "a.csv").write_text(text)
-        with pytest.raises(DataError, match=message):
-            list(formats.read(Piece(str(tmp_path / "a.csv"), 0)))
+def test_a_csv_line_without_an_end_is_an_error_that_says_where(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_records, "LONGEST", 64)
+    (tmp_path / "a.csv").write_text("a\n" + "x" * 99)
+    with pytest.raises(DataError, match=r"a\.csv:2: a line is longer"):
+        list(formats.read(Piece(str(tmp_path / "a.csv"), 0)))
+
+
+def test_a_csv_cell_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_records, "LONGEST", 64)
+    (tmp_path / "a.csv").write_text('a\n"' + "x\n" * 99)
+    (batch,) = formats.read(Piece(str(tmp_path / "a.csv"), 0))
+    assert [(bad.line, bad.record) for bad in batch.bad] == [(2, '"x')]
+    assert "field limit" in batch.bad[0].reason
+    assert len(batch.table) == 98
 
 
 def test_a_record_that_no_parquet_file_can_hold_is_set_aside(tmp_path):

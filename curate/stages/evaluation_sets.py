@@ -55,7 +55,7 @@ def asked(config: RunConfig) -> dict[str, InputConfig]:
             continue
         names = [Path(file).name for file in files]
         found |= {file if names.count(own) > 1 else own: (file,) for file, own in zip(files, names, strict=True)}
-    pool = replace(pool, id=None, label=None, source=None, tokens=None)
+    pool = replace(pool, id=None, label=None, source=None, tokens=None, types=None)
     vectors = None if section.min_similarity is None else pool.vectors
     return {
         name: replace(pool, files=files, text=section.text_of(name, pool.text), vectors=vectors)

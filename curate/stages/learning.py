@@ -94,7 +94,7 @@ class Lesson:
 
     def _input(self, patterns: tuple[str, ...]) -> InputConfig:
         pool, text = self.context.config.input, self.entry.spec.build().text
-        plain = replace(pool, id=None, label=None, source=None, tokens=None, vectors=None)
+        plain = replace(pool, id=None, label=None, source=None, tokens=None, types=None, vectors=None)
         return replace(plain, files=patterns, text=text or pool.text)
 
     def _own(self, field: str, how: InputConfig) -> Context:

@@ -99,7 +99,7 @@ def test_float32_digits_give_the_same_number_back(tmp_path: Path) -> None:
 
 def test_a_type_that_json_cannot_hold_is_an_error_that_names_the_column(tmp_path: Path) -> None:
     table = pa.table({"x": pa.array([{"every": pa.MonthDayNano([1, 2, 3])}])})
-    with pytest.raises(PluginError, match=r"column 'x.every': JSON Lines cannot hold month_day_nano_interval"):
+    with pytest.raises(PluginError, match=r"column 'x.every': JSON has no equivalent of month_day_nano_interval"):
         Jsonl().write(table, tmp_path / "a.jsonl")
 
 
