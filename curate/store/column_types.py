@@ -158,7 +158,7 @@ def _has_span(kind: pa.DataType) -> bool:
 _INTEGER = r"^(0|-?[1-9][0-9]*)$"
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _LONG_INTEGER = r"^-?[0-9]{16,}$"
-_UNUSUAL = r"[eE]|^-?0\.000|[0-9]{15,}"  # where the writers differ in more than a final .0
+_UNUSUAL = r"[eE]|^-?0\.000|^-?[0-9]{15,}"  # where the writers differ in more than a final .0
 _WRITERS = frozenset({"shortest", "repr", "ryu"})
 
 

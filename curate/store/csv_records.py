@@ -119,6 +119,10 @@ def _tsv_rows(lines: _Lines) -> Iterator[Row]:
     columns = 0
     for line in lines:
         cells = _tsv_cells(line)
+        if '"' not in line and cells != [""]:
+            columns = columns or len(cells)
+            yield cells, "", lines.number
+            continue
         if 1 < columns >= len(cells) and _opens_quote(cells[-1]):
             cells = _continued(line, cells, columns, lines)
         if cells == [""]:
@@ -208,7 +212,7 @@ def _batches(rows: Iterator[Row], piece: Piece, delimiter: str) -> Iterator[Batc
 def _wrong(cells: list[str], columns: int) -> str:
     if cells and len(cells) != columns:
         return f"does not parse: {len(cells)} cells, the header has {columns}"
-    return "" if all(map(is_utf8, cells)) else "does not parse: not UTF-8"
+    return "" if is_utf8("".join(cells)) else "does not parse: not UTF-8"
 
 
 @dataclass(slots=True)

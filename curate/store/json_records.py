@@ -28,8 +28,8 @@ _BLOCK = 1 << 22
 _DEEPEST = 32  # objects and lists in one another; Parquet holds no more than 50 lists
 _MOST_COLUMNS = 10_000  # where every key is data, a column each would fill the memory
 _MOST_DIGITS = 76  # of a decimal
-_LONG_NUMBER = r"[0-9][0-9.]{17,}|[0-9][eE]-[0-9]{3}"
-"""What a number must look like for an int64 or a float64 not to hold it."""
+_LONG_NUMBER = r"[1-9][0-9.]{18}|\.0*[1-9][0-9]{17}|[0-9][eE]-[0-9]{3}"
+"""What a number must look like for an int64 or a float64 not to hold it: 19 digits, or 18 with a point among them."""
 
 Kinds = Mapping[str, Collection[str]]
 """The kinds of values that a file has at those paths where it has several; see ``decided``."""
@@ -280,11 +280,11 @@ def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, 
     except orjson.JSONDecodeError as error:
         if not _SPECIAL_NUMBER.search(text):
             return {}, f"does not parse: {error.msg}"
-        long_number = True
-    if long_number:
-        record, reason = exact.loads(text)
-        if reason:
-            return {}, reason
+        record, reason = exact.loads(text, valid=False)
+    else:
+        record, reason = exact.loads(text, valid=True) if long_number else (record, "")
+    if reason:
+        return {}, reason
     if not isinstance(record, dict):
         return {}, "is not a JSON object"
     return record, _too_deep(record, text)
@@ -299,12 +299,16 @@ class _Exact:
     def __init__(self) -> None:
         self.non_finite = 0
 
-    def loads(self, text: bytes) -> tuple[Any, str]:
-        """The value of a text, and why it cannot be read; "" if it can."""
+    def loads(self, text: bytes, *, valid: bool) -> tuple[Any, str]:
+        """The value of a text, and why it cannot be read; "" if it can.
+
+        ``valid``: it is known to be JSON.
+        """
         before = self.non_finite
         try:
             value = json.loads(text.decode(), parse_int=_integer, parse_float=_fraction, parse_constant=self._constant)
-            json.dumps(value, ensure_ascii=False, default=str).encode()  # no lone surrogates
+            if not valid:
+                json.dumps(value, ensure_ascii=False, default=str).encode()  # no lone surrogates
         except _NumberError as error:
             reason = str(error)
         except RecursionError:
