@@ -119,7 +119,7 @@ def unreached(path: Path, error: Exception) -> DataError:
 
 
 def matching(pattern: str) -> dict[str, dict[str, Any]]:
-    """The files that a pattern names, each with what is known of it without reading it, as ``known`` says.
+    """Find the files that a pattern names, each with its stamp as ``known`` gives it.
 
     ``*``, ``?`` and ``[…]`` match within a name, ``**`` any folders; a name that is there just so is no pattern. Links
     are followed, each folder once. Two names of one file that links lead to are one, see ``distinct``.
@@ -144,7 +144,7 @@ def matching(pattern: str) -> dict[str, dict[str, Any]]:
 
 
 def _expanded(folder: str, parts: Sequence[str]) -> Iterator[str]:
-    """The paths that a pattern, taken apart, names below a folder."""
+    """Yield the paths below a folder that the parts of a pattern match."""
     if not parts:
         yield folder
         return
@@ -162,7 +162,7 @@ def _expanded(folder: str, parts: Sequence[str]) -> Iterator[str]:
 
 
 def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
-    """A folder and those below it, other than hidden ones; each once, as links may lead in circles."""
+    """Yield a folder and the folders below it, except hidden ones; each once, as links may lead in circles."""
     status = Path(folder).stat()
     if (status.st_dev, status.st_ino) in seen:
         return
@@ -182,7 +182,7 @@ def _listed(folder: str) -> list[str]:
 
 
 def _is_input(name: str) -> bool:
-    """Whether a name is that of a file; a folder is none, everything else is an error."""
+    """Return True for a file and False for a folder; raise for anything else."""
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -196,7 +196,7 @@ def _is_input(name: str) -> bool:
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """The names sorted, of several that links lead to one file from only one: the file's own, or else the first."""
+    """Sort names, and keep one of several that lead to the same file: its own, or else the first."""
     chosen: dict[str, str] = {}
     for name in sorted(names):
         real = name if "://" in name else os.path.realpath(name)

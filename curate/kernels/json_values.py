@@ -55,7 +55,7 @@ def json_array(array: pa.Array, name: str = "") -> pa.Array:
 
 
 def _decoded(array: pa.Array) -> pa.Array:
-    """The values that an array represents: of a dictionary, of runs, of an extension; of maps lists of pairs."""
+    """Decode dictionaries, runs and extensions to their values, and maps to lists of pairs."""
     kind = array.type
     if types.is_dictionary(kind):
         return _decoded(array.dictionary_decode())

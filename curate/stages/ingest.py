@@ -344,7 +344,7 @@ def _file_counts(done: Sequence[Read], files: int) -> list[FileCount]:
 
 
 def _schema(done: Sequence[Read]) -> pa.Schema:
-    """The columns of all files, with the types that hold their values.
+    """Join the columns of all files.
 
     Raises
     ------

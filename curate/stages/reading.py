@@ -176,7 +176,7 @@ def add_features(known: dict[str, tuple[Any, str]], more: Mapping[str, tuple[Any
 
 
 def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object]], done: Read) -> pa.Table:
-    """The rows of ``batch`` that have an id and a text, with our columns; the others go to ``bad``."""
+    """Return the rows of ``batch`` that have an id and a text, with our columns; add the others to ``bad``."""
     config = task.config
     table, undeclared = declared_types.parsed(batch.table, config.types or {})
     batch = replace(batch, table=table, cells=batch.cells - (config.types or {}).keys())
@@ -257,7 +257,7 @@ def _unread(config: InputConfig) -> str:
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
-    """A column of a batch, which is in one chunk; nulls if the batch has no such column."""
+    """Return a column of a batch, or nulls if the batch has no such column."""
     if name not in table.column_names:
         return pa.nulls(len(table), pa.string())
     column = table[name]
@@ -280,7 +280,7 @@ def _text(config: InputConfig, table: pa.Table, path: str, rejected: _Rejected) 
 
 
 def _text_role(name: str | None, table: pa.Table, role: str, rejected: _Rejected) -> pa.Array:
-    """The text of a column; a row whose bytes are not UTF-8 is rejected."""
+    """Return the text of a column, and reject rows whose bytes are not UTF-8."""
     column = _array(table, name) if name else pa.nulls(len(table), pa.string())
     text = text_of(column)
     if is_binary(column.type):
@@ -308,7 +308,7 @@ def _tokens(task: Reading, text: pa.Array) -> pa.Array:
 
 
 def _counted(task: Reading, table: pa.Table, rejected: _Rejected, count: FileCount) -> pa.Array | None:
-    """The token counts that the input has, if that is where they come from; rows without one are rejected."""
+    """Return the token counts of the input, if they come from a column, and reject rows without one."""
     name = task.config.tokens
     if task.counting != "column" or name is None:
         return None
@@ -339,12 +339,12 @@ def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
 
 
 def vectors_of(path: Path, suffix: str) -> Path:
-    """The array next to an input file: ``a.jsonl.gz`` has ``a.npy`` for the suffix ``.npy``."""
+    """Return the path of the array next to an input file: ``a.npy`` for ``a.jsonl.gz`` and the suffix ``.npy``."""
     return path.with_name(formats.stem_of(path) + suffix)
 
 
 def _joined(tables: list[pa.Table], columns: Mapping[str, Column]) -> pa.Table:
-    """The tables under one schema; cells of text files stay text here and are cast when they are read."""
+    """Join tables under one schema; cells of text files stay text, and are cast when they are read."""
     if len(tables) == 1:
         return tables[0].combine_chunks()
     names = dict.fromkeys(name for table in tables for name in table.column_names)

@@ -108,7 +108,7 @@ def changed(table: pa.Table, names: Sequence[str], change: Change) -> pa.Table:
 
 
 def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
-    """The array with every string changed; ``rows`` says which row of the table each of its elements is in."""
+    """Return the array with every string changed; ``rows`` is the row of the table that each element is in."""
     kind = array.type
     if _is_text(kind):
         return _strings(array, rows, change)
@@ -136,7 +136,7 @@ def _strings(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Arra
 
 
 def _json(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
-    """JSON texts with every string in them changed, keys too; numbers keep their digits."""
+    """Return JSON texts with every string in them changed, keys too; numbers keep their digits."""
 
     def value(row: int, one: Any) -> Any:
         if isinstance(one, str):

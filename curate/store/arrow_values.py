@@ -30,7 +30,7 @@ def storable(kind: pa.DataType) -> pa.DataType:
 
 
 def _inner(kind: pa.DataType) -> pa.DataType:
-    """The same within lists and objects."""
+    """Return the storable type of values within lists and objects."""
     if isinstance(kind, pa.BaseExtensionType):
         return _inner(kind.storage_type)
     if types.is_union(kind) or types.is_interval(kind):
@@ -73,7 +73,7 @@ _FAMILIES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], pa.DataTyp
 
 
 def leaves(kind: pa.DataType) -> Iterator[pa.DataType]:
-    """The types that a nested type is made of; a type that is not nested is its own."""
+    """Yield the types that a nested type is made of; a type that is not nested is its own only leaf."""
     if types.is_nested(kind):
         for number in range(kind.num_fields):
             yield from leaves(kind.field(number).type)
@@ -116,7 +116,7 @@ def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
 
 
 def _decoded(array: pa.Array, kind: pa.DataType) -> pa.Array:
-    """The values that an array represents, unless they are wanted as they are."""
+    """Decode dictionaries, runs and extensions until the array has the type ``kind``, or nothing is left to decode."""
     while array.type != kind:
         if types.is_dictionary(array.type):
             array = array.dictionary_decode()

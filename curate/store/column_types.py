@@ -78,7 +78,7 @@ class Column:
             self.cells = other.cells if self.cells is None else self.cells | other.cells
 
     def type(self, name: str) -> pa.DataType:
-        """The narrowest type that holds every value of the column ``name``.
+        """Find the narrowest type that holds every value of the column ``name``.
 
         Raises
         ------
@@ -229,7 +229,7 @@ def join(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], S
 
 
 def _strangers(kinds: Sequence[pa.DataType]) -> tuple[pa.DataType, pa.DataType]:
-    """Two types that have no join."""
+    """Return two types that have no join."""
     for left, right in itertools.combinations(kinds, 2):
         if not any(belongs(left) and belongs(right) for belongs, _ in _FAMILIES):
             return left, right
@@ -381,7 +381,7 @@ def _joined_span(left: Span | None, right: Span) -> Span:
 
 
 def _at(kind: pa.DataType, path: str) -> Iterable[pa.DataType]:
-    """The type at a path of a nested type; nothing where it has no such path."""
+    """Yield the type at a path of a nested type, or nothing if there is no such path."""
     for step in re.findall(r"\[\]|\.[^.\[]*", path):
         if step == "[]" and is_list(kind):
             kind = kind.value_type

@@ -55,7 +55,7 @@ class _Lines:
             yield line
 
     def next(self) -> str | None:
-        """The next line, with its line break; None at the end."""
+        """Return the next line with its line break, or None at the end."""
         line = self._back.popleft() if self._back else self._text.readline(LONGEST)
         if not line:
             return None
@@ -67,7 +67,7 @@ class _Lines:
 
     @property
     def where(self) -> str:
-        """The last line that was given, for an error."""
+        """Place of the last line that was read, for an error."""
         return f"{self._path}:{self.number}"
 
     def put_back(self, lines: list[str]) -> None:

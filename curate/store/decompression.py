@@ -69,7 +69,7 @@ class _Zstd(io.RawIOBase):
         return count
 
     def _fill(self) -> bool:
-        """Decompress the next block; False at the end of the file."""
+        """Decompress the next block; return False at the end of the file."""
         import zstandard
 
         packed = self._packed or self._file.read(_BLOCK)

@@ -129,7 +129,7 @@ def _skip_line(file: IO[bytes] | _Joined) -> int:
 
 
 def _elements(file: _Joined, path: str, line: int) -> Iterator[Raw]:
-    """The elements of an array, each with the line that it begins on."""
+    """Yield the elements of an array, each with the line that it begins on."""
     decoder = json.JSONDecoder(parse_int=str, parse_float=str)  # only the end of each value is of interest
     scan = _Scanner(file, path, line)
     scan.expect("[")
@@ -177,7 +177,7 @@ class _Scanner:
         self._at += 1
 
     def value(self, decoder: json.JSONDecoder) -> str:
-        """The text of the next value."""
+        """Return the text of the next value."""
         self.peek()
         while True:
             try:
@@ -274,7 +274,7 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
 
 
 def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, Any], str]:
-    """The record on a line, and why it cannot be read; "" if it can."""
+    """Return the record on a line, and why it cannot be read ("" if it can)."""
     try:
         record = orjson.loads(text)
     except orjson.JSONDecodeError as error:
@@ -300,7 +300,7 @@ class _Exact:
         self.non_finite = 0
 
     def loads(self, text: bytes, *, valid: bool) -> tuple[Any, str]:
-        """The value of a text, and why it cannot be read; "" if it can.
+        """Return the value of a text, and why it cannot be read ("" if it can).
 
         ``valid``: it is known to be JSON.
         """
@@ -338,7 +338,7 @@ def _integer(digits: str) -> int | Decimal:
 
 
 def _fraction(digits: str) -> float | Decimal:
-    """The number as a float64 if that, written with as many digits, is the same number again; else as a decimal."""
+    """Return a float64 if that, written with as many digits, gives the same number, or else a decimal."""
     number, wanted = float(digits), Decimal(digits)
     places = len(wanted.as_tuple().digits)
     vanished = number == 0 and wanted != 0
@@ -373,7 +373,7 @@ def _as_text(value: Any) -> str | None:
 
 
 def _table(records: Sequence[dict[str, Any]], raws: Sequence[Raw], path: str) -> pa.Table | None:
-    """A column for every key; None if the values of one are of several kinds."""
+    """Make a column for every key; return None if the values of one are of several kinds."""
     names = dict.fromkeys(name for record in records for name in record)
     if len(names) > _MOST_COLUMNS:
         message = f"lines {raws[0][0]:,} to {raws[-1][0]:,} have {len(names):,} different keys, each of them a column"
@@ -410,7 +410,7 @@ def _array(values: Sequence[Any]) -> pa.Array | None:
 
 
 def _with_decimals(value: Any) -> Any:
-    """The value with a decimal for every integer."""
+    """Replace every integer in a value with a decimal."""
     if isinstance(value, dict):
         return {name: _with_decimals(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -453,7 +453,7 @@ def _kind_of(value: Any) -> str:
 
 
 def _kinds(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """The kind of a value, and those of everything in it, each with its path."""
+    """Yield the kind of a value and the kinds of everything in it, each with its path."""
     if value is None:
         return
     yield path, _kind_of(value)
@@ -475,7 +475,7 @@ def count_kinds(records: Iterable[Mapping[str, Any]]) -> Votes:
 
 
 def _kinds_of_table(table: pa.Table) -> Votes:
-    """The same of a table, whose columns are of one kind each."""
+    """Count the kinds of the values in a table, whose columns are of one kind each."""
     votes: Votes = {}
     for name in table.column_names:
         for chunk in table[name].chunks:

@@ -80,7 +80,7 @@ def _storable(field: pa.Field, path: str) -> pa.DataType:
 
 
 def _rows_at_once(file: pq.ParquetFile, groups: range) -> int:
-    """The rows of a batch of about ``BATCH_BYTES``."""
+    """Return the number of rows in a batch of about ``BATCH_BYTES``."""
     each = [file.metadata.row_group(group) for group in groups]
     largest = max((group.total_byte_size / max(1, group.num_rows) for group in each), default=0)
     return int(min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, largest))))
@@ -113,7 +113,7 @@ def _batch(
 
 
 def _wrong_values(table: pa.Table) -> dict[int, str]:
-    """Which rows have a value that its type does not allow, such as text that is not UTF-8, and why."""
+    """Find the rows with a value that its type does not allow, such as text that is not UTF-8, and say why."""
     try:
         table.validate(full=True)
     except pa.ArrowInvalid:
@@ -126,7 +126,7 @@ def _wrong_values(table: pa.Table) -> dict[int, str]:
 
 
 def _wrong_rows(array: pa.Array, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:
-    """The rows of an array that are not valid, found by halving it."""
+    """Find the invalid rows of an array by halving it."""
     part = array.take(pa.array(rows))
     try:
         part.validate(full=True)
@@ -140,7 +140,7 @@ def _wrong_rows(array: pa.Array, rows: NDArray[np.int64]) -> Iterator[tuple[int,
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
-    """The features of the columns as Hugging Face's datasets writes them into a schema's metadata."""
+    """Read the features of columns that Hugging Face's datasets writes into a schema's metadata."""
     try:
         data = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = data["info"]["features"]
