@@ -13,7 +13,7 @@ from typing import IO
 import pyarrow as pa
 
 from curate.errors import DataError
-from curate.store.records import BATCH_BYTES, BATCH_ROWS, LONGEST, Bad, Batch, Piece, check_names, is_utf8
+from curate.store.records import BATCH_BYTES, BATCH_ROWS, LONGEST, Bad, Batch, Piece, check_names, is_utf8, shown
 
 _MOST_OPEN_QUOTES = 1_000  # each is looked for to the end of the file
 
@@ -240,7 +240,7 @@ class _Making:
     def take(self, cells: list[str], wrong: str, line: int, delimiter: str) -> None:
         """Add a row; a blank line is none."""
         if wrong:
-            record = delimiter.join(cells).encode(errors="replace").decode()
+            record = shown(delimiter.join(cells).encode(errors="surrogateescape"))
             self.bad.append(Bad(self.record, line, wrong, record))
         elif cells:
             self.rows.append([cell or None for cell in cells])

@@ -21,7 +21,7 @@ from curate.kernels.json_values import dumps
 from curate.kernels.lists import is_list, lists_of
 from curate.store import arrow_values
 from curate.store.column_types import EXACT
-from curate.store.records import BATCH_BYTES, BATCH_ROWS, LONGEST, SHOWN, Bad, Batch, Piece, Votes
+from curate.store.records import BATCH_BYTES, BATCH_ROWS, LONGEST, SHOWN, Bad, Batch, Piece, Votes, shown
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 22
@@ -244,7 +244,7 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
     for (line, text, wrong), long_number in zip(raws, long, strict=True):
         record, reason = ({}, wrong) if wrong else _parse(text, exact, long_number=long_number)
         if reason:
-            bad.append(Bad(line - 1, line, reason, text.decode(errors="replace")))
+            bad.append(Bad(line - 1, line, reason, shown(text)))
         else:
             records.append(record)
             good.append((line, text, ""))
@@ -257,7 +257,7 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
         votes = count_kinds(records)
         reasons = _wrong_kinds(records, {**decided(votes), **kinds})
         bad += [
-            Bad(line - 1, line, reason, text.decode(errors="replace"))
+            Bad(line - 1, line, reason, shown(text))
             for (line, text, _), reason in zip(good, reasons, strict=True)
             if reason
         ]
@@ -285,6 +285,8 @@ def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, 
         record, reason = exact.loads(text, valid=True) if long_number else (record, "")
     if reason:
         return {}, reason
+    if isinstance(record, list):
+        return {}, "is a JSON array, not an object; a file that is one array must be named .json"
     if not isinstance(record, dict):
         return {}, "is not a JSON object"
     return record, _too_deep(record, text)

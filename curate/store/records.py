@@ -92,6 +92,11 @@ def check_names(names: list[str], where: str) -> None:
         raise DataError("the names of the columns are not UTF-8", where=where)
 
 
+def shown(raw: bytes) -> str:
+    """Return bytes as text, those that are not UTF-8 as escapes."""
+    return raw.decode(errors="backslashreplace")
+
+
 def is_utf8(text: str) -> bool:
     """Return whether no byte of it was read as a lone surrogate."""
     try:

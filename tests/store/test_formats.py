@@ -55,7 +55,7 @@ def test_a_line_that_does_not_parse_is_told_with_its_number(tmp_path):
     assert lines == [1, 4]
     assert [line for line, _ in bad] == [2, 3, 5]
     assert bad[0][1].startswith("does not parse")
-    assert bad[1][1] == "is not a JSON object"
+    assert bad[1][1].startswith("is a JSON array, not an object")
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_record(tmp_path):

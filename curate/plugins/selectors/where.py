@@ -84,7 +84,8 @@ def check_no_query(condition: str) -> None:
 
 
 def _types_of(frame: pl.DataFrame) -> str:
-    return "the columns are " + ", ".join(f"{name} ({dtype})" for name, dtype in frame.schema.items())
+    types = "the columns are " + ", ".join(f"{name} ({dtype})" for name, dtype in frame.schema.items())
+    return f"{types}; input.types declares text to be a number" if pl.String in frame.dtypes else types
 
 
 def _first_line(error: Exception) -> str:
