@@ -28,8 +28,8 @@ _BLOCK = 1 << 22
 _DEEPEST = 32  # objects and lists in one another; Parquet holds no more than 50 lists
 _MOST_COLUMNS = 10_000  # where every key is data, a column each would fill the memory
 _MOST_DIGITS = 76  # of a decimal
-_LONG_NUMBER = r"[1-9][0-9.]{18}|\.0*[1-9][0-9]{17}|[0-9][eE]-[0-9]{3}"
-"""What a number must look like for an int64 or a float64 not to hold it: 19 digits, or 18 with a point among them."""
+_LONG_NUMBER = r"[1-9][0-9.]{18}|\.0*[1-9][0-9]{17}|[1-9][0-9]{17}[eE]|[0-9][eE]-[0-9]{3}"
+"""What a number must look like for int64 or float64 not to hold it: 19 digits, or 18 with a point or an exponent."""
 
 Kinds = Mapping[str, Collection[str]]
 """The kinds of values that a file has at those paths where it has several; see ``decided``."""
@@ -253,7 +253,7 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
             if name in record:
                 record[name] = _as_text(record[name])
     table, votes = _table(records, good, piece.path), Votes()
-    if table is None or kinds:
+    if isinstance(table, str) or kinds:
         votes = count_kinds(records)
         reasons = _wrong_kinds(records, {**decided(votes), **kinds})
         bad += [
@@ -265,9 +265,12 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
         records = [record for record, reason in zip(records, reasons, strict=True) if not reason]
         good = [raw for raw, reason in zip(good, reasons, strict=True) if not reason]
         table = _table(records, good, piece.path)
-    if table is None:
-        message = f"a column has numbers that together need more than {_MOST_DIGITS} digits"
-        raise DataError(message, where=f"{piece.path}:{good[0][0]}", hint="read it as text: input.types")
+    if isinstance(table, str):
+        raise DataError(
+            f"column {table!r} has numbers that together need more than {_MOST_DIGITS} digits",
+            where=f"{piece.path}, lines {good[0][0]:,} to {good[-1][0]:,}",
+            hint=f"read it as text: input.types: {{{table}: string}}",
+        )
     lines = [line for line, _, _ in good]
     votes = votes or _kinds_of_table(table)
     return Batch(table, [line - 1 for line in lines], lines, bad, votes=votes, non_finite=exact.non_finite)
@@ -342,7 +345,7 @@ def _integer(digits: str) -> int | Decimal:
 def _fraction(digits: str) -> float | Decimal:
     """Return a float64 if that, written with as many digits, gives the same number, or else a decimal."""
     number, wanted = float(digits), Decimal(digits)
-    places = len(wanted.as_tuple().digits)
+    places = len("".join(map(str, wanted.as_tuple().digits)).rstrip("0")) or 1
     vanished = number == 0 and wanted != 0
     if math.isfinite(number) and not vanished and (places <= 17 or Decimal(f"{number:.{places - 1}e}") == wanted):
         return number
@@ -374,8 +377,8 @@ def _as_text(value: Any) -> str | None:
 # ---------------------------------------------------------------- tables
 
 
-def _table(records: Sequence[dict[str, Any]], raws: Sequence[Raw], path: str) -> pa.Table | None:
-    """Make a column for every key; return None if the values of one are of several kinds."""
+def _table(records: Sequence[dict[str, Any]], raws: Sequence[Raw], path: str) -> pa.Table | str:
+    """Make a column for every key; return the name of one whose values no type holds, if there is one."""
     names = dict.fromkeys(name for record in records for name in record)
     if len(names) > _MOST_COLUMNS:
         message = f"lines {raws[0][0]:,} to {raws[-1][0]:,} have {len(names):,} different keys, each of them a column"
@@ -384,7 +387,7 @@ def _table(records: Sequence[dict[str, Any]], raws: Sequence[Raw], path: str) ->
     for name in names:
         array = _array([record.get(name) for record in records])
         if array is None:
-            return None
+            return name
         arrays.append(array)
     return pa.table(arrays, names=list(names))
 

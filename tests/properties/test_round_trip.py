@@ -377,6 +377,10 @@ def test_json_of_any_values(data):
         try:
             source = ingested(folder)
         except DataError as refused:
+            if "need more than 76 digits" in str(refused):
+                assert "column 'x'" in str(refused)
+                assert "pool/a.json" in str(refused)
+                continue
             assert "none of the" in str(refused)
             assert quarantined_lines(folder) == set(range(1, len(values) + 1))
             continue
@@ -415,10 +419,10 @@ def same(found: Any, wanted: Any) -> bool:
         return found is not None and len(found) == len(wanted) and all(map(same, found, wanted))
     if isinstance(wanted, Number):
         if isinstance(found, float):
-            places = len(Decimal(wanted).as_tuple().digits)
-            return Decimal(f"{found:.{max(places, 17) - 1}e}") == Decimal(wanted) or (
-                places <= 17 and found == float(wanted)
-            )
+            digits = Decimal(wanted)
+            places = len(digits.as_tuple().digits)
+            written = Decimal(repr(found)) == digits or Decimal(f"{found:.{max(places, 17) - 1}e}") == digits
+            return written or (places <= 17 and found == float(wanted))
         return Decimal(found) == Decimal(wanted)
     if isinstance(wanted, bool) or wanted is None or isinstance(wanted, str):
         return found is wanted if not isinstance(wanted, str) else found == wanted

@@ -42,6 +42,10 @@ def wrong(batches: list[Batch]) -> list[tuple[int, str]]:
         (["18446744073709551615", "-1"], pa.decimal128(20, 0)),
         (["1" * 76], pa.decimal256(76, 0)),
         (["12345678901234567.25", "5"], pa.decimal128(19, 2)),
+        (["0.100000000000000693"], pa.decimal128(18, 18)),
+        (["0.100000000000000000000000", "1.00000000000000000000"], pa.float64()),
+        (["100000000000000001e0"], pa.uint64()),
+        (["100000000000000001.0"], pa.decimal128(19, 1)),
         (["0.1", "2"], pa.float64()),
         (["0.10000000000000001", "1e300"], pa.float64()),
         (["0.1000000000000000055511151231257827", "1"], pa.float64()),
@@ -99,6 +103,13 @@ def test_a_value_of_another_kind_than_most_makes_its_record_bad(tmp_path, values
     assert column(batches) == kept
     assert len(wrong(batches)) == len(values) - len(kept)
     assert all("in most records of the file" in reason for _, reason in wrong(batches))
+
+
+def test_numbers_that_no_decimal_holds_together_name_their_column(tmp_path):
+    with pytest.raises(
+        DataError, match=r"a\.jsonl, lines 1 to 2: column 'a' has numbers .*input\.types: \{a: string\}"
+    ):
+        read(tmp_path, '{"a": 0.123456789012345678901234567890}\n{"a": 183086899574007768151633166337e23}\n')
 
 
 def test_columns_read_as_text_may_hold_anything(tmp_path):
