@@ -179,8 +179,6 @@ def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object
     """Return the rows of ``batch`` that have an id and a text, with our columns; add the others to ``bad``."""
     config = task.config
     table, undeclared = declared_types.parsed(batch.table, config.types or {})
-    batch = replace(batch, table=table, cells=batch.cells - (config.types or {}).keys())
-    _describe(done, batch, piece.path)
     n = len(table)
     rejected = _Rejected(n)
     for reason, rows in undeclared:
@@ -204,6 +202,7 @@ def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object
     keep = np.flatnonzero(rejected.none)
     _count(done.files[piece.number], batch, len(keep), len(rejected.reasons))
     kept, text = table.take(keep), text.take(keep)
+    _describe(done, replace(batch, table=kept, cells=batch.cells - (config.types or {}).keys()), piece.path)
     hashes = [hashlib.blake2b(value.encode(), digest_size=16).digest() for value in text.to_pylist()]
     ours = {
         inputs.FILE: pa.array(np.full(len(keep), piece.number, np.int32)),

@@ -28,8 +28,8 @@ _BLOCK = 1 << 22
 _DEEPEST = 32  # objects and lists in one another; Parquet holds no more than 50 lists
 _MOST_COLUMNS = 10_000  # where every key is data, a column each would fill the memory
 _MOST_DIGITS = 76  # of a decimal
-_LONG_NUMBER = r"[1-9][0-9.]{18}|\.0*[1-9][0-9]{17}|[1-9][0-9]{17}[eE]|[0-9][eE]-[0-9]{3}"
-"""What a number must look like for int64 or float64 not to hold it: 19 digits, or 18 with a point or an exponent."""
+_LONG_NUMBER = r"[0-9.]{16}[0-9.eE]|[0-9][eE]-[0-9]{3}"
+"""What a number must look like for int64 or float64 not to hold it: 16 digits with a point or an exponent, or 17."""
 
 Kinds = Mapping[str, Collection[str]]
 """The kinds of values that a file has at those paths where it has several; see ``decided``."""
@@ -285,7 +285,8 @@ def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, 
             return {}, f"does not parse: {error.msg}"
         record, reason = exact.loads(text, valid=False)
     else:
-        record, reason = exact.loads(text, valid=True) if long_number else (record, "")
+        same = not long_number or orjson.dumps(record).replace(b" ", b"") == text.replace(b" ", b"")
+        record, reason = (record, "") if same else exact.loads(text, valid=True)
     if reason:
         return {}, reason
     if isinstance(record, list):
@@ -303,6 +304,7 @@ class _Exact:
 
     def __init__(self) -> None:
         self.non_finite = 0
+        self._decoder = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=self._constant)
 
     def loads(self, text: bytes, *, valid: bool) -> tuple[Any, str]:
         """Return the value of a text, and why it cannot be read ("" if it can).
@@ -311,7 +313,7 @@ class _Exact:
         """
         before = self.non_finite
         try:
-            value = json.loads(text.decode(), parse_int=_integer, parse_float=_fraction, parse_constant=self._constant)
+            value = self._decoder.decode(text.decode())
             if not valid:
                 json.dumps(value, ensure_ascii=False, default=str).encode()  # no lone surrogates
         except _NumberError as error:
@@ -344,10 +346,13 @@ def _integer(digits: str) -> int | Decimal:
 
 def _fraction(digits: str) -> float | Decimal:
     """Return a float64 if that, written with as many digits, gives the same number, or else a decimal."""
-    number, wanted = float(digits), Decimal(digits)
+    number = float(digits)
+    if repr(number) == digits:
+        return number
+    wanted = Decimal(digits)
     places = len("".join(map(str, wanted.as_tuple().digits)).rstrip("0")) or 1
     vanished = number == 0 and wanted != 0
-    if math.isfinite(number) and not vanished and (places <= 17 or Decimal(f"{number:.{places - 1}e}") == wanted):
+    if math.isfinite(number) and not vanished and (places <= 15 or Decimal(f"{number:.{places - 1}e}") == wanted):
         return number
     size = max(wanted.adjusted() + 1, 0) + max(-int(wanted.as_tuple().exponent), 0)
     if size > _MOST_DIGITS:

@@ -420,9 +420,8 @@ def same(found: Any, wanted: Any) -> bool:
     if isinstance(wanted, Number):
         if isinstance(found, float):
             digits = Decimal(wanted)
-            places = len(digits.as_tuple().digits)
-            written = Decimal(repr(found)) == digits or Decimal(f"{found:.{max(places, 17) - 1}e}") == digits
-            return written or (places <= 17 and found == float(wanted))
+            places = len("".join(map(str, digits.as_tuple().digits)).rstrip("0")) or 1
+            return Decimal(repr(found)) == digits or Decimal(f"{found:.{places - 1}e}") == digits
         return Decimal(found) == Decimal(wanted)
     if isinstance(wanted, bool) or wanted is None or isinstance(wanted, str):
         return found is wanted if not isinstance(wanted, str) else found == wanted

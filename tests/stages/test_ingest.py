@@ -201,6 +201,13 @@ def test_two_files_with_a_common_type_are_joined_in_any_order(tmp_path, case, ro
     assert len(kinds) == 1
 
 
+def test_a_row_that_is_quarantined_says_nothing_of_the_types(tmp_path):
+    files = {"a.csv": "text,x\nt,7\n,seven\n", "b.jsonl": lines({"text": "u", "x": 8}, {"text": None, "x": 9})}
+    source, record = ingested(tmp_path, files)
+    assert source.columns["x"] == pa.int64()
+    assert (record.count.kept, record.count.quarantined) == (2, 2)
+
+
 def test_declared_types_hold_for_every_format(tmp_path):
     files = {
         "a.csv": "text,zip,price\nt1,01234,1.10\nt2,5,x\n",
