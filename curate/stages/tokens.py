@@ -35,12 +35,12 @@ def column(counts: pa.Array, name: str) -> pa.Array:
 
     Raises
     ------
-    DataError : the column does not hold whole numbers
+    DataError : the column does not hold integers
     """
     try:
         return counts.cast(pa.int64())
     except pa.ArrowException as error:
-        raise DataError(f"input.tokens: column {name!r} does not hold whole numbers: {error}") from error
+        raise DataError(f"input.tokens: column {name!r} does not hold integers: {error}") from error
 
 
 def revision(tokenizer: str) -> str:

@@ -19,7 +19,7 @@ from curate.kernels.json_values import is_binary
 from curate.kernels.lists import is_list, lists_of, maps_of
 
 Span = tuple[int, int]
-"""The smallest and the largest of some whole numbers."""
+"""The smallest and the largest of some integers."""
 
 EXACT = 1 << 53
 """Whole numbers up to this size are exact in a float64."""
@@ -290,7 +290,7 @@ def _numbers(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType
         for kind in integers:
             low, high = _span_of(kind, spans, path)
             if max(-low, high) > EXACT:
-                why = f"a float holds whole numbers only up to 2^53; the first has {low if -low > high else high}"
+                why = f"a float holds integers only up to 2^53; the first has {low if -low > high else high}"
                 raise _ConflictError((kind, floats[0]), path, why)
         return pa.float64()
     low, high = reduce(_joined_span, (_span_of(kind, spans, path) for kind in integers))
