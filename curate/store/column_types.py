@@ -22,7 +22,7 @@ Span = tuple[int, int]
 """The smallest and the largest of some integers."""
 
 EXACT = 1 << 53
-"""Whole numbers up to this size are exact in a float64."""
+"""Integers up to this size are exact in a float64."""
 
 _MOST_DIGITS = 76  # of a decimal256
 
