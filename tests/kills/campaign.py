@@ -98,6 +98,7 @@ FROZEN = CONFIG | {"refresh": {"refit": "never"}}
 CHANGED = CONFIG | {
     "cluster": {"use": "kmeans", "n_clusters": 4},
     "score": [*CONFIG["score"][:2], {"use": "density", "neighbours": 3}],
+    "export": CONFIG["export"] | {"use": "jsonl"},
 }
 
 LETTERS = '''
