@@ -283,7 +283,7 @@ def _numbers(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType
     if floats and decimals:
         raise _ConflictError((floats[0], decimals[0]), path, "a float does not hold every decimal")
     if decimals:
-        return _decimal(integers, decimals, path)
+        return _decimal(integers, decimals, spans, path)
     if floats and not integers:
         return max(floats, key=lambda kind: kind.bit_width)
     if floats:
@@ -302,11 +302,18 @@ def _numbers(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType
 _NARROW = (pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32(), pa.int64())
 
 
-def _decimal(integers: Sequence[pa.DataType], decimals: Sequence[pa.DataType], path: str) -> pa.DataType:
+def _decimal(
+    integers: Sequence[pa.DataType],
+    decimals: Sequence[pa.DataType],
+    spans: Mapping[tuple[str, pa.DataType], Span],
+    path: str,
+) -> pa.DataType:
     scale = max(kind.scale for kind in decimals)
     scale = max(scale, 0) if integers else scale
     digits = {kind: kind.precision - kind.scale for kind in decimals}
     digits |= {kind: len(str(_bounds(kind)[1])) for kind in integers}
+    if max(digits.values()) + scale > _MOST_DIGITS:  # than those of any integer of the type, the values may have fewer
+        digits |= {kind: len(str(max(map(abs, _span_of(kind, spans, path))))) for kind in integers}
     precision = max(digits.values()) + scale
     if precision > _MOST_DIGITS:
         longest, finest = max(digits, key=lambda kind: digits[kind]), max(decimals, key=lambda kind: kind.scale)

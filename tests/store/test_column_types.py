@@ -109,6 +109,7 @@ A, B, C = "a.csv", "b.parquet", "c.parquet"
         ([values([1], pa.int16()), values([0.5], pa.float32())], pa.float64()),
         ([values([0.5], pa.float16()), values([0.5], pa.float32())], pa.float32()),
         ([values([2**40]), values([Decimal("0.12")], pa.decimal128(5, 2))], pa.decimal128(21, 2)),
+        ([values([5]), values([Decimal("1e-62")], pa.decimal256(62, 62))], pa.decimal256(63, 62)),
         ([values([2**63], pa.uint64()), values([-1])], pa.decimal128(20, 0)),
         ([values([5], pa.uint64()), values([-1])], pa.int64()),
         ([values([2**63], pa.uint64()), values([1])], pa.uint64()),
