@@ -613,7 +613,18 @@ def main() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a result that stdout has no letters for is no failure
     os.environ["PYTHONSAFEPATH"] = "1"  # no worker imports what happens to lie in the current folder
-    sys.exit(_code())
+    try:
+        code = _code()
+    finally:
+        _end_by_signals()
+    sys.exit(code)
+
+
+def _end_by_signals() -> None:
+    """Let a signal end the process at once: handlers that raise while Python shuts down hang it, or are shown."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _code() -> int:

@@ -77,14 +77,15 @@ def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., Done]:
         if words[1] in STAGES and not {"--executor", "--workers"} & {*words}:
             words += ["--executor", "serial"]
         capfd.readouterr()
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
             patch.setattr(sys, "argv", words)
             patch.setenv("PYTHONSAFEPATH", "")  # is set, and restored
             try:
                 cli.main()
             finally:
-                signal.signal(signal.SIGTERM, before)
+                for number, handler in before.items():
+                    signal.signal(number, handler)
         return Done(int(str(ended.value.code)), *capfd.readouterr())
 
     return run
