@@ -22,11 +22,11 @@ import pyarrow.parquet as pq
 from evidence import SELECTORS
 
 from curate import pipeline
-from curate.console import teller
+from curate.config.loader import from_data
 from curate.evaluation import verdict
 from curate.evaluation.compare import compare
 from curate.executors.base import cores
-from curate.settings.config import from_data
+from curate.progress import teller
 
 DIMENSIONS, NOISE = 384, 0.06
 RATES = (0.5, 0.7, 0.9, 0.95)

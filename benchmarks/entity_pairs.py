@@ -77,9 +77,9 @@ def vectors(name: str) -> np.ndarray:
 
 
 def minhash(texts: Sequence[str], name: str, threshold: float, unit: Any, length: int) -> Found:  # noqa: ARG001
-    from curate.kernels.minhash import bands_and_rows
-    from curate.plugins.pool import Texts
-    from curate.plugins.sketches import Shingling
+    from curate.kernels.neighbors.minhash_signatures import bands_and_rows
+    from curate.kernels.neighbors.minhash_sketches import Shingling
+    from curate.kernels.types import Texts
 
     shingling = Shingling(unit, length, *bands_and_rows(threshold, PERMUTATIONS, 0.01))
     keys, sets = shingling.sketches(Texts.of(texts)).keys, shingling.sets(Texts.of(texts))

@@ -29,13 +29,13 @@ from numpy.typing import NDArray
 
 import curate
 from curate import pipeline
-from curate.console import teller
+from curate.config.loader import from_data
 from curate.evaluation import split
 from curate.evaluation.estimates import estimate, nulls
 from curate.executors.serial import Serial
-from curate.kernels.softmax import softmax
-from curate.plugins.selectors.rs2 import rs2
-from curate.settings.config import from_data
+from curate.kernels.stats.softmax import softmax
+from curate.plugins.selectors.sampling.rs2 import rs2
+from curate.progress import teller
 from curate.stages.context import Context
 
 Rows = NDArray[np.intp]

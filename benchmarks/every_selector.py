@@ -34,11 +34,12 @@ import polars as pl
 from measuring import machine, measured, memory, reset_peak, tell
 from mixture import CACHE, mixture
 
-from curate.kernels.lloyd import assign
+from curate.kernels.clustering.lloyd import assign
 from curate.kernels.parallel import one_blas_thread
+from curate.kernels.types import Texts, Vectors
 from curate.plugins import registry
+from curate.plugins.batches import Pool
 from curate.plugins.clusterers.kmeans import KMeans
-from curate.plugins.pool import Pool, Texts, Vectors
 
 RESULTS = Path(__file__).parent.parent / "docs" / "cost" / "selectors.json"
 REPEATS, ENOUGH = 3, 10.0  # runs, and seconds after which there is no further one

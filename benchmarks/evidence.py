@@ -35,12 +35,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.console import teller
+from curate.config.loader import from_data
 from curate.evaluation import verdict
 from curate.evaluation.compare import compare
 from curate.executors.base import cores
 from curate.pipeline import executor_named
-from curate.settings.config import from_data
+from curate.progress import teller
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / "benchmarks" / ".cache" / "evidence"

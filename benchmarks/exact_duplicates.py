@@ -45,9 +45,9 @@ def child(variant: str, rows: int) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from curate import pipeline
+    from curate.config.loader import from_data
     from curate.executors.serial import Serial
-    from curate.plugins.selectors.exact_duplicates import exact_duplicates
-    from curate.settings.config import from_data
+    from curate.plugins.selectors.duplicates.exact_duplicates import exact_duplicates
     from curate.stages.context import Context, Silent
 
     pool = pipeline.pool(Context(from_data(config(rows)), Serial(), Silent())).rows

@@ -55,11 +55,11 @@ def uniform(x: np.ndarray, budget: int) -> Picked:
 
 def curate(x: np.ndarray, budget: int) -> Picked:
     """The two halves of the selector; the graph of a large pool is found in the cells of k-means."""
-    from curate.kernels.lloyd import assign
-    from curate.kernels.neighbours import EXACT_ROWS
+    from curate.kernels.clustering.lloyd import assign
+    from curate.kernels.neighbors.knn import EXACT_ROWS
+    from curate.kernels.types import Vectors
     from curate.plugins.clusterers.kmeans import KMeans
-    from curate.plugins.pool import Vectors
-    from curate.plugins.selectors.facility_location import facility_location, similarity_graph
+    from curate.plugins.selectors.coverage.facility_location import facility_location, similarity_graph
 
     began = time.perf_counter()
     cluster = np.zeros(len(x), np.int32)

@@ -26,12 +26,12 @@ import numpy as np
 from measuring import tell
 from mixture import CACHE
 
-from curate.kernels.lloyd import assign
-from curate.plugins.cells import Cells
+from curate.kernels.clustering.lloyd import assign
+from curate.kernels.neighbors.cells import Cells
+from curate.kernels.types import Matrix, Vectors
 from curate.plugins.clusterers.kmeans import KMeans
 from curate.plugins.embedders.sentence_transformers import SentenceTransformers
-from curate.plugins.pool import Matrix, Vectors
-from curate.plugins.selectors.semdedup import missed_pairs, semdedup
+from curate.plugins.selectors.duplicates.semdedup import missed_pairs, semdedup
 
 DATA = Path(os.environ.get("CURATE_DATA", "data")) / "gpteacher"
 STRENGTHS = ("0.9", "0.8", "0.7", "0.6")

@@ -61,7 +61,7 @@ def product_rate(x: np.ndarray, start: np.ndarray) -> float:
 def lloyd(variant: str, x: np.ndarray, start: np.ndarray, iterations: int) -> dict[str, Any]:
     k, d = start.shape
     if variant == "curate":
-        from curate.kernels.lloyd import lloyd as ours
+        from curate.kernels.clustering.lloyd import lloyd as ours
 
         def fit() -> np.ndarray:
             blocks = [x[i : i + 65_536] for i in range(0, len(x), 65_536)]
@@ -101,7 +101,7 @@ def seeding(variant: str, x: np.ndarray, k: int) -> dict[str, Any]:
     sample = x[np.sort(rng.choice(len(x), SAMPLE_PER_CLUSTER * k, replace=False))]
     began = time.perf_counter()
     if variant == "seed: curate":
-        from curate.kernels.seeding import seed
+        from curate.kernels.clustering.kmeans_plusplus import seed
 
         rows = seed(sample, k, rng)
     else:

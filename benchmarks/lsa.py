@@ -23,7 +23,7 @@ import numpy as np
 from measuring import machine, tell
 from scipy.sparse.linalg import svds
 
-from curate.kernels.lookup import Lookup
+from curate.kernels.neighbors.hash_index import Lookup
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.embedders import lsa
 

@@ -44,8 +44,8 @@ Pairs = np.ndarray
 
 
 def curate(texts: Sequence[str]) -> tuple[float, Pairs, dict[str, Any]]:
-    from curate.plugins.pool import Texts
-    from curate.plugins.selectors.minhash import minhash
+    from curate.kernels.types import Texts
+    from curate.plugins.selectors.duplicates.minhash import minhash
 
     chosen = {"min_similarity": SIMILARITY, "shingle": "word", "length": LENGTH, "permutations": PERMUTATIONS}
     began = time.perf_counter()
@@ -61,10 +61,10 @@ def curate(texts: Sequence[str]) -> tuple[float, Pairs, dict[str, Any]]:
 
 def _compared(texts: Sequence[str]) -> Pairs:
     """All pairs that share one of curate's bands and are similar."""
-    from curate.kernels.jaccard import Sets
-    from curate.kernels.linkage import Buckets
-    from curate.kernels.minhash import band_keys, bands_and_rows, signatures
-    from curate.kernels.shingles import shingles
+    from curate.kernels.neighbors.jaccard import Sets
+    from curate.kernels.neighbors.lsh_linkage import Buckets
+    from curate.kernels.neighbors.minhash_signatures import band_keys, bands_and_rows, signatures
+    from curate.kernels.text.shingles import shingles
 
     bands, rows = bands_and_rows(SIMILARITY, PERMUTATIONS, 0.01)
     keys, sets = [], []

@@ -40,11 +40,11 @@ Search = Callable[[Ids, int], Ids]
 
 
 def curate(x: np.ndarray, build: dict[str, Any]) -> Search:
-    from curate.kernels.centres import cells
-    from curate.kernels.lloyd import assign
-    from curate.kernels.neighbours import knn
+    from curate.kernels.clustering.lloyd import assign
+    from curate.kernels.linalg.centroids import cells
+    from curate.kernels.neighbors.knn import knn
+    from curate.kernels.types import Vectors
     from curate.plugins.clusterers.kmeans import KMeans
-    from curate.plugins.pool import Vectors
 
     cluster = assign(x, KMeans(**build).fit(Vectors.of(x), np.random.default_rng(0)).centroids)[0]
 
@@ -56,7 +56,7 @@ def curate(x: np.ndarray, build: dict[str, Any]) -> Search:
 
 
 def curate_exact(x: np.ndarray, build: dict[str, Any]) -> Search:  # noqa: ARG001
-    from curate.kernels.neighbours import knn
+    from curate.kernels.neighbors.knn import knn
 
     return lambda rows, _: knn(x, K, queries=rows)[0]
 

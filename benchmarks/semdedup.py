@@ -50,9 +50,9 @@ def cells(rows: int, count: int) -> Cells:
 
 
 def make_cells(rows: int, count: int) -> dict[str, Any]:
-    from curate.kernels.lloyd import assign
+    from curate.kernels.clustering.lloyd import assign
+    from curate.kernels.types import Vectors
     from curate.plugins.clusterers.kmeans import KMeans
-    from curate.plugins.pool import Vectors
 
     file = CACHE / f"cells-{rows}-{count}.npz"
     if file.exists():
@@ -81,8 +81,8 @@ Drop = tuple[np.ndarray, dict[str, Any]]
 
 
 def curate(x: np.ndarray, at: Cells, similarity: float, probes: int, first: str = "best_quality") -> Drop:
-    from curate.plugins import cells
-    from curate.plugins.selectors.semdedup import semdedup
+    from curate.kernels.neighbors import cells
+    from curate.plugins.selectors.duplicates.semdedup import semdedup
 
     alike = np.zeros(len(x), np.float32)  # of equal quality: the order is that of the pool
     looked_into = cells.Cells.of(x, at[0], alike, first=first, probes=probes)
@@ -176,7 +176,7 @@ DROP: dict[str, Callable[[np.ndarray, Cells, float], Drop]] = {
 
 def child(size: argparse.Namespace) -> dict[str, Any]:
     x, at = mixture(size.rows), cells(size.rows, size.cells)
-    import_module(MODULES[size.child] or "curate.plugins.selectors.semdedup")  # not part of what is timed
+    import_module(MODULES[size.child] or "curate.plugins.selectors.duplicates.semdedup")  # not part of what is timed
     before = reset_peak()
     began = time.perf_counter()
     drop, told = DROP[size.child](x, at, size.min_similarity)
@@ -189,8 +189,8 @@ def child(size: argparse.Namespace) -> dict[str, Any]:
 
 
 def missed(size: argparse.Namespace) -> dict[str, Any]:
-    from curate.plugins import cells as looked_into
-    from curate.plugins.selectors.semdedup import missed_pairs
+    from curate.kernels.neighbors import cells as looked_into
+    from curate.plugins.selectors.duplicates.semdedup import missed_pairs
 
     x, cell = mixture(size.rows), cells(size.rows, size.cells)[0]
     alike, found = np.zeros(size.rows, np.float32), {}

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 import numpy as np
 from measuring import tell
 
-from curate.kernels.jaccard import Sets
-from curate.kernels.narrowing import Profiles
-from curate.plugins.pool import Texts
-from curate.plugins.selectors.minhash import minhash
+from curate.kernels.neighbors.jaccard import Sets
+from curate.kernels.neighbors.rare_shingles import Profiles
+from curate.kernels.types import Texts
+from curate.plugins.selectors.duplicates.minhash import minhash
 
 POOLS = {
     "parcel": (0.5, 40, (1_000_000_000, 30, 1_000_000_000)),

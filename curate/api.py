@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from curate.errors import ConfigError, catching_panics
-from curate.plugins.pool import Pool, Selection, Texts, frozen
+from curate.kernels.types import Texts, frozen
+from curate.plugins.batches import Pool
+from curate.plugins.results import Selection
 from curate.seeds import rng_for
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def run(
     What was done: rows, records of every stage, and where the export and the report are.
     """
     from curate import pipeline
-    from curate.settings import config as settings
+    from curate.config import loader as settings
 
     path = isinstance(config, (str, Path))
     loaded = settings.load(Path(config), overrides) if path else settings.from_data(dict(config), overrides)  # type: ignore[arg-type]
@@ -92,7 +94,7 @@ def select(
     >>> select(np.eye(4), selector="k_center", keep=2).order.tolist()
     [0, 1]
     """
-    from curate.settings.config import selector_from
+    from curate.config.loader import selector_from
 
     x = np.array(embeddings, np.float32, ndmin=2)
     norms = np.linalg.norm(x, axis=1, keepdims=True)
@@ -123,9 +125,9 @@ def _column(values: ArrayLike | None, dtype: type, n: int) -> NDArray[Any]:
 
 
 def _clusters(given: ArrayLike | None, x: NDArray[np.float32], seed: int) -> NDArray[np.int32]:
-    from curate.kernels import lloyd
+    from curate.kernels.clustering import lloyd
+    from curate.kernels.types import Vectors
     from curate.plugins import registry
-    from curate.plugins.pool import Vectors
 
     if given is not None:
         return _column(given, np.int32, len(x))

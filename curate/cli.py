@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate import console, errors
+from curate import errors, progress
 from curate.executors.base import Terminated, on_sigterm
-from curate.places import matching, place
+from curate.paths import matching, place
 
 if TYPE_CHECKING:
-    from curate.console import Teller
+    from curate.config.model import RunConfig
     from curate.pipeline import Stage, Summary
     from curate.plugins.registry import Plugin
-    from curate.settings.model import RunConfig
+    from curate.progress import Teller
 
 app = typer.Typer(
     name="curate",
@@ -117,7 +117,7 @@ Verify = Annotated[
 
 
 def _load(config: Path, overrides: list[str] | None) -> RunConfig:
-    from curate.settings.config import load
+    from curate.config.loader import load
 
     return load(config, overrides or ())
 
@@ -206,7 +206,7 @@ def plan(
     with _telling(log) as told:
         steps = pipeline.plan(_load(config, overrides), Serial(), told, verify=verify)
     if as_json:
-        console.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
+        progress.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
         return
     mebibyte = 2**20
     rows = [
@@ -222,11 +222,11 @@ def plan(
         ]
         for step in steps
     ]
-    console.show_table(["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"], rows)
+    progress.show_table(["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"], rows)
     if notes := [step.note for step in steps if step.note]:
-        console.show_line("")
+        progress.show_line("")
     for note in notes:
-        console.show_line(note)
+        progress.show_line(note)
 
 
 def _about(number: float | None, unit: int = 1) -> str:
@@ -241,9 +241,9 @@ def check(config: Config, overrides: Overrides = None, as_json: Json = False) ->
     """Check a configuration and report everything that is wrong with it at once."""
     settings = _load(config, overrides)
     if as_json:
-        console.show_json(settings.resolved)
+        progress.show_json(settings.resolved)
     else:
-        console.show_line(f"{config}: fine; {len(settings.select)} selectors, results go to {settings.run}")
+        progress.show_line(f"{config}: fine; {len(settings.select)} selectors, results go to {settings.run}")
 
 
 @app.command(rich_help_panel="Looking at results")
@@ -254,9 +254,9 @@ def report(config: Config, overrides: Overrides = None, as_json: Json = False, l
     with _telling(log) as told:
         path, summary = pipeline.report(_load(config, overrides), told)
     if as_json:
-        console.show_json(summary)
+        progress.show_json(summary)
     else:
-        console.show_line(path)
+        progress.show_line(path)
 
 
 RunFolder = Annotated[
@@ -283,10 +283,10 @@ def explain(
 
     story = stories.explain(run, row)
     if as_json:
-        console.show_json(story.as_dict())
+        progress.show_json(story.as_dict())
         return
     for line in story.lines():
-        console.show_line(line)
+        progress.show_line(line)
 
 
 @app.command(rich_help_panel="Looking at results")
@@ -309,16 +309,16 @@ def diff(
 
     found = differences.last(run, examples) if other is None else differences.diff(run, other, examples)
     if as_json:
-        console.show_json(found.as_dict())
+        progress.show_json(found.as_dict())
         return
-    console.show_line(found.sentence())
+    progress.show_line(found.sentence())
     for header, rows in found.tables():
         typer.echo("")
-        console.show_table(header, rows)
+        progress.show_table(header, rows)
     if found.examples:
         typer.echo("")
     for line in found.lines():
-        console.show_line(line)
+        progress.show_line(line)
 
 
 Test = Annotated[
@@ -346,14 +346,14 @@ def evaluate(
     from curate import pipeline
     from curate.evaluation.evaluate import as_dict
     from curate.evaluation.evaluate import evaluate as evaluated
-    from curate.report import judgement
+    from curate.report import evaluation_text
 
     with _telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
         found = evaluated(run, runner, told, files=test or (), seeds=seeds)
     if as_json:
-        console.show_json(as_dict(found))
+        progress.show_json(as_dict(found))
     else:
-        console.show_tables(judgement.tables(found), judgement.lines(found))
+        progress.show_tables(evaluation_text.tables(found), evaluation_text.lines(found))
 
 
 @app.command(rich_help_panel="Looking at results")
@@ -382,17 +382,17 @@ def compare(
 ) -> None:
     """Compare selectors × prune rates × seeds with chance, and say in one sentence which to use."""
     from curate import pipeline
+    from curate.config.csv_option import names, rates
     from curate.evaluation import verdict
     from curate.evaluation.compare import compare as compared
-    from curate.settings.lists import names, rates
 
     settings, chosen, shares = _load(config, overrides), names(select or ()), rates(prune_rate)
     with _telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
         found = compared(settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds)
     if as_json:
-        console.show_json(verdict.as_dict(found))
+        progress.show_json(verdict.as_dict(found))
     else:
-        console.show_tables(verdict.tables(found), verdict.lines(found))
+        progress.show_tables(verdict.tables(found), verdict.lines(found))
 
 
 @app.command(rich_help_panel="The pipeline")
@@ -410,10 +410,10 @@ def rollback(
     with _telling(log) as told:
         done = versions.rollback(run, version, told.note)
     if as_json:
-        console.show_json(done.as_dict())
+        progress.show_json(done.as_dict())
         return
-    console.show_line(done)
-    console.show_line(
+    progress.show_line(done)
+    progress.show_line(
         f"the next curate run of {run} publishes again: mend what was wrong with the input or the configuration"
     )
 
@@ -437,13 +437,13 @@ def plugins(
         return
     found = [registry.get(k, n) for k in registry.KINDS if kind in (None, k) for n in registry.names(k)]
     if as_json:
-        console.show_json([_told(plugin) for plugin in found])
+        progress.show_json([_told(plugin) for plugin in found])
     elif kind == "selector":
         titles = ["use", "what it does", "cost", "guarantee", "reference"]
         rows = [[p.name, p.summary(), p.traits.cost, p.traits.guarantee, p.reference()] for p in found]
-        console.show_table(titles, rows)
+        progress.show_table(titles, rows)
     else:
-        console.show_table(["kind", "use", "what it does"], [[p.kind, p.name, p.summary()] for p in found])
+        progress.show_table(["kind", "use", "what it does"], [[p.kind, p.name, p.summary()] for p in found])
 
 
 def _told(plugin: Plugin) -> dict[str, str]:
@@ -473,20 +473,20 @@ def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
         for field in with_nested(fields(plugin.cls))
     ]
     if as_json:
-        console.show_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": rows})
+        progress.show_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": rows})
         return
     typer.echo(f"{plugin.kind} {plugin.name} (version {plugin.traits.version}, {plugin.origin})\n\n{about}")
     if rows:
         typer.echo("")
-        console.show_table(list(rows[0]), [list(row.values()) for row in rows])
+        progress.show_table(list(rows[0]), [list(row.values()) for row in rows])
 
 
 @app.command(rich_help_panel="Writing configurations")
 def schema() -> None:
     """Print the JSON Schema of the configuration file, for editors."""
-    from curate.settings.schema import json_schema
+    from curate.config.schema import json_schema
 
-    console.show_json(json_schema())
+    progress.show_json(json_schema())
 
 
 @app.command(rich_help_panel="Writing configurations")
@@ -497,17 +497,17 @@ def init(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write a configuration to start from, with the columns of your own files if they are there."""
-    from curate.settings.starter import starter
-    from curate.store import shards
-    from curate.store.formats import column_names
+    from curate.config.init_template import starter
+    from curate.store import parquet_io
+    from curate.store.readers import column_names
 
     if path.exists() and not overwrite:
         raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or say --overwrite")
     found = sorted(matching(files))
     columns = column_names(place(found[0])) if found else []
-    shards.write_text(path, starter(files, columns, text, f"runs/{path.stem}"))
+    parquet_io.write_text(path, starter(files, columns, text, f"runs/{path.stem}"))
     pool = f"{len(found)} files with the columns {', '.join(columns)}" if found else f"no file matches {files!r} yet"
-    console.show_line(f"wrote {path} ({pool}); look at it, then: curate run {path}")
+    progress.show_line(f"wrote {path} ({pool}); look at it, then: curate run {path}")
 
 
 def _version(asked: bool) -> None:
@@ -535,15 +535,15 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
     from curate.store import manifest
 
     if as_json:
-        console.show_json(summary.as_dict())
+        progress.show_json(summary.as_dict())
         return
     rows = []
     for line in manifest.lines(summary.records):
         count = line.count
         numbers = [f"{number:,}" for number in (count.rows_in, count.kept, count.dropped, count.quarantined)]
         rows.append([line.stage, line.name, *numbers, f"{line.seconds:.1f}", f"{line.peak_memory / 2**20:,.0f}"])
-    console.show_table(["stage", "entry", "in", "kept", "dropped", "quarantined", "s", "MiB"], rows)
-    console.show_line(summary.sentence())
+    progress.show_table(["stage", "entry", "in", "kept", "dropped", "quarantined", "s", "MiB"], rows)
+    progress.show_line(summary.sentence())
 
 
 # ---------------------------------------------------------------- the log and the metrics
@@ -560,7 +560,7 @@ class _Told(Exception):  # noqa: N818 - what went wrong is its cause
 @contextmanager
 def _telling(log: LogStyle) -> Iterator[Teller]:
     """What hears of the progress, and how the block ended: an error is told in the style of the log."""
-    with console.teller(log.value) as told:
+    with progress.teller(log.value) as told:
         try:
             with errors.catching_panics():
                 yield told
@@ -577,16 +577,16 @@ def _measured(told: Teller, path: Path | None, *, overwrite: bool) -> Iterator[C
     if path is None:
         yield names.append
         return
-    from curate.stages import monitoring
+    from curate.stages.report import prometheus
 
-    monitoring.check(path, overwrite=overwrite)
+    prometheus.check(path, overwrite=overwrite)
     begun = time.monotonic()
 
     def write(code: int, error: str = "") -> None:
         run, took = names[0] if names else None, time.monotonic() - begun
         place = {"stage": told.stage, "entry": told.entry}
-        monitoring.write(
-            path, monitoring.Ending(run=run, seconds=took, exit_code=code, steps=told.steps, error=error, **place)
+        prometheus.write(
+            path, prometheus.Ending(run=run, seconds=took, exit_code=code, steps=told.steps, error=error, **place)
         )
 
     try:
@@ -641,13 +641,13 @@ def _code() -> int:
         if show := getattr(error, "show", None):  # the command-line parser refused the arguments
             show()
             if hint := _hint_of_dash(error):
-                console.complain(hint)
+                progress.complain(hint)
             return errors.CONFIG
         message, code = _explained(error)
-        console.complain(message)
+        progress.complain(message)
         return code
     if code == errors.INTERRUPTED:  # what Typer makes of Ctrl-C
-        console.complain(_explained(KeyboardInterrupt())[0])
+        progress.complain(_explained(KeyboardInterrupt())[0])
     return int(code or errors.OK)
 
 

@@ -10,34 +10,40 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
-from curate import places
+from curate import paths
+from curate.config.model import DECONTAMINATE
 from curate.errors import ConfigError, CurateError, catching_panics
 from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
-from curate.report.wording import cut, in_epochs, masked
-from curate.settings.model import DECONTAMINATE
-from curate.stages import answers, evaluation_sets, evidence, guards, learning, quadratic
+from curate.pool.columns import PoolColumns
+from curate.pool.rows import PoolRows
+from curate.report.formatting import cut, in_epochs, masked
 from curate.stages.cluster import cluster
-from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Planned, Progress, Silent
-from curate.stages.decontaminate import decontaminate
-from curate.stages.embed import embed
-from curate.stages.export import Before, export
-from curate.stages.ingest import estimated_rows, ingest, survey
-from curate.stages.proxy import Proxied, proxy
-from curate.stages.rows import PoolRows
-from curate.stages.score import score
-from curate.stages.select import select
+from curate.stages.decontaminate import evaluation_sets
+from curate.stages.decontaminate.stage import decontaminate
+from curate.stages.embed.stage import embed
+from curate.stages.export import guardrails
+from curate.stages.export.stage import Before, export
+from curate.stages.ingest.stage import estimated_rows, ingest, survey
+from curate.stages.proxy.stage import Proxied, proxy
+from curate.stages.report import ground_truth
+from curate.stages.report.stage import card
+from curate.stages.report.stage import report as rendered
+from curate.stages.score import scorer_fit
+from curate.stages.score.stage import score
+from curate.stages.select import cost_warnings
+from curate.stages.select.stage import select
 from curate.stages.step import NotReadyError
-from curate.store import links, lock, manifest, masks, ownership, shards, versions
+from curate.store import lock, manifest, parquet_io, redaction, run_directory, symlinks, versions
+from curate.store.json_shape import fits
 from curate.store.manifest import Record
-from curate.store.shapes import fits
 from curate.version import __version__
 
 if TYPE_CHECKING:
-    from curate.settings.model import RunConfig
+    from curate.config.model import RunConfig
 
 T = TypeVar("T")
 Stage = Literal["embed", "cluster", "score", "select", "export"]
@@ -165,9 +171,9 @@ def run(
     """
     context = Context(config, executor, progress or Silent(), verify=verify)
     if verify:
-        places.forget_contents()
-    with places.reached(context.folder):
-        ownership.claim(context.folder, overwrite=overwrite)
+        paths.forget_contents()
+    with paths.reached(context.folder):
+        run_directory.claim(context.folder, overwrite=overwrite)
     with alone(context):
         return _run(context, until)
 
@@ -175,9 +181,9 @@ def run(
 @contextmanager
 def alone(context: Context) -> Iterator[None]:
     """Hold the run folder; nothing half written is left there, however the block ends."""
-    with places.reached(context.folder), lock.held(context.folder, context.progress.note):
-        links.refuse(context.folder)
-        shards.sweep(context.folder)
+    with paths.reached(context.folder), lock.held(context.folder, context.progress.note):
+        symlinks.refuse(context.folder)
+        parquet_io.sweep(context.folder)
         try:
             with catching_panics():
                 yield
@@ -185,14 +191,14 @@ def alone(context: Context) -> Iterator[None]:
             context.executor.close()
             raise
         finally:
-            shards.sweep(context.folder)
+            parquet_io.sweep(context.folder)
 
 
 def _run(context: Context, until: Stage) -> Summary:
     config = context.config
-    masks.write(context.folder, config.export.mask)
-    shards.write_text(context.folder / "config.yaml", context.yaml)
-    data = shards.read_json(context.folder / manifest.NAME)
+    redaction.write(context.folder, config.export.mask)
+    parquet_io.write_text(context.folder / "config.yaml", context.yaml)
+    data = parquet_io.read_json(context.folder / manifest.NAME)
     before = data if data is not None and fits(data, _WRITTEN) else {"fingerprints": {}}
     done = _Done()
     _stages(context, until, done)
@@ -227,12 +233,12 @@ def _publish(context: Context, done: _Done, before: Mapping[str, Any], late: lis
             if done.before is not None and not (unchanged and before.get("report") == shown and page.exists()):
                 reused = set(before["fingerprints"].values())
                 published = line or next(iter(versions.history(root)[-1:]), None)
-                text, _ = evidence.report(context, done.before, done.records, published, done.warnings, reused)
-                puts.append(stack.enter_context(shards.staged(page, text)))
+                text, _ = rendered(context, done.before, done.records, published, done.warnings, reused)
+                puts.append(stack.enter_context(parquet_io.staged(page, text)))
             elif done.before is None:
                 shown = before.get("report")
             written = json.dumps(_manifest(context, done, shown), indent=2, ensure_ascii=False) + "\n"
-            puts.append(stack.enter_context(shards.staged(context.folder / manifest.NAME, written)))
+            puts.append(stack.enter_context(parquet_io.staged(context.folder / manifest.NAME, written)))
             if line is not None:
                 versions.publish(root, line)
         except CurateError as error:
@@ -277,7 +283,7 @@ def _shown(context: Context) -> str:
         {
             "curate": __version__,
             "config": context.config.resolved,
-            "key": None if key is None else places.content(places.place(key)),
+            "key": None if key is None else paths.content(paths.place(key)),
         }
     )
 
@@ -321,8 +327,8 @@ class Finished:
         """Write the report again; where it is, and what it says, for programs."""
         path = self.context.folder / REPORT
         last = next(iter(versions.history(self.context.folder / versions.FOLDER)[-1:]), None)
-        page, summary = evidence.report(self.context, self.before, self.records, last, self.warnings)
-        shards.write_text(path, page)
+        page, summary = rendered(self.context, self.before, self.records, last, self.warnings)
+        parquet_io.write_text(path, page)
         return path, summary
 
 
@@ -353,10 +359,10 @@ def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, d
     summary : what it says, for programs
     """
     context = Context(config, Serial(), progress or Silent())
-    if not ownership.is_run(context.folder):
+    if not run_directory.is_run(context.folder):
         raise _no_finished_run(config, "there was no run yet")
-    with places.reached(context.folder), lock.held(context.folder, context.progress.note):
-        links.refuse(context.folder)
+    with paths.reached(context.folder), lock.held(context.folder, context.progress.note):
+        symlinks.refuse(context.folder)
         return finished(config, context.progress).report()
 
 
@@ -389,22 +395,22 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     """Every stage up to ``until``: for ``run`` and, with a context that only plans, for ``plan``."""
     config, last = context.config, STAGES.index(until)
     evaluation_sets.asked(config)  # that a file is missing is told before the pool is embedded
-    answers.asked(config)
+    ground_truth.asked(config)
     source, record = ingest(context)
     done.records.append(record)
-    done.warnings += guards.files(config, record)
-    guards.quarantine(config, done.records)  # before anything is embedded; again, with what cannot be embedded
+    done.warnings += guardrails.files(config, record)
+    guardrails.quarantine(config, done.records)  # before anything is embedded; again, with what cannot be embedded
     if last >= STAGES.index("score"):
-        learning.check(context)
+        scorer_fit.check(context)
     embedded = _each(partial(embed, context, source, entry) for entry in config.embed)
     done.records += [record for _, record in embedded]
-    done.warnings += guards.quarantine(config, done.records)
+    done.warnings += guardrails.quarantine(config, done.records)
     rows = PoolRows(source, tuple(entry for entry, _ in embedded))
     if last < STAGES.index("cluster"):
         return
     clustered, record = cluster(context, rows)
     done.records.append(record)
-    done.warnings += guards.drift(config, done.records)
+    done.warnings += guardrails.drift(config, done.records)
     if last < STAGES.index("score"):
         return
     proxied: Proxied | None = None
@@ -423,9 +429,9 @@ def _stages(context: Context, until: Stage, done: _Done) -> None:
     if last < STAGES.index("export"):
         return
     if context.plan is None:
-        guards.selection(context, source, selected, record)
+        guardrails.selection(context, source, selected, record)
     done.before = Before(rows, clustered, scored, selected, tuple(done.records), columns.decontaminated)
-    done.export, record = export(context, done.before, evidence.card)
+    done.export, record = export(context, done.before, card)
     done.records.append(record)
 
 
@@ -465,10 +471,10 @@ def plan(
     told: list[Planned] = []
     context = Context(config, executor, progress or Silent(), told, verify)
     if verify:
-        places.forget_contents()
-    links.refuse(context.folder)
+        paths.forget_contents()
+    symlinks.refuse(context.folder)
     done = _Done()
-    with places.reached(context.folder), suppress(NotReadyError):
+    with paths.reached(context.folder), suppress(NotReadyError):
         _stages(context, "export", done)
     asked = {(step.stage, step.name) for step in told}
     for stage, name, folder in _steps(context):
@@ -514,7 +520,7 @@ def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int, largest: M
             left = None if step.stage == DECONTAMINATE else left  # how many rows it drops, only running tells
             continue
         for entry in config.select:
-            note = "" if step.state == "fresh" else quadratic.note(entry, most, largest.get(entry.within or ""))
+            note = "" if step.state == "fresh" else cost_warnings.note(entry, most, largest.get(entry.within or ""))
             if entry.budget is None:
                 left = None
             else:
@@ -542,9 +548,9 @@ def _estimated(context: Context, step: Planned) -> Planned:
     elif step.stage == "select" and step.name != context.config.select[-1].name:
         written = 0  # the ledger is written once, after the last entry
     else:
-        written = places.size(folder)
+        written = paths.size(folder)
     slow = step.stage == "select" and any(
-        entry.name == step.name and quadratic.is_quadratic(entry) for entry in context.config.select
+        entry.name == step.name and cost_warnings.is_quadratic(entry) for entry in context.config.select
     )
     seconds = before.seconds * (scale**2 if slow else scale)
     return replace(step, seconds=round(seconds, 1), memory=before.peak_memory, disk=round(written * scale))

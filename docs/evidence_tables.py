@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from curate.kernels.intervals import holm
+from curate.kernels.stats.intervals import holm
 
 RESULTS = Path(__file__).parent / "evidence"
 SETS = ("CLINC150", "Banking77", "SNIPS", "GoEmotions", "MNIST")

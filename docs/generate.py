@@ -19,9 +19,9 @@ import cost_table
 import evidence_tables
 import type_table
 
+from curate.config import model
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, show, with_nested
-from curate.settings import model
 from curate.store import schemas
 
 ROOT = Path(__file__).parent.parent

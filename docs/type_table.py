@@ -9,8 +9,8 @@ from decimal import Decimal
 import pyarrow as pa
 
 from curate.errors import DataError
-from curate.kernels.json_values import dumps, identifier_of, json_array, text_of
-from curate.stages import strings
+from curate.kernels.text.json_values import dumps, identifier_of, json_array, text_of
+from curate.stages.export import map_strings
 from curate.store.arrow_values import storable
 
 HEAD = ("Type", "Stored, and exported to Parquet, as", "As text", "As id", "Masked and cut", "In JSON Lines")
@@ -78,10 +78,10 @@ def _masked(kind: pa.DataType) -> str:
     if pa.types.is_nested(kind):
         return "each string in it"
     try:
-        strings.check_type("x", kind)
+        map_strings.check_type("x", kind)
     except DataError:
         return "refused"
-    return "yes" if strings.holds_text(kind) else "holds no text"
+    return "yes" if map_strings.holds_text(kind) else "holds no text"
 
 
 def _code(text: str | None) -> str:

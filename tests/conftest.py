@@ -42,7 +42,7 @@ def row(number: int) -> dict[str, Any]:
 @pytest.fixture
 def plain_map(monkeypatch: pytest.MonkeyPatch) -> None:
     """In reports the map is no more than its axes, which saves a quarter of a small run and most of a larger one."""
-    monkeypatch.setattr("curate.report.projection.SMALLEST", 10_000)
+    monkeypatch.setattr("curate.report.charts.projection.SMALLEST", 10_000)
 
 
 @pytest.fixture

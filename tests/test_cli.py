@@ -80,7 +80,7 @@ def plugin(name: str, kind: str, *method: str) -> str:
         "import time",
         "from dataclasses import dataclass",
         "import numpy as np",
-        "from curate.plugins.kinds import ScoreColumn, embedder, scorer, selector",
+        "from curate.plugins.interfaces import ScoreColumn, embedder, scorer, selector",
         DECORATORS[kind],
         "@dataclass(frozen=True, slots=True, kw_only=True)",
         "class Mine:",

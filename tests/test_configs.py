@@ -16,8 +16,8 @@ import polars as pl
 import pytest
 
 import curate
-from curate.report.answers import OTHERS, confusion
-from curate.stages.answers import read as read_key
+from curate.report.ground_truth_table import OTHERS, confusion
+from curate.stages.report.ground_truth import read as read_key
 
 ROOT = Path(__file__).parents[1]
 RECIPES = sorted((ROOT / "configs").glob("*.yaml"))
@@ -65,7 +65,7 @@ def ran(tmp_path_factory):
             patch.chdir(ROOT)
             patch.setenv("HF_HUB_OFFLINE", "1")
             if name != "quickstart":
-                patch.setattr("curate.report.projection.SMALLEST", 10_000)
+                patch.setattr("curate.report.charts.projection.SMALLEST", 10_000)
             return curate.run(f"configs/{name}.yaml", [f"run={folder / 'run'}", *overrides(name, folder)])
 
     return run

@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
+from curate.config.loader import from_data
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
-from curate.settings.config import from_data
 from curate.store import versions
 
 STAGES = ("input", "embed/column", "cluster", "score/length", "select")

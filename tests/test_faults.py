@@ -16,12 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
-import curate.stages.monitoring
+import curate.stages.report.prometheus
+from curate.config.loader import from_data
 from curate.errors import DataError, PluginError, RetryableError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
-from curate.settings.config import from_data
-from curate.stages import ingest
+from curate.stages.ingest import stage as ingest_stage
 from curate.store import versions
 
 ROOT = Path("run/export")
@@ -42,8 +42,8 @@ def plugin(kind, *lines):
         "from dataclasses import dataclass",
         "from pathlib import Path",
         "import numpy as np",
-        "from curate.plugins.kinds import ScoreColumn, clusterer, embedder, scorer, selector",
-        "from curate.plugins.pool import Clustering, Selection",
+        "from curate.plugins.interfaces import ScoreColumn, clusterer, embedder, scorer, selector",
+        "from curate.plugins.batches import Clustering, Selection",
         f"@{kind}(version=1{options[kind]})",
         "@dataclass(frozen=True, slots=True, kw_only=True)",
         "class Mine:",
@@ -62,7 +62,7 @@ def test_a_file_that_changes_while_it_is_read_is_told_and_nothing_is_published(p
     curate.run(config())
     before, file = versions.published(ROOT), pool / "b.jsonl"
     file.write_text(file.read_text().replace("number", "nummer"))
-    real, whole = ingest.read, file.read_text()
+    real, whole = ingest_stage.read, file.read_text()
 
     def meanwhile(task):
         if any(piece.path == "pool/b.jsonl" for piece in task.pieces) and file.exists() and file.read_text() == whole:
@@ -76,7 +76,7 @@ def test_a_file_that_changes_while_it_is_read_is_told_and_nothing_is_published(p
 
     told = "cannot read the file: .*No such file" if change == "gone" else "the file changed while it was read"
     with monkeypatch.context() as patch, pytest.raises(DataError, match=rf"pool/b\.jsonl: {told}") as error:
-        patch.setattr(ingest, "read", meanwhile)
+        patch.setattr(ingest_stage, "read", meanwhile)
         curate.run(config())
     assert error.value.exit_code == 3
     assert versions.published(ROOT) == before
@@ -87,7 +87,7 @@ def test_a_file_that_changes_while_it_is_read_is_told_and_nothing_is_published(p
 
 @pytest.mark.parametrize("change", ["mode", "link", "time", "copy"])
 def test_a_stamp_that_changes_while_the_bytes_stay_does_not_end_a_run(pool, config, monkeypatch, change):
-    real, file = ingest.read, pool / "b.jsonl"
+    real, file = ingest_stage.read, pool / "b.jsonl"
 
     def meanwhile(task):
         if change == "mode":
@@ -101,7 +101,7 @@ def test_a_stamp_that_changes_while_the_bytes_stay_does_not_end_a_run(pool, conf
             (pool / "copy").replace(file)
         return real(task)
 
-    monkeypatch.setattr(ingest, "read", meanwhile)
+    monkeypatch.setattr(ingest_stage, "read", meanwhile)
     assert curate.run(config()).rows_in == 60
     assert curate.run(config()).unchanged
 
@@ -150,7 +150,7 @@ def test_a_file_that_may_not_be_read_is_told(pool, config, monkeypatch):
     def refused(path, rows_per_shard):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(ingest.formats, "scan", refused)
+    monkeypatch.setattr(ingest_stage.readers, "scan", refused)
     with pytest.raises(DataError, match=r"pool/a\.jsonl: cannot read the file: Permission denied"):
         curate.run(config())
 
@@ -297,7 +297,7 @@ def test_a_fault_at_any_touch_after_the_last_stage_leaves_all_of_the_old_or_all_
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
         export={"use": "jsonl", "keep_versions": 1},
     )
-    for module in (ingest.places, versions.shards):
+    for module in (ingest_stage.paths, versions.parquet_io):
         monkeypatch.setattr(module.os, "fsync", lambda _, real=os.fsync: (faults.touch("fsync"), real(_))[1])
     real = curate.pipeline._publish
 
@@ -356,7 +356,7 @@ def test_a_report_or_card_that_cannot_be_rendered_publishes_nothing(pool, config
             Path("config.yaml").write_text(json.dumps(settings))
         before = None if first else (seen(), versions.history(ROOT), Path("run/manifest.json").read_bytes())
         with monkeypatch.context() as patch:
-            patch.setattr(getattr(curate.stages.evidence, module), name, fails)
+            patch.setattr(getattr(curate.stages.report.stage, module), name, fails)
             done = command("run", "config.yaml", "--log", "plain")
         assert (done.returncode, done.stdout) == (3 if isinstance(error, DataError) else 1, "")
         assert "Traceback" not in done.stderr
@@ -439,7 +439,7 @@ def test_an_edited_version_that_cannot_be_copied_is_kept_and_leaves_no_half_copy
     first = versions.published(ROOT)
     (ROOT / first / "notes.txt").write_text("mine")
     settings["select"][0]["keep"] = 30
-    real = ingest.places.copy
+    real = ingest_stage.paths.copy
 
     def full(path, target):
         if path.name.startswith("train-00002"):
@@ -447,7 +447,7 @@ def test_an_edited_version_that_cannot_be_copied_is_kept_and_leaves_no_half_copy
         real(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ingest.places, "copy", full)
+        patch.setattr(ingest_stage.paths, "copy", full)
         done = curate.run(settings)
     assert len(done.warnings) == 1
     assert "old versions of the export may be left (OSError: [Errno 28] No space left" in done.warnings[0]
@@ -465,7 +465,7 @@ def test_metrics_that_cannot_be_written_after_the_switch_are_a_warning(pool, con
     def full(path, ending):
         raise DataError("cannot write: No space left on device", where=str(path))
 
-    monkeypatch.setattr(curate.stages.monitoring, "write", full)
+    monkeypatch.setattr(curate.stages.report.prometheus, "write", full)
     Path("config.yaml").write_text(json.dumps(config()))
     done = command("run", "config.yaml", "--log", "plain", "--metrics-file", "curate.prom")
     assert done.returncode == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate import places
+from curate import paths
 from curate.errors import DataError
 
 
@@ -22,7 +22,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(*patterns: str) -> list[str]:
-    return places.distinct(name for pattern in patterns for name in places.matching(pattern))
+    return paths.distinct(name for pattern in patterns for name in paths.matching(pattern))
 
 
 @pytest.mark.parametrize(

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
+from curate.config.loader import from_data
 from curate.errors import DataError, GuardrailError
 from curate.executors.serial import Serial
 from curate.pipeline import Summary, plan
-from curate.settings.config import from_data
 
 
 def exported(folder: str = "run") -> pl.DataFrame:

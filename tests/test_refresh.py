@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 import curate
+from curate.config.loader import from_data
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
-from curate.settings.config import from_data
 from curate.store import manifest
 
 TOPICS = ("bread oven dough flour", "ship sail harbour tide", "judge court verdict law", "piano chord melody bar")
@@ -119,9 +119,9 @@ def test_a_refresh_that_was_cut_short_goes_on_and_gives_the_same_bytes(written, 
         curate.run(nightly(run=run))
         written([line(number) for number in range(10, 210)])
         if broken:
-            from curate.stages import embed, reuse
+            from curate.stages.embed import stage, vector_reuse
 
-            module = reuse if moment == "_put_aside" else embed
+            module = vector_reuse if moment == "_put_aside" else stage
             whole, calls = getattr(module, moment), []
 
             def dies(task):

@@ -101,9 +101,9 @@ class Killer:
 
 
 def test_interrupted_and_resumed(run, monkeypatch):
-    from curate.stages import embed
+    from curate.stages.embed import stage as embed_stage
 
-    real, calls = embed._encode, []
+    real, calls = embed_stage._encode, []
 
     def dies(task):
         calls.append(task)
@@ -111,10 +111,10 @@ def test_interrupted_and_resumed(run, monkeypatch):
             raise KeyboardInterrupt
         return real(task)
 
-    monkeypatch.setattr(embed, "_encode", dies)
+    monkeypatch.setattr(embed_stage, "_encode", dies)
     with pytest.raises(KeyboardInterrupt):
         run(executor="serial")
-    monkeypatch.setattr(embed, "_encode", real)
+    monkeypatch.setattr(embed_stage, "_encode", real)
     assert run(executor="processes", workers=2)
 
 

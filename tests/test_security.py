@@ -19,13 +19,13 @@ import pytest
 import yaml
 
 import curate
-from curate import console, pipeline
+from curate import pipeline, progress
+from curate.config.loader import from_data
 from curate.errors import ConfigError, DataError, PluginError
 from curate.executors.serial import Serial
-from curate.plugins.selectors.where import Where, where
-from curate.settings.config import from_data
-from curate.store import csv_records, diff, explain, formats, json_records, versions
-from curate.store.formats import Piece
+from curate.plugins.selectors.filters.where import Where, where
+from curate.store import csv_records, diff, explain, json_records, readers, versions
+from curate.store.readers import Piece
 
 PACKAGE = Path(curate.__file__).parent
 CODE = {"eval", "exec", "compile", "__import__", "dill", "cloudpickle", "pickle", "marshal", "shelve", "joblib"}
@@ -317,12 +317,12 @@ def test_no_text_runs_in_the_report_or_breaks_the_card(hostile):
 def test_nothing_that_is_printed_moves_a_terminals_cursor(hostile, capsys):
     story = explain.explain(Path("run"), f"{EVIL} 0")
     for line in story.lines():
-        console.show_line(line)
-    console.show_json(story.as_dict())
+        progress.show_line(line)
+    progress.show_json(story.as_dict())
     difference = diff.diff(Path("run"), Path("run"), 2)
     for header, rows in difference.tables():
-        console.show_table(header, rows)
-    with console.teller("plain") as told:
+        progress.show_table(header, rows)
+    with progress.teller("plain") as told:
         told.note(EVIL)
         told.warn(EVIL)
     out = capsys.readouterr()
@@ -334,7 +334,7 @@ def test_nothing_that_is_printed_moves_a_terminals_cursor(hostile, capsys):
 
 
 def test_json_says_the_same_after_escaping(capsys):
-    console.show_json({EVIL: EVIL, "astral": "\U000e0001 naïve"})
+    progress.show_json({EVIL: EVIL, "astral": "\U000e0001 naïve"})
     assert json.loads(capsys.readouterr().out) == {EVIL: EVIL, "astral": "\U000e0001 naïve"}
 
 
@@ -361,7 +361,7 @@ def test_json_says_the_same_after_escaping(capsys):
     ],
 )
 def test_no_cell_of_a_table_is_a_formula(capsys, cell, shown):
-    console.show_table(["source", "rows"], [[cell, "1"]])
+    progress.show_table(["source", "rows"], [[cell, "1"]])
     assert capsys.readouterr().out == f"source\trows\n{shown}\t1\n"
 
 
@@ -375,7 +375,7 @@ def test_a_line_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
         data = b'{"a": 1}\n' + b" " * 5_000 + b"\n" + b'{"a": "' + b"x" * 500 + b'"}\n{"a": 2}\n'
         with pa.output_stream(str(path), compression="zstd" if name.endswith("zst") else None) as file:
             file.write(data)
-        (batch,) = formats.read(Piece(str(path), 0))
+        (batch,) = readers.read(Piece(str(path), 0))
         assert (batch.table["a"].to_pylist(), batch.lines) == ([1, 2], [1, 4])
         assert [(bad.line, bad.reason) for bad in batch.bad] == [
             (2, "is longer than 64 bytes"),
@@ -387,13 +387,13 @@ def test_a_csv_line_without_an_end_is_an_error_that_says_where(tmp_path, monkeyp
     monkeypatch.setattr(csv_records, "LONGEST", 64)
     (tmp_path / "a.csv").write_text("a\n" + "x" * 99)
     with pytest.raises(DataError, match=r"a\.csv:2: a line is longer"):
-        list(formats.read(Piece(str(tmp_path / "a.csv"), 0)))
+        list(readers.read(Piece(str(tmp_path / "a.csv"), 0)))
 
 
 def test_a_csv_cell_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_records, "LONGEST", 64)
     (tmp_path / "a.csv").write_text('a\n"' + "x\n" * 99)
-    (batch,) = formats.read(Piece(str(tmp_path / "a.csv"), 0))
+    (batch,) = readers.read(Piece(str(tmp_path / "a.csv"), 0))
     assert [(bad.line, bad.record) for bad in batch.bad] == [(2, '"x')]
     assert "field limit" in batch.bad[0].reason
     assert len(batch.table) == 98
@@ -403,7 +403,7 @@ def test_a_record_that_no_parquet_file_can_hold_is_set_aside(tmp_path):
     (tmp_path / "a.jsonl").write_text(
         f'{{"a": {"[" * 40}{"]" * 40}}}\n{{"b": {"[" * 30}{"]" * 30}}}\n{{"t": "{"{" * 99}"}}\n'
     )
-    (batch,) = formats.read(Piece(str(tmp_path / "a.jsonl"), 0))
+    (batch,) = readers.read(Piece(str(tmp_path / "a.jsonl"), 0))
     assert [(bad.line, bad.reason) for bad in batch.bad] == [(1, "is nested more than 32 deep")]
     assert batch.lines == [2, 3]
 
@@ -411,7 +411,7 @@ def test_a_record_that_no_parquet_file_can_hold_is_set_aside(tmp_path):
 def test_keys_that_are_data_do_not_become_a_column_each(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({f"k{n}-{i}": 1 for i in range(20)}) for n in range(600)))
     with pytest.raises(DataError, match="lines 1 to 600 have 12,000 different keys"):
-        list(formats.read(Piece(str(tmp_path / "a.jsonl"), 0)))
+        list(readers.read(Piece(str(tmp_path / "a.jsonl"), 0)))
 
 
 def test_a_stored_type_runs_no_code(tmp_path, monkeypatch):
@@ -424,6 +424,6 @@ def test_a_stored_type_runs_no_code(tmp_path, monkeypatch):
         metadata={"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": payload},
     )
     pq.write_table(pa.table([[1]], schema=pa.schema([field])), tmp_path / "a.parquet")
-    (batch,) = formats.read(Piece(str(tmp_path / "a.parquet"), 0))
+    (batch,) = readers.read(Piece(str(tmp_path / "a.parquet"), 0))
     assert batch.table["a"].to_pylist() == [1]
     assert not Path("ran").exists()

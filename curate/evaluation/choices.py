@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from curate.config import yaml_positions
+from curate.config.budget import Budget
+from curate.config.entries import BUDGET
+from curate.config.model import SelectEntry
 from curate.errors import ConfigError
 from curate.plugins import registry
-from curate.settings import yamlmap
-from curate.settings.budget import Budget
-from curate.settings.entries import BUDGET
-from curate.settings.model import SelectEntry
 
 if TYPE_CHECKING:
-    from curate.settings.model import EvaluateConfig, RunConfig
+    from curate.config.model import EvaluateConfig, RunConfig
 
 UNIFORM = "uniform"
 
@@ -55,7 +55,7 @@ def contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEnt
     ------
     ConfigErrors : as loading a configuration with these entries would
     """
-    from curate.settings.config import from_data
+    from curate.config.loader import from_data
 
     given: list[dict[str, Any]] = list(config.resolved["select"])
     filters = [entry for entry in config.select[:-1] if entry.budget is None]
@@ -84,7 +84,7 @@ def kept(n: int, rates: Sequence[float]) -> dict[float, int]:
 def _data(config: RunConfig, text: str) -> dict[str, Any]:
     """What an entry of --select says, without a budget."""
     if text.startswith("{"):
-        data = yamlmap.parse(text, f"--select {text}").data
+        data = yaml_positions.parse(text, f"--select {text}").data
     else:
         mine = [entry for entry in config.resolved["select"] if text == (entry.get("name") or entry["use"])]
         data = mine[0] if mine else {"use": text}

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate import pipeline
-from curate.evaluation import choices, measures, page, split, stability, trials, verdict
+from curate.config.budget import Budget
+from curate.evaluation import choices, comparison_page, metric_values, split, stability, trials, verdict
 from curate.evaluation.choices import UNIFORM, Contender
-from curate.evaluation.comparison import Cell, Comparison
-from curate.evaluation.measures import Measure
+from curate.evaluation.comparison_result import Cell, Comparison
+from curate.evaluation.metric_notes import notes, planned, seeds_only
+from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import Split, opened
 from curate.evaluation.stability import REMOVED
 from curate.evaluation.trials import Choice, Tried
-from curate.evaluation.wording import notes, planned, seeds_only
 from curate.executors.base import Executor
-from curate.kernels.intervals import holm
-from curate.report.wording import listed
-from curate.settings.budget import Budget
+from curate.kernels.stats.intervals import holm
+from curate.report.formatting import listed
 from curate.stages.context import Context, Progress, Silent
-from curate.store import shards
+from curate.store import parquet_io
 
 if TYPE_CHECKING:
-    from curate.settings.model import MetricEntry, RunConfig, SelectEntry
+    from curate.config.model import MetricEntry, RunConfig, SelectEntry
 
 RATES = (0.5, 0.7, 0.9)
 """Prune rates, unless others are asked for."""
@@ -61,16 +61,16 @@ def compare(
     config = replace(config, evaluate=choices.asked(config.evaluate, files, seeds))
     filters, contenders = choices.contenders(config, select)
     default = _WITHOUT if config.input.label is None else _WITH_LABELS
-    entries, refused = measures.chosen(config, default)
+    entries, refused = metric_values.chosen(config, default)
     context = Context(config, executor, progress or Silent())
     with pipeline.alone(context):
         pool = pipeline.pool(context)
         rows = split.tested(context, pool)
         budgets = choices.kept(len(opened(rows).train), prune_rates)
         grid = _Grid(context, rows, filters, contenders, budgets)
-        found = measures.of(entries)
+        found = metric_values.of(entries)
         tried = grid.run(entries)
-        first = measures.primary(found)
+        first = metric_values.primary(found)
         cells = _corrected(first, _cells(grid, tried, found))
         done = Comparison(
             run=config.run,
@@ -93,8 +93,8 @@ def compare(
                 *_notes(tried, cells, [contender.name for contender in contenders]),
             ),
         )
-        shards.write_json(context.folder / "compare.json", verdict.as_dict(done))
-        shards.write_text(context.folder / "compare.html", page.render(done))
+        parquet_io.write_json(context.folder / "compare.json", verdict.as_dict(done))
+        parquet_io.write_text(context.folder / "compare.html", comparison_page.render(done))
     return done
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.report.evaluation import Estimate
+from curate.report.evaluation_data import Estimate
 
 CONFIDENCE = 0.95
 

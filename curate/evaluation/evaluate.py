@@ -9,25 +9,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from curate import pipeline
+from curate.config.budget import Budget
 from curate.errors import ConfigError
-from curate.evaluation import choices, measures, slices, split, stability, trials
+from curate.evaluation import choices, metric_values, slices, split, stability, trials
 from curate.evaluation.estimates import nulls
-from curate.evaluation.measures import Measure
+from curate.evaluation.metric_notes import left_out, notes, planned, seeds_only
+from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import Opened, Split, opened
 from curate.evaluation.trials import Choice, Tried
-from curate.evaluation.wording import left_out, notes, planned, seeds_only
 from curate.executors.base import Executor
-from curate.kernels.intervals import holm
-from curate.report.evaluation import Evaluation, Line, Slice, Stability
-from curate.settings.budget import Budget
-from curate.stages import evaluated
-from curate.stages.columns import PoolColumns
+from curate.kernels.stats.intervals import holm
+from curate.pool.columns import PoolColumns
+from curate.report.evaluation_data import Evaluation, Line, Slice, Stability
 from curate.stages.context import Context, Progress, Silent
-from curate.stages.select import Selected
-from curate.store import shards
+from curate.stages.report import evaluation_result
+from curate.stages.select.stage import Selected
+from curate.store import parquet_io
 
 if TYPE_CHECKING:
-    from curate.settings.model import MetricEntry, RunConfig, SelectEntry
+    from curate.config.model import MetricEntry, RunConfig, SelectEntry
 
 
 def as_dict(found: Evaluation) -> dict[str, Any]:
@@ -62,13 +62,13 @@ def evaluate(
     with pipeline.alone(context):
         done = pipeline.finished(config, context.progress)
         found = _evaluated(context, done.pool, done.before.selected)
-        shards.write_json(evaluated.path(context.folder), as_dict(found))
+        parquet_io.write_json(evaluation_result.path(context.folder), as_dict(found))
         done.report()
     return found
 
 
 def _config(run: Path, files: Sequence[str], seeds: int | None) -> RunConfig:
-    from curate.settings.config import load
+    from curate.config.loader import load
 
     path = run / "config.yaml"
     if not path.exists():
@@ -80,7 +80,7 @@ def _config(run: Path, files: Sequence[str], seeds: int | None) -> RunConfig:
 def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evaluation:
     config = context.config
     everything, tested = split.whole(context, pool), split.tested(context, pool)
-    entries, refused = measures.chosen(config)
+    entries, refused = metric_values.chosen(config)
     seeds = range(config.seed, config.seed + config.evaluate.seeds)
     published = [Choice(ledger=selected, seed=seed) for seed in seeds]
     learning = [entry for entry in entries if entry.spec.plugin().traits.learns]
@@ -94,7 +94,7 @@ def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evalu
     learnt = _Arms.of(context, tested, published, learning, full=True)
     lines += learnt.lines(learning)
     p = holm([line.difference.p if line.sign else math.nan for line in lines]).tolist()
-    first = next((measure for measure in measures.of(learning) if measure.of_labels and measure.sign), None)
+    first = next((measure for measure in metric_values.of(learning) if measure.of_labels and measure.sign), None)
     left = opened(tested).left()
     return Evaluation(
         run=config.run,
@@ -113,7 +113,7 @@ def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evalu
             *left_out(left),
             *refused,
             *planned([entry.name for entry in config.select if entry.epochs > 1]),
-            *seeds_only(measures.of(learning), learnt.selection),
+            *seeds_only(metric_values.of(learning), learnt.selection),
             *notes({"": [*arms.selection, *learnt.selection]}),
         ),
     )
@@ -194,7 +194,7 @@ class _Arms:
                 full=measure.estimate(self.full) if self.full else None,
                 cost=measure.difference(self.selection, self.full) if self.full else None,
             )
-            for measure in measures.of(metrics)
+            for measure in metric_values.of(metrics)
         ]
 
     def slices(self, measure: Measure) -> list[Slice]:

@@ -14,26 +14,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.config.model import DECONTAMINATE
 from curate.errors import ConfigError, DataError
 from curate.executors.serial import Serial
-from curate.kernels import lloyd
-from curate.kernels.sampling import mixed
-from curate.plugins.pool import Codes, Matrix, Rows, frozen
+from curate.kernels.clustering import lloyd
+from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.types import Codes, Matrix, Rows, frozen
+from curate.pool.columns import PoolColumns
+from curate.pool.rows import PoolRows
 from curate.seeds import rng_for
-from curate.settings.model import DECONTAMINATE
 from curate.stages.cluster import Clustered
-from curate.stages.columns import PoolColumns
 from curate.stages.context import Context, Silent
-from curate.stages.decontaminate import Decontaminated
-from curate.stages.embed import embed
-from curate.stages.ingest import ingest, matching
-from curate.stages.reuse import text_keys
-from curate.stages.rows import PoolRows
-from curate.stages.score import Scored, gather
+from curate.stages.decontaminate.stage import Decontaminated
+from curate.stages.embed.stage import embed
+from curate.stages.embed.vector_reuse import text_keys
+from curate.stages.ingest.stage import ingest, matching
+from curate.stages.score.stage import Scored, gather
 from curate.store import manifest
 
 if TYPE_CHECKING:
-    from curate.settings.model import RunConfig
+    from curate.config.model import RunConfig
 
 FOLDER = "evaluate"
 """Where, in a run's folder, everything stands that evaluating it leaves behind."""

@@ -7,13 +7,13 @@ from itertools import combinations
 
 import numpy as np
 
+from curate.config.model import SelectEntry
 from curate.evaluation import trials
 from curate.evaluation.estimates import jaccard
 from curate.evaluation.split import Split, opened
 from curate.evaluation.trials import Choice
-from curate.plugins.pool import Rows
-from curate.report.evaluation import Stability
-from curate.settings.model import SelectEntry
+from curate.kernels.types import Rows
+from curate.report.evaluation_data import Stability
 from curate.stages.context import Context
 
 REMOVED = 0.01

@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 from curate.errors import DataError, PluginError
 from curate.evaluation.split import Opened, Split, opened
 from curate.kernels.parallel import one_blas_thread
-from curate.plugins.kinds import draws
-from curate.plugins.pool import Measured, Rows, Trial, Vector, frozen
+from curate.kernels.types import Rows, Vector, frozen
+from curate.plugins.batches import Trial
+from curate.plugins.interfaces import draws
+from curate.plugins.results import Measured
 from curate.seeds import rng_for
-from curate.stages.choosing import choose
 from curate.stages.context import Context
-from curate.stages.select import Selected
+from curate.stages.select.run_selector import choose
+from curate.stages.select.stage import Selected
 from curate.stages.step import refuse_failed, running
 from curate.store import manifest, npz
 
 if TYPE_CHECKING:
-    from curate.settings.model import MetricEntry, SelectEntry
+    from curate.config.model import MetricEntry, SelectEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,11 @@ import math
 from typing import Any
 
 from curate.evaluation.choices import UNIFORM
-from curate.evaluation.comparison import Cell, Comparison
+from curate.evaluation.comparison_result import Cell, Comparison
 from curate.evaluation.estimates import nulls
-from curate.evaluation.wording import left_out
-from curate.report.evaluation import SIGNIFICANT
-from curate.report.wording import DASH, listed, plus_minus, points, probability, seconds, signed, value
+from curate.evaluation.metric_notes import left_out
+from curate.report.evaluation_data import SIGNIFICANT
+from curate.report.formatting import DASH, listed, plus_minus, points, probability, seconds, signed, value
 
 
 def as_dict(found: Comparison) -> dict[str, Any]:

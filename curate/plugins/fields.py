@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import annotated_types as at
 
 from curate.errors import PluginError
-from curate.plugins.kinds import ExecutionOnly
+from curate.plugins.interfaces import ExecutionOnly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ import importlib
 import importlib.metadata
 import importlib.util
 import inspect
-import pkgutil
 import re
 import sys
 import textwrap
@@ -22,9 +21,9 @@ from types import ModuleType
 from typing import Any, get_args
 
 import curate.plugins
-from curate import places
+from curate import paths
 from curate.errors import PluginError
-from curate.plugins.kinds import QUADRATIC, Kind, Traits, traits
+from curate.plugins.interfaces import QUADRATIC, Kind, Traits, traits
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -73,7 +72,7 @@ class Local:
     @classmethod
     def of(cls, path: Path) -> Local:
         try:
-            return cls(str(path), places.sha256(path))
+            return cls(str(path), paths.sha256(path))
         except OSError as error:
             raise PluginError(f"cannot read the plugin file: {error.strerror}", where=str(path)) from error
 
@@ -111,9 +110,14 @@ def folder(kind: Kind) -> str:
 
 @lru_cache
 def _builtin(kind: Kind) -> dict[str, str]:
+    package = f"curate.plugins.{folder(kind)}"
     root = Path(curate.plugins.__file__).parent / folder(kind)
-    found = [module.name for module in pkgutil.iter_modules([str(root)]) if not module.name.startswith("_")]
-    return {name: f"curate.plugins.{folder(kind)}.{name}" for name in found}
+    modules = {
+        ".".join(path.relative_to(root).with_suffix("").parts): path.stem
+        for path in sorted(root.rglob("*.py"))
+        if path.stem != "__init__"
+    }
+    return {name: f"{package}.{module}" for module, name in modules.items()}
 
 
 @lru_cache

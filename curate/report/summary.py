@@ -7,15 +7,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from curate.report import findings, judgement
-from curate.report.model import OTHERS, Account, Answers, Decontamination, Histogram, Report
-from curate.report.wording import short
+from curate.report import evaluation_text, sentences
+from curate.report.contents import OTHERS, Account, Answers, Decontamination, Histogram, Report
+from curate.report.formatting import short
 
 
 def summary(report: Report) -> dict[str, Any]:
     """The report's numbers and sentences as JSON types; without figures and examples. Unknown numbers are None.
 
-    >>> from curate.report.model import Stage
+    >>> from curate.report.contents import Stage
     >>> run = Report(run="a", seed=0, version="1", stages=(Stage(name="input", what="", rows=Account(3, 2, 1)),))
     >>> summary(run)["rows"]
     {'rows_in': 3, 'kept': 2, 'dropped': 1, 'quarantined': 0}
@@ -39,14 +39,14 @@ def summary(report: Report) -> dict[str, Any]:
             "kept": _number(row.selection),
             "uniform": _number(row.uniform),
         }
-        for row in findings.evidence(report)
+        for row in sentences.evidence(report)
     ]
     return {
         "run": report.run,
         "seed": report.seed,
         "version": report.version,
-        "headline": findings.headline(report),
-        "story": findings.story(report),
+        "headline": sentences.headline(report),
+        "story": sentences.story(report),
         "warnings": list(report.warnings),
         "rows": _account(report.rows),
         "change": dataclasses.asdict(report.change) if report.change else None,
@@ -59,7 +59,7 @@ def summary(report: Report) -> dict[str, Any]:
         "conflicts": _conflicts(report),
         "answers": None if report.answers is None else _answered(report.answers),
         "decontamination": None if report.decontamination is None else _checked(report.decontamination),
-        "verdict": judgement.sentence(report.evaluation) if report.evaluation else None,
+        "verdict": evaluation_text.sentence(report.evaluation) if report.evaluation else None,
         "retention": {part.entry: dataclasses.asdict(part) for part in report.retained},
         "scores": {score.name: _medians(score) for score in report.scores},
         "learnt": {score.name: score.learnt for score in report.scores if score.learnt},
@@ -76,8 +76,8 @@ def _conflicts(report: Report) -> dict[str, Any] | None:
     if report.conflicts is None:
         return None
     told = dataclasses.asdict(report.conflicts)
-    groups = [{**group, "text": short(group["text"], findings.EXCERPT)} for group in told["groups"]]
-    return {**told, "finding": findings.of_conflicts(report.conflicts), "groups": groups}
+    groups = [{**group, "text": short(group["text"], sentences.EXCERPT)} for group in told["groups"]]
+    return {**told, "finding": sentences.of_conflicts(report.conflicts), "groups": groups}
 
 
 def _checked(found: Decontamination) -> dict[str, Any]:

@@ -18,19 +18,21 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from curate.errors import DataError
-from curate.kernels import lloyd
+from curate.kernels.clustering import lloyd
+from curate.kernels.types import Matrix
 from curate.plugins.clusterers.column import categories, codes
-from curate.plugins.pool import Clustering, Matrix
+from curate.plugins.results import Clustering
+from curate.pool import embedding_matrix
+from curate.pool.rows import PoolRows
 from curate.seeds import rng_for
-from curate.stages import fits, vectors
+from curate.stages import fitted_state
 from curate.stages.context import Context
-from curate.stages.rows import PoolRows
 from curate.stages.step import Outcome, current, refuse_failed, running, step
-from curate.store import inputs, manifest, schemas, shards
+from curate.store import inputs, manifest, parquet_io, schemas
 from curate.store.manifest import Count, Record
 
 if TYPE_CHECKING:
-    from curate.settings.model import ClusterEntry
+    from curate.config.model import ClusterEntry
 
 CENTROIDS = "centroids.parquet"
 _FACTS = b"curate.facts"
@@ -49,11 +51,11 @@ class Clustered:
     """The embed entry that was clustered."""
 
     def read(self, shard: int) -> pa.Table:
-        return shards.read(shards.part(self.folder, shard), schemas.CLUSTER)
+        return parquet_io.read(parquet_io.part(self.folder, shard), schemas.CLUSTER)
 
     def centroids(self) -> Matrix:
         """(k, d) float32, rows of unit length."""
-        return vectors.matrix(shards.read(self.folder / CENTROIDS, ["centroid"])["centroid"])
+        return embedding_matrix.matrix(parquet_io.read(self.folder / CENTROIDS, ["centroid"])["centroid"])
 
 
 def cluster(context: Context, rows: PoolRows) -> tuple[Clustered, Record]:
@@ -71,7 +73,7 @@ def cluster(context: Context, rows: PoolRows) -> tuple[Clustered, Record]:
     def done(fitted_on: str) -> Record:
         made = {**recipe, "fitted_on": fitted_on}
         parts = {**made, "embed": {embedded.name: embedded.fingerprint for embedded in rows.embedded}}
-        fit = fits.Fit(recipe=manifest.fingerprint(recipe), pool=fitted_on, fidelity=None)
+        fit = fitted_state.Fit(recipe=manifest.fingerprint(recipe), pool=fitted_on, fidelity=None)
         return step(
             context,
             "cluster",
@@ -79,25 +81,25 @@ def cluster(context: Context, rows: PoolRows) -> tuple[Clustered, Record]:
             folder,
             parts,
             lambda _: _work(context, rows, folder, fit, manifest.fingerprint(made)),
-            damage=lambda _: shards.damage(folder / CENTROIDS),
+            damage=lambda _: parquet_io.damage(folder / CENTROIDS),
         )
 
     if column is not None:  # groups the user has are not learnt
         record = done(pool)
     else:
-        kept = fits.load(folder)
-        if kept is not None and not shards.is_current(folder / CENTROIDS, kept.fingerprint):
+        kept = fitted_state.load(folder)
+        if kept is not None and not parquet_io.is_current(folder / CENTROIDS, kept.fingerprint):
             kept = None
-        record = fits.up_to_date(context, kept, manifest.fingerprint(recipe), pool, done)
+        record = fitted_state.up_to_date(context, kept, manifest.fingerprint(recipe), pool, done)
     return Clustered(folder, record.fingerprint, record.facts["recipe"], entry.embedding), record
 
 
-def _work(context: Context, rows: PoolRows, folder: Path, fit: fits.Fit, recipe: str) -> Outcome:
+def _work(context: Context, rows: PoolRows, folder: Path, fit: fitted_state.Fit, recipe: str) -> Outcome:
     entry = context.config.cluster
     if not sum(rows.rows):
         raise DataError("there is no row to cluster", hint="every row was set aside when it was embedded")
     facts = _fitted(context, rows, folder, fit)
-    kept = fits.load(folder)
+    kept = fitted_state.load(folder)
     keys = [manifest.fingerprint({"recipe": recipe, **digest}) for digest in rows.digests]
     tasks = [
         _Task(rows, shard, entry.embedding, folder, key, fit.fingerprint, _column(entry))
@@ -109,7 +111,7 @@ def _work(context: Context, rows: PoolRows, folder: Path, fit: fits.Fit, recipe:
     similarity = sum(item.similarity for item in done) / sum(rows.rows)
     if kept is None:
         kept = replace(fit, fidelity=similarity)
-        fits.save(folder, kept)
+        fitted_state.save(folder, kept)
     seen = sum((item.sources for item in done), Counter[str]())
     return Outcome(
         sources={name: Count(rows_in=n, kept=n) for name, n in sorted(seen.items())},
@@ -121,13 +123,13 @@ def _work(context: Context, rows: PoolRows, folder: Path, fit: fits.Fit, recipe:
             "empty": int((sizes == 0).sum()),
             "recipe": recipe,
             "similarity": similarity,
-            "drift": fits.drift(kept, similarity),
+            "drift": fitted_state.drift(kept, similarity),
             **facts,
         },
     )
 
 
-def _fitted(context: Context, rows: PoolRows, folder: Path, fit: fits.Fit) -> dict[str, Any]:
+def _fitted(context: Context, rows: PoolRows, folder: Path, fit: fitted_state.Fit) -> dict[str, Any]:
     """Learn the centroids of ``fit``, unless they are on disk.
 
     Returns
@@ -135,11 +137,11 @@ def _fitted(context: Context, rows: PoolRows, folder: Path, fit: fits.Fit) -> di
     What the clusterer tells of them.
     """
     entry, path = context.config.cluster, folder / CENTROIDS
-    if shards.is_current(path, fit.fingerprint):
-        if (of := fits.load(folder)) is not None and of.fingerprint != fit.fingerprint:
-            (folder / fits.NAME).unlink()
-        return dict(json.loads((shards.schema(path).metadata or {})[_FACTS]))
-    (folder / fits.NAME).unlink(missing_ok=True)
+    if parquet_io.is_current(path, fit.fingerprint):
+        if (of := fitted_state.load(folder)) is not None and of.fingerprint != fit.fingerprint:
+            (folder / fitted_state.NAME).unlink()
+        return dict(json.loads((parquet_io.schema(path).metadata or {})[_FACTS]))
+    (folder / fitted_state.NAME).unlink(missing_ok=True)
     column = _column(entry)
     names = None if column is None else _names(rows, column)
     if column is not None and names is not None:
@@ -164,7 +166,7 @@ def _write_centroids(path: Path, fingerprint: str, clustering: Clustering, names
         ],
         schema=schemas.centroids(d).with_metadata({_FACTS: json.dumps(dict(clustering.facts))}),
     )
-    shards.write(table, path, fingerprint)
+    parquet_io.write(table, path, fingerprint)
 
 
 # ---------------------------------------------------------------- groups the user already has
@@ -225,18 +227,18 @@ class _Done:
 @lru_cache(maxsize=2)
 def _centroids(folder: Path, fingerprint: str) -> tuple[Matrix, pa.Array]:
     path = folder / CENTROIDS
-    if not shards.is_current(path, fingerprint):
+    if not parquet_io.is_current(path, fingerprint):
         raise DataError("the centroids are not whole", where=str(path), hint="run the cluster stage again")
-    table = shards.read(path)
-    return vectors.matrix(table["centroid"]), table["name"].combine_chunks()
+    table = parquet_io.read(path)
+    return embedding_matrix.matrix(table["centroid"]), table["name"].combine_chunks()
 
 
 def _assign(task: _Task) -> _Done:
-    path = shards.part(task.folder, task.shard)
+    path = parquet_io.part(task.folder, task.shard)
     centroids, names = _centroids(task.folder, task.fit)
     sources = task.rows.sources(task.shard)
     if current(path, task.fingerprint):
-        table = shards.read(path, ["cluster", "centroid_similarity"])
+        table = parquet_io.read(path, ["cluster", "centroid_similarity"])
         return _summed(table["cluster"].to_numpy(), table["centroid_similarity"].to_numpy(), len(centroids), sources)
     ids = task.rows.ids(task.shard)
     x = task.rows.vectors(task.embedding, task.shard, ids)
@@ -247,7 +249,7 @@ def _assign(task: _Task) -> _Done:
         own = centroids[np.maximum(cells, 0)]
         similarity = np.where(cells < 0, np.float32(0), np.einsum("ij,ij->i", x, own))
     table = pa.table([ids, pa.array(cells), pa.array(similarity)], names=schemas.CLUSTER.names)
-    shards.write(schemas.check(table, schemas.CLUSTER, str(path)), path, task.fingerprint)
+    parquet_io.write(schemas.check(table, schemas.CLUSTER, str(path)), path, task.fingerprint)
     return _summed(cells, similarity, len(centroids), sources)
 
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from curate import places
+from curate import paths
+from curate.config import yaml_positions
 from curate.errors import ShardError
 from curate.executors.base import Executor, Result, Task, Value, finishing
-from curate.settings import yamlmap
 from curate.store.manifest import Record, State
 
 if TYPE_CHECKING:
-    from curate.settings.model import RunConfig
+    from curate.config.model import RunConfig
 
 
 class Progress(Protocol):
@@ -108,12 +108,12 @@ class Context:
 
     @property
     def folder(self) -> Path:
-        return places.place(self.config.run)
+        return paths.place(self.config.run)
 
     @property
     def scratch(self) -> Path:
         """A folder on a local disk, for files that are mapped into memory."""
-        return Path(tempfile.gettempdir()) if places.is_object(self.folder) else self.folder / "scratch"
+        return Path(tempfile.gettempdir()) if paths.is_object(self.folder) else self.folder / "scratch"
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -127,7 +127,7 @@ class Context:
     @property
     def yaml(self) -> str:
         """The configuration with every default filled in."""
-        return yamlmap.dump(dict(self.config.resolved))
+        return yaml_positions.dump(dict(self.config.resolved))
 
     def map(
         self, what: str, fn: Callable[[Task], Value], tasks: Sequence[Task], sizes: Sequence[int]

@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from curate import places
+from curate import paths
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.registry import Spec
 from curate.stages.context import Context, Planned
-from curate.store import manifest, shards
+from curate.store import manifest, parquet_io
 from curate.store.manifest import Count, Record
 
 QUARANTINE = "quarantine"
@@ -99,11 +99,11 @@ def step(
 
 def damaged_shard(record: Record, folder: Path) -> str:
     """What is wrong with one of the shards of a step that was done, in words; empty if nothing is with any."""
-    there = places.names(folder)
-    for path in (shards.part(folder, number) for number in range(record.shards)):
+    there = paths.names(folder)
+    for path in (parquet_io.part(folder, number) for number in range(record.shards)):
         if path.name not in there:
             return f"{path.name} is gone"
-        if not places.is_object(path) and (wrong := shards.damage(path)):  # an object is whole, or not there
+        if not paths.is_object(path) and (wrong := parquet_io.damage(path)):  # an object is whole, or not there
             return wrong
     return ""
 
@@ -119,7 +119,7 @@ def refuse_failed(failed: Sequence[ShardError]) -> None:
 
 def current(path: Path, fingerprint: str) -> bool:
     """Whether an interrupted run left a whole shard that can be kept."""
-    return shards.is_current(path, fingerprint)
+    return parquet_io.is_current(path, fingerprint)
 
 
 @contextmanager

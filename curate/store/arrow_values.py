@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from curate.kernels.lists import is_list, lists_from, lists_of, maps_from, maps_of
+from curate.kernels.arrow_lists import is_list, lists_from, lists_of, maps_from, maps_of
 
 
 def storable(kind: pa.DataType) -> pa.DataType:

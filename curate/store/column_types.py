@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from curate.errors import DataError
-from curate.kernels.json_values import is_binary
-from curate.kernels.lists import is_list, lists_of, maps_of
+from curate.kernels.arrow_lists import is_list, lists_of, maps_of
+from curate.kernels.text.json_values import is_binary
 
 Span = tuple[int, int]
 """The smallest and the largest of some integers."""

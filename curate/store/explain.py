@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import ConfigError
-from curate.store import manifest, masks, schemas, shards, versions
+from curate.store import manifest, parquet_io, redaction, schemas, versions
 from curate.store.ledger import Place, Run, Status, shown
 
 _DECONTAMINATE = "decontaminate"
@@ -266,7 +266,7 @@ def _told(run: Run, place: Place, story: Story) -> Story:
         line=row["line"],
         source=row["source"],
         label=row["label"],
-        text=masks.quoted(row["text"], run.mask),
+        text=redaction.quoted(row["text"], run.mask),
         cluster=cluster,
         scores=scores,
         fate=fate,
@@ -333,7 +333,7 @@ def _representatives(run: Run, fate: Fate, name: str | None) -> Iterator[Represe
 
 def _line(path: Path, name: str, schema: pa.Schema | None = None) -> pa.Table:
     """The row's line in a shard of rows that were embedded; a table without rows for one that was not."""
-    table = shards.read(path, schema)
+    table = parquet_io.read(path, schema)
     row = pc.index(table["id"], name).as_py()
     return table.slice(max(row, 0), 1 if row >= 0 else 0)
 
@@ -343,11 +343,11 @@ def _cluster(run: Run, place: Place, name: str) -> Cluster | None:
     if record is None:
         return None
     folder = run.folder / "cluster"
-    line = _line(shards.part(folder, place.shard), name, schemas.CLUSTER)
+    line = _line(parquet_io.part(folder, place.shard), name, schemas.CLUSTER)
     if not len(line):
         return None
     number = line["cluster"][0].as_py()
-    names = shards.read(folder / "centroids.parquet", pa.schema([("name", pa.string())]))["name"]
+    names = parquet_io.read(folder / "centroids.parquet", pa.schema([("name", pa.string())]))["name"]
     title = names[number].as_py() if 0 <= number < len(names) else None
     similarity = _finite(line["centroid_similarity"][0].as_py())
     return Cluster(number=number, name=title, centroid_similarity=similarity)
@@ -355,7 +355,7 @@ def _cluster(run: Run, place: Place, name: str) -> Cluster | None:
 
 def _scores(run: Run, place: Place, name: str) -> Iterator[Score]:
     for record in run.steps("score"):
-        path = shards.part(run.folder / "score" / record.name, place.shard)
+        path = parquet_io.part(run.folder / "score" / record.name, place.shard)
         line = _line(path, name)
         facts = {key.decode(): value.decode() for key, value in (line.schema.metadata or {}).items()}
         for column in [column for column in line.column_names if column != "id"] if len(line) else ():
@@ -372,15 +372,15 @@ def _hits(run: Run, place: Place, name: str) -> Iterator[Hit]:
     made = {} if run.selection is None else run.selection.parts
     if record is None or record.fingerprint != made.get(_DECONTAMINATE):
         return
-    table = shards.read(shards.part(run.folder / _DECONTAMINATE, place.shard), schemas.hits(""))
+    table = parquet_io.read(parquet_io.part(run.folder / _DECONTAMINATE, place.shard), schemas.hits(""))
     for line in table.filter(pc.equal(table["id"], name)).to_pylist():
         yield Hit(
             set=line["set"],
             file=line["evaluation_file"],
             line=line["evaluation_line"],
             similarity=_finite(line["similarity"]),
-            shared=None if line["shared"] is None else masks.quoted(line["shared"], run.mask),
-            text=masks.quoted(line["evaluation_text"], run.mask),
+            shared=None if line["shared"] is None else redaction.quoted(line["shared"], run.mask),
+            text=redaction.quoted(line["evaluation_text"], run.mask),
         )
 
 
@@ -402,11 +402,11 @@ def _set_aside(run: Run, name: str) -> tuple[Aside, ...]:
     found = []
     for stage, paths in run.quarantines():
         for path in paths:
-            table = shards.read(path, schemas.QUARANTINE)
+            table = parquet_io.read(path, schemas.QUARANTINE)
             nameless = pc.and_(pc.is_null(table["id"]), pc.match_substring_regex(table["record"], word))
             mask = pc.or_(pc.fill_null(pc.equal(table["id"], name), False), pc.fill_null(nameless, False))
             for line in table.filter(mask).to_pylist():
-                record = None if line["record"] is None else masks.quoted(line["record"], run.mask)
+                record = None if line["record"] is None else redaction.quoted(line["record"], run.mask)
                 found.append(Aside(stage=stage, **{**line, "record": record}))
     return tuple(found)
 
@@ -416,7 +416,7 @@ def _candidates(run: Run, name: str) -> list[str]:
     half = (len(name) + 1) // 2
     begin, end = name[:half].lower(), name[len(name) - half :].lower()
     found: list[str] = []
-    quarantined = (shards.read(path, ["id"]) for _, paths in run.quarantines() for path in paths)
+    quarantined = (parquet_io.read(path, ["id"]) for _, paths in run.quarantines() for path in paths)
     for tables in (run.inputs.each(("id",)), quarantined):
         for table in tables:
             ids = pc.utf8_lower(table["id"])

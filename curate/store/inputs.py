@@ -11,8 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from curate.errors import DataError
-from curate.kernels.json_values import identifier_of, text_of
-from curate.store import manifest, shards
+from curate.kernels.text.json_values import identifier_of, text_of
+from curate.store import manifest, parquet_io
 from curate.store.arrow_values import convert_column
 
 PREFIX = "_curate_"
@@ -94,7 +94,7 @@ class Inputs:
         return manifest.fingerprint({"digests": self.digests})
 
     def path(self, shard: int) -> Path:
-        return shards.part(self.folder, shard)
+        return parquet_io.part(self.folder, shard)
 
     def read(self, shard: int, roles: Sequence[str] = (), columns: Sequence[str] = ()) -> pa.Table:
         """One shard: a string column for each of ``roles`` (named as the role), then the user's ``columns``, typed.
@@ -103,7 +103,7 @@ class Inputs:
         file (int32), row and line (int64), vector (list).
         """
         mine = {role: self.roles.get(role, f"{PREFIX}{role}") for role in roles}
-        stored = shards.read(self.path(shard), list(dict.fromkeys([*mine.values(), *columns])), missing_ok=True)
+        stored = parquet_io.read(self.path(shard), list(dict.fromkeys([*mine.values(), *columns])), missing_ok=True)
         if len(stored) != self.shards[shard]:
             told = f"the shard has {len(stored):,} rows, and the manifest says {self.shards[shard]:,}"
             raise DataError(told, where=str(self.path(shard)), hint=_AGAIN)

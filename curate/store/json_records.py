@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from curate.errors import DataError
-from curate.kernels.json_values import dumps
-from curate.kernels.lists import is_list, lists_of
+from curate.kernels.arrow_lists import is_list, lists_of
+from curate.kernels.text.json_values import dumps
 from curate.store import arrow_values
 from curate.store.column_types import EXACT
 from curate.store.records import BATCH_BYTES, BATCH_ROWS, LONGEST, SHOWN, Bad, Batch, Piece, Votes, shown

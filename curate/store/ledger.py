@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import ConfigError, DataError
-from curate.kernels.personal import Kind
-from curate.store import links, manifest, masks, schemas, shards
+from curate.kernels.text.pii_patterns import Kind
+from curate.store import manifest, parquet_io, redaction, schemas, symlinks
 from curate.store.inputs import Inputs
 from curate.store.manifest import Record
 
@@ -51,12 +51,12 @@ def chosen(source: Inputs, folder: Path) -> pl.DataFrame:
     """
     frames = []
     for number in range(len(source.shards)):
-        ledger = shards.read(shards.part(folder, number), ["id", "selected"])
+        ledger = parquet_io.read(parquet_io.part(folder, number), ["id", "selected"])
         table = source.read(number, ("source", "hash"))
         if len(ledger) != len(table):
             told = f"the ledger has {len(ledger):,} of the shard's {len(table):,} rows"
             hint = "delete it, and the next run makes it again"
-            raise DataError(told, where=str(shards.part(folder, number)), hint=hint)
+            raise DataError(told, where=str(parquet_io.part(folder, number)), hint=hint)
         table = table.append_column("id", ledger["id"]).append_column("selected", ledger["selected"])
         place = {"shard": pl.lit(number, pl.Int32), "row": pl.int_range(pl.len(), dtype=pl.Int32)}
         frames.append(frame_of(table).with_columns(**place).filter("selected").drop("selected"))
@@ -83,7 +83,7 @@ class Run:
         ------
         ConfigError : if there is none
         """
-        links.refuse(folder)
+        symlinks.refuse(folder)
         read = manifest.load(folder / "input")
         if read is None or read.stage != "input":
             hint = "name the folder that 'run:' in the configuration says"
@@ -91,7 +91,7 @@ class Run:
         selection = manifest.load(folder / "select")
         if selection is not None and (selection.stage, selection.parts["input"]) != ("select", read.fingerprint):
             selection = None
-        return cls(folder, Inputs(folder / "input", read.fingerprint), selection, masks.read(folder))
+        return cls(folder, Inputs(folder / "input", read.fingerprint), selection, redaction.read(folder))
 
     def selected(self) -> Record:
         """The select stage's record.
@@ -145,11 +145,11 @@ class Run:
     def quarantines(self) -> list[tuple[str, list[Path]]]:
         """The quarantine files of each stage that has any, by its name."""
         files = self.inputs.folder.glob("quarantine/part-*.parquet")
-        found = [("input", [path for path in files if shards.is_current(path, self.inputs.fingerprint)])]
+        found = [("input", [path for path in files if parquet_io.is_current(path, self.inputs.fingerprint)])]
         for record in self.steps("embed"):
             folder = self.folder / "embed" / record.name
             beside = [(path, folder / path.name) for path in folder.glob("quarantine/part-*.parquet")]
-            own = [path for path, shard in beside if shards.is_current(path, shards.fingerprint(shard))]
+            own = [path for path, shard in beside if parquet_io.is_current(path, parquet_io.fingerprint(shard))]
             found.append((f"embed {record.name}", own))
         return [(stage, sorted(paths)) for stage, paths in found if paths]
 
@@ -169,7 +169,7 @@ class Run:
         tables = [_settled(table, "set aside") for table in aside.values()]
         if self.selection is not None:
             numbers = range(len(self.inputs.shards)) if where is None else where
-            paths = [shards.part(self.folder / "select", number) for number in numbers]
+            paths = [parquet_io.part(self.folder / "select", number) for number in numbers]
             ledger = _collected(paths, schemas.SELECT, wanted).rename({"dropped_by": "by"})
             status = pl.when("selected").then(pl.lit("chosen")).otherwise(pl.lit("dropped"))
             tables.append(_settled(ledger.with_columns(status=status)))
@@ -188,13 +188,13 @@ class Run:
         for shard in sorted({place.shard for place in places}):
             column = self.inputs.read(shard, ("text",))["text"]
             mine = {place: column[place.row].as_py() for place in places if place.shard == shard}
-            texts |= {place: masks.quoted(text, self.mask) for place, text in mine.items()}
+            texts |= {place: redaction.quoted(text, self.mask) for place, text in mine.items()}
         return [texts[place] for place in places]
 
 
 def _collected(paths: list[Path], schema: pa.Schema, wanted: pl.DataFrame) -> pl.DataFrame:
     """The lines of these shards with the ids wanted, read a shard at a time."""
-    return pl.concat(frame_of(shards.read(path, schema)).join(wanted, on="id", how="semi") for path in paths)
+    return pl.concat(frame_of(parquet_io.read(path, schema)).join(wanted, on="id", how="semi") for path in paths)
 
 
 def _settled(found: pl.DataFrame, status: Status | None = None) -> pl.DataFrame:

@@ -21,9 +21,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from curate import places
+from curate import paths
 from curate.errors import CurateError, DataError, LockedError
-from curate.store import shards
+from curate.store import parquet_io
 
 NAME = ".curate.lock"
 
@@ -61,7 +61,7 @@ def held(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
     LockedError : another run holds it; or one on another host left it, of which nobody here can say whether it lives
     """
     path = folder / NAME
-    if not places.is_object(path):
+    if not paths.is_object(path):
         with _file(path, folder, note):
             yield
         return
@@ -132,9 +132,9 @@ def _object(path: Path, handle: int, note: Callable[[str], None]) -> Iterator[No
     file = os.fstat(handle)
     mine = {**asdict(_mine()), "file": f"{file.st_dev}:{file.st_ino}"}
     try:
-        places.create(path, json.dumps(mine).encode())
+        paths.create(path, json.dumps(mine).encode())
     except FileExistsError:
-        left = shards.read_json(path)
+        left = parquet_io.read_json(path)
         if left != mine:  # else the store had it already when the request was sent once more
             _take_over(path, left, mine, note)
     try:
@@ -156,11 +156,11 @@ def _take_over(path: Path, left: dict[str, Any] | None, mine: dict[str, Any], no
             hint=f"if it is sure to have ended, delete {path}",
         )
     note(f"took over the lock of a run that was killed: {by}")
-    shards.write_json(path, mine)
+    parquet_io.write_json(path, mine)
 
 
 def _release(path: Path, mine: dict[str, Any]) -> None:
-    if shards.read_json(path) == mine:  # else somebody deleted it, and another run may hold its own
+    if parquet_io.read_json(path) == mine:  # else somebody deleted it, and another run may hold its own
         path.unlink(missing_ok=True)
 
 

@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import AccountingError
-from curate.store import shards
-from curate.store.shapes import fits
+from curate.store import parquet_io
+from curate.store.json_shape import fits
 
 NAME = "manifest.json"
 SOURCES = "sources.parquet"
@@ -174,7 +174,7 @@ class StoredCounts(Mapping[str, Count]):
 
     @cached_property
     def _table(self) -> pa.Table:
-        table = shards.read(self.path, _SOURCES)
+        table = parquet_io.read(self.path, _SOURCES)
         return table.filter(pc.equal(table["entry"], self.entry))
 
     @cached_property
@@ -253,11 +253,11 @@ def save(record: Record, folder: Path) -> Record:
         data[_TABLED] = len(record.sources)
         if entries:
             data["facts"] = {**record.facts, "entries": [{**entry, "sources": {}} for entry in entries]}
-        if not shards.is_current(folder / SOURCES, record.fingerprint):
-            shards.write(_table_of(counts), folder / SOURCES, record.fingerprint, compression="zstd")
+        if not parquet_io.is_current(folder / SOURCES, record.fingerprint):
+            parquet_io.write(_table_of(counts), folder / SOURCES, record.fingerprint, compression="zstd")
     else:
         data["sources"] = {name: asdict(count) for name, count in record.sources.items()}
-    shards.write_json(folder / NAME, data)
+    parquet_io.write_json(folder / NAME, data)
     if not tabled:
         (folder / SOURCES).unlink(missing_ok=True)
         return record
@@ -285,7 +285,7 @@ def _counted(sources: Mapping[str, Any]) -> Mapping[str, Count]:
 
 def load(folder: Path) -> Record | None:
     """The manifest in ``folder``; None if there is no whole one."""
-    data = shards.read_json(folder / NAME)
+    data = parquet_io.read_json(folder / NAME)
     if data is None or not fits(data, _RECORD) or not fits(data, _OF_STAGE.get(data["stage"], {})):
         return None  # written by another release, or by nobody
     try:
@@ -294,7 +294,7 @@ def load(folder: Path) -> Record | None:
             data["sources"] = {source: Count(**count) for source, count in data["sources"].items()}
             return Record(**data)
         table = folder / SOURCES
-        if not shards.is_current(table, data["fingerprint"]):
+        if not parquet_io.is_current(table, data["fingerprint"]):
             return None
         data["sources"] = StoredCounts(table, "")
         for entry in data["facts"].get("entries", ()):

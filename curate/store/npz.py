@@ -11,20 +11,20 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from curate import places
-from curate.store import shards
+from curate import paths
+from curate.store import parquet_io
 
 
 def save(path: Path, fingerprint: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write the arrays, whole or not at all."""
-    with shards.atomic(path) as partial, partial.open("wb") as file:
+    with parquet_io.atomic(path) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays, curate_fingerprint=np.array(fingerprint))
 
 
 def load(path: Path, fingerprint: str) -> dict[str, Any] | None:
     """The arrays; None if the file is not whole or was made from something else."""
     try:
-        with places.opened(path) as stored, np.load(stored, allow_pickle=False) as file:
+        with paths.opened(path) as stored, np.load(stored, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error):  # what half a file raises
         return None

@@ -12,9 +12,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from curate import places
+from curate import paths
 from curate.errors import DataError
-from curate.kernels.json_values import text_of
+from curate.kernels.text.json_values import text_of
 from curate.store import arrow_values
 from curate.store.records import BATCH_BYTES, BATCH_ROWS, Bad, Batch, Piece, check_names
 
@@ -32,7 +32,7 @@ def opened(path: Path) -> Iterator[pq.ParquetFile]:
     """
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(places.parquet(path))
+            file = stack.enter_context(paths.parquet(path))
             check_names(list(file.schema_arrow.names), str(path))
         except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: names that are not UTF-8
             raise DataError(f"not a complete Parquet file: {error}", where=str(path)) from error

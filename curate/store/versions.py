@@ -26,12 +26,12 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import places
+from curate import paths
 from curate.errors import ConfigError, DataError
-from curate.store import links, lock, manifest, ownership, shards
+from curate.store import lock, manifest, parquet_io, run_directory, symlinks
 from curate.store.churn import churn
+from curate.store.json_shape import fits
 from curate.store.ledger import frame_of
-from curate.store.shapes import fits
 
 FOLDER = "export"
 CURRENT = "current"
@@ -59,13 +59,13 @@ def ids(root: Path, version: str) -> Path:
 
 def read_ids(root: Path, version: str) -> pl.DataFrame:
     """The id and source of every row of ``version``."""
-    return frame_of(shards.read(ids(root, version), IDS.names))
+    return frame_of(parquet_io.read(ids(root, version), IDS.names))
 
 
 def holds(root: Path, version: str, name: str) -> bool | None:
     """Whether the row with the id ``name`` is in ``version``; None if that is not known. Memory: a batch of ids."""
     try:
-        with places.parquet(ids(root, version)) as file:
+        with paths.parquet(ids(root, version)) as file:
             return any(pc.index(batch["id"], name).as_py() >= 0 for batch in file.iter_batches(columns=["id"]))
     except FileNotFoundError:
         return None
@@ -86,8 +86,8 @@ def _named(root: Path) -> str | None:
     """Return the version that ``current`` names, or that it is a copy of, whatever became of it."""
     link = root / CURRENT
     try:
-        with places.reached(root):
-            if places.is_object(root):
+        with paths.reached(root):
+            if paths.is_object(root):
                 version = link.read_text(encoding="utf-8")
             elif _is_copy(link):
                 version = str((contents(link) or {"fingerprint": ""})["fingerprint"])[:_LENGTH]
@@ -110,7 +110,7 @@ def is_whole(root: Path, version: str) -> bool:
 
 def history(root: Path) -> list[dict[str, Any]]:
     """Return every publication, oldest first: version, time, ``by`` (run or rollback), rows, churn against ``over``."""
-    data = shards.read_json(root / HISTORY)
+    data = parquet_io.read_json(root / HISTORY)
     lines = list(data["publications"]) if data is not None and fits(data, _HISTORY) else []
     if lines and "replaces" in lines[-1] and lines[-1]["replaces"] == _named(root) != lines[-1]["version"]:
         lines.pop()  # the switch did not follow
@@ -120,13 +120,13 @@ def history(root: Path) -> list[dict[str, Any]]:
 def kept(root: Path) -> list[str]:
     """The whole versions on disk, in the order in which runs last published them; first any that never were."""
     last = {line["version"]: place for place, line in enumerate(history(root)) if line["by"] == "run"}
-    found = [name for name in places.names(root) if _VERSION.fullmatch(name) and is_whole(root, name)]
+    found = [name for name in paths.names(root) if _VERSION.fullmatch(name) and is_whole(root, name)]
     return sorted(found, key=lambda name: (last.get(name, -1), (root / name / manifest.NAME).stat().st_mtime, name))
 
 
 def contents(version: Path) -> dict[str, Any] | None:
     """The manifest of a version's folder: what is in it; None if there is no whole one."""
-    data = shards.read_json(version / manifest.NAME)
+    data = parquet_io.read_json(version / manifest.NAME)
     return data if fits(data, _CONTENTS) else None
 
 
@@ -138,16 +138,16 @@ def damage(root: Path, version: str, *, read: bool = False) -> str:
     found = contents(root / version)
     if found is None:
         return f"{version}/{manifest.NAME} is gone or not whole"
-    there = set(places.files(root / version))
+    there = set(paths.files(root / version))
     for file in found["files"]:
         if file["file"] not in there:
             return f"{version}/{file['file']} is gone"
         path = root / version / file["file"]
-        if places.known(path)["size"] != file["bytes"] or (read and places.sha256(path) != file["sha256"]):
+        if paths.known(path)["size"] != file["bytes"] or (read and paths.sha256(path) != file["sha256"]):
             return f"{version}/{file['file']} is not what was written"
     if CARD not in there:
         return f"{version}/{CARD} is gone"
-    changed = read and found.get("card") not in (None, places.sha256(root / version / CARD))
+    changed = read and found.get("card") not in (None, paths.sha256(root / version / CARD))
     return f"{version}/{CARD} is not what was written" if changed else ""
 
 
@@ -160,19 +160,19 @@ def edited(root: Path, version: str) -> bool:
 def _edited(folder: Path, data: Mapping[str, Any]) -> bool:
     """Return whether a folder holds other files, or other bytes, than its manifest ``data`` lists."""
     written = {manifest.NAME: None, CARD: data.get("card"), **{file["file"]: file["sha256"] for file in data["files"]}}
-    found = places.files(folder)
-    return any(name not in written or written[name] not in (None, places.sha256(folder / name)) for name in found)
+    found = paths.files(folder)
+    return any(name not in written or written[name] not in (None, paths.sha256(folder / name)) for name in found)
 
 
 def set_aside(root: Path, version: str) -> Path:
     """Copy the folder of ``version``, which may hold somebody's work, to where no run writes; its new path."""
-    taken = places.names(root)
+    taken = paths.names(root)
     name = next(name for number in itertools.count(1) if (name := f"{version}.edited-{number}") not in taken)
     try:
-        for file in places.files(root / version):
-            places.copy(root / version / file, root / name / file)
+        for file in paths.files(root / version):
+            paths.copy(root / version / file, root / name / file)
     except BaseException:  # half a copy would look like all of one
-        places.remove(root / name)
+        paths.remove(root / name)
         raise
     return root / name
 
@@ -203,7 +203,7 @@ def publication(root: Path, version: str, by: Literal["run", "rollback"] = "run"
         "rows": _rows(root, version),
         "replaces": _named(root),
     }
-    if before is not None and {ids(root, one).name for one in (before, version)} <= places.names(root):
+    if before is not None and {ids(root, one).name for one in (before, version)} <= paths.names(root):
         changed = churn(read_ids(root, before), read_ids(root, version))
         line |= {"over": before, "added": changed.added, "removed": changed.removed, "churn_rate": changed.rate}
     return line
@@ -217,7 +217,7 @@ def publish(root: Path, line: Mapping[str, Any]) -> None:
     DataError
         If either cannot be written; ``current`` then names what it named before.
     """
-    shards.write_json(root / HISTORY, {"publications": [*history(root), line]})
+    parquet_io.write_json(root / HISTORY, {"publications": [*history(root), line]})
     _point(root, line["version"])
 
 
@@ -228,8 +228,8 @@ def _rows(root: Path, version: str) -> int:
 def _point(root: Path, version: str) -> None:
     if published(root) == version:
         return
-    if places.is_object(root):
-        shards.write_text(root / CURRENT, version)
+    if paths.is_object(root):
+        parquet_io.write_text(root / CURRENT, version)
         return
     fresh = root / f".{os.getpid()}.partial.{CURRENT}"
     try:
@@ -237,7 +237,7 @@ def _point(root: Path, version: str) -> None:
         fresh.symlink_to(version)
         if _is_copy(root / CURRENT):
             _refuse_unknown_copy(root)
-            places.remove(root / _COPIED)
+            paths.remove(root / _COPIED)
             (root / CURRENT).replace(root / _COPIED)  # no rename puts a link in the place of a folder
         fresh.replace(root / CURRENT)
     except OSError as error:
@@ -266,18 +266,18 @@ def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
     The published version stays, and what killed runs left goes. A version that was edited is copied to where no run
     writes, and ``warn`` is called.
     """
-    if not places.is_object(root):
-        shards.sync_folder(root)
-        places.remove(root / _COPIED)
+    if not paths.is_object(root):
+        parquet_io.sync_folder(root)
+        paths.remove(root / _COPIED)
     older = [version for version in kept(root) if version != published(root)]
     for version in older[: max(0, len(older) + 1 - keep)]:
         if edited(root, version):
             warn(f"{root / version} was edited since it was written; it is kept in {set_aside(root, version)}")
         (root / version / manifest.NAME).unlink()  # first, so that a half-deleted one never looks whole
     whole = kept(root)
-    for name in places.names(root):
+    for name in paths.names(root):
         if _VERSION.fullmatch(name) and name not in whole:
-            places.remove(root / name)
+            paths.remove(root / name)
         elif _VERSION.fullmatch(name.removesuffix(_IDS)) and name.endswith(_IDS) and name[: -len(_IDS)] not in whole:
             (root / name).unlink()
 
@@ -313,9 +313,9 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     DataError : if it is not as it was written
     LockedError : if a run is under way
     """
-    links.refuse(run)
+    symlinks.refuse(run)
     root = run / FOLDER
-    if published(root) is None or not ownership.is_run(run):
+    if published(root) is None or not run_directory.is_run(run):
         raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
     with lock.held(run, note):
         before, versions = published(root) or "", kept(root)
@@ -328,9 +328,9 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
             raise DataError(f"cannot go back: {wrong}", where=str(root), hint="name another version, or run again")
         if line := publication(root, chosen, "rollback"):
             publish(root, line)
-            if not places.is_object(root):
+            if not paths.is_object(root):
                 with suppress(OSError):  # the switch is done
-                    shards.sync_folder(root)
+                    parquet_io.sync_folder(root)
     return Rollback(run=str(run), published=chosen, rows=_rows(root, chosen), before=before)
 
 

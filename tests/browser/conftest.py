@@ -36,7 +36,7 @@ def _sample() -> ModuleType:
 @pytest.fixture(scope="session")
 def report_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a report in which every part is there."""
-    from curate.report.page import render
+    from curate.report.run_page import render
 
     path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(render(_sample().report()), encoding="utf-8", newline="\n")

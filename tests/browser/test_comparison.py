@@ -17,7 +17,7 @@ LEGEND = "return [...document.querySelectorAll('#curves .legend li')].map(item =
 def page(driver: Any, tmp_path: Path) -> Any:
     from selenium.webdriver.support.wait import WebDriverWait
 
-    from curate.evaluation.page import render
+    from curate.evaluation.comparison_page import render
 
     spec = importlib.util.spec_from_file_location(
         "comparison_sample", Path(__file__).parents[1] / "evaluation/sample.py"

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
+from curate.kernels.types import Vectors
 from curate.plugins import registry
-from curate.plugins.kinds import Refers
-from curate.plugins.pool import Clustering, Vectors
+from curate.plugins.interfaces import Refers
+from curate.plugins.results import Clustering
 
 ALL = registry.names("clusterer")
 GOLDEN = Path(__file__).parents[1] / "golden"

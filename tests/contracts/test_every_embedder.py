@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
 from curate.plugins import registry
-from curate.plugins.kinds import Refers
+from curate.plugins.interfaces import Refers
 
 ALL = registry.names("embedder")
 GOLDEN = Path(__file__).parents[1] / "golden"

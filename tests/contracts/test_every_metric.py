@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
 from curate.plugins import registry
+from curate.plugins.batches import Trial
 from curate.plugins.fields import fields
-from curate.plugins.pool import Measured, Trial
-from curate.stages import vectors
+from curate.plugins.results import Measured
+from curate.pool import embedding_matrix
 
 ALL = registry.names("metric")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -222,7 +223,7 @@ def test_another_order_of_a_pool_that_is_sampled_changes_nothing(name):
 def from_float16(x):
     """Rows of unit length as later stages read them where they are stored as float16."""
     values = pa.array(x.astype(np.float16).ravel())
-    return vectors.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
+    return embedding_matrix.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if "embedding" in declared(name).reads])

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import curate
-from curate import places
+from curate import paths
+from curate.config.loader import from_data
 from curate.executors.serial import Serial
 from curate.pipeline import plan
 from curate.plugins import registry
 from curate.plugins.fields import fields, marks, with_nested
-from curate.plugins.kinds import NamesContent, Refers, Template
-from curate.settings.config import from_data
-from tests.test_places import edited
+from curate.plugins.interfaces import NamesContent, Refers, Template
+from tests.test_paths import edited
 
 _PATHS = re.compile(r"\b(files?|folders?|paths?|director(y|ies)|glob)\b", re.IGNORECASE)
 
@@ -126,7 +126,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 import numpy as np
-from curate.plugins.kinds import NamesContent, ScoreColumn, scorer
+from curate.plugins.interfaces import NamesContent, ScoreColumn, scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,7 +223,7 @@ def test_a_byte_changed_in_what_the_other_sections_name_is_noticed(pool, config,
 
 @pytest.mark.parametrize("of", ["pool", "log", "examples", "set", "field"])
 def test_verify_hashes_what_no_stamp_tells_apart(pool, config, command, monkeypatch, of):
-    monkeypatch.setattr(places, "known", lambda path: {"size": path.stat().st_size})  # a file system without times
+    monkeypatch.setattr(paths, "known", lambda path: {"size": path.stat().st_size})  # a file system without times
     settings, path, stage = config(), pool / "a.jsonl", "input"
     if of == "log":
         settings |= {"proxy": {"use": "recorded", "files": log("log.jsonl")}, "score": [{"use": "el2n"}]}

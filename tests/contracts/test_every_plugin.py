@@ -11,11 +11,11 @@ from typing import Any
 import annotated_types
 import pytest
 
+from curate.config.loader import from_data
+from curate.config.model import KIND_OF, driver_fields
 from curate.errors import ConfigErrors
 from curate.plugins import registry
 from curate.plugins.fields import describe, fields, marks, not_null, show
-from curate.settings.config import from_data
-from curate.settings.model import KIND_OF, driver_fields
 
 LISTS = ("score", "select", "metrics")
 SECTION = {kind: section for section, (kind, _) in KIND_OF.items()}

@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
-from curate.kernels.softmax import softmax
+from curate.kernels.stats.softmax import softmax
 from curate.plugins import registry
-from curate.plugins.kinds import Examples
-from curate.plugins.pool import Dynamics, ScoreBatch
-from curate.stages import vectors
+from curate.plugins.batches import Dynamics, ScoreBatch
+from curate.plugins.interfaces import Examples
+from curate.pool import embedding_matrix
 
 ALL = registry.names("scorer")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -239,7 +239,7 @@ def test_hardly_any_rows(name, n):
 def from_float16(x):
     """Rows of unit length as later stages read them where they are stored as float16."""
     values = pa.array(x.astype(np.float16).ravel())
-    return vectors.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
+    return embedding_matrix.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if "embedding" in declared(name).reads])

@@ -19,10 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
+from curate.kernels.types import Texts
 from curate.plugins import registry
-from curate.plugins.kinds import Refers, draws
-from curate.plugins.pool import Pool, Selection, Texts
-from curate.stages import vectors
+from curate.plugins.batches import Pool
+from curate.plugins.interfaces import Refers, draws
+from curate.plugins.results import Selection
+from curate.pool import embedding_matrix
 
 ALL = registry.names("selector")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -258,7 +260,7 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
 def from_float16(x):
     """Rows of unit length as later stages read them where they are stored as float16."""
     values = pa.array(x.astype(np.float16).ravel())
-    return vectors.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
+    return embedding_matrix.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if "embedding" in declared(name).reads])
@@ -333,7 +335,7 @@ def weights():
 def test_a_weight_runs_from_0_to_1_and_both_ends_are_tested(name, field):
     marks = markers(annotations(registry.get("selector", name).cls)[field])
     assert {annotated_types.Ge(0), annotated_types.Le(1)} <= set(marks)
-    own_test = MIRROR / f"test_{name}.py"
+    own_test = next(MIRROR.rglob(f"test_{name}.py"))
     if registry.get("selector", name).origin.startswith("curate."):
         source = own_test.read_text()
         assert f"def test_{field}_0_" in source

@@ -17,8 +17,8 @@ import typer
 import yaml
 
 from curate.cli import app
-from curate.report import metrics
-from curate.stages import monitoring
+from curate.report import prometheus_format
+from curate.stages.report import prometheus
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text()
@@ -99,12 +99,12 @@ def test_make_targets_are_there():
 
 
 def test_every_metric_is_on_the_page_and_every_one_on_the_page_is_a_metric(pool, config, monkeypatch):
-    told: list[metrics.Gauge] = []
-    monkeypatch.setattr(monitoring.metrics, "render", lambda gauges: told.extend(gauges) or "")
+    told: list[prometheus_format.Gauge] = []
+    monkeypatch.setattr(prometheus.metrics, "render", lambda gauges: told.extend(gauges) or "")
     import curate
 
     curate.run(config())
-    monitoring.write(Path("m.prom"), monitoring.Ending(run="run", seconds=1.0, exit_code=0, steps=()))
+    prometheus.write(Path("m.prom"), prometheus.Ending(run="run", seconds=1.0, exit_code=0, steps=()))
     assert set(re.findall(r"\bcurate_[a-z_]+", PAGE)) == {gauge.name for gauge in told}
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Measured, Trial, given
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 
 @metric(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from curate.evaluation.comparison import Cell, Comparison
-from curate.evaluation.measures import Measure
+from curate.evaluation.comparison_result import Cell, Comparison
+from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import Left
-from curate.plugins.kinds import MetricColumn
-from curate.report.evaluation import Estimate
+from curate.plugins.interfaces import MetricColumn
+from curate.report.evaluation_data import Estimate
 
 ACCURACY = Measure(
     "probe",

@@ -12,12 +12,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import curate
+from curate.config.loader import from_data
 from curate.errors import ConfigError
 from curate.evaluation import verdict
 from curate.evaluation.compare import compare
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
-from curate.settings.config import from_data
 
 RATES = [0.95]
 FOLDER = Path(__file__).parent

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from curate.evaluation.estimates import estimate
-from curate.kernels.intervals import holm
+from curate.kernels.stats.intervals import holm
 
 
 def test_without_test_rows_it_is_the_t_test_of_the_library():

@@ -12,7 +12,7 @@ import curate
 from curate.errors import DataError
 from curate.evaluation.evaluate import as_dict, evaluate
 from curate.executors.serial import Serial
-from curate.report import judgement
+from curate.report import evaluation_text
 
 FOLDER = Path(__file__).parent
 WITH_PLANS = [str(FOLDER / "nearest_class.py"), str(FOLDER / "weighed.py"), str(FOLDER.parent / "stages/draws.py")]
@@ -27,7 +27,7 @@ def test_the_published_selection_is_tested_on_the_test_files(crowd, over):
     assert line.p_holm < 0.05
     low, high = line.resampled
     assert 0 < low < line.difference.mean < high
-    assert "by paired bootstrap" in judgement.metrics(found.metrics)[0]
+    assert "by paired bootstrap" in evaluation_text.metrics(found.metrics)[0]
     written = json.loads(Path("run/evaluate/evaluate.json").read_text())
     assert written == json.loads(json.dumps(as_dict(found)))
 
@@ -77,7 +77,7 @@ def test_the_groups_that_lose_are_told_first(crowd, over):
     assert (labels[0].selection, labels[0].full, labels[0].lost.mean) == (0.0, 1.0, -1.0)
     assert {group.lost.mean for group in labels} == {-1.0, 0.0}
     assert found.slices[0].lost.mean == min(group.lost.mean for group in found.slices)
-    assert judgement.worst(found)[1][0][1].startswith("0.0 % (")
+    assert evaluation_text.worst(found)[1][0][1].startswith("0.0 % (")
 
 
 def test_evaluating_changes_nothing_that_a_run_would_do_again(crowd, over):

@@ -10,12 +10,12 @@ import pytest
 
 import curate
 from curate import pipeline
+from curate.config.loader import from_data
 from curate.evaluation.compare import compare
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
-from curate.report.evaluation import Evaluation
-from curate.settings.config import from_data
-from curate.store.shapes import made
+from curate.report.evaluation_data import Evaluation
+from curate.store.json_shape import made
 
 ASKED = "Does it train a better model?"
 FILE = Path("run/evaluate/evaluate.json")

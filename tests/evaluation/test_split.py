@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import pipeline
+from curate.config.loader import from_data
 from curate.errors import DataError
 from curate.evaluation import split
 from curate.evaluation.split import held_out, opened
 from curate.executors.serial import Serial
-from curate.settings.config import from_data
 from curate.stages.context import Context, Silent
 
 

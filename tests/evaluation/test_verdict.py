@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from curate.evaluation import page, verdict
+from curate.evaluation import comparison_page, verdict
 
 
 def _sample():
@@ -61,7 +61,7 @@ def test_json_has_no_nan():
 
 
 def test_the_page_is_the_same_bytes_again_and_holds_no_markup_of_names():
-    text = page.render(SAMPLE.comparison(SAMPLE.EVIL))
-    assert text == page.render(SAMPLE.comparison(SAMPLE.EVIL))
+    text = comparison_page.render(SAMPLE.comparison(SAMPLE.EVIL))
+    assert text == comparison_page.render(SAMPLE.comparison(SAMPLE.EVIL))
     assert "<img" not in text
     assert "beats random by 10.0 ± 2.0 points" in re.sub("<script>.*?</script>", "", text, flags=re.DOTALL)

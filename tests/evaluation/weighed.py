@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Measured, Trial
+from curate.plugins.batches import Trial
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 
 @metric(version=1, reads=set(), measures=(MetricColumn(higher_is_better=None),), random=False)

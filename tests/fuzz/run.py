@@ -1,6 +1,6 @@
 """Fuzzes one of the properties in this folder, led by coverage: `python tests/fuzz/run.py readers -max_total_time=600`.
 
-The first argument says which: a test file, or one test of it (`settings::test_any_override…`); those after it are
+The first argument says which: a test file, or one test of it (`configurations::test_any_override…`); those after it are
 libFuzzer's. Each property is a Hypothesis test; what atheris gives it are the bytes that its examples are drawn from. A
 failure is kept in `.hypothesis`, so that `pytest tests/fuzz` fails with it, in its smallest form, until it is mended.
 Needs atheris: `pip install atheris`.

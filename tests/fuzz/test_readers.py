@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from curate.config.loader import from_data
 from curate.errors import DataError, PluginError
 from curate.executors.serial import Serial
-from curate.settings.config import from_data
 from curate.stages.context import Context, Silent
-from curate.stages.ingest import ingest
+from curate.stages.ingest.stage import ingest
 
 fuzz = settings(max_examples=40, deadline=None, derandomize=True)
 
@@ -124,7 +124,7 @@ def read(name: str, data: bytes, **pool: object) -> None:
             {"curate": 1, "run": f"{folder}/run", "input": section, "select": [{"use": "uniform", "keep": 1}]}
         )
         try:
-            with mock.patch("curate.stages.tokens.counter", side_effect=PluginError("input: no hub")):
+            with mock.patch("curate.stages.ingest.token_counts.counter", side_effect=PluginError("input: no hub")):
                 source, record = ingest(Context(config, Serial(), Silent()))
         except (DataError, PluginError) as error:
             assert name in str(error) or "input" in str(error), error

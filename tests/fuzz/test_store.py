@@ -20,10 +20,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import pipeline
+from curate.config.loader import from_data
 from curate.errors import CurateError, DataError
 from curate.executors.serial import Serial
-from curate.settings.config import from_data
-from curate.store import diff, explain, lock, manifest, npz, shards, versions
+from curate.store import diff, explain, lock, manifest, npz, parquet_io, versions
 
 fuzz = settings(max_examples=25, deadline=None, derandomize=True)
 
@@ -90,7 +90,7 @@ def changed_table(draw: st.DrawFn, table: pa.Table) -> pa.Table:
 
 def bytes_of(table: pa.Table) -> bytes:
     file = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({shards.FINGERPRINT: "f"}), file, compression="zstd")
+    pq.write_table(table.replace_schema_metadata({parquet_io.FINGERPRINT: "f"}), file, compression="zstd")
     return file.getvalue()
 
 
@@ -107,12 +107,12 @@ def test_any_bytes_are_a_shard_or_an_error_that_names_it(data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "part.parquet"
         path.write_bytes(data)
-        assert shards.is_current(path, "f") in (True, False)
+        assert parquet_io.is_current(path, "f") in (True, False)
         for read in (
-            shards.read,
-            shards.rows,
-            shards.schema,
-            lambda path: shards.read(path, ["x", "id"]).select(["id"]),
+            parquet_io.read,
+            parquet_io.rows,
+            parquet_io.schema,
+            lambda path: parquet_io.read(path, ["x", "id"]).select(["id"]),
         ):
             try:
                 read(path)

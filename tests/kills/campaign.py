@@ -105,7 +105,7 @@ LETTERS = '''
 from __future__ import annotations
 from dataclasses import dataclass
 import numpy as np
-from curate.plugins.kinds import embedder
+from curate.plugins.interfaces import embedder
 
 
 @embedder(version=1)

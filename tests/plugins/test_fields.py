@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 
 from curate.errors import PluginError
 from curate.plugins.fields import describe, fields, marked, not_null, show
-from curate.plugins.kinds import ExecutionOnly, Refers, ScoreName
+from curate.plugins.interfaces import ExecutionOnly, Refers, ScoreName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,13 +28,13 @@ from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 from pyarrow import types
 
+from curate.config.loader import from_data
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.plugins.exporters.jsonl import write_jsonl
 from curate.plugins.exporters.parquet import write_parquet
-from curate.settings.config import from_data
 from curate.stages.context import Context, Silent
-from curate.stages.ingest import ingest
+from curate.stages.ingest.stage import ingest
 from curate.store.inputs import Inputs
 
 EXAMPLES = int(os.environ.get("CURATE_EXAMPLES", "80"))

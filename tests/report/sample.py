@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from curate.report import measure, projection
-from curate.report.evaluation import Estimate, Evaluation, Line, Slice, Stability
-from curate.report.model import (
+from curate.report import statistics
+from curate.report.charts import projection
+from curate.report.contents import (
     Account,
     Conflict,
     Conflicts,
@@ -23,6 +23,7 @@ from curate.report.model import (
     Stage,
     Tokens,
 )
+from curate.report.evaluation_data import Estimate, Evaluation, Line, Slice, Stability
 
 ROWS, DIMENSIONS, TOPICS = 6_000, 32, 48
 SOURCES = ("forum-archive", "code-review", "textbook-exercises", "support-tickets", "field-notes")
@@ -118,14 +119,14 @@ def report(seed: int = 0) -> Report:
             pool_rows=ROWS,
         ),
         scores=(
-            measure.histogram("quality", quality, kept, uniform, unit="probability", higher_is_better=True),
-            measure.histogram("length", length, kept, uniform, unit="characters"),
-            measure.histogram("ellipses", np.zeros(ROWS, np.float32), kept, uniform),
-            *(measure.histogram(name, rng.random(ROWS), kept, uniform) for name in NOISE),
+            statistics.histogram("quality", quality, kept, uniform, unit="probability", higher_is_better=True),
+            statistics.histogram("length", length, kept, uniform, unit="characters"),
+            statistics.histogram("ellipses", np.zeros(ROWS, np.float32), kept, uniform),
+            *(statistics.histogram(name, rng.random(ROWS), kept, uniform) for name in NOISE),
         ),
         shares=(
-            measure.shares("cluster", topic, clusters, kept, uniform),
-            measure.shares("source", source, SOURCES, kept, uniform),
+            statistics.shares("cluster", topic, clusters, kept, uniform),
+            statistics.shares("source", source, SOURCES, kept, uniform),
         ),
         neighbours=Neighbours(
             before=_nearest(embeddings), after=_nearest(embeddings[kept]), uniform=_nearest(embeddings[uniform])

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import pipeline
+from curate.config.loader import from_data
 from curate.executors.serial import Serial
-from curate.report import findings, measure
-from curate.report.model import Conflict, Conflicts, Labelled
-from curate.settings.config import from_data
+from curate.report import sentences, statistics
+from curate.report.contents import Conflict, Conflicts, Labelled
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([None, "x", "y", "z"])), max_size=12))
 def test_a_row_conflicts_if_another_has_its_text_and_another_label(rows):
     texts, labels = ([row[part] for row in rows] for part in (0, 1))
-    found = measure.conflicts(pl.Series(texts, dtype=pl.String), pl.Series(labels, dtype=pl.String))
+    found = statistics.conflicts(pl.Series(texts, dtype=pl.String), pl.Series(labels, dtype=pl.String))
     pairs = [
         (row, min(other for other, (text, label) in enumerate(rows) if text == mine and label is not None))
         for row, (mine, own) in enumerate(rows)
@@ -40,13 +40,13 @@ def test_a_row_conflicts_if_another_has_its_text_and_another_label(rows):
 def test_what_is_found_is_told(part, told):
     texts, rows, kept, shown = part
     group = Conflict(text="t", rows=2, different=2, labels=())
-    assert findings.of_conflicts(Conflicts(texts=texts, rows=rows, kept=kept, groups=(group,) * shown)) == told
+    assert sentences.of_conflicts(Conflicts(texts=texts, rows=rows, kept=kept, groups=(group,) * shown)) == told
 
 
 def test_labels_and_rows_that_are_not_listed_are_counted():
     labels = (Labelled(label="x", rows=9, ids=("a", "b")), Labelled(label="y", rows=1, ids=("c",)))
     group = Conflict(text="t", rows=14, different=3, labels=labels)
-    assert findings.of_conflict(group) == "x (a, b and 7 more); y (c); 1 more label"
+    assert sentences.of_conflict(group) == "x (a, b and 7 more); y (c); 1 more label"
 
 
 @pytest.fixture

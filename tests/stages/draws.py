@@ -8,8 +8,9 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from curate.plugins.kinds import selector
-from curate.plugins.pool import Pool, Selection
+from curate.plugins.batches import Pool
+from curate.plugins.interfaces import selector
+from curate.plugins.results import Selection
 
 
 @selector(version=1, reads=frozenset())

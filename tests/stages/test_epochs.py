@@ -13,10 +13,10 @@ import pyarrow.dataset as ds
 import pytest
 
 import curate
+from curate.config.loader import from_data
 from curate.errors import DataError, PluginError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
-from curate.settings.config import from_data
 from curate.store.diff import last
 from curate.store.explain import Fate, explain
 

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 import curate
+from curate.config.loader import from_data
 from curate.errors import ConfigError
 from curate.executors.serial import Serial
 from curate.pipeline import run as run_until
-from curate.settings.config import from_data
 from curate.store import versions
 from curate.store.churn import Churn, churn
 from curate.store.diff import diff, last

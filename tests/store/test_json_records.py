@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.errors import DataError
-from curate.store import formats, json_records
+from curate.store import json_records, readers
 from curate.store.records import Batch, Piece
 
 
 def read(folder: Path, text: str | bytes, name: str = "a.jsonl", **options: object) -> list[Batch]:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return list(formats.read(Piece(str(path), 0), **options))
+    return list(readers.read(Piece(str(path), 0), **options))
 
 
 def column(batches: list[Batch], name: str = "a") -> list[object]:

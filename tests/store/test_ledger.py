@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 import curate
+from curate.config.loader import from_data
 from curate.errors import ConfigError, DataError
 from curate.executors.serial import Serial
 from curate.pipeline import run as run_until
-from curate.settings.config import from_data
-from curate.store import shards
+from curate.store import parquet_io
 from curate.store.explain import Fate, explain
 from curate.store.inputs import Inputs
 from curate.store.ledger import Place, Run, chosen, shown
@@ -297,10 +297,10 @@ def test_a_name_in_a_manifest_cannot_lead_out_of_the_run_folder(pool, config):
     Path("outside").mkdir()
     for file in Path("run/score/prototypicality").iterdir():
         (Path("outside") / file.name).write_bytes(file.read_bytes())
-    data = shards.read_json(Path("run/select/manifest.json"))
+    data = parquet_io.read_json(Path("run/select/manifest.json"))
     assert data is not None
     data["parts"]["score"] = {"../../outside": data["parts"]["score"]["prototypicality"]}
-    shards.write_json(Path("run/select/manifest.json"), data)
+    parquet_io.write_json(Path("run/select/manifest.json"), data)
     assert explain(Path("run"), "r0001").scores == ()
 
 

@@ -91,8 +91,8 @@ SLOW = """
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from curate.plugins.kinds import selector
-from curate.plugins.selectors.uniform import Uniform
+from curate.plugins.interfaces import selector
+from curate.plugins.selectors.sampling.uniform import Uniform
 @selector(version=1)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slow:

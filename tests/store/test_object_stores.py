@@ -28,13 +28,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
-from curate import places
+from curate import paths
+from curate.config.loader import from_data
 from curate.errors import ConfigError, DataError, LockedError, PluginError
 from curate.evaluation.compare import compare
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
-from curate.settings.config import from_data
-from curate.store import arrays, diff, explain, lock, shards, versions
+from curate.store import diff, explain, lock, npy, parquet_io, versions
 
 pytestmark = pytest.mark.xdist_group("object stores")  # one server
 
@@ -193,8 +193,8 @@ def test_a_run_in_a_store_is_evaluated_and_compared_there(pool, settings, bucket
     for run in ("run", f"{bucket.url}/run"):
         data = settings(run=run, **asked)
         curate.run(data)
-        held_out = evaluate(places.place(run), Serial())
-        tested = evaluate(places.place(run), Serial(), files=["test.jsonl"])
+        held_out = evaluate(paths.place(run), Serial())
+        tested = evaluate(paths.place(run), Serial(), files=["test.jsonl"])
         compared = compare(from_data(data), Serial(), prune_rates=[0.5])
         found[run] = [held_out.metrics, tested.metrics, {place: cell.values for place, cell in compared.cells.items()}]
     assert repr(found["run"]) == repr(found[f"{bucket.url}/run"])
@@ -250,8 +250,8 @@ def test_input_in_a_store_is_read_in_every_format_by_two_processes_and_only_when
     assert data_of[0] == data_of[1] != {}
 
     scanned: list[str] = []
-    scan = curate.stages.ingest.formats.scan
-    monkeypatch.setattr("curate.store.formats.scan", lambda path, rows: scanned.append(path.name) or scan(path, rows))
+    scan = curate.stages.ingest.stage.formats.scan
+    monkeypatch.setattr("curate.store.readers.scan", lambda path, rows: scanned.append(path.name) or scan(path, rows))
     changed = Path("mixed/a.jsonl").read_bytes().replace(b"text 3 ", b"text x ")  # of the same size
     bucket.put("mixed/a.jsonl", changed)
     assert not curate.run(data | {"input": there, "run": f"{bucket.url}/run"}).unchanged
@@ -263,7 +263,7 @@ def test_input_in_a_store_is_read_in_every_format_by_two_processes_and_only_when
 
 def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, monkeypatch):
     curate.run(settings())
-    put, uploaded = places.put, []
+    put, uploaded = paths.put, []
 
     def interrupted(file: Path, path: Path) -> None:
         if len(uploaded) == stop:
@@ -271,7 +271,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, mon
         uploaded.append(path)
         put(file, path)
 
-    monkeypatch.setattr(places, "put", interrupted)
+    monkeypatch.setattr(paths, "put", interrupted)
     for number in (2, 5, 5):
         stop = number
         uploaded.clear()
@@ -279,7 +279,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, mon
             curate.run(settings(run=f"{bucket.url}/run"))
         assert not [key for key in bucket.names("run/") if key.endswith(("export/current", lock.NAME))]
         assert [path.suffix for path in Path(tempfile.gettempdir()).iterdir()] == [".lock"]
-    monkeypatch.setattr(places, "put", put)
+    monkeypatch.setattr(paths, "put", put)
     curate.run(settings(run=f"{bucket.url}/run"))
     assert bucket.export("run") == exported()
 
@@ -312,7 +312,7 @@ def silent(_: str) -> None: ...
 
 HOLDER = """
 import sys, time
-from curate.places import place
+from curate.paths import place
 from curate.store import lock
 with lock.held(place(sys.argv[1]), print):
     print("held", flush=True)
@@ -336,7 +336,7 @@ def holder(url: str, **environment: str):
 
 
 def test_of_two_runs_on_this_host_the_second_is_refused(bucket):
-    folder = places.place(f"{bucket.url}/run")
+    folder = paths.place(f"{bucket.url}/run")
     with holder(str(folder)) as other:
         with pytest.raises(LockedError, match=rf"another run holds this folder: process {other.pid} on ") as refusal:
             lock.held(folder, silent).__enter__()
@@ -354,7 +354,7 @@ def test_of_two_runs_on_this_host_the_second_is_refused(bucket):
 def test_a_lock_that_nobody_here_can_judge_is_left_alone(bucket, tmp_path):
     """Another container's temporary folder is not ours: that its local lock looks free says nothing."""
     (tmp_path / "other").mkdir()
-    folder = places.place(f"{bucket.url}/run")
+    folder = paths.place(f"{bucket.url}/run")
     with holder(str(folder), TMPDIR=str(tmp_path / "other")) as other:
         with pytest.raises(LockedError) as refusal, lock.held(folder, silent):
             pass
@@ -367,13 +367,13 @@ def test_a_lock_that_nobody_here_can_judge_is_left_alone(bucket, tmp_path):
 
 
 def test_a_lock_that_was_given_to_another_is_not_let_go_of(bucket):
-    with lock.held(places.place(f"{bucket.url}/run"), silent):
+    with lock.held(paths.place(f"{bucket.url}/run"), silent):
         bucket.put(f"run/{lock.NAME}", b"{}")
     assert bucket.get(f"run/{lock.NAME}") == b"{}"
 
 
 def test_versions_are_kept_and_rolled_back(command, pool, settings, bucket):
-    root = places.place(f"{bucket.url}/run") / versions.FOLDER
+    root = paths.place(f"{bucket.url}/run") / versions.FOLDER
     published = []
     for keep in (10, 15, 20):
         export = {"use": "jsonl", "keep_versions": 2}
@@ -419,9 +419,9 @@ def test_explain_diff_plan_and_report_read_from_a_store_what_they_read_from_a_di
     there = settings(run=f"{bucket.url}/run")
     curate.run(settings())
     curate.run(there)
-    here, away = (explain.explain(folder, "r0003").as_dict() for folder in (Path("run"), places.place(there["run"])))
+    here, away = (explain.explain(folder, "r0003").as_dict() for folder in (Path("run"), paths.place(there["run"])))
     assert away == here | {"run": there["run"]}
-    found = diff.diff(Path("run"), places.place(there["run"]), 5)
+    found = diff.diff(Path("run"), paths.place(there["run"]), 5)
     assert (found.churn.added, found.churn.removed, found.churn.kept) == (0, 0, 20)
     Path("config.yaml").write_text(json.dumps(there))
     planned = json.loads(command("plan", "config.yaml", "--json").stdout)
@@ -477,7 +477,7 @@ def test_a_bucket_that_is_not_there_is_told(pool, settings, bucket):
     with pytest.raises(DataError, match=r"no file matches 's3://.*-missing/\*.jsonl'; is that the bucket's name\?"):
         curate.run(data)
     with pytest.raises(ConfigError, match=f"{url}/run: there is no run in this folder"):
-        explain.explain(places.place(f"{url}/run"), "r1")
+        explain.explain(paths.place(f"{url}/run"), "r1")
 
 
 def test_a_server_that_does_not_answer_is_told(command, pool, settings, bucket, monkeypatch):
@@ -500,14 +500,14 @@ def test_a_server_that_does_not_answer_is_told(command, pool, settings, bucket, 
 def test_a_server_that_is_gone_in_the_middle_of_a_run_is_told(pool, settings, bucket, monkeypatch):
     mortal = started()
     monkeypatch.setenv("AWS_ENDPOINT_URL", address(mortal))
-    put = places.put
+    put = paths.put
 
     def gone(file: Path, path: Path) -> None:
         put(file, path)
         if path.name == "manifest.json":
             stop(mortal)
 
-    monkeypatch.setattr(places, "put", gone)
+    monkeypatch.setattr(paths, "put", gone)
     with pytest.raises(DataError, match=f"{bucket.url}/run.*: cannot be reached: Could not connect") as failure:
         curate.run(settings(run=f"{bucket.url}/run"))
     assert not failure.value.where.endswith(lock.NAME)
@@ -528,12 +528,12 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     with pytest.raises(
         PluginError, match=r"s3://bucket/run needs the package 'universal_pathlib'.*pip install 'curate\[s3\]'"
     ):
-        places.place("s3://bucket/run")
+        paths.place("s3://bucket/run")
 
 
 def test_a_store_of_no_known_kind_is_refused():
     with pytest.raises(ConfigError, match=r"bogus://bucket/run: not a place that can be read: .*bogus"):
-        places.place("bogus://bucket/run")
+        paths.place("bogus://bucket/run")
 
 
 # ---------------------------------------------------------------- other stores
@@ -544,24 +544,24 @@ def test_whatever_fsspec_knows_will_do(pool, settings):
     name = f"memory://{uuid.uuid4().hex}"
     curate.run(settings(run=f"{name}/run"))
     assert curate.run(settings(run=f"{name}/run")).unchanged
-    folder = places.place(f"{name}/run/export")
+    folder = paths.place(f"{name}/run/export")
     version = versions.published(folder)
     assert {file: (folder / str(version) / file).read_bytes() for file in exported()} == exported()
 
 
 def test_an_object_is_there_when_it_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    path = places.place(f"memory://{uuid.uuid4().hex}/a.txt")
+    path = paths.place(f"memory://{uuid.uuid4().hex}/a.txt")
 
     def interrupted() -> None:
-        with shards.atomic(path) as partial:
+        with parquet_io.atomic(path) as partial:
             partial.write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not path.exists()
-    with shards.atomic(path) as partial:
+    with parquet_io.atomic(path) as partial:
         partial.write_text("whole")
         assert partial.suffix == ".txt"
         assert not path.exists()
@@ -572,20 +572,20 @@ def test_an_object_is_there_when_it_is_whole(tmp_path, monkeypatch):
 @pytest.mark.parametrize("folder", ["memory://{}", "file://{}", "{}"])
 def test_rows_of_an_array_file(folder, tmp_path):
     array = np.arange(24, dtype=np.float16).reshape(6, 4)
-    path = places.place(folder.format(tmp_path)) / "a.npy"
-    with shards.atomic(path) as partial, partial.open("wb") as file:
+    path = paths.place(folder.format(tmp_path)) / "a.npy"
+    with parquet_io.atomic(path) as partial, partial.open("wb") as file:
         np.save(file, array)
-    assert arrays.shape(path) == (6, 4)
-    assert np.array_equal(arrays.rows(path, 2, 5), array[2:5])
-    assert len(arrays.rows(path, 4, 9)) == 2
+    assert npy.shape(path) == (6, 4)
+    assert np.array_equal(npy.rows(path, 2, 5), array[2:5])
+    assert len(npy.rows(path, 4, 9)) == 2
 
 
 def test_an_array_that_cannot_be_read_by_rows_is_refused():
-    path = places.place(f"memory://{uuid.uuid4().hex}/a.npy")
-    with shards.atomic(path) as partial, partial.open("wb") as file:
+    path = paths.place(f"memory://{uuid.uuid4().hex}/a.npy")
+    with parquet_io.atomic(path) as partial, partial.open("wb") as file:
         np.save(file, np.ones((3, 2)).T.copy(order="F"))
     with pytest.raises(ValueError, match=r"save np\.ascontiguousarray"):
-        arrays.rows(path, 0, 1)
+        npy.rows(path, 0, 1)
 
 
 def test_a_local_run_loads_no_library_for_stores(pool, settings):

@@ -12,7 +12,7 @@ import pytest
 
 import curate
 from curate.errors import ConfigError, DataError, LockedError
-from curate.store import lock, shards, versions
+from curate.store import lock, parquet_io, versions
 
 ROOT = Path("run/export")
 
@@ -254,7 +254,7 @@ def test_a_line_of_the_history_counts_only_once_the_switch_followed(pool, config
     first, second = publish(config, 10), publish(config, 20)
     line = versions.publication(ROOT, first, "rollback")
     assert line is not None
-    shards.write_json(ROOT / versions.HISTORY, {"publications": [*versions.history(ROOT), line]})  # killed here
+    parquet_io.write_json(ROOT / versions.HISTORY, {"publications": [*versions.history(ROOT), line]})  # killed here
     assert [one["version"] for one in versions.history(ROOT)] == [first, second]
     assert versions.rollback(Path("run"), None, silent).published == first
     assert [one["version"] for one in versions.history(ROOT)] == [first, second, first]

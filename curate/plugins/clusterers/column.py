@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.plugins.kinds import ColumnName, clusterer
+from curate.plugins.interfaces import ColumnName, clusterer
 
 
 def categories(values: pa.Array | pa.ChunkedArray) -> pa.Array:

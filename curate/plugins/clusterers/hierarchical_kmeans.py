@@ -8,10 +8,11 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge
 
+from curate.kernels.clustering.kmeans_levels import hierarchical_kmeans
+from curate.kernels.types import Vectors
 from curate.plugins.clusterers.kmeans import automatic_clusters
-from curate.plugins.hierarchy import hierarchical_kmeans
-from curate.plugins.kinds import clusterer
-from curate.plugins.pool import Clustering, Vectors
+from curate.plugins.interfaces import clusterer
+from curate.plugins.results import Clustering
 
 
 @clusterer(version=1)

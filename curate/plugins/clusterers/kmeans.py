@@ -10,10 +10,11 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from curate.kernels.lloyd import lloyd
-from curate.kernels.seeding import seed
-from curate.plugins.kinds import clusterer
-from curate.plugins.pool import Clustering, Matrix, Vectors
+from curate.kernels.clustering.kmeans_plusplus import seed
+from curate.kernels.clustering.lloyd import lloyd
+from curate.kernels.types import Matrix, Vectors
+from curate.plugins.interfaces import clusterer
+from curate.plugins.results import Clustering
 
 MOST_CLUSTERS = 10_000
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.plugins.kinds import ColumnName, embedder
-from curate.plugins.pool import Matrix
+from curate.kernels.types import Matrix
+from curate.plugins.interfaces import ColumnName, embedder
 
 Lists: TypeAlias = pa.Array | pa.ChunkedArray
 

@@ -10,9 +10,9 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.parallel import map_blocks
-from curate.kernels.trigrams import signed_hashing, text_blocks, trigrams
-from curate.plugins.kinds import embedder
-from curate.plugins.pool import Matrix
+from curate.kernels.text.char_ngrams import signed_hashing, text_blocks, trigrams
+from curate.kernels.types import Matrix
+from curate.plugins.interfaces import embedder
 
 
 def hashing(texts: Sequence[str], *, dimensions: int) -> Matrix:

@@ -12,11 +12,11 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 from scipy import sparse
 
-from curate.kernels.lookup import Lookup
+from curate.kernels.neighbors.hash_index import Lookup
 from curate.kernels.parallel import map_blocks, one_blas_thread
-from curate.kernels.trigrams import Grams, Offsets, owners, signed_hashing, text_blocks, trigrams
-from curate.plugins.kinds import Embedder, embedder
-from curate.plugins.pool import Matrix, Vector
+from curate.kernels.text.char_ngrams import Grams, Offsets, owners, signed_hashing, text_blocks, trigrams
+from curate.kernels.types import Matrix, Vector
+from curate.plugins.interfaces import Embedder, embedder
 
 _FIT_CHARACTERS = 1 << 25  # 32 Mi; about 60,000 documents of 90 words, and half a gigabyte of memory
 _POWER_ITERATIONS = 7

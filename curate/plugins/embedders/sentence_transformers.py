@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from curate.errors import PluginError, missing_extra
 from curate.kernels.parallel import ranges, threads
-from curate.places import content
-from curate.plugins.kinds import ExecutionOnly, NamesContent, embedder
-from curate.plugins.pool import Matrix
+from curate.kernels.types import Matrix
+from curate.paths import content
+from curate.plugins.interfaces import ExecutionOnly, NamesContent, embedder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -12,8 +12,8 @@ from typing import IO, Literal
 import pyarrow as pa
 
 from curate.errors import PluginError
-from curate.kernels.json_values import dumps, json_array
-from curate.plugins.kinds import exporter
+from curate.kernels.text.json_values import dumps, json_array
+from curate.plugins.interfaces import exporter
 
 Compression = Literal["none", "gz", "zst"]
 SUFFIXES: dict[Compression, str] = {"none": ".jsonl", "gz": ".jsonl.gz", "zst": ".jsonl.zst"}

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from annotated_types import Ge, Le
 
-from curate.plugins.kinds import exporter
+from curate.plugins.interfaces import exporter
 
 ROWS_PER_GROUP = 8_192
 """Fixed, so that the bytes depend on the rows alone; small enough that a reader streams long documents."""

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.shares import normalised_entropy, total_variation
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Codes, Measured, Rows, Trial
+from curate.kernels.stats.distributions import normalised_entropy, total_variation
+from curate.kernels.types import Codes, Rows
+from curate.plugins.batches import Trial
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 _ANY = float("inf")
 Counts = NDArray[np.intp]

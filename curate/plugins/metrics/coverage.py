@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.cosines import distance_to_nearest
-from curate.kernels.shares import normalised_entropy
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Codes, Measured, Rows, Trial, given
+from curate.kernels.linalg.cosines import distance_to_nearest
+from curate.kernels.stats.distributions import normalised_entropy
+from curate.kernels.types import Codes, Rows
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 
 def clusters_covered(cluster: Codes, chosen: Rows) -> tuple[float, float]:

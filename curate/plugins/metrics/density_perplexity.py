@@ -10,11 +10,13 @@ from annotated_types import Gt
 from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
+from curate.kernels.linalg.blocked_matmul import each_product
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.products import each_product
-from curate.kernels.sampling import content_order
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Matrix, Measured, Trial, Vector, given
+from curate.kernels.stats.hash_sampling import content_order
+from curate.kernels.types import Matrix, Vector
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 _GRID = 2.0 ** np.arange(0, 14.25, 0.25)
 _COPY = 0.999  # rows more similar than that tell nothing of how wide a kernel should be

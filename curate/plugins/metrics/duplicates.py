@@ -8,10 +8,11 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.cosines import lowest
-from curate.kernels.neighbours import nearest_similarity
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Measured, Trial, given
+from curate.kernels.linalg.cosines import lowest
+from curate.kernels.neighbors.knn import nearest_similarity
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 
 @metric(

@@ -10,11 +10,13 @@ from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 from scipy.special import rel_entr, xlogy
 
-from curate.kernels.lloyd import assign, lloyd
-from curate.kernels.sampling import samples
-from curate.kernels.seeding import seed
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Codes, Matrix, Measured, Trial, given
+from curate.kernels.clustering.kmeans_plusplus import seed
+from curate.kernels.clustering.lloyd import assign, lloyd
+from curate.kernels.stats.hash_sampling import samples
+from curate.kernels.types import Codes, Matrix
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 _WEIGHTS = np.linspace(1e-6, 1 - 1e-6, 25)
 _ITERATIONS, _TOLERANCE = 500, 1e-4

@@ -10,9 +10,11 @@ import numpy as np
 from annotated_types import Ge
 
 from curate.kernels.parallel import one_blas_thread
-from curate.plugins.kinds import metric
-from curate.plugins.pool import Codes, Matrix, Measured, Trial, Vector
-from curate.plugins.probes import GRADES, graded
+from curate.kernels.stats.label_probes import GRADES, graded
+from curate.kernels.types import Codes, Matrix, Vector
+from curate.plugins.batches import Trial
+from curate.plugins.interfaces import metric
+from curate.plugins.results import Measured
 
 
 def multilayer_perceptron(

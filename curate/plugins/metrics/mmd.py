@@ -8,12 +8,14 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from curate.kernels.cosines import lowest
+from curate.kernels.linalg.blocked_matmul import each_product
+from curate.kernels.linalg.cosines import lowest
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.products import each_product
-from curate.kernels.sampling import samples
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Matrix, Measured, Rows, Trial, given
+from curate.kernels.stats.hash_sampling import samples
+from curate.kernels.types import Matrix, Rows
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 _MEDIAN_ROWS = 1_000  # half a million pairs
 

@@ -9,12 +9,14 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from curate.kernels.cosines import ROUNDING
-from curate.kernels.neighbours import knn
-from curate.kernels.products import each_product
-from curate.kernels.sampling import samples
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Matrix, Measured, Rows, Trial, Vector, given
+from curate.kernels.linalg.blocked_matmul import each_product
+from curate.kernels.linalg.cosines import ROUNDING
+from curate.kernels.neighbors.knn import knn
+from curate.kernels.stats.hash_sampling import samples
+from curate.kernels.types import Matrix, Rows, Vector
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 _NAMES = ("precision", "recall", "density", "coverage")
 

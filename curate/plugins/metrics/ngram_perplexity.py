@@ -10,10 +10,12 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from curate.kernels.nested import before, found, nested_ngrams
-from curate.kernels.trigrams import text_blocks
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Measured, Trial, Vector, given
+from curate.kernels.text.char_ngrams import text_blocks
+from curate.kernels.text.ngram_ids import before, found, nested_ngrams
+from curate.kernels.types import Vector
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 Codes = NDArray[np.int64]
 Numbers = NDArray[np.float64]

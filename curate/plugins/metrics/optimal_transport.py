@@ -9,10 +9,12 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.sampling import samples
-from curate.kernels.sinkhorn import sinkhorn, sinkhorn_symmetric
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Matrix, Measured, Trial, given
+from curate.kernels.stats.hash_sampling import samples
+from curate.kernels.stats.sinkhorn import sinkhorn, sinkhorn_symmetric
+from curate.kernels.types import Matrix
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 
 def sinkhorn_divergence(
@@ -28,7 +30,7 @@ def sinkhorn_divergence(
     a : (n, d) float32, rows of unit length
     b : (m, d) float32, rows of unit length
     regularisation : ε, above 0: the larger, the more the divergence sees means only, and the sooner it is found
-    tolerance, max_iterations : of ``curate.kernels.sinkhorn.sinkhorn``
+    tolerance, max_iterations : of ``curate.kernels.stats.sinkhorn.sinkhorn``
 
     Returns
     -------

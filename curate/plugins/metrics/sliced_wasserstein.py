@@ -10,8 +10,10 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Matrix, Measured, Trial, given
+from curate.kernels.types import Matrix
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 _DIRECTIONS = 8  # projected at a time
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from curate.kernels.parallel import one_blas_thread, ranges
-from curate.plugins.kinds import MetricColumn, metric
-from curate.plugins.pool import Matrix, Measured, Trial, given
+from curate.kernels.types import Matrix
+from curate.plugins.batches import Trial, given
+from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.results import Measured
 
 _ROWS = 4096
 

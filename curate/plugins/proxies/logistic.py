@@ -11,9 +11,9 @@ from annotated_types import Ge, Gt, Lt
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.softmax import softmax
-from curate.plugins.kinds import proxy
-from curate.plugins.pool import Codes, Matrix
+from curate.kernels.stats.softmax import softmax
+from curate.kernels.types import Codes, Matrix
+from curate.plugins.interfaces import proxy
 
 _ROWS = 4096
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 from annotated_types import MinLen
 
 from curate.errors import DataError
-from curate.kernels.softmax import softmax
-from curate.plugins.kinds import NamesContent, proxy
-from curate.plugins.pool import Matrix
+from curate.kernels.stats.softmax import softmax
+from curate.kernels.types import Matrix
+from curate.plugins.interfaces import NamesContent, proxy
 
 _TOLERANCE = 0.02
 """How far a row's probabilities may be from a sum of 1: half precision, or three decimals, of a hundred classes."""

@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import Codes, Dynamics, Matrix, ScoreBatch, Vector, given
+from curate.kernels.types import Codes, Matrix, Vector
+from curate.plugins.batches import Dynamics, ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 _LEAST = np.finfo(np.float32).tiny
 

@@ -10,10 +10,11 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from curate.kernels.cosines import distances, gaps
-from curate.kernels.neighbours import knn
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import Matrix, ScoreBatch, Vector, given
+from curate.kernels.linalg.cosines import distances, gaps
+from curate.kernels.neighbors.knn import knn
+from curate.kernels.types import Matrix, Vector
+from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 NEAREST = 1e-3  # the distance of duplicates, so that their density is finite
 

@@ -8,8 +8,9 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import Codes, Dynamics, Matrix, ScoreBatch, Vector, given
+from curate.kernels.types import Codes, Matrix, Vector
+from curate.plugins.batches import Dynamics, ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 
 def error_norm(probabilities: Matrix, labels: Codes) -> Vector:

@@ -8,8 +8,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import Dynamics, ScoreBatch, Vector, given
+from curate.kernels.types import Vector
+from curate.plugins.batches import Dynamics, ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 
 def forgotten(right: NDArray[np.bool_]) -> NDArray[np.intp]:

@@ -9,10 +9,11 @@ import numpy as np
 from annotated_types import Ge, Gt
 from numpy.typing import NDArray
 
-from curate.kernels.kronecker import kronecker_solve
+from curate.kernels.linalg.kronecker import kronecker_solve
 from curate.kernels.parallel import map_blocks, ranges
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import Codes, Dynamics, Matrix, ScoreBatch, Vector, given
+from curate.kernels.types import Codes, Matrix, Vector
+from curate.plugins.batches import Dynamics, ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 _ROWS = 4096
 

@@ -12,9 +12,10 @@ import numpy as np
 from annotated_types import MinLen
 
 from curate.errors import missing_extra
-from curate.kernels.normal_form import marks_in_order
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import ScoreBatch, Vector, given
+from curate.kernels.text.nfkc import marks_in_order
+from curate.kernels.types import Vector
+from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import Matrix, ScoreBatch, given
+from curate.kernels.types import Matrix
+from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 
 def lengths(texts: Sequence[str]) -> Matrix:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from curate.kernels.trigrams import text_blocks
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import Matrix, ScoreBatch, given
+from curate.kernels.text.char_ngrams import text_blocks
+from curate.kernels.types import Matrix
+from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 _ANY = float("inf")
 _BLOCK = 1 << 22  # characters at a time; takes about 40 bytes each

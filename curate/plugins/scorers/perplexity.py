@@ -16,14 +16,16 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from curate.errors import DataError
-from curate.kernels.folds import folds_of, text_keys
-from curate.kernels.kneser_ney import NGramModel, Words, kneser_ney, probabilities
 from curate.kernels.parallel import map_blocks
-from curate.kernels.runs import Places
-from curate.kernels.shingles import shingles
-from curate.kernels.trigrams import text_blocks
-from curate.plugins.kinds import Examples, FileNames, ScoreColumn, Scorer, TextTemplate, scorer
-from curate.plugins.pool import Learnt, ScoreBatch, Vector, given
+from curate.kernels.ragged import Places
+from curate.kernels.stats.hash_folds import folds_of, text_keys
+from curate.kernels.text.char_ngrams import text_blocks
+from curate.kernels.text.kneser_ney import NGramModel, Words, kneser_ney, probabilities
+from curate.kernels.text.shingles import shingles
+from curate.kernels.types import Vector
+from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.interfaces import Examples, FileNames, ScoreColumn, Scorer, TextTemplate, scorer
+from curate.plugins.results import Learnt
 
 FEWEST = 20
 HALVES = 2

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.personal import KINDS, Kind, spans
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import Matrix, ScoreBatch, given
+from curate.kernels.text.pii_patterns import KINDS, Kind, spans
+from curate.kernels.types import Matrix
+from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 _NAMES: dict[Kind, tuple[str, str]] = {
     "key": ("keys", "keys and tokens"),

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.lloyd import assign
+from curate.kernels.clustering.lloyd import assign
 from curate.kernels.parallel import map_blocks, ranges
-from curate.plugins.kinds import ScoreColumn, scorer
-from curate.plugins.pool import Codes, Matrix, ScoreBatch, Vector, given
+from curate.kernels.types import Codes, Matrix, Vector
+from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.interfaces import ScoreColumn, scorer
 
 _ROWS = 4096
 

@@ -13,13 +13,15 @@ from scipy import sparse
 from scipy.special import expit
 
 from curate.errors import DataError
-from curate.kernels.calibration import auc, auc_interval, brier_score, calibration_error, platt
-from curate.kernels.folds import folds_of, text_keys
 from curate.kernels.parallel import map_blocks
-from curate.kernels.shingles import shingles
-from curate.kernels.trigrams import text_blocks
-from curate.plugins.kinds import Examples, FileNames, ScoreColumn, Scorer, TextTemplate, scorer
-from curate.plugins.pool import Learnt, Matrix, ScoreBatch, Vector, given
+from curate.kernels.stats.calibration import auc, auc_interval, brier_score, calibration_error, platt
+from curate.kernels.stats.hash_folds import folds_of, text_keys
+from curate.kernels.text.char_ngrams import text_blocks
+from curate.kernels.text.shingles import shingles
+from curate.kernels.types import Matrix, Vector
+from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.interfaces import Examples, FileNames, ScoreColumn, Scorer, TextTemplate, scorer
+from curate.plugins.results import Learnt
 
 FOLDS = 5
 FEWEST = 20

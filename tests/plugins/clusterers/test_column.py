@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.plugins.clusterers.column import Column, categories, codes
-from curate.plugins.kinds import traits
+from curate.plugins.interfaces import traits
 
 TEXTS = st.lists(st.none() | st.text(max_size=3))
 

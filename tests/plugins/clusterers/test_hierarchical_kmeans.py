@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.kernels.types import Vectors
 from curate.plugins.clusterers.hierarchical_kmeans import HierarchicalKMeans
 from curate.plugins.clusterers.kmeans import KMeans
-from curate.plugins.pool import Vectors
 
 
 def fit(plugin, x):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from curate.kernels.lloyd import assign
+from curate.kernels.clustering.lloyd import assign
+from curate.kernels.types import Vectors
 from curate.plugins.clusterers.kmeans import KMeans, automatic_clusters, sample_rows
-from curate.plugins.pool import Vectors
 
 
 def unit(rng, n, d):

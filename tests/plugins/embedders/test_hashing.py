@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.trigrams import signed_hashing, trigrams
+from curate.kernels.text.char_ngrams import signed_hashing, trigrams
 from curate.plugins.embedders.hashing import Hashing, hashing
 
 

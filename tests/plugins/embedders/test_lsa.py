@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
-from curate.kernels.trigrams import trigrams
+from curate.kernels.text.char_ngrams import trigrams
 from curate.plugins.embedders import lsa
 from curate.plugins.embedders.lsa import Lsa
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from curate.errors import PLUGIN, PluginError
 from curate.kernels.parallel import VARIABLE
-from curate.places import content
+from curate.paths import content
 from curate.plugins.embedders import sentence_transformers as module
 from curate.plugins.embedders.sentence_transformers import SentenceTransformers, batches
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.plugins.pool import Trial
+from curate.plugins.batches import Trial
 
 
 def unit(x):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.balance import Balance
-from curate.plugins.pool import Trial
 
 LABEL = np.array([0, 0, 0, 0, 1, 1, 2, 2, -1, -1], np.int32)
 SOURCE = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], np.int32)

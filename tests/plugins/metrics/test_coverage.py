@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.cosines import distance_to_nearest
+from curate.kernels.linalg.cosines import distance_to_nearest
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.coverage import Coverage, clusters_covered
-from curate.plugins.pool import Trial
-from curate.plugins.selectors.k_center import k_center
+from curate.plugins.selectors.coverage.k_center import k_center
 
 
 def measure(x, chosen, cluster):

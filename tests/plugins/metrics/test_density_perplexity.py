@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from scipy.stats import vonmises_fisher
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.density_perplexity import (
     DensityPerplexity,
     best_concentration,
     kernel_density,
     log_height,
 )
-from curate.plugins.pool import Trial
 
 
 @pytest.mark.parametrize("d", [2, 3, 20])

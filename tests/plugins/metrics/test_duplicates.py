@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.duplicates import Duplicates
-from curate.plugins.pool import Trial
 
 X = np.array([[1, 0], [1, 0], [1, 0], [0.8, 0.6], [0.78, 0.6258], [0, -1]], np.float32)
 CONTENT = np.array([4, 4, 4, 1, 2, 3], np.int32)

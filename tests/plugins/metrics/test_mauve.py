@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.mauve import Mauve, buckets, frontier_integral, mauve
-from curate.plugins.pool import Trial
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.mmd import MMD, median_distance, squared_mmd
-from curate.plugins.pool import Trial
 
 
 def by_definition(x, a, b, bandwidth):

@@ -7,8 +7,8 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.ngram_perplexity import NGramPerplexity, characters_of, witten_bell
-from curate.plugins.pool import Trial
 
 POOL = ["abracadabra", "a cat sat on a mat", "", "dada", "ß 東"]
 

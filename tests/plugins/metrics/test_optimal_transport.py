@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.optimal_transport import OptimalTransport, sinkhorn_divergence
-from curate.plugins.pool import Trial
 
 
 def test_little_blur_gives_the_exact_cost(rows):

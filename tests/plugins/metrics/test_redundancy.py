@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.redundancy import Redundancy
-from curate.plugins.pool import Trial
 
 
 def test_nearest_other_chosen_row(rows):

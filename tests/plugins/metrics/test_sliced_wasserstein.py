@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import wasserstein_distance
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.sliced_wasserstein import SlicedWasserstein, _quantiles, sliced_wasserstein
-from curate.plugins.pool import Trial
 
 
 def directions(count, d, seed=0):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.tokens import Tokens
-from curate.plugins.pool import Trial
 
 
 def test_total_mean_and_share():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from curate.plugins.batches import Trial
 from curate.plugins.metrics.vendi import Vendi, vendi_score
-from curate.plugins.pool import Trial
 
 
 @pytest.mark.parametrize("order", [0.5, 1.0, 2.0, 100.0])

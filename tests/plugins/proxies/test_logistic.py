@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from curate.kernels.softmax import softmax
+from curate.kernels.stats.softmax import softmax
 from curate.plugins.proxies.logistic import Logistic, descend
 
 

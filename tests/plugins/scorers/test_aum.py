@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from curate.kernels.softmax import softmax
-from curate.plugins.pool import Dynamics, ScoreBatch
+from curate.kernels.stats.softmax import softmax
+from curate.plugins.batches import Dynamics, ScoreBatch
 from curate.plugins.scorers.aum import AUM
 
 

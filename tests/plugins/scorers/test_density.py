@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import gammaln
 
-from curate.kernels import neighbours
-from curate.kernels.lloyd import assign
-from curate.plugins.kinds import traits
-from curate.plugins.pool import ScoreBatch
+from curate.kernels.clustering.lloyd import assign
+from curate.kernels.neighbors import knn
+from curate.plugins.batches import ScoreBatch
+from curate.plugins.interfaces import traits
 from curate.plugins.scorers.density import Density, chords, intrinsic_dimensions, log_density
 
 
@@ -69,7 +69,7 @@ def test_dimensions_are_those_of_the_set_not_those_of_the_space(m, n):
     flat = np.zeros((n, 64))
     flat[:, 0], flat[:, 1 : m + 1] = 1, rng.uniform(-0.3, 0.3, (n, m))
     x = (flat / np.linalg.norm(flat, axis=1, keepdims=True) @ turned).astype(np.float32)
-    distances = chords(x, *neighbours.knn(x, 20))
+    distances = chords(x, *knn.knn(x, 20))
     assert intrinsic_dimensions(distances, 63) == pytest.approx(m, rel=0.15)
 
 
@@ -113,7 +113,7 @@ def test_probing_clusters_hardly_changes_the_scores(monkeypatch):
     x = centroids[rng.integers(0, 30, 3_000)] + 0.1 * rng.standard_normal((3_000, 12)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     exact = density(x, dimensions=5)
-    monkeypatch.setattr(neighbours, "EXACT_ROWS", 100)
+    monkeypatch.setattr(knn, "EXACT_ROWS", 100)
     probed = density(x, centroids, assign(x, centroids)[0], dimensions=5)
     assert (probed <= exact + 1e-3).all()  # a missed neighbour makes a row look rarer
     assert np.mean(np.abs(probed - exact) < 1e-3) > 0.95

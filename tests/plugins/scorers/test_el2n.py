@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curate.plugins.pool import Dynamics, ScoreBatch
+from curate.plugins.batches import Dynamics, ScoreBatch
 from curate.plugins.scorers.el2n import EL2N, error_norm
 
 LABELS = np.array([1, 0, -1], np.int32)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curate.plugins.pool import Dynamics, ScoreBatch
+from curate.plugins.batches import Dynamics, ScoreBatch
 from curate.plugins.scorers.forgetting import Forgetting
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.softmax import softmax
-from curate.plugins.pool import Dynamics
+from curate.kernels.stats.softmax import softmax
+from curate.plugins.batches import Dynamics
 from curate.plugins.scorers.influence import influence, layer_influence
 
 

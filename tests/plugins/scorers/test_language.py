@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from curate import pipeline
+from curate.config.loader import from_data
 from curate.errors import PLUGIN, ConfigErrors, PluginError
 from curate.executors.serial import Serial
 from curate.plugins.scorers import language as module
 from curate.plugins.scorers.language import LANGUAGES, language
-from curate.settings.config import from_data
 
 SAMPLES = Path(__file__).parents[3] / "data_samples"
 SENTENCES = {

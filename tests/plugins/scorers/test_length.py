@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.plugins.pool import ScoreBatch
+from curate.plugins.batches import ScoreBatch
 from curate.plugins.scorers.length import Length, lengths
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from curate.errors import DataError
-from curate.kernels.folds import folds_of, text_keys
-from curate.kernels.kneser_ney import kneser_ney, probabilities
-from curate.plugins.pool import ScoreBatch
+from curate.kernels.stats.hash_folds import folds_of, text_keys
+from curate.kernels.text.kneser_ney import kneser_ney, probabilities
+from curate.plugins.batches import ScoreBatch
 from curate.plugins.scorers.perplexity import Perplexity, _marks, normalised_words
 
 RNG = np.random.default_rng

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.plugins.kinds import traits
+from curate.plugins.interfaces import traits
 from curate.plugins.scorers.prototypicality import Prototypicality, distance_to_centroid
 
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.special import expit
 
 from curate.errors import DataError
-from curate.plugins.pool import ScoreBatch
+from curate.plugins.batches import ScoreBatch
 from curate.plugins.scorers.quality_classifier import QualityClassifier, hashed_ngrams
 
 SAMPLES = Path(__file__).parents[3] / "data_samples"

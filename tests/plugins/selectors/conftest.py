@@ -7,7 +7,8 @@ import random
 import numpy as np
 import pytest
 
-from curate.plugins.pool import Pool, Texts
+from curate.kernels.types import Texts
+from curate.plugins.batches import Pool
 
 LINES = (
     "The cat and the dog have been with us for years, and that is how it ought to be.",

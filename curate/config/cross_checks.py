@@ -1,0 +1,263 @@
+"""What must hold between entries: names that exist, one budget each, a quality to rank by; then the entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from curate.config import template
+from curate.config.budget import Budget
+from curate.config.entries import BUDGET, Draft
+from curate.config.issues import Report, dotted, nearest
+from curate.config.model import DECONTAMINATE, KIND_OF, ONE, DecontaminateConfig, RefreshConfig, epochs
+from curate.config.yaml_positions import KeyPath
+from curate.paths import REFUSED, has_secret
+from curate.plugins.fields import Field, fields, marked, marks
+from curate.plugins.interfaces import NamesContent, Refers, Template
+
+
+def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dict[str, Any]:
+    """The sections of ``RunConfig`` that hold entries, with the defaults that depend on other entries filled in.
+
+    Parameters
+    ----------
+    drafts : by section
+    pool : the input section as it was written
+    report : is told what is wrong; if it has been told of anything, there are no entries
+    """
+    checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report)
+    keys = {
+        "embed": [checks.embed(draft) for draft in drafts["embed"]],
+        "cluster": [checks.cluster(draft) for draft in drafts["cluster"]],
+        "proxy": [checks.proxy(draft) for draft in drafts["proxy"]],
+        "score": [checks.score(draft) for draft in drafts["score"]],
+        "select": [checks.select(draft) for draft in drafts["select"]],
+        "export": [checks.export(draft) for draft in drafts["export"]],
+        "metrics": [checks.metric(draft) for draft in drafts["metrics"]],
+    }
+    if report.found:
+        return {}
+    built = {
+        section: tuple(
+            KIND_OF[section][1](**{**own, "name": draft.name, "spec": draft.spec})
+            for draft, own in zip(drafts[section], keys[section], strict=True)
+        )
+        for section in drafts
+    }
+    return {**built, **{section: built[section][0] if built[section] else None for section in ONE}}
+
+
+def epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, report: Report) -> None:
+    """What does not go with a selector that plans epochs: entries after it, tokens, an anchor."""
+    for number, draft in enumerate(select, 1):
+        if draft.spec is None or epochs(draft.spec) == 1:
+            continue
+        if number < len(select):
+            hint = "move it to the end, or set epochs: 1"
+            report.add((*draft.path, "epochs"), "an epoch plan must be the last entry", hint)
+        if "keep_tokens" in draft.keys:
+            hint = "give one of keep, keep_rate, prune_rate"
+            report.add((*draft.path, "keep_tokens"), "the budget of an epoch plan is in rows", hint)
+        if refresh is not None and refresh.keep_previous_weight:
+            told = f"{dotted(draft.path)} plans epochs, and a plan cannot be held to the published rows"
+            report.add(("refresh", "keep_previous_weight"), told, "set it to 0, or epochs: 1 there")
+
+
+def decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, report: Report) -> None:
+    """What does not go with a section decontaminate: an entry of its name, and an embed entry that is not there."""
+    for draft in drafts["select"]:
+        if draft.name == DECONTAMINATE:
+            told = f"the section {DECONTAMINATE} drops rows under that name"
+            report.add(draft.path, told, "give the entry another with the key 'name'")
+    named = None if section is None else section.embedding
+    known = [draft.name for draft in drafts["embed"] if draft.name]
+    if named is not None and named not in known and not report.blames(("embed",)):
+        report.add((DECONTAMINATE, "embedding"), f"there is no embed entry {named!r}", nearest(named, known))
+
+
+def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:
+    """The budget of one select entry without a configuration around it, whose fields may name these ``scores``."""
+    checks = _Checks({**{section: [] for section in KIND_OF}, "select": [draft]}, {}, report)
+    checks.scores = dict.fromkeys(scores, ())
+    checks.references(draft)
+    return checks.budget(draft)
+
+
+class _Checks:
+    """The names that entries may refer to, and a check for each section; each gives the keys of the entry to be."""
+
+    def __init__(self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, Any], report: Report) -> None:
+        self.pool, self.report = pool, report
+        for section in ("embed", "score", "select", "metrics"):
+            self._unique(drafts[section])
+        self.embeddings = [draft.name for draft in drafts["embed"]]
+        clustered = drafts["cluster"][0].keys.get("embedding") if drafts["cluster"] else None
+        self.clustered = clustered or (self.embeddings[0] if self.embeddings else None)
+        self.proxies = bool(drafts["proxy"]) or report.blames(("proxy",))
+        self.scores: dict[str, KeyPath] = {}
+        self.scores_are_known = not report.blames(("score",))
+        for draft in drafts["score"]:
+            self._add_scores(draft)
+
+    def _unique(self, drafts: list[Draft]) -> None:
+        seen: dict[str, KeyPath] = {}
+        for draft in drafts:
+            if draft.name and draft.name in seen:
+                hint = "give each entry a name of its own with the key 'name'"
+                self.report.add(draft.path, f"{dotted(seen[draft.name])} is called {draft.name!r} too", hint)
+            seen.setdefault(draft.name, draft.path)
+
+    def _add_scores(self, draft: Draft) -> None:
+        for column in draft.plugin.traits.columns if draft.plugin else ():
+            name = f"{draft.name}_{column.name}" if column.name else draft.name
+            if name in self.scores and not self.report.blames(draft.path):
+                hint = "give the entry another name with the key 'name'"
+                self.report.add(draft.path, f"{dotted(self.scores[name])} gives a score {name!r} too", hint)
+            self.scores.setdefault(name, draft.path)
+
+    # ------------------------------------------------------------ sections
+
+    def embed(self, draft: Draft) -> dict[str, Any]:
+        self.references(draft)
+        return {key: value for key, value in draft.keys.items() if key != "use"}
+
+    def cluster(self, draft: Draft) -> dict[str, Any]:
+        self.references(draft)
+        return {"embedding": self._embedding(draft)}
+
+    def proxy(self, draft: Draft) -> dict[str, Any]:
+        self.references(draft)
+        return {"embedding": self._embedding(draft)}
+
+    def score(self, draft: Draft) -> dict[str, Any]:
+        self.references(draft)
+        if draft.plugin and "dynamics" in draft.plugin.traits.reads and not self.proxies:
+            message = f"the scorer {draft.plugin.name!r} reads how a proxy was trained, and there is none"
+            self.report.add((*draft.path, "use"), message, "add a section proxy: {use: logistic}")
+        embedding = self._embedding(draft)
+        if draft.plugin and "cluster" in draft.plugin.traits.reads and embedding not in (None, self.clustered):
+            message = f"the scorer {draft.plugin.name!r} compares vectors with cluster centres"
+            self.report.add((*draft.path, "embedding"), message, f"it must be the clustered one, {self.clustered!r}")
+        return {"embedding": embedding}
+
+    def select(self, draft: Draft) -> dict[str, Any]:
+        self.references(draft)
+        keys = {key: value for key, value in draft.keys.items() if key not in ("use", *BUDGET)}
+        keys |= {"budget": self.budget(draft), "embedding": self._embedding(draft), "quality": self._quality(draft)}
+        within, quota = (*draft.path, "within"), (*draft.path, "quota")
+        if keys.get("within") in ("label", "source") and not self.pool.get(keys["within"]):
+            self.report.add(within, f"input.{keys['within']} is not given", "name the column there")
+        if "within" in keys and keys["budget"]:
+            keys.setdefault("quota", "proportional")
+        elif "quota" in keys and "within" not in draft.given:
+            self.report.add(quota, "there are no groups to split the budget over", "name them with the key 'within'")
+        elif "quota" in keys and draft.plugin and not draft.plugin.traits.budgeted:
+            self.report.add(quota, f"the filter {draft.plugin.name!r} has no budget to split", "remove it")
+        self._against(draft)
+        return keys
+
+    def _against(self, draft: Draft) -> None:
+        """What was published can be compared with by selectors that keep sketches of it, and in no group."""
+        if draft.keys.get("against") is None or draft.plugin is None:
+            return
+        path = (*draft.path, "against")
+        if draft.plugin.traits.sketch is None:
+            message = f"the selector {draft.plugin.name!r} cannot be compared with what was published"
+            self.report.add(path, message, "it is for those that drop duplicates: exact_duplicates, minhash, semdedup")
+        elif draft.keys.get("within") is not None:
+            self.report.add(path, "what was published is in no group of tonight's rows", "remove 'within'")
+
+    def export(self, draft: Draft) -> dict[str, Any]:
+        for key in ("add", "mask"):
+            names = draft.keys.get(key, ())
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    self.report.add((*draft.path, key, index), f"{name!r} stands in the list already")
+        text, identity = self.pool.get("text", ""), self.pool.get("id")
+        for key, done in (("mask", "masked"), ("cut_repeated", "cut")):
+            if not draft.keys.get(key) or self.report.blames(("input",)):
+                continue
+            if identity in [name for _, name in template.parts(text) or [("", text)]]:
+                message = f"column {identity!r} is part of the text and the id, and ids are never {done}"
+                self.report.add((*draft.path, key), message, "take it out of input.text")
+        return {key: value for key, value in draft.keys.items() if key != "use"}
+
+    def metric(self, draft: Draft) -> dict[str, Any]:
+        self.references(draft)
+        return {"embedding": self._embedding(draft)}
+
+    # ------------------------------------------------------------ keys
+
+    def references(self, draft: Draft) -> None:
+        """The columns and scores that a plugin reads must exist."""
+        if draft.plugin is None:
+            return
+        plugin = draft.plugin
+        if "label" in plugin.traits.reads and not self.pool.get("label"):
+            message = f"the {plugin.kind} {plugin.name!r} reads labels, and the input has none"
+            self.report.add((*draft.path, "use"), message, "name their column: input.label")
+        for field in fields(plugin.cls):
+            value = draft.given.get(field.name) if draft.built is None else getattr(draft.built, field.name)
+            for below, mark, name in marked(field.type, value, Refers):
+                if mark.to == "score":
+                    self._known_score((*draft.path, field.name, *below), name)
+            self._names_texts((*draft.path, field.name), field, value)
+
+    def _names_texts(self, path: KeyPath, field: Field, value: Any) -> None:
+        """Files must be named without secrets, and a text as ``input.text`` is."""
+        for mark in marks(field.type) if isinstance(value, str | tuple) else ():
+            if isinstance(mark, NamesContent) and any(map(has_secret, (value,) if isinstance(value, str) else value)):
+                self.report.add(path, REFUSED)
+            if isinstance(mark, Template) and isinstance(value, str):
+                try:
+                    template.parts(value)
+                except ValueError as error:
+                    self.report.add(path, str(error).removeprefix("text: "))
+
+    def _known_score(self, path: KeyPath, name: str) -> None:
+        if name not in self.scores and self.scores_are_known:
+            hint = nearest(name, self.scores) if self.scores else "there are none: add an entry to score"
+            self.report.add(path, f"there is no score {name!r}", hint)
+
+    def _embedding(self, draft: Draft) -> str | None:
+        """The embed entry that is read; None for a plugin that reads no vectors."""
+        reads = draft.plugin.traits.reads if draft.plugin else frozenset()
+        given, path = draft.keys.get("embedding"), (*draft.path, "embedding")
+        if given is not None and given not in self.embeddings:
+            self.report.add(path, f"there is no embed entry {given!r}", nearest(given, filter(None, self.embeddings)))
+        if draft.section != "cluster" and "embedding" not in reads:
+            if given is not None and draft.plugin:
+                message = f"the {draft.plugin.kind} {draft.plugin.name!r} reads no embeddings"
+                self.report.add(path, message, "remove it")
+            return None
+        if draft.section == "score" and "cluster" in reads:
+            return given or self.clustered
+        return given or next(iter(self.embeddings), None)
+
+    def _quality(self, draft: Draft) -> str | None:
+        """The score that is quality: the first, for a selector that reads quality."""
+        given, path = draft.keys.get("quality"), (*draft.path, "quality")
+        if given is not None:
+            self._known_score(path, given.removeprefix("-"))
+        if draft.plugin is None:
+            return given
+        if "quality" not in draft.plugin.traits.reads:
+            if given is not None:
+                self.report.add(path, f"the selector {draft.plugin.name!r} reads no quality", "remove it")
+            return None
+        if draft.plugin.traits.needs_quality and not self.scores and self.scores_are_known:
+            hint = "add an entry to score"
+            self.report.add((*draft.path, "use"), f"{draft.plugin.name!r} ranks by a score, and there is none", hint)
+        return given or next(iter(self.scores), None)
+
+    def budget(self, draft: Draft) -> Budget | None:
+        at = {key: (*draft.path, key) for key in BUDGET if key in draft.given}
+        given = [key for key, path in at.items() if draft.given[key] is not None or self.report.blames(path)]
+        if draft.plugin is None or not draft.plugin.traits.budgeted:
+            return None
+        if not given:
+            self.report.add(draft.path, "missing a budget", f"give one of {', '.join(BUDGET)}")
+        first, *more = sorted(given, key=lambda key: self.report.place(at[key])) or [""]
+        for key in more:
+            self.report.add(at[key], f"a second budget beside {first}", "give one of them")
+        return Budget(**{first: draft.keys[first]}) if len(given) == 1 and first in draft.keys else None

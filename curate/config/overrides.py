@@ -1,0 +1,80 @@
+"""``--set KEY=VALUE``: puts a value into the data of a configuration before it is validated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from curate.config import yaml_positions
+from curate.config.issues import Place, Report, dotted
+from curate.config.yaml_positions import KeyPath
+from curate.errors import ConfigError
+from curate.paths import shown
+from curate.plugins.fields import show
+
+
+def apply(override: str, number: int, data: dict[str, Any], report: Report) -> None:
+    """Set one value in ``data``; ``number`` tells which of the overrides this is.
+
+    KEY is a path such as ``select.2.prune_rate``: list positions count from 0, and an entry may also be called by its
+    name (``select.ccs.prune_rate``). Sections that are missing on the way are made. VALUE is YAML.
+    """
+    text = f"--set {shown(override)}"
+    place = Place(1 << 31, number, text)
+    key, equals, value = override.partition("=")
+    steps = key.strip().split(".")
+    if not equals or not all(steps):
+        report.add((), "write KEY=VALUE", "for example: --set select.0.keep_rate=0.1", place)
+        return
+    try:
+        document = yaml_positions.parse(value, text) if value.strip() else yaml_positions.Document(None)
+    except ConfigError as error:
+        report.add((), error.message, error.hint, place)
+        return
+    path = _put(data, steps, document.data, place, report)
+    if path is None:
+        return
+    report.override(path, place)
+    for fault in document.faults:
+        report.add((*path, *fault.path), fault.message, fault.hint, place)
+
+
+def _put(data: dict[str, Any], steps: list[str], value: Any, place: Place, report: Report) -> KeyPath | None:
+    """Put ``value`` at the end of ``steps``; the path it has there, None if there is no such place."""
+    at: Any = data
+    path: KeyPath = ()
+    for index, step in enumerate(steps):
+        found: str | int | None = step
+        if isinstance(at, list):
+            found = _position(at, step, path, place, report)
+        elif not isinstance(at, dict):
+            report.add((), f"{dotted(path)} is {show(at)}, and has nothing in it to set", "", place)
+            return None
+        if found is None:
+            return None
+        path = (*path, found)
+        if index == len(steps) - 1:
+            at[found] = value
+        elif isinstance(at, dict) and at.get(step) is None:
+            at[step] = {}
+        at = at[found]
+    return path
+
+
+def _position(entries: list[Any], step: str, path: KeyPath, place: Place, report: Report) -> int | None:
+    """The position in a list that a number or an entry's name tells."""
+    if step.isdecimal():
+        if int(step) < len(entries):
+            return int(step)
+        there = f"{len(entries)} entries, 0 to {len(entries) - 1}" if len(entries) > 1 else f"{len(entries)} entry"
+        report.add((), f"{dotted(path)} has {there}", "", place)
+        return None
+    named = [
+        index
+        for index, entry in enumerate(entries)
+        if isinstance(entry, dict) and step == (entry.get("name") or entry.get("use"))
+    ]
+    if len(named) == 1:
+        return named[0]
+    many = "more than one entry" if named else "no entry"
+    report.add((), f"{dotted(path)} has {many} called {step!r}", "write its position, from 0", place)
+    return None

@@ -1,0 +1,136 @@
+"""Which metrics are asked, and their numbers over several trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.errors import ConfigError
+from curate.evaluation.estimates import estimate
+from curate.evaluation.trials import Tried
+from curate.kernels.stats.intervals import paired_bootstrap
+from curate.plugins import registry
+from curate.plugins.fields import fields
+from curate.plugins.interfaces import MetricColumn
+from curate.report.evaluation_data import Estimate
+from curate.report.formatting import listed
+from curate.seeds import rng_for
+
+if TYPE_CHECKING:
+    from curate.config.model import MetricEntry, RunConfig
+
+
+_RESAMPLES = 2_000
+
+_FIRST = ("logistic_probe", "density_perplexity")
+"""What the verdict goes by unless the configuration lists metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One number that a metric gives."""
+
+    entry: str
+    """The name of its entry."""
+
+    column: MetricColumn
+    learns: bool
+    of_labels: bool
+    """Whether rows without a label are left out of it."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.entry}_{self.column.name}" if self.column.name else self.entry
+
+    @property
+    def rate(self) -> bool:
+        """Whether it is a share, which is written in per cent."""
+        return self.column.unit.startswith("share of ") and self.column.range == (0, 1)
+
+    @property
+    def sign(self) -> int:
+        """1 where a better choice has the higher number, −1 where the lower, 0 where neither is better."""
+        return {True: 1, False: -1, None: 0}[self.column.higher_is_better]
+
+    def values(self, tried: Sequence[Tried]) -> NDArray[np.float64]:
+        """One value a trial."""
+        return np.array([trial.measured[self.entry].values[self.column.name] for trial in tried])
+
+    def hits(self, tried: Sequence[Tried]) -> NDArray[np.float64] | None:
+        """(s, m) what the values are the means of; None where they are no means over test rows."""
+        each = [trial.measured[self.entry].hits for trial in tried]
+        known = [hits for hits in each if hits is not None]
+        if len(known) < len(each):
+            return None
+        rows = np.stack(known).astype(np.float64)
+        return rows if np.allclose(rows.mean(1), self.values(tried), atol=1e-6) else None
+
+    def estimate(self, tried: Sequence[Tried]) -> Estimate:
+        """The mean over trials."""
+        return estimate(self.values(tried), self.hits(tried))
+
+    def difference(self, tried: Sequence[Tried], others: Sequence[Tried]) -> Estimate:
+        """The mean difference to other trials, seed by seed and test row by test row."""
+        mine, theirs = self.hits(tried), self.hits(others)
+        rows = None if mine is None or theirs is None else mine - theirs
+        return estimate(self.values(tried) - self.values(others), rows)
+
+    def resampled(self, tried: Sequence[Tried], others: Sequence[Tried]) -> tuple[float, ...]:
+        """The interval of the difference by a paired bootstrap: from and to; empty where rows are not known."""
+        mine, theirs = self.hits(tried), self.hits(others)
+        if mine is None or theirs is None or not mine.size:
+            return ()
+        found = paired_bootstrap(mine, theirs, rng_for(0, f"evaluate/{self.name}"), resamples=_RESAMPLES)
+        return tuple(found.interval)
+
+
+def of(entries: Iterable[MetricEntry]) -> list[Measure]:
+    """Every number that the entries give, in order."""
+    found = []
+    for entry in entries:
+        declared = entry.spec.plugin().traits
+        found += [
+            Measure(entry.name, column, declared.learns, "label" in declared.reads) for column in declared.measures
+        ]
+    return found
+
+
+def primary(measures: Sequence[Measure]) -> Measure:
+    """The one that the verdict goes by: the first of a learning metric, else the first that says what is better."""
+    oriented = [measure for measure in measures if measure.sign]
+    if not oriented:
+        raise ConfigError("no metric says which selection is better", hint="add one to metrics, such as coverage")
+    return next((measure for measure in oriented if measure.learns), oriented[0])
+
+
+def chosen(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEntry, ...], tuple[str, ...]]:
+    """The metrics that the configuration lists, else those named, else every one that there is.
+
+    Returns
+    -------
+    entries : of those that the data allow
+    notes : which ones they do not allow
+    """
+    from curate.config.loader import from_data
+
+    if config.metrics:
+        return config.metrics, ()
+    there = registry.names("metric", config.plugins)
+    possible: list[str] = []
+    without: list[str] = []
+    wanted = [name for name in names if name in there] or there
+    for name in sorted(wanted, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
+        plugin = registry.get("metric", name, config.plugins)
+        if any(field.required for field in fields(plugin.cls)):
+            continue  # only the user knows what it should be asked
+        unlabelled = "label" in plugin.traits.reads and config.input.label is None
+        (without if unlabelled else possible).append(name)
+    if not possible:
+        raise ConfigError("no metric can be asked of this pool", where=config.source, hint="add one to metrics")
+    data = {**config.resolved, "metrics": [{"use": name} for name in possible]}
+    told = f"the input has no labels (input.label), so {listed(without)} cannot be asked; {listed(possible)} remain"
+    return from_data(data).metrics, (told,) if without else ()

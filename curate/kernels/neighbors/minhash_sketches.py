@@ -1,0 +1,128 @@
+"""What MinHash knows of texts: the keys of their bands, a digest of their shingles, and the shingles themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.kernels.neighbors.jaccard import Sets
+from curate.kernels.neighbors.minhash_signatures import band_keys, signatures
+from curate.kernels.parallel import map_blocks
+from curate.kernels.ragged import Places
+from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.text.char_ngrams import text_blocks
+from curate.kernels.text.shingles import Hashes, Unit, shingles
+from curate.kernels.text.text_differences import Difference
+from curate.kernels.text.text_identity import normalize
+from curate.kernels.types import Rows, Texts
+from curate.plugins.published_sketches import Published
+
+_TEXTS = 4096  # taken apart at once, at most
+_CHARACTERS = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class Sketches:
+    """Of n texts."""
+
+    keys: NDArray[np.uint32]
+    """(bands, n): texts that share one are compared."""
+
+    digests: NDArray[np.uint64]
+    """(2, n), the same for texts of the same shingles."""
+
+    @classmethod
+    def joined(cls, parts: Sequence[Sketches]) -> Sketches:
+        """Those of all parts, one part after the other."""
+        return cls(
+            np.concatenate([part.keys for part in parts], axis=1),
+            np.concatenate([part.digests for part in parts], axis=1),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Shingling:
+    """How texts are taken apart, and their signatures cut."""
+
+    unit: Unit
+    length: int
+    bands: int
+    rows: int
+    differences: tuple[Difference, ...]
+    """Differences between texts that are ignored; see ``normalize``."""
+
+    def sketches(self, texts: Texts) -> Sketches:
+        """Those of n texts; one pass."""
+        keys, digests = np.empty((self.bands, texts.rows), np.uint32), np.empty((2, texts.rows), np.uint64)
+
+        def sketch(block: tuple[int, Sequence[str]]) -> None:
+            start, some = block
+            here = slice(start, start + len(some))
+            hashes, offsets = self._shingles(some)
+            keys[:, here] = band_keys(signatures(hashes, offsets, self.bands * self.rows), self.bands, self.rows)
+            for half, values in enumerate((hashes, mixed(~hashes))):
+                digests[half, here] = np.add.reduceat(values, offsets[:-1])
+
+        for _ in map_blocks(sketch, _blocks(texts)):
+            pass
+        return Sketches(keys, digests)
+
+    def sets(self, texts: Texts) -> Sets:
+        """The sets of shingles of n texts; one pass."""
+        return Sets.joined(list(map_blocks(self._set, _blocks(texts))))
+
+    def _set(self, block: tuple[int, Sequence[str]]) -> Sets:
+        return Sets.of(*self._shingles(block[1]))
+
+    def _shingles(self, texts: Sequence[str]) -> tuple[Hashes, Places]:
+        return shingles([normalize(text, self.differences) for text in texts], self.length, self.unit)
+
+    # ------------------------------------------------------------ as columns
+
+    def table(self, texts: Texts) -> pa.Table:
+        """The sketches of n texts and their shingles."""
+        sketches, sets = self.sketches(texts), self.sets(texts)
+        keys = pa.FixedSizeListArray.from_arrays(pa.array(sketches.keys.T.ravel()), self.bands)
+        elements = pa.LargeListArray.from_arrays(sets.offsets, sets.elements)
+        halves = map(pa.array, sketches.digests)
+        return pa.table([keys, *halves, elements], names=["keys", "high", "low", "shingles"])
+
+    def published(self, known: Published) -> Sketches:
+        """The sketches among those columns."""
+        parts = [Sketches(np.empty((self.bands, 0), np.uint32), np.empty((2, 0), np.uint64))]
+        for part in known.sketches("keys", "high", "low"):
+            keys = pc.list_flatten(part["keys"]).to_numpy().reshape(-1, self.bands).T
+            parts.append(Sketches(keys, np.stack([part["high"].to_numpy(), part["low"].to_numpy()])))
+        return Sketches.joined(parts)
+
+
+def published_sets(known: Published, rows: Rows) -> Sets:
+    """The shingles of some published rows, which ascend; memory: of one part, and theirs."""
+    parts, start = [Sets.joined([])], 0
+    for part in known.sketches("shingles"):
+        mine = rows[(rows >= start) & (rows < start + len(part))] - start
+        chosen = part["shingles"].take(pa.array(mine)).combine_chunks()
+        sizes = pc.list_value_length(chosen).to_numpy(zero_copy_only=False)
+        parts.append(Sets(pc.list_flatten(chosen).to_numpy(), np.cumsum([0, *sizes])))
+        start += len(part)
+    return Sets.joined(parts)
+
+
+def _blocks(texts: Texts) -> Iterator[tuple[int, Sequence[str]]]:
+    """Some texts, and the row of the first."""
+    row = 0
+    for some in _pieces(texts.blocks()):
+        yield row, some
+        row += len(some)
+
+
+def _pieces(shards: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+    for shard in shards:
+        for piece in text_blocks(shard, _CHARACTERS):
+            for start in range(piece.start, piece.stop, _TEXTS):
+                yield shard[start : min(start + _TEXTS, piece.stop)]

@@ -1,0 +1,99 @@
+"""Similarities that sums run over, for functions of sets of rows: those of a neighbour graph, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from curate.kernels.parallel import ranges
+from curate.kernels.ragged import runs
+
+_ROWS = 1024
+GRID = np.float32(2**24)  # similarities are multiples of 1/GRID: sums of them are exact, in any order
+DENSE_ROWS = 16_384  # all similarities of so many rows take 1 GiB, and three while they are made
+
+Matrix = NDArray[np.float32]
+Numbers = NDArray[np.float64]
+Rows = NDArray[np.integer]
+Worth = Callable[..., NDArray[np.floating]]
+
+
+class Similarities(Protocol):
+    """Symmetric similarities of n rows, in [0, 1], each on the grid."""
+
+    n: int
+
+    def of(self, row: int) -> tuple[Rows, Matrix]:
+        """The rows that ``row`` is similar to, itself among them, and how much."""
+
+    def total(self, rows: Rows, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
+        """For each j of ``rows``, the sum over rows i of ``worth(s_ij, *(array[i] for array in state))``.
+
+        ``worth`` is applied to whole arrays, and must be 0 where s_ij is 0.
+        """
+
+
+class Neighbours:
+    """The similarities that a graph stores; what it does not store is 0."""
+
+    def __init__(self, graph: sparse.csr_array) -> None:
+        self.n = len(graph.indptr) - 1
+        self.starts, self.columns, self.values = graph.indptr.astype(np.int64), graph.indices, graph.data
+
+    def of(self, row: int) -> tuple[Rows, Matrix]:
+        own = slice(self.starts[row], self.starts[row + 1])
+        return self.columns[own], self.values[own]
+
+    def total(self, rows: Rows, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
+        edges, lengths = lines(self.starts, rows)
+        others = self.columns[edges]
+        each = worth(self.values[edges], *(array[others] for array in state))
+        sums: Numbers = np.add.reduceat(each, np.cumsum(lengths) - lengths, dtype=np.float64)
+        return sums  # no line is empty: it holds the row itself
+
+
+class Complete:
+    """All similarities, as an (n, n) array."""
+
+    def __init__(self, x: Matrix) -> None:
+        self.n = len(x)
+        self.values = on_grid(x @ x.T)
+        self.values = np.maximum(self.values, self.values.T)
+        np.fill_diagonal(self.values, 1)
+
+    def of(self, row: int) -> tuple[Rows, Matrix]:
+        return np.arange(self.n), self.values[row]
+
+    def total(self, rows: Rows, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
+        sums: Numbers = worth(self.values[rows], *state).sum(axis=1, dtype=np.float64)
+        return sums
+
+
+def degrees(similar: Similarities) -> Numbers:
+    """(n,) float64, the sum of each row's similarities."""
+    sums = [similar.total(np.arange(rows.start, rows.stop), lambda s: s) for rows in ranges(similar.n, _ROWS)]
+    return np.concatenate([np.empty(0), *sums])
+
+
+def on_grid(similarities: Matrix) -> Matrix:
+    """Cosines as multiples of 2^-24 in [0, 1]: those below 0 become 0."""
+    rounded = np.clip(similarities, 0, 1)
+    rounded *= GRID
+    np.round(rounded, out=rounded)
+    rounded /= GRID
+    return rounded
+
+
+def lines(starts: NDArray[np.int64], rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the entries of ``rows`` stand in a sparse matrix, one row after the other, and how many each row has.
+
+    >>> places, lengths = lines(np.array([0, 2, 2, 5]), np.array([2, 0]))
+    >>> places.tolist(), lengths.tolist()
+    ([2, 3, 4, 0, 1], [3, 2])
+    """
+    lengths = starts[rows + 1] - starts[rows]
+    return runs(starts[rows], lengths), lengths

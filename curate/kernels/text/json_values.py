@@ -1,0 +1,172 @@
+"""Arrow arrays in the types that JSON has, and their text."""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from curate.kernels.arrow_lists import lists_from, lists_of, maps_of
+
+
+def json_array(array: pa.Array, name: str = "") -> pa.Array:
+    """Convert an array to types that JSON has, at any depth.
+
+    - float16 and float32: the shortest digits that give the same number back; NaN and infinities stay (``dumps`` writes
+      null)
+    - integers, and decimals without fraction digits: all digits; other decimals: text
+    - date, time: ISO 8601 text; timestamp: ISO 8601 text, in UTC and ending in ``Z`` if it has a time zone
+    - duration: an integer in the column's own unit
+    - uuid: its canonical text; binary: base64 text
+    - map: a list of objects with ``key`` and ``value``
+    - dictionary, run-end encoded and extension arrays: the values that they represent
+
+    Parameters
+    ----------
+    array : (n,) of any type
+    name : name of the column, for the error
+
+    Returns
+    -------
+    (n,) of null, bool, integer, float64, decimal without fraction digits, string, list or struct type
+
+    Raises
+    ------
+    TypeError : the type has no equivalent in JSON (a union, an interval)
+    """
+    array = _decoded(array)
+    kind = array.type
+    if types.is_union(kind) or types.is_interval(kind):
+        raise TypeError(f"column {name!r}: JSON has no equivalent of {kind}")
+    if types.is_struct(kind):
+        return _struct(array, name)
+    if types.is_nested(kind):
+        lengths, values = lists_of(array)
+        values = json_array(values, name)
+        return lists_from(lengths, values, pa.large_list(values.type), array.is_null())
+    return _scalars(array)
+
+
+def _decoded(array: pa.Array) -> pa.Array:
+    """Decode dictionaries, runs and extensions to their values, and maps to lists of pairs."""
+    kind = array.type
+    if types.is_dictionary(kind):
+        return _decoded(array.dictionary_decode())
+    if types.is_run_end_encoded(kind):
+        return _decoded(pc.run_end_decode(array))
+    if isinstance(array, pa.ExtensionArray):
+        return _uuids(array) if kind.extension_name == "arrow.uuid" else _decoded(array.storage)
+    if types.is_map(kind):
+        lengths, keys, items = maps_of(array)
+        pairs = pa.StructArray.from_arrays([keys, items], names=["key", "value"])
+        return lists_from(lengths, pairs, pa.list_(pairs.type), array.is_null())
+    return array
+
+
+def dumps(value: Any, *, newline: bool = False) -> bytes:
+    """Serialize a value of a ``json_array`` as strict JSON; NaN and infinities become null."""
+    return orjson.dumps(value, default=_all_digits, option=orjson.OPT_APPEND_NEWLINE if newline else None)
+
+
+def _all_digits(value: Any) -> orjson.Fragment:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(format(value, "f"))
+    raise TypeError(f"JSON has no equivalent of {type(value).__name__}")
+
+
+def text_of(array: pa.Array) -> pa.Array:
+    """Render every value as text, (n,) strings.
+
+    Strings are taken as they are, binary as UTF-8, everything else as ``json_array`` represents it: numbers as their
+    digits, dates in ISO 8601, lists and objects as JSON. Null, NaN and binary that is not UTF-8 give null.
+
+    >>> text_of(pa.array([1.5, None])).to_pylist(), text_of(pa.array([{"a": [1]}])).to_pylist()
+    (['1.5', None], ['{"a":[1]}'])
+    """
+    plain = _decoded(array)
+    if is_binary(plain.type):
+        return _utf8(plain)
+    plain = json_array(plain)
+    if types.is_nested(plain.type) or types.is_floating(plain.type) or types.is_decimal(plain.type):
+        texts = [None if value is None else dumps(value).decode() for value in plain.to_pylist()]
+        return pa.array([None if text == "null" else text for text in texts], pa.string())
+    return plain.cast(pa.string())
+
+
+def _utf8(array: pa.Array) -> pa.Array:
+    try:
+        return array.cast(pa.binary()).cast(pa.string())
+    except pa.ArrowInvalid:
+        return pa.array([_text(value) for value in array.to_pylist()], pa.string())
+
+
+def _text(value: bytes | None) -> str | None:
+    try:
+        return None if value is None else value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def identifier_of(array: pa.Array) -> pa.Array:
+    """Render every value as the text of an id, (n,) strings: binary as hexadecimal digits, the rest as ``text_of``."""
+    if is_binary(array.type) or types.is_fixed_size_binary(array.type):
+        return pa.array([None if value is None else value.hex() for value in array.to_pylist()], pa.string())
+    return text_of(array)
+
+
+def is_binary(kind: pa.DataType) -> bool:
+    """Return whether values of ``kind`` are bytes of any length."""
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
+
+
+def _uuids(array: pa.ExtensionArray) -> pa.Array:
+    values = array.storage.to_pylist()
+    return pa.array([None if value is None else str(uuid.UUID(bytes=value)) for value in values], pa.string())
+
+
+def _scalars(array: pa.Array) -> pa.Array:
+    kind = array.type
+    plain = array
+    if types.is_float32(kind):
+        plain = array.cast(pa.string()).cast(pa.float64())
+    elif types.is_float16(kind):
+        digits = [None if value is None else float(str(np.float16(value))) for value in array.to_pylist()]
+        plain = pa.array(digits, pa.float64())
+    elif types.is_decimal(kind):
+        plain = array.cast(pa.string()) if kind.scale > 0 else array
+    elif types.is_date(kind):
+        plain = _iso(array.cast(pa.date32()).cast(pa.int32()), "D")
+    elif types.is_timestamp(kind):
+        plain = _iso(array.cast(pa.int64()), kind.unit)
+        if kind.tz is not None:
+            plain = pc.binary_join_element_wise(plain, "Z", "")
+    elif types.is_time(kind):
+        plain = array.cast(pa.string())
+    elif types.is_duration(kind):
+        plain = array.cast(pa.int64())
+    elif is_binary(kind) or types.is_fixed_size_binary(kind):
+        coded = [None if value is None else base64.b64encode(value).decode() for value in array.to_pylist()]
+        plain = pa.array(coded, pa.large_string())
+    return plain
+
+
+def _iso(numbers: pa.Array, unit: str) -> pa.Array:
+    """Format dates and times, also those out of Python's range, as ISO 8601."""
+    values = numbers.fill_null(0).to_numpy(zero_copy_only=False).astype(f"datetime64[{unit}]")
+    texts = pa.array(np.datetime_as_string(values).tolist(), pa.string())
+    return pc.if_else(numbers.is_valid(), texts, pa.scalar(None, pa.string()))
+
+
+def _struct(array: pa.StructArray, name: str) -> pa.Array:
+    fields = [array.type.field(i).name for i in range(array.type.num_fields)]
+    if not fields:
+        return array
+    children = [json_array(child, f"{name}.{field}") for child, field in zip(array.flatten(), fields, strict=True)]
+    return pa.StructArray.from_arrays(children, names=fields, mask=array.is_null())

@@ -1,0 +1,124 @@
+"""Moderate coreset: keep the rows whose distance to the prototype of their class is neither small nor large."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.kernels.clustering.lloyd import assign
+from curate.kernels.linalg.centroids import groups, mean_directions
+from curate.kernels.parallel import ranges
+from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.plugins.batches import Pool
+from curate.plugins.interfaces import selector
+from curate.plugins.results import Selection
+
+Prototype = Literal["mean", "median"]
+
+_ROWS = 65_536
+
+
+def moderate(distance: Vector, budget: int) -> tuple[Rows, NDArray[np.bool_]]:
+    """The ``budget`` rows whose distances stand in the middle of all, by rank.
+
+    Ranks run from ⌊(n − budget) / 2⌋, counted from 0 for the smallest distance.
+
+    Parameters
+    ----------
+    distance : (n,) float32, finite
+    budget : number of rows to keep, 0 <= budget <= n
+
+    Returns
+    -------
+    order : (budget,) rows, from the middle outwards, the nearer to the prototype first
+    far : (n,) bool, whether a row's distance ranks above the middle
+
+    Cost: O(n log n) time, O(n) memory. Ties in distance go to the lowest index.
+
+    References
+    ----------
+    Xia, Liu, Yu, Shen, Han & Liu (2023), Moderate coreset, ICLR.
+
+    >>> moderate(np.array([5, 1, 4, 2, 3], np.float32), 3)[0].tolist()
+    [4, 3, 2]
+    """
+    n = len(distance)
+    by_distance = np.argsort(distance, kind="stable")
+    outwards = np.argsort(np.abs(2 * np.arange(n) - (n - 1)), kind="stable")
+    far = np.empty(n, np.bool_)
+    far[by_distance] = 2 * np.arange(n) > n - 1
+    return by_distance[outwards[:budget]], far
+
+
+def distance_to_prototype(embeddings: Matrix, cluster: Codes, prototype: Prototype) -> Vector:
+    """Euclidean distance of each row to the mean, or to the coordinate-wise median, of the rows of its cluster.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32, rows of unit length
+    cluster : (n,) int32; a row in no cluster (-1) is measured to the cluster of most similar mean direction, and if
+        there is none at all, to the prototype of all rows
+
+    Returns
+    -------
+    (n,) float32 in [0, 2]
+
+    Cost: O(n d) time, O(n log n d) for medians, and O(k d) for each row in no cluster of k; O(n) memory, and a copy of
+    the largest cluster.
+
+    >>> x = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
+    >>> distance_to_prototype(x, np.zeros(3, np.int32), "median").tolist()
+    [1.0, 1.0, 1.0]
+    """
+    members = groups(cluster) or [np.arange(len(cluster))] * bool(len(cluster))
+    own = np.empty(len(cluster), np.intp)
+    for group, rows in enumerate(members):
+        own[rows] = group
+    strays = np.flatnonzero(cluster < 0)
+    if len(strays) < len(cluster):
+        directions = mean_directions(embeddings, members)
+        for block in ranges(len(strays), _ROWS):
+            own[strays[block]] = assign(embeddings[strays[block]], directions)[0]
+    prototypes = np.empty((len(members), embeddings.shape[1]), np.float32)
+    for group, rows in enumerate(members):
+        x = embeddings[rows]
+        prototypes[group] = np.median(x, axis=0) if prototype == "median" else x.mean(axis=0, dtype=np.float64)
+    distance = np.empty(len(cluster), np.float32)
+    for block in ranges(len(cluster), _ROWS):
+        distance[block] = np.linalg.norm(embeddings[block] - prototypes[own[block]], axis=1)
+    return distance
+
+
+@selector(
+    version=1,
+    reads={"embedding", "cluster"},
+    prefix=True,
+    random=False,
+    cost="O(n d)",
+    guarantee="none",
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moderate:
+    """Keep the rows of middling distance to the prototype of their cluster: not the plainest, not the oddest.
+
+    The paper's classes are the pool's clusters: cluster by the label's column to have its setting. All clusters are
+    ranked together. Gains are distances.
+
+    References
+    ----------
+    Xia, Liu, Yu, Shen, Han & Liu (2023), "Moderate coreset: a universal method of data selection for real-world
+    data-efficient deep learning", ICLR.
+    """
+
+    prototype: Prototype = "mean"
+    """What stands for a cluster: the mean of its rows, as in the paper, or the median of each coordinate, as in the
+    authors' code."""
+
+    def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
+        distance = distance_to_prototype(pool.embeddings, pool.cluster, self.prototype)
+        order, far = moderate(distance, budget)
+        reasons = ("nearer to its prototype than the rows kept", "farther from its prototype than the rows kept")
+        return Selection(order, distance[order], reasons=reasons, reason=far.astype(np.int16))

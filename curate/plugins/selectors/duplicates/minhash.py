@@ -1,0 +1,256 @@
+"""MinHash: of rows whose texts share most of their shingles, keep one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+from annotated_types import Ge, Gt, Le, Lt
+from numpy.typing import NDArray
+
+from curate.kernels.neighbors.jaccard import Sets
+from curate.kernels.neighbors.lsh_linkage import Buckets, connected, direct, first_of_component
+from curate.kernels.neighbors.minhash_signatures import bands_and_rows, candidate_probability
+from curate.kernels.neighbors.minhash_sketches import Shingling, Sketches, published_sets
+from curate.kernels.neighbors.rare_shingles import Profiles
+from curate.kernels.neighbors.retention import THRESHOLDS, Retention
+from curate.kernels.text.shingles import Unit
+from curate.kernels.text.text_differences import Difference
+from curate.kernels.types import Rows, Texts, Vector
+from curate.plugins.batches import Pool, given
+from curate.plugins.interfaces import selector
+from curate.plugins.published_sketches import Published
+from curate.plugins.results import Selection
+
+First = Literal["earliest", "best_quality"]
+Linkage = Literal["direct", "connected"]
+
+_CROWD = 256  # members of a bucket that are all compared
+
+
+def minhash(
+    texts: Texts,
+    quality: Vector,
+    *,
+    min_similarity: float,
+    shingle: Unit,
+    length: int,
+    permutations: int,
+    max_miss_rate: float,
+    linkage: Linkage,
+    differences: Collection[Difference] = ("case", "space", "unicode"),
+    published: Published | None = None,
+) -> tuple[Rows, Vector, Vector]:
+    """Fuzzy deduplication: MinHash and banding find pairs of texts, and their true similarity decides.
+
+    The similarity of two texts is the Jaccard similarity of their sets of shingles. Texts are looked at in order of
+    quality, ties to the lowest index. Those that share a band of their signatures are compared.
+
+    Parameters
+    ----------
+    texts : n texts
+    quality : (n,) float32, higher = keep
+    min_similarity : in (0, 1], from which two texts count as duplicates
+    shingle, length : what is compared, see ``shingles``
+    permutations, max_miss_rate : two texts of exactly ``min_similarity`` share no band with at most that probability,
+        and more similar ones more rarely: see ``bands_and_rows`` and ``candidate_probability``
+    linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
+        one of all that a chain of similar pairs joins, though its ends may have nothing in common
+    differences : what makes no difference between texts, see ``normalize``
+    published : of a pool of which the texts are the new rows: m sketches, which come first and are all kept
+
+    Returns
+    -------
+    representative : (m + n,) the kept row that stands for a dropped one, of the sketches followed by the texts: the
+        most similar earlier one, or the first of the chain; -1 for kept rows
+    similarity : (m + n,) float32 of a dropped row to its representative, NaN for kept rows
+    nearest : (m + n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for
+        none
+
+    Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each pair compared;
+    rows with the same shingles are one. Rows that share a band with more than 255 others are narrowed down, and so are
+    those of different components for "connected": see ``Profiles.narrowed``. Texts are read twice. Memory: 4
+    bytes a row and band, and 8 bytes a shingle of those rows that share a band with another.
+    Guarantee: no text is dropped unless another is that similar; with direct linkage, its representative is.
+
+    References
+    ----------
+    Broder (1997), doi:10.1109/SEQUEN.1997.666900. Bands: Leskovec, Rajaraman & Ullman (2020), Mining of Massive
+    Datasets, section 3.4. Crowded bands: Chaudhuri, Ganti & Kaushik (2006), doi:10.1109/ICDE.2006.9. As practised: Lee
+    et al. (2022), arXiv:2107.06499, appendix A; Penedo et al. (2024), arXiv:2406.17557, section 3.4.
+
+    Deviations: pairs that share a band are verified; direct linkage; orders of shingles from two hashes of each.
+
+    >>> texts = Texts.of(["to be or not to be", "To be or not  to be!", "to be or not to be that is it"])
+    >>> arguments = {"shingle": "word", "length": 2, "permutations": 64, "max_miss_rate": 0.01, "linkage": "direct"}
+    >>> representative, similarity, _ = minhash(texts, np.zeros(3, np.float32), min_similarity=0.5, **arguments)
+    >>> representative.tolist(), [round(float(value), 2) for value in similarity]
+    ([-1, 0, 0], [nan, 0.8, 0.57])
+    """
+    known = Published.nothing(texts.rows) if published is None else published
+    bands, rows = bands_and_rows(min_similarity, permutations, max_miss_rate)
+    shingling = Shingling(shingle, length, bands, rows, tuple(differences))
+    sketches, m = Sketches.joined([shingling.published(known), shingling.sketches(texts)]), known.rows
+    rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
+    firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
+    held = int(np.count_nonzero(firsts < m))
+    buckets = Buckets.of(sketches.keys[:, firsts]).reaching(held)
+    compared = np.unique(buckets.members)
+    in_order = np.sort(firsts[compared])
+    older, newer = np.split(in_order, [np.searchsorted(in_order, m)])
+    sets = Sets.joined([published_sets(known, older), shingling.sets(texts.take(newer - m))])
+    place = np.zeros(len(firsts), np.intp)
+    place[compared] = np.searchsorted(in_order, firsts[compared])
+    buckets, crowded = buckets.apart(_CROWD)
+    narrow = Profiles.of(sets, place[crowded]).narrowed(min_similarity)
+    buckets = buckets.and_those_of(Buckets(crowded[narrow.members], narrow.starts))
+
+    def jaccard(left: Rows, right: Rows) -> NDArray[np.float64]:
+        return sets.jaccard(place[left], place[right])
+
+    stands, nearest, links = direct(len(firsts), buckets, jaccard, min_similarity, held)
+    similarity = np.where(stands < 0, 1, nearest)
+    if linkage == "connected":
+        first = first_of_component(np.arange(len(firsts)), links)
+        first = _joined(sets, place, buckets.undecided(stands, first), min_similarity, first)
+        stands = np.where(first == np.arange(len(first)), -1, first)
+        joined = np.flatnonzero(stands >= 0)
+        similarity[joined] = jaccard(joined, stands[joined])
+    return _for_all_rows(firsts, group, stands, similarity, nearest)
+
+
+def _joined(sets: Sets, place: Rows, buckets: Buckets, min_similarity: float, first: Rows) -> Rows:
+    """Join the components of ``first`` that a similar pair connects, among the rows of some buckets."""
+    rows = np.unique(buckets.members)
+    profiles = Profiles.of(sets, place[rows])
+    known = np.unique(first[rows], return_index=True)[1]
+    own = known[np.unique(first[rows], return_inverse=True)[1]]  # first of each component among these rows
+    joined = connected(own, profiles.narrowed(min_similarity, own), profiles.jaccard, min_similarity)
+    pairs = np.stack([first[rows], first[rows[joined]]]).astype(np.uint64)
+    return first_of_component(first, pairs.max(axis=0) << np.uint64(32) | pairs.min(axis=0))
+
+
+def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
+    """The first in ``order`` of the rows of each digest, in that order; and the place of its first for each row."""
+    by_digest = order[np.lexsort(digests[:, order])]
+    new = np.ones(len(order), np.bool_)
+    new[1:] = (digests[:, by_digest[1:]] != digests[:, by_digest[:-1]]).any(axis=0)
+    first = np.empty(len(order), np.intp)
+    first[by_digest] = by_digest[new][np.cumsum(new) - 1]
+    firsts = order[first[order] == order]
+    place = np.empty(len(order), np.intp)
+    place[firsts] = np.arange(len(firsts))
+    return firsts, place[first]
+
+
+def _for_all_rows(
+    firsts: Rows, group: Rows, stands: Rows, similarity: NDArray[np.float64], nearest: NDArray[np.float64]
+) -> tuple[Rows, Vector, Vector]:
+    """What was found for the first of the rows with the same shingles, for all of them."""
+    rows = np.arange(len(group))
+    stand = firsts[np.where(stands < 0, np.arange(len(firsts)), stands)][group]
+    dropped = stand != rows
+    alike = np.where(firsts[group] == rows, nearest[group], 1)
+    return (
+        np.where(dropped, stand, -1),
+        np.where(dropped, similarity[group], np.nan).astype(np.float32),
+        alike.astype(np.float32),
+    )
+
+
+@selector(
+    version=3,
+    reads={"text", "quality"},
+    budgeted=False,
+    equivariant=True,
+    random=False,
+    sketch=("min_similarity", "shingle", "length", "permutations", "max_miss_rate", "normalize"),
+    cost="O(characters + shingles · permutations + pairs that share a band)",
+    guarantee="a dropped row is similar to its representative (direct), pairs are missed at a known rate",
+)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MinHash:
+    """Drop fuzzy duplicates: rows whose texts share most of their runs of words with one that is kept.
+
+    Pairs that MinHash proposes are verified, so that nothing else is dropped. By default, case, white space, the
+    Unicode form of characters and invisible characters make no difference; punctuation does. A character of a script
+    written without blanks, such as Chinese, Japanese or Thai, counts as a word. A text too short for a shingle is one,
+    so that it has the similarity 1 or 0 to others; texts without a word are the same.
+
+    The gain of a kept row is 1 minus its similarity to the most similar kept row before it that it was compared with.
+
+    References
+    ----------
+    Broder (1997), doi:10.1109/SEQUEN.1997.666900; Lee et al. (2022), arXiv:2107.06499; Leskovec, Rajaraman & Ullman
+    (2020), Mining of Massive Datasets, section 3.4.
+    """
+
+    min_similarity: Annotated[float, Gt(0), Le(1)] = 0.8
+    """Jaccard similarity of the sets of shingles from which two rows count as duplicates."""
+
+    shingle: Unit = "word"
+    """What a shingle is a run of: words, or characters, which suit short texts and typing errors."""
+
+    length: Annotated[int, Ge(1), Le(100)] = 5
+    """Words or characters in a shingle."""
+
+    permutations: Annotated[int, Ge(1), Le(4096)] = 128
+    """Values in a signature; they are cut into bands by what ``min_similarity`` and ``max_miss_rate`` ask for."""
+
+    normalize: tuple[Difference, ...] = ("case", "space", "unicode")
+    """Differences that are ignored: case, punctuation, space (kind and amount of white space), unicode (NFKC form and
+    invisible characters). Words end at white space, whatever this names."""
+
+    max_miss_rate: Annotated[float, Gt(0), Lt(1)] = 0.01
+    """The probability with which a pair of exactly ``min_similarity`` may be missed; more similar ones are rarer."""
+
+    linkage: Linkage = "direct"
+    """Whether a row must be similar to the kept row itself, or a chain of similar rows to it is enough: "connected",
+    by which a long chain of small changes, as in filled-in templates, is cut to one row."""
+
+    first: First = "best_quality"
+    """The row that comes first, and is kept: the best, ties to the earliest in the pool, or the earliest."""
+
+    def __post_init__(self) -> None:
+        bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
+
+    def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
+        known = pool.published or Published.nothing(len(pool))
+        quality = pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality)
+        stands, similar, near = minhash(
+            given(pool.texts).take(known.new),
+            quality[known.new],
+            min_similarity=self.min_similarity,
+            shingle=self.shingle,
+            length=self.length,
+            permutations=self.permutations,
+            max_miss_rate=self.max_miss_rate,
+            linkage=self.linkage,
+            differences=self.normalize,
+            published=known,
+        )
+        representative, m = known.of_pool(stands), known.rows
+        similarity, nearest = known.spread(similar[m:], np.nan), known.spread(near[m:], -1)
+        order = np.flatnonzero(representative < 0)
+        chained = "joined to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
+        return Selection(
+            order,
+            1 - nearest[order],
+            reasons=(f"{chained} (Jaccard similarity at least {self.min_similarity:g})",),
+            representative=representative,
+            similarity=similarity,
+            retention=Retention("Jaccard similarity", self.min_similarity, nearest, self._found()),
+        )
+
+    def _found(self) -> tuple[float, ...]:
+        """The probability with which rows of each of ``THRESHOLDS`` share a band."""
+        cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
+        return tuple(candidate_probability(similarity, *cut) for similarity in THRESHOLDS.tolist())
+
+    def sketch(self, pool: Pool) -> pa.Table:
+        """The keys of its bands, a digest, and the shingles of each text."""
+        cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
+        return Shingling(self.shingle, self.length, *cut, self.normalize).table(given(pool.texts))

@@ -1,0 +1,494 @@
+"""What a report says: plain data that the pipeline fills and that the page, the card and the summary read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.report.evaluation_data import Evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What became of the rows that entered a stage; rows_in = kept + dropped + quarantined."""
+
+    rows_in: int
+    kept: int
+    dropped: int = 0
+    quarantined: int = 0
+
+
+OTHERS = "\udcff"
+"""In place of a source's name: all sources that are not listed. No text in a file holds this character alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One stage, or one entry of ``select``, in the order they ran."""
+
+    name: str
+    """What the user calls it: ``embed``, ``score el2n``, ``select.1 semdedup``."""
+
+    what: str
+    """What it does, in one plain sentence (a plugin's summary), without numbers."""
+
+    rows: Account
+    sources: Mapping[str, Account] = field(default_factory=dict)
+    """The same account for each source; empty if the pool has no source column. Under ``OTHERS`` are sources that are
+    not listed, added up."""
+
+    seconds: float = math.nan
+    """Wall time; NaN if unknown."""
+
+    peak_bytes: int | None = None
+    """Highest resident memory of any of its processes."""
+
+    reused: bool = False
+    """Taken over from an earlier run, because nothing it depends on had changed."""
+
+    refreshed: str = ""
+    """What it took over of an earlier run, with numbers; "" if nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How much text went in and came out."""
+
+    pool: int
+    kept: int
+    how: str
+    """How the tokens were obtained: ``estimated from the text``, ``counted with <tokenizer>``, ``column n_tokens``."""
+
+    estimated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """How the export differs from the one that was published before it."""
+
+    before: str
+    """Its version."""
+
+    added: int
+    removed: int
+    rate: float
+    """Of the rows in either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """What of personal data was replaced by placeholders when the export was written."""
+
+    rows: int
+    """Rows in which anything was."""
+
+    spans: Mapping[str, int]
+    """How often each kind was, of those that were asked for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut:
+    """What of repeated spans was cut out when the export was written."""
+
+    rows: int
+    """Rows out of which anything was."""
+
+    spans: int
+    words: int
+    empty: int
+    """Rows that have no word left."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Map:
+    """A sample of the pool in the plane; element i of every field is the same row."""
+
+    places: NDArray[np.float32]
+    """(m, 2), from ``projection.project``."""
+
+    ids: tuple[str, ...]
+    texts: tuple[str, ...]
+    """Whole texts or their beginnings; the page shortens them."""
+
+    kept: NDArray[np.bool_]
+    uniform: NDArray[np.bool_]
+    """Whether a uniform selection of the same budget keeps the row."""
+
+    dropped_by: tuple[str, ...]
+    """The stage or entry that dropped it; "" for kept rows."""
+
+    reasons: tuple[str, ...]
+    """Why it was dropped; "" for kept rows."""
+
+    clusters: tuple[str, ...] = ()
+    """Names of the rows' clusters; empty if there are none."""
+
+    sources: tuple[str, ...] = ()
+    """Names of the rows' sources; empty if there are none."""
+
+    pool_rows: int
+    """The number of rows the sample was drawn from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Histogram:
+    """One score's distribution over the rows kept, dropped, and kept by a uniform selection (see ``measure``)."""
+
+    name: str
+    unit: str = ""
+    higher_is_better: bool | None = None
+    """None if neither end is the better one."""
+
+    edges: NDArray[np.float64]
+    """(b + 1,) ascending; values beyond the first and the last are counted in the outermost bins."""
+
+    kept: NDArray[np.int64]
+    """(b,) rows in each bin."""
+
+    dropped: NDArray[np.int64]
+    uniform: NDArray[np.int64]
+    pool_median: float
+    medians: tuple[float, float, float]
+    """Of the rows kept, dropped, uniform; NaN where there are none."""
+
+    outside: int = 0
+    """Values beyond the edges."""
+
+    missing: int = 0
+    """Rows without a finite value; they are in no bin."""
+
+    learnt: str = ""
+    """What the scorer learnt from, and how well; "" for one that learns nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shares:
+    """How many rows of each group there are in the pool, in the selection, and in a uniform one (see ``measure``)."""
+
+    of: str
+    """What the groups are: ``cluster``, ``source``, ``label``."""
+
+    names: tuple[str, ...]
+    before: NDArray[np.int64]
+    """(g,) rows of the pool in each group."""
+
+    after: NDArray[np.int64]
+    uniform: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbours:
+    """Cosine similarity of each row to its nearest other row, within the pool, the selection and a uniform selection.
+
+    Rows without another row have no value. All three may be measured on samples of one size, as a smaller set has
+    farther neighbours.
+    """
+
+    before: NDArray[np.float32]
+    after: NDArray[np.float32]
+    uniform: NDArray[np.float32]
+    how: str = ""
+    """How it was measured, if not on all rows: ``on 20,000 rows of each``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Missed:
+    """What comparing rows with some others misses, as rows tell that were compared with all others."""
+
+    rows: int
+    pairs: int
+    """Of duplicates, that these rows are in."""
+
+    missed: int
+    """Of the pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retained:
+    """How many rows each threshold of a de-duplicating entry keeps."""
+
+    entry: str
+    similarity: str
+    """Which it is, as in ``cosine similarity``."""
+
+    threshold: float
+    """The one in use, in [-1, 1]."""
+
+    rows: int
+    """That the entry was given."""
+
+    kept: tuple[int, ...]
+    """(101,) at 0, 0.01, …, 1: the rows that no row before them is as similar to."""
+
+    found: tuple[float, ...] = ()
+    """(101,) the probability with which two rows of each similarity are compared; empty if all are, or if it was
+    measured."""
+
+    sample: Missed | None = None
+    """What is missed, where it was measured."""
+
+    def __post_init__(self) -> None:
+        if len(self.kept) != 101 or len(self.found) not in (0, 101) or not -1 <= self.threshold <= 1:
+            raise ValueError("thresholds are those from 0 to 1 in steps of 0.01")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """One row to look at."""
+
+    id: str
+    text: str
+    reason: str = ""
+    source: str = ""
+    cluster: str = ""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    representative: str = ""
+    """The id of the kept row that stands for this one; "" if none does."""
+
+    representative_text: str = ""
+    similarity: float = math.nan
+    """Cosine similarity to the representative."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examples:
+    """Some of the rows that one entry dropped, or that the run kept."""
+
+    entry: str
+    """The stage or entry that dropped them; "" for the rows that were kept."""
+
+    total: int
+    """How many rows the examples were chosen from."""
+
+    rows: tuple[Example, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """The rows of one text that have the same label."""
+
+    label: str
+    rows: int
+    ids: tuple[str, ...]
+    """Of the first of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """A text that has different labels in different rows."""
+
+    text: str
+    rows: int
+    """With any label."""
+
+    different: int
+    """How many labels there are."""
+
+    labels: tuple[Labelled, ...]
+    """The first of them, in the pool's order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflicts:
+    """Rows of the pool whose texts are the same and whose labels are not; a row without a label is in none."""
+
+    texts: int
+    rows: int
+    kept: int
+    """Of these rows."""
+
+    groups: tuple[Conflict, ...]
+    """The first of the texts, in the pool's order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSet:
+    """Texts that must not be trained on, and how many of them the pool had."""
+
+    name: str
+    files: tuple[tuple[str, str], ...]
+    """Path and sha256."""
+
+    texts: int
+    empty: int
+    """Rows without a text, besides."""
+
+    short: int
+    """Texts that were not compared by words, as they have too few."""
+
+    found: int
+    """Texts that some row has enough words of, or that some row's embedding is the most similar to."""
+
+    rows: int
+    """Rows of the pool that were dropped for the set, or would have been for it alone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A row of the pool beside the evaluation text of a set that it has most in common with."""
+
+    id: str
+    by_words: bool
+    """Else by their embeddings."""
+
+    name: str
+    """Of the set."""
+
+    similarity: float
+    """The share of the evaluation text's runs of words that the row has; or the cosine of their embeddings."""
+
+    shared: str
+    """The longest run of words that both have; "" for embeddings."""
+
+    text: str
+    evaluation_text: str
+    place: str
+    """File and line of the evaluation text."""
+
+    texts: int
+    """How many evaluation texts of the set the row has enough in common with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decontamination:
+    """What the pool was checked against, how, and what was found."""
+
+    sets: tuple[EvaluationSet, ...]
+    ngram: int | None
+    min_words: int
+    min_overlap_rate: float
+    max_ngram_rows: int | None
+    min_similarity: float | None
+    embedding: str
+    rows: int
+    """Rows of the pool that were dropped."""
+
+    total: int
+    """How many hits there are."""
+
+    hits: tuple[Hit, ...] = ()
+    """The first of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What is known of some rows, beside what became of them."""
+
+    fates: tuple[str, ...]
+    """``kept``, and the entries that drop rows."""
+
+    rows: tuple[tuple[str, tuple[int, ...]], ...]
+    """A kind, and how many of its rows met each of the fates; last the rows that the key does not name."""
+
+    unknown: int = 0
+    """Rows of the key that are not in the pool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything the page shows. Parts that do not apply are left at their defaults."""
+
+    run: str
+    seed: int
+    version: str
+    """Of curate."""
+
+    stages: tuple[Stage, ...]
+    """At least one; the pool enters the first, and what the last keeps is the result."""
+
+    epochs: tuple[int, ...] = ()
+    """How many rows are in each epoch; empty where no epochs are planned."""
+
+    tokens: Tokens | None = None
+    change: Change | None = None
+    masked: Masked | None = None
+    """None where nothing was to be masked."""
+
+    cut: Cut | None = None
+    """None where nothing was to be cut."""
+
+    warnings: tuple[str, ...] = ()
+    map: Map | None = None
+    scores: tuple[Histogram, ...] = ()
+    shares: tuple[Shares, ...] = ()
+    neighbours: Neighbours | None = None
+    retained: tuple[Retained, ...] = ()
+    """Of each entry that drops duplicates."""
+
+    conflicts: Conflicts | None = None
+    """None if the pool has no labels."""
+
+    examples: tuple[Examples, ...] = ()
+    """The kept rows' examples first, then one group for each entry that dropped rows."""
+
+    decontamination: Decontamination | None = None
+    """What the pool was checked against; None if it was not."""
+
+    answers: Answers | None = None
+    evaluation: Evaluation | None = None
+    """What ``curate evaluate`` found of this selection."""
+
+    unevaluated: str = ""
+    """Why there is no evaluation, and how to get one."""
+
+    comparison: str = ""
+    """A page that compares selectors, beside this one; "" if there is none."""
+
+    config: str = ""
+    """The resolved configuration as YAML text."""
+
+    reproduce: tuple[str, ...] = ()
+    """Shell commands that make this run again."""
+
+    unlisted_sources: int = 0
+    """Number of sources that are added up under ``OTHERS``."""
+
+    @property
+    def rows(self) -> Account:
+        """The whole run's account."""
+        return total(tuple(stage.rows for stage in self.stages))
+
+    @property
+    def sources(self) -> dict[str, Account]:
+        """The whole run's account for each source, largest first."""
+        names = dict.fromkeys(name for stage in self.stages for name in stage.sources)
+        nothing = Account(0, 0)
+        accounts = {name: total(tuple(stage.sources.get(name, nothing) for stage in self.stages)) for name in names}
+        return dict(sorted(accounts.items(), key=lambda item: (item[0] == OTHERS, -item[1].rows_in, item[0])))
+
+    @property
+    def source_count(self) -> int:
+        """Number of sources, with those that are not listed."""
+        return len({name for stage in self.stages for name in stage.sources} - {OTHERS}) + self.unlisted_sources
+
+
+def total(accounts: tuple[Account, ...]) -> Account:
+    """One account for stages that ran one after the other.
+
+    >>> total((Account(9, 8, quarantined=1), Account(8, 5, dropped=3)))
+    Account(rows_in=9, kept=5, dropped=3, quarantined=1)
+    """
+    return Account(
+        accounts[0].rows_in,
+        accounts[-1].kept,
+        sum(account.dropped for account in accounts),
+        sum(account.quarantined for account in accounts),
+    )
+
+
+def added(accounts: tuple[Account, ...]) -> Account:
+    """One account for sources side by side.
+
+    >>> added((Account(9, 8, 1), Account(2, 2)))
+    Account(rows_in=11, kept=10, dropped=1, quarantined=0)
+    """
+    return Account(
+        sum(account.rows_in for account in accounts),
+        sum(account.kept for account in accounts),
+        sum(account.dropped for account in accounts),
+        sum(account.quarantined for account in accounts),
+    )

@@ -1,0 +1,103 @@
+"""One HTML file that opens offline and asks the network for nothing: a page's frame, and how a chart stands."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from curate.report.charts.bars import Figure
+from curate.report.html.tags import Markup, tag
+
+
+def document(
+    title: str, header: Markup, sections: Sequence[Markup | None], figures: Sequence[Figure], version: str
+) -> str:
+    """The whole file.
+
+    Every text is escaped by construction. A content security policy names the page's own scripts by their hashes and
+    forbids all else: whatever a text holds, it can neither run nor reach the network.
+    """
+    from plotly.offline import get_plotlyjs
+
+    style, script = (files("curate.report").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
+    library = get_plotlyjs()
+    allowed = " ".join(_hash(text) for text in (library, script))
+    policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
+    head = tag(
+        "head",
+        Markup('<meta charset="utf-8">'),
+        Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        Markup('<meta name="color-scheme" content="light dark">'),
+        tag("title", title),
+        tag("style", Markup(style)),
+    )
+    body = tag(
+        "body",
+        header,
+        tag("main", *sections),
+        tag("footer", f"Written by curate {version}. This file is complete: it opens offline and sends nothing."),
+        tag("div", id="card", hidden="", role="tooltip"),
+        tag("script", Markup(_json(figures)), id="figures", type="application/json"),
+        tag("script", Markup(library)),
+        tag("script", Markup(script)),
+    )
+    return f'<!DOCTYPE html>\n<html lang="en">\n{head}\n{body}\n</html>\n'
+
+
+def section(key: str, title: str, children: Sequence[Markup | None]) -> Markup | None:
+    """A part of the page under a title; None if there is nothing in it."""
+    if not any(children):
+        return None
+    return tag("section", tag("h2", title, id=f"{key}-title"), *children, id=key, aria_labelledby=f"{key}-title")
+
+
+def grid(charts: list[Markup]) -> Markup | None:
+    """Charts side by side where there is room."""
+    return tag("div", *charts, class_="grid") if charts else None
+
+
+def tile(name: str, number: str, note: str) -> Markup:
+    """One number at the head of the page."""
+    return tag("div", tag("dt", name), tag("dd", number, class_="number"), tag("dd", note, class_="note"))
+
+
+def figure(drawn: Figure) -> Markup:
+    """The place of a chart, with its words."""
+    buttons = [
+        tag("button", view.label, type="button", data_view=str(number), aria_pressed="true" if number == 0 else "false")
+        for number, view in enumerate(drawn.views)
+    ]
+    return tag(
+        "figure",
+        tag("h3", drawn.title),
+        tag("div", *buttons, class_="views", role="group", aria_label="Which selection is shown") if buttons else None,
+        tag("ul", class_="legend"),
+        tag(
+            "div",
+            class_="chart",
+            id=f"figure-{drawn.key}",
+            role="img",
+            aria_label=drawn.alt,
+            style=f"height:{drawn.height}px",
+        ),
+        tag("figcaption", drawn.note),
+        tag("noscript", tag("p", drawn.alt)),
+    )
+
+
+def _json(value: Any) -> str:
+    """JSON that may stand inside a script element; numbers that are not finite become null."""
+    import orjson
+
+    text = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def _hash(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"

@@ -1,0 +1,224 @@
+"""The report of a run, as one page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from curate.report import contamination_text, evaluation_text, ground_truth_table, sentences
+from curate.report.charts import bars, error_bars, scatter, threshold_curve
+from curate.report.charts.bars import Figure
+from curate.report.contents import Example, Examples, Report
+from curate.report.evaluation_data import Evaluation
+from curate.report.formatting import count, listed, number, plural, seconds, share, short, value
+from curate.report.html import page_frame, tables
+from curate.report.html.page_frame import section
+from curate.report.html.tags import Markup, tag
+
+TEXT = 700
+"""Characters of an example's text that the page shows."""
+
+FACTS = 4
+"""Scores shown beside an example; more of them are folded away."""
+
+_PAIRED = "the difference to uniform is paired, seed by seed"
+_LEARNT = f"What models reach on test rows; {_PAIRED}"
+_ITSELF = f"What needs no model; {_PAIRED}"
+_GROUPS = "Groups of test rows, those that lose most first"
+_CAPTIONS = ("The lowest accuracy of any group of test rows", "How stable the choice is: 1 is the same rows, 0 none")
+
+
+def render(report: Report) -> str:
+    """The whole page; its bytes depend on the report alone."""
+    drawn = _figures(report)
+    title = f"{sentences.headline(report)} · {report.run}"
+    return page_frame.document(title, _header(report), _sections(report, drawn), list(drawn.values()), report.version)
+
+
+def _figures(report: Report) -> dict[str, Figure]:
+    drawn = [scatter.of_map(report, report.map)] if report.map is not None and report.map.ids else []
+    if report.neighbours is not None and any(map(len, (report.neighbours.before, report.neighbours.after))):
+        drawn.append(bars.of_neighbours(report.neighbours))
+    drawn += [bars.of_shares(number, part) for number, part in enumerate(report.shares) if len(part.names) > 1]
+    drawn += [threshold_curve.of_retention(number, part) for number, part in enumerate(report.retained) if part.rows]
+    scores = sentences.scores(report)
+    drawn += [bars.of_scores(f"score-{number}", score) for number, score in enumerate(scores.leading)]
+    drawn += [bars.of_scores(f"folded-{number}", score) for number, score in enumerate(scores.others)]
+    if report.evaluation is not None:
+        groups = error_bars.of_groups(report.evaluation)
+        drawn += [*error_bars.of_models(report.evaluation), *([groups] if groups else [])]
+    return {figure.key: figure for figure in drawn}
+
+
+def _header(report: Report) -> Markup:
+    rows, sources = report.rows, report.source_count
+    kept_tokens, of_tokens = sentences.tokens(report)
+    spent = sum(stage.seconds for stage in report.stages if not stage.reused)
+    verdict = evaluation_text.sentence(report.evaluation) if report.evaluation else ""
+    tiles = [
+        ("Pool", count(rows.rows_in), f"rows from {plural(sources, 'source')}" if sources else "rows"),
+        ("Kept", count(rows.kept), f"rows, {share(rows.kept, rows.rows_in)} of the pool"),
+        ("Tokens kept", kept_tokens, of_tokens) if report.tokens else None,
+        _judged(report.evaluation),
+        ("Time", seconds(spent), plural(len(report.stages), "stage")) if not math.isnan(spent) else None,
+    ]
+    return tag(
+        "header",
+        tag("p", tag("span", "curate", class_="brand"), tag("span", report.run), class_="run"),
+        tag("h1", sentences.headline(report)),
+        tag("p", " ".join(filter(None, (sentences.story(report), verdict))), class_="story"),
+        tag("p", sentences.change(report), class_="aside") if report.change else None,
+        tag("p", changes, class_="aside") if (changes := sentences.changes(report)) else None,
+        _warnings(report.warnings),
+        tag("dl", *(page_frame.tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
+        tag("p", f"seed {report.seed} · curate {report.version}", class_="meta"),
+    )
+
+
+def _judged(found: Evaluation | None) -> tuple[str, str, str] | None:
+    """The tile of what was measured."""
+    line = None if found is None else found.line(found.primary)
+    if line is None:
+        return None
+    return evaluation_text.titled(line), number(line.selection.mean, rate=line.rate), evaluation_text.beside(line)
+
+
+def _warnings(warnings: tuple[str, ...]) -> Markup | None:
+    if not warnings:
+        return None
+    title = tag("strong", plural(len(warnings), "warning"))
+    return tag("aside", title, tag("ul", *(tag("li", text) for text in warnings)), class_="warnings")
+
+
+def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
+    def charts(prefix: str) -> list[Markup]:
+        return [page_frame.figure(figure) for key, figure in drawn.items() if key.startswith(prefix)]
+
+    alone = [sentences.of_shares(part) for part in report.shares if len(part.names) == 1]
+    notes = [_aside(f"{text}.") for text in alone]
+    unevaluated = [_aside(report.unevaluated)] if report.unevaluated else []
+    more = charts("folded")
+    folded = _fold(plural(len(more), "more score"), page_frame.grid(more)) if more else None
+    sections = [
+        section("models", "Does it train a better model?", _models(report, charts)),
+        section("stages", "What each stage did", [tables.stages(report)]),
+        section("map", "The pool and the selection", charts("map")),
+        section(
+            "evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours"), *unevaluated]
+        ),
+        section("answers", "Beside the answer key", ground_truth_table.section(report.answers)),
+        section("shares", "What the selection is made of", [page_frame.grid(charts("shares")), *notes]),
+        section("conflicts", "The same text, different labels", _conflicts(report)),
+        section("scores", "Scores", [page_frame.grid(charts("score")), folded, _constant(report)]),
+        section("duplicates", "What other thresholds would keep", [page_frame.grid(charts("retention"))]),
+        section("sources", "What became of each source", [tables.sources(report)]),
+        section("examples", "Rows to look at", [_examples(group) for group in report.examples if group.rows]),
+        section(
+            "decontamination", "Checked against evaluation sets", contamination_text.section(report.decontamination)
+        ),
+        section("again", "How to make it again", _again(report)),
+    ]
+    return [each for each in sections if each is not None]
+
+
+def _conflicts(report: Report) -> list[Markup | None]:
+    """Texts with different labels, in a sentence where there are none."""
+    part = report.conflicts
+    if part is None:
+        return []
+    return [tables.conflicts(part) or _aside(f"{sentences.of_conflicts(part)}.")]
+
+
+def _aside(*children: str) -> Markup:
+    return tag("p", *children, class_="aside")
+
+
+def _models(report: Report, charts: Callable[[str], list[Markup]]) -> list[Markup | None]:
+    """What an evaluation found; and where selectors were compared."""
+    link = tag("a", report.comparison, href=report.comparison) if report.comparison else None
+    compared: list[Markup | None] = [_aside("Other selectors, other prune rates: ", link, ".")] if link else []
+    found = report.evaluation
+    if found is None:
+        return compared
+    learnt = [line for line in found.metrics if line.learns]
+    others = [line for line in found.metrics if not line.learns]
+    more, smaller = charts("probes"), (evaluation_text.worst(found), evaluation_text.stability(found))
+    itself = tables.plain(_ITSELF, evaluation_text.metrics(others))
+    return [
+        *charts("models"),
+        tables.plain(_LEARNT, evaluation_text.metrics(learnt)) if learnt else _aside("No metric trained a model."),
+        *charts("groups"),
+        _fold("The same groups as a table", tables.plain(_GROUPS, evaluation_text.groups(found)))
+        if found.slices
+        else None,
+        *(tables.plain(told, table) for told, table in zip(_CAPTIONS, smaller, strict=True) if table[1]),
+        _fold(f"{plural(len(more), 'more chart')} of models", page_frame.grid(more)) if more else None,
+        _fold(f"{plural(len(others), 'number')} of the choice itself", itself) if others else None,
+        *(_aside(f"{note}.") for note in found.notes),
+        *compared,
+    ]
+
+
+def _fold(title: str, body: Markup | None) -> Markup:
+    return tag("details", tag("summary", tag("span", title)), body)
+
+
+def _constant(report: Report) -> Markup | None:
+    """Scores that say nothing about this pool, in a sentence instead of a chart."""
+    alike, empty = [], []
+    for score in sentences.scores(report).constant:
+        if math.isnan(score.pool_median):
+            empty.append(score.name)
+        else:
+            alike.append(f"{score.name} ({value(score.pool_median)})")
+    parts = [f"One value throughout: {listed(alike)}."] if alike else []
+    parts += [f"No value in any row: {listed(empty)}."] if empty else []
+    return tag("p", " ".join(parts), class_="aside") if parts else None
+
+
+def _examples(group: Examples) -> Markup:
+    shown = len(group.rows)
+    what = f"Dropped by {group.entry}" if group.entry else "Kept"
+    of = f"{count(shown)} of {plural(group.total, 'row')}" if shown < group.total else plural(shown, "row")
+    return tag(
+        "details",
+        tag("summary", tag("span", what), tag("small", of)),
+        tag("div", *(_example(example, kept=not group.entry) for example in group.rows), class_="examples"),
+        open="",
+    )
+
+
+def _example(example: Example, *, kept: bool) -> Markup:
+    facts = [("id", example.id), ("source", example.source), ("cluster", example.cluster)]
+    scores = [(name, value(number)) for name, number in example.scores.items() if not math.isnan(number)]
+    if len(scores) <= FACTS:
+        facts, scores = facts + scores, []
+    return tag(
+        "article",
+        tag("p", example.reason, class_="reason") if example.reason else None,
+        _text(example.text),
+        _representative(example) if example.representative else None,
+        _facts(facts),
+        tag("details", tag("summary", plural(len(scores), "score")), _facts(scores)) if scores else None,
+        class_="kept" if kept else "dropped",
+    )
+
+
+def _facts(facts: list[tuple[str, str]]) -> Markup:
+    return tag("dl", *(tag("div", tag("dt", name), tag("dd", text)) for name, text in facts if text))
+
+
+def _representative(example: Example) -> Markup:
+    near = "" if math.isnan(example.similarity) else f", similarity {value(example.similarity)}"
+    label = tag("p", "kept in its place: ", tag("b", short(example.representative, 80)), near, class_="reason")
+    return tag("div", label, _text(example.representative_text), class_="representative")
+
+
+def _text(text: str) -> Markup:
+    return tag("blockquote", short(text, TEXT), dir="auto") if text else tag("blockquote", "(no text)", class_="empty")
+
+
+def _again(report: Report) -> list[Markup | None]:
+    commands = tag("pre", tag("code", "\n".join(report.reproduce)), tabindex="0") if report.reproduce else None
+    config = tag("pre", tag("code", report.config), tabindex="0") if report.config else None
+    return [commands, _fold("Resolved configuration", config) if config else None]

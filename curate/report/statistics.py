@@ -1,0 +1,148 @@
+"""Turns arrays over rows into the parts of a report: histograms, shares, and what they say in a number or two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate.report.contents import Histogram, Shares
+
+BINS = 40
+COPY = 0.95
+"""Cosine similarity above which two rows are called near-copies of each other."""
+
+
+def histogram(
+    name: str,
+    values: NDArray[np.floating],
+    kept: NDArray[np.bool_],
+    uniform: NDArray[np.bool_],
+    *,
+    unit: str = "",
+    higher_is_better: bool | None = None,
+) -> Histogram:
+    """The distribution of a score, in bins that all three groups share.
+
+    The bins span the values; where a few values lie far out, they span the middle 99 % and count the rest in the
+    outermost bins, so that the bulk can be seen. A score with few whole values gets a bin for each.
+
+    Parameters
+    ----------
+    values : (n,) the score of every row of the pool; NaN and infinities are counted as missing
+    kept, uniform : (n,) the two selections
+
+    >>> kept, uniform = np.array([[True, True, False, False], [False, False, True, True]])
+    >>> h = histogram("length", np.array([1.0, 2, 2, np.nan]), kept, uniform)
+    >>> h.kept.tolist(), h.dropped.tolist(), h.medians, h.missing
+    ([1, 1], [0, 1], (1.5, 2.0, 2.0), 1)
+    """
+    finite = np.isfinite(values)
+    parts = [values[finite & rows].astype(np.float64) for rows in (kept, ~kept, uniform)]
+    edges = _edges(values[finite].astype(np.float64))
+    counts = [np.histogram(np.clip(part, edges[0], edges[-1]), edges)[0].astype(np.int64) for part in parts]
+    medians = [median(part) for part in (*parts, values[finite])]
+    outside = sum(int(((part < edges[0]) | (part > edges[-1])).sum()) for part in parts[:2])
+    return Histogram(
+        name=name,
+        unit=unit,
+        higher_is_better=higher_is_better,
+        edges=edges,
+        kept=counts[0],
+        dropped=counts[1],
+        uniform=counts[2],
+        pool_median=medians[3],
+        medians=(medians[0], medians[1], medians[2]),
+        outside=outside,
+        missing=int((~finite).sum()),
+    )
+
+
+def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    if not len(values):
+        return np.array([0.0, 1.0])
+    low, high = float(values.min()), float(values.max())
+    if (values == np.rint(values)).all() and high - low < BINS and max(-low, high) < 2**52:
+        return np.arange(low - 0.5, high + 1)
+    inner_low, inner_high = np.percentile(values, [0.5, 99.5])
+    if inner_high > inner_low and high - low > 2 * (inner_high - inner_low):
+        low, high = float(inner_low), float(inner_high)
+    if not high - low > 1e-9 * max(abs(low), abs(high)):  # one value, but for rounding
+        half = max(0.5, abs(low) * 1e-3)
+        return np.array([low - half, low + half])
+    return np.linspace(low, high, BINS + 1)
+
+
+def shares(
+    of: str,
+    codes: NDArray[np.integer],
+    names: Sequence[str],
+    kept: NDArray[np.bool_],
+    uniform: NDArray[np.bool_],
+    *,
+    none: str = "none",
+) -> Shares:
+    """How many rows of each group there are, in the pool and in both selections.
+
+    Parameters
+    ----------
+    codes : (n,) index into ``names`` of each row's group, -1 for rows in none, which become a group called ``none``
+
+    >>> part = shares("source", np.array([0, 1, 1]), ["a", "b"], np.array([1, 0, 0], bool), np.array([0, 0, 1], bool))
+    >>> part.before.tolist(), part.after.tolist(), part.uniform.tolist()
+    ([1, 2], [1, 0], [0, 1])
+    """
+    bins = len(names) + 1
+    before, after, evenly = (np.bincount(codes[rows] + 1, minlength=bins) for rows in (slice(None), kept, uniform))
+    first = 0 if before[0] else 1
+    return Shares(
+        of=of,
+        names=((none, *names) if before[0] else tuple(names)),
+        before=before[first:],
+        after=after[first:],
+        uniform=evenly[first:],
+    )
+
+
+def conflicts(texts: pl.Series, labels: pl.Series) -> pl.DataFrame:
+    """The rows whose text occurs with more than one label, those of a text together.
+
+    Parameters
+    ----------
+    texts : (n,) the texts, or what stands for them, such as their hashes
+    labels : (n,) strings, or null for a row without a label, which conflicts with none
+
+    Returns
+    -------
+    ``row`` and ``first``, the first row with the same text; texts in the order of their first rows
+
+    >>> conflicts(pl.Series(["a", "b", "a", "b", "a"]), pl.Series(["x", "x", "y", "x", None])).rows()
+    [(0, 0), (2, 0)]
+    """
+    frame = pl.DataFrame({"text": texts, "label": labels}).with_row_index("row").drop_nulls("label")
+    several = frame.filter(pl.col("label").n_unique().over("text") > 1)
+    return several.select("row", first=pl.col("row").min().over("text")).sort("first", "row")
+
+
+def effective_groups(counts: NDArray[np.int64]) -> float:
+    """The number of equally large groups that would be as varied as these: the exponential of the entropy.
+
+    >>> round(effective_groups(np.array([5, 5, 5, 0])), 6), effective_groups(np.array([0]))
+    (3.0, 0.0)
+    """
+    if not counts.sum():
+        return 0.0
+    shares = counts[counts > 0] / counts.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def copies(similarities: NDArray[np.float32]) -> float:
+    """The share of rows that have a near-copy; NaN without rows."""
+    return float((similarities > COPY).mean()) if len(similarities) else float("nan")
+
+
+def median(values: NDArray[np.floating]) -> float:
+    """The median; NaN without rows."""
+    return float(np.median(values)) if len(values) else float("nan")

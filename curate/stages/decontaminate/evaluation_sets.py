@@ -1,0 +1,143 @@
+"""The evaluation sets that a pool is checked against: read and embedded as the pool is, in folders of their own.
+
+Memory: a shard of a set a worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate import paths
+from curate.config.model import DECONTAMINATE
+from curate.errors import DataError
+from curate.stages.context import Context
+from curate.stages.embed.stage import Embedded, embed
+from curate.stages.ingest.stage import files_of, ingest, matching, parts, survey
+from curate.store import manifest, run_directory
+from curate.store.inputs import Inputs
+from curate.store.manifest import Record
+
+if TYPE_CHECKING:
+    from curate.config.model import EmbedEntry, InputConfig, RunConfig
+
+FOLDER = "sets"
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSet:
+    """A handle on the texts of one set."""
+
+    name: str
+    source: Inputs
+    embedded: Embedded | None = None
+    """Its vectors, where embeddings are compared."""
+
+
+def asked(config: RunConfig) -> dict[str, InputConfig]:
+    """How each set of the section decontaminate is read, by its name; none without the section.
+
+    Raises
+    ------
+    DataError : a pattern that matches no file
+    """
+    section, pool = config.decontaminate, config.input
+    if section is None:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for name, patterns in section.sets.items():
+        files = matching(f"{DECONTAMINATE}.files{'.' if name else ''}{name}", *patterns)
+        if name:
+            found[name] = patterns
+            continue
+        names = [Path(file).name for file in files]
+        found |= {file if names.count(own) > 1 else own: (file,) for file, own in zip(files, names, strict=True)}
+    pool = replace(pool, id=None, label=None, source=None, tokens=None, types=None)
+    vectors = None if section.min_similarity is None else pool.vectors
+    return {
+        name: replace(pool, files=files, text=section.text_of(name, pool.text), vectors=vectors)
+        for name, files in found.items()
+    }
+
+
+def fingerprints(context: Context) -> dict[str, str]:
+    """What the texts of each set are made from: its files' content, and how they are read."""
+    found = {}
+    for name, how in asked(context.config).items():
+        with _named(name):
+            found[name] = manifest.fingerprint(parts(how, survey(_own(context, name, how))))
+    return found
+
+
+def read(context: Context) -> tuple[list[EvaluationSet], list[dict[str, Any]]]:
+    """Every set; those on disk are reused while their files are the same.
+
+    Returns
+    -------
+    sets : in the order of the configuration
+    facts : of each: its name, files with their sha256, how many texts it has, and how many of its rows have none
+
+    Raises
+    ------
+    DataError : naming the set: a file without rows, a column that is missing
+    """
+    sets, facts = [], []
+    for name, how in asked(context.config).items():
+        own = _own(context, name, how)
+        with _named(name):
+            run_directory.refuse_own(files_of(how), context.folder, f"{DECONTAMINATE}.files")
+            source, record = ingest(own)
+        sets.append(EvaluationSet(name, source))
+        facts.append(_facts(name, source, record))
+        if empty := record.count.quarantined:
+            context.progress.warn(f"evaluation set {name!r}: {empty:,} of {record.count.rows_in:,} rows have no text")
+    _forget(context, {_folder(one.name) for one in sets})
+    return sets, facts
+
+
+def with_vectors(context: Context, sets: Sequence[EvaluationSet], entry: EmbedEntry) -> list[EvaluationSet]:
+    """The sets embedded by one entry, with what it has learnt from the pool."""
+    done = []
+    for one, how in zip(sets, asked(context.config).values(), strict=True):
+        with _named(one.name):
+            own = _own(context, one.name, how)
+            embedded, record = embed(own, one.source, entry, context.folder / "embed" / entry.name)
+        if lost := record.count.quarantined:
+            context.progress.warn(f"evaluation set {one.name!r}: {lost:,} texts cannot be embedded by {entry.name}")
+        done.append(replace(one, embedded=embedded))
+    return done
+
+
+def _facts(name: str, source: Inputs, record: Record) -> dict[str, Any]:
+    files = [{"path": file["path"], "sha256": file["sha256"]} for file in record.facts["files"]]
+    return {"name": name, "files": files, "texts": source.rows, "empty": record.count.quarantined}
+
+
+def _own(context: Context, name: str, how: InputConfig) -> Context:
+    """A run of the set's own, whose steps are no steps of this one."""
+    folder = context.folder / DECONTAMINATE / FOLDER / _folder(name)
+    return context.reading(replace(context.config, run=str(folder), input=how))
+
+
+def _folder(name: str) -> str:
+    return manifest.fingerprint({"set": name})[:12]
+
+
+def _forget(context: Context, kept: set[str]) -> None:
+    """Remove what is left of sets that are asked for no more."""
+    root = context.folder / DECONTAMINATE / FOLDER
+    for name in {path.name for path in root.iterdir()} - kept if root.exists() else ():
+        paths.remove(root / name)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Around the reading of a set: what is wrong with its files is said of it, and not of the pool."""
+    try:
+        yield
+    except DataError as error:
+        told = f"{DECONTAMINATE}: evaluation set {name!r}: {error.message.removeprefix('input.')}"
+        raise DataError(told, where=error.where, hint=error.hint) from error

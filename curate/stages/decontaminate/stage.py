@@ -1,0 +1,383 @@
+"""Finds the rows of the pool that share too much with evaluation texts, shard by shard; the select stage drops them.
+
+What each shard shares is found once (``found``), whatever counts as enough; what that is makes the lists of hits. A row
+is listed once for each set and kind of likeness, beside the evaluation text that it shares most with. Memory: all
+evaluation texts, some 100 bytes a word of them and their vectors, in each worker; a shard's texts or vectors a worker.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate import paths
+from curate.config.model import DECONTAMINATE, plain
+from curate.kernels.linalg.cosines import lowest
+from curate.kernels.text.ngram_overlap import Ngrams, most_similar
+from curate.kernels.text.text_differences import Difference
+from curate.kernels.types import Matrix
+from curate.plugins.results import Selection
+from curate.pool.rows import PoolRows
+from curate.stages.context import Context
+from curate.stages.decontaminate import evaluation_sets
+from curate.stages.decontaminate.evaluation_sets import EvaluationSet
+from curate.stages.step import Outcome, current, refuse_failed, step
+from curate.store import manifest, parquet_io, schemas
+from curate.store.manifest import Count, Record
+
+if TYPE_CHECKING:
+    from curate.config.model import DecontaminateConfig
+
+_VERSION = 2
+_FOUND = "found"
+
+NGRAM, EMBEDDING = "ngram", "embedding"
+"""What a row and an evaluation text have in common."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decontaminated:
+    """A handle on the lists of hits, a shard of them for each shard of the pool."""
+
+    folder: Path
+    fingerprint: str
+
+    def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """The hits in one shard, in the order of its rows; of a row, those by words first."""
+        return parquet_io.read(parquet_io.part(self.folder, shard), columns)
+
+    def contaminated(self, rows: PoolRows) -> NDArray[np.bool_]:
+        """(n,) whether each row of the pool is to be dropped."""
+        mask = np.ones(sum(rows.rows), np.bool_)
+        mask[self.selection(rows).order] = False
+        return mask
+
+    def selection(self, rows: PoolRows) -> Selection:
+        """The rows that are left of the pool's n, and why the others are not, each by its first hit."""
+        n = sum(rows.rows)
+        reason, similarity = np.full(n, -1, np.int32), np.full(n, np.nan, np.float32)
+        reasons: dict[str, int] = {}
+        start = 0
+        for shard, count in enumerate(rows.rows):
+            hits = self.read(shard, ["id", "kind", "set", "similarity"])
+            place = {name: start + row for row, name in enumerate(rows.ids(shard).to_pylist())} if len(hits) else {}
+            for hit in reversed(hits.to_pylist()):
+                row = place[hit["id"]]
+                reason[row] = reasons.setdefault(_reason(hit["kind"], hit["set"]), len(reasons))
+                similarity[row] = hit["similarity"]
+            start += count
+        left = np.flatnonzero(reason < 0)
+        gain = np.zeros(len(left), np.float32)
+        return Selection(left, gain, reasons=tuple(reasons), reason=reason, similarity=similarity)
+
+
+def _reason(kind: str, name: str) -> str:
+    shared = "shares a run of words with" if kind == NGRAM else "has an embedding similar to one of"
+    return f"{shared} the evaluation set {name!r}"
+
+
+def decontaminate(context: Context, rows: PoolRows, config: DecontaminateConfig) -> tuple[Decontaminated, Record]:
+    """Run the decontaminate section.
+
+    Raises
+    ------
+    DataError : naming the set: a file that is missing or has no rows, a column that is not there
+    """
+    folder = context.folder / DECONTAMINATE
+    sets = evaluation_sets.fingerprints(context)
+    made_from = {
+        "version": _VERSION,
+        **{key: value for key, value in plain(config).items() if key not in ("files", "text")},
+        "sets": sets,
+        "order": list(sets),
+        "pool": rows.source.text_fingerprint,
+        "embed": {entry.name: entry.fingerprint for entry in rows.embedded},
+    }
+    record = step(
+        context,
+        DECONTAMINATE,
+        DECONTAMINATE,
+        folder,
+        made_from,
+        lambda _: _work(context, rows, config, folder),
+    )
+    return Decontaminated(folder, record.fingerprint), record
+
+
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """What is looked for, and how."""
+
+    sets: tuple[EvaluationSet, ...]
+    ngram: int | None
+    min_words: int
+    differences: tuple[Difference, ...]
+    min_similarity: float | None
+    embedding: str | None
+
+    def parts(self) -> dict[str, Any]:
+        """What decides what is found in a shard, besides its rows."""
+        return {
+            "version": _VERSION,
+            "sets": [[one.source.fingerprint, one.embedded and one.embedded.fingerprint] for one in self.sets],
+            "ngram": self.ngram and [self.ngram, self.min_words, *self.differences],
+            "embedding": self.min_similarity and [self.min_similarity, self.embedding],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    looking: _Looking
+    rows: PoolRows
+    shard: int
+    folder: Path
+    fingerprint: str
+    """Of what was found."""
+
+    @property
+    def found(self) -> Path:
+        return parquet_io.part(self.folder / _FOUND, self.shard)
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    task: _Task
+    min_overlap_rate: float
+    common: tuple[int, ...]
+    """N-grams that do not count."""
+
+    fingerprint: str
+
+    @property
+    def path(self) -> Path:
+        return parquet_io.part(self.task.folder, self.task.shard)
+
+
+def _work(context: Context, rows: PoolRows, config: DecontaminateConfig, folder: Path) -> Outcome:
+    sets, facts = evaluation_sets.read(context)
+    if config.min_similarity is not None:
+        entry = next(one for one in context.config.embed if config.embedding in (None, one.name))
+        sets = evaluation_sets.with_vectors(context, sets, entry)
+    looking = _Looking(
+        tuple(sets), config.ngram, config.min_words, config.normalize, config.min_similarity, config.embedding
+    )
+    keys = [manifest.fingerprint({**looking.parts(), "pool": digest}) for digest in rows.digests]
+    tasks = [_Task(looking, rows, shard, folder, key) for shard, key in enumerate(keys)]
+    _, failed, peak = context.map("looking for evaluation texts", _find, tasks, rows.rows)
+    refuse_failed(failed)
+    common = _common(tasks, config.max_ngram_rows)
+    enough = {"min_overlap_rate": config.min_overlap_rate, "common": common, "names": [one.name for one in sets]}
+    listings = [
+        _Listing(task, config.min_overlap_rate, common, manifest.fingerprint({**enough, "found": task.fingerprint}))
+        for task in tasks
+    ]
+    for left_over in set(paths.names(folder / _FOUND)) - {task.found.name for task in tasks}:
+        (folder / _FOUND / left_over).unlink()
+    _, failed, also = context.map("listing what was found", _list, listings, rows.rows)
+    refuse_failed(failed)
+    sources = sum((rows.sources(shard) for shard in range(len(rows.rows))), Counter[str]())
+    told = _facts(looking, facts, listings)
+    _corpus.cache_clear()
+    return Outcome(
+        sources={name: Count(rows_in=n, kept=n) for name, n in sorted(sources.items())},
+        shards=len(tasks),
+        peak_memory=max(peak, also),
+        facts=told,
+    )
+
+
+def _common(tasks: Sequence[_Task], most: int | None) -> tuple[int, ...]:
+    """The n-grams that more than so many rows of the pool have."""
+    if most is None:
+        return ()
+    counts: Counter[int] = Counter()
+    for task in tasks:
+        counts.update(parquet_io.read(task.found, ["ngram"])["ngram"].drop_null().to_pylist())
+    return tuple(sorted(number for number, rows in counts.items() if rows > most))
+
+
+def _facts(looking: _Looking, sets: Sequence[dict[str, Any]], listings: Sequence[_Listing]) -> dict[str, Any]:
+    """What came of it, in all and for each set."""
+    corpus = _corpus(looking)
+    seen = np.zeros(len(corpus.group), np.bool_)
+    rows, hits = 0, 0
+    of_set: Counter[str] = Counter()
+    for listing in listings:
+        table = parquet_io.read(listing.path, ["id", "set"])
+        rows += len(table["id"].unique())
+        hits += len(table)
+        of_set.update(name for _, name in {*zip(table["id"].to_pylist(), table["set"].to_pylist(), strict=True)})
+        told = bytes.fromhex((parquet_io.schema(listing.path).metadata or {})[b"curate.texts"].decode())
+        seen |= np.unpackbits(np.frombuffer(told, np.uint8), count=len(seen)).astype(np.bool_)
+    short = np.zeros(len(seen), np.bool_) if corpus.ngrams is None else corpus.ngrams.different == 0
+    counts = [np.bincount(corpus.group[mask], minlength=len(sets)).tolist() for mask in (short, seen)]
+    return {
+        "rows": rows,
+        "hits": hits,
+        "sets": [
+            {**told, "short": counts[0][number], "found": counts[1][number], "rows": of_set[told["name"]]}
+            for number, told in enumerate(sets)
+        ],
+    }
+
+
+# ---------------------------------------------------------------- the evaluation texts
+
+
+@dataclass(frozen=True, slots=True)
+class _Corpus:
+    """The t texts of all evaluation sets, one set after the other."""
+
+    texts: list[str]
+    place: list[tuple[str, int]]
+    """File and line of each."""
+
+    group: NDArray[np.int64]
+    """(t,) the number of the set that each is of."""
+
+    ngrams: Ngrams | None
+    vectors: list[tuple[NDArray[np.int64], Matrix]]
+    """Of each set: the numbers of the texts that have one, and theirs."""
+
+
+@lru_cache(maxsize=1)
+def _corpus(looking: _Looking) -> _Corpus:
+    texts: list[str] = []
+    place: list[tuple[str, int]] = []
+    embedded: list[tuple[NDArray[np.int64], Matrix]] = []
+    for one in looking.sets:
+        if one.embedded is not None:
+            embedded.append(_vectors(one, len(texts)))
+        files = one.source.files
+        for table in one.source.each(("text", "file", "line")):
+            texts += table["text"].to_pylist()
+            place += [
+                (files[file], line)
+                for file, line in zip(*(table[name].to_pylist() for name in ("file", "line")), strict=True)
+            ]
+    group = np.repeat(np.arange(len(looking.sets)), [one.source.rows for one in looking.sets])
+    ngrams = None
+    if looking.ngram is not None:
+        ngrams = Ngrams.of(texts, looking.ngram, looking.min_words, looking.differences)
+    return _Corpus(texts, place, group, ngrams, embedded)
+
+
+def _vectors(one: EvaluationSet, start: int) -> tuple[NDArray[np.int64], Matrix]:
+    """The numbers of the texts of a set that could be embedded, and their vectors."""
+    rows = PoolRows(one.source, () if one.embedded is None else (one.embedded,))
+    numbers, found = [], []
+    for shard, count in enumerate(one.source.shards):
+        ids = rows.ids(shard)
+        numbers.append(start + rows.positions(shard, ids))
+        found.append(rows.vectors(None, shard, ids))
+        start += count
+    return np.concatenate(numbers), np.concatenate(found)
+
+
+# ---------------------------------------------------------------- one shard
+
+
+def _find(task: _Task) -> None:
+    """Write down what a shard's rows have in common with the evaluation texts."""
+    if current(task.found, task.fingerprint):
+        return
+    corpus, parts = _corpus(task.looking), [schemas.FOUND.empty_table()]
+    if corpus.ngrams is not None:
+        rows, numbers = corpus.ngrams.find(task.rows.input(task.shard, ("text",))["text"].to_pylist())
+        parts.append(_lines(rows, ngram=numbers))
+    if task.looking.min_similarity is not None:
+        least = lowest(task.looking.min_similarity)
+        x = task.rows.vectors(task.looking.embedding, task.shard, task.rows.ids(task.shard))
+        for numbers, among in corpus.vectors:
+            similarity, nearest, similar = most_similar(x, among, least)
+            rows = np.flatnonzero(similar)
+            text = numbers[nearest[rows]]
+            parts.append(_lines(rows, text=text, similarity=similarity[rows], texts=similar[rows]))
+    table = schemas.check(pa.concat_tables(parts), schemas.FOUND, str(task.found))
+    parquet_io.write(table, task.found, task.fingerprint, compression="zstd")
+
+
+def _lines(rows: NDArray[Any], **columns: NDArray[Any]) -> pa.Table:
+    """Lines of what was found, null in the columns that are not given."""
+    given = {"row": rows, **columns}
+    arrays = [
+        pa.array(given[field.name]).cast(field.type) if field.name in given else pa.nulls(len(rows), field.type)
+        for field in schemas.FOUND
+    ]
+    return pa.table(arrays, schema=schemas.FOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    row: int
+    kind: str
+    text: int
+    similarity: float
+    texts: int
+    shared: str | None = None
+
+
+def _list(listing: _Listing) -> None:
+    """Write the list of a shard's hits: those rows that have enough in common with an evaluation text."""
+    if current(listing.path, listing.fingerprint):
+        return
+    task, path = listing.task, listing.path
+    corpus = _corpus(task.looking)
+    found = parquet_io.read(task.found)
+    by_words = found.filter(found["ngram"].is_valid())
+    seen = np.zeros(len(corpus.group), np.bool_)
+    hits = [*_by_words(corpus, by_words, listing, seen), *_by_embedding(found.filter(found["text"].is_valid()))]
+    hits.sort(key=lambda hit: hit.row)  # is stable: of a row, those by words come first, sets in their order
+    seen[[hit.text for hit in hits]] = True
+    schema = schemas.hits(np.packbits(seen).tobytes().hex())
+    rows = [hit.row for hit in hits]
+    ids = task.rows.ids(task.shard).take(pa.array(rows, pa.int64())).to_pylist()
+    texts = task.rows.input(task.shard, ("text",))["text"] if hits else []
+    lines = [
+        {
+            "id": name,
+            "kind": hit.kind,
+            "set": task.looking.sets[int(corpus.group[hit.text])].name,
+            "similarity": hit.similarity,
+            "shared": hit.shared,
+            "text": texts[hit.row].as_py(),
+            "evaluation_text": corpus.texts[hit.text],
+            "evaluation_file": corpus.place[hit.text][0],
+            "evaluation_line": corpus.place[hit.text][1],
+            "evaluation_texts": hit.texts,
+        }
+        for name, hit in zip(ids, hits, strict=True)
+    ]
+    table = schemas.check(pa.Table.from_pylist(lines, schema), schema, str(path))
+    parquet_io.write(table, path, listing.fingerprint, compression="zstd")
+
+
+def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray[np.bool_]) -> Iterator[_Hit]:
+    """Row by row, set by set; marks every evaluation text that is ``seen``."""
+    if corpus.ngrams is None:
+        return
+    numbers = found["ngram"].to_numpy().astype(np.int64)
+    counts = ~np.isin(numbers, listing.common)
+    rows, numbers = found["row"].to_numpy()[counts], numbers[counts]
+    bounds = [*np.flatnonzero(np.diff(rows, prepend=-1)).tolist(), len(rows)]
+    for first, last in itertools.pairwise(bounds):
+        row, own = int(rows[first]), numbers[first:last]
+        for overlap in corpus.ngrams.overlaps(own, corpus.group, listing.min_overlap_rate).values():
+            seen[list(overlap.texts)] = True
+            shared = corpus.ngrams.shared(overlap.text, own)
+            yield _Hit(row, NGRAM, overlap.text, overlap.rate, len(overlap.texts), shared)
+
+
+def _by_embedding(found: pa.Table) -> Iterator[_Hit]:
+    """Set by set, row by row."""
+    for line in found.to_pylist():
+        yield _Hit(line["row"], EMBEDDING, line["text"], line["similarity"], line["texts"])

@@ -1,0 +1,400 @@
+"""The embed stage: every row's text (or its own vector) to a row of unit length, shard by shard.
+
+Memory: one shard's texts and vectors a worker, and the sample that a fitted embedder learns from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.errors import DataError, PluginError
+from curate.kernels.types import Matrix
+from curate.plugins.registry import Spec
+from curate.pool import embedding_matrix
+from curate.pool.training_sample import sample
+from curate.seeds import rng_for
+from curate.stages import fitted_state
+from curate.stages.context import Context
+from curate.stages.embed import vector_reuse
+from curate.stages.step import QUARANTINE, Outcome, current, refuse_failed, running, step
+from curate.store import manifest, npz, parquet_io, schemas
+from curate.store.inputs import Inputs
+from curate.store.manifest import Count, Record
+
+if TYPE_CHECKING:
+    from curate.config.model import EmbedEntry
+
+_SAMPLE = 50_000
+"""How many rows a fitted embedder learns from, where it has no field ``sample_size``."""
+
+
+_FIDELITY_SAMPLE = 5_000
+"""How many rows tell how well a fitted embedder still does."""
+
+FITTED = "fitted.npz"
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A handle on one entry's shards."""
+
+    name: str
+    folder: Path
+    fingerprint: str
+    recipe: str
+    """How its vectors are made, whatever the pool."""
+
+    rows: tuple[int, ...]
+    """The rows of each shard: those of the input shard less those set aside."""
+
+    dimensions: int
+
+    @property
+    def paths(self) -> list[Path]:
+        return [parquet_io.part(self.folder, number) for number in range(len(self.rows))]
+
+
+_READ = {"float32": "", "float16": "/2"}
+"""How stored vectors are read, by precision: the end of the fingerprints that later stages see. 2: scaled to unit
+length."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of the embed section, and what its vectors are made with."""
+
+    context: Context
+    source: Inputs
+    entry: EmbedEntry
+    recipe: Mapping[str, Any]
+    """Everything but the pool and what is learnt from it."""
+
+    fitted_in: Path | None = None
+    """The folder of the entry whose fit is borrowed; None: its own."""
+
+    @property
+    def folder(self) -> Path:
+        return self.context.folder / "embed" / self.entry.name
+
+
+def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, Any]:
+    plugin = entry.spec.plugin()
+    built: Any = entry.spec.build()
+    with running(entry.spec, entry.name):
+        revision = built.revision() if hasattr(built, "revision") else None
+    return {
+        **entry.fingerprint_parts(),
+        "seed": context.config.seed if hasattr(built, "fit") else None,
+        "revision": revision,
+        "columns": source.fingerprint if "column" in plugin.traits.reads else None,
+    }
+
+
+def embed(
+    context: Context, source: Inputs, entry: EmbedEntry, fitted_in: Path | None = None
+) -> tuple[Embedded, Record]:
+    """Run one entry of the embed section; ``fitted_in``: with what the entry in that folder has learnt, as it is."""
+    making = _Entry(context, source, entry, _recipe(context, source, entry), fitted_in)
+    if hasattr(entry.spec.build(), "fit") and fitted_in is not None:
+        borrowed = fitted_state.load(fitted_in)
+        if borrowed is None:
+            raise DataError("the embedder has not been fitted", where=str(fitted_in), hint="run the embed stage first")
+        record = _done(making, borrowed.fingerprint)
+    elif hasattr(entry.spec.build(), "fit"):
+        recipe, kept = manifest.fingerprint(making.recipe), fitted_state.load(making.folder)
+        if kept is not None and npz.load(making.folder / FITTED, kept.fingerprint) is None:
+            kept = None
+        record = fitted_state.up_to_date(
+            context, kept, recipe, source.text_fingerprint, lambda pool: _done(making, pool)
+        )
+    else:
+        record = _done(making, None)
+    facts, read = record.facts, _READ[entry.precision]
+    done = Embedded(
+        entry.name,
+        making.folder,
+        record.fingerprint + read,
+        facts["recipe"] + read,
+        tuple(facts["rows"]),
+        facts["dimensions"],
+    )
+    return done, record
+
+
+def _done(making: _Entry, fitted_on: str | None) -> Record:
+    """The step, with what the embedder learnt from the pool of that fingerprint."""
+    recipe = {**making.recipe, "fitted_on": fitted_on}
+    source = making.source
+    return step(
+        making.context,
+        "embed",
+        making.entry.name,
+        making.folder,
+        {**recipe, "input": source.text_fingerprint, "rows": source.shards},
+        lambda key: _work(making, fitted_on, manifest.fingerprint(recipe), key),
+        lambda record: _damage(making, record.facts["rows"]),
+    )
+
+
+def _damage(making: _Entry, rows: Sequence[int]) -> str:
+    """What is wrong with the lists of rows set aside, one for each shard that has fewer ``rows`` than its input."""
+    fewer = [number for number, there in enumerate(making.source.shards) if rows[number] < there]
+    told = (parquet_io.damage(parquet_io.part(making.folder / QUARANTINE, number)) for number in fewer)
+    return next((f"{QUARANTINE}/{wrong}" for wrong in told if wrong), "")
+
+
+def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome:
+    context, source, entry, folder = making.context, making.source, making.entry, making.folder
+    plugin: Any = entry.spec.build()
+    state: fitted_state.State | None = None
+    drift: float | None = None
+    if fitted_on is not None:
+        state, drift = _fitted(making, plugin, fitted_on)
+    model = {"model": str(getattr(plugin, "model", entry.spec.name))}
+    if making.recipe["revision"] is not None:
+        model["revision"] = making.recipe["revision"]
+    keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
+    changed = [number for number, key in enumerate(keys) if not current(parquet_io.part(folder, number), key)]
+    reads_text = _wanted(plugin, entry.spec)[0] == "text"
+    reused = vector_reuse.gather(context, source, folder, recipe, fingerprint, changed) if reads_text else None
+    told = tuple({**model, "recipe": recipe}.items())
+    tasks = [
+        _Task(entry.spec, entry.precision, source, number, state, reused, folder, key, told)
+        for number, key in enumerate(keys)
+    ]
+    done, failed, peak = context.map(f"embedding with {entry.name}", _encode, tasks, source.shards)
+    refuse_failed(failed)
+    dimensions = {item.dimensions for item in done if item.dimensions}
+    if len(dimensions) != 1:
+        what = f"of different lengths: {sorted(dimensions)}" if dimensions else "none: every row was set aside"
+        raise DataError(f"embed {entry.name}: vectors {what}", hint=f"see {folder / QUARANTINE} for the reasons")
+    vector_reuse.forget(folder)
+    seen = sum((item.seen for item in done), Counter[str]())
+    bad = sum((item.bad for item in done), Counter[str]())
+    encoded = sum(item.encoded for item in done)
+    if encoded < source.rows:
+        context.progress.note(
+            f"embed {entry.name}: {encoded:,} of {source.rows:,} rows embedded, the others taken over"
+        )
+    facts = {
+        "rows": [item.rows for item in done],
+        "dimensions": dimensions.pop(),
+        "recipe": recipe,
+        "encoded": encoded,
+        "drift": drift,
+        **model,
+    }
+    sources = {name: Count(rows_in=n, kept=n - bad[name], quarantined=bad[name]) for name, n in sorted(seen.items())}
+    return Outcome(sources=sources, shards=len(done), peak_memory=peak, facts=facts)
+
+
+# ---------------------------------------------------------------- fitting
+
+
+def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[fitted_state.State, float | None]:
+    """What the embedder learnt from the pool of that fingerprint, today's if it is no other; and its drift since."""
+    if making.fitted_in is not None:
+        return fitted_state.State(making.fitted_in / FITTED, fitted_on), None
+    folder = making.folder
+    recipe, pool = manifest.fingerprint(making.recipe), making.source.text_fingerprint
+    state = fitted_state.State(folder / FITTED, fitted_state.fingerprint(recipe, fitted_on))
+    fit = fitted_state.load(folder)
+    learnt = npz.load(state.path, state.fingerprint)
+    if learnt is None or fit is None or fit.fingerprint != state.fingerprint:
+        (folder / fitted_state.NAME).unlink(missing_ok=True)
+        if learnt is None:
+            learnt = _fit(making, plugin, state)
+        fit = fitted_state.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, plugin, learnt))
+        fitted_state.save(folder, fit)
+        return state, 0.0
+    if fitted_on == pool:
+        return state, 0.0
+    return state, fitted_state.drift(fit, _fidelity(making, plugin, learnt))
+
+
+def _fit(making: _Entry, plugin: Any, state: fitted_state.State) -> dict[str, Any]:
+    """Let the embedder learn from a seeded sample of the pool and save what it learnt."""
+    entry = making.entry
+    rng = rng_for(making.context.config.seed, f"embed/{entry.name}")
+    texts = _sample(making, plugin, f"fitting {entry.name}", getattr(plugin, "sample_size", _SAMPLE), rng)
+    with running(entry.spec, entry.name):
+        learnt: dict[str, Any] = plugin.fit(texts, rng)
+    npz.save(state.path, state.fingerprint, learnt)
+    return learnt
+
+
+def _fidelity(making: _Entry, plugin: Any, learnt: Mapping[str, Any]) -> float | None:
+    """The mean share of a row that the fitted embedder expresses, over a seeded sample; None if it cannot tell."""
+    entry = making.entry
+    with running(entry.spec, entry.name):
+        fitted = plugin.fitted(learnt)
+    if not hasattr(fitted, "fidelity"):
+        return None
+    rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
+    texts = _sample(making, plugin, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
+    with running(entry.spec, entry.name):
+        return float(np.mean(fitted.fidelity(texts), dtype=np.float64))
+
+
+def _sample(making: _Entry, plugin: Any, what: str, size: int, rng: np.random.Generator) -> Any:
+    """A seeded sample of the pool's rows, in their order: texts, or the values of the column the embedder reads."""
+    role, column = _wanted(plugin, making.entry.spec)
+    return sample(making.context, making.source, what, size, rng, role, column or "")
+
+
+def _wanted(plugin: Any, spec: Spec) -> tuple[str | None, str | None]:
+    """The role or the column that the embedder reads."""
+    if "column" not in spec.plugin().traits.reads:
+        return "text", None
+    return (None, plugin.column) if plugin.column is not None else ("vector", None)
+
+
+# ---------------------------------------------------------------- one shard
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    spec: Spec
+    precision: str
+    source: Inputs
+    shard: int
+    state: fitted_state.State | None
+    reused: Path | None
+    folder: Path
+    fingerprint: str
+    model: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    rows: int
+    encoded: int
+    """Rows whose vector was made just now."""
+
+    dimensions: int
+    seen: Counter[str]
+    bad: Counter[str]
+
+
+def _encode(task: _Task) -> _Done:
+    path = parquet_io.part(task.folder, task.shard)
+    aside = parquet_io.part(task.folder / QUARANTINE, task.shard)
+    table = task.source.read(task.shard, ["id", "hash", "source"])
+    origin = table["source"].to_pylist()
+    if current(path, task.fingerprint):
+        kept = parquet_io.read(path, ["id"])["id"]
+        lost = np.flatnonzero(pc.invert(pc.is_in(table["id"], kept)).to_numpy(zero_copy_only=False))
+        width = parquet_io.schema(path).field("embedding").type.list_size
+        if not len(lost) or current(aside, task.fingerprint):
+            return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
+    units, reasons, encoded = _units(task, table["hash"])
+    keep = np.setdiff1d(np.arange(len(table)), np.fromiter(reasons, int, len(reasons)))
+    schema = schemas.embed(units.shape[1], task.precision, dict(task.model))
+    flat = units[keep].ravel() if reasons else units.ravel()
+    shard = pa.table(
+        [
+            table["id"].take(keep),
+            table["hash"].take(keep),
+            pa.FixedSizeListArray.from_arrays(pa.array(flat), units.shape[1]),
+        ],
+        names=schema.names,
+    )
+    if reasons:
+        rows = sorted(reasons)
+        where = task.source.read(task.shard, ["file", "line", "text"]).take(rows).to_pylist()
+        entries = [
+            {
+                "id": table["id"][row].as_py(),
+                "source": origin[row],
+                "file": task.source.files[place["file"]],
+                "line": place["line"],
+                "reason": reasons[row],
+                "record": place["text"],
+            }
+            for row, place in zip(rows, where, strict=True)
+        ]
+        parquet_io.write(pa.Table.from_pylist(entries, schemas.QUARANTINE), aside, task.fingerprint, compression="zstd")
+    else:
+        aside.unlink(missing_ok=True)
+    parquet_io.write(schemas.check(shard, schema, str(path)), path, task.fingerprint)
+    return _Done(len(keep), encoded, units.shape[1], Counter(origin), Counter(origin[row] for row in reasons))
+
+
+def _units(task: _Task, hashes: pa.ChunkedArray) -> tuple[NDArray[Any], dict[int, str], int]:
+    """The shard's vectors as they are stored, what is wrong with some of them, and how many rows were encoded now."""
+    role, column = _wanted(task.spec.build(), task.spec)
+    if role == "text":
+        codes = hashes.combine_chunks().dictionary_encode()
+        owner = codes.indices.to_numpy()
+        units, wrong, new = _of_texts(task, codes.dictionary, np.unique(owner, return_index=True)[1])
+        bad = {int(row): wrong[owner[row]] for row in np.flatnonzero(np.isin(owner, list(wrong)))}
+        return units[owner], bad, int(np.isin(owner, new).sum())
+    values = task.source.read(task.shard, [role] if role else [], [column] if column else [])[0]
+    with running(task.spec, task.spec.name):
+        encoded = fitted_state.ready(task.spec, task.state).encode(values)
+    vectors = _checked(encoded, len(values), task.spec.name)
+    ragged: dict[int, str] = {}
+    if not pa.types.is_fixed_size_list(values.type):
+        lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy()
+        for row in np.flatnonzero(lengths != vectors.shape[1]):
+            told = f"its vector has {lengths[row]} values, the others {vectors.shape[1]}"
+            ragged[int(row)] = "it has no vector" if lengths[row] < 0 else told
+    units, wrong = _normalised(vectors, task.precision)
+    return units, wrong | ragged, len(values)
+
+
+def _of_texts(
+    task: _Task, hashes: pa.Array, first: NDArray[np.intp]
+) -> tuple[NDArray[Any], dict[int, str], NDArray[np.intp]]:
+    """The vectors of the shard's m different texts: those made before as they were, the others encoded.
+
+    Parameters
+    ----------
+    hashes : (m,) of the texts
+    first : (m,) a row that has each text
+    """
+    reused = None if task.reused is None else vector_reuse.find(task.reused, task.shard)
+    if reused is None or not len(reused):
+        texts = task.source.read(task.shard, ["text"])["text"].take(first).to_pylist()
+        return *_encoded(task, texts), np.arange(len(first))
+    place = pc.index_in(hashes, reused["content_hash"].combine_chunks()).fill_null(-1).to_numpy()
+    units = embedding_matrix.stored(reused["embedding"])[place]
+    new = np.flatnonzero(place < 0)
+    if not len(new):
+        return units, {}, new
+    texts = task.source.read(task.shard, ["text"])["text"].take(first[new]).to_pylist()
+    made, wrong = _encoded(task, texts)
+    units[new] = made
+    return units, {int(new[text]): reason for text, reason in wrong.items()}, new
+
+
+def _encoded(task: _Task, texts: list[str]) -> tuple[NDArray[Any], dict[int, str]]:
+    with running(task.spec, task.spec.name):
+        encoded = fitted_state.ready(task.spec, task.state).encode(texts)
+    return _normalised(_checked(encoded, len(texts), task.spec.name), task.precision)
+
+
+def _normalised(vectors: Matrix, precision: str) -> tuple[NDArray[Any], dict[int, str]]:
+    """Rows of unit length as they are stored, and those that have no direction."""
+    norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
+    wrong = {int(row): "its embedding holds NaN or infinity" for row in np.flatnonzero(~np.isfinite(norms))}
+    wrong |= {int(row): "its embedding is all zero" for row in np.flatnonzero(norms == 0)}
+    with np.errstate(invalid="ignore", over="ignore"):
+        units = (vectors / np.where(norms == 0, 1, norms)[:, None]).astype(np.float32)
+    return units.astype(np.float16 if precision == "float16" else np.float32, copy=False), wrong
+
+
+def _checked(vectors: Any, rows: int, name: str) -> Matrix:
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != rows or vectors.dtype != np.float32:
+        got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
+        raise PluginError(f"embedder {name!r} gave {got}; expected float32 ({rows}, d)")
+    return vectors

@@ -1,0 +1,147 @@
+"""The guardrails: when to stop rather than to publish, naming the rule, the number and the worst sources."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate import paths
+from curate.errors import DataError, GuardrailError
+from curate.stages.context import Context
+from curate.stages.select.stage import Selected
+from curate.store import versions
+from curate.store.churn import churn
+from curate.store.inputs import Inputs
+from curate.store.ledger import chosen
+from curate.store.manifest import Record
+
+if TYPE_CHECKING:
+    from curate.config.model import GuardConfig, RunConfig
+
+_SHOWN = 5
+"""Sources named in a message."""
+
+
+def quarantine(config: RunConfig, records: Sequence[Record]) -> list[str]:
+    """Refuse a pool with too many bad rows; say so if there are any at all."""
+    rows = records[0].count.rows_in
+    bad = sum(record.count.quarantined for record in records)
+    if not bad:
+        return []
+    folders = [
+        str(paths.place(config.run) / record.stage / ("" if record.stage == "input" else record.name) / "quarantine")
+        for record in records
+        if record.count.quarantined
+    ]
+    told = f"{bad:,} of {rows:,} rows ({bad / rows:.2%}) were set aside; see {' and '.join(folders)}"
+    if bad > config.guard.max_quarantine_rate * rows:
+        raise DataError(
+            f"{told}; guard.max_quarantine_rate allows {config.guard.max_quarantine_rate:.2%}",
+            hint="mend the input, or raise the guard if these rows may go",
+        )
+    return [told]
+
+
+def files(config: RunConfig, record: Record) -> list[str]:
+    """Refuse a pool with too many files that give no row; say so if there are any at all."""
+    every = record.facts["files"]
+    empty = [file for file in every if not file["rows"]]
+    if not empty:
+        return []
+    named = ", ".join(_emptiness(file) for file in empty[:_SHOWN]) + (", …" if len(empty) > _SHOWN else "")
+    message = f"{len(empty):,} of {len(every):,} input files have no row that can be used: {named}"
+    if len(empty) > config.guard.max_empty_file_rate * len(every):
+        raise DataError(
+            f"{message}; guard.max_empty_file_rate allows {config.guard.max_empty_file_rate:.2%}",
+            hint="fix the files, take them out of input.files, or raise the guard",
+        )
+    return [message]
+
+
+def _emptiness(file: Mapping[str, Any]) -> str:
+    if file["quarantined"]:
+        return f"{file['path']} (all {file['quarantined']:,} quarantined)"
+    return f"{file['path']} ({file['size']:,} bytes)"
+
+
+def drift(config: RunConfig, records: Sequence[Record]) -> list[str]:
+    """Say which fits of before express less of today's rows than they may."""
+    return [
+        f"{record.stage} {record.name}: what it learnt before expresses {record.facts['drift']:.2%} less of today's "
+        "rows than it did of those; to learn anew: --set refresh.refit=always"
+        for record in records
+        if (record.facts.get("drift") or 0) > config.refresh.max_drift
+    ]
+
+
+def selection(context: Context, source: Inputs, selected: Selected, record: Record) -> None:
+    """Refuse to publish a selection that breaks a rule of the guard section.
+
+    Raises
+    ------
+    GuardrailError : naming the rule, the number and the worst sources
+    """
+    guard = context.config.guard
+    drops(guard, record)
+    if guard.max_churn_rate is not None:
+        _churn(context.folder / versions.FOLDER, guard.max_churn_rate, source, selected)
+
+
+def drops(guard: GuardConfig, record: Record) -> None:
+    """Refuse a selection that keeps nothing or too little, or drops more of the pool or of one source than it may."""
+    count = record.count
+    dropped = {name: (source.dropped, source.rows_in) for name, source in record.sources.items()}
+    if not count.kept:
+        raise GuardrailError("the selection is empty: nothing would be exported", hint="look at the select section")
+    if guard.min_rows is not None and count.kept < guard.min_rows:
+        raise GuardrailError(
+            f"only {count.kept:,} of {count.rows_in:,} rows would be exported; guard.min_rows asks for "
+            f"{guard.min_rows:,}; most are dropped from {_worst(dropped)}"
+        )
+    if count.dropped > guard.max_drop_rate * count.rows_in:
+        raise GuardrailError(
+            f"{count.dropped:,} of {count.rows_in:,} rows ({count.dropped / count.rows_in:.2%}) would be dropped; "
+            f"guard.max_drop_rate allows {guard.max_drop_rate:.2%}; most are dropped from {_worst(dropped)}"
+        )
+    over = {name: (bad, rows) for name, (bad, rows) in dropped.items() if bad > guard.max_source_drop_rate * rows}
+    if over:
+        worst = sorted(over, key=lambda name: (-over[name][0] / over[name][1], name))[:_SHOWN]
+        listed = ", ".join(f"{name!r} {_share(*over[name])}" for name in worst)
+        raise GuardrailError(
+            f"{len(over)} sources would lose too much: {listed}; "
+            f"guard.max_source_drop_rate allows {guard.max_source_drop_rate:.2%}"
+        )
+
+
+def _churn(root: Path, limit: float, source: Inputs, selected: Selected) -> None:
+    """Refuse to replace the published export by one that differs too much from it."""
+    version = versions.published(root)
+    if version is None:
+        return
+    if versions.ids(root, version).name not in paths.names(root):
+        raise GuardrailError(
+            f"guard.max_churn_rate cannot be checked: {versions.ids(root, version)} is gone",
+            hint="leave the rule out of one run, and it is written again",
+        )
+    changed = churn(versions.read_ids(root, version), chosen(source, selected.folder))
+    if changed.rate > limit:
+        moved = {
+            name: (one.added + one.removed, one.added + one.removed + one.kept) for name, one in changed.sources.items()
+        }
+        raise GuardrailError(
+            f"{changed.added:,} rows would be added to the published export and {changed.removed:,} removed, "
+            f"{changed.rate:.2%} of the rows in either; guard.max_churn_rate allows {limit:.2%}; "
+            f"most change in {_worst(moved)}",
+            hint="if that is wanted, raise the guard for one run: --set guard.max_churn_rate=1",
+        )
+
+
+def _worst(sources: Mapping[str, tuple[int, int]]) -> str:
+    """The sources with the most bad rows, each with its share."""
+    listed = sorted(sources, key=lambda name: (-sources[name][0], name))[:_SHOWN]
+    return ", ".join(f"{name!r} {_share(*sources[name])}" for name in listed)
+
+
+def _share(bad: int, rows: int) -> str:
+    return f"{bad / rows:.2%} ({bad:,} of {rows:,})"

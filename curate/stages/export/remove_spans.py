@@ -1,0 +1,122 @@
+"""Repeated spans of the export: found once among all chosen rows, and cut out where these are written.
+
+Memory: see ``repeated_windows``, and the texts of one shard.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from curate import paths
+from curate.kernels.text.span_index import later_copies, repeated_windows, without
+from curate.stages.context import Context
+from curate.stages.export.map_strings import changed, text_columns
+from curate.stages.select.stage import Selected
+from curate.stages.step import current
+from curate.store import manifest, parquet_io, schemas
+from curate.store.inputs import Inputs
+
+Counts = Mapping[str, int]
+
+FOLDER = "cut"
+"""In a run's folder: what is cut out of the texts of each shard."""
+
+VERSION = 1
+"""Of what counts as a repeated span."""
+
+
+def find(context: Context, source: Inputs, selected: Selected, min_words: int) -> None:
+    """Write down which runs of words stand a second time, or more often, in the text columns of the chosen rows.
+
+    Each string is a text of its own, in the order of the pool, of a row in the order of its columns. The first copy of
+    a run is not cut.
+    """
+    folder, names = context.folder / FOLDER, text_columns(context.config.input)
+    targets = [parquet_io.part(folder, shard) for shard in range(len(source.shards))]
+    made_from = {"version": VERSION, "min_words": min_words, "columns": names}
+    key = manifest.fingerprint({**made_from, "input": source.fingerprint, "select": selected.fingerprint})
+    if all(current(path, key) for path in targets):
+        return
+    sizes = np.zeros(len(targets), np.int64)
+
+    def texts() -> Iterator[list[str]]:
+        context.progress.begin("looking for repeated spans", sum(source.shards))
+        for shard, count in enumerate(source.shards):
+            chosen = selected.read(shard, ["selected"])["selected"].to_pylist()
+            found = _strings(source.read(shard, (), names), names, chosen)
+            sizes[shard] = len(found)
+            yield found
+            context.progress.advance(count)
+
+    for left_over in set(paths.names(folder)) - {path.name for path in targets}:
+        (folder / left_over).unlink()
+    text, first, end = later_copies(repeated_windows(texts, min_words))
+    begins = np.concatenate(([0], np.cumsum(sizes)))
+    cuts = np.searchsorted(text, begins)
+    for shard, path in enumerate(targets):
+        own = slice(cuts[shard], cuts[shard + 1])
+        columns = [pa.array(part.astype(np.int32)) for part in (text[own] - begins[shard], first[own], end[own])]
+        table = schemas.check(pa.table(columns, schema=schemas.CUTS), schemas.CUTS, str(path))
+        parquet_io.write(table, path, key, compression="zstd")
+
+
+def _strings(table: pa.Table, names: Sequence[str], chosen: Sequence[bool]) -> list[str]:
+    """Every string of some columns, in the order in which ``cut`` comes by; "" in place of those of other rows."""
+    found: list[str] = []
+
+    def note(row: int, text: str) -> str:
+        found.append(text if chosen[row] else "")
+        return text
+
+    changed(table, names, note)
+    return found
+
+
+def cut(table: pa.Table, names: Sequence[str], path: Path, wanted: Iterable[int]) -> tuple[pa.Table, Counts]:
+    """The rows of a shard without what ``find`` wrote down for it.
+
+    Parameters
+    ----------
+    table : all rows of the shard
+    path : of what was written down
+    wanted : the rows that count; others stay as they are
+
+    Returns
+    -------
+    table : with the same rows, columns and types
+    counts : ``rows`` that were changed, ``spans`` and ``words`` that were cut, and the ``empty`` rows that have no word
+        left
+    """
+    runs: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for text, first, end in zip(*(column.to_pylist() for column in parquet_io.read(path).columns), strict=True):
+        runs[text].append((first, end))
+    number, rows = itertools.count(), frozenset(wanted)
+    counts: Counter[str] = Counter()
+    changed_rows: set[int] = set()
+    left: set[int] = set()
+
+    def change(row: int, text: str) -> str:
+        own = runs.get(next(number), ())
+        if own and row in rows:
+            changed_rows.add(row)
+            counts.update(spans=len(own), words=sum(end - first for first, end in own))
+            text = without(text, own)
+        if text and not text.isspace():
+            left.add(row)
+        return text
+
+    table = changed(table, names, change)
+    counts.update(rows=len(changed_rows), empty=len(changed_rows - left))
+    return table, total([counts])
+
+
+def total(counts: Iterable[Counts]) -> Counts:
+    """The counts of several tables as those of one; a row that several epochs have counts in each."""
+    counts = list(counts)
+    return {name: sum(each.get(name, 0) for each in counts) for name in manifest.CUT}

@@ -1,0 +1,115 @@
+"""What a plugin learnt from the pool: kept while the pool changes, until the refresh section asks for a new fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import DataError
+from curate.stages.context import Context
+from curate.stages.step import running
+from curate.store import manifest, npz, parquet_io
+from curate.store.json_shape import fits
+from curate.store.manifest import Record
+
+if TYPE_CHECKING:
+    from curate.plugins.registry import Spec
+
+NAME = "fit.json"
+
+_SHAPE = {"recipe": str, "pool": str, "fidelity": (None, float)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What was learnt from, and how well it did."""
+
+    recipe: str
+    """Fingerprint of everything that it was learnt with, but for the pool."""
+
+    pool: str
+    """Fingerprint of the rows that it was learnt from."""
+
+    fidelity: float | None
+    """The mean share of a row of that pool which it expresses; None where the plugin cannot tell."""
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.recipe, self.pool)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the arrays are that a plugin learnt, and what they were learnt from."""
+
+    path: Path
+    fingerprint: str
+
+
+@lru_cache(maxsize=2)
+def ready(spec: Spec, state: State | None) -> Any:
+    """The plugin with what it learnt, or as it is if it learns nothing; built once a process.
+
+    Raises
+    ------
+    DataError : what it learnt is not there, or not whole
+    """
+    plugin: Any = spec.build()
+    if state is None:
+        return plugin
+    learnt = npz.load(state.path, state.fingerprint)
+    if learnt is None:
+        told = f"what the {spec.kind} {spec.name!r} learnt is not whole"
+        raise DataError(told, where=str(state.path), hint="run the stage again")
+    with running(spec, spec.name):
+        return plugin.fitted(learnt)
+
+
+def fingerprint(recipe: str, pool: str) -> str:
+    """The same for every fit that comes out the same."""
+    return manifest.fingerprint({"recipe": recipe, "pool": pool})
+
+
+def load(folder: Path) -> Fit | None:
+    """The fit in ``folder``; None if there is no whole one."""
+    data = parquet_io.read_json(folder / NAME)
+    try:
+        return Fit(**data) if data is not None and fits(data, _SHAPE) else None
+    except TypeError:  # written by another release
+        return None
+
+
+def save(folder: Path, fit: Fit) -> None:
+    """Say what the fit in ``folder`` is of; once its own files are whole."""
+    parquet_io.write_json(folder / NAME, asdict(fit))
+
+
+def drift(fit: Fit | None, now: float | None) -> float | None:
+    """How much less of the rows a fit expresses now than when it was made, as a share of what it did then.
+
+    >>> drift(Fit(recipe="", pool="", fidelity=0.5), 0.25)
+    0.5
+    """
+    if fit is None or not fit.fidelity or now is None:
+        return None
+    return max(0.0, 1 - now / fit.fidelity)
+
+
+def up_to_date(context: Context, kept: Fit | None, recipe: str, pool: str, do: Callable[[str], Record]) -> Record:
+    """The record of a step that rests on a fit: the ``kept`` one, or one of today's pool.
+
+    ``do`` runs the step with the fit of the pool that it is given. With ``refit: drift`` the step is done with the fit
+    of before, and once more with a new one if that drifted too far.
+    """
+    refresh = context.config.refresh
+    if kept is None or kept.recipe != recipe or refresh.refit == "always":
+        return do(pool)
+    record = do(kept.pool)
+    drifted = record.facts.get("drift") or 0.0
+    if refresh.refit == "drift" and drifted > refresh.max_drift:
+        context.progress.note(f"{record.stage} {record.name}: drifted by {drifted:.2%}, learns anew")
+        return do(pool)
+    return record

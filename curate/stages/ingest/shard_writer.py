@@ -1,0 +1,372 @@
+"""The work of one ingest task: records of some files in, input shards and a list of bad rows out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate import paths
+from curate.errors import DataError
+from curate.kernels.text.json_values import identifier_of, is_binary, text_of
+from curate.kernels.text.text_identity import is_blank
+from curate.stages.ingest import declared_types, text_template, token_counts
+from curate.store import inputs, json_records, npy, parquet_io, readers, schemas
+from curate.store.arrow_values import convert
+from curate.store.column_types import Column, cells_of, column_of
+from curate.store.inputs import ALL, NO_SOURCE
+from curate.store.records import Batch, Piece, Votes
+
+if TYPE_CHECKING:
+    from curate.config.model import InputConfig
+
+Counting = Literal["column", "tokenizer", "estimate"]
+
+SHARD_BYTES = 1 << 29
+"""The most bytes of a shard, but for those of one batch; it has fewer rows than asked for where they are long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One task: consecutive pieces that become one or more shards."""
+
+    number: int
+    pieces: tuple[Piece, ...]
+    weight: int
+    """About how many rows."""
+
+    config: InputConfig
+    counting: Counting
+    out: Path
+    quarantine: Path
+    fingerprint: str
+    kinds: Mapping[int, json_records.Kinds] = field(default_factory=dict)
+    """Of files by number, the kinds of values at those paths where they have several; others make a record bad."""
+
+
+@dataclass(slots=True)
+class FileCount:
+    """Accounting of one input file."""
+
+    lines: int = 0
+    """The last line (or Parquet row) that was read."""
+
+    rows: int = 0
+    """Rows of the pool."""
+
+    quarantined: int = 0
+    non_finite: int = 0
+    """NaN and Infinity literals of JSON that became null."""
+
+    extent: int = 0
+    """Records, counting bad and blank ones, up to the last."""
+
+    tokens: bool = False
+    """Whether the file has a column of token counts."""
+
+    def add(self, other: FileCount) -> None:
+        """Add what another piece of the file gave."""
+        self.lines, self.extent = max(self.lines, other.lines), max(self.extent, other.extent)
+        self.rows += other.rows
+        self.quarantined += other.quarantined
+        self.non_finite += other.non_finite
+        self.tokens |= other.tokens
+
+    def as_dict(self) -> dict[str, int]:
+        """Return what a manifest says of the file."""
+        counts = {"lines": self.lines, "rows": self.rows, "quarantined": self.quarantined}
+        return {**counts, "non_finite": self.non_finite} if self.non_finite else counts
+
+
+@dataclass(slots=True)
+class Read:
+    """What came of it."""
+
+    paths: list[Path] = field(default_factory=list)
+    sources: Counter[str] = field(default_factory=Counter)
+    quarantined: Counter[str] = field(default_factory=Counter)
+    columns: dict[str, Column] = field(default_factory=dict)
+    """What each column holds."""
+
+    features: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    """Each column's feature as Hugging Face's datasets describes it, and the first file that says so."""
+
+    files: dict[int, FileCount] = field(default_factory=dict)
+    """By the file's number."""
+
+    votes: dict[int, Votes] = field(default_factory=dict)
+    """The kinds of values in those files that have several at one path, or that this task has only a piece of."""
+
+
+def read(task: Reading) -> Read:
+    """Write the shards of ``task`` and say what is in them.
+
+    Where records of a JSON file disagree on a type, nothing is written, and the votes say so.
+    """
+    done = Read()
+    bad: list[dict[str, object]] = []
+    waiting: list[pa.Table] = []
+    held = size = 0
+    mixed = False
+    for piece in task.pieces:
+        votes: Votes = {}
+        done.files[piece.number] = FileCount()
+        for batch in readers.read(piece, kinds=task.kinds.get(piece.number), as_text=task.config.types or ()):
+            for path, counts in batch.votes.items():
+                votes.setdefault(path, Counter()).update(counts)
+            mixed = mixed or (piece.number not in task.kinds and bool(json_records.decided(votes)))
+            if mixed:
+                continue
+            table = _admit(task, piece, batch, bad, done)
+            waiting.append(table)
+            held += len(table)
+            size += table.nbytes
+            while held >= task.config.rows_per_shard or (size > SHARD_BYTES and held):
+                joined = _joined(waiting, done.columns)
+                _write(task, joined.slice(0, task.config.rows_per_shard), done)
+                waiting = [joined.slice(task.config.rows_per_shard)]
+                held, size = len(waiting[0]), waiting[0].nbytes
+        if piece.number not in task.kinds and (not piece.complete or json_records.decided(votes)):
+            done.votes[piece.number] = votes
+    if mixed:
+        return done
+    if held:
+        _write(task, _joined(waiting, done.columns), done)
+    if bad:
+        quarantine = parquet_io.part(task.quarantine, task.number + 1)  # part 0 is for ids that occur twice
+        parquet_io.write(
+            pa.Table.from_pylist(bad, schemas.QUARANTINE), quarantine, task.fingerprint, compression="zstd"
+        )
+    return done
+
+
+def _describe(done: Read, batch: Batch, path: str) -> None:
+    """Add what the columns of a batch hold to what is known of them."""
+    for name in batch.table.column_names:
+        if name.startswith(inputs.PREFIX):
+            raise DataError(f"column {name!r}: names that begin with {inputs.PREFIX!r} are reserved", where=path)
+        array = _array(batch.table, name)
+        found = cells_of(array, path) if name in batch.cells else column_of(array, path)
+        done.columns.setdefault(name, Column()).add(found)
+    add_features(done.features, {name: (feature, path) for name, feature in batch.features.items()})
+
+
+def add_features(known: dict[str, tuple[Any, str]], more: Mapping[str, tuple[Any, str]]) -> None:
+    """Add features of columns to those of earlier files.
+
+    Raises
+    ------
+    DataError : two files have different names for the classes of a column, whose numbers then mean different things
+    """
+    for name, (feature, path) in more.items():
+        old = known.setdefault(name, (feature, path))
+        if old[0] == feature:
+            continue
+        if any(isinstance(one, dict) and one.get("_type") == "ClassLabel" for one in (feature, old[0])):
+            raise DataError(
+                f"column {name!r} has class labels with different names in {old[1]} and {path}",
+                hint="give the labels the same numbers in both files, or store their names as text",
+            )
+
+
+def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object]], done: Read) -> pa.Table:
+    """Return the rows of ``batch`` that have an id and a text, with our columns; add the others to ``bad``."""
+    config = task.config
+    table, undeclared = declared_types.parsed(batch.table, config.types or {})
+    n = len(table)
+    rejected = _Rejected(n)
+    for reason, rows in undeclared:
+        rejected.add(rows, reason)
+    text = _text(config, table, piece.path, rejected)
+    source = _source(config, table, rejected)
+    identity = identifier_of(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
+    if config.id:
+        rejected.add(_nulls(identity), f"has no id (column {config.id!r} is null)")
+    _text_role(config.label, table, "label", rejected)
+    counts = _counted(task, table, rejected, done.files[piece.number])
+    rejected.add(is_blank(text), "has no text")
+    for row, reason in sorted(rejected.reasons.items()):
+        bad.append(_entry(identity[row].as_py(), source[row], piece.path, batch.lines[row], reason, text[row].as_py()))
+    for record in batch.bad:
+        bad.append(_entry(None, _unread(config), piece.path, record.line, record.reason, record.record))
+    done.sources.update(source)
+    done.quarantined.update(source[row] for row in rejected.reasons)
+    done.sources[_unread(config)] += len(batch.bad)
+    done.quarantined[_unread(config)] += len(batch.bad)
+    keep = np.flatnonzero(rejected.none)
+    _count(done.files[piece.number], batch, len(keep), len(rejected.reasons))
+    kept, text = table.take(keep), text.take(keep)
+    _describe(done, replace(batch, table=kept, cells=batch.cells - (config.types or {}).keys()), piece.path)
+    hashes = [hashlib.blake2b(value.encode(), digest_size=16).digest() for value in text.to_pylist()]
+    ours = {
+        inputs.FILE: pa.array(np.full(len(keep), piece.number, np.int32)),
+        inputs.ROW: pa.array(np.asarray(batch.rows, np.int64)[keep]),
+        inputs.LINE: pa.array(np.asarray(batch.lines, np.int64)[keep]),
+        inputs.HASH: pa.array(hashes, pa.binary(16)),
+        inputs.TOKENS: _tokens(task, text) if counts is None else counts.take(keep),
+    }
+    if not config.id:
+        ours[inputs.ID] = pa.array([f"{value.hex()}-0" for value in hashes], pa.string())
+    if text_template.columns_of(config.text) is not None:
+        ours[inputs.TEXT] = text
+    if config.vectors:
+        ours[inputs.VECTOR] = _vectors(config.vectors, piece.path, ours[inputs.ROW].to_numpy())
+    for name, column in ours.items():
+        kept = kept.append_column(name, column)
+    return kept
+
+
+class _Rejected:
+    """Rows that cannot be used, each with the first reason."""
+
+    def __init__(self, rows: int) -> None:
+        self.none = np.ones(rows, np.bool_)
+        self.reasons: dict[int, str] = {}
+
+    def add(self, rows: NDArray[np.bool_], reason: str) -> None:
+        """Reject the rows where ``rows`` is true."""
+        for row in np.flatnonzero(rows).tolist():
+            self.reasons.setdefault(row, reason)
+        self.none &= ~rows
+
+
+def _nulls(array: pa.Array) -> NDArray[np.bool_]:
+    return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
+
+
+def _count(count: FileCount, batch: Batch, kept: int, rejected: int) -> None:
+    last = max([*batch.rows[-1:], *(record.row for record in batch.bad)], default=-1)
+    line = max([*batch.lines[-1:], *(record.line for record in batch.bad)], default=0)
+    count.add(FileCount(line, kept, rejected + len(batch.bad), batch.non_finite, last + 1))
+
+
+def _entry(identity: object, source: str, path: str, line: int, reason: str, record: str | None) -> dict[str, object]:
+    name = None if identity is None else str(identity)
+    return {"id": name, "source": source, "file": path, "line": line, "reason": reason, "record": record}
+
+
+def _unread(config: InputConfig) -> str:
+    return NO_SOURCE if config.source else ALL
+
+
+def _array(table: pa.Table, name: str) -> pa.Array:
+    """Return a column of a batch, or nulls if the batch has no such column."""
+    if name not in table.column_names:
+        return pa.nulls(len(table), pa.string())
+    column = table[name]
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _text(config: InputConfig, table: pa.Table, path: str, rejected: _Rejected) -> pa.Array:
+    if (names := text_template.columns_of(config.text)) is not None:
+        for name in names:
+            _text_role(name, table, "text", rejected)
+        return text_template.render(config.text, table)
+    column = _array(table, config.text)
+    if not (pa.types.is_null(column.type) or text_template.is_text(column.type)):
+        raise DataError(
+            f"input.text: column {config.text!r} is {column.type}, not text",
+            where=path,
+            hint=f'to use it as text all the same, write it as a template: text: "{{{config.text}}}"',
+        )
+    return _text_role(config.text, table, "text", rejected)
+
+
+def _text_role(name: str | None, table: pa.Table, role: str, rejected: _Rejected) -> pa.Array:
+    """Return the text of a column, and reject rows whose bytes are not UTF-8."""
+    column = _array(table, name) if name else pa.nulls(len(table), pa.string())
+    text = text_of(column)
+    if is_binary(column.type):
+        rejected.add(_nulls(text) & ~_nulls(column), f"{role} column {name!r} is not UTF-8")
+    return text
+
+
+def _source(config: InputConfig, table: pa.Table, rejected: _Rejected) -> list[str]:
+    if not config.source:
+        return [ALL] * len(table)
+    column = _array(table, config.source)
+    if pa.types.is_nested(column.type):
+        raise DataError(f"input.source: column {config.source!r} is {column.type}, not a name")
+    names = _text_role(config.source, table, "source", rejected).to_pylist()
+    return [NO_SOURCE if name is None else name for name in names]
+
+
+_MOST_TOKENS = np.iinfo(np.int32).max
+
+
+def _tokens(task: Reading, text: pa.Array) -> pa.Array:
+    if task.counting == "estimate" or task.config.tokens is None:
+        return token_counts.estimate(text)
+    return token_counts.counter(task.config.tokens)(text)
+
+
+def _counted(task: Reading, table: pa.Table, rejected: _Rejected, count: FileCount) -> pa.Array | None:
+    """Return the token counts of the input, if they come from a column, and reject rows without one."""
+    name = task.config.tokens
+    if task.counting != "column" or name is None:
+        return None
+    count.tokens |= name in table.column_names
+    numbers = token_counts.column(_array(table, name), name)
+    rejected.add(_nulls(numbers), f"has no token count (column {name!r} is null)")
+    outside = pc.or_(pc.less(numbers, 0), pc.greater(numbers, _MOST_TOKENS)).fill_null(False)
+    rejected.add(
+        np.asarray(outside.to_numpy(zero_copy_only=False)), f"has a token count out of range (column {name!r})"
+    )
+    return pc.if_else(outside, None, numbers).cast(pa.int32())
+
+
+def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
+    beside = vectors_of(paths.place(path), suffix)
+    first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
+    with paths.reached(beside):
+        try:
+            shape = npy.shape(beside)
+            array = npy.rows(beside, first, last + 1)
+        except (OSError, ValueError, OverflowError) as error:
+            raise DataError(f"cannot read the vectors: {error}", where=str(beside)) from error
+    if last >= shape[0]:
+        raise DataError(f"holds {shape[0]:,} vectors, but {path} has more rows", where=str(beside))
+    with np.errstate(over="ignore"):  # what overflows becomes infinite, and is set aside when it is embedded
+        taken = np.ascontiguousarray(array[rows - first], np.float32)
+    return pa.FixedSizeListArray.from_arrays(pa.array(taken.ravel()), shape[1])
+
+
+def vectors_of(path: Path, suffix: str) -> Path:
+    """Return the path of the array next to an input file: ``a.npy`` for ``a.jsonl.gz`` and the suffix ``.npy``."""
+    return path.with_name(readers.stem_of(path) + suffix)
+
+
+def _joined(tables: list[pa.Table], columns: Mapping[str, Column]) -> pa.Table:
+    """Join tables under one schema; cells of text files stay text, and are cast when they are read."""
+    if len(tables) == 1:
+        return tables[0].combine_chunks()
+    names = dict.fromkeys(name for table in tables for name in table.column_names)
+    kinds = {name: _joined_type(name, tables, columns) for name in names}
+    return pa.concat_tables([_conformed(table, kinds) for table in tables]).combine_chunks()
+
+
+def _joined_type(name: str, tables: Iterable[pa.Table], columns: Mapping[str, Column]) -> pa.DataType:
+    found = {table.schema.field(name).type for table in tables if name in table.column_names} - {pa.null()}
+    return found.pop() if len(found) == 1 else columns[name].type(name) if found else pa.null()
+
+
+def _conformed(table: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
+    arrays = [
+        convert(_array(table, name), kind) if name in table.column_names else pa.nulls(len(table), kind)
+        for name, kind in kinds.items()
+    ]
+    return pa.table(arrays, names=list(kinds))
+
+
+def _write(task: Reading, table: pa.Table, done: Read) -> None:
+    path = task.out / f"{task.number:05d}-{len(done.paths):05d}.parquet"
+    parquet_io.write(table, path, task.fingerprint, compression="zstd")
+    done.paths.append(path)

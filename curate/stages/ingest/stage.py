@@ -1,0 +1,490 @@
+"""Before the five stages: read the pool's files once and cut them into input shards, every row with an id and a text.
+
+Memory: a shard for each worker, and in the driver 8 bytes for every row of the pool, to find ids that occur twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import paths
+from curate.errors import DataError
+from curate.stages.context import Context
+from curate.stages.export import map_strings
+from curate.stages.ingest import text_template, token_counts
+from curate.stages.ingest.shard_writer import Counting, FileCount, Read, Reading, add_features, read, vectors_of
+from curate.stages.step import QUARANTINE, Outcome, step
+from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
+from curate.store.column_types import Column
+from curate.store.inputs import ALL, NO_SOURCE, Inputs
+from curate.store.manifest import Count, Record
+from curate.store.records import Piece, Votes
+
+if TYPE_CHECKING:
+    from curate.config.model import InputConfig
+
+_INCOMING = ".incoming"
+_BYTES_PER_ROW = 500  # a guess, for files whose rows only reading can count
+
+
+def ingest(context: Context) -> tuple[Inputs, Record]:
+    """Write the input shards, unless those on disk are of the same files.
+
+    Raises
+    ------
+    DataError : no file, an unreadable one, a column that is missing or of two types, no row with a text
+    """
+    folder = context.folder / "input"
+    context.progress.enter("input", "input")
+    files = survey(context)
+    made_from = parts(context.config.input, files)
+
+    def work(fingerprint: str) -> Outcome:
+        outcome = _work(context, folder, files, fingerprint)
+        if parts(context.config.input, files) != made_from:
+            hint = "put it in place, and run again"
+            raise DataError(
+                "the tokenizer changed while tokens were counted", where=context.config.input.tokens or "", hint=hint
+            )
+        return outcome
+
+    record = step(context, "input", "input", folder, made_from, work)
+    counted = [{**old, **new} for old, new in zip(record.facts["files"], files, strict=True)]
+    if context.plan is None and counted != record.facts["files"]:
+        # touched, but the same bytes: do not read them again next time
+        record = replace(record, facts={**record.facts, "files": counted})
+        record = manifest.save(record, folder)
+    return Inputs(folder, record.fingerprint), record
+
+
+# ---------------------------------------------------------------- what is there
+
+
+def files_of(config: InputConfig) -> dict[str, dict[str, Any]]:
+    """The input files in name order, each once, with what is known of it without reading it."""
+    return matching("input.files", *([config.files] if isinstance(config.files, str) else config.files))
+
+
+def matching(key: str, *patterns: str) -> dict[str, dict[str, Any]]:
+    """The files that match any of the patterns under ``key`` of the configuration, as ``files_of`` gives them."""
+    found: dict[str, dict[str, Any]] = {}
+    for pattern in patterns:
+        matched = paths.matching(pattern)
+        if not matched:
+            url = "://" in pattern
+            hint = "is that the bucket's name?" if url else "patterns are relative to the current folder"
+            raise DataError(
+                f"{key}: no file matches {pattern!r}",
+                where="" if url else str(Path.cwd()),
+                hint=f"{hint}; ** descends into folders",
+            )
+        found |= matched
+    return {path: found[path] for path in paths.distinct(found)}
+
+
+def survey(context: Context) -> list[dict[str, Any]]:
+    """Return what is known of each input file: its path and stamp, its sha256, and where it may be cut.
+
+    A file is read here only if its stamp is not the one it had when it was last read, or the run verifies its inputs.
+    """
+    config = context.config.input
+    previous = manifest.load(context.folder / "input")
+    before: dict[str, dict[str, Any]] = {}
+    if previous is not None and previous.parts["rows_per_shard"] == config.rows_per_shard:
+        before = {file["path"]: file for file in previous.facts["files"]}
+    files: list[dict[str, Any]] = []
+    found = files_of(config)
+    run_directory.refuse_own(found, context.folder)
+    for path, known in found.items():
+        seen = _seen(path, known, config.vectors)
+        old = before.get(path, {})
+        same = not context.verify and {key: old.get(key) for key in seen} == seen
+        files.append(old if same else seen)
+    unread = [file for file in files if "sha256" not in file]
+    if unread:
+        paths.settle([*unread, *(file["vectors"] for file in unread if config.vectors)])
+        tasks = [_Scan(file["path"], config.rows_per_shard, config.vectors) for file in unread]
+        scans, _, _ = context.map("hashing input", _scan, tasks, [file["size"] for file in unread])
+        for file, scanned in zip(unread, scans, strict=True):
+            file.update(scanned)
+    return files
+
+
+def _seen(path: str, known: Mapping[str, Any], suffix: str | None) -> dict[str, Any]:
+    """Return the stamp of an input file and of the array of its vectors: if it is the same, so is the content."""
+    seen = {"path": path, **known}
+    return seen | {"vectors": paths.known(vectors_of(paths.place(path), suffix))} if suffix else seen
+
+
+def _refuse_changed(files: Sequence[Mapping[str, Any]], suffix: str | None) -> None:
+    """End the run if a file was written to since it was hashed: the rows are then not those of the hash.
+
+    A stamp may also change without the bytes, as when a link is made to the file.
+    """
+    for file in files:
+        path = paths.place(file["path"])
+        seen = _seen(file["path"], paths.known(path), suffix)
+        same = all(file[key] == value for key, value in seen.items())
+        if not same and not _same_bytes(file, path, suffix):
+            hint = "write it elsewhere, move it here when it is complete, and run again"
+            raise DataError("the file changed while it was read", where=file["path"], hint=hint)
+
+
+def _same_bytes(file: Mapping[str, Any], path: Path, suffix: str | None) -> bool:
+    """Return whether an input file, and the array of its vectors, still hold what was hashed."""
+    vectors: bool = suffix is None or paths.sha256(vectors_of(path, suffix)) == file["vectors_sha256"]
+    return vectors and bool(paths.sha256(path) == file["sha256"])
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    path: str
+    rows_per_shard: int
+    vectors: str | None
+
+
+def _scan(task: _Scan) -> dict[str, Any]:
+    path = paths.place(task.path)
+    try:
+        with paths.reached(path):
+            sha256, cuts = readers.scan(path, task.rows_per_shard)
+            found: dict[str, Any] = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
+            if task.vectors:
+                with paths.opened(vectors_of(path, task.vectors)) as file:
+                    found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror}", where=task.path) from error
+    return found
+
+
+def estimated_rows(files: Sequence[Mapping[str, Any]]) -> int:
+    """About how many rows the files hold."""
+    return sum(rows for index, file in enumerate(files) for _, rows in _pieces(index, file))
+
+
+def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return everything that can change the input shards."""
+    settings = ("text", "id", "label", "source", "tokens", "types", "vectors", "rows_per_shard")
+    return {
+        "version": 3,
+        "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
+        **{name: getattr(config, name) for name in settings},
+        **({"tokenizer": token_counts.revision(str(config.tokens))} if _counts_itself(config, files) else {}),
+    }
+
+
+def _counts_itself(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the tokens of a row are counted by a tokenizer."""
+    return config.tokens is not None and _how_tokens_are_counted(config, list(files)) == "tokenizer"
+
+
+# ---------------------------------------------------------------- the work
+
+
+def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerprint: str) -> Outcome:
+    config = context.config.input
+    paths.remove(folder / _INCOMING)
+    for left_over in list((folder / QUARANTINE).glob("part-*.parquet")):
+        left_over.unlink()
+    counting = _how_tokens_are_counted(config, files)
+    tasks = list(_tasks(config, files, counting, folder, fingerprint))
+    done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
+    again = _with_kinds(tasks, done)
+    if again:
+        redone, _, more = context.map(
+            "reading files with mistyped rows", read, list(again.values()), [task.weight for task in again.values()]
+        )
+        peak = max(peak, more)
+        for number, one in zip(again, redone, strict=True):
+            done[number] = one
+    _refuse_changed(files, config.vectors)
+    counts = _file_counts(done, len(files))
+    schema = _schema(done)
+    if len(schema):  # without a row there is more to say than that a column is missing
+        types = dict(zip(schema.names, schema.types, strict=True))
+        _check_columns(config, types)
+        map_strings.check(context.config, types)
+    _check_tokens(config, counting, files, counts)
+    _check_vectors(config, files, counts)
+    shard_paths = _gather(folder, [path for item in done for path in item.paths])
+    twice = _settle_ids(folder, shard_paths, config, [file["path"] for file in files], fingerprint)
+    paths.remove(folder / _INCOMING)
+    for number, _ in twice:
+        counts[number].rows -= 1
+        counts[number].quarantined += 1
+    seen = sum((item.sources for item in done), Counter[str]())
+    bad = sum((item.quarantined for item in done), Counter(source for _, source in twice))
+    sources = {
+        name: Count(rows_in=rows, kept=rows - bad[name], quarantined=bad[name]) for name, rows in sorted(seen.items())
+    }
+    roles = {"id": config.id, "label": config.label, "source": config.source}
+    if text_template.columns_of(config.text) is None:
+        roles["text"] = config.text
+    rows = [parquet_io.rows(path) for path in shard_paths]
+    if non_finite := sum(count.non_finite for count in counts):
+        context.progress.note(f"input: {non_finite:,} NaN and Infinity literals were read as null")
+    facts = {
+        "files": [{**file, **count.as_dict()} for file, count in zip(files, counts, strict=True)],
+        "rows": rows,
+        "columns": str(schema.serialize().to_pybytes().hex()),
+        "roles": {role: name for role, name in roles.items() if name is not None},
+        "tokens": _told(counting, config),
+        "digests": [_digest(path, config.id or inputs.ID) for path in shard_paths],
+    }
+    if not sum(rows):
+        total = sum(seen.values())
+        raise DataError(
+            "there are no rows" if not total else f"none of the {total:,} rows can be used",
+            where=", ".join(file["path"] for file in files[:3]),
+            hint="" if not total else f"see {folder / QUARANTINE} for the reasons",
+        )
+    return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, facts=facts)
+
+
+def _tasks(
+    config: InputConfig, files: Sequence[Mapping[str, Any]], counting: Counting, folder: Path, fingerprint: str
+) -> Iterator[Reading]:
+    """Pieces of about ``rows_per_shard`` rows: big files are cut, small ones of the same format gathered."""
+    common = (config, counting, folder / _INCOMING, folder / QUARANTINE, fingerprint)
+    gathered: list[Piece] = []
+    weight = number = 0
+    format_before = ""
+    for index, file in enumerate(files):
+        kind = readers.format_of(Path(file["path"]))[0]
+        for piece, rows in _pieces(index, file):
+            if gathered and (kind != format_before or weight + rows > config.rows_per_shard):
+                yield Reading(number, tuple(gathered), weight, *common)
+                gathered, weight, number = [], 0, number + 1
+            gathered.append(piece)
+            weight += rows
+            format_before = kind
+    if gathered:
+        yield Reading(number, tuple(gathered), weight, *common)
+
+
+def _pieces(index: int, file: Mapping[str, Any]) -> Iterator[tuple[Piece, int]]:
+    cuts = file["cuts"]
+    if cuts is None:
+        yield Piece(file["path"], index), max(1, file["size"] // _BYTES_PER_ROW)
+        return
+    for (start, first_row, rows), following in zip(cuts, [*cuts[1:], None], strict=True):
+        yield Piece(file["path"], index, start, following[0] if following else None, first_row), rows
+
+
+def _how_tokens_are_counted(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> Counting:
+    if config.tokens is None:
+        return "estimate"
+    if token_counts.is_file(config.tokens):
+        return "tokenizer"
+    named = (config.tokens in readers.column_names(paths.place(file["path"])) for file in files)
+    return "column" if any(named) else "tokenizer"
+
+
+def _check_tokens(
+    config: InputConfig, counting: Counting, files: Sequence[Mapping[str, Any]], counts: Sequence[FileCount]
+) -> None:
+    """Refuse files without the column of token counts that others have: their rows would count as free."""
+    if counting != "column":
+        return
+    seen = [(file["path"], count.tokens) for file, count in zip(files, counts, strict=True) if count.lines]
+    without = next((path for path, has in seen if not has), None)
+    if without is not None:
+        with_column = next((path for path, has in seen if has), "no other file")
+        raise DataError(
+            f"input.tokens: the file has no column {config.tokens!r}, and {with_column} has",
+            where=without,
+            hint="add the column, or name a tokenizer",
+        )
+
+
+def _told(counting: Counting, config: InputConfig) -> str:
+    if counting == "column":
+        return f"as in column {config.tokens!r}"
+    if counting == "tokenizer":
+        return f"counted by {config.tokens}"
+    return f"estimated, {token_counts.BYTES_PER_TOKEN} bytes of text each"
+
+
+# ---------------------------------------------------------------- columns
+
+
+def _with_kinds(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Reading]:
+    """Find the tasks to run again, by number: a JSON file of theirs has values of several kinds at one path.
+
+    Most values of a file say what is right; records with others are quarantined.
+    """
+    votes: dict[int, Votes] = {}
+    for item in done:
+        for number, of_piece in item.votes.items():
+            for path, counts in of_piece.items():
+                votes.setdefault(number, {}).setdefault(path, Counter()).update(counts)
+    kinds = {number: found for number, each in votes.items() if (found := json_records.decided(each))}
+    return {
+        task.number: replace(task, kinds=kinds) for task in tasks if any(piece.number in kinds for piece in task.pieces)
+    }
+
+
+def _file_counts(done: Sequence[Read], files: int) -> list[FileCount]:
+    counts = [FileCount() for _ in range(files)]
+    for item in done:
+        for number, count in item.files.items():
+            counts[number].add(count)
+    return counts
+
+
+def _schema(done: Sequence[Read]) -> pa.Schema:
+    """Join the columns of all files.
+
+    Raises
+    ------
+    DataError : no type holds the values of two files
+    """
+    columns: dict[str, Column] = {}
+    features: dict[str, tuple[Any, str]] = {}
+    for item in done:
+        for name, column in item.columns.items():
+            columns.setdefault(name, Column()).add(column)
+        add_features(features, item.features)
+    fields = [pa.field(name, column.type(name)) for name, column in columns.items()]
+    described = {name: feature for name, (feature, _) in features.items()}
+    metadata = {"huggingface": json.dumps({"info": {"features": described}})} if described else None
+    return pa.schema(fields, metadata=metadata)
+
+
+def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> None:
+    wanted = [("text", name) for name in text_template.columns_of(config.text) or [config.text]]
+    wanted += [(key, name) for key in ("id", "label", "source") if (name := getattr(config, key)) is not None]
+    wanted += [("types", name) for name in config.types or ()]
+    for key, name in wanted:
+        if name not in types:
+            near = difflib.get_close_matches(name, types, n=1)
+            raise DataError(
+                f"input.{key}: no input file has a column {name!r}",
+                hint=f"did you mean {near[0]!r}?" if near else f"the columns are: {', '.join(types) or 'none'}",
+            )
+        if key not in ("text", "types") and pa.types.is_nested(types[name]):
+            raise DataError(f"input.{key}: column {name!r} is {types[name]}; it must be text or a number")
+
+
+def _check_vectors(config: InputConfig, files: Sequence[Mapping[str, Any]], counts: Sequence[FileCount]) -> None:
+    if config.vectors is None:
+        return
+    for file, count in zip(files, counts, strict=True):
+        path = vectors_of(paths.place(file["path"]), config.vectors)
+        held = npy.shape(path)[0]
+        if held != count.extent:
+            raise DataError(f"holds {held:,} vectors, but {file['path']} has {count.extent:,} rows", where=str(path))
+
+
+# ---------------------------------------------------------------- ids
+
+
+def _gather(folder: Path, incoming: Sequence[Path]) -> list[Path]:
+    """Number the shards through."""
+    shard_paths = [parquet_io.part(folder, number) for number in range(len(incoming))]
+    for path, place in zip(incoming, shard_paths, strict=True):
+        paths.move(path, place)
+    return shard_paths
+
+
+def _settle_ids(
+    folder: Path, shard_paths: Sequence[Path], config: InputConfig, files: Sequence[str], fingerprint: str
+) -> list[tuple[int, str]]:
+    """Make every id unique: of two rows with the user's id the later is quarantined; of our own ids, it is numbered.
+
+    Returns
+    -------
+    The number of the file and the source of each row that was quarantined.
+    """
+    column = config.id or inputs.ID
+    hashes = [_hashes(path, column) for path in shard_paths]
+    everything = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+    values, counts = np.unique(everything, return_counts=True)
+    suspects = values[counts > 1]
+    seen: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    bad: list[dict[str, object]] = []
+    moved: list[tuple[int, str]] = []
+    for path, own in zip(shard_paths, hashes, strict=True):
+        rows = np.flatnonzero(np.isin(own, suspects)).tolist() if len(suspects) else []
+        if not rows:
+            continue
+        table = parquet_io.read(path)
+        names = inputs.as_identifiers(table[column]).to_pylist()
+        again: dict[int, int] = {}
+        for row in rows:
+            if seen[names[row]]:
+                again[row] = seen[names[row]]
+            else:
+                first[names[row]] = _place(table, row, files)
+            seen[names[row]] += 1
+        if not again:
+            continue
+        if config.id is None:
+            renamed = [f"{name[:-1]}{again[row]}" if row in again else name for row, name in enumerate(names)]
+            position = table.column_names.index(column)
+            table = table.set_column(position, column, pa.array(renamed, pa.string()))
+        else:
+            entries = [_duplicate(table, row, names[row], first[names[row]], config, files) for row in again]
+            bad += entries
+            moved += [
+                (table[inputs.FILE][row].as_py(), str(entry["source"]))
+                for row, entry in zip(again, entries, strict=True)
+            ]
+            table = table.filter(pa.array(np.isin(np.arange(len(table)), list(again), invert=True)))
+        parquet_io.write(table, path, fingerprint, compression="zstd")
+    if bad:
+        table = pa.Table.from_pylist(bad, schemas.QUARANTINE)
+        parquet_io.write(table, parquet_io.part(folder / QUARANTINE, 0), fingerprint, compression="zstd")
+    return moved
+
+
+def _hashes(path: Path, column: str) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    names = inputs.as_identifiers(parquet_io.read(path, [column])[column])
+    series = pl.from_arrow(names)
+    return series.hash(0).to_numpy() if isinstance(series, pl.Series) else np.empty(0, np.uint64)
+
+
+def _place(table: pa.Table, row: int, files: Sequence[str]) -> str:
+    return f"{files[table[inputs.FILE][row].as_py()]}:{table[inputs.LINE][row].as_py()}"
+
+
+def _duplicate(
+    table: pa.Table, row: int, name: str, first: str, config: InputConfig, files: Sequence[str]
+) -> dict[str, object]:
+    source = (
+        inputs.as_text(table[config.source].slice(row, 1))[0].as_py() if config.source in table.column_names else None
+    )
+    if not config.source:
+        source = ALL
+    text = inputs.TEXT if inputs.TEXT in table.column_names else config.text
+    return {
+        "id": name,
+        "source": NO_SOURCE if source is None else str(source),
+        "file": files[table[inputs.FILE][row].as_py()],
+        "line": table[inputs.LINE][row].as_py(),
+        "reason": f"has the id of {first}",
+        "record": inputs.as_text(table[text].slice(row, 1))[0].as_py(),
+    }
+
+
+def _digest(path: Path, column: str) -> str:
+    """Changes when an id or a text of the shard does, and with nothing else, so that a new label costs no embedding."""
+    table = parquet_io.read(path, [column, inputs.HASH])
+    names = inputs.as_identifiers(table[column])
+    digest = hashlib.sha256(np.ascontiguousarray(pc.binary_length(names).to_numpy(), np.int32).tobytes())
+    digest.update("".join(names.to_pylist()).encode())
+    digest.update(b"".join(table[inputs.HASH].to_pylist()))
+    return digest.hexdigest()

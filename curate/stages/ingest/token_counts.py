@@ -1,0 +1,110 @@
+"""How many tokens a text has: from a column, from a tokenizer, or estimated."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from curate import paths
+from curate.errors import DataError, PluginError, missing_extra
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+BYTES_PER_TOKEN = 4
+"""The usual rule of thumb for English text under a subword vocabulary."""
+
+
+_FILE = "tokenizer.json"
+
+
+def estimate(texts: pa.Array) -> pa.Array:
+    """One token for every four bytes of UTF-8, rounded up; (n,) int32."""
+    return pc.cast(np.ceil(pc.binary_length(texts).to_numpy(zero_copy_only=False) / BYTES_PER_TOKEN), pa.int32())
+
+
+def column(counts: pa.Array, name: str) -> pa.Array:
+    """Return the token counts in a column of the input, (n,) int64.
+
+    Raises
+    ------
+    DataError : the column does not hold integers
+    """
+    try:
+        return counts.cast(pa.int64())
+    except pa.ArrowException as error:
+        raise DataError(f"input.tokens: column {name!r} does not hold integers: {error}") from error
+
+
+def revision(tokenizer: str) -> str:
+    """Return a sha256 of the tokenizer of that name, or in that file or folder.
+
+    Raises
+    ------
+    PluginError
+        If it is no file, and cannot be loaded from the hub or its cache.
+    """
+    return _held(tokenizer) or hashlib.sha256(_loaded(tokenizer, None).to_str().encode()).hexdigest()
+
+
+def counter(tokenizer: str) -> Callable[[pa.Array], pa.Array]:
+    """Return a function that counts tokens with the tokenizer of that name, or in that file or folder."""
+    loaded = _loaded(tokenizer, _held(tokenizer))
+
+    def count(texts: pa.Array) -> pa.Array:
+        encoded = loaded.encode_batch(texts.to_pylist(), add_special_tokens=False)
+        return pa.array([len(encoding.ids) for encoding in encoded], pa.int32())
+
+    return count
+
+
+def is_file(name: str) -> bool:
+    """Return whether ``name`` is a tokenizer's file, or a folder that has one."""
+    file = _file(name)
+    return file is not None and file.is_file()
+
+
+def _file(name: str) -> Path | None:
+    """Return the file of a tokenizer on a disk; None for one on the hub."""
+    path = Path(name)
+    if path.is_dir():
+        return path / _FILE
+    return path if path.exists() else None
+
+
+def _held(name: str) -> str | None:
+    """Return a sha256 of the file of a tokenizer; None if there is none."""
+    file = _file(name)
+    return paths.content(file) if file is not None and file.is_file() else None
+
+
+@lru_cache(maxsize=2)
+def _loaded(name: str, held: str | None) -> Tokenizer:  # noqa: ARG001 - what its file holds is part of the key
+    """Return the tokenizer, loaded once a process for what its file holds."""
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise missing_extra(
+            "tokenizers", "tokenizers", f"input.tokens: {name!r} is no column, and as a tokenizer it"
+        ) from error
+    file = _file(name)
+    try:
+        if file is not None:
+            loaded = tokenizers.Tokenizer.from_file(str(file))
+        else:
+            loaded = tokenizers.Tokenizer.from_pretrained(name)
+    except Exception as error:  # the library raises bare Exception
+        raise PluginError(
+            f"input.tokens: {name!r} is neither a column of the input nor a tokenizer that can be loaded: {error}",
+            hint="name a column, a tokenizer.json, or a tokenizer on the hub while it can be reached",
+        ) from error
+    loaded.no_truncation()
+    loaded.no_padding()
+    return loaded

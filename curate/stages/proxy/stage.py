@@ -1,0 +1,319 @@
+"""The proxy stage: a small model learns the labels, and what it says of every row after each epoch is written down.
+
+It is trained anew whenever the pool or a label changes: what a model that never saw a row says of it would be another
+quantity, and so would its scores. A row without a label (or, of a recorded proxy, without a line in the log) is not
+trained on; it has the label -1 here, and its scores are NaN.
+
+Memory: to train, the pool's embeddings (in memory within ``memory_limit``, mapped from a file beyond) and what the
+proxy states; to predict, a shard's embeddings a worker and one row group of about 64 MiB, however many classes and
+epochs there are; a recorded log is read into mapped files.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from curate import paths
+from curate.errors import DataError, PluginError
+from curate.kernels.parallel import one_blas_thread, ranges
+from curate.kernels.stats.softmax import half_logs, softmax
+from curate.kernels.types import Codes, Matrix, frozen
+from curate.plugins.batches import Dynamics
+from curate.plugins.clusterers.column import categories, codes
+from curate.plugins.registry import Spec
+from curate.pool import embedding_matrix
+from curate.pool.rows import PoolRows
+from curate.seeds import rng_for
+from curate.stages.context import Context
+from curate.stages.ingest.stage import matching
+from curate.stages.proxy import training_logs
+from curate.stages.step import Outcome, current, refuse_failed, running, step
+from curate.store import manifest, npz, parquet_io, schemas
+from curate.store.manifest import Count, Record
+
+if TYPE_CHECKING:
+    from curate.config.model import ProxyEntry
+
+CLASSES = "classes.parquet"
+TRAINED = "trained.npz"
+
+_GROUP = 64 << 20
+"""Bytes of a row group."""
+
+Blocks = Callable[[slice], Iterable[NDArray[np.float16]]]
+"""What is stored of some of a shard's rows: (m, classes) logarithms for each epoch of each run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """A handle on the proxy shards."""
+
+    folder: Path
+    fingerprint: str
+    classes: int
+    runs: int
+    epochs: int
+
+    def dynamics(self, numbers: Sequence[int]) -> Dynamics:
+        """Of the rows of some shards, one epoch of them in memory at a time."""
+        shard_paths = [parquet_io.part(self.folder, number) for number in numbers]
+        names = schemas.dynamics(self.runs, self.epochs)
+
+        def read(run: int, epoch: int) -> Matrix:
+            name = names[run * self.epochs + epoch]
+            return np.concatenate(
+                [softmax(embedding_matrix.stored(parquet_io.read(path, [name])[name])) for path in shard_paths]
+            )
+
+        labels = np.concatenate([parquet_io.read(path, ["label"])["label"].to_numpy() for path in shard_paths])
+        return Dynamics(frozen(labels), self.classes, self.runs, self.epochs, read)
+
+
+def proxy(context: Context, rows: PoolRows, entry: ProxyEntry) -> tuple[Proxied, Record]:
+    """Run the proxy section."""
+    folder = context.folder / "proxy"
+    files = _files(context, entry, folder)
+    parts = {
+        **entry.fingerprint_parts(),
+        "seed": context.config.seed,
+        "log": {file["path"]: file["sha256"] for file in files},
+        **rows.facts(),
+    }
+    record = step(
+        context,
+        "proxy",
+        entry.name,
+        folder,
+        parts,
+        lambda key: _work(context, rows, folder, files, key),
+        lambda _: parquet_io.damage(folder / CLASSES),
+    )
+    facts = record.facts
+    return Proxied(folder, record.fingerprint, facts["classes"], facts["runs"], facts["epochs"]), record
+
+
+def _trains(spec: Spec) -> bool:
+    return "log" not in spec.plugin().traits.reads
+
+
+def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[dict[str, Any]]:
+    """Return the path, stamp and sha256 of each file of a recorded log, read only if its stamp is not as before."""
+    if _trains(entry.spec):
+        return []
+    previous = manifest.load(folder)
+    known = {} if previous is None else {file["path"]: file for file in previous.facts["files"]}
+    files = []
+    for name, status in matching("proxy.files", entry.spec.build().files).items():
+        seen, old = {"path": name, **status}, known.get(name, {})
+        if not context.verify and {key: old.get(key) for key in seen} == seen:
+            files.append(old)
+        else:
+            paths.settle([status])
+            try:
+                files.append({**seen, "sha256": paths.sha256(paths.place(name))})
+            except OSError as error:
+                raise DataError(f"cannot read the log: {error.strerror}", where=name) from error
+    return files
+
+
+def _work(
+    context: Context, rows: PoolRows, folder: Path, files: Sequence[Mapping[str, Any]], fingerprint: str
+) -> Outcome:
+    entry = context.config.proxy
+    if entry is None:
+        raise PluginError("the proxy stage was asked for without a section proxy")
+    names = _classes(rows, entry)
+    labels = _labels(rows, names)
+    _write_classes(folder / CLASSES, fingerprint, names)
+    peak = unknown = 0
+    if _trains(entry.spec):
+        runs, epochs, peak = _trained(context, rows, entry, labels, len(names), fingerprint)
+        unlabelled = int((labels < 0).sum())
+    else:
+        log = _logged(context, rows, entry, labels, names, files, fingerprint)
+        runs, epochs, unknown = log.runs, log.epochs, log.unknown
+        unlabelled = int(((labels < 0) | ~log.seen).sum())
+    if unlabelled:
+        why = "" if _trains(entry.spec) else ", or no line in the log"
+        context.progress.note(f"proxy {entry.name}: {unlabelled:,} rows have no label{why}; their scores are NaN")
+    if unknown:
+        context.progress.note(f"proxy {entry.name}: {unknown:,} lines of the log are about rows not in the pool")
+    sources = sum((rows.sources(shard) for shard in range(len(rows.rows))), Counter[str]())
+    return Outcome(
+        sources={name: Count(rows_in=n, kept=n) for name, n in sorted(sources.items())},
+        shards=len(rows.rows),
+        peak_memory=peak,
+        facts={
+            "classes": len(names),
+            "runs": runs,
+            "epochs": epochs,
+            "unlabelled": unlabelled,
+            "unknown": unknown,
+            "files": list(files),
+        },
+    )
+
+
+# ---------------------------------------------------------------- classes and labels
+
+
+def _classes(rows: PoolRows, entry: ProxyEntry) -> pa.Array:
+    """The labels that are classes: all of the pool, sorted, or those that a recorded log is in the order of."""
+    parts = [categories(rows.input(shard, ("label",))["label"]) for shard in range(len(rows.rows))]
+    found = categories(pa.concat_arrays(parts))
+    told = () if _trains(entry.spec) else entry.spec.build().classes
+    if told and (strange := sorted(set(found.to_pylist()) - set(told))):
+        raise DataError(f"proxy.classes: the pool has the label {strange[0]!r} too", hint="name every label")
+    names = pa.array(told, pa.string()) if told else found
+    if len(names) < 2:
+        what = f"every label is {names[0].as_py()!r}" if len(names) else "no row has a label"
+        raise DataError(f"proxy {entry.name}: {what}", hint="a proxy needs two classes at least; see input.label")
+    return names
+
+
+def _labels(rows: PoolRows, names: pa.Array) -> Codes:
+    """(n,) int32, the class of every row of the pool; -1 for a row without a label."""
+    every = (rows.input(shard, ("label",))["label"] for shard in range(len(rows.rows)))
+    return frozen(np.concatenate([codes(values, names) for values in every]))
+
+
+def _write_classes(path: Path, fingerprint: str, names: pa.Array) -> None:
+    table = pa.table([pa.array(np.arange(len(names), dtype=np.int32)), names], schema=schemas.CLASSES)
+    parquet_io.write(table, path, fingerprint)
+
+
+# ---------------------------------------------------------------- trained here
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    rows: PoolRows
+    spec: Spec
+    embedding: str | None
+    shard: int
+    classes: int
+    folder: Path
+    fingerprint: str
+
+
+def _trained(
+    context: Context, rows: PoolRows, entry: ProxyEntry, labels: Codes, classes: int, fingerprint: str
+) -> tuple[int, int, int]:
+    """Train the proxy, unless that was done, and write what it says of every shard; runs, epochs and peak memory."""
+    folder, plugin = context.folder / "proxy", entry.spec.build()
+    if npz.load(folder / TRAINED, fingerprint) is None:
+        context.progress.begin(f"training {entry.name}", len(labels))
+        x = embedding_matrix.gather(
+            rows.stream(entry.embedding), context.config.memory_limit, context.folder / "scratch" / "embeddings.npy"
+        )
+        labelled = np.flatnonzero(labels >= 0)
+        if len(labelled) < len(labels):
+            x, labels = frozen(x[labelled]), frozen(labels[labelled])
+        with running(entry.spec, entry.name), one_blas_thread():
+            learnt = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
+        npz.save(folder / TRAINED, fingerprint, learnt)
+        del x
+    tasks = [
+        _Task(rows, entry.spec, entry.embedding, shard, classes, folder, fingerprint) for shard in range(len(rows.rows))
+    ]
+    _, failed, peak = context.map(f"predicting with {entry.name}", _predict, tasks, rows.rows)
+    refuse_failed(failed)
+    return plugin.runs, plugin.epochs, peak
+
+
+@lru_cache(maxsize=1)
+def _learnt(path: Path, fingerprint: str) -> dict[str, Any]:
+    learnt = npz.load(path, fingerprint)
+    if learnt is None:
+        raise DataError("the proxy is not whole", where=str(path), hint="run the stage again")
+    return learnt
+
+
+def _predict(task: _Task) -> None:
+    path = parquet_io.part(task.folder, task.shard)
+    if current(path, task.fingerprint):
+        return
+    plugin = task.spec.build()
+    learnt = _learnt(task.folder / TRAINED, task.fingerprint)
+    ids = task.rows.ids(task.shard)
+    x = task.rows.vectors(task.embedding, task.shard, ids)
+    names = parquet_io.read(task.folder / CLASSES, ["label"])["label"].combine_chunks()
+    labels = codes(task.rows.input(task.shard, ("label",))["label"], names)
+
+    def blocks(rows: slice) -> Iterator[NDArray[np.float16]]:
+        expected = (len(x[rows]), task.classes)
+        with running(task.spec, task.spec.name), one_blas_thread():
+            for given in plugin.predict(learnt, x[rows]):
+                if given.dtype != np.float32 or given.shape != expected:
+                    got = f"{given.dtype} {given.shape}"
+                    raise PluginError(f"proxy {task.spec.name!r} gave {got}; expected float32 {expected}")
+                yield half_logs(given)
+
+    schema = schemas.proxy(plugin.runs, plugin.epochs, task.classes, {"model": task.spec.name})
+    _write(path, task.fingerprint, schema, ids, labels, blocks)
+
+
+# ---------------------------------------------------------------- recorded elsewhere
+
+
+def _logged(
+    context: Context,
+    rows: PoolRows,
+    entry: ProxyEntry,
+    labels: Codes,
+    names: pa.Array,
+    files: Sequence[Mapping[str, Any]],
+    fingerprint: str,
+) -> training_logs.Log:
+    """Write what the log says of every shard."""
+    folder = context.folder / "proxy"
+    context.progress.begin(f"reading the log of {entry.name}", len(labels))
+    ids = [rows.ids(shard) for shard in range(len(rows.rows))]
+    logs = [paths.place(file["path"]) for file in files]
+    scratch = context.scratch / "log.npy"
+    with running(entry.spec, entry.name):
+        log = training_logs.read(entry.spec.build(), logs, pa.chunked_array(ids, pa.string()), len(names), scratch)
+    known = np.where(log.seen, labels, np.int32(-1))
+    schema = schemas.proxy(log.runs, log.epochs, len(names), {"model": entry.name})
+    start = 0
+    for shard, own in enumerate(ids):
+        end = start + len(own)
+        mine = [each[start:end] for each in log.steps]
+        path = parquet_io.part(folder, shard)
+        _write(path, fingerprint, schema, own, known[start:end], partial(_parts, mine))
+        context.progress.advance(len(own))
+        start = end
+    return log
+
+
+def _parts(steps: Sequence[NDArray[np.float16]], rows: slice) -> Iterator[NDArray[np.float16]]:
+    return (np.asarray(step[rows]) for step in steps)
+
+
+# ---------------------------------------------------------------- writing
+
+
+def _write(path: Path, fingerprint: str, schema: pa.Schema, ids: pa.Array, labels: Codes, blocks: Blocks) -> None:
+    """One shard, a row group at a time."""
+    width = sum(field.type.list_size for field in schema if pa.types.is_fixed_size_list(field.type))
+
+    def tables() -> Iterator[pa.Table]:
+        for rows in ranges(len(ids), max(1, _GROUP // (2 * width))):
+            given = [pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), each.shape[1]) for each in blocks(rows)]
+            columns = [ids[rows.start : rows.stop], pa.array(labels[rows]), *given]
+            if len(columns) != len(schema):
+                raise PluginError(
+                    f"proxy: {len(given)} epochs were predicted, {len(schema) - 2} expected", where=str(path)
+                )
+            yield schemas.check(pa.table(columns, names=schema.names), schema, str(path))
+
+    parquet_io.write_in_groups(tables(), schema, path, fingerprint)

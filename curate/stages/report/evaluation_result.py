@@ -1,0 +1,37 @@
+"""What ``curate evaluate`` left in a run folder, read as strangers' data, for the report of the same selection."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from curate.report.evaluation_data import Evaluation
+from curate.stages.context import Context
+from curate.stages.select.stage import Selected
+from curate.store import parquet_io
+from curate.store.json_shape import made
+
+COMPARISON = "compare.html"
+"""Beside the report: the page of ``curate compare``."""
+
+
+def path(folder: Path) -> Path:
+    """Where in a run's folder the evaluation stands."""
+    return folder / "evaluate" / "evaluate.json"
+
+
+def parts(context: Context, selected: Selected) -> dict[str, Any]:
+    """What the report tells of an evaluation: that of this very selection, or a line that says how to get it."""
+    file, why = path(context.folder), ""
+    found: Evaluation | None = made(Evaluation, parquet_io.read_json(file))
+    if not file.exists():
+        why = "Whether it trains a better model has not been measured"
+    elif found is None:
+        why = f"{file} is not as this release writes it"
+    elif found.select != selected.fingerprint:
+        why, found = "Whether it trains a better model was measured on an earlier selection", None
+    return {
+        "evaluation": found,
+        "unevaluated": f"{why}: run curate evaluate {context.config.run}" if why else "",
+        "comparison": COMPARISON if (context.folder / COMPARISON).exists() else "",
+    }

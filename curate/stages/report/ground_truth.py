@@ -1,0 +1,68 @@
+"""Reads the answer key that a report sets beside what became of the rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pyarrow as pa
+
+from curate import paths
+from curate.errors import DataError
+from curate.store import readers
+
+if TYPE_CHECKING:
+    from curate.config.model import RunConfig
+
+_COLUMNS = ("id", "kind")
+
+
+def asked(config: RunConfig) -> None:
+    """Nothing, if the key that ``evaluate.key`` names can be read.
+
+    Raises
+    ------
+    DataError : if it is not there, or as ``read``
+    """
+    if config.evaluate.key is None:
+        return
+    path = paths.place(config.evaluate.key)
+    if not path.is_file():
+        raise DataError("there is no such file", where=config.evaluate.key, hint="evaluate.key names an answer key")
+    read(path)
+
+
+def read(path: Path) -> pl.DataFrame:
+    """The ``id``, ``kind`` and ``of`` (null where the file has no such column) of its rows, as strings.
+
+    Raises
+    ------
+    DataError : naming the line that cannot be read, that has no kind, or an id that came before; or the column that is
+        missing, or is no text. A line without an id is of a row that has none, which is not in the pool
+    """
+    batches = list(readers.read(readers.Piece(str(path), 0)))
+    if bad := next((record for batch in batches for record in batch.bad), None):
+        raise DataError(f"the answer key {bad.reason}", where=f"{path}:{bad.line}")
+    tables = [batch.table for batch in batches]
+    table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
+    if missing := [name for name in _COLUMNS if name not in table.column_names]:
+        hint = f"there are: {', '.join(table.column_names)}" if tables else "it has no rows"
+        raise DataError(f"an answer key has a column {missing[0]!r}", where=str(path), hint=hint)
+    columns = {name: _strings(table, name, path) for name in (*_COLUMNS, "of")}
+    frame = pl.DataFrame({name: pl.Series(name, column) for name, column in columns.items()})
+    told = frame.with_columns(line=pl.Series([line for batch in batches for line in batch.lines], dtype=pl.Int64))
+    for line in told.filter(pl.col("kind").is_null())["line"].head(1):
+        raise DataError("the answer key names no kind", where=f"{path}:{line}")
+    again = told.filter(pl.col("id").is_not_null() & ~pl.col("id").is_first_distinct())
+    for name, line in again.select("id", "line").head(1).iter_rows():
+        raise DataError(f"the answer key has a row for {name!r} already", where=f"{path}:{line}")
+    return frame
+
+
+def _strings(table: pa.Table, name: str, path: Path) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        return pa.chunked_array([pa.nulls(len(table), pa.string())])
+    if pa.types.is_nested(table[name].type):
+        raise DataError(f"column {name!r} of the answer key is {table[name].type}, not text", where=str(path))
+    return table[name].cast(pa.string())

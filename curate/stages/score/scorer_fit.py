@@ -1,0 +1,168 @@
+"""What a scorer learns before it scores: its example files are read as the pool's are, and what it learnt is kept.
+
+Memory: the texts it learns from, and what it states of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from curate.errors import CurateError, DataError
+from curate.plugins.fields import fields, marks
+from curate.plugins.interfaces import Examples
+from curate.plugins.results import Learnt
+from curate.pool.training_sample import sample
+from curate.seeds import rng_for
+from curate.stages import fitted_state
+from curate.stages.context import Context
+from curate.stages.fitted_state import Fit, State
+from curate.stages.ingest.stage import files_of, ingest, parts, survey
+from curate.stages.step import running
+from curate.store import npz, run_directory
+from curate.store.inputs import Inputs
+
+if TYPE_CHECKING:
+    from curate.config.model import InputConfig, ScoreEntry
+    from curate.plugins.registry import Spec
+
+FITTED = "fitted.npz"
+_FOLDER = "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What one entry of the score section learns from."""
+
+    context: Context
+    entry: ScoreEntry
+
+    @property
+    def folder(self) -> Path:
+        return self.context.folder / "score" / self.entry.name
+
+    def files(self) -> dict[str, tuple[str, ...] | None]:
+        """The patterns of each field's files; None where the pool's rows are meant."""
+        built = self.entry.spec.build()
+        given = {name: getattr(built, name) for name in _examples(self.entry.spec)}
+        return {name: (value,) if isinstance(value, str) else value for name, value in given.items()}
+
+    @property
+    def reads_pool(self) -> bool:
+        """Whether rows of the pool are among what it learns from."""
+        return None in self.files().values()
+
+    def recipe(self) -> dict[str, Any]:
+        """What is learnt from, but for the pool: the content of the files, and how they are read."""
+        found: dict[str, Any] = {}
+        for field, patterns in self.files().items():
+            if patterns is None:
+                found[field] = None
+                continue
+            with self._named(field):
+                how = self._input(patterns)
+                run_directory.refuse_own(files_of(how), self.context.folder)
+                found[field] = parts(how, survey(self._own(field, how)))
+        return found
+
+    def read(self) -> dict[str, Inputs | None]:
+        """The examples of each field, in a folder of the entry's own; None for the pool.
+
+        Raises
+        ------
+        DataError : naming the field: a missing file or column, too few texts
+        """
+        found: dict[str, Inputs | None] = {}
+        for field, patterns in self.files().items():
+            found[field] = None if patterns is None else self._read(field, patterns)
+        return found
+
+    def _read(self, field: str, patterns: tuple[str, ...]) -> Inputs:
+        how, least = self._input(patterns), _examples(self.entry.spec)[field].at_least
+        with self._named(field):
+            run_directory.refuse_own(files_of(how), self.context.folder)
+            source, record = ingest(self._own(field, how))
+            if source.rows < least:
+                told = f"{source.rows:,} texts, and {least} are needed"
+                raise DataError(told, where=", ".join(source.files[:3]), hint="name more files")
+        if aside := record.count.quarantined:
+            told = f"{aside:,} of {record.count.rows_in:,} examples have no text"
+            self.context.progress.warn(f"score {self.entry.name}: {field}: {told}")
+        return source
+
+    def _input(self, patterns: tuple[str, ...]) -> InputConfig:
+        pool, text = self.context.config.input, self.entry.spec.build().text
+        plain = replace(pool, id=None, label=None, source=None, tokens=None, types=None, vectors=None)
+        return replace(plain, files=patterns, text=text or pool.text)
+
+    def _own(self, field: str, how: InputConfig) -> Context:
+        """A run of the examples' own, whose steps are no steps of this one."""
+        run = str(self.folder / _FOLDER / field)
+        return self.context.reading(replace(self.context.config, run=run, input=how))
+
+    @contextmanager
+    def _named(self, field: str) -> Iterator[None]:
+        """Around the reading of files: what is wrong with them is said of the field, and not of the pool."""
+        try:
+            yield
+        except CurateError as error:
+            told = f"score {self.entry.name}: {field}: {error.message.removeprefix('input.files: ')}"
+            raise type(error)(told, where=error.where, hint=error.hint) from error
+
+    # ------------------------------------------------------------ the fit
+
+    def kept(self) -> Fit | None:
+        """The fit of before, if it is whole."""
+        fit = fitted_state.load(self.folder)
+        return None if fit is None or npz.load(self.folder / FITTED, fit.fingerprint) is None else fit
+
+    def fit(self, source: Inputs, fit: Fit) -> tuple[State, Learnt]:
+        """Learn what ``fit`` is of, unless that is on disk; where it is, and how well it was learnt."""
+        context, entry = self.context, self.entry
+        plugin: Any = entry.spec.build()
+        state = State(self.folder / FITTED, fit.fingerprint)
+        learnt = npz.load(state.path, state.fingerprint)
+        if learnt is None:
+            (self.folder / fitted_state.NAME).unlink(missing_ok=True)
+            rng = rng_for(context.config.seed, f"score/{entry.name}/examples")
+            texts = {
+                field: sample(context, found or source, f"reading {field}", plugin.sample_size, rng, "text")
+                for field, found in self.read().items()
+            }
+            context.progress.begin(f"{entry.name} learns", sum(map(len, texts.values())))
+            with running(entry.spec, entry.name):
+                learnt = plugin.fit(texts, rng)
+            npz.save(state.path, state.fingerprint, learnt)
+        fitted_state.save(self.folder, fit)
+        with running(entry.spec, entry.name):
+            told: Learnt = plugin.learnt(learnt)
+        context.progress.note(f"score {entry.name}: learnt from {told.told}")
+        return state, told
+
+
+def lesson(context: Context, entry: ScoreEntry) -> Lesson | None:
+    """What the entry learns from; None for a scorer that learns nothing."""
+    return Lesson(context, entry) if hasattr(entry.spec.build(), "fit") else None
+
+
+def check(context: Context) -> None:
+    """Read every example file before anything is done with the pool, so that what is wrong with one is told at once.
+
+    In a plan the files are looked for, and not read.
+    """
+    for entry in context.config.score:
+        if (own := lesson(context, entry)) is not None:
+            _ = own.recipe() if context.plan is not None else own.read()
+
+
+def _examples(spec: Spec) -> Mapping[str, Examples]:
+    """The fields that name what is learnt from."""
+    return {
+        field.name: mark
+        for field in fields(spec.plugin().cls)
+        for mark in marks(field.type)
+        if isinstance(mark, Examples)
+    }

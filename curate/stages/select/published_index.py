@@ -1,0 +1,174 @@
+"""What a run has published so far, as its de-duplicating entries remember it, so that they need no old text again.
+
+``published/<entry>/<version>.parquet`` has a line for every row that was first published in that version: its id, the
+hash of its text, and its sketch, in columns that the selector names. Memory: an id and a hash for each of them, and
+what the selector holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from curate.errors import ConfigError
+from curate.kernels.types import Rows
+from curate.plugins.published_sketches import Published
+from curate.pool.columns import PoolColumns
+from curate.stages.select.run_selector import pool_of
+from curate.stages.step import running
+from curate.store import manifest, parquet_io, schemas, versions
+
+if TYPE_CHECKING:
+    from curate.config.model import RunConfig, SelectEntry
+
+FOLDER = "published"
+
+
+def entries(config: RunConfig) -> list[SelectEntry]:
+    """Those that compare with what was published."""
+    return [entry for entry in config.select if entry.against is not None]
+
+
+def standing(root: Path) -> list[str]:
+    """The versions that were published and not taken back since, in order."""
+    found: list[str] = []
+    for line in versions.history(root):
+        if line["version"] not in found:
+            found.append(line["version"])
+        elif line["by"] == "rollback":
+            del found[found.index(line["version"]) + 1 :]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What an entry remembers, beside tonight's pool of n rows."""
+
+    published: Published
+    ids: pa.ChunkedArray
+    """(m,) of the rows that there are sketches of."""
+
+    unknown: NDArray[np.bool_]
+    """(n,) rows that are published, and that the folder knows nothing of yet."""
+
+
+def recall(columns: PoolColumns, entry: SelectEntry, known: Sequence[str]) -> Recalled:
+    """What was published in the versions ``known``.
+
+    A row whose text has changed since is new. Rows of the last version that are in the pool are published even where
+    the folder has nothing of them, as when it is younger than the version.
+
+    Raises
+    ------
+    ConfigError : if the sketches were made with other fields
+    """
+    folder, recipe = columns.context.folder / FOLDER / entry.name, _recipe(columns, entry)
+    paths = [path for version in known if (path := folder / f"{version}.parquet").exists()]
+    held, named = np.zeros(columns.n, np.bool_), np.zeros(columns.n, np.bool_)
+    ids: list[pa.ChunkedArray] = []
+    valid: list[Rows] = []
+    for path in paths:
+        _refuse_other(path, recipe, entry)
+        table = parquet_io.read(path, schemas.published())
+        place = pc.index_in(table["id"], columns.ids)
+        same = pc.equal(table["content_hash"], columns.hashes.take(place)).fill_null(False).to_numpy()
+        rows, there = place.fill_null(-1).to_numpy(), pc.is_valid(place).to_numpy()
+        held[rows[same]], named[rows[there]] = True, True
+        valid.append(np.flatnonzero(same | ~there))
+        ids.append(table["id"].take(pa.array(valid[-1])))
+    unknown = _of_last(columns, known) & ~named
+    fresh = np.flatnonzero(unknown)
+    sketches = _sketch(columns, fresh, entry)
+    ids.append(columns.ids.take(pa.array(fresh)))
+
+    def read(part: int, names: Sequence[str]) -> pa.Table:
+        if part == len(paths):
+            return sketches.select(list(names))
+        return parquet_io.read(paths[part], list(names)).take(pa.array(valid[part]))
+
+    sizes = tuple(map(len, ids))
+    everything = pa.chunked_array([chunk for each in ids for chunk in each.chunks], pa.string())
+    return Recalled(Published(held | unknown, sizes, read), everything, unknown)
+
+
+def write(columns: PoolColumns, chosen: Callable[[], NDArray[np.bool_]], known: Sequence[str], version: str) -> None:
+    """Remember the rows that a version publishes first, before it is published; nothing is read if that was done.
+
+    Parameters
+    ----------
+    chosen : gives (n,) the rows of the pool that are in it
+    known : the versions that the selection was made against
+    """
+    for entry in entries(columns.context.config):
+        path = columns.context.folder / FOLDER / entry.name / f"{version}.parquet"
+        recipe = _recipe(columns, entry)
+        if not parquet_io.is_current(path, recipe):
+            before = recall(columns, entry, known)
+            rows = np.flatnonzero((chosen() & ~before.published.held) | before.unknown)
+            none = _lines(columns, rows[:0], entry)
+            parquet_io.write_in_groups(_by_shard(columns, rows, entry, none), none.schema, path, recipe)
+
+
+def _by_shard(columns: PoolColumns, rows: Rows, entry: SelectEntry, none: pa.Table) -> Iterator[pa.Table]:
+    ends = np.cumsum([0, *columns.rows.rows])
+    for start, stop in np.searchsorted(rows, np.stack([ends[:-1], ends[1:]], axis=1)).tolist():
+        if start < stop:
+            yield _lines(columns, rows[start:stop], entry).cast(none.schema)
+
+
+def _lines(columns: PoolColumns, rows: Rows, entry: SelectEntry) -> pa.Table:
+    sketches, taken = _sketch(columns, rows, entry), pa.array(rows)
+    table = pa.table([columns.ids.take(taken), columns.hashes.take(taken)], schemas.published())
+    for name in sketches.column_names:
+        table = table.append_column(name, sketches[name])
+    return table
+
+
+def _sketch(columns: PoolColumns, rows: Rows, entry: SelectEntry) -> pa.Table:
+    selector: Any = entry.spec.build()
+    pool = pool_of(columns, rows, entry)
+    with running(entry.spec, entry.name):
+        sketches: pa.Table = selector.sketch(pool)
+    return sketches
+
+
+def _of_last(columns: PoolColumns, known: Sequence[str]) -> NDArray[np.bool_]:
+    """(n,) the rows of the pool that are in the last of the versions, as far as that is still known."""
+    root = columns.context.folder / versions.FOLDER
+    if not known or not versions.ids(root, known[-1]).exists():
+        return np.zeros(columns.n, np.bool_)
+    mask: NDArray[np.bool_] = pc.is_in(columns.ids, versions.read_ids(root, known[-1])["id"].to_arrow()).to_numpy()
+    return mask
+
+
+def _recipe(columns: PoolColumns, entry: SelectEntry) -> str:
+    """What the sketches of an entry are made with."""
+    plugin = entry.spec.plugin()
+    told = entry.fingerprint_parts()
+    params = {name: told["params"][name] for name in plugin.traits.sketch or ()}
+    made_with = {"plugin": told["plugin"], "version": told["version"], "sha256": told["sha256"], "params": params}
+    if "contents" in told:
+        made_with["contents"] = told["contents"]
+    if "embedding" in plugin.traits.reads:
+        made_with["embed"] = columns.rows.entry(entry.embedding).recipe
+    return manifest.fingerprint(made_with)
+
+
+def _refuse_other(path: Path, recipe: str, entry: SelectEntry) -> None:
+    found = parquet_io.fingerprint(path)
+    if found == recipe:
+        return
+    fields = ", ".join(entry.spec.plugin().traits.sketch or ()) or "its embeddings"
+    told = f"select {entry.name}: what was published is remembered in another way, or the file is damaged"
+    hint = (
+        f"set back what sketches depend on ({fields}), or delete {path.parent}: rows that are published and in the "
+        "pool are then remembered anew, and those that are no longer in the pool are forgotten"
+    )
+    raise ConfigError(told, where=str(path), hint=hint)

@@ -1,0 +1,132 @@
+"""One entry of the select section: what it is handed of the pool, its budget and groups, and its answer."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from curate.errors import PluginError
+from curate.kernels.types import Rows, frozen
+from curate.plugins.batches import Pool
+from curate.plugins.published_sketches import Published
+from curate.plugins.results import Selection
+from curate.pool.columns import PoolColumns
+from curate.seeds import rng_for
+from curate.stages.select import split_budget
+from curate.stages.select.incumbents import Anchor, anchored
+from curate.stages.step import running
+
+if TYPE_CHECKING:
+    from curate.config.model import SelectEntry
+
+
+def choose(
+    columns: PoolColumns,
+    survivors: Rows,
+    entry: SelectEntry,
+    seed: int,
+    anchor: Anchor | None = None,
+    published: Published | None = None,
+) -> Selection:
+    """What the entry keeps of the survivors: positions among them.
+
+    ``anchor`` and ``published`` are of the survivors.
+
+    Raises
+    ------
+    PluginError : a selector that fails, or breaks its promises
+    ConfigError : a budget beyond the rows there are
+    """
+    pool = pool_of(columns, survivors, entry, published)
+    groups = _groups(columns, survivors, entry)
+    answer = partial(_in_groups, entry, seed, pool, groups, anchor)
+    if entry.budget is None:
+        return answer(None).check(len(pool), None)
+    rows = entry.budget.rows(len(pool), entry.name)
+    if rows is not None:
+        return answer(rows).check(len(pool), rows)
+    tokens = columns.tokens[survivors]
+    limit = entry.budget.tokens(int(tokens.sum(dtype=np.int64)), entry.name) or 0
+    prefix = entry.spec.plugin().traits.prefix and groups is None and anchor is None
+    return split_budget.within_tokens(answer, tokens, limit, prefix=prefix).check(len(pool), None)
+
+
+def most_at_once(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> int:
+    """The most rows that the entry's selector sees at once."""
+    groups = _groups(columns, survivors, entry)
+    return len(survivors) if groups is None else max(map(len, groups))
+
+
+def pool_of(columns: PoolColumns, survivors: Rows, entry: SelectEntry, published: Published | None = None) -> Pool:
+    """The survivors, with what the selector reads."""
+    reads = entry.spec.plugin().traits.reads
+    n, whole = len(survivors), len(survivors) == columns.n
+
+    def taken(array: Any) -> Any:
+        return frozen(array if whole else array[survivors])
+
+    selector: Any = entry.spec.build()
+    quality = columns.quality(entry.quality if "quality" in reads else None)
+    with running(entry.spec, entry.name):
+        wanted = selector.columns() if "frame" in reads else ()
+    texts = columns.rows.texts() if "text" in reads else None
+    try:
+        return Pool(
+            taken(columns.embeddings(entry.embedding)) if "embedding" in reads else np.zeros((n, 0), np.float32),
+            taken(quality),
+            taken(columns.cluster) if "cluster" in reads else np.zeros(n, np.int32),
+            {name: taken(score) for name, score in columns.scores.items()} if "scores" in reads else {},
+            columns.higher_is_better,
+            columns.frame(wanted)[survivors] if wanted else None,
+            None if texts is None else texts.take(survivors),
+            published,
+        )
+    except PluginError as error:
+        raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error
+
+
+def _groups(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> list[Rows] | None:
+    """The survivors' positions in each group, groups in order of their value; None without ``within``."""
+    if entry.within is None:
+        return None
+    codes = columns.groups(entry.within)[survivors].rank("dense").fill_null(0).to_numpy()
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+
+
+def _in_groups(
+    entry: SelectEntry, seed: int, pool: Pool, groups: list[Rows] | None, anchor: Anchor | None, budget: int | None
+) -> Selection:
+    """Run the selector on each group with its part of the budget and put the answers together."""
+    if groups is None:
+        return _once(entry, seed, pool, anchor, budget)
+    sizes = np.array([len(group) for group in groups])
+    shares = [None] * len(groups) if budget is None else split_budget.split(entry.quota, sizes, budget)
+    answers = [
+        _once(entry, seed, pool.take(group), None if anchor is None else anchor.take(group), share, number)
+        for number, (group, share) in enumerate(zip(groups, shares, strict=True))
+    ]
+    return split_budget.merged(len(pool), groups, answers)
+
+
+def _once(
+    entry: SelectEntry, seed: int, pool: Pool, anchor: Anchor | None, budget: int | None, task: int = 0
+) -> Selection:
+    """Run the selector, and hold a budgeted one to the published rows as far as the configuration asks."""
+    selector: Any = entry.spec.build()
+
+    def chosen_from(some: Pool, rows: int | None) -> Selection:
+        with running(entry.spec, entry.name):
+            answer: Selection = selector.select(some, rows, rng_for(seed, f"select/{entry.name}", task))
+        planned = 0 if answer.epochs is None else len(answer.epochs)
+        if planned != (entry.epochs if entry.epochs > 1 else 0):
+            told = f"select {entry.name}: its plan is of {planned} epochs, its field epochs says {entry.epochs}"
+            raise PluginError(told, hint="a selector plans as many epochs as its field says, and makes no plan for 1")
+        return answer.check(len(some), rows)
+
+    fresh = chosen_from(pool, budget)
+    if anchor is None or budget is None:
+        return fresh
+    return anchored(fresh, anchor, lambda rows, held: chosen_from(pool.take(rows), held))

@@ -1,0 +1,45 @@
+"""Array files (.npy): their shape, and some of their rows without the others."""
+
+from __future__ import annotations
+
+import math
+import tokenize
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate import paths
+
+
+def shape(path: Path) -> tuple[int, ...]:
+    """The shape of the array in a file; ValueError if there is none."""
+    with paths.opened(path) as file:
+        return _header(file)[0]
+
+
+def rows(path: Path, start: int, stop: int) -> NDArray[Any]:
+    """Rows of the array in a file; ValueError if it holds none that can be read so."""
+    if not paths.is_object(path):
+        return np.asarray(np.lib.format.open_memmap(path, mode="r")[start:stop])
+    with paths.opened(path) as file:
+        (n, *others), fortran, kind = _header(file)
+        if fortran:
+            raise ValueError("it is not stored row by row: save np.ascontiguousarray(array)")
+        width = math.prod(others) * kind.itemsize
+        stop = min(stop, n)
+        file.seek(start * width, 1)
+        return np.frombuffer(file.read((stop - start) * width), kind).reshape(stop - start, *others)
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    try:
+        shape, fortran, kind = read(file)
+    except (SyntaxError, tokenize.TokenError) as error:  # numpy parses the header as Python's literals
+        raise ValueError(f"the header is damaged: {error}") from error
+    if len(shape) != 2 or kind.kind not in "fiub":
+        raise ValueError(f"they must be numbers (rows, dimensions); these are {kind} {shape}")
+    return shape, fortran, kind

@@ -1,0 +1,174 @@
+"""Reads pool files (JSON, CSV, TSV, Parquet) batch by batch; a record that cannot be read is part of the result."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, Literal
+from urllib.parse import unquote
+
+import numpy as np
+import pyarrow as pa
+
+from curate import paths
+from curate.errors import DataError
+from curate.store import csv_records, decompression, json_records, parquet_records
+from curate.store.decompression import Compression
+from curate.store.records import Bad, Batch, Piece
+
+__all__ = ["Bad", "Batch", "Piece", "column_names", "format_of", "partitions_of", "read", "scan", "stem_of"]
+
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
+
+_SUFFIXES: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".parquet": "parquet",
+}
+_BLOCK = 1 << 22
+
+
+def format_of(path: Path) -> tuple[Format, Compression]:
+    """Tell the format of a file from its name."""
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    compression: Compression = ""
+    if suffixes and suffixes[-1] in decompression.SUFFIXES:
+        compression = decompression.SUFFIXES[suffixes.pop()]
+    found = _SUFFIXES.get(suffixes[-1]) if suffixes else None
+    if found is None or (found == "parquet" and compression):
+        endings = ", ".join(decompression.SUFFIXES)
+        hint = f"name it .jsonl, .json, .csv or .tsv (each also with {endings} after it) or .parquet"
+        raise DataError("cannot tell the format from the file's name", where=str(path), hint=hint)
+    return found, compression
+
+
+def stem_of(path: Path) -> str:
+    """Return the name of a file without the endings that say its format.
+
+    >>> stem_of(Path("pool/a.b.jsonl.gz"))
+    'a.b'
+    """
+    endings = 2 if format_of(path)[1] else 1
+    return path.name.removesuffix("".join(path.suffixes[-endings:]))
+
+
+def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int]] | None]:
+    """Hash a file, and find where it may be cut.
+
+    Returns
+    -------
+    sha256 : of the file's bytes
+    cuts : (start, first row, rows) of each run of about ``rows_per_piece`` records; None where only reading tells
+    """
+    kind, compression = format_of(path)
+    digest = hashlib.sha256()
+    cuts: list[tuple[int, int, int]] = [(0, 0, 0)]
+    lines = offset = 0
+    with paths.opened(path) as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+            if kind == "jsonl" and not compression:
+                newlines = np.flatnonzero(np.frombuffer(block, np.uint8) == 10)
+                while lines + len(newlines) >= (boundary := len(cuts) * rows_per_piece):
+                    cuts.append((offset + int(newlines[boundary - lines - 1]) + 1, boundary, 0))
+                lines += len(newlines)
+                offset += len(block)
+    if kind == "parquet":
+        return digest.hexdigest(), parquet_records.row_groups(path, rows_per_piece)
+    if kind != "jsonl" or compression:
+        return digest.hexdigest(), None
+    if cuts[-1][0] == offset and len(cuts) > 1:  # the file ends on a boundary
+        cuts.pop()
+    ends_at = [first for _, first, _ in cuts[1:]] + [max(lines, cuts[-1][1] + 1)]
+    return digest.hexdigest(), [
+        (start, first, end - first) for (start, first, _), end in zip(cuts, ends_at, strict=True)
+    ]
+
+
+def read(piece: Piece, *, kinds: json_records.Kinds | None = None, as_text: Collection[str] = ()) -> Iterator[Batch]:
+    """Read the records of ``piece``, a few thousand at a time.
+
+    Folders such as ``lang=en`` in the path become columns, unless the file has such a column itself.
+
+    Parameters
+    ----------
+    kinds : of a JSON file, the kinds of values at some paths; values of other kinds make a record bad
+    as_text : columns to read as text, whatever is in them
+
+    Raises
+    ------
+    DataError : the file cannot be read
+    """
+    path = paths.place(piece.path)
+    partitions = partitions_of(piece.path)
+    with paths.reached(path):
+        try:
+            for batch in _read(path, piece, kinds or {}, as_text):
+                yield _with_partitions(batch, partitions)
+        except (*decompression.ERRORS, pa.ArrowException) as error:
+            hint = "is the file complete? write it elsewhere and move it here when it is"
+            raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
+
+
+def _read(path: Path, piece: Piece, kinds: json_records.Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+    kind, compression = format_of(path)
+    if kind == "parquet":
+        yield from parquet_records.read_parquet(path, piece, as_text)
+        return
+    with _open(path, compression) as file:
+        if kind == "jsonl":
+            yield from json_records.read_lines(file, piece, kinds, as_text)
+        elif kind == "json":
+            yield from json_records.read_json(file, piece, kinds, as_text)
+        elif kind == "csv":
+            yield from csv_records.read_csv(file, piece)
+        else:
+            yield from csv_records.read_tsv(file, piece)
+
+
+@contextmanager
+def _open(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
+    with paths.opened(path) as file, decompression.decompressed(file, compression) as plain:
+        yield plain
+
+
+# ---------------------------------------------------------------- folders that are columns
+
+
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+
+
+def partitions_of(path: str) -> dict[str, str | None]:
+    """Return the columns that the folders of a path are, as Hive writes them.
+
+    >>> partitions_of("pool/lang=en/year=2024/a.jsonl")
+    {'lang': 'en', 'year': '2024'}
+    """
+    folders = path.partition("://")[2].split("/")[1:-1] if "://" in path else Path(path).parts[:-1]
+    found: dict[str, str | None] = {}
+    for folder in folders:
+        name, equals, value = folder.partition("=")
+        if equals and name.isidentifier():
+            found[name] = None if value == _NO_VALUE else unquote(value)
+    return found
+
+
+def _with_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
+    table, cells = batch.table, set(batch.cells)
+    for name, value in partitions.items():
+        if name not in table.column_names:
+            table = table.append_column(name, pa.array([value] * len(table), pa.string()))
+            cells.add(name)
+    return batch if table is batch.table else replace(batch, table=table, cells=frozenset(cells))
+
+
+def column_names(path: Path, number: int = 0) -> list[str]:
+    """Return the columns of the first records of a file."""
+    batch = next(read(Piece(str(path), number)), None)
+    return [] if batch is None else list(batch.table.column_names)

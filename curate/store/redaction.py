@@ -1,0 +1,30 @@
+"""What is left out of every text that is quoted from a run: what its export masks, no story or comparison shows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from curate.kernels.text.pii_patterns import KINDS, Kind, masked
+from curate.store import parquet_io
+from curate.store.json_shape import fits
+
+NAME = "mask.json"
+
+
+def write(folder: Path, kinds: Collection[Kind]) -> None:
+    """Say in a run's folder, before anything else is in it, which kinds are masked."""
+    parquet_io.write_json(folder / NAME, {"mask": [kind for kind in KINDS if kind in kinds]})
+
+
+def read(folder: Path) -> tuple[Kind, ...]:
+    """The kinds that the run in ``folder`` masks."""
+    data = parquet_io.read_json(folder / NAME)
+    if data is None or not fits(data, {"mask": [str]}):
+        return ()
+    return tuple(kind for kind in KINDS if kind in data["mask"])
+
+
+def quoted(text: str, kinds: Collection[Kind]) -> str:
+    """The text as it may be shown."""
+    return masked(text, kinds)[0] if kinds else text

@@ -1,0 +1,47 @@
+"""A run folder holds files and folders: nothing in it leads elsewhere, whoever made it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from curate import paths
+from curate.errors import DataError
+
+OURS = ("input", "embed", "cluster", "score", "select", "export", "manifest.json")
+"""What of a run folder is read, deleted and written again."""
+
+
+def refuse(folder: Path) -> None:
+    """Refuse a run folder that holds anything but files, folders, and the link ``export/current``.
+
+    What is behind a link would be deleted or overwritten as if it were the run's own.
+
+    Raises
+    ------
+    DataError : naming the first
+    """
+    for entry in () if paths.is_object(folder) else _entries(str(folder)):  # a store has no links
+        mode = entry.stat(follow_symlinks=False).st_mode
+        if not stat.S_ISREG(mode) and entry.path != str(folder / "export" / "current"):
+            what = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
+            raise DataError(f"this is {what}; a run folder holds none", where=entry.path, hint="delete it")
+
+
+def _entries(folder: str, names: tuple[str, ...] | None = OURS) -> Iterator[os.DirEntry[str]]:
+    """Everything of ours in a folder but the folders in it."""
+    try:
+        with os.scandir(folder) as found:
+            for entry in found:
+                if names is not None and entry.name not in names:
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _entries(entry.path, None)
+                else:
+                    yield entry
+    except FileNotFoundError:  # the first run, or what it held was deleted just now
+        return
+    except OSError as error:
+        raise DataError(f"cannot read the folder: {error.strerror}", where=folder) from error

@@ -1,0 +1,27 @@
+"""Groups come from codes in any order, and centres are their mean directions."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from curate.kernels.linalg.centroids import groups, mean_directions
+
+
+def test_strays_are_left_out_and_numbers_without_rows_make_no_group():
+    assert [rows.tolist() for rows in groups(np.array([7, -1, 2, 7, -1, 2], np.int32))] == [[2, 5], [0, 3]]
+    assert groups(np.full(3, -1, np.int32)) == []
+    assert groups(np.empty(0, np.int32)) == []
+
+
+def test_mean_directions_are_means_at_unit_length():
+    x = np.random.default_rng(0).standard_normal((20, 4)).astype(np.float32)
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    members = [np.arange(5), np.arange(5, 20)]
+    means = np.stack([x[rows].mean(axis=0) for rows in members])
+    expected = means / np.linalg.norm(means, axis=1, keepdims=True)
+    np.testing.assert_allclose(mean_directions(x, members), expected, atol=1e-6)
+
+
+def test_rows_that_cancel_out_are_told_by_the_first_of_them():
+    x = np.array([[1, 0], [-1, 0]], np.float32)
+    assert mean_directions(x, [np.arange(2)]).tolist() == [[1, 0]]

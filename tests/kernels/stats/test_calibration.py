@@ -1,0 +1,60 @@
+"""The area under the curve and its interval, and probabilities that are what they say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit
+from sklearn.metrics import roc_auc_score
+
+from curate.kernels.stats.calibration import auc, auc_interval, brier_score, calibration_error, platt
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40))
+def test_the_area_is_the_one_of_scikit_learn_with_ties(pairs):
+    score, good = np.array([s for s, _ in pairs], float), np.array([g for _, g in pairs])
+    if 0 < good.sum() < len(good):
+        assert auc(score, good) == pytest.approx(roc_auc_score(good, score))
+
+
+@pytest.mark.parametrize(("shift", "good", "bad"), [(0.0, 40, 40), (1.0, 30, 90), (2.5, 25, 25)])
+def test_nineteen_intervals_of_twenty_hold_the_true_area(shift, good, bad):
+    from scipy.stats import norm
+
+    rng, true = np.random.default_rng(0), norm.cdf(shift / np.sqrt(2))
+    labels = np.arange(good + bad) < good
+    hit = 0
+    for _ in range(400):
+        low, high = auc_interval(auc(rng.standard_normal(good + bad) + shift * labels, labels), good, bad)
+        hit += low <= true <= high
+    assert 0.92 <= hit / 400 <= 0.99
+
+
+def test_an_interval_stays_within_0_and_1_and_is_one_at_the_ends():
+    assert auc_interval(1.0, 20, 20)[0] < 1 == auc_interval(1.0, 20, 20)[1]
+    assert auc_interval(0.0, 20, 20)[1] > 0 == auc_interval(0.0, 20, 20)[0]
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.3, 1.0), (5.0, -2.0)])
+def test_probabilities_that_are_known_are_found_again(slope, intercept):
+    rng = np.random.default_rng(0)
+    logit = rng.standard_normal(40_000)
+    good = rng.random(len(logit)) < expit(slope * logit + intercept)
+    even = np.log((~good).sum() / good.sum())  # as if both were as many
+    found = platt(logit, good)
+    assert found == pytest.approx((slope, intercept + even), abs=0.1)
+    probability = expit(found[0] * logit + found[1])
+    assert calibration_error(probability, good) < 0.02
+    assert calibration_error(probability**3, good) > 0.1
+    assert brier_score(probability, good) < brier_score(probability**3, good)
+
+
+def test_sides_that_lie_apart_stay_finite_and_logits_that_say_the_contrary_say_nothing():
+    good = np.arange(40) < 20
+    slope, intercept = platt(np.where(good, 9.0, -9.0), good)
+    assert np.isfinite([slope, intercept]).all()
+    assert expit(9 * slope + intercept) == pytest.approx(21 / 22, abs=1e-3)
+    assert platt(np.where(good, -1.0, 1.0), good) == (0, 0)
+    assert platt(np.zeros(40), good) == (0, 0)

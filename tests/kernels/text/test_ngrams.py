@@ -1,0 +1,107 @@
+"""Repeated n-grams are those that counting every n-gram finds."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.kernels.text.ngrams import repeated_ngrams, repetition
+from curate.kernels.text.word_tokens import numbered_words, words
+
+LENGTHS = (2, 3, 4, 5, 6, 7, 8, 9, 10)
+texts = st.lists(
+    st.lists(st.sampled_from(["a", "a", "bb", "ccc", "你", "d\0"]), max_size=40).map(" ".join)
+    | st.integers(0, 40).map(lambda times: "x yy " * times),
+    max_size=4,
+)
+
+
+def slow(text, n):
+    """Where a text's n-grams stand: by n-gram, in the order of reading."""
+    tokens = words(text)
+    found: dict[tuple[str, ...], list[int]] = {}
+    for place in range(len(tokens) - n + 1):
+        found.setdefault(tuple(tokens[place : place + n]), []).append(place)
+    return found
+
+
+def slow_rate(text, places, n):
+    tokens = words(text)
+    within = {place + further for place in places for further in range(n)}
+    return sum(len(tokens[place]) for place in within) / max(1, sum(map(len, tokens)))
+
+
+def slow_top(text, n):
+    several = {gram: places for gram, places in slow(text, n).items() if len(places) > 1}
+    if not several:
+        return 0
+    best = max(several, key=lambda gram: (len(several[gram]), sum(map(len, gram)), -several[gram][0]))
+    return slow_rate(text, several[best], n)
+
+
+def slow_duplicate(text, n):
+    return slow_rate(text, [place for places in slow(text, n).values() for place in places[1:]], n)
+
+
+@settings(deadline=None)
+@given(texts)
+def test_both_rates_are_those_of_counting_every_ngram(sample):
+    top, duplicate = repetition(*numbered_words(sample), top=LENGTHS, duplicate=LENGTHS)
+    for n in LENGTHS:
+        assert top[n].tolist() == [slow_top(text, n) for text in sample]
+        assert duplicate[n].tolist() == [slow_duplicate(text, n) for text in sample]
+
+
+@settings(deadline=None)
+@given(texts)
+def test_the_ngrams_found_are_all_that_a_text_has_twice_and_no_other(sample):
+    numbers, _, offsets = numbered_words(sample)
+    for n, places, grams in repeated_ngrams(numbers, 6):
+        expected = sorted(
+            offsets[row] + place
+            for row, text in enumerate(sample)
+            for some in slow(text, n).values()
+            for place in some
+            if len(some) > 1
+        )
+        assert places.tolist() == expected
+        meanings = {(gram, tuple(numbers[place : place + n])) for place, gram in zip(places, grams, strict=True)}
+        assert max(Counter(gram for gram, _ in meanings).values(), default=1) == 1
+        assert len(meanings) == len({meaning for _, meaning in meanings})
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        pytest.param("a b c a b d", 4 / 6, id="plain"),
+        pytest.param("a b c d e f", 0, id="once-is-not-frequent"),
+        pytest.param("a a a a x", 4 / 5, id="overlapping-itself-each-character-once"),
+        pytest.param("a b - cccc d - a b + cccc d", 10 / 17, id="the-longest-of-equally-frequent"),
+        pytest.param("aa b - c dd - aa b + c dd", 6 / 15, id="of-equally-long-ones-the-first"),
+    ],
+)
+def test_the_most_frequent_2gram(text, rate):
+    assert repetition(*numbered_words([text]), top=[2], duplicate=[])[0][2].tolist() == [rate]
+
+
+def test_ngrams_do_not_reach_from_a_text_into_the_next():
+    """Two pairs of neighbours, in which the end of one and the start of the next are the same."""
+    top, duplicate = repetition(*numbered_words(["x a", "b y", "", "z a", "b w"]), top=[2], duplicate=[2])
+    assert not top[2].any()
+    assert not duplicate[2].any()
+
+
+def test_only_the_lengths_asked_for_are_given():
+    top, duplicate = repetition(*numbered_words(["a a a a"]), top=[3], duplicate=[])
+    assert list(top) == [3]
+    assert duplicate == {}
+
+
+def test_no_texts():
+    top, duplicate = repetition(*numbered_words([]), top=[2], duplicate=[5])
+    assert top[2].shape == duplicate[5].shape == (0,)
+    assert top[2].dtype == duplicate[5].dtype == np.float64

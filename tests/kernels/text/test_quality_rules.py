@@ -1,0 +1,60 @@
+"""Of the rules that a text fails, the first is its reason; a text at every limit passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from curate.kernels.text.quality_rules import at_least, at_most, judged
+from curate.kernels.types import Texts
+
+
+def measure(texts):
+    return {
+        "length": np.array([len(text) for text in texts], float),
+        "a": np.array([t.count("a") for t in texts], float),
+    }
+
+
+RULES = [
+    *at_least("length", 2, "shorter than {}"),
+    *at_most("length", None, "longer than {}"),
+    *at_most("a", 1, "more than {} a"),
+    *at_most("length", 4, "longer than {}"),
+]
+
+
+@pytest.mark.parametrize("block", [1, 2, 100])
+def test_the_first_rule_failed_is_the_reason_and_the_limit_passes(block):
+    texts = ["", "b", "ba", "aab", "aaaaa", "bbbbb", "abbb"]
+    selection = judged(Texts.of(texts, block), measure, RULES).check(len(texts), None)
+    assert selection.order.tolist() == [2, 6]
+    assert selection.reasons == ("shorter than 2", "more than 1 a", "longer than 4")
+    dropped = [0, 1, 3, 4, 5]
+    assert [selection.reasons[number] for number in selection.reason[dropped]] == [
+        *("shorter than 2", "shorter than 2", "more than 1 a", "more than 1 a", "longer than 4")
+    ]
+
+
+def test_without_a_rule_every_text_stays():
+    selection = judged(Texts.of(["a", ""]), measure, at_least("length", None, "")).check(2, None)
+    assert selection.order.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason", "expected"),
+    [(0.14, "{%}", "14 %"), (0.005, "{%}", "0.5 %"), (0.1, "{}", "0.1"), (3.0, "{}", "3"), (100_000, "{}", "100000")],
+)
+def test_reasons_name_the_limit_as_it_is_written(limit, reason, expected):
+    assert at_most("a", limit, reason)[0].reason == expected
+
+
+def test_texts_far_longer_than_what_is_measured_at_once_are_measured_alone():
+    seen = []
+
+    def spy(texts):
+        seen.append([len(text) for text in texts])
+        return measure(texts)
+
+    judged(Texts.of(["b", "b" * 2**20, "b", "b"]), spy, RULES)
+    assert seen == [[1], [2**20], [1, 1]]

@@ -1,0 +1,161 @@
+"""Facility location is the greedy sequence of its objective, and near the optimum."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from curate.plugins.batches import Pool
+from curate.plugins.selectors.coverage import facility_location as module
+from curate.plugins.selectors.coverage.facility_location import FacilityLocation, facility_location, similarity_graph
+
+
+def unit_rows(seed, n, d=3, *, twins=False):
+    x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    if twins:
+        x[: n // 2] = x[0]
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def graph_of(x, neighbours):
+    return similarity_graph(x, np.zeros(len(x), np.int32), neighbours)
+
+
+def coverage(similarity, chosen):
+    """f(S), from the definition."""
+    return similarity[:, list(chosen)].max(axis=1).sum() if len(chosen) else 0.0
+
+
+def naive_greedy(similarity, budget):
+    """From the definition, in double precision; exact, because the similarities are multiples of 2^-24."""
+    chosen, gains = [], []
+    for _ in range(budget):
+        value = coverage(similarity, chosen)
+        after = [
+            coverage(similarity, [*chosen, j]) - value if j not in chosen else -1.0 for j in range(len(similarity))
+        ]
+        chosen.append(int(np.argmax(after)))
+        gains.append(after[chosen[-1]])
+    return chosen, gains
+
+
+small = settings(max_examples=60, deadline=None)
+
+
+@small
+@given(st.integers(1, 14), st.integers(0, 1000), st.integers(1, 14), st.booleans())
+def test_sequence_and_gains_are_exactly_those_of_the_naive_greedy(n, seed, neighbours, twins):
+    """With ties to the lowest index, on complete and on sparse graphs, until nothing is left."""
+    graph = graph_of(unit_rows(seed, n, twins=twins), neighbours)
+    order, gains, _, _ = facility_location(graph, n)
+    expected, expected_gains = naive_greedy(graph.toarray().astype(np.float64), n)
+    assert order.tolist() == expected
+    assert gains.tolist() == np.array(expected_gains, np.float32).tolist()
+
+
+@small
+@given(st.integers(1, 12), st.integers(0, 1000), st.data())
+def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
+    """Brute force over all sets of k rows, on all similarities."""
+    k = data.draw(st.integers(1, min(n, 5)))
+    x = unit_rows(seed, n)
+    similarity = np.clip(x.astype(np.float64) @ x.T, 0, 1)
+    optimum = max(coverage(similarity, chosen) for chosen in combinations(range(n), k))
+    order = facility_location(graph_of(x, n), k)[0]
+    assert coverage(similarity, order) >= (1 - 1 / np.e) * optimum - 1e-5
+
+
+@small
+@given(st.integers(2, 60), st.integers(0, 1000), st.integers(1, 10), st.floats(0, 1))
+def test_value_on_a_sparse_graph_is_a_lower_bound_of_the_value_on_all_similarities(n, seed, neighbours, rate):
+    x = unit_rows(seed, n, 4)
+    order, gains, _, _ = facility_location(graph_of(x, neighbours), int(rate * n))
+    assert gains.sum() <= coverage(np.clip(x @ x.T, 0, 1), order) + 1e-4
+
+
+@small
+@given(st.integers(1, 30), st.integers(0, 1000))
+def test_graph_is_complete_when_every_row_is_a_neighbour(n, seed):
+    x = unit_rows(seed, n)
+    expected = np.clip(x @ x.T, 0, 1)
+    np.fill_diagonal(expected, 1)
+    np.testing.assert_allclose(graph_of(x, max(n - 1, 1)).toarray(), expected, atol=1e-6)
+
+
+@small
+@given(st.integers(1, 60), st.integers(0, 1000), st.integers(1, 8))
+def test_graph_is_symmetric_has_ones_on_the_diagonal_and_lies_on_the_grid(n, seed, neighbours):
+    graph = graph_of(unit_rows(seed, n, twins=True), neighbours)
+    dense = graph.toarray()
+    assert (dense == dense.T).all()
+    assert (np.diagonal(dense) == 1).all()
+    assert (dense * 2.0**24 == np.round(dense * 2.0**24)).all()
+    assert ((dense >= 0) & (dense <= 1)).all()
+
+
+def test_opposite_rows_do_not_count_against_each_other():
+    """Similarities below 0 are 0: covering nothing costs nothing."""
+    x = np.array([[1, 0], [-1, 0], [0, 1]], np.float32)
+    order, gains, nearest, similarity = facility_location(graph_of(x, 2), 2)
+    assert order.tolist() == [0, 1]
+    assert gains.tolist() == [1, 1]
+    assert nearest.tolist() == [-1, -1, -1]
+    assert np.isnan(similarity).all()
+
+
+def test_budget_is_met_when_nothing_is_left_to_gain():
+    x = np.repeat(np.eye(2, dtype=np.float32), 3, axis=0)
+    order, gains, _, _ = facility_location(graph_of(x, 5), 6)
+    assert order.tolist() == [0, 3, 1, 2, 4, 5]
+    assert gains.tolist() == [3, 3, 0, 0, 0, 0]
+
+
+def test_dropped_rows_name_the_most_similar_pick_of_their_neighbours():
+    x = unit_rows(3, 400, 6)
+    graph = graph_of(x, 20)
+    order, _, nearest, similarity = facility_location(graph, 60)
+    chosen = graph.toarray()[:, order]
+    for row in np.setdiff1d(np.arange(400), order):
+        if chosen[row].max() == 0:
+            assert nearest[row] == -1
+            assert np.isnan(similarity[row])
+        else:
+            assert nearest[row] == order[chosen[row].argmax()]
+            assert similarity[row] == chosen[row].max()
+
+
+@pytest.mark.parametrize("strays", [0, 40])
+def test_large_pools_are_searched_by_cluster(monkeypatch, strays):
+    """Looking into all clusters finds what the exact search finds, however the clusters are numbered."""
+    x = unit_rows(5, 600, 6)
+    cluster = (x[:, 0] > 0).astype(np.int32) * 7 + (x[:, 1] > 0) * np.int32(2)
+    cluster[:strays] = -1
+    exact = similarity_graph(x, cluster, 10).toarray()
+    monkeypatch.setattr(module, "EXACT_ROWS", 100)
+    monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
+    np.testing.assert_allclose(similarity_graph(x, cluster, 10, probes=4).toarray(), exact, atol=1e-6)
+    by_one = similarity_graph(x, cluster, 10, probes=1)
+    assert by_one.nnz > 0
+    assert np.abs(by_one.toarray() - exact).max() > 0.1, "one cluster alone finds as much as all"
+
+
+def test_large_pool_without_clusters_is_searched_exactly(monkeypatch):
+    x = unit_rows(5, 300, 6)
+    exact = graph_of(x, 10).toarray()
+    monkeypatch.setattr(module, "EXACT_ROWS", 100)
+    monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
+    assert (similarity_graph(x, np.full(300, -1, np.int32), 10).toarray() == exact).all()
+
+
+def test_picks_the_middle_of_each_group_first():
+    """Two groups on a circle, each with one row between the others."""
+    angles = np.array([0.0, 0.2, 0.4, 3.0, 3.2, 3.4])
+    x = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    pool = Pool(x, np.zeros(6, np.float32), np.zeros(6, np.int32))
+    selection = FacilityLocation(neighbours=5).select(pool, 2, np.random.default_rng(0))
+    assert sorted(selection.order.tolist()) == [1, 4]
+    assert selection.representative.tolist() == [1, -1, 1, 4, -1, 4]

@@ -1,0 +1,86 @@
+"""Where drops the rows for which a SQL condition is true, and explains conditions that make no sense."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from curate.errors import PluginError
+from curate.plugins.batches import Pool
+from curate.plugins.selectors.filters.where import Where
+
+FRAME = pl.DataFrame(
+    {
+        "score_a": [0.1, 0.4, 0.5, None, float("nan")],
+        "source": ["web", "ads", None, "web", "ads"],
+        "flag": [True, False, None, True, False],
+        "words": [1, 2, 3, 4, 5],
+        "odd name": [1, 0, 0, 0, 0],
+    }
+)
+
+
+def select(drop, frame=FRAME):
+    n = frame.height
+    pool = Pool(np.zeros((n, 0), np.float32), np.zeros(n, np.float32), np.zeros(n, np.int32), frame=frame)
+    return Where(drop=drop).select(pool, None, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize(
+    ("drop", "kept"),
+    [
+        pytest.param("score_a < 0.5", [2, 3, 4], id="number"),
+        pytest.param("score_a > 0.2", [0, 3, 4], id="nan-is-missing-not-large"),
+        pytest.param("score_a IS NULL", [0, 1, 2], id="nan-is-null"),
+        pytest.param("source = 'ads'", [0, 2, 3], id="null-keeps"),
+        pytest.param("source = 'ads' OR score_a < 0.2", [2, 3], id="or"),
+        pytest.param("source LIKE 'w%' AND words > 1", [0, 1, 2, 4], id="like"),
+        pytest.param("flag", [1, 2, 4], id="boolean-column"),
+        pytest.param("NOT flag", [0, 2, 3], id="not"),
+        pytest.param("words > AVG(words)", [0, 1, 2], id="aggregate-over-the-pool"),
+        pytest.param('"odd name" = 1', [1, 2, 3, 4], id="quoted-name"),
+        pytest.param("words > 99", [0, 1, 2, 3, 4], id="none-dropped"),
+        pytest.param("words > 0", [], id="all-dropped"),
+    ],
+)
+def test_rows_kept(drop, kept):
+    assert select(drop).order.tolist() == kept
+
+
+def test_reason_says_the_condition():
+    assert select("score_a < 0.5").reasons == ("drop: score_a < 0.5",)
+
+
+def test_columns_are_those_the_condition_names_once_each():
+    assert Where(drop="score_a < 0.5 OR (words > 3 AND score_a < 0.7)").columns() == ("score_a", "words")
+
+
+@pytest.mark.parametrize("drop", ["score_a <", "", "*", "score_a < 1; words > 2", "SELECT 1", "lenght(source) > 3"])
+def test_what_is_not_an_expression_is_refused_at_construction(drop):
+    with pytest.raises(ValueError, match=r"^drop: .* is not a SQL expression: "):
+        Where(drop=drop)
+
+
+def test_what_names_no_column_is_refused_at_construction():
+    with pytest.raises(ValueError, match=r"^drop: '1 > 2' names no column$"):
+        Where(drop="1 > 2")
+
+
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [
+        pytest.param("source > 3", "cannot compare string with numeric type", id="string-with-number"),
+        pytest.param("words + 1", "not true or false", id="not-boolean"),
+        pytest.param("source", "not true or false", id="string-column"),
+    ],
+)
+def test_wrong_types_are_an_error_that_shows_the_columns_types(drop, message):
+    with pytest.raises(PluginError, match=message) as caught:
+        select(drop, FRAME.select(Where(drop=drop).columns()))
+    assert "the columns are " in caught.value.hint
+    assert ("(String)" in caught.value.hint) or ("(Int64)" in caught.value.hint)
+
+
+def test_column_of_nulls_keeps_all():
+    assert select("a", pl.DataFrame({"a": [None, None]})).order.tolist() == [0, 1]

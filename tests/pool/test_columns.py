@@ -1,0 +1,65 @@
+"""Columns of every type can be used in conditions, groups and as labels, or an error names them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate import pipeline
+from curate.config.loader import from_data
+from curate.errors import CurateError, DataError
+from curate.executors.serial import Serial
+from curate.store.arrow_values import stored
+
+ROOT = Path(__file__).parents[2]
+SPEC = importlib.util.spec_from_file_location("type_table", ROOT / "docs" / "type_table.py")
+TABLE = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(TABLE)
+REFUSED = {
+    "a decimal of more than 38 digits": pa.array([1], pa.decimal256(60, 2)),
+    "a list of these": pa.array([[1]], pa.list_(pa.decimal256(60, 2))),
+    "a time zone that there is not": pa.array([0], pa.timestamp("us", "Mars/Olympus")),
+}
+TYPES = {name: array for name, array in TABLE.examples() if not pa.types.is_union(array.type)}
+
+
+def run(folder: Path, array: pa.Array, **use: str) -> None:
+    column = pa.chunked_array([array, pa.nulls(1, array.type)])
+    pq.write_table(pa.table({"text": ["one two", "three four"], "x": column}), folder / "a.parquet")
+    select = [{"use": "where", "drop": use["drop"]}] if "drop" in use else []
+    within = {"within": use["within"]} if "within" in use else {}
+    config = {
+        "curate": 1,
+        "run": str(folder / "run"),
+        "input": {"files": str(folder / "a.parquet"), "text": use.get("text", "text"), "label": use.get("label")},
+        "embed": {"use": "hashing", "dimensions": 8},
+        "select": [*select, {"use": "uniform", "keep_rate": 1.0, **within}],
+        "export": {"use": "jsonl"},
+    }
+    config["input"] = {key: value for key, value in config["input"].items() if value is not None}
+    pipeline.run(from_data(config), Serial())
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_column_of_every_type_can_be_used_or_is_refused_by_name(tmp_path, name):
+    array = TYPES[name]
+    if pa.types.is_run_end_encoded(array.type) or array.type == pa.struct([]):  # which Parquet does not hold
+        array = stored(array)
+    run(tmp_path, array, drop="x is not null and false", within="x", text="{text} {x}")
+    if pa.types.is_nested(array.type):
+        with pytest.raises(DataError, match=r"input\.label: column 'x' is .*; it must be text or a number"):
+            run(tmp_path, array, label="x")
+    else:
+        run(tmp_path, array, label="x")
+
+
+@pytest.mark.parametrize("use", [{"drop": "x is null"}, {"within": "x"}], ids=lambda use: next(iter(use)))
+@pytest.mark.parametrize("array", REFUSED.values(), ids=REFUSED)
+def test_a_column_that_conditions_cannot_use_is_refused_with_a_remedy(tmp_path, array, use):
+    with pytest.raises(CurateError, match=r"column 'x' is .*, which conditions and groups cannot use") as refused:
+        run(tmp_path, array, **use)
+    assert "input.types: {x: string}" in str(refused.value)

@@ -1,0 +1,108 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from curate.report import sentences, statistics
+from curate.report.contents import Account, Neighbours, Report, Stage, Tokens
+
+
+def run(
+    *rows: Account, names: tuple[str, ...] = ("select a", "select b", "select c", "select d", "select e")
+) -> Report:
+    stages = tuple(Stage(name=name, what="", rows=account) for name, account in zip(names, rows, strict=False))
+    return Report(run="r", seed=0, version="1", stages=stages)
+
+
+@pytest.mark.parametrize(
+    ("report", "story"),
+    [
+        pytest.param(run(Account(3, 3)), "Nothing was dropped and nothing quarantined.", id="nothing happened"),
+        pytest.param(run(Account(3, 2, 1)), "1 row was dropped by a.", id="one row"),
+        pytest.param(run(Account(9, 8, 0, 1)), "1 row could not be used and was quarantined.", id="only quarantined"),
+        pytest.param(
+            run(Account(9, 6, 2, 1), Account(6, 2, 4)),
+            "2 rows were dropped by a and 4 by b; 1 row could not be used and was quarantined.",
+            id="in the order they ran",
+        ),
+        pytest.param(
+            run(Account(99, 98, 1), Account(98, 96, 2), Account(96, 90, 6), Account(90, 80, 10), Account(80, 75, 5)),
+            "6 rows were dropped by c, 10 by d, 5 by e and 3 by 2 other entries.",
+            id="small entries are summed",
+        ),
+    ],
+)
+def test_the_story_accounts_for_every_lost_row(report: Report, story: str) -> None:
+    assert sentences.story(report) == story
+
+
+@pytest.mark.parametrize(
+    ("kept", "title"),
+    [
+        ([1, 0, 0, 0, 0], "forum grows from 60 % to 100 %"),
+        ([1, 0, 0, 1, 1], "forum shrinks from 60 % to 33.3 %"),
+        ([1, 1, 1, 1, 1], "Every source keeps its share"),
+        ([0, 0, 0, 0, 0], "No row of any source was kept"),
+    ],
+)
+def test_the_share_that_changed_most_is_named_and_its_direction_is_true(kept: list[int], title: str) -> None:
+    codes, names = np.array([0, 0, 0, 1, 2]), ["forum", "papers", "notes"]
+    part = statistics.shares("source", codes, names, np.array(kept, bool), np.zeros(5, bool))
+    assert sentences.of_shares(part) == title
+
+
+@pytest.mark.parametrize(
+    ("values", "title"),
+    [
+        ([3, 1, 1, 1], "Kept rows have higher s: median 3, uniform 1"),
+        ([0, 1, 1, 1], "Kept rows have lower s: median 0, uniform 1"),
+        ([1, 1, 1, 1], "Kept rows have the median s of a uniform selection, 1"),
+    ],
+)
+def test_a_scores_direction_is_true(values: list[float], title: str) -> None:
+    kept, uniform = np.array([1, 0, 0, 0], bool), np.array([0, 1, 0, 0], bool)
+    assert sentences.of_scores(statistics.histogram("s", np.array(values, float), kept, uniform)) == title
+
+
+@pytest.mark.parametrize(
+    ("after", "title"),
+    [
+        ([0.1, 0.2], "No kept row has a near-copy; 50 % of the pool’s rows do (uniform: 0 %)"),
+        ([0.1, 0.2, 0.3, 0.99], "25 % of kept rows have a near-copy, down from 50 % (uniform: 0 %)"),
+        ([0.99, 0.2], "50 % of kept rows have a near-copy, as in the pool (uniform: 0 %)"),
+        ([0.99], "100 % of kept rows have a near-copy, up from 50 % (uniform: 0 %)"),
+        ([], "Too few rows were kept for any to have a neighbour"),
+    ],
+)
+def test_the_share_of_near_copies_and_its_direction_are_true(after: list[float], title: str) -> None:
+    sets = [np.array(each, np.float32) for each in ([0.99, 0.5], after, [0.5])]
+    assert sentences.of_neighbours(Neighbours(before=sets[0], after=sets[1], uniform=sets[2])) == title
+
+
+@pytest.mark.parametrize(
+    ("after", "uniform", "words"),
+    [
+        ([1, 1, 1], [1, 1, 0], "reaches all 3 clusters, 1 more than a uniform selection of the same size."),
+        ([1, 0, 0], [1, 1, 1], "reaches 1 of 3 clusters, 2 fewer than a uniform selection of the same size."),
+        ([1, 1, 0], [1, 0, 1], "reaches 2 of 3 clusters, as does a uniform selection of the same size."),
+    ],
+)
+def test_the_reach_is_set_beside_uniform(after: list[int], uniform: list[int], words: str) -> None:
+    sets = [np.array(each) for each in (after, uniform)]
+    part = statistics.shares("cluster", np.arange(3), list("abc"), sets[0] == 1, sets[1] == 1)
+    assert sentences.story(replace(run(Account(3, 2, 1)), shares=(part,))).endswith(words)
+
+
+def test_tokens_say_whether_they_were_counted() -> None:
+    counted = replace(run(Account(1, 1)), tokens=Tokens(20_000, 5_000, "column n_tokens", estimated=False))
+    estimated = replace(counted, tokens=Tokens(20_000, 5_000, "estimated from the text", estimated=True))
+    assert sentences.tokens(counted) == ("5 k", "of 20 k, column n_tokens")
+    assert sentences.tokens(estimated) == ("≈ 5 k", "of ≈ 20 k, estimated from the text")
+
+
+def test_evidence_measures_every_part_in_all_three_sets(rich: Report) -> None:
+    rows = {row.name: row for row in sentences.evidence(rich)}
+    near = rows["Rows with a near-copy"]
+    assert near.selection < near.uniform < near.pool
+    assert rows["Effective clusters"].selection > rows["Effective clusters"].uniform
+    assert {"Median quality", "Sources with a row"} <= rows.keys()

@@ -1,0 +1,116 @@
+"""Spans that stand more than once in the export are cut out of all places but the first, and counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from curate import pipeline
+from curate.config.loader import from_data
+from curate.errors import ConfigErrors
+from curate.executors.processes import Processes
+from curate.executors.serial import Serial
+from curate.store import versions
+
+NOTICE = "All rights reserved; no part of this may be copied, kept or sent without our leave."  # 16 words
+
+
+@pytest.fixture
+def notices(pool: Path) -> None:
+    """In the pool, an answer that ends with a notice in every third row, and is nothing but the notice in the last."""
+    lines = [json.loads(line) for path in sorted(pool.glob("*.jsonl")) for line in path.read_text().splitlines()]
+    for path in pool.glob("*.jsonl"):
+        path.unlink()
+    for number, line in enumerate(lines):
+        own = " ".join(f"{number}-{word}" for word in range(12))
+        line.update(asked=f"q{number}", answer=[f"{own}\n{NOTICE}" if number % 3 == 0 else own], other=NOTICE)
+    lines[-1].update(asked="", answer=[NOTICE.upper()])
+    (pool / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def sections(drop="topic == 'nowhere'", **export):
+    return {
+        "select": [{"use": "where", "drop": drop}],
+        "input": {"files": "pool/*.jsonl", "id": "id", "text": "{asked}\n{answer}", "rows_per_shard": 16},
+        "export": {"use": "parquet", "rows_per_file": 7, "cut_repeated": 12, **export},
+    }
+
+
+def rows_of(export: Path):
+    return pa.concat_tables(map(pq.read_table, sorted((export / "data").iterdir()))).to_pylist()
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_all_copies_but_the_first_are_cut_and_it_is_told_everywhere(notices, config):
+    done = pipeline.run(from_data(config(**sections())), Serial())
+    rows = rows_of(done.export)
+    answers = [row["answer"][0] for row in rows]
+    own = [" ".join(f"{number}-{word}" for word in range(12)) for number in range(60)]
+    assert answers[0] == f"{own[0]}\n{NOTICE}"
+    assert answers[1:-1] == [f"{text}\n" if number % 3 == 0 else text for number, text in enumerate(own)][1:-1]
+    assert answers[-1] == ""
+    assert all(row["other"] == NOTICE for row in rows)  # no column of the text
+    counts = {"rows": 20, "spans": 20, "words": 20 * 16, "empty": 1}
+    assert versions.contents(done.export)["cut"] == counts
+    told = "20 repeated spans of 320 words out of 20 rows, of which 1 has nothing left"
+    assert done.sentence().endswith(f"; cut: {told}")
+    assert done.as_dict()["cut"] == counts
+    assert f"Cut: {told}." in (done.export / "README.md").read_text()
+    assert f"Cut: {told}." in done.report.read_text()
+    assert pipeline.report(from_data(config(**sections())))[1]["cut"] == counts
+
+
+def test_a_copy_in_a_row_that_is_dropped_cuts_nothing(notices, config):
+    done = pipeline.run(from_data(config(**sections(drop="id == 'r0000'"))), Serial())
+    answers = {row["id"]: row["answer"][0] for row in rows_of(done.export)}
+    assert answers["r0003"].endswith(NOTICE)
+    assert not answers["r0006"].endswith(NOTICE)
+
+
+def test_workers_and_an_option_that_comes_back_give_the_same_bytes(notices, config):
+    plain = pipeline.run(from_data(config(**sections(cut_repeated=None))), Serial())
+    done = pipeline.run(from_data(config(**sections())), Serial())
+    assert done.export.name != plain.export.name
+    assert "cut" not in versions.contents(plain.export)
+    written = bytes_of(done.export)
+    assert pipeline.run(from_data(config(**sections(cut_repeated=None))), Serial()).export == plain.export
+    back = pipeline.run(from_data(config(**sections())), Serial())
+    assert back.records[-1].facts["cut"] == done.records[-1].facts["cut"]
+    assert bytes_of(back.export) == written
+    elsewhere = pipeline.run(from_data(config(**sections(), run="other")), Processes(2))
+    assert bytes_of(elsewhere.export) == written
+
+
+def test_epochs_have_the_same_rows_with_the_same_cuts(notices, config):
+    plan = {"select": [{"use": "rs2", "epochs": 2, "keep_rate": 0.5}]}
+    done = pipeline.run(from_data(config(**sections() | plan)), Serial())
+    kept = [row for epoch in sorted((done.export / "data").iterdir()) for row in pq.read_table(epoch).to_pylist()]
+    whole = {row["id"] for row in kept if NOTICE.lower() in row["answer"][0].lower()}
+    assert len(whole) == 1
+    assert versions.contents(done.export)["cut"]["rows"] == sum(
+        int(row["id"][1:]) % 3 == 0 or row["id"] == "r0059" for row in kept if row["id"] not in whole
+    )
+
+
+def test_what_is_left_is_masked(notices, config):
+    done = pipeline.run(from_data(config(**sections(mask=["email"]))), Serial())
+    assert "cut" in versions.contents(done.export)
+    assert "masked" in versions.contents(done.export)
+    assert rows_of(done.export)[-1]["answer"] == [""]
+
+
+def test_ids_are_never_cut(config):
+    with pytest.raises(ConfigErrors, match=r"export\.cut_repeated: column 'id' is part of the text and the id"):
+        from_data(
+            config(
+                input={"files": "pool/*.jsonl", "id": "id", "text": "{id}: {text}"},
+                export={"use": "parquet", "cut_repeated": 50},
+            )
+        )

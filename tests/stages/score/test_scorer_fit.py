@@ -1,0 +1,201 @@
+"""Scorers that learn first: what makes them learn again, what is kept, and what a wrong example file is told."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import curate
+from curate.config.loader import from_data
+from curate.errors import ConfigError, ConfigErrors, DataError
+from curate.executors.processes import Processes
+from curate.executors.serial import Serial
+from curate.pipeline import plan, run
+from curate.plugins.scorers.quality_classifier import QualityClassifier
+from curate.stages.score import stage as score_stage
+
+CLASSIFIER = {"use": "quality_classifier", "good": "good.jsonl", "bad": "bad/*.jsonl", "hash_bits": 12}
+FROM_POOL = {"use": "quality_classifier", "name": "from_pool", "good": "good.jsonl", "hash_bits": 12}
+SURPRISE = {"use": "perplexity"}
+SCORES = {"score": [CLASSIFIER, FROM_POOL, SURPRISE]}
+
+
+def texts(path: str, *words: str, rows: int = 40) -> None:
+    Path(path).parent.mkdir(exist_ok=True)
+    lines = [{"text": f"{words[i % len(words)]} {words[i % 3 - 1]} number {i}"} for i in range(rows)]
+    Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+@pytest.fixture
+def examples(pool):
+    texts("good.jsonl", "amber", "birch", "cobalt")
+    texts("bad/a.jsonl", "dune", "ember", "fjord")
+    return pool
+
+
+def grow(pool: Path) -> None:
+    lines = [{"id": f"new{i}", "text": f"new amber text {i}", "topic": "t0", "source": "left"} for i in range(5)]
+    (pool / "c.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def scored(data, executor=None) -> None:
+    run(from_data(data), executor or Serial(), until="score")
+
+
+def states(data) -> dict[str, str]:
+    return {step.name: step.state for step in plan(from_data(data), Serial())}
+
+
+def scores(name: str, run: str = "run") -> dict[str, float]:
+    table = pl.read_parquet(f"{run}/score/{name}/part-*.parquet")
+    return dict(zip(table["id"], table[f"score_{name}"], strict=True))
+
+
+def fits(run: str = "run") -> dict[str, int]:
+    return {path.parent.name: path.stat().st_mtime_ns for path in Path(run).glob("score/*/fitted.npz")}
+
+
+def bytes_of(pattern: str) -> dict[str, str]:
+    return {str(path)[4:]: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path().glob(pattern))}
+
+
+def test_how_well_it_learnt_stands_in_the_manifest_the_log_and_the_report(examples, config, command):
+    curate.run(config(**SCORES))
+    facts = json.loads(Path("run/score/quality_classifier/manifest.json").read_text())["facts"]
+    assert {"good": 40, "bad": 40}.items() <= facts.items()
+    assert facts["auc_low"] <= facts["auc"] <= facts["auc_high"]
+    assert "40 good examples and 40 bad ones; held out, its AUC is" in facts["learnt"]
+    assert "rows of the pool" in json.loads(Path("run/score/from_pool/manifest.json").read_text())["facts"]["learnt"]
+    assert f"Learnt from {facts['learnt']}." in Path("run/report.html").read_text()
+    Path("c.yaml").write_text(json.dumps(config(**SCORES, run="again")))
+    told = command("run", "c.yaml").stderr
+    assert f"score quality_classifier: learnt from {facts['learnt']}" in told
+
+
+def test_only_other_content_of_the_example_files_makes_it_stale(examples, config):
+    scored(config(**SCORES))
+    texts("good.jsonl", "amber", "birch", "cobalt")  # the same again
+    found = states(config(**SCORES))
+    assert {found[name] for name in ("quality_classifier", "from_pool", "perplexity")} == {"fresh"}
+    before, kept = scores("quality_classifier"), fits()
+    texts("bad/a.jsonl", "dune", "ember", "grove")
+    found = states(config(**SCORES))
+    assert [found[name] for name in ("quality_classifier", "from_pool", "perplexity")] == ["stale", "fresh", "fresh"]
+    scored(config(**SCORES))
+    assert scores("quality_classifier") != before
+    assert [name for name, time in fits().items() if time != kept[name]] == ["quality_classifier"]
+
+
+def test_a_pool_that_grows_keeps_the_fit_and_the_scores_and_only_new_shards_are_scored(examples, config):
+    scored(config(**SCORES))
+    before = {name: scores(name) for name in ("quality_classifier", "from_pool", "perplexity")}
+    kept, first = fits(), {path: path.stat().st_mtime_ns for path in Path("run/score").glob("*/part-00000.parquet")}
+    grow(examples)
+    scored(config(**SCORES))
+    assert fits() == kept
+    assert {path: path.stat().st_mtime_ns for path in first} == first
+    for name, old in before.items():
+        assert len(scores(name)) == 65
+        assert {row: value for row, value in scores(name).items() if row in old} == old
+    scored(config(**SCORES, refresh={"refit": "always"}))
+    changed = {name for name, time in fits().items() if time != kept[name]}
+    assert changed == {"from_pool", "perplexity"}  # the other learns nothing of the pool
+    assert scores("quality_classifier").items() >= before["quality_classifier"].items()
+
+
+def test_workers_and_interruptions_never_change_a_byte_and_what_was_learnt_is_not_learnt_again(
+    examples, config, monkeypatch
+):
+    scored(config(**SCORES, run="one"))
+    workers = Processes(2)
+    scored(config(**SCORES, run="two"), workers)
+    workers.close()
+    real = score_stage._score_shard
+
+    def dies(task):
+        if task.shard == 1:
+            raise KeyboardInterrupt
+        return real(task)
+
+    monkeypatch.setattr(score_stage, "_score_shard", dies)
+    with pytest.raises(KeyboardInterrupt):
+        scored(config(**SCORES, run="cut"))
+    monkeypatch.setattr(score_stage, "_score_shard", real)
+    before = fits("cut")
+    assert len(before) == 1
+    scored(config(**SCORES, run="cut"))
+    assert fits("cut").items() >= before.items()
+    assert bytes_of("one/score/*/part-*") == bytes_of("two/score/*/part-*") == bytes_of("cut/score/*/part-*") != {}
+
+
+def test_a_fit_that_is_damaged_is_made_again(examples, config):
+    scored(config(**SCORES))
+    before = scores("from_pool")
+    path = Path("run/score/from_pool/fitted.npz")
+    path.write_bytes(path.read_bytes()[:100])
+    grow(examples)
+    scored(config(**SCORES))
+    assert {row: value for row, value in scores("from_pool").items() if row in before} != before
+
+
+def test_examples_may_have_a_text_of_their_own(examples, config):
+    lines = Path("good.jsonl").read_text().replace('"text"', '"body"')
+    Path("other.jsonl").write_text(lines)
+    scored(config(score=[CLASSIFIER]))
+    before = scores("quality_classifier")
+    Path("bad/a.jsonl").write_text(Path("bad/a.jsonl").read_text().replace('"text"', '"body"'))
+    scored(config(score=[{**CLASSIFIER, "good": ["other.jsonl"], "text": "{body}"}]))
+    assert scores("quality_classifier") == before
+
+
+WRONG = [
+    ({"good": "none.jsonl"}, DataError, r"score quality_classifier: good: no file matches 'none\.jsonl'"),
+    ({"text": "body"}, DataError, r"score quality_classifier: good: .*no input file has a column 'body'"),
+    ({"good": "few.jsonl"}, DataError, r"score quality_classifier: good: 3 texts, and 20 are needed"),
+    ({"good": "blank.jsonl"}, DataError, r"score quality_classifier: good: none of the 30 rows can be used"),
+    ({"bad": "nothing.jsonl"}, DataError, r"score quality_classifier: bad: there are no rows"),
+    ({"bad": "good.jsonl"}, DataError, r"quality_classifier\.bad: 0 different texts that are no good examples too"),
+    ({"good": "run/config.jsonl"}, ConfigError, r"score quality_classifier: good: this file lies in the run folder"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "error", "told"), WRONG, ids=[told for *_, told in WRONG])
+def test_what_is_wrong_with_examples_is_told_of_the_field(examples, config, wrong, error, told):
+    texts("few.jsonl", "a", "b", "c", rows=3)
+    Path("blank.jsonl").write_text('{"text": " "}\n' * 30)
+    Path("nothing.jsonl").write_text("")
+    if wrong.get("good", "").startswith("run/"):
+        scored(config())
+        texts("run/config.jsonl", "a", "b", "c")
+    with pytest.raises(error, match=told):
+        scored(config(score=[{**CLASSIFIER, **wrong}]))
+
+
+def test_a_file_that_is_missing_is_told_before_anything_is_embedded(examples, config):
+    with pytest.raises(DataError, match="no file matches"):
+        scored(config(score=[{**CLASSIFIER, "good": "none.jsonl"}]))
+    assert not Path("run/embed").exists()
+    with pytest.raises(DataError, match="no file matches"):
+        plan(from_data(config(score=[{**CLASSIFIER, "good": "none.jsonl"}])), Serial())
+
+
+def test_a_template_and_a_url_are_checked_with_the_configuration(config):
+    entry = {**CLASSIFIER, "text": "{}", "bad": "s3://key:secret@bucket/x.jsonl"}
+    with pytest.raises(ConfigErrors) as caught:
+        from_data(config(score=[entry]))
+    told = str(caught.value)
+    assert "score.0.text: only a plain column's name may stand in braces" in told
+    assert "score.0.bad: holds credentials" in told
+    assert "secret" not in told
+
+
+def test_the_scorer_reads_no_more_than_its_sample(examples, config, monkeypatch):
+    seen = []
+    real = QualityClassifier.fit
+    monkeypatch.setattr(QualityClassifier, "fit", lambda self, given, rng: seen.append(given) or real(self, given, rng))
+    scored(config(score=[{**FROM_POOL, "sample_size": 30}]))
+    assert {field: len(texts) for field, texts in seen[0].items()} == {"good": 30, "bad": 30}

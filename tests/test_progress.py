@@ -1,0 +1,200 @@
+"""Progress where there is no terminal: a plain or JSON line every few seconds, or none."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import sys
+from typing import Any
+
+import pytest
+
+from curate import progress
+from curate.store.manifest import Count, Record
+
+
+class Clock:
+    """Time that passes when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", clock)
+    return clock
+
+
+def work(clock: Clock, style: progress.Style) -> None:
+    """A hundred units in 20 seconds, with a note before and a warning after."""
+    with progress.teller(style) as told:
+        told.note("pool read")
+        told.begin("embedding", 100)
+        for _ in range(20):
+            clock.now += 1
+            told.advance(5)
+        told.warn("3 rows were set aside")
+
+
+def test_plain_lines_come_every_few_seconds_with_what_is_left(clock, capsys):
+    work(clock, "plain")
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.splitlines() == [
+        "pool read",
+        "embedding: 25 of 100 (25%), about 15 s left",
+        "embedding: 50 of 100 (50%), about 10 s left",
+        "embedding: 75 of 100 (75%), about 5 s left",
+        "embedding: 100 of 100 (100%), about 0 s left",
+        "warning: 3 rows were set aside",
+    ]
+
+
+def test_the_interval_is_every(clock, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "EVERY", 11)
+    work(clock, "plain")
+    assert [line for line in capsys.readouterr().err.splitlines() if "embedding" in line] == [
+        "embedding: 55 of 100 (55%), about 9 s left"
+    ]
+
+
+def test_the_clock_starts_afresh_with_each_piece_of_work(clock, capsys):
+    with progress.teller("plain") as told:
+        told.begin("first", 10)
+        clock.now += 4
+        told.advance(10)
+        told.begin("second", 10)
+        clock.now += 4
+        told.advance(5)
+        clock.now += 1
+        told.advance(0)
+    assert capsys.readouterr().err == "second: 5 of 10 (50%), about 5 s left\n"
+
+
+def test_json_lines_hold_the_numbers(clock, capsys):
+    work(clock, "json")
+    events: list[dict[str, Any]] = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [event["event"] for event in events] == ["note", *["progress"] * 4, "warning"]
+    assert events[1] == {
+        "time": 1005.0,
+        "event": "progress",
+        "message": "embedding: 25 of 100 (25%), about 15 s left",
+        "done": 25,
+        "total": 100,
+        "seconds_left": 15.0,
+    }
+
+
+def test_quiet_tells_warnings_and_errors_only(clock, capsys):
+    work(clock, "quiet")
+    with progress.teller("quiet") as told:
+        told.end(0, "all is well")
+        told.end(3, "no such file\nanother line")
+    told = capsys.readouterr().err
+    assert told == "warning: 3 rows were set aside\ncurate: no such file\ncurate: another line\n"
+
+
+@pytest.mark.parametrize("reused", [False, True])
+def test_a_step_is_told_with_its_rows_and_what_is_told_within_it_with_its_place(clock, capsys, reused):
+    count = Count(rows_in=10, kept=7, dropped=2, quarantined=1)
+    record = Record(stage="select", name="top_k", fingerprint="", parts={}, count=count, shards=1, seconds=2.5)
+    for style in ("json", "plain"):
+        with progress.teller(style) as told:
+            told.enter("select", "select")
+            told.note("one group is empty")
+            told.begin("selecting", 10)
+            clock.now += 5
+            told.advance(10)
+            told.leave([record], reused=reused)
+            told.end(0, "done")
+        assert told.steps == [(record, reused)]
+    *events, plain_note, _, plain_step = capsys.readouterr().err.splitlines()
+    note, advanced, step, end = map(json.loads, events)
+    assert (note["stage"], note["entry"], advanced["stage"], advanced["entry"]) == ("select",) * 4
+    text = "select top_k: unchanged, reused" if reused else "select top_k: 10 rows in, 7 kept in 2.5 s"
+    assert step == {
+        "time": 1005.0,
+        "event": "step",
+        "message": text,
+        "stage": "select",
+        "entry": "top_k",
+        "rows_in": 10,
+        "kept": 7,
+        "dropped": 2,
+        "quarantined": 1,
+        "seconds": 2.5,
+        "reused": reused,
+    }
+    assert end == {"time": 1005.0, "event": "end", "message": "done", "exit_code": 0}
+    assert (plain_note, plain_step) == ("one group is empty", text)
+
+
+def test_work_of_no_size_divides_by_nothing(clock, capsys):
+    with progress.teller("plain") as told:
+        told.begin("hashing", 0)
+        clock.now += 10
+        told.advance(0)
+    assert capsys.readouterr().err == "hashing: 0 of 0 (100%), about 0 s left\n"
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_auto_is_plain_lines_in_a_pipe_and_bars_on_a_terminal(clock, capsys, monkeypatch):
+    work(clock, "auto")
+    assert "embedding: 25 of 100" in capsys.readouterr().err
+    terminal = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    work(clock, "auto")
+    seen = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue())
+    assert "pool read" in seen
+    assert "warning: 3 rows were set aside" in seen
+    assert " left" not in seen
+    assert "━" in seen
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(clock, monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    work(clock, "plain")
+
+
+def test_a_table_is_tab_separated_in_a_pipe_and_its_cells_have_no_line_breaks(capsys):
+    progress.show_table(["entry", "why"], [["kmeans", "two\nlines"], ["a\tb", ""]])
+    assert capsys.readouterr().out == "entry\twhy\nkmeans\ttwo lines\na b\t\n"
+
+
+def test_a_table_on_a_terminal_aligns_numbers_to_the_right(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setattr(sys, "stdout", terminal)
+    progress.show_table(["entry", "rows", "why"], [["kmeans", "1,000", "[stale]"], ["top_k", "7", ""]])
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
+    assert [line.rstrip() for line in plain.splitlines()] == [
+        "entry    rows  why",
+        "kmeans  1,000  [stale]",
+        "top_k       7",
+    ]
+
+
+def test_json_keeps_letters_and_writes_paths_as_text(capsys, tmp_path):
+    progress.show_json({"run": tmp_path, "word": "naïve"})
+    out = capsys.readouterr().out
+    assert "naïve" in out
+    assert json.loads(out) == {"run": str(tmp_path), "word": "naïve"}
