@@ -22,9 +22,9 @@ from curate.paths import matching, place
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
-    from curate.pipeline import Stage, Summary
+    from curate.pipeline import Summary
     from curate.plugins.registry import Plugin
-    from curate.progress import Teller
+    from curate.progress import ConsoleProgress
 
 app = typer.Typer(
     name="curate",
@@ -123,7 +123,7 @@ def _load(config: Path, overrides: list[str] | None) -> RunConfig:
 
 
 def _run(
-    until: Stage,
+    until: str,
     config: Path,
     overrides: list[str] | None,
     executor: ExecutorName,
@@ -146,7 +146,7 @@ def _run(
     return summary
 
 
-def _stage(until: Stage, about: str) -> None:
+def _stage(until: str, about: str) -> None:
     def command(
         config: Config,
         overrides: Overrides = None,
@@ -558,9 +558,9 @@ class _Told(Exception):  # noqa: N818 - what went wrong is its cause
 
 
 @contextmanager
-def _telling(log: LogStyle) -> Iterator[Teller]:
+def _telling(log: LogStyle) -> Iterator[ConsoleProgress]:
     """What hears of the progress, and how the block ended: an error is told in the style of the log."""
-    with progress.teller(log.value) as told:
+    with progress.console_progress(log.value) as told:
         try:
             with errors.catching_panics():
                 yield told
@@ -571,7 +571,7 @@ def _telling(log: LogStyle) -> Iterator[Teller]:
 
 
 @contextmanager
-def _measured(told: Teller, path: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], None]]:
+def _measured(told: ConsoleProgress, path: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], None]]:
     """Write the metrics of the run in the block, however it ends; what is given wants to know the run's folder."""
     names: list[str] = []
     if path is None:

@@ -14,7 +14,7 @@ from curate.errors import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from curate.store.manifest import Record
+    from curate.store.manifest import Record, StageResult
 
 Style = Literal["auto", "plain", "json", "quiet"]
 
@@ -26,6 +26,50 @@ EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
+class Progress(Protocol):
+    """Receiver of the progress, notes and warnings of a run."""
+
+    def begin(self, what: str, total: int) -> None:
+        """``what`` begins; ``total`` units (rows, shards) are to be done."""
+
+    def advance(self, units: int) -> None:
+        """``units`` more are done."""
+
+    def enter(self, stage: str, entry: str) -> None:
+        """A step begins; what is told until ``leave`` is of it."""
+
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None:
+        """The step is done, now or (``reused``) before; the select section with a record for each of its entries."""
+
+    def note(self, message: str) -> None:
+        """Something a person reading the log would want to know."""
+
+    def warn(self, message: str) -> None:
+        """Something a person should look into."""
+
+
+class NullProgress:
+    """No-op progress."""
+
+    def begin(self, what: str, total: int) -> None: ...
+    def advance(self, units: int) -> None: ...
+    def enter(self, stage: str, entry: str) -> None: ...
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None: ...
+    def note(self, message: str) -> None: ...
+    def warn(self, message: str) -> None: ...
+
+
+class NestedProgress:
+    """Progress of a nested run, without stage events."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.begin, self.advance = progress.begin, progress.advance
+        self.note, self.warn = progress.note, progress.warn
+
+    def enter(self, stage: str, entry: str) -> None: ...
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None: ...
+
+
 class _Sink(Protocol):
     """Where what is told goes."""
 
@@ -35,15 +79,15 @@ class _Sink(Protocol):
     def close(self) -> None: ...
 
 
-class Teller:
-    """Hears how far the work has come, tells it, and knows at the end what was done."""
+class ConsoleProgress:
+    """Progress on stderr, which also keeps the record of every step."""
 
     def __init__(self, sink: _Sink) -> None:
         self._sink = sink
         self.stage = self.entry = ""
         """The step under way."""
 
-        self.steps: list[tuple[Record, bool]] = []
+        self.steps: list[tuple[Record[StageResult], bool]] = []
         """Every step that is done, and whether it was before."""
 
     def begin(self, what: str, total: int) -> None:
@@ -55,7 +99,7 @@ class Teller:
     def enter(self, stage: str, entry: str) -> None:
         self.stage, self.entry = stage, entry
 
-    def leave(self, records: Sequence[Record], *, reused: bool) -> None:
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None:
         for record in records:
             self.steps.append((record, reused))
             self.entry = record.name
@@ -183,7 +227,7 @@ def complain(message: str) -> None:
 
 
 @contextmanager
-def teller(style: Style) -> Iterator[Teller]:
+def console_progress(style: Style) -> Iterator[ConsoleProgress]:
     """What tells the progress in the style asked for; ``auto`` draws bars on a terminal and writes lines elsewhere."""
     sink: _Sink
     if style == "auto" and sys.stderr.isatty():
@@ -192,7 +236,7 @@ def teller(style: Style) -> Iterator[Teller]:
         sink = _Bars(Console(stderr=True))
     else:
         sink = _Lines("plain" if style == "auto" else style)
-    told = Teller(sink)
+    told = ConsoleProgress(sink)
     try:
         yield told
     finally:

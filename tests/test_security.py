@@ -322,7 +322,7 @@ def test_nothing_that_is_printed_moves_a_terminals_cursor(hostile, capsys):
     difference = diff.diff(Path("run"), Path("run"), 2)
     for header, rows in difference.tables():
         progress.show_table(header, rows)
-    with progress.teller("plain") as told:
+    with progress.console_progress("plain") as told:
         told.note(EVIL)
         told.warn(EVIL)
     out = capsys.readouterr()

@@ -18,11 +18,10 @@ from curate.kernels.types import Rows, Vector, frozen
 from curate.plugins.batches import Trial
 from curate.plugins.interfaces import draws
 from curate.plugins.results import Measured
+from curate.pool.sidecars import Selected
 from curate.seeds import rng_for
-from curate.stages.context import Context
+from curate.stages.base import Context, refuse_failed, running
 from curate.stages.select.run_selector import choose
-from curate.stages.select.stage import Selected
-from curate.stages.step import refuse_failed, running
 from curate.store import manifest, npz
 
 if TYPE_CHECKING:
@@ -193,8 +192,8 @@ def remaining(n: int, removed_rate: float, seed: int) -> Rows:
 def _published(split: Split, ledger: Selected) -> Chosen:
     """The rows of a ledger, best first; the split's rows to choose from are the whole pool, less contaminated rows."""
     ranks, weights = [], []
-    for shard in range(len(split.rows.rows)):
-        table = ledger.read(shard, ["rank", "weight"]).take(split.rows.positions(shard, split.rows.ids(shard)))
+    for shard in split.pool.shards():
+        table = shard.of_input(ledger.read(shard.number, ["rank", "weight"]))
         ranks.append(table["rank"].fill_null(-1).to_numpy())
         weights.append(table["weight"].fill_null(1).to_numpy())
     train = opened(split).train.positions

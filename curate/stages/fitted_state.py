@@ -6,17 +6,18 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate.errors import DataError
-from curate.stages.context import Context
-from curate.stages.step import running
+from curate.stages.base import Context, running
 from curate.store import manifest, npz, parquet_io
 from curate.store.json_shape import fits
-from curate.store.manifest import Record
+from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
     from curate.plugins.registry import Spec
+
+R = TypeVar("R", bound=StageResult)
 
 NAME = "fit.json"
 
@@ -87,6 +88,11 @@ def save(folder: Path, fit: Fit) -> None:
     parquet_io.write_json(folder / NAME, asdict(fit))
 
 
+def remark(drifted: float | None) -> list[str]:
+    """Return what a report says of the drift of a fit; nothing if there is none."""
+    return [f"what it learnt before drifted by {drifted:.2%}"] if drifted else []
+
+
 def drift(fit: Fit | None, now: float | None) -> float | None:
     """How much less of the rows a fit expresses now than when it was made, as a share of what it did then.
 
@@ -98,17 +104,36 @@ def drift(fit: Fit | None, now: float | None) -> float | None:
     return max(0.0, 1 - now / fit.fidelity)
 
 
-def up_to_date(context: Context, kept: Fit | None, recipe: str, pool: str, do: Callable[[str], Record]) -> Record:
-    """The record of a step that rests on a fit: the ``kept`` one, or one of today's pool.
+def up_to_date(
+    context: Context,
+    kept: Fit | None,
+    recipe: str,
+    pool: str,
+    do: Callable[[str], Record[R]],
+    drift_of: Callable[[R], float | None] = lambda _: None,
+) -> Record[R]:
+    """Return the record of a step that rests on a fit: the ``kept`` one, or one of today's pool.
 
-    ``do`` runs the step with the fit of the pool that it is given. With ``refit: drift`` the step is done with the fit
-    of before, and once more with a new one if that drifted too far.
+    With ``refit: drift`` the step is done with the earlier fit, and once more with a new one if that drifted too far.
+
+    Parameters
+    ----------
+    context : Context
+        The run.
+    kept : Fit or None
+        The fit on disk.
+    recipe, pool : str
+        Fingerprints of what a fit of today would be made with and from.
+    do : callable
+        Runs the step with the fit of the pool whose fingerprint it receives.
+    drift_of : callable
+        Returns the drift that a result reports.
     """
     refresh = context.config.refresh
     if kept is None or kept.recipe != recipe or refresh.refit == "always":
         return do(pool)
     record = do(kept.pool)
-    drifted = record.facts.get("drift") or 0.0
+    drifted = drift_of(record.result) or 0.0
     if refresh.refit == "drift" and drifted > refresh.max_drift:
         context.progress.note(f"{record.stage} {record.name}: drifted by {drifted:.2%}, learns anew")
         return do(pool)

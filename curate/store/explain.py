@@ -286,7 +286,7 @@ def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
     line = run.fates([name], [place.shard]).to_dicts()[0]
     entries = run.entries()
     names = [entry["name"] for entry in entries]
-    if run.selection is not None and _DECONTAMINATE in run.selection.parts:
+    if run.selection is not None and _DECONTAMINATE in run.selection.inputs:
         names.insert(0, _DECONTAMINATE)
     by: str | None = line["by"]
     passed: list[str] = []
@@ -304,7 +304,7 @@ def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
         gain=_finite(line["gain"]),
         weight=_finite(line["weight"]),
         epochs=tuple(line["epochs"] or ()),
-        of_epochs=0 if run.selection is None else len(run.selection.epochs),
+        of_epochs=0 if run.selection is None else len(run.selection.result.epochs),
         passed=tuple(passed),
         similarity=_finite(line["similarity"]),
     )
@@ -369,7 +369,7 @@ def _scores(run: Run, place: Place, name: str) -> Iterator[Score]:
 
 def _hits(run: Run, place: Place, name: str) -> Iterator[Hit]:
     record = manifest.load(run.folder / _DECONTAMINATE)
-    made = {} if run.selection is None else run.selection.parts
+    made = {} if run.selection is None else run.selection.inputs
     if record is None or record.fingerprint != made.get(_DECONTAMINATE):
         return
     table = parquet_io.read(parquet_io.part(run.folder / _DECONTAMINATE, place.shard), schemas.hits(""))
@@ -390,7 +390,7 @@ def _missing(run: Run) -> Iterator[str]:
     if run.clusters() is None:
         yield "cluster"
     there = {record.name for record in run.steps("score")}
-    yield from (f"score {name}" for name in run.selection.parts["score"] if name not in there)
+    yield from (f"score {name}" for name in run.selection.inputs["score"] if name not in there)
 
 
 # ---------------------------------------------------------------- rows that were set aside, and unknown ones
