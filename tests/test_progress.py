@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from curate import progress
+from curate.cli import output
 from curate.store.manifest import Count, Record, StageResult
 
 
@@ -185,7 +186,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(clock, monkeypatch):
 
 
 def test_a_table_is_tab_separated_in_a_pipe_and_its_cells_have_no_line_breaks(capsys):
-    progress.show_table(["entry", "why"], [["kmeans", "two\nlines"], ["a\tb", ""]])
+    output.show_table(["entry", "why"], [["kmeans", "two\nlines"], ["a\tb", ""]])
     assert capsys.readouterr().out == "entry\twhy\nkmeans\ttwo lines\na b\t\n"
 
 
@@ -193,7 +194,7 @@ def test_a_table_on_a_terminal_aligns_numbers_to_the_right(monkeypatch):
     terminal = Terminal()
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys, "stdout", terminal)
-    progress.show_table(["entry", "rows", "why"], [["kmeans", "1,000", "[stale]"], ["top_k", "7", ""]])
+    output.show_table(["entry", "rows", "why"], [["kmeans", "1,000", "[stale]"], ["top_k", "7", ""]])
     plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
     assert [line.rstrip() for line in plain.splitlines()] == [
         "entry    rows  why",
@@ -203,7 +204,7 @@ def test_a_table_on_a_terminal_aligns_numbers_to_the_right(monkeypatch):
 
 
 def test_json_keeps_letters_and_writes_paths_as_text(capsys, tmp_path):
-    progress.show_json({"run": tmp_path, "word": "naïve"})
+    output.show_json({"run": tmp_path, "word": "naïve"})
     out = capsys.readouterr().out
     assert "naïve" in out
     assert json.loads(out) == {"run": str(tmp_path), "word": "naïve"}

@@ -20,6 +20,7 @@ import yaml
 
 import curate
 from curate import pipeline, progress
+from curate.cli import output
 from curate.config.loader import from_data
 from curate.errors import ConfigError, DataError, PluginError
 from curate.executors.serial import Serial
@@ -317,11 +318,11 @@ def test_no_text_runs_in_the_report_or_breaks_the_card(hostile):
 def test_nothing_that_is_printed_moves_a_terminals_cursor(hostile, capsys):
     story = explain.explain(Path("run"), f"{EVIL} 0")
     for line in story.lines():
-        progress.show_line(line)
-    progress.show_json(story.as_dict())
+        output.show_line(line)
+    output.show_json(story.as_dict())
     difference = diff.diff(Path("run"), Path("run"), 2)
     for header, rows in difference.tables():
-        progress.show_table(header, rows)
+        output.show_table(header, rows)
     with progress.console_progress("plain") as told:
         told.note(EVIL)
         told.warn(EVIL)
@@ -334,7 +335,7 @@ def test_nothing_that_is_printed_moves_a_terminals_cursor(hostile, capsys):
 
 
 def test_json_says_the_same_after_escaping(capsys):
-    progress.show_json({EVIL: EVIL, "astral": "\U000e0001 naïve"})
+    output.show_json({EVIL: EVIL, "astral": "\U000e0001 naïve"})
     assert json.loads(capsys.readouterr().out) == {EVIL: EVIL, "astral": "\U000e0001 naïve"}
 
 
@@ -361,7 +362,7 @@ def test_json_says_the_same_after_escaping(capsys):
     ],
 )
 def test_no_cell_of_a_table_is_a_formula(capsys, cell, shown):
-    progress.show_table(["source", "rows"], [[cell, "1"]])
+    output.show_table(["source", "rows"], [[cell, "1"]])
     assert capsys.readouterr().out == f"source\trows\n{shown}\t1\n"
 
 

@@ -89,7 +89,7 @@ def test_every_page_is_listed_in_the_readme():
 
 
 def test_the_generator_covers_every_command(generate):
-    from curate.cli import app
+    from curate.cli.app import app
 
     assert sorted(generate.COMMANDS) == sorted(
         command.name or command.callback.__name__ for command in app.registered_commands
