@@ -23,9 +23,10 @@ from curate import pipeline, progress
 from curate.cli import output
 from curate.config.loader import from_data
 from curate.errors import ConfigError, DataError, PluginError
+from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
 from curate.plugins.selectors.filters.where import Where, where
-from curate.store import csv_records, diff, explain, json_records, readers, versions
+from curate.store import csv_records, diff, explain, json_records, readers, redaction, symlinks, versions
 from curate.store.readers import Piece
 
 PACKAGE = Path(curate.__file__).parent
@@ -428,3 +429,39 @@ def test_a_stored_type_runs_no_code(tmp_path, monkeypatch):
     (batch,) = readers.read(Piece(str(tmp_path / "a.parquet"), 0))
     assert batch.table["a"].to_pylist() == [1]
     assert not Path("ran").exists()
+
+
+def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
+    """Whatever stage wrote the folder: every section is there, and so is an evaluation."""
+    (pool.parent / "held.jsonl").write_text('{"text": "a text that no row of the pool shares anything with at all"}\n')
+    settings = config(
+        proxy={"use": "logistic", "epochs": 2},
+        score=[{"use": "el2n"}],
+        decontaminate={"files": "held.jsonl", "text": "text"},
+        select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
+        export={"use": "jsonl", "cut_repeated": 5},
+        metrics=[{"use": "balance"}],
+        evaluate={"seeds": 1},
+    )
+    loaded = from_data(settings)
+    curate.run(settings)
+    evaluate(Path("run"), Serial())
+    folders = [path for path in Path("run").rglob("*") if path.is_dir() and "current" not in path.parts]
+    assert {*symlinks.RESULTS} <= {*pipeline.OWNED, redaction.NAME}
+    assert {path.parts[1] for path in folders} >= {name for stage in pipeline.PIPELINE for name in stage.owns} | {
+        "evaluate"
+    }
+    commands = {
+        "run": lambda: pipeline.run(loaded, Serial()),
+        "plan": lambda: pipeline.plan(loaded, Serial()),
+        "report": lambda: pipeline.report(loaded),
+        "evaluate": lambda: evaluate(Path("run"), Serial()),
+    }
+    for folder in folders:
+        link = folder / "link"
+        link.symlink_to(home)
+        for command in commands.values():
+            with pytest.raises(DataError, match=f"{link}: this is a link"):
+                command()
+        link.unlink()
+    assert pipeline.run(loaded, Serial()).unchanged

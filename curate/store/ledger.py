@@ -18,9 +18,6 @@ from curate.store.inputs import Inputs
 from curate.store.json_shape import fits
 from curate.store.manifest import Record, StageResult
 
-READ = ("input", "embed", "cluster", "score", "decontaminate", "select", "export", manifest.NAME, redaction.NAME)
-"""Entries of a run directory that are read here."""
-
 Status = Literal["chosen", "dropped", "set aside", "undecided", "not in the pool"]
 
 FATES = pl.Schema(
@@ -99,7 +96,7 @@ class Run:
         ------
         ConfigError : if there is none
         """
-        symlinks.refuse(folder, READ)
+        symlinks.refuse(folder)
         read = manifest.load(folder / "input")
         if read is None or read.stage != "input":
             hint = "name the folder that 'run:' in the configuration says"

@@ -10,8 +10,11 @@ from pathlib import Path
 from curate import paths
 from curate.errors import DataError
 
+RESULTS = ("input", "embed", "cluster", "score", "decontaminate", "select", "export", "manifest.json", "mask.json")
+"""Entries of a run directory that are read without running a stage."""
 
-def refuse(folder: Path, owned: Collection[str]) -> None:
+
+def refuse(folder: Path, owned: Collection[str] = RESULTS) -> None:
     """Refuse a run directory that holds anything but files, folders, and the link ``export/current``.
 
     What is behind a link would be read, deleted or overwritten as if it were the run's own.

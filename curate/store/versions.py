@@ -318,7 +318,7 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     DataError : if it is not as it was written
     LockedError : if a run is under way
     """
-    symlinks.refuse(run, (FOLDER, manifest.NAME))
+    symlinks.refuse(run)
     root = run / FOLDER
     if published(root) is None or not run_directory.is_run(run):
         raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
