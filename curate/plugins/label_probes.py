@@ -1,4 +1,4 @@
-"""What the metrics that learn to predict labels share: what they are trained on, and how they are graded."""
+"""Training and grading that the metrics share which learn to predict labels."""
 
 from __future__ import annotations
 
