@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from annotated_types import MinLen
 
+from curate.errors import PluginError
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -57,8 +59,8 @@ class ExecutionOnly:
 class NamesContent:
     """Mark of a field that may name a file or a folder: its content, and not its name, determines the result.
 
-    The driver adds a sha256 of what the path holds to the fingerprint of the entry. An embedder with a method
-    ``revision`` and a proxy that reads a log are known by those instead.
+    The driver adds a sha256 of what the path holds to the fingerprint of the entry. An embedder that declares
+    ``revision=True`` and a proxy that reads a log are known by those instead.
     """
 
 
@@ -92,17 +94,28 @@ class Embedder(Protocol):
 
 
 class FittedEmbedder(Protocol):
-    """An embedder that learns from a sample first; what it learnt is plain arrays, which can be saved and frozen."""
+    """Embedder that is fitted on a sample first, declared with ``fits=True``.
+
+    Its fitted state is plain arrays, which can be saved and frozen. A field ``sample_size`` sets the most rows of the
+    sample; without it there are 50,000.
+    """
 
     def fit(self, sample: Sequence[str], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
         """Named arrays that, with the fields, determine every later vector."""
 
     def fitted(self, state: Mapping[str, NDArray[Any]]) -> Embedder:
-        """The embedder that ``state`` describes; a ``Faithful`` one can tell how far the pool has drifted from it."""
+        """Return the embedder that ``state`` describes."""
+
+
+class VersionedEmbedder(Protocol):
+    """Embedder with a model from elsewhere, declared with ``revision=True``; its field ``model`` names the model."""
+
+    def revision(self) -> str:
+        """Return what identifies the model's content; part of the fingerprints of the vectors."""
 
 
 class Faithful(Protocol):
-    """A fitted embedder that can tell how well it still does."""
+    """Fitted embedder that measures the drift of a pool, declared with ``fidelity=True``."""
 
     def fidelity(self, texts: Sequence[str]) -> Vector:
         """(n,) float32 in [0, 1]: the share of each text that what was learnt can express."""
@@ -151,9 +164,10 @@ class Scorer(Protocol):
 
 
 class LearningScorer(Protocol):
-    """A scorer that learns from texts first; what it learnt is plain arrays, which can be saved and frozen.
+    """Scorer that is fitted on texts first, declared with ``fits=True``.
 
-    Its fields with the mark ``Examples`` name the texts.
+    Its fitted state is plain arrays, which can be saved and frozen. Its fields with the mark ``Examples`` name the
+    texts.
     """
 
     text: str | None
@@ -287,8 +301,17 @@ class Traits:
     needs_quality: bool = False
     """Without a score to call quality, the selection would mean nothing."""
 
-    random: bool = True
-    """A selector or metric that may draw from its generator; of one that never does, one seed tells what all do."""
+    fits: bool = False
+    """Whether an embedder or a scorer has methods ``fit`` and ``fitted``."""
+
+    revision: bool = False
+    """Whether an embedder has a method ``revision``."""
+
+    fidelity: bool = False
+    """Whether a fitted embedder has a method ``fidelity``."""
+
+    random: bool | Mapping[str, tuple[object, ...]] = True
+    """Whether a selector or metric may draw from its generator; or the values of a field with which it may."""
 
     quadratic: bool = False
     """A selector whose time at a fixed keep rate grows with the square of the rows that it sees at once."""
@@ -321,13 +344,48 @@ def traits(cls: type) -> Traits | None:
 
 
 def draws(plugin: object) -> bool:
-    """Whether a selector or metric may draw from its generator; its property ``draws`` tells where fields decide."""
+    """Return whether a selector or metric may draw from its generator; if not, every seed gives the same result."""
     declared = traits(type(plugin))
-    return declared is None or (declared.random and getattr(plugin, "draws", True))
+    if declared is None or isinstance(declared.random, bool):
+        return declared is None or bool(declared.random)
+    return all(getattr(plugin, field) in values for field, values in declared.random.items())
+
+
+_OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
+    "embedder": {
+        "fit": ("fits", "fits=True"),
+        "revision": ("revision", "revision=True"),
+        "fidelity": ("fidelity", "fits=True, fidelity=True"),
+    },
+    "scorer": {"fit": ("fits", "fits=True")},
+    "selector": {"sketch": ("sketch", "sketch=(…)"), "draws": ("", "random={field: (value, …)}")},
+    "metric": {"draws": ("", "random={field: (value, …)}")},
+}
+"""Members that some plugins of a kind have, and their declarations: the trait, and what the decorator is given."""
+
+
+def _check_members(cls: type, declared: Traits) -> None:
+    """Raise a PluginError where a class has a member that its decorator does not declare, or the other way round."""
+    kind = declared.kind
+    for member, (trait, remedy) in _OPTIONAL.get(kind, {}).items():
+        found = getattr(cls, member, None)
+        present = callable(found) or isinstance(found, property)
+        promised = bool(trait) and getattr(declared, trait) not in (False, None)
+        if present and not promised:
+            raise PluginError(
+                f"{cls.__name__} has {member!r}, which its decorator does not declare",
+                hint=f"declare it: @{kind}({remedy}, …)" if trait else f"replace it with @{kind}({remedy}, …)",
+            )
+        if promised and not present and member != "fidelity":  # which the class has that ``fitted`` returns
+            raise PluginError(
+                f"@{kind} of {cls.__name__} declares {trait}, and the class has no method {member!r}",
+                hint=f"add the method, or remove {trait} from the decorator",
+            )
 
 
 def _declare(declared: Traits) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
+        _check_members(cls, declared)
         _DECLARED[cls] = declared
         return cls
 
@@ -335,10 +393,26 @@ def _declare(declared: Traits) -> Callable[[type[T]], type[T]]:
 
 
 def embedder(
-    *, version: int, reads: Literal["text", "column"] = "text", example: Mapping[str, Any] | None = None
+    *,
+    version: int,
+    reads: Literal["text", "column"] = "text",
+    fits: bool = False,
+    revision: bool = False,
+    fidelity: bool = False,
+    example: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
-    """Declare an embedder."""
-    return _declare(Traits(kind="embedder", version=version, reads=frozenset({reads}), example=example or {}))
+    """Declare an embedder, and which methods it has besides ``encode``."""
+    return _declare(
+        Traits(
+            kind="embedder",
+            version=version,
+            reads=frozenset({reads}),
+            fits=fits,
+            revision=revision,
+            fidelity=fidelity,
+            example=example or {},
+        )
+    )
 
 
 def clusterer(
@@ -361,6 +435,7 @@ def scorer(
     reads: frozenset[Reads] | set[Reads],
     columns: tuple[ScoreColumn, ...],
     within: Literal["shard", "cluster", "corpus"] = "shard",
+    fits: bool = False,
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a scorer, what it must be given, what it must see at once, and the columns it gives."""
@@ -371,6 +446,7 @@ def scorer(
             reads=frozenset(reads),
             within=within,
             columns=columns,
+            fits=fits,
             example=example or {},
         )
     )
@@ -384,7 +460,7 @@ def selector(
     prefix: bool = False,
     equivariant: bool = False,
     needs_quality: bool = False,
-    random: bool = True,
+    random: bool | Mapping[str, tuple[object, ...]] = True,
     quadratic: bool = False,
     sketch: tuple[str, ...] | None = None,
     cost: str = "",
@@ -425,7 +501,7 @@ def metric(
     reads: frozenset[Reads] | set[Reads],
     measures: tuple[MetricColumn, ...],
     learns: bool = False,
-    random: bool = True,
+    random: bool | Mapping[str, tuple[object, ...]] = True,
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a metric, what it must be given, and the numbers it gives; ``learns``: it needs test rows."""

@@ -142,6 +142,8 @@ def _load_local(local: Local) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
+        if isinstance(error, PluginError):
+            raise PluginError(error.message, where=local.path, hint=error.hint) from error
         raise PluginError(
             f"the plugin file fails to load: {type(error).__name__}: {error}", where=local.path
         ) from error
@@ -197,6 +199,8 @@ def get(kind: Kind, name: str, local: tuple[Local, ...] = ()) -> Plugin:
     origin, load = origins[0]
     try:
         loaded = load()
+    except PluginError as error:
+        raise PluginError(error.message, where=error.where or origin, hint=error.hint) from error
     except ImportError as error:
         raise PluginError(
             f"{kind} {name!r} cannot be imported: {error}", where=origin, hint="install what it needs"

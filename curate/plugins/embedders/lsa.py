@@ -205,7 +205,7 @@ def _weights(grams: Grams, offsets: Offsets, index: Lookup) -> sparse.csr_array:
     return sparse.csr_array((weights, columns, rows.astype(np.int32)), shape=(n, f))
 
 
-@embedder(version=2)
+@embedder(version=2, fits=True, fidelity=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lsa:
     """Latent semantic analysis (TF-IDF of character trigrams, then truncated SVD): no download, no GPU, any language.

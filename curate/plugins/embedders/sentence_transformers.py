@@ -263,7 +263,7 @@ def _commit(name: str) -> str | None:
 # ---------------------------------------------------------------- the plugin
 
 
-@embedder(version=1, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
+@embedder(version=1, revision=True, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceTransformers:
     """A model of the sentence-transformers library, from the hub or from a folder.

@@ -113,6 +113,7 @@ def _marks() -> re.Pattern[str]:
     version=1,
     reads={"text"},
     columns=(ScoreColumn(higher_is_better=False, unit="perplexity of a word", range=(1.0, float("inf"))),),
+    fits=True,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perplexity:

@@ -131,6 +131,7 @@ def logits(vectors: sparse.csr_array, folds: Folds, weights: Matrix, bias: Numbe
     version=1,
     reads={"text"},
     columns=(ScoreColumn(higher_is_better=True, unit="probability", range=(0.0, 1.0)),),
+    fits=True,
     example={"good": "good.jsonl"},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
