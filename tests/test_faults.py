@@ -34,7 +34,7 @@ def why(settings, stage):
 
 def plugin(kind, *lines, declared=""):
     """Write a plugin file ``mine.py`` of that kind with the lines of its class, and more in its decorator."""
-    column = "ScoreColumn(higher_is_better=True, unit='', range=(0, 9))"
+    column = "OutputColumn(higher_is_better=True, unit='', range=(0, 9))"
     options = {"scorer": f", reads={{'text'}}, columns=({column},)", "clusterer": "", "embedder": "", "selector": ""}
     text = [
         "import os",
@@ -42,7 +42,7 @@ def plugin(kind, *lines, declared=""):
         "from dataclasses import dataclass",
         "from pathlib import Path",
         "import numpy as np",
-        "from curate.plugins.interfaces import ScoreColumn, clusterer, embedder, scorer, selector",
+        "from curate.plugins.interfaces import OutputColumn, clusterer, embedder, scorer, selector",
         "from curate.plugins.results import Clustering, Selection",
         f"@{kind}(version=1{options[kind]}{declared})",
         "@dataclass(frozen=True, slots=True, kw_only=True)",

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from curate import progress
-from curate.store.manifest import Count, Record
+from curate.accounting import Count
+from curate.store.manifest import Record
 
 
 class Clock:

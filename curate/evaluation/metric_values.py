@@ -15,7 +15,7 @@ from curate.evaluation.trials import Tried
 from curate.kernels.stats.intervals import paired_bootstrap
 from curate.plugins import registry
 from curate.plugins.fields import fields
-from curate.plugins.interfaces import MetricColumn
+from curate.plugins.interfaces import OutputColumn
 from curate.report.evaluation_data import Estimate
 from curate.report.formatting import listed
 from curate.seeds import rng_for
@@ -37,7 +37,7 @@ class Measure:
     entry: str
     """The name of its entry."""
 
-    column: MetricColumn
+    column: OutputColumn
     learns: bool
     of_labels: bool
     """Whether rows without a label are left out of it."""

@@ -241,37 +241,27 @@ class Metric(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricColumn:
-    """One number that a metric gives."""
+class OutputColumn:
+    """One number that a scorer gives for a row, or a metric for a selection."""
 
     name: str = ""
-    """Its name after the metric's; "" is the metric itself."""
+    """Suffix of the column's name; "" for the score or metric itself."""
 
     higher_is_better: bool | None
-    """Whether a better choice has the higher number; None where neither is better."""
+    """Whether higher values are better; None for a metric where neither is. A score is always True or False."""
 
     unit: str = ""
-    """What the number counts or measures."""
+    """Unit of the number."""
 
     range: tuple[float, float] = (float("-inf"), float("inf"))
-    """The smallest and the largest value it can take."""
+    """Smallest and largest possible value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreColumn:
-    """One column that a scorer gives."""
+ScoreColumn = OutputColumn
+"""Earlier name of ``OutputColumn``, which plugins of other packages import."""
 
-    name: str = ""
-    """Its name after the scorer's; "" is the score itself."""
-
-    higher_is_better: bool
-    """Whether a selector that keeps the best should keep high values."""
-
-    unit: str = ""
-    """What the number counts or measures."""
-
-    range: tuple[float, float] = (float("-inf"), float("inf"))
-    """The smallest and the largest value it can take."""
+MetricColumn = OutputColumn
+"""Earlier name of ``OutputColumn``, which plugins of other packages import."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,8 +274,8 @@ class Traits:
 
     reads: frozenset[Reads] = frozenset()
     within: Literal["shard", "cluster", "corpus"] = "shard"
-    columns: tuple[ScoreColumn, ...] = ()
-    measures: tuple[MetricColumn, ...] = ()
+    columns: tuple[OutputColumn, ...] = ()
+    measures: tuple[OutputColumn, ...] = ()
     """What a metric gives."""
 
     learns: bool = False
@@ -433,12 +423,23 @@ def scorer(
     *,
     version: int,
     reads: frozenset[Reads] | set[Reads],
-    columns: tuple[ScoreColumn, ...],
+    columns: tuple[OutputColumn, ...],
     within: Literal["shard", "cluster", "corpus"] = "shard",
     fits: bool = False,
     example: Mapping[str, Any] | None = None,
 ) -> Callable[[type[T]], type[T]]:
-    """Declare a scorer, what it must be given, what it must see at once, and the columns it gives."""
+    """Declare a scorer, what it must be given, what it must see at once, and the columns it gives.
+
+    Raises
+    ------
+    PluginError
+        If a column leaves open whether higher is better.
+    """
+    if undecided := [column.name for column in columns if column.higher_is_better is None]:
+        raise PluginError(
+            f"scorer: the column {undecided[0]!r} has higher_is_better=None",
+            hint="say True or False: selectors keep rows by it",
+        )
     return _declare(
         Traits(
             kind="scorer",
@@ -499,7 +500,7 @@ def metric(
     *,
     version: int,
     reads: frozenset[Reads] | set[Reads],
-    measures: tuple[MetricColumn, ...],
+    measures: tuple[OutputColumn, ...],
     learns: bool = False,
     random: bool | Mapping[str, tuple[object, ...]] = True,
     example: Mapping[str, Any] | None = None,

@@ -10,13 +10,13 @@ from curate.kernels.stats.classification_metrics import cross_entropy, macro_f1
 from curate.kernels.stats.hash_sampling import content_order
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn
+from curate.plugins.interfaces import OutputColumn
 from curate.plugins.results import Measured
 
 GRADES = (
-    MetricColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),
-    MetricColumn(name="macro_f1", higher_is_better=True, unit="F1", range=(0, 1)),
-    MetricColumn(name="cross_entropy", higher_is_better=False, unit="nats", range=(0, float("inf"))),
+    OutputColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),
+    OutputColumn(name="macro_f1", higher_is_better=True, unit="F1", range=(0, 1)),
+    OutputColumn(name="cross_entropy", higher_is_better=False, unit="nats", range=(0, float("inf"))),
 )
 """What every probe measures."""
 

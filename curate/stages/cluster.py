@@ -17,6 +17,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from curate.accounting import Count
 from curate.errors import DataError
 from curate.kernels.clustering import lloyd
 from curate.kernels.types import Matrix
@@ -29,7 +30,7 @@ from curate.stages import fitted_state
 from curate.stages.context import Context
 from curate.stages.step import Outcome, current, refuse_failed, running, step
 from curate.store import inputs, manifest, parquet_io, schemas
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 
 if TYPE_CHECKING:
     from curate.config.model import ClusterEntry

@@ -14,13 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from curate import paths
+from curate.accounting import Count, sum_of
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.registry import Spec
 from curate.stages.context import Context, Planned
 from curate.store import manifest, parquet_io
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 
 QUARANTINE = "quarantine"
 
@@ -85,7 +86,7 @@ def step(
         name=name,
         fingerprint=fingerprint,
         parts=parts,
-        count=manifest.sum_of(outcome.sources.values()),
+        count=sum_of(outcome.sources.values()),
         sources=outcome.sources,
         shards=outcome.shards,
         seconds=time.perf_counter() - begun,

@@ -8,9 +8,10 @@ from dataclasses import asdict, replace
 
 import pytest
 
+from curate.accounting import Count, sum_of
 from curate.errors import AccountingError
 from curate.store import manifest
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 
 PARTS = {"plugin": "lsa", "params": {"dimensions": 256}, "seed": 0}
 RECORD = Record(
@@ -87,7 +88,7 @@ def many(number, entries=()):
             **facts,
             "entries": [{"name": name, "sources": told, "seconds": 1.0, "peak_memory": 1} for name in entries],
         }
-    return replace(RECORD, count=manifest.sum_of(sources.values()), sources=sources, facts=facts)
+    return replace(RECORD, count=sum_of(sources.values()), sources=sources, facts=facts)
 
 
 @pytest.mark.parametrize("number", [999, 1_000, 1_001, 100_000])

@@ -15,7 +15,7 @@ from curate.kernels.parallel import one_blas_thread
 from curate.kernels.stats.hash_sampling import content_order
 from curate.kernels.types import Matrix, Vector
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _GRID = 2.0 ** np.arange(0, 14.25, 0.25)
@@ -136,8 +136,8 @@ def kernel_density(x: Matrix, weight: Vector, test: Matrix, concentration: float
     reads={"embedding", "test"},
     learns=True,
     measures=(
-        MetricColumn(higher_is_better=False, unit="nats a row"),
-        MetricColumn(name="effective_rows", higher_is_better=None, unit="chosen rows", range=(1, float("inf"))),
+        OutputColumn(higher_is_better=False, unit="nats a row"),
+        OutputColumn(name="effective_rows", higher_is_better=None, unit="chosen rows", range=(1, float("inf"))),
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from curate.kernels.clustering.lloyd import assign, lloyd
 from curate.kernels.stats.hash_sampling import samples
 from curate.kernels.types import Codes, Matrix
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _WEIGHTS = np.linspace(1e-6, 1 - 1e-6, 25)
@@ -96,8 +96,8 @@ def buckets(rows: Matrix, count: int, starts: int, rng: np.random.Generator) -> 
     version=1,
     reads={"embedding"},
     measures=(
-        MetricColumn(higher_is_better=True, unit="area", range=(0, 1)),
-        MetricColumn(name="frontier_integral", higher_is_better=False, unit="nats", range=(0, 1)),
+        OutputColumn(higher_is_better=True, unit="area", range=(0, 1)),
+        OutputColumn(name="frontier_integral", higher_is_better=False, unit="nats", range=(0, 1)),
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.ngram_ids import before, found, nested_ngrams
 from curate.kernels.types import Vector
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 Codes = NDArray[np.int64]
@@ -109,7 +109,7 @@ def _code_points(text: str) -> Codes:
     version=1,
     reads={"text", "test"},
     learns=True,
-    measures=(MetricColumn(higher_is_better=False, unit="bits a character", range=(0, float("inf"))),),
+    measures=(OutputColumn(higher_is_better=False, unit="bits a character", range=(0, float("inf"))),),
     random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

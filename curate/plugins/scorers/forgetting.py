@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curate.kernels.types import Vector
 from curate.plugins.batches import Dynamics, ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 
 def forgotten(right: NDArray[np.bool_]) -> NDArray[np.intp]:
@@ -53,7 +53,7 @@ def forgetting(dynamics: Dynamics, never_learnt: Literal["most", "none"]) -> Vec
 @scorer(
     version=1,
     reads={"dynamics"},
-    columns=(ScoreColumn(higher_is_better=True, unit="times forgotten", range=(0, float("inf"))),),
+    columns=(OutputColumn(higher_is_better=True, unit="times forgotten", range=(0, float("inf"))),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgetting:

@@ -24,7 +24,7 @@ from curate.kernels.text.kneser_ney import NGramModel, Words, kneser_ney, probab
 from curate.kernels.text.shingles import shingles
 from curate.kernels.types import Vector
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import Examples, FileNames, ScoreColumn, Scorer, TextTemplate, scorer
+from curate.plugins.interfaces import Examples, FileNames, OutputColumn, Scorer, TextTemplate, scorer
 from curate.plugins.results import Learnt
 
 FEWEST = 20
@@ -112,7 +112,7 @@ def _marks() -> re.Pattern[str]:
 @scorer(
     version=1,
     reads={"text"},
-    columns=(ScoreColumn(higher_is_better=False, unit="perplexity of a word", range=(1.0, float("inf"))),),
+    columns=(OutputColumn(higher_is_better=False, unit="perplexity of a word", range=(1.0, float("inf"))),),
     fits=True,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

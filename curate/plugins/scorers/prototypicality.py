@@ -11,7 +11,7 @@ from curate.kernels.clustering.lloyd import assign
 from curate.kernels.parallel import map_blocks, ranges
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 _ROWS = 4096
 
@@ -52,7 +52,7 @@ def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) 
 @scorer(
     version=1,
     reads={"embedding", "cluster"},
-    columns=(ScoreColumn(higher_is_better=True, unit="cosine distance", range=(0, 2)),),
+    columns=(OutputColumn(higher_is_better=True, unit="cosine distance", range=(0, 2)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prototypicality:

@@ -20,7 +20,7 @@ from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.shingles import shingles
 from curate.kernels.types import Matrix, Vector
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import Examples, FileNames, ScoreColumn, Scorer, TextTemplate, scorer
+from curate.plugins.interfaces import Examples, FileNames, OutputColumn, Scorer, TextTemplate, scorer
 from curate.plugins.results import Learnt
 
 FOLDS = 5
@@ -130,7 +130,7 @@ def logits(vectors: sparse.csr_array, folds: Folds, weights: Matrix, bias: Numbe
 @scorer(
     version=1,
     reads={"text"},
-    columns=(ScoreColumn(higher_is_better=True, unit="probability", range=(0.0, 1.0)),),
+    columns=(OutputColumn(higher_is_better=True, unit="probability", range=(0.0, 1.0)),),
     fits=True,
     example={"good": "good.jsonl"},
 )

@@ -28,7 +28,7 @@ FOLDER = "sets"
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationSet:
+class EvaluationTexts:
     """A handle on the texts of one set."""
 
     name: str
@@ -72,7 +72,7 @@ def fingerprints(context: Context) -> dict[str, str]:
     return found
 
 
-def read(context: Context) -> tuple[list[EvaluationSet], list[dict[str, Any]]]:
+def read(context: Context) -> tuple[list[EvaluationTexts], list[dict[str, Any]]]:
     """Every set; those on disk are reused while their files are the same.
 
     Returns
@@ -90,7 +90,7 @@ def read(context: Context) -> tuple[list[EvaluationSet], list[dict[str, Any]]]:
         with _named(name):
             run_directory.refuse_own(files_of(how), context.folder, f"{DECONTAMINATE}.files")
             source, record = ingest(own)
-        sets.append(EvaluationSet(name, source))
+        sets.append(EvaluationTexts(name, source))
         facts.append(_facts(name, source, record))
         if empty := record.count.quarantined:
             context.progress.warn(f"evaluation set {name!r}: {empty:,} of {record.count.rows_in:,} rows have no text")
@@ -98,7 +98,7 @@ def read(context: Context) -> tuple[list[EvaluationSet], list[dict[str, Any]]]:
     return sets, facts
 
 
-def with_vectors(context: Context, sets: Sequence[EvaluationSet], entry: EmbedEntry) -> list[EvaluationSet]:
+def with_vectors(context: Context, sets: Sequence[EvaluationTexts], entry: EmbedEntry) -> list[EvaluationTexts]:
     """The sets embedded by one entry, with what it has learnt from the pool."""
     done = []
     for one, how in zip(sets, asked(context.config).values(), strict=True):

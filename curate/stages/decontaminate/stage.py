@@ -20,6 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import paths
+from curate.accounting import Count
 from curate.config.model import DECONTAMINATE, plain
 from curate.kernels.linalg.cosines import lowest
 from curate.kernels.text.ngram_overlap import Ngrams, most_similar
@@ -29,10 +30,10 @@ from curate.plugins.results import Selection
 from curate.pool.rows import PoolRows
 from curate.stages.context import Context
 from curate.stages.decontaminate import evaluation_sets
-from curate.stages.decontaminate.evaluation_sets import EvaluationSet
+from curate.stages.decontaminate.evaluation_sets import EvaluationTexts
 from curate.stages.step import Outcome, current, refuse_failed, step
 from curate.store import manifest, parquet_io, schemas
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 
 if TYPE_CHECKING:
     from curate.config.model import DecontaminateConfig
@@ -117,7 +118,7 @@ def decontaminate(context: Context, rows: PoolRows, config: DecontaminateConfig)
 class _Looking:
     """What is looked for, and how."""
 
-    sets: tuple[EvaluationSet, ...]
+    sets: tuple[EvaluationTexts, ...]
     ngram: int | None
     min_words: int
     differences: tuple[Difference, ...]
@@ -271,7 +272,7 @@ def _corpus(looking: _Looking) -> _Corpus:
     return _Corpus(texts, place, group, ngrams, embedded)
 
 
-def _vectors(one: EvaluationSet, start: int) -> tuple[NDArray[np.int64], Matrix]:
+def _vectors(one: EvaluationTexts, start: int) -> tuple[NDArray[np.int64], Matrix]:
     """The numbers of the texts of a set that could be embedded, and their vectors."""
     rows = PoolRows(one.source, () if one.embedded is None else (one.embedded,))
     numbers, found = [], []
@@ -317,7 +318,7 @@ def _lines(rows: NDArray[Any], **columns: NDArray[Any]) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hit:
+class _Match:
     row: int
     kind: str
     text: int
@@ -361,7 +362,7 @@ def _list(listing: _Listing) -> None:
     parquet_io.write(table, path, listing.fingerprint, compression="zstd")
 
 
-def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray[np.bool_]) -> Iterator[_Hit]:
+def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray[np.bool_]) -> Iterator[_Match]:
     """Row by row, set by set; marks every evaluation text that is ``seen``."""
     if corpus.ngrams is None:
         return
@@ -374,10 +375,10 @@ def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray
         for overlap in corpus.ngrams.overlaps(own, corpus.group, listing.min_overlap_rate).values():
             seen[list(overlap.texts)] = True
             shared = corpus.ngrams.shared(overlap.text, own)
-            yield _Hit(row, NGRAM, overlap.text, overlap.rate, len(overlap.texts), shared)
+            yield _Match(row, NGRAM, overlap.text, overlap.rate, len(overlap.texts), shared)
 
 
-def _by_embedding(found: pa.Table) -> Iterator[_Hit]:
+def _by_embedding(found: pa.Table) -> Iterator[_Match]:
     """Set by set, row by row."""
     for line in found.to_pylist():
-        yield _Hit(line["row"], EMBEDDING, line["text"], line["similarity"], line["texts"])
+        yield _Match(line["row"], EMBEDDING, line["text"], line["similarity"], line["texts"])

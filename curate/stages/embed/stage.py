@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.accounting import Count
 from curate.errors import DataError, PluginError
 from curate.kernels.types import Matrix
 from curate.plugins.registry import Spec
@@ -28,7 +29,7 @@ from curate.stages.embed import vector_reuse
 from curate.stages.step import QUARANTINE, Outcome, current, refuse_failed, running, step
 from curate.store import manifest, npz, parquet_io, schemas
 from curate.store.inputs import Inputs
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 
 if TYPE_CHECKING:
     from curate.config.model import EmbedEntry

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import paths
+from curate.accounting import Count
 from curate.errors import DataError
 from curate.kernels.text import pii_patterns
 from curate.kernels.text.pii_patterns import Kind
@@ -36,7 +37,7 @@ from curate.stages.step import Outcome, refuse_failed, running, step
 from curate.store import manifest, parquet_io, versions
 from curate.store.json_shape import fits
 from curate.store.ledger import chosen, frame_of
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 from curate.version import __version__
 
 if TYPE_CHECKING:

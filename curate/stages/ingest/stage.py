@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import paths
+from curate.accounting import Count
 from curate.errors import DataError
 from curate.stages.context import Context
 from curate.stages.export import map_strings
@@ -29,7 +30,7 @@ from curate.stages.step import QUARANTINE, Outcome, step
 from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
 from curate.store.column_types import Column
 from curate.store.inputs import ALL, NO_SOURCE, Inputs
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 from curate.store.records import Piece, Votes
 
 if TYPE_CHECKING:

@@ -23,6 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import paths
+from curate.accounting import Count
 from curate.errors import DataError, PluginError
 from curate.kernels.parallel import one_blas_thread, ranges
 from curate.kernels.stats.softmax import half_logs, softmax
@@ -38,7 +39,7 @@ from curate.stages.ingest.stage import matching
 from curate.stages.proxy import training_logs
 from curate.stages.step import Outcome, current, refuse_failed, running, step
 from curate.store import manifest, npz, parquet_io, schemas
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 
 if TYPE_CHECKING:
     from curate.config.model import ProxyEntry

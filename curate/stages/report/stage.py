@@ -18,8 +18,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import paths
+from curate.accounting import Count
 from curate.config import yaml_positions
 from curate.config.model import DECONTAMINATE, KIND_OF, ONE, Entry
+from curate.contamination import EvaluationSet, Hit
 from curate.errors import DataError
 from curate.kernels.neighbors.knn import nearest_similarity
 from curate.kernels.types import Matrix, Rows
@@ -35,7 +37,7 @@ from curate.stages.report import evaluation_result
 from curate.stages.report.ground_truth import read as read_key
 from curate.store import manifest, parquet_io, redaction
 from curate.store.json_shape import made
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 from curate.version import __version__
 
 if TYPE_CHECKING:
@@ -197,7 +199,7 @@ def _decontamination(config: RunConfig, records: Sequence[Record]) -> contents.D
     facts = next(record.facts for record in records if record.stage == DECONTAMINATE)
     return contents.Decontamination(
         sets=tuple(
-            contents.EvaluationSet(**{**told, "files": tuple((file["path"], file["sha256"]) for file in told["files"])})
+            EvaluationSet(**{**told, "files": tuple((file["path"], file["sha256"]) for file in told["files"])})
             for told in facts["sets"]
         ),
         ngram=asked.ngram,
@@ -229,7 +231,7 @@ def _stages(context: Context, records: Sequence[Record], reused: Collection[str]
         yield contents.Stage(
             name=record.stage if alone else f"{record.stage} {record.name}",
             what=about[f"{KIND_OF[record.stage][0]} {record.name}" if record.stage in KIND_OF else record.stage],
-            rows=_account(record.count),
+            rows=record.count,
             sources=_accounts(record.sources, listed),
             seconds=record.seconds,
             peak_bytes=record.peak_memory,
@@ -275,17 +277,12 @@ def _change(line: Mapping[str, Any] | None) -> contents.Change | None:
     return contents.Change(before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"])
 
 
-def _account(count: Count) -> contents.Account:
-    return contents.Account(count.rows_in, count.kept, count.dropped, count.quarantined)
-
-
-def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, contents.Account]:
+def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, Count]:
     """Return the account of each of the ``listed`` sources, and one for all others if there are any."""
     if len(listed) <= 1:
         return {}
     counts, others = manifest.divided(sources, listed)
-    accounts = {name: _account(count) for name, count in counts.items()}
-    return accounts | ({contents.OTHERS: _account(others)} if len(sources) > len(counts) else {})
+    return counts | ({contents.OTHERS: others} if len(sources) > len(counts) else {})
 
 
 # ---------------------------------------------------------------- the figures
@@ -451,24 +448,26 @@ class _Facts:
             )
         return contents.Examples(entry=entry, total=total, rows=tuple(examples))
 
-    def hits(self) -> tuple[contents.Hit, ...]:
+    def hits(self) -> tuple[contents.Contaminated, ...]:
         """The first rows that share too much with an evaluation text, beside that."""
-        found: list[contents.Hit] = []
+        found: list[contents.Contaminated] = []
         kinds = self.context.config.export.mask
         for shard in range(len(self.before.rows.rows)):
             if self.before.decontaminated is None or len(found) == _HITS:
                 break
             lines = self.before.decontaminated.read(shard).slice(0, _HITS - len(found)).to_pylist()
             found += [
-                contents.Hit(
+                contents.Contaminated(
                     id=line["id"],
-                    by_words=line["kind"] == NGRAM,
-                    name=line["set"],
-                    similarity=line["similarity"],
-                    shared=redaction.quoted(line["shared"] or "", kinds),
                     text=redaction.quoted(line["text"], kinds),
-                    evaluation_text=redaction.quoted(line["evaluation_text"], kinds),
-                    place=f"{line['evaluation_file']}:{line['evaluation_line']}",
+                    hit=Hit(
+                        set=line["set"],
+                        file=line["evaluation_file"],
+                        line=line["evaluation_line"],
+                        similarity=line["similarity"],
+                        shared=redaction.quoted(line["shared"] or "", kinds) if line["kind"] == NGRAM else None,
+                        text=redaction.quoted(line["evaluation_text"], kinds),
+                    ),
                     texts=line["evaluation_texts"],
                 )
                 for line in lines

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from curate.accounting import Count
 from curate.errors import PluginError
 from curate.kernels.types import Vector
 from curate.plugins.batches import Dynamics, ScoreBatch
@@ -31,7 +32,7 @@ from curate.stages.proxy.stage import Proxied
 from curate.stages.score import scorer_fit
 from curate.stages.step import Outcome, current, refuse_failed, running, step
 from curate.store import manifest, parquet_io, schemas
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 
 if TYPE_CHECKING:
     from curate.config.model import ScoreEntry
@@ -120,7 +121,7 @@ def score(
             pool,
             lambda of: done(fitted_state.Fit(recipe=recipe, pool=of, fidelity=None)),
         )
-    oriented = tuple(column.higher_is_better for column in traits.columns)
+    oriented = tuple(bool(column.higher_is_better) for column in traits.columns)
     return Scored(entry.name, folder, record.fingerprint, names, oriented), record
 
 

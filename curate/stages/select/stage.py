@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.accounting import Count
 from curate.config.model import DECONTAMINATE
 from curate.errors import GuardrailError
 from curate.executors.base import peak_memory, reset_peak_memory
@@ -36,7 +37,7 @@ from curate.stages.select.ledger_builder import Fates
 from curate.stages.select.run_selector import choose, most_at_once
 from curate.stages.step import QUARANTINE, Outcome, damaged_shard, step
 from curate.store import manifest, parquet_io, schemas, versions
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record
 
 
 @dataclass(frozen=True, slots=True)
