@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
-from curate.kernels.stats.calibration import auc, auc_interval, brier_score, calibration_error, platt
+from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, platt
 from curate.kernels.stats.hash_folds import folds_of, text_keys
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.shingles import shingles
@@ -187,6 +187,8 @@ class QualityClassifier:
         examples: Mapping[str, Sequence[str]],
         rng: np.random.Generator,  # noqa: ARG002 - folds are drawn by hash
     ) -> dict[str, NDArray[Any]]:
+        from sklearn.metrics import roc_auc_score
+
         good, good_keys = _different(examples["good"])
         bad, bad_keys = _different(examples["bad"])
         only = np.flatnonzero(~np.isin(bad_keys, good_keys))
@@ -201,7 +203,7 @@ class QualityClassifier:
         vectors = hashed_ngrams([*good, *bad], self.ngram, self.hash_bits)
         weights, bias = cross_fitted(vectors, is_good, folds, self.l2_penalty)
         probability = expit(logits(vectors, folds, weights, bias))
-        area = auc(probability, is_good)
+        area = float(roc_auc_score(is_good, probability))
         facts = {
             "good": len(good),
             "bad": len(bad),
