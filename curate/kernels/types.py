@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,18 @@ Rows = NDArray[np.intp]
 
 Codes = NDArray[np.int32]
 """A group of each row, (n,) int32; -1 for rows in no group."""
+
+Numbers = NDArray[np.float64]
+"""Numbers in double precision."""
+
+Counts = NDArray[np.int64]
+"""Integers: counts, offsets, fold numbers."""
+
+Flags = NDArray[np.bool_]
+"""True or False for each row."""
+
+FittedState = Mapping[str, NDArray[Any]]
+"""Fitted parameters of a plugin as named arrays, which can be saved and frozen."""
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
