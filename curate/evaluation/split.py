@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ from curate.errors import ConfigError, DataError
 from curate.executors.serial import Serial
 from curate.kernels.clustering import lloyd
 from curate.kernels.stats.hash_sampling import mixed
-from curate.kernels.types import Codes, Matrix, Rows, frozen
+from curate.kernels.types import Codes, Flags, Matrix, Rows, frozen
 from curate.pool.columns import PoolColumns
 from curate.pool.rows import PoolRows
 from curate.seeds import rng_for
@@ -64,7 +64,7 @@ class Split:
     def context(self) -> Context:
         return Context(self.config, Serial(), Silent())
 
-    def pool_parts(self) -> dict[str, Any]:
+    def pool_parts(self) -> dict[str, object]:
         """What the rows to choose from are made from."""
         return {
             **self.rows.facts(),
@@ -75,7 +75,7 @@ class Split:
             **({} if self.decontaminated is None else {DECONTAMINATE: self.decontaminated.fingerprint}),
         }
 
-    def test_parts(self) -> dict[str, Any]:
+    def test_parts(self) -> dict[str, object]:
         """What the test rows are made from, besides the pool."""
         return {} if self.test is None else self.test.facts()
 
@@ -115,7 +115,7 @@ def read_test_files(context: Context, pool: PoolRows, files: Sequence[str]) -> P
     return PoolRows(source, tuple(mine for mine, _ in embedded))
 
 
-def held_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.bool_]:
+def held_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> Flags:
     """Which rows are held out: a share ``rate`` of the different texts, decided by each one's hash and the seed.
 
     >>> hashes = np.array([7, 8, 7, 9, 10, 11], np.uint64)
@@ -161,7 +161,7 @@ class Part:
     def texts(self) -> list[str]:
         return list(self.column("text").to_pylist())
 
-    def take(self, some: NDArray[np.bool_]) -> Part:
+    def take(self, some: Flags) -> Part:
         """Those of the rows."""
         return Part(self._rows, self._embeddings, self.positions[some])
 

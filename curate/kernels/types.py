@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +34,11 @@ FittedState = Mapping[str, NDArray[Any]]
 """Fitted parameters of a plugin as named arrays, which can be saved and frozen."""
 
 
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """The same array, made read-only."""
+Array = TypeVar("Array", bound=NDArray[np.generic])
+
+
+def frozen(array: Array) -> Array:
+    """Make an array read-only and return it."""
     array.flags.writeable = False
     return array
 

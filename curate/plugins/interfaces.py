@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar
 
 from annotated_types import MinLen
 
@@ -14,9 +14,8 @@ from curate.errors import PluginError
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
-    from curate.kernels.types import Codes, Matrix, Vector, Vectors
+    from curate.kernels.types import Codes, FittedState, Matrix, Vector, Vectors
     from curate.plugins.batches import Pool, ScoreBatch, Trial
     from curate.plugins.results import Clustering, Learnt, Measured, Selection
 
@@ -100,10 +99,10 @@ class FittedEmbedder(Protocol):
     sample; without it there are 50,000.
     """
 
-    def fit(self, sample: Sequence[str], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    def fit(self, sample: Sequence[str], rng: np.random.Generator) -> FittedState:
         """Named arrays that, with the fields, determine every later vector."""
 
-    def fitted(self, state: Mapping[str, NDArray[Any]]) -> Embedder:
+    def fitted(self, state: FittedState) -> Embedder:
         """Return the embedder that ``state`` describes."""
 
 
@@ -134,12 +133,10 @@ class Proxy(Protocol):
     runs: int
     epochs: int
 
-    def train(
-        self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator
-    ) -> dict[str, NDArray[Any]]:
+    def train(self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator) -> FittedState:
         """Named arrays that, with the fields, determine every later prediction; labels are 0 … classes − 1."""
 
-    def predict(self, state: Mapping[str, NDArray[Any]], embeddings: Matrix) -> Iterator[Matrix]:
+    def predict(self, state: FittedState, embeddings: Matrix) -> Iterator[Matrix]:
         """(m, classes) float32 probabilities at the end of each epoch of each run, in that order."""
 
 
@@ -176,13 +173,13 @@ class LearningScorer(Protocol):
     sample_size: int
     """The most texts that are read for a field: more are sampled evenly."""
 
-    def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> FittedState:
         """Named arrays that, with the fields, determine every later score; ``examples`` are texts by field."""
 
-    def fitted(self, state: Mapping[str, NDArray[Any]]) -> Scorer:
+    def fitted(self, state: FittedState) -> Scorer:
         """The scorer that ``state`` describes."""
 
-    def learnt(self, state: Mapping[str, NDArray[Any]]) -> Learnt:
+    def learnt(self, state: FittedState) -> Learnt:
         """How well it does on texts that it did not learn from."""
 
 
@@ -318,7 +315,7 @@ class Traits:
     guarantee: str = ""
     """Of a selector: what is promised of its choice beside the budget, in a few words."""
 
-    example: Mapping[str, Any] = field(default_factory=dict)
+    example: Mapping[str, object] = field(default_factory=dict)
     """Values for the fields that have no default, used by docs and contract tests."""
 
 
@@ -389,7 +386,7 @@ def embedder(
     fits: bool = False,
     revision: bool = False,
     fidelity: bool = False,
-    example: Mapping[str, Any] | None = None,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare an embedder, and which methods it has besides ``encode``."""
     return _declare(
@@ -406,14 +403,14 @@ def embedder(
 
 
 def clusterer(
-    *, version: int, reads: Literal["embedding", "column"] = "embedding", example: Mapping[str, Any] | None = None
+    *, version: int, reads: Literal["embedding", "column"] = "embedding", example: Mapping[str, object] | None = None
 ) -> Callable[[type[T]], type[T]]:
     """Declare a clusterer."""
     return _declare(Traits(kind="clusterer", version=version, reads=frozenset({reads}), example=example or {}))
 
 
 def proxy(
-    *, version: int, reads: frozenset[Reads] | set[Reads], example: Mapping[str, Any] | None = None
+    *, version: int, reads: frozenset[Reads] | set[Reads], example: Mapping[str, object] | None = None
 ) -> Callable[[type[T]], type[T]]:
     """Declare a proxy: one that is trained reads embeddings, a recorded one a log; both read labels."""
     return _declare(Traits(kind="proxy", version=version, reads=frozenset(reads), example=example or {}))
@@ -426,7 +423,7 @@ def scorer(
     columns: tuple[OutputColumn, ...],
     within: Literal["shard", "cluster", "corpus"] = "shard",
     fits: bool = False,
-    example: Mapping[str, Any] | None = None,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a scorer, what it must be given, what it must see at once, and the columns it gives.
 
@@ -466,7 +463,7 @@ def selector(
     sketch: tuple[str, ...] | None = None,
     cost: str = "",
     guarantee: str = "",
-    example: Mapping[str, Any] | None = None,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a selector, what it must be given, and which properties the contract tests may hold it to."""
     return _declare(
@@ -490,7 +487,7 @@ def selector(
 
 
 def exporter(
-    *, version: int, schema: bool = False, example: Mapping[str, Any] | None = None
+    *, version: int, schema: bool = False, example: Mapping[str, object] | None = None
 ) -> Callable[[type[T]], type[T]]:
     """Declare an exporter, and whether its files carry the types of their columns."""
     return _declare(Traits(kind="exporter", version=version, schema=schema, example=example or {}))
@@ -503,7 +500,7 @@ def metric(
     measures: tuple[OutputColumn, ...],
     learns: bool = False,
     random: bool | Mapping[str, tuple[object, ...]] = True,
-    example: Mapping[str, Any] | None = None,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a metric, what it must be given, and the numbers it gives; ``learns``: it needs test rows."""
     return _declare(

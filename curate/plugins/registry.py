@@ -14,6 +14,7 @@ import inspect
 import re
 import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -177,7 +178,7 @@ def get(kind: Kind, name: str, local: tuple[Local, ...] = ()) -> Plugin:
     ------
     PluginError : if there is none (with the nearest name), two have that name, or its module fails to import
     """
-    origins: list[tuple[str, Any]] = []
+    origins: list[tuple[str, Callable[[], type | ModuleType]]] = []
     if name in _builtin(kind):
         origins.append((_builtin(kind)[name], lambda: importlib.import_module(_builtin(kind)[name])))
     if name in _announced(kind):

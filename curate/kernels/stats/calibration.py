@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, ndtri
 
 from curate.kernels.stats.intervals import Interval
-
-Numbers = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from curate.kernels.types import Flags, Numbers
 
 _NEWTON = 100
 _CLOSE = 1e-10

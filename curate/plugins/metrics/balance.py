@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.stats.distributions import normalised_entropy, total_variation
-from curate.kernels.types import Codes, Rows
+from curate.kernels.types import Codes, Counts, Rows
 from curate.plugins.batches import Trial
 from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _ANY = float("inf")
-Counts = NDArray[np.intp]
 
 
 def group_counts(codes: Codes, chosen: Rows) -> tuple[Counts, Counts]:

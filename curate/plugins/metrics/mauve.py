@@ -7,13 +7,12 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 from scipy.special import rel_entr, xlogy
 
 from curate.kernels.clustering.kmeans_plusplus import seed
 from curate.kernels.clustering.lloyd import assign, lloyd
 from curate.kernels.stats.hash_sampling import samples
-from curate.kernels.types import Codes, Matrix
+from curate.kernels.types import Codes, Matrix, Numbers
 from curate.plugins.batches import Trial, given
 from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
@@ -21,10 +20,8 @@ from curate.plugins.results import Measured
 _WEIGHTS = np.linspace(1e-6, 1 - 1e-6, 25)
 _ITERATIONS, _TOLERANCE = 500, 1e-4
 
-Histogram = NDArray[np.float64]
 
-
-def mauve(p: Histogram, q: Histogram, scaling: float = 5.0) -> float:
+def mauve(p: Numbers, q: Numbers, scaling: float = 5.0) -> float:
     """The area under the divergence curve of two histograms.
 
     The curve runs through (exp(−c KL(q, r)), exp(−c KL(p, r))) for mixtures r = w p + (1 − w) q, 25 weights w from 1e-6
@@ -55,12 +52,12 @@ def mauve(p: Histogram, q: Histogram, scaling: float = 5.0) -> float:
     return float(np.clip((_area(x, y) + _area(y, x)) / 2, 0, 1))
 
 
-def _area(x: Histogram, y: Histogram) -> float:
+def _area(x: Numbers, y: Numbers) -> float:
     order = np.lexsort((-y, x))
     return float(np.trapezoid(y[order], x[order]))
 
 
-def frontier_integral(p: Histogram, q: Histogram) -> float:
+def frontier_integral(p: Numbers, q: Numbers) -> float:
     """The mean cost of telling both histograms by one mixture of them, over all mixtures; no scaling to be set.
 
     Parameters

@@ -10,14 +10,12 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.types import Matrix
+from curate.kernels.types import Matrix, Numbers
 from curate.plugins.batches import Trial, given
 from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _DIRECTIONS = 8  # projected at a time
-
-Numbers = NDArray[np.float64]
 
 
 def sliced_wasserstein(

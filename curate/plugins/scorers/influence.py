@@ -7,17 +7,14 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.kronecker import kronecker_solve
 from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.types import Codes, Matrix, Vector
+from curate.kernels.types import Codes, Matrix, Numbers, Vector
 from curate.plugins.batches import Dynamics, ScoreBatch, given
 from curate.plugins.interfaces import OutputColumn, scorer
 
 _ROWS = 4096
-
-Numbers = NDArray[np.float64]
 
 
 def layer_influence(embeddings: Matrix, probabilities: Matrix, labels: Codes, damping: float) -> Numbers:

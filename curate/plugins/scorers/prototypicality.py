@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
 from curate.kernels.parallel import map_blocks, ranges
@@ -37,7 +36,7 @@ def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) 
     """
     if not len(centroids):
         return np.ones(len(embeddings), np.float32)
-    own: NDArray[np.int32] = cluster.copy()
+    own: Codes = cluster.copy()
     stray = np.flatnonzero(cluster < 0)
     own[stray] = assign(embeddings[stray], centroids)[0]
 
