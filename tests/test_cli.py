@@ -66,7 +66,7 @@ def written(pool, config):
     return write
 
 
-COLUMN = "ScoreColumn(higher_is_better=True, unit='', range=(0, 9))"
+COLUMN = "OutputColumn(higher_is_better=True, unit='', range=(0, 9))"
 DECORATORS = {
     "embedder": "@embedder(version=1)",
     "scorer": f"@scorer(version=1, reads={{'text'}}, columns=({COLUMN},))",
@@ -81,7 +81,7 @@ def plugin(name: str, kind: str, *method: str) -> str:
         "import time",
         "from dataclasses import dataclass",
         "import numpy as np",
-        "from curate.plugins.interfaces import ScoreColumn, embedder, scorer, selector",
+        "from curate.plugins.interfaces import OutputColumn, embedder, scorer, selector",
         DECORATORS[kind],
         "@dataclass(frozen=True, slots=True, kw_only=True)",
         "class Mine:",

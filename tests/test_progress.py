@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from curate import progress
+from curate.accounting import Count
 from curate.cli import output
-from curate.store.manifest import Count, Record, StageResult
+from curate.store.manifest import Record, StageResult
 
 
 class Clock:

@@ -14,7 +14,7 @@ from curate.plugins import registry
 from curate.plugins.fields import Field, fields, item_type, members, nested, not_null, split
 from curate.plugins.registry import Local, Plugin
 
-_NAMES = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
+_NAMES: dict[object, str] = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 _BOUNDS = (
     (at.Ge, "ge", "minimum"),
     (at.Gt, "gt", "exclusiveMinimum"),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate import pipeline
 from curate.config.budget import Budget
@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     from curate.config.model import MetricEntry, RunConfig, SelectEntry
 
 
-def as_dict(found: Evaluation) -> dict[str, Any]:
-    """The evaluation for programs."""
-    told: dict[str, Any] = nulls(asdict(found))
-    return told
+def as_dict(found: Evaluation) -> dict[str, object]:
+    """Return the evaluation as plain data."""
+    return nulls(asdict(found))
 
 
 def evaluate(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.evaluation.estimates import estimate
 from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import Opened
 from curate.evaluation.trials import Tried
+from curate.kernels.types import Flags
 from curate.report.evaluation_data import Slice
 from curate.store import parquet_io
 from curate.store.schemas import CENTROIDS
@@ -46,7 +46,7 @@ def of(
     return sorted(found, key=lambda group: (group.lost.mean, group.by, group.name))
 
 
-def _groups(rows: Opened) -> dict[str, dict[str, NDArray[np.bool_]]]:
+def _groups(rows: Opened) -> dict[str, dict[str, Flags]]:
     """Which of the labelled test rows are in each group."""
     test = rows.labelled
     clusters = rows.test_clusters()

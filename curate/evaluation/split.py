@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -59,7 +59,7 @@ class Split:
     def context(self) -> Context:
         return Context(self.config, Serial(), NullProgress())
 
-    def pool_parts(self) -> dict[str, Any]:
+    def pool_parts(self) -> dict[str, object]:
         """What the rows to choose from are made from."""
         pool, decontaminated = self.pool, self.pool.decontaminated
         return {
@@ -71,7 +71,7 @@ class Split:
             **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
         }
 
-    def test_parts(self) -> dict[str, Any]:
+    def test_parts(self) -> dict[str, object]:
         """What the test rows are made from, besides the pool."""
         return {} if self.test is None else self.test.fingerprint_inputs()
 

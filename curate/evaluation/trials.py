@@ -6,15 +6,14 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.errors import DataError, PluginError
 from curate.evaluation.split import Opened, Split, opened
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.types import Rows, Vector, frozen
+from curate.kernels.types import FittedState, Rows, Vector, frozen
 from curate.plugins.batches import Trial
 from curate.plugins.interfaces import draws
 from curate.plugins.results import Measured
@@ -43,7 +42,7 @@ class Choice:
 
     seed: int
 
-    def parts(self, split: Split) -> dict[str, Any]:
+    def parts(self, split: Split) -> dict[str, object]:
         """What the chosen rows are made from."""
         asked = {"entries": [entry.fingerprint_parts() for entry in self.entries], "removed_rate": self.removed_rate}
         drawn = {"seed": self.seed} if self.removed_rate or any(_random(entry) for entry in self.entries) else {}
@@ -156,7 +155,7 @@ def _chosen(split: Split, choice: Choice) -> Chosen:
     return chosen
 
 
-def _unpacked_chosen(found: dict[str, Any]) -> Chosen:
+def _unpacked_chosen(found: FittedState) -> Chosen:
     return Chosen(found["order"], found.get("weight"), float(found["seconds"]))
 
 
@@ -263,12 +262,12 @@ def _trial(rows: Opened, chosen: Chosen, entry: MetricEntry) -> Trial:
     )
 
 
-def _packed(found: Measured) -> dict[str, NDArray[Any]]:
+def _packed(found: Measured) -> FittedState:
     hits = {} if found.hits is None else {"hits": found.hits}
     names, values = np.array(list(found.values), str), np.array(list(found.values.values()), float)
     return {"names": names, "values": values, "notes": np.array(found.notes, str), **hits}
 
 
-def _unpacked(found: dict[str, Any]) -> Measured:
+def _unpacked(found: FittedState) -> Measured:
     values = dict(zip(found["names"].tolist(), found["values"].tolist(), strict=True))
     return Measured(values, found.get("hits"), tuple(found["notes"].tolist()))

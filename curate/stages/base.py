@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import pyarrow as pa
 
 from curate import paths
+from curate.accounting import Count, sum_of
 from curate.config import yaml_positions
 from curate.config.model import Entry
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics
 from curate.executors.base import Executor, Result, Task, Value, finishing, peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.store import manifest, parquet_io
-from curate.store.manifest import Count, EntryAccount, Record, StageResult, State
+from curate.store.manifest import EntryAccount, Record, StageResult, State
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
@@ -394,7 +395,7 @@ def run_step(
         name=step.name,
         fingerprint=fingerprint,
         inputs=inputs,
-        count=manifest.sum_of(outcome.sources.values()),
+        count=sum_of(outcome.sources.values()),
         sources=outcome.sources,
         shards=outcome.shards,
         seconds=time.perf_counter() - begun,

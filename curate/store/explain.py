@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.contamination import Hit
 from curate.errors import ConfigError
 from curate.store import manifest, parquet_io, redaction, schemas, versions
 from curate.store.ledger import Place, Run, Status, shown
@@ -123,26 +124,6 @@ class Representative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """An evaluation text for which a row was dropped."""
-
-    set: str
-    file: str
-    line: int
-    similarity: float | None
-    """The share of its runs of words that the row has; or the cosine of their embeddings."""
-
-    shared: str | None
-    """The longest run of words that both have; None where their embeddings are similar."""
-
-    text: str
-
-    def __str__(self) -> str:
-        like = f"similarity {_number(self.similarity)}" if self.shared is None else f"shares {shown(self.shared)!r}"
-        return f"{shown(self.set)} ({shown(self.file)}, line {self.line}), {like}: {shown(self.text)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
     """A record of the input that was set aside."""
 
@@ -221,7 +202,7 @@ class Story:
             yield "stands for it", told if one.fate is None else f"{told}: {shown(one.text)}"
             yield "its fate", "published before, and no longer in the pool" if one.fate is None else str(one.fate)
         for hit in self.hits:
-            yield "evaluation", str(hit)
+            yield "evaluation", _evaluation(hit)
         for aside in self.set_aside:
             yield "set aside", str(aside)
             if aside.record:
@@ -365,6 +346,11 @@ def _scores(run: Run, place: Place, name: str) -> Iterator[Score]:
                 higher_is_better=facts.get(f"curate.{column}.higher_is_better") == "True",
                 unit=facts.get(f"curate.{column}.unit", ""),
             )
+
+
+def _evaluation(hit: Hit) -> str:
+    like = f"similarity {_number(hit.similarity)}" if hit.shared is None else f"shares {shown(hit.shared)!r}"
+    return f"{shown(hit.set)} ({shown(hit.file)}, line {hit.line}), {like}: {shown(hit.text)}"
 
 
 def _hits(run: Run, place: Place, name: str) -> Iterator[Hit]:

@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.accounting import Count, sum_of
 from curate.errors import AccountingError
 from curate.kernels.neighbors.retention import RetentionCurve
 from curate.store import parquet_io
@@ -45,35 +46,6 @@ def fingerprint(inputs: Mapping[str, object]) -> str:
     """Return the sha256 of the canonical JSON of ``inputs``: the same inputs, the same fingerprint, on any machine."""
     text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """Rows in = kept + dropped + quarantined."""
-
-    rows_in: int = 0
-    kept: int = 0
-    dropped: int = 0
-    quarantined: int = 0
-
-    def __add__(self, other: Count) -> Count:
-        return Count(
-            rows_in=self.rows_in + other.rows_in,
-            kept=self.kept + other.kept,
-            dropped=self.dropped + other.dropped,
-            quarantined=self.quarantined + other.quarantined,
-        )
-
-    def __sub__(self, other: Count) -> Count:
-        return Count(
-            rows_in=self.rows_in - other.rows_in,
-            kept=self.kept - other.kept,
-            dropped=self.dropped - other.dropped,
-            quarantined=self.quarantined - other.quarantined,
-        )
-
-    def balanced(self) -> bool:
-        return self.rows_in == self.kept + self.dropped + self.quarantined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,17 +104,6 @@ class Record(Generic[R_co]):
         if self.sources and total(self.sources) != self.count:
             raise AccountingError(f"{self.stage} {self.name}: the sources do not add up to the whole")
         return self
-
-
-def sum_of(counts: Iterable[Count]) -> Count:
-    """Return the sum of counts."""
-    total = [0, 0, 0, 0]
-    for count in counts:
-        total[0] += count.rows_in
-        total[1] += count.kept
-        total[2] += count.dropped
-        total[3] += count.quarantined
-    return Count(**dict(zip(_COUNT, total, strict=True)))
 
 
 class StoredCounts(Mapping[str, Count]):

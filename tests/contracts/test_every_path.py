@@ -126,7 +126,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 import numpy as np
-from curate.plugins.interfaces import NamesContent, ScoreColumn, scorer
+from curate.plugins.interfaces import NamesContent, OutputColumn, scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class Table:
     """Where."""
 
 
-@scorer(version=1, reads={"text"}, columns=(ScoreColumn(higher_is_better=True),))
+@scorer(version=1, reads={"text"}, columns=(OutputColumn(higher_is_better=True),))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mine:
     """Counts words of lists."""

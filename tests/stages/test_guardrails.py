@@ -10,6 +10,7 @@ import pytest
 
 import curate
 from curate import pipeline
+from curate.accounting import Count, sum_of
 from curate.config.loader import from_data
 from curate.config.model import GuardConfig
 from curate.errors import GUARD, GuardrailError
@@ -17,7 +18,7 @@ from curate.executors.serial import Serial
 from curate.pipeline import plan
 from curate.stages import guardrails
 from curate.store import versions
-from curate.store.manifest import Count, Record, StageResult, sum_of
+from curate.store.manifest import Record, StageResult
 
 ROOT = Path("run/export")
 

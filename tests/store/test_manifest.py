@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from curate.accounting import Count, sum_of
 from curate.errors import AccountingError
 from curate.store import manifest
-from curate.store.manifest import Count, EntryAccount, Record, StageResult
+from curate.store.manifest import EntryAccount, Record, StageResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ def many(number, entries=()):
     sources |= {f"s{i:07d}": Count(rows_in=2, kept=1, dropped=1) for i in range(number - 9)}
     sources = {name: count for name, count in sources.items() if count.dropped >= 0}
     accounts = tuple(EntryAccount(name=name, sources=sources, seconds=1.0, peak_memory=1) for name in entries)
-    return replace(RECORD, count=manifest.sum_of(sources.values()), sources=sources, entries=accounts)
+    return replace(RECORD, count=sum_of(sources.values()), sources=sources, entries=accounts)
 
 
 @pytest.mark.parametrize("number", [999, 1_000, 1_001, 100_000])

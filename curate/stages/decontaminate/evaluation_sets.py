@@ -28,7 +28,7 @@ FOLDER = "sets"
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationSet:
+class EvaluationTexts:
     """A handle on the texts of one set."""
 
     name: str
@@ -85,7 +85,7 @@ def fingerprints(context: Context) -> dict[str, str]:
     return found
 
 
-def read(context: Context) -> tuple[list[EvaluationSet], list[Account]]:
+def read(context: Context) -> tuple[list[EvaluationTexts], list[Account]]:
     """Every set; those on disk are reused while their files are the same.
 
     Returns
@@ -103,7 +103,7 @@ def read(context: Context) -> tuple[list[EvaluationSet], list[Account]]:
         with _named(name):
             run_directory.refuse_own(files_of(how), context.folder, f"{DECONTAMINATE}.files")
             source, record = ingest(own)
-        sets.append(EvaluationSet(name, source))
+        sets.append(EvaluationTexts(name, source))
         files = tuple((file["path"], file["sha256"]) for file in record.result.files)
         accounts.append(Account(name, files, source.rows, record.count.quarantined))
         if empty := record.count.quarantined:
@@ -112,7 +112,7 @@ def read(context: Context) -> tuple[list[EvaluationSet], list[Account]]:
     return sets, accounts
 
 
-def with_vectors(context: Context, sets: Sequence[EvaluationSet], entry: EmbedEntry) -> list[EvaluationSet]:
+def with_vectors(context: Context, sets: Sequence[EvaluationTexts], entry: EmbedEntry) -> list[EvaluationTexts]:
     """The sets embedded by one entry, with what it has learnt from the pool."""
     done = []
     for one, how in zip(sets, asked(context.config).values(), strict=True):

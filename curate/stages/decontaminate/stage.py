@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.config.model import DECONTAMINATE, plain
+from curate.contamination import EvaluationSet
 from curate.kernels.linalg.cosines import lowest
 from curate.kernels.text.ngram_overlap import Ngrams, most_similar
 from curate.kernels.text.text_differences import Difference
@@ -41,7 +42,7 @@ from curate.stages.base import (
     run_step,
 )
 from curate.stages.decontaminate import evaluation_sets
-from curate.stages.decontaminate.evaluation_sets import EvaluationSet
+from curate.stages.decontaminate.evaluation_sets import EvaluationTexts
 from curate.store import manifest, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
@@ -56,34 +57,6 @@ NGRAM, EMBEDDING = "ngram", "embedding"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedFile:
-    """A file of an evaluation set."""
-
-    path: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedSet:
-    """What the pool has in common with one evaluation set."""
-
-    name: str
-    files: tuple[CheckedFile, ...]
-    texts: int
-    empty: int
-    """Number of its rows without a text."""
-
-    short: int
-    """Number of its texts with too few words to compare."""
-
-    found: int
-    """Number of its texts that a row of the pool shares too much with."""
-
-    rows: int
-    """Number of such rows."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DecontaminateResult(StageResult):
     """What checking the pool against evaluation texts leaves in its manifest."""
 
@@ -93,7 +66,7 @@ class DecontaminateResult(StageResult):
     hits: int
     """Number of lines about them: one for each set and kind of likeness."""
 
-    sets: tuple[CheckedSet, ...]
+    sets: tuple[EvaluationSet, ...]
 
 
 class Decontaminate(Stage["DecontaminateConfig", Decontaminated]):
@@ -151,7 +124,7 @@ def decontaminate(
 class _Looking:
     """What is looked for, and how."""
 
-    sets: tuple[EvaluationSet, ...]
+    sets: tuple[EvaluationTexts, ...]
     ngram: int | None
     min_words: int
     differences: tuple[Difference, ...]
@@ -252,9 +225,9 @@ def _result(
     short = np.zeros(len(seen), np.bool_) if corpus.ngrams is None else corpus.ngrams.different == 0
     counts = [np.bincount(corpus.group[mask], minlength=len(accounts)).tolist() for mask in (short, seen)]
     sets = tuple(
-        CheckedSet(
+        EvaluationSet(
             name=account.name,
-            files=tuple(CheckedFile(path=path, sha256=sha256) for path, sha256 in account.files),
+            files=account.files,
             texts=account.texts,
             empty=account.empty,
             short=counts[0][number],
@@ -307,7 +280,7 @@ def _corpus(looking: _Looking) -> _Corpus:
     return _Corpus(texts, place, group, ngrams, embedded)
 
 
-def _vectors(one: EvaluationSet, start: int) -> tuple[NDArray[np.int64], Matrix]:
+def _vectors(one: EvaluationTexts, start: int) -> tuple[NDArray[np.int64], Matrix]:
     """The numbers of the texts of a set that could be embedded, and their vectors."""
     pool = PoolView(one.source, 0, Path(), () if one.embedded is None else (one.embedded,))
     numbers, found = [], []
@@ -352,7 +325,7 @@ def _lines(rows: NDArray[Any], **columns: NDArray[Any]) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hit:
+class _Match:
     row: int
     kind: str
     text: int
@@ -397,7 +370,7 @@ def _list(listing: _Listing) -> None:
     parquet_io.write(table, path, listing.fingerprint, compression="zstd")
 
 
-def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray[np.bool_]) -> Iterator[_Hit]:
+def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray[np.bool_]) -> Iterator[_Match]:
     """Row by row, set by set; marks every evaluation text that is ``seen``."""
     if corpus.ngrams is None:
         return
@@ -410,10 +383,10 @@ def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray
         for overlap in corpus.ngrams.overlaps(own, corpus.group, listing.min_overlap_rate).values():
             seen[list(overlap.texts)] = True
             shared = corpus.ngrams.shared(overlap.text, own)
-            yield _Hit(row, NGRAM, overlap.text, overlap.rate, len(overlap.texts), shared)
+            yield _Match(row, NGRAM, overlap.text, overlap.rate, len(overlap.texts), shared)
 
 
-def _by_embedding(found: pa.Table) -> Iterator[_Hit]:
+def _by_embedding(found: pa.Table) -> Iterator[_Match]:
     """Set by set, row by row."""
     for line in found.to_pylist():
-        yield _Hit(line["row"], EMBEDDING, line["text"], line["similarity"], line["texts"])
+        yield _Match(line["row"], EMBEDDING, line["text"], line["similarity"], line["texts"])

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.accounting import Count
 from curate.errors import DataError, PluginError
 from curate.kernels.types import Matrix
 from curate.plugins.registry import Spec
@@ -39,7 +40,7 @@ from curate.stages.base import (
 from curate.stages.embed import vector_reuse
 from curate.store import manifest, npz, parquet_io, schemas
 from curate.store.inputs import Inputs
-from curate.store.manifest import Count, Record, StageResult
+from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
     from curate.config.model import EmbedEntry, RunConfig
@@ -126,12 +127,11 @@ class _Entry:
 
 def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, Any]:
     plugin = entry.spec.plugin()
-    built: Any = entry.spec.build()
     with running(entry.spec, entry.name):
-        revision = built.revision() if hasattr(built, "revision") else None
+        revision = entry.spec.build().revision() if plugin.traits.revision else None
     return {
         **entry.fingerprint_parts(),
-        "seed": context.config.seed if hasattr(built, "fit") else None,
+        "seed": context.config.seed if plugin.traits.fits else None,
         "revision": revision,
         "columns": source.fingerprint if "column" in plugin.traits.reads else None,
     }
@@ -142,12 +142,13 @@ def embed(
 ) -> tuple[Embedded, Record[EmbedResult]]:
     """Run one entry of the embed section; ``fitted_in``: with what the entry in that folder has learnt, as it is."""
     making = _Entry(context, source, entry, _recipe(context, source, entry), fitted_in)
-    if hasattr(entry.spec.build(), "fit") and fitted_in is not None:
+    fits = entry.spec.plugin().traits.fits
+    if fits and fitted_in is not None:
         borrowed = fitted_state.load(fitted_in)
         if borrowed is None:
             raise DataError("the embedder has not been fitted", where=str(fitted_in), hint="run the embed stage first")
         record = _done(making, borrowed.fingerprint)
-    elif hasattr(entry.spec.build(), "fit"):
+    elif fits:
         recipe, kept = manifest.fingerprint(making.recipe), fitted_state.load(making.folder)
         if kept is not None and npz.load(making.folder / FITTED, kept.fingerprint) is None:
             kept = None
@@ -189,7 +190,7 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
     drift: float | None = None
     if fitted_on is not None:
         state, drift = _fitted(making, plugin, fitted_on)
-    model = {"model": str(getattr(plugin, "model", entry.spec.name))}
+    model = {"model": str(dict(entry.spec.fields).get("model", entry.spec.name))}
     if making.recipe["revision"] is not None:
         model["revision"] = making.recipe["revision"]
     keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
@@ -256,7 +257,8 @@ def _fit(making: _Entry, plugin: Any, state: fitted_state.State) -> dict[str, An
     """Let the embedder learn from a seeded sample of the pool and save what it learnt."""
     entry = making.entry
     rng = rng_for(making.context.config.seed, f"embed/{entry.name}")
-    texts = _sample(making, plugin, f"fitting {entry.name}", getattr(plugin, "sample_size", _SAMPLE), rng)
+    size = dict(entry.spec.fields).get("sample_size", _SAMPLE)
+    texts = _sample(making, plugin, f"fitting {entry.name}", size, rng)
     with running(entry.spec, entry.name):
         learnt: dict[str, Any] = plugin.fit(texts, rng)
     npz.save(state.path, state.fingerprint, learnt)
@@ -266,10 +268,10 @@ def _fit(making: _Entry, plugin: Any, state: fitted_state.State) -> dict[str, An
 def _fidelity(making: _Entry, plugin: Any, learnt: Mapping[str, Any]) -> float | None:
     """The mean share of a row that the fitted embedder expresses, over a seeded sample; None if it cannot tell."""
     entry = making.entry
+    if not entry.spec.plugin().traits.fidelity:
+        return None
     with running(entry.spec, entry.name):
         fitted = plugin.fitted(learnt)
-    if not hasattr(fitted, "fidelity"):
-        return None
     rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
     texts = _sample(making, plugin, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
     with running(entry.spec, entry.name):

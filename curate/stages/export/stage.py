@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import paths
+from curate.accounting import Count
 from curate.errors import DataError
 from curate.kernels.text import pii_patterns
 from curate.kernels.text.pii_patterns import Kind
@@ -43,7 +44,7 @@ from curate.stages.select import published_index
 from curate.store import manifest, parquet_io, versions
 from curate.store.json_shape import made
 from curate.store.ledger import SelectResult, chosen, frame_of
-from curate.store.manifest import Count, Record, StageResult
+from curate.store.manifest import Record, StageResult
 from curate.version import __version__
 
 if TYPE_CHECKING:

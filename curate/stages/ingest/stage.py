@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import paths
+from curate.accounting import Count
 from curate.errors import DataError
 from curate.pool.view import PoolView
 from curate.stages import guardrails
@@ -30,7 +31,7 @@ from curate.stages.ingest.shard_writer import Counting, FileCount, Read, Reading
 from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
 from curate.store.column_types import Column
 from curate.store.inputs import ALL, NO_SOURCE, InputResult, Inputs
-from curate.store.manifest import Count, Record, StageResult
+from curate.store.manifest import Record, StageResult
 from curate.store.records import Piece, Votes
 
 if TYPE_CHECKING:

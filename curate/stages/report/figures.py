@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate import paths
+from curate.contamination import Hit
 from curate.kernels.neighbors.knn import nearest_similarity
 from curate.kernels.types import Matrix, Rows
 from curate.report import contents, ground_truth_table, statistics
@@ -184,9 +185,9 @@ class Figures:
             )
         return contents.Examples(entry=entry, total=total, rows=tuple(examples))
 
-    def hits(self) -> tuple[contents.Hit, ...]:
+    def hits(self) -> tuple[contents.Contaminated, ...]:
         """The first rows that share too much with an evaluation text, beside that."""
-        found: list[contents.Hit] = []
+        found: list[contents.Contaminated] = []
         kinds = self.context.config.export.mask
         hits = self.pool.decontaminated
         for shard in range(len(self.pool.sizes)):
@@ -194,15 +195,17 @@ class Figures:
                 break
             lines = hits.read(shard).slice(0, _HITS - len(found)).to_pylist()
             found += [
-                contents.Hit(
+                contents.Contaminated(
                     id=line["id"],
-                    by_words=line["kind"] == NGRAM,
-                    name=line["set"],
-                    similarity=line["similarity"],
-                    shared=redaction.quoted(line["shared"] or "", kinds),
                     text=redaction.quoted(line["text"], kinds),
-                    evaluation_text=redaction.quoted(line["evaluation_text"], kinds),
-                    place=f"{line['evaluation_file']}:{line['evaluation_line']}",
+                    hit=Hit(
+                        set=line["set"],
+                        file=line["evaluation_file"],
+                        line=line["evaluation_line"],
+                        similarity=line["similarity"],
+                        shared=redaction.quoted(line["shared"] or "", kinds) if line["kind"] == NGRAM else None,
+                        text=redaction.quoted(line["evaluation_text"], kinds),
+                    ),
                     texts=line["evaluation_texts"],
                 )
                 for line in lines

@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from curate.accounting import Count
 from curate.report import contents
 from curate.stages.base import Context, Progressed
 from curate.stages.decontaminate.stage import DecontaminateResult
 from curate.store import manifest
 from curate.store.inputs import InputResult
 from curate.store.ledger import SelectResult
-from curate.store.manifest import Count, EntryAccount
+from curate.store.manifest import EntryAccount
 from curate.version import __version__
 
 if TYPE_CHECKING:
@@ -54,18 +55,7 @@ def _decontamination(config: RunConfig, done: Progressed) -> contents.Decontamin
         return None
     found = done.one("decontaminate", DecontaminateResult).result
     return contents.Decontamination(
-        sets=tuple(
-            contents.EvaluationSet(
-                name=one.name,
-                files=tuple((file.path, file.sha256) for file in one.files),
-                texts=one.texts,
-                empty=one.empty,
-                short=one.short,
-                found=one.found,
-                rows=one.rows,
-            )
-            for one in found.sets
-        ),
+        sets=found.sets,
         ngram=section.ngram,
         min_words=section.min_words,
         min_overlap_rate=section.min_overlap_rate,
@@ -88,7 +78,7 @@ def _stages(context: Context, done: Progressed, reused: Collection[str]) -> Iter
                 yield contents.Stage(
                     name=stage.name if stage.single and not record.entries else f"{stage.name} {line.name}",
                     what=summaries[line.name],
-                    rows=_account(line.count),
+                    rows=line.count,
                     sources=_accounts(line.sources, listed),
                     seconds=line.seconds,
                     peak_bytes=line.peak_memory,
@@ -118,14 +108,9 @@ def change(line: Mapping[str, Any] | None) -> contents.Change | None:
     return contents.Change(before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"])
 
 
-def _account(count: Count) -> contents.Account:
-    return contents.Account(count.rows_in, count.kept, count.dropped, count.quarantined)
-
-
-def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, contents.Account]:
+def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, Count]:
     """Return the account of each of the ``listed`` sources, and one for all others if there are any."""
     if len(listed) <= 1:
         return {}
     counts, others = manifest.divided(sources, listed)
-    accounts = {name: _account(count) for name, count in counts.items()}
-    return accounts | ({contents.OTHERS: _account(others)} if len(sources) > len(counts) else {})
+    return counts | ({contents.OTHERS: others} if len(sources) > len(counts) else {})

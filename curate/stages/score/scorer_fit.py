@@ -144,7 +144,7 @@ class Lesson:
 
 def lesson(context: Context, entry: ScoreEntry) -> Lesson | None:
     """What the entry learns from; None for a scorer that learns nothing."""
-    return Lesson(context, entry) if hasattr(entry.spec.build(), "fit") else None
+    return Lesson(context, entry) if entry.spec.plugin().traits.fits else None
 
 
 def check(context: Context) -> None:

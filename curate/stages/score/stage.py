@@ -136,7 +136,7 @@ def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[Scored, 
             today,
             lambda of: done(fitted_state.Fit(recipe=recipe, pool=of, fidelity=None)),
         )
-    oriented = tuple(column.higher_is_better for column in traits.columns)
+    oriented = tuple(bool(column.higher_is_better) for column in traits.columns)
     return Scored(entry.name, folder, record.fingerprint, names, oriented), record
 
 

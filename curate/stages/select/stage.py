@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate import paths
+from curate.accounting import Count
 from curate.config.model import DECONTAMINATE
 from curate.errors import GuardrailError
 from curate.executors.base import peak_memory, reset_peak_memory
@@ -49,7 +50,7 @@ from curate.stages.select.ledger_builder import Fates
 from curate.stages.select.run_selector import choose, most_at_once
 from curate.store import manifest, parquet_io, schemas, versions
 from curate.store.ledger import SelectResult
-from curate.store.manifest import Count, EntryAccount, Record, StageResult
+from curate.store.manifest import EntryAccount, Record, StageResult
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig, SelectEntry
