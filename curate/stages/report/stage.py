@@ -34,7 +34,7 @@ from curate.stages.export.stage import Before, columns, data_folder
 from curate.stages.report import evaluation_result
 from curate.stages.report.ground_truth import read as read_key
 from curate.store import manifest, parquet_io, redaction
-from curate.store.json_shape import made
+from curate.store.json_shape import read_as
 from curate.store.manifest import Count, Record
 from curate.version import __version__
 
@@ -241,7 +241,7 @@ def _stages(context: Context, records: Sequence[Record], reused: Collection[str]
 def _retained(selected: Record) -> Iterator[contents.Retained]:
     for entry in selected.facts["entries"]:
         if "retention" in entry:
-            found = made(contents.Retained, {"entry": entry["name"], "sample": None, **entry["retention"]})
+            found = read_as(contents.Retained, {"entry": entry["name"], **entry["retention"]})
             if found is None:
                 raise DataError(f"select {entry['name']}: its manifest tells no curve of rows kept by threshold")
             yield found
