@@ -5,20 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from curate.config.budget import Budget
 from curate.config.issues import nearest
 from curate.config.model import KIND_OF, ONE, driver_fields
+from curate.config.validator import Validator
 from curate.config.yaml_positions import KeyPath
 from curate.errors import PluginError
 from curate.plugins import registry
 from curate.plugins.fields import fields, show
 from curate.plugins.interfaces import Kind
 from curate.plugins.registry import KINDS, Plugin, Spec
-
-if TYPE_CHECKING:
-    from curate.config.loader import Reader
 
 BUDGET = tuple(field.name for field in fields(Budget))
 RESERVED = frozenset({"use", "name", *BUDGET, "within", "quota", "quality"})
@@ -49,38 +47,38 @@ class Draft:
     spec: Spec | None
 
 
-def drafts(section: str, data: Any, reader: Reader) -> list[Draft]:
-    """The entries of a section; what is wrong with them is in the reader's report."""
+def drafts(section: str, data: Any, validator: Validator) -> list[Draft]:
+    """The entries of a section; what is wrong with them is in the validator's report."""
     if section == "embed" and isinstance(data, dict):
-        return _draft(section, data, (section,), reader)
+        return _draft(section, data, (section,), validator)
     if section in ONE:
-        return _draft(section, data, (section,), reader)
+        return _draft(section, data, (section,), validator)
     if not isinstance(data, list):
         hint = "begin each entry with '- '" if isinstance(data, dict) else ""
         kinds = "an entry or a list of entries" if section == "embed" else "a list of entries"
-        reader.report.add((section,), f"must be {kinds}; got {show(data)}", hint)
+        validator.report.add((section,), f"must be {kinds}; got {show(data)}", hint)
         return []
     if not data and section not in ("score", "metrics"):
-        reader.report.add((section,), "must have at least one entry")
-    return [draft for index, entry in enumerate(data) for draft in _draft(section, entry, (section, index), reader)]
+        validator.report.add((section,), "must have at least one entry")
+    return [draft for index, entry in enumerate(data) for draft in _draft(section, entry, (section, index), validator)]
 
 
-def alone(section: str, data: Any, reader: Reader) -> Draft:
+def alone(section: str, data: Any, validator: Validator) -> Draft:
     """One entry without a configuration around it; its keys stand at the top."""
-    return _draft(section, data, (), reader)[0]
+    return _draft(section, data, (), validator)[0]
 
 
-def _draft(section: str, data: Any, path: KeyPath, reader: Reader) -> list[Draft]:
+def _draft(section: str, data: Any, path: KeyPath, validator: Validator) -> list[Draft]:
     kind: Kind = KIND_OF[section][0]
-    report = reader.report
+    report = validator.report
     if not isinstance(data, dict):
         hint = f"write {{use: {data}}}" if isinstance(data, str) else ""
         report.add(path, f"must be a mapping; got {show(data)}", hint)
         return []
     known = driver_fields(section)
-    keys = {key: value for key, value in reader.values(known, data, path).items() if value is not None}
-    plugin = _plugin(kind, keys.get("use"), (*path, "use"), reader)
-    name = _name(section, data, path, reader)
+    keys = {key: value for key, value in validator.values(known, data, path).items() if value is not None}
+    plugin = _plugin(kind, keys.get("use"), (*path, "use"), validator)
+    name = _name(section, data, path, validator)
     if plugin is None:
         return [Draft(section=section, path=path, name=name, plugin=None, built=None, keys=keys, given=data, spec=None)]
     own = fields(plugin.cls)
@@ -90,27 +88,27 @@ def _draft(section: str, data: Any, path: KeyPath, reader: Reader) -> list[Draft
         meant = [key for key in meant if key not in BUDGET]
         for key in [key for key in BUDGET if key in keys]:
             report.add((*path, key), f"the filter {plugin.name!r} decides itself how many rows it keeps", "remove it")
-    reader.unknown(meant, {key: value for key, value in data.items() if key not in BUDGET or key in meant}, path)
-    built = reader.build(plugin.cls, reader.values(own, data, path), path)
-    local = tuple(file for file in reader.local if file.path == plugin.origin)
+    validator.unknown(meant, {key: value for key, value in data.items() if key not in BUDGET or key in meant}, path)
+    built = validator.build(plugin.cls, validator.values(own, data, path), path)
+    local = tuple(file for file in validator.local if file.path == plugin.origin)
     spec = None if built is None else registry.spec_of(built, plugin.name, local)
     return [Draft(section=section, path=path, name=name, plugin=plugin, built=built, keys=keys, given=data, spec=spec)]
 
 
-def _plugin(kind: Kind, use: str | None, path: KeyPath, reader: Reader) -> Plugin | None:
+def _plugin(kind: Kind, use: str | None, path: KeyPath, validator: Validator) -> Plugin | None:
     """The plugin that ``use`` names. One that exists but cannot be imported stops everything: the file is right."""
     if use is None:
         return None
-    names = registry.names(kind, reader.local)
+    names = registry.names(kind, validator.local)
     if use in names:
-        return registry.get(kind, use, reader.local)
-    others = [other for other in KINDS if use in registry.names(other, reader.local)]
+        return registry.get(kind, use, validator.local)
+    others = [other for other in KINDS if use in registry.names(other, validator.local)]
     hint = f"that is {'an' if others[0][0] in 'e' else 'a'} {others[0]}" if others else nearest(use, names)
-    reader.report.add(path, f"unknown {kind} {use!r}", hint)
+    validator.report.add(path, f"unknown {kind} {use!r}", hint)
     return None
 
 
-def _name(section: str, data: Mapping[str, Any], path: KeyPath, reader: Reader) -> str:
+def _name(section: str, data: Mapping[str, Any], path: KeyPath, validator: Validator) -> str:
     key = "name" if section not in ONE and data.get("name") is not None else "use"
     name = data.get(key)
     if not isinstance(name, str) or not name:
@@ -118,9 +116,11 @@ def _name(section: str, data: Mapping[str, Any], path: KeyPath, reader: Reader) 
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and section not in ONE:
         message = f"must be letters, digits and underscores, and not begin with a digit; got {show(name)}"
         if key == "name":
-            reader.report.add((*path, key), message)
-        elif name in registry.names(KIND_OF[section][0], reader.local):
-            reader.report.add(path, f"{name!r} cannot be an entry's name", "give the entry another with the key 'name'")
+            validator.report.add((*path, key), message)
+        elif name in registry.names(KIND_OF[section][0], validator.local):
+            validator.report.add(
+                path, f"{name!r} cannot be an entry's name", "give the entry another with the key 'name'"
+            )
     return name
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from curate.config import cross_checks, entries, yaml_positions
 from curate.config import overrides as sets
 from curate.config.budget import Budget
-from curate.config.issues import Report, nearest
+from curate.config.issues import Report
 from curate.config.model import (
     TOP_KEYS,
     ClusterEntry,
@@ -35,10 +31,10 @@ from curate.config.model import (
     bytes_of,
     resolved,
 )
-from curate.config.yaml_positions import KeyPath
+from curate.config.validator import Validator
 from curate.errors import ConfigError, PluginError
 from curate.paths import REFUSED, has_secret
-from curate.plugins.fields import Field, describe, fields, item_type, nested, not_null, show
+from curate.plugins.fields import Field, fields, show
 from curate.plugins.registry import Local, Plugin
 
 __all__ = [
@@ -105,7 +101,7 @@ def selector_from(data: Mapping[str, Any], scores: Sequence[str] = ()) -> tuple[
     ConfigErrors : everything that is wrong with it
     """
     report = Report("select", yaml_positions.plain(data))
-    draft = entries.alone("select", dict(data), Reader(report))
+    draft = entries.alone("select", dict(data), Validator(report))
     budget = cross_checks.alone(draft, scores, report)
     report.raise_if_any()
     return draft.plugin, draft.built, budget  # type: ignore[return-value] # a report without errors has both
@@ -119,165 +115,69 @@ def _run_config(document: yaml_positions.Document, source: str, overrides: Seque
         report.raise_if_any()
     for number, override in enumerate(overrides):
         sets.apply(override, number, data, report)
-    values = Reader(report).top(data)
+    values = _sections(data, Validator(report))
     report.raise_if_any()
     config = RunConfig(source=source, **values)
     return replace(config, resolved=resolved(config))
 
 
-# ---------------------------------------------------------------- one value
+def _sections(data: dict[str, Any], validator: Validator) -> dict[str, Any]:
+    """The fields of ``RunConfig``."""
+    validator.unknown(TOP_KEYS, data, ())
+    top = {field.name: field for field in fields(RunConfig)}
+    _check_version(data, validator.report)
+    found = validator.values([top["run"], top["seed"]], data, ())
+    if has_secret(found.get("run") or ""):
+        validator.report.add(("run",), REFUSED)
+    if "memory_limit" in data:
+        found["memory_limit"] = _size(top["memory_limit"], data["memory_limit"], validator.report)
+    found["plugins"] = validator.local = _own_plugins(data.get("plugins", []), validator)
+    objects = {
+        "input": InputConfig,
+        "decontaminate": DecontaminateConfig,
+        "guard": GuardConfig,
+        "refresh": RefreshConfig,
+        "evaluate": EvaluateConfig,
+    }
+    for name, cls in objects.items():
+        if name in data:
+            found[name] = validator.object(cls, data[name], (name,))
+        elif top[name].required:
+            validator.missing(top[name], ())
+    if "select" not in data:
+        validator.missing(top["select"], ())
+    drafts = {
+        name: [] if default is None and name not in data else entries.drafts(name, data.get(name, default), validator)
+        for name, default in _DEFAULTS.items()
+    }
+    cross_checks.epoch_plans(drafts["select"], found.get("refresh"), validator.report)
+    if "decontaminate" in data:
+        cross_checks.decontamination(drafts, found["decontaminate"], validator.report)
+    return {**found, "curate": 1, **cross_checks.entries(drafts, data.get("input"), validator.report)}
 
 
-@lru_cache
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(annotation)
+def _check_version(data: dict[str, Any], report: Report) -> None:
+    hint = "this release reads version 1"
+    if "curate" in data:
+        if show(data["curate"]) != "1":  # neither true nor 1.0
+            report.add(("curate",), f"must be 1, the version of the format; got {show(data['curate'])}", hint)
+    else:
+        report.add(("curate",), "missing", f"add the line 'curate: 1', the version of the format; {hint}")
 
 
-def _locate(annotation: Any, value: Any, loc: Iterable[int | str]) -> tuple[KeyPath, Any, Any]:
-    """The innermost list item or mapping value that an error is about: its path, type and value.
-
-    ``loc`` also names the alternatives of unions that were tried; those lead nowhere.
-    """
-    path: KeyPath = ()
-    for step in loc:
-        there = (isinstance(value, list) and isinstance(step, int)) or (isinstance(value, dict) and step in value)
-        inner = item_type(annotation, type(value)) if there else None
-        if inner is not None:
-            annotation, value, path = inner, value[step], (*path, step)
-    return path, annotation, value
+def _size(field: Field, value: Any, report: Report) -> Any:
+    count = bytes_of(value) if isinstance(value, str) else value
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        message = f"must be a number of bytes >= 1, or a size such as '8GiB'; got {show(value)}"
+        report.add((field.name,), message)
+    return count
 
 
-class Reader:
-    """Validates sections, telling ``report`` of every problem; what it returns counts only if there was none."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        self.local: tuple[Local, ...] = ()
-
-    def value(self, annotation: Any, value: Any, path: KeyPath) -> Any:
-        """One value, in the type that its field has."""
-        inner = nested(annotation)
-        if inner and isinstance(value, dict):
-            return self.object(inner, value, path)
-        item = item_type(annotation, list)
-        if value and isinstance(value, list) and nested(item):
-            return tuple(self.value(item, each, (*path, index)) for index, each in enumerate(value))
+def _own_plugins(data: Any, validator: Validator) -> tuple[Local, ...]:
+    found: list[Local] = []
+    for index, name in enumerate(validator.value(tuple[str, ...], data, ("plugins",)) or ()):
         try:
-            return _adapter(annotation).validate_json(json.dumps(value), strict=True)
-        except ValidationError as error:
-            wrong = {at: rest for at, *rest in (_locate(annotation, value, each["loc"]) for each in error.errors())}
-            for at, (wanted, got) in wrong.items():
-                if not any(other != at and other[: len(at)] == at for other in wrong):
-                    hint = "remove the quotes" if isinstance(got, str) and self._fits_unquoted(wanted, got) else ""
-                    self.report.add((*path, *at), f"must be {describe(not_null(wanted))}; got {show(got)}", hint)
-            return None
-
-    def _fits_unquoted(self, annotation: Any, text: str) -> bool:
-        try:
-            bare = yaml_positions.parse(text, "").data
-            _adapter(annotation).validate_json(json.dumps(bare), strict=True)
-        except (ConfigError, ValidationError):
-            return False
-        return not isinstance(bare, str | list | dict | None)
-
-    def values(self, known: Sequence[Field], data: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
-        """The values of the fields that ``data`` has; complains of those that it lacks."""
-        found: dict[str, Any] = {}
-        for field in known:
-            if field.name in data:
-                found[field.name] = self.value(field.type, data[field.name], (*path, field.name))
-            elif field.required:
-                self.missing(field, path)
-        return found
-
-    def missing(self, field: Field, path: KeyPath) -> None:
-        doc = field.doc.rstrip(".")
-        if doc[1:2].islower() or doc[1:2] == " ":
-            doc = doc[0].lower() + doc[1:]
-        self.report.add((*path, field.name), "missing", doc or f"it must be {field.text}")
-
-    def unknown(self, known: Iterable[str], data: Mapping[str, Any], path: KeyPath) -> None:
-        names = list(known)
-        for key in data:
-            if key not in names:
-                self.report.add((*path, key), "unknown key", nearest(key, names))
-
-    def object(self, cls: type, data: Any, path: KeyPath) -> Any:
-        """An object of a dataclass whose fields are the keys."""
-        if not isinstance(data, dict):
-            self.report.add(path, f"must be a mapping; got {show(data)}")
-            return None
-        self.unknown([field.name for field in fields(cls)], data, path)
-        return self.build(cls, self.values(fields(cls), data, path), path)
-
-    def build(self, cls: type, values: dict[str, Any], path: KeyPath) -> Any:
-        """The object, if its values are right; else what ``__post_init__`` says, at the key its message begins with."""
-        if self.report.blames(path):
-            return None
-        try:
-            return cls(**values)
-        except ValueError as error:
-            key, colon, message = str(error).partition(": ")
-            named = bool(colon) and any(field.name == key for field in fields(cls))
-            self.report.add((*path, key) if named else path, message if named else str(error))
-            return None
-
-    # ------------------------------------------------------------ sections
-
-    def top(self, data: dict[str, Any]) -> dict[str, Any]:
-        """The fields of ``RunConfig``."""
-        self.unknown(TOP_KEYS, data, ())
-        top = {field.name: field for field in fields(RunConfig)}
-        self._version(data)
-        found = self.values([top["run"], top["seed"]], data, ())
-        if has_secret(found.get("run") or ""):
-            self.report.add(("run",), REFUSED)
-        if "memory_limit" in data:
-            found["memory_limit"] = self.size(top["memory_limit"], data["memory_limit"])
-        found["plugins"] = self.local = self.own_plugins(data.get("plugins", []))
-        objects = {
-            "input": InputConfig,
-            "decontaminate": DecontaminateConfig,
-            "guard": GuardConfig,
-            "refresh": RefreshConfig,
-            "evaluate": EvaluateConfig,
-        }
-        for name, cls in objects.items():
-            if name in data:
-                found[name] = self.object(cls, data[name], (name,))
-            elif top[name].required:
-                self.missing(top[name], ())
-        if "select" not in data:
-            self.missing(top["select"], ())
-        drafts = {
-            name: [] if default is None and name not in data else entries.drafts(name, data.get(name, default), self)
-            for name, default in _DEFAULTS.items()
-        }
-        cross_checks.epoch_plans(drafts["select"], found.get("refresh"), self.report)
-        if "decontaminate" in data:
-            cross_checks.decontamination(drafts, found["decontaminate"], self.report)
-        return {**found, "curate": 1, **cross_checks.entries(drafts, data.get("input"), self.report)}
-
-    def _version(self, data: dict[str, Any]) -> None:
-        hint = "this release reads version 1"
-        if "curate" in data:
-            if show(data["curate"]) != "1":  # neither true nor 1.0
-                self.report.add(("curate",), f"must be 1, the version of the format; got {show(data['curate'])}", hint)
-        else:
-            self.report.add(("curate",), "missing", f"add the line 'curate: 1', the version of the format; {hint}")
-
-    def size(self, field: Field, value: Any) -> Any:
-        count = bytes_of(value) if isinstance(value, str) else value
-        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-            message = f"must be a number of bytes >= 1, or a size such as '8GiB'; got {show(value)}"
-            self.report.add((field.name,), message)
-        return count
-
-    def own_plugins(self, data: Any) -> tuple[Local, ...]:
-        found: list[Local] = []
-        for index, name in enumerate(self.value(tuple[str, ...], data, ("plugins",)) or ()):
-            try:
-                found.append(Local.of(Path(name)))
-            except PluginError as error:
-                self.report.add(("plugins", index), error.message, "paths are relative to the current folder")
-        return tuple(found)
+            found.append(Local.of(Path(name)))
+        except PluginError as error:
+            validator.report.add(("plugins", index), error.message, "paths are relative to the current folder")
+    return tuple(found)
