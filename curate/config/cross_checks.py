@@ -35,7 +35,7 @@ def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dic
         "export": [checks.export(draft) for draft in drafts["export"]],
         "metrics": [checks.metric(draft) for draft in drafts["metrics"]],
     }
-    if report.found:
+    if report.issues:
         return {}
     built = {
         section: tuple(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -108,17 +109,29 @@ def selector_from(data: Mapping[str, Any], scores: Sequence[str] = ()) -> tuple[
 
 
 def _run_config(document: yaml_positions.Document, source: str, overrides: Sequence[str]) -> RunConfig:
-    report = Report(source, document)
-    data = document.data
+    report, values = _validated(document, source, overrides)
+    for number in reversed(range(len(overrides) if report.issues else 0)):
+        try:
+            before, _ = _validated(document, source, overrides[:number])
+        except PluginError:  # an override took a plugin out that cannot be imported
+            break
+        report.attribute(before, sets.place_of(overrides[number], number))
+    report.raise_if_any()
+    config = RunConfig(source=source, **values)
+    return replace(config, resolved=resolved(config))
+
+
+def _validated(
+    document: yaml_positions.Document, source: str, overrides: Sequence[str]
+) -> tuple[Report, dict[str, Any]]:
+    """Everything that is wrong with a document after some overrides, and the fields of ``RunConfig`` if nothing is."""
+    report, data = Report(source, document), deepcopy(document.data)
     if not isinstance(data, dict):
         report.add((), f"must be a mapping of sections; got {show(data)}", "begin with the line 'curate: 1'")
         report.raise_if_any()
     for number, override in enumerate(overrides):
-        sets.apply(override, number, data, report)
-    values = _sections(data, Validator(report))
-    report.raise_if_any()
-    config = RunConfig(source=source, **values)
-    return replace(config, resolved=resolved(config))
+        sets.apply(override, sets.place_of(override, number), data, report)
+    return report, _sections(data, Validator(report))
 
 
 def _sections(data: dict[str, Any], validator: Validator) -> dict[str, Any]:
