@@ -12,47 +12,13 @@ from curate.config import cross_checks, entries, yaml_positions
 from curate.config import overrides as sets
 from curate.config.budget import Budget
 from curate.config.issues import Report
-from curate.config.model import (
-    TOP_KEYS,
-    ClusterEntry,
-    DecontaminateConfig,
-    EmbedEntry,
-    Entry,
-    EvaluateConfig,
-    ExportConfig,
-    GuardConfig,
-    InputConfig,
-    MetricEntry,
-    ProxyEntry,
-    RefreshConfig,
-    RunConfig,
-    ScoreEntry,
-    SelectEntry,
-    Temperature,
-    bytes_of,
-    resolved,
-)
+from curate.config.model import RunConfig, bytes_of
+from curate.config.sections import ENTRIES, SECTIONS, TOP, resolved
 from curate.config.validator import Validator
 from curate.errors import ConfigError, PluginError
 from curate.paths import REFUSED, has_secret
-from curate.plugins.fields import Field, fields, show
+from curate.plugins.fields import Field, show
 from curate.plugins.registry import Local, Plugin
-
-__all__ = [
-    "Budget", "ClusterEntry", "DecontaminateConfig", "EmbedEntry", "Entry", "EvaluateConfig", "ExportConfig",
-    "GuardConfig", "InputConfig", "MetricEntry", "ProxyEntry", "RefreshConfig", "RunConfig", "ScoreEntry",
-    "SelectEntry", "Temperature", "from_data", "load",
-]  # fmt: skip
-
-_DEFAULTS: Mapping[str, Any] = {
-    "embed": {"use": "lsa"},
-    "cluster": {"use": "kmeans"},
-    "proxy": None,
-    "score": [],
-    "select": [],
-    "export": {"use": "parquet"},
-    "metrics": [],
-}
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -102,7 +68,7 @@ def selector_from(data: Mapping[str, Any], scores: Sequence[str] = ()) -> tuple[
     ConfigErrors : everything that is wrong with it
     """
     report = Report("select", yaml_positions.plain(data))
-    draft = entries.alone("select", dict(data), Validator(report))
+    draft = entries.alone(ENTRIES["select"], dict(data), Validator(report))
     budget = cross_checks.alone(draft, scores, report)
     report.raise_if_any()
     return draft.plugin, draft.built, budget  # type: ignore[return-value] # a report without errors has both
@@ -136,34 +102,26 @@ def _validated(
 
 def _sections(data: dict[str, Any], validator: Validator) -> dict[str, Any]:
     """The fields of ``RunConfig``."""
-    validator.unknown(TOP_KEYS, data, ())
-    top = {field.name: field for field in fields(RunConfig)}
+    top = {field.name: field for field in TOP}
+    validator.unknown(top, data, ())
     _check_version(data, validator.report)
     found = validator.values([top["run"], top["seed"]], data, ())
     if has_secret(found.get("run") or ""):
         validator.report.add(("run",), REFUSED)
     if "memory_limit" in data:
-        found["memory_limit"] = _size(top["memory_limit"], data["memory_limit"], validator.report)
-    found["plugins"] = validator.local = _own_plugins(data.get("plugins", []), validator)
-    objects = {
-        "input": InputConfig,
-        "decontaminate": DecontaminateConfig,
-        "guard": GuardConfig,
-        "refresh": RefreshConfig,
-        "evaluate": EvaluateConfig,
-    }
-    for name, cls in objects.items():
-        if name in data:
-            found[name] = validator.object(cls, data[name], (name,))
-        elif top[name].required:
+        found["memory_limit"] = _size(data["memory_limit"], validator.report)
+    found["plugins"] = local = _local_plugins(data.get("plugins", []), top["plugins"], validator)
+    given = {name: section.default for name, section in SECTIONS.items() if section.default is not None} | data
+    for name, section in SECTIONS.items():
+        if section.required and name not in given:
             validator.missing(top[name], ())
-    if "select" not in data:
-        validator.missing(top["select"], ())
+        elif name not in ENTRIES:
+            found[name] = validator.object(section.cls, given[name], (name,)) if name in given else None
     drafts = {
-        name: [] if default is None and name not in data else entries.drafts(name, data.get(name, default), validator)
-        for name, default in _DEFAULTS.items()
+        name: entries.drafts(section, given[name], local, validator) if name in given else []
+        for name, section in ENTRIES.items()
     }
-    cross_checks.epoch_plans(drafts["select"], found.get("refresh"), validator.report)
+    cross_checks.epoch_plans(drafts["select"], found["refresh"], validator.report)
     if "decontaminate" in data:
         cross_checks.decontamination(drafts, found["decontaminate"], validator.report)
     return {**found, "curate": 1, **cross_checks.entries(drafts, data.get("input"), validator.report)}
@@ -178,17 +136,17 @@ def _check_version(data: dict[str, Any], report: Report) -> None:
         report.add(("curate",), "missing", f"add the line 'curate: 1', the version of the format; {hint}")
 
 
-def _size(field: Field, value: Any, report: Report) -> Any:
+def _size(value: Any, report: Report) -> Any:
     count = bytes_of(value) if isinstance(value, str) else value
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         message = f"must be a number of bytes >= 1, or a size such as '8GiB'; got {show(value)}"
-        report.add((field.name,), message)
+        report.add(("memory_limit",), message)
     return count
 
 
-def _own_plugins(data: Any, validator: Validator) -> tuple[Local, ...]:
+def _local_plugins(data: Any, field: Field, validator: Validator) -> tuple[Local, ...]:
     found: list[Local] = []
-    for index, name in enumerate(validator.value(tuple[str, ...], data, ("plugins",)) or ()):
+    for index, name in enumerate(validator.value(field.type, data, ("plugins",)) or ()):
         try:
             found.append(Local.of(Path(name)))
         except PluginError as error:

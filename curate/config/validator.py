@@ -14,7 +14,6 @@ from curate.config.issues import Report, nearest
 from curate.config.yaml_positions import KeyPath
 from curate.errors import ConfigError
 from curate.plugins.fields import Field, describe, fields, item_type, nested, not_null, show
-from curate.plugins.registry import Local
 
 
 @lru_cache
@@ -41,7 +40,6 @@ class Validator:
 
     def __init__(self, report: Report) -> None:
         self.report = report
-        self.local: tuple[Local, ...] = ()
 
     def value(self, annotation: Any, value: Any, path: KeyPath) -> Any:
         """One value, in the type that its field has."""
@@ -85,9 +83,9 @@ class Validator:
             doc = doc[0].lower() + doc[1:]
         self.report.add((*path, field.name), "missing", doc or f"it must be {field.text}")
 
-    def unknown(self, known: Iterable[str], data: Mapping[str, Any], path: KeyPath) -> None:
+    def unknown(self, known: Iterable[str], keys: Iterable[str], path: KeyPath) -> None:
         names = list(known)
-        for key in data:
+        for key in keys:
             if key not in names:
                 self.report.add((*path, key), "unknown key", nearest(key, names))
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.config import yaml_positions
-from curate.config.model import DECONTAMINATE, KIND_OF, ONE, Entry
+from curate.config.model import DECONTAMINATE, Entry
+from curate.config.sections import ENTRIES
 from curate.errors import DataError
 from curate.kernels.neighbors.knn import nearest_similarity
 from curate.kernels.types import Matrix, Rows
@@ -225,10 +226,10 @@ def _stages(context: Context, records: Sequence[Record], reused: Collection[str]
     about |= {f"{entry.spec.kind} {entry.name}": entry.spec.plugin().summary() for entry in entries}
     listed = manifest.largest(records[0].sources, manifest.MOST_SOURCES)
     for record in manifest.lines(records):
-        alone = record.stage in ("input", DECONTAMINATE, *ONE)
+        section = ENTRIES.get(record.stage)
         yield contents.Stage(
-            name=record.stage if alone else f"{record.stage} {record.name}",
-            what=about[f"{KIND_OF[record.stage][0]} {record.name}" if record.stage in KIND_OF else record.stage],
+            name=f"{record.stage} {record.name}" if section and section.many else record.stage,
+            what=about[f"{section.kind} {record.name}" if section else record.stage],
             rows=_account(record.count),
             sources=_accounts(record.sources, listed),
             seconds=record.seconds,
