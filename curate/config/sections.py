@@ -63,6 +63,11 @@ class EntrySection(Section):
     """Whether a single entry may stand in place of the list."""
 
     @property
+    def must_be_list(self) -> bool:
+        """Whether no single entry may be written."""
+        return self.many and not self.or_one
+
+    @property
     def may_be_empty(self) -> bool:
         """Whether a list without an entry is right."""
         return self.default == []

@@ -41,10 +41,6 @@ def bounds() -> Iterator[Any]:
                     yield pytest.param(kind, name, field, value, id=f"{name}-{field.name}-{type(mark).__name__}")
 
 
-def must_be_list(section: sections.EntrySection) -> bool:
-    return section.many and not section.or_one
-
-
 def refused(kind: str, name: str, **wrong: Any) -> list[str]:
     """The errors of a configuration in which a plugin has ``wrong`` values."""
     entry = {"use": name, **registry.get(kind, name).traits.example, **wrong}
@@ -53,7 +49,7 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
     section = SECTION[kind]
     data: dict[str, Any] = {"curate": 1, "run": "r", "input": {"files": "a.jsonl", "text": "t"}}
     data["select"] = [{"use": "uniform", "keep": 1}]
-    data[section.name] = [entry] if must_be_list(section) else entry
+    data[section.name] = [entry] if section.must_be_list else entry
     with pytest.raises(ConfigErrors) as caught:
         from_data(data)
     return str(caught.value).splitlines()
@@ -61,7 +57,7 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
 
 @pytest.mark.parametrize(("kind", "name", "field", "value"), list(bounds()))
 def test_a_value_beyond_a_bound_is_refused_with_the_field_and_what_it_must_be(kind, name, field, value):
-    place = f"{SECTION[kind].name}.0" if must_be_list(SECTION[kind]) else SECTION[kind].name
+    place = f"{SECTION[kind].name}.0" if SECTION[kind].must_be_list else SECTION[kind].name
     expected = f"<dict>: {place}.{field.name}: must be {describe(not_null(field.type))}; got {show(value)}"
     assert expected in refused(kind, name, **{field.name: value})
 
