@@ -14,7 +14,8 @@ from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import PluginError
 from curate.plugins import registry
 from curate.plugins.fields import fields, show
-from curate.plugins.registry import KINDS, Local, Plugin, Spec
+from curate.plugins.kinds import KINDS
+from curate.plugins.registry import Local, Plugin, Spec
 
 RESERVED = frozenset({"use", "name", *BUDGET, "within", "quota", "quality"})
 """Keys that no plugin may have as a field, whatever its kind."""

@@ -30,7 +30,7 @@ from curate.config.model import (
 )
 from curate.config.yaml_positions import Data
 from curate.plugins.fields import Field, fields
-from curate.plugins.interfaces import Kind
+from curate.plugins.kinds import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
 
 from annotated_types import MinLen
 
+from curate.plugins.kinds import Kind
+
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from curate.plugins.results import Clustering, Learnt, Measured, Selection
 
 T = TypeVar("T")
-Kind = Literal["embedder", "clusterer", "proxy", "scorer", "selector", "exporter", "metric"]
 Reads = Literal[
     "text",
     "embedding",

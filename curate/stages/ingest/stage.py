@@ -1,6 +1,6 @@
 """Before the five stages: read the pool's files once and cut them into input shards, every row with an id and a text.
 
-Memory: a shard for each worker, and in the driver 8 bytes for every row of the pool, to find ids that occur twice.
+Memory: a shard for each worker, and in the driver 50 bytes for every row of the pool, to find ids that occur twice.
 """
 
 from __future__ import annotations
