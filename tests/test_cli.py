@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 import typer
 
+from curate.plugins.kinds import KINDS
+
 WORKERS = ("--executor", "--workers", "--ray-address")
 RUN = ("--set", *WORKERS, "--log", "--metrics-file", "--overwrite", "--json")
 COMMANDS = {
@@ -167,6 +169,11 @@ def test_wrong_usage_exits_with_2(command, written, arguments, told):
     done = command(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert told in done.stderr
+
+
+def test_the_help_of_plugins_names_every_kind(command):
+    told = command("plugins", "--help").stdout
+    assert [kind for kind in KINDS if kind not in told] == []
 
 
 def test_a_missing_input_file_exits_with_3(command, written, config):

@@ -17,7 +17,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 MODULES = sorted(
     found.name for found in pkgutil.walk_packages([str(ROOT)], "curate.") if found.name != "curate.__main__"
 )
-HEAVY = ("numpy", "pyarrow", "polars", "scipy", "sklearn", "torch", "plotly", "sentence_transformers", "pydantic")
+HEAVY = ("numpy", "pyarrow", "polars", "scipy", "sklearn", "torch", "sentence_transformers", "pydantic")
 
 
 def loaded_by(*modules: str) -> set[str]:
@@ -53,8 +53,8 @@ def test_listing_plugins_loads_none_of_them():
 
 
 def test_no_module_loads_what_only_some_need():
-    """scikit-learn, torch and plotly stand inside the functions that use them."""
-    assert not loaded_by(*MODULES) & {"sklearn", "torch", "sentence_transformers", "plotly"}
+    """scikit-learn and torch stand inside the functions that use them."""
+    assert not loaded_by(*MODULES) & {"sklearn", "torch", "sentence_transformers"}
 
 
 def test_every_module_can_be_imported_first_and_without_a_warning():

@@ -11,6 +11,7 @@ from curate import errors
 from curate.cli import output
 from curate.cli.options import Json
 from curate.paths import matching, place
+from curate.plugins.kinds import KINDS
 
 if TYPE_CHECKING:
     from curate.plugins.registry import Plugin
@@ -21,22 +22,20 @@ commands = typer.Typer()
 
 @commands.command(rich_help_panel="Writing configurations")
 def plugins(
-    kind: Annotated[
-        str | None, typer.Argument(help="embedder, clusterer, proxy, scorer, selector or exporter.")
-    ] = None,
+    kind: Annotated[str | None, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}.")] = None,
     name: Annotated[str | None, typer.Argument(help="One plugin, to see its fields.")] = None,
     as_json: Json = False,
 ) -> None:
     """List the plugins, or show one with its fields."""
     from curate.plugins import registry
 
-    kind = next((one for one in registry.KINDS if kind == registry.folder(one)), kind)  # the plural does too
-    if kind is not None and kind not in registry.KINDS:
-        raise errors.ConfigError(f"unknown kind {kind!r}", hint=f"there are: {', '.join(registry.KINDS)}")
+    kind = next((one for one in KINDS if kind == registry.folder(one)), kind)  # the plural does too
+    if kind is not None and kind not in KINDS:
+        raise errors.ConfigError(f"unknown kind {kind!r}", hint=f"there are: {', '.join(KINDS)}")
     if kind is not None and name is not None:
         _show_plugin(registry.get(kind, name), as_json=as_json)
         return
-    found = [registry.get(k, n) for k in registry.KINDS if kind in (None, k) for n in registry.names(k)]
+    found = [registry.get(k, n) for k in KINDS if kind in (None, k) for n in registry.names(k)]
     if as_json:
         output.show_json([_as_dict(plugin) for plugin in found])
     elif kind == "selector":

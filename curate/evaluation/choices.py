@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from curate.config import yaml_positions
 from curate.config.budget import Budget
-from curate.config.entries import BUDGET
 from curate.config.model import SelectEntry
+from curate.config.sections import BUDGET
 from curate.errors import ConfigError
 from curate.plugins import registry
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar
 from annotated_types import MinLen
 
 from curate.errors import PluginError
+from curate.plugins.kinds import Kind
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from curate.plugins.results import Clustering, Learnt, Measured, Selection
 
 T = TypeVar("T")
-Kind = Literal["embedder", "clusterer", "proxy", "scorer", "selector", "exporter", "metric"]
 Reads = Literal[
     "text",
     "embedding",

@@ -19,14 +19,13 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import Any
 
 import curate.plugins
 from curate import paths
 from curate.errors import PluginError
-from curate.plugins.interfaces import QUADRATIC, Kind, Traits, traits
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
+from curate.plugins.interfaces import QUADRATIC, Traits, traits
+from curate.plugins.kinds import KINDS, Kind
 
 
 @dataclass(frozen=True, slots=True)

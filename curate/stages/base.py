@@ -19,6 +19,7 @@ from curate import paths
 from curate.accounting import Count, sum_of
 from curate.config import yaml_positions
 from curate.config.model import Entry
+from curate.config.sections import ENTRIES
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics
 from curate.executors.base import Executor, Result, Task, Value, finishing, peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
@@ -27,6 +28,7 @@ from curate.store.manifest import EntryAccount, Record, StageResult, State
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
+    from curate.plugins.kinds import Kind
     from curate.plugins.registry import Spec
     from curate.pool.view import PoolView
     from curate.progress import Progress
@@ -241,9 +243,15 @@ class Stage(ABC, Generic[E, S]):
         """Every entry of the run directory that the stage writes."""
         return (self.name, *self.also_owns)
 
-    @abstractmethod
+    @property
+    def kind(self) -> Kind | None:
+        """Kind of the plugins that its entries use; None if they use none."""
+        return ENTRIES[self.section].kind if self.section in ENTRIES else None
+
     def entries(self, config: RunConfig) -> Sequence[E]:
-        """Return the entries of its section; none if the stage does not run."""
+        """Return the entries of its section, a step for each; none if the section is missing."""
+        section = getattr(config, self.section)
+        return section if isinstance(section, tuple) else () if section is None else (section,)
 
     def entry_name(self, entry: E) -> str:
         """Return the name of the step for an entry."""

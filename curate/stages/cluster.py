@@ -46,7 +46,7 @@ from curate.store.manifest import Record, StageResult
 from curate.store.schemas import CENTROIDS
 
 if TYPE_CHECKING:
-    from curate.config.model import ClusterEntry, RunConfig
+    from curate.config.model import ClusterEntry
 
 _FACTS = b"curate.facts"
 
@@ -80,9 +80,6 @@ class Cluster(Stage["ClusterEntry", Clustered]):
     section = "cluster"
     result = ClusterResult
     single = True
-
-    def entries(self, config: RunConfig) -> Sequence[ClusterEntry]:
-        return (config.cluster,)
 
     def run(self, context: Context, done: Progressed, entry: ClusterEntry) -> tuple[Clustered, Record[ClusterResult]]:
         return cluster(context, done.pool)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from curate.errors import DataError
 from curate.stages.base import Context, running
 from curate.store import manifest, npz, parquet_io
-from curate.store.json_shape import fits
+from curate.store.json_shape import read_as
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=StageResult)
 
 NAME = "fit.json"
-
-_SHAPE = {"recipe": str, "pool": str, "fidelity": (None, float)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +74,7 @@ def fingerprint(recipe: str, pool: str) -> str:
 
 def load(folder: Path) -> Fit | None:
     """The fit in ``folder``; None if there is no whole one."""
-    data = parquet_io.read_json(folder / NAME)
-    try:
-        return Fit(**data) if data is not None and fits(data, _SHAPE) else None
-    except TypeError:  # written by another release
-        return None
+    return read_as(Fit, parquet_io.read_json(folder / NAME))
 
 
 def save(folder: Path, fit: Fit) -> None:

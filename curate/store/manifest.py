@@ -20,7 +20,7 @@ from curate.accounting import Count, sum_of
 from curate.errors import AccountingError
 from curate.kernels.neighbors.retention import RetentionCurve
 from curate.store import parquet_io
-from curate.store.json_shape import fits, made
+from curate.store.json_shape import fits, read_as
 
 NAME = "manifest.json"
 SOURCES = "sources.parquet"
@@ -254,8 +254,8 @@ def load(folder: Path, result: type[Any] = StageResult) -> Record[Any] | None:
     if data is None or not fits(data, _RECORD):
         return None
     facts = dict(data["facts"])
-    entries = made(tuple[EntryAccount, ...], facts.pop(_ENTRIES, []))
-    found = StageResult() if result is StageResult else made(result, facts)
+    entries = read_as(tuple[EntryAccount, ...], facts.pop(_ENTRIES, []))
+    found = StageResult() if result is StageResult else read_as(result, facts)
     if entries is None or found is None:
         return None
     record = Record(

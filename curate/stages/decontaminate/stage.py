@@ -78,9 +78,6 @@ class Decontaminate(Stage["DecontaminateConfig", Decontaminated]):
     summary = "Look for evaluation texts among the pool's rows"
     single = True
 
-    def entries(self, config: RunConfig) -> Sequence[DecontaminateConfig]:
-        return () if config.decontaminate is None else (config.decontaminate,)
-
     def prepare(self, context: Context) -> None:
         evaluation_sets.asked(context.config)
 

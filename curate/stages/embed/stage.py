@@ -43,7 +43,7 @@ from curate.store.inputs import Inputs
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
-    from curate.config.model import EmbedEntry, RunConfig
+    from curate.config.model import EmbedEntry
 
 _SAMPLE = 50_000
 """How many rows a fitted embedder learns from, where it has no field ``sample_size``."""
@@ -82,9 +82,6 @@ class Embed(Stage["EmbedEntry", Embedded]):
     name = "embed"
     section = "embed"
     result = EmbedResult
-
-    def entries(self, config: RunConfig) -> Sequence[EmbedEntry]:
-        return config.embed
 
     def run(self, context: Context, done: Progressed, entry: EmbedEntry) -> tuple[Embedded, Record[EmbedResult]]:
         return embed(context, done.pool.inputs, entry)

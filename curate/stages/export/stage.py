@@ -42,7 +42,7 @@ from curate.stages.export.map_strings import text_columns
 from curate.stages.report import card
 from curate.stages.select import published_index
 from curate.store import manifest, parquet_io, versions
-from curate.store.json_shape import made
+from curate.store.json_shape import read_as
 from curate.store.ledger import SelectResult, chosen, frame_of
 from curate.store.manifest import Record, StageResult
 from curate.version import __version__
@@ -80,9 +80,6 @@ class Export(Stage["ExportConfig", Path]):
     result = ExportResult
     single = True
     also_owns = (remove_spans.FOLDER,)
-
-    def entries(self, config: RunConfig) -> Sequence[ExportConfig]:
-        return (config.export,)
 
     def run(self, context: Context, done: Progressed, entry: ExportConfig) -> tuple[Path, Record[ExportResult]]:
         return export(context, done)
@@ -196,7 +193,7 @@ def _whole(context: Context, folder: Path, fingerprint: str) -> list[dict[str, A
     wanted = [
         (key, kind) for key, kind, on in (("masked", Masked, config.mask), ("cut", Cut, config.cut_repeated)) if on
     ]
-    if any(made(kind, file.get(key)) is None for file in found["files"] for key, kind in wanted):
+    if any(read_as(kind, file.get(key)) is None for file in found["files"] for key, kind in wanted):
         return None
     return list(found["files"])
 

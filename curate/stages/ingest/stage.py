@@ -1,6 +1,6 @@
 """Before the five stages: read the pool's files once and cut them into input shards, every row with an id and a text.
 
-Memory: a shard for each worker, and in the driver 8 bytes for every row of the pool, to find ids that occur twice.
+Memory: a shard for each worker, and in the driver 50 bytes for every row of the pool, to find ids that occur twice.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from curate.store.manifest import Record, StageResult
 from curate.store.records import Piece, Votes
 
 if TYPE_CHECKING:
-    from curate.config.model import InputConfig, RunConfig
+    from curate.config.model import InputConfig
 
 _INCOMING = ".incoming"
 _BYTES_PER_ROW = 500  # a guess, for files whose rows only reading can count
@@ -49,9 +49,6 @@ class Ingest(Stage["InputConfig", Inputs]):
     result = InputResult
     summary = "Read the pool's files"
     single = True
-
-    def entries(self, config: RunConfig) -> Sequence[InputConfig]:
-        return (config.input,)
 
     def run(self, context: Context, done: Progressed, entry: InputConfig) -> tuple[Inputs, Record[StageResult]]:
         return ingest(context)

@@ -50,7 +50,7 @@ from curate.store import manifest, npz, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
-    from curate.config.model import ProxyEntry, RunConfig
+    from curate.config.model import ProxyEntry
 
 CLASSES = "classes.parquet"
 TRAINED = "trained.npz"
@@ -86,9 +86,6 @@ class Proxy(Stage["ProxyEntry", Proxied]):
     section = "proxy"
     result = ProxyResult
     single = True
-
-    def entries(self, config: RunConfig) -> Sequence[ProxyEntry]:
-        return () if config.proxy is None else (config.proxy,)
 
     def run(self, context: Context, done: Progressed, entry: ProxyEntry) -> tuple[Proxied, Record[ProxyResult]]:
         return proxy(context, done.pool, entry)

@@ -41,7 +41,7 @@ from curate.store import manifest, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
-    from curate.config.model import RunConfig, ScoreEntry
+    from curate.config.model import ScoreEntry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +61,6 @@ class Score(Stage["ScoreEntry", Scored]):
     name = "score"
     section = "score"
     result = ScoreResult
-
-    def entries(self, config: RunConfig) -> Sequence[ScoreEntry]:
-        return config.score
 
     def prepare(self, context: Context) -> None:
         scorer_fit.check(context)
