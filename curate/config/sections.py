@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from annotated_types import Ge
 
@@ -108,7 +108,7 @@ def _as_written(field: Field) -> Field:
         section = SECTIONS[field.name]
         return replace(field, required=section.required, default=section.default)
     if field.name == "memory_limit":
-        return replace(field, type=Annotated[int, Ge(1)] | str, default=size_of(int(str(field.default))))
+        return replace(field, type=Annotated[int, Ge(1)] | str, default=size_of(cast("int", field.default)))
     return replace(field, type=tuple[str, ...]) if field.name == "plugins" else field
 
 
