@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
+from curate.kernels.clustering.spherical_kmeans import spherical_kmeans
 from curate.kernels.ragged import runs
 from curate.kernels.types import Matrix, Vectors
-from curate.plugins.clusterers.kmeans import KMeans
 
 
 def hierarchical_kmeans(
@@ -52,10 +52,10 @@ def hierarchical_kmeans(
 
 
 def _resampled(vectors: Vectors, rng: np.random.Generator, n_clusters: int, resamplings: int) -> Matrix:
-    kmeans = KMeans(n_clusters=n_clusters)
-    centroids = kmeans.fit(vectors, rng).centroids
+    centroids = spherical_kmeans(vectors, n_clusters, rng).centroids
     for _ in range(resamplings):
-        centroids = kmeans.fit(_subset(vectors, _nearest(vectors, centroids)), rng).centroids
+        central = _subset(vectors, _nearest(vectors, centroids))
+        centroids = spherical_kmeans(central, n_clusters, rng).centroids
     return centroids
 
 

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
+from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
 from curate.kernels.neighbors.equal_rows import first_of_copies
 from curate.kernels.neighbors.knn import EXACT_ROWS, knn
 from curate.kernels.parallel import map_blocks, ranges
 from curate.kernels.types import Codes, Matrix, Rows, Vector, Vectors
-from curate.plugins.clusterers.kmeans import KMeans
 
 First = Literal["farthest", "nearest", "best_quality"]
 
@@ -179,7 +179,7 @@ def _by_k_means(embeddings: Matrix, rows: Rows, k: int) -> Codes:
 
     vectors = Vectors(len(rows), embeddings.shape[1], blocks)
     fixed = np.random.default_rng(0)  # the same rows are always cut alike
-    centroids = KMeans(n_clusters=k, max_iterations=_ITERATIONS).fit(vectors, fixed).centroids
+    centroids = spherical_kmeans(vectors, k, fixed, max_iterations=_ITERATIONS).centroids
     part = np.concatenate([assign(block, centroids)[0] for block in blocks()])
     return np.unique(part, return_inverse=True)[1].astype(np.int32)
 
@@ -229,5 +229,5 @@ def _nearest_means(means: Matrix, k: int) -> NDArray[np.int32]:
     """(c, k) the cells with the most similar mean directions; of very many, nearly those."""
     if len(means) <= EXACT_ROWS:
         return knn(means, k)[0]
-    centroids = KMeans().fit(Vectors.of(means), np.random.default_rng(0)).centroids
+    centroids = spherical_kmeans(Vectors.of(means), automatic_clusters(len(means)), np.random.default_rng(0)).centroids
     return knn(means, k, centroids=centroids, cluster=assign(means, centroids)[0])[0]

@@ -152,7 +152,7 @@ class Craig:
     """The score that is the length of a row's error, such as el2n; by default, all errors count as equal."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        order, gains, nearest = craig(gradients(pool, self.error_by, "craig"), budget)
+        order, gains, nearest = craig(gradients(pool.embeddings, pool.scores, self.error_by, "craig"), budget)
         counts = np.bincount(nearest[nearest >= 0], minlength=len(pool))
         nearest[order] = -1
         dropped = np.flatnonzero(nearest >= 0)

@@ -164,7 +164,7 @@ class GradMatch:
     """Stop when the unexplained part is shorter than this share of the gradient of all rows."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        gradient = gradients(pool, self.error_by, "grad_match")
+        gradient = gradients(pool.embeddings, pool.scores, self.error_by, "grad_match")
         picks, weights, gains, _ = grad_match(
             gradient, budget, regularisation=self.regularisation, tolerance=self.tolerance
         )

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from curate.kernels.clustering.kmeans_levels import hierarchical_kmeans
 from curate.kernels.clustering.lloyd import assign
+from curate.kernels.clustering.spherical_kmeans import automatic_clusters
 from curate.kernels.ragged import runs
 from curate.kernels.types import Codes, Matrix, Rows, Vector, Vectors
 from curate.plugins.batches import Pool
-from curate.plugins.clusterers.kmeans import automatic_clusters
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from curate.kernels.neighbors.jaccard import Sets
 from curate.kernels.neighbors.lsh_linkage import Buckets, connected, direct, first_of_component
 from curate.kernels.neighbors.minhash_signatures import bands_and_rows, candidate_probability
-from curate.kernels.neighbors.minhash_sketches import Shingling, Sketches, published_sets
+from curate.kernels.neighbors.minhash_sketches import COLUMNS, SETS, Shingling, Sketches, read_sets
 from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.neighbors.retention import THRESHOLDS, Retention
 from curate.kernels.text.shingles import Unit
@@ -93,7 +93,7 @@ def minhash(
     known = Published.nothing(texts.rows) if published is None else published
     bands, rows = bands_and_rows(min_similarity, permutations, max_miss_rate)
     shingling = Shingling(shingle, length, bands, rows, tuple(differences))
-    sketches, m = Sketches.joined([shingling.published(known), shingling.sketches(texts)]), known.rows
+    sketches, m = Sketches.joined([shingling.read(known.sketches(*COLUMNS)), shingling.sketches(texts)]), known.rows
     rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
     firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
     held = int(np.count_nonzero(firsts < m))
@@ -101,7 +101,7 @@ def minhash(
     compared = np.unique(buckets.members)
     in_order = np.sort(firsts[compared])
     older, newer = np.split(in_order, [np.searchsorted(in_order, m)])
-    sets = Sets.joined([published_sets(known, older), shingling.sets(texts.take(newer - m))])
+    sets = Sets.joined([read_sets(known.sketches(SETS), older), shingling.sets(texts.take(newer - m))])
     place = np.zeros(len(firsts), np.intp)
     place[compared] = np.searchsorted(in_order, firsts[compared])
     buckets, crowded = buckets.apart(_CROWD)
