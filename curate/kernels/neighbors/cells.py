@@ -14,6 +14,7 @@ from curate.kernels.clustering.lloyd import assign
 from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
 from curate.kernels.neighbors.equal_rows import first_of_copies
 from curate.kernels.neighbors.knn import EXACT_ROWS, knn
+from curate.kernels.neighbors.nearest_predecessor import most_similar_earlier
 from curate.kernels.parallel import map_blocks, ranges
 from curate.kernels.types import Codes, Matrix, Rows, Vector, Vectors
 
@@ -138,6 +139,37 @@ class Cells:
         later, earlier = np.where(swap, other, one), np.where(swap, one, other)
         answer: NDArray[np.bool_] = (self.looks[later] == self.cell[earlier][:, None]).any(axis=1)
         return answer
+
+
+def similarity_to_earlier(embeddings: Matrix, cells: Cells) -> Vector:
+    """Compute the similarity of each row to the most similar earlier row that it is compared with.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32, rows of unit length
+    cells : the order, and the rows that each row is compared with
+
+    Returns
+    -------
+    (n,) float32 cosine, 1 for a copy of an earlier row, -1 where there is no earlier row
+
+    Notes
+    -----
+    Cost: O(sum of n_c² d) time over cells of n_c rows, times the cells that a row looks into; O(n) memory, and 4 n_c d
+    bytes and 2 MiB a thread.
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    >>> cells = Cells.of(x, np.zeros(3, np.int32), np.zeros(3, np.float32), first="nearest")
+    >>> similarity_to_earlier(x, cells).tolist()
+    [-1.0, 1.0, 0.0]
+    """
+    nearest = np.full(len(embeddings), -1, np.float32)
+    for rows, similarity, _ in most_similar_earlier(embeddings, cells.rank, cells.groups(), np.inf):
+        nearest[rows] = np.maximum(nearest[rows], similarity)
+    nearest[cells.copy_of >= 0] = 1
+    return nearest
 
 
 def _split(rows: Rows, codes: Codes) -> Iterator[tuple[int, Rows]]:

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from curate.kernels.neighbors.knn import knn_by_cluster
 from curate.kernels.parallel import ranges
 from curate.kernels.ragged import runs
+from curate.kernels.types import Codes
 
 _ROWS = 1024
 GRID = np.float32(2**24)  # similarities are multiples of 1/GRID: sums of them are exact, in any order
@@ -71,6 +73,33 @@ class Complete:
     def total(self, rows: Rows, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
         sums: Numbers = worth(self.values[rows], *state).sum(axis=1, dtype=np.float64)
         return sums
+
+
+def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes: int = 4) -> sparse.csr_array:
+    """Build the graph of cosine similarities of each row with its most similar rows.
+
+    Symmetric: two rows are joined if either is among the other's ``neighbours``. Complete if n <= neighbours + 1.
+    Above 20,000 rows, neighbors are searched in the ``probes`` clusters nearest to a row's own: see ``knn_by_cluster``.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32, rows of unit length
+    cluster : (n,) int32, -1 for rows in no cluster
+
+    Returns
+    -------
+    (n, n) float32, multiples of 2^-24 in [0, 1]; 1 on the diagonal
+    """
+    n = len(embeddings)
+    k = min(neighbours, n - 1)
+    own = np.arange(n, dtype=np.int32)[:, None]
+    columns, values = own, np.ones((n, 1), np.float32)
+    if k > 0:
+        indices, similarities = knn_by_cluster(embeddings, k, cluster, probes=probes)
+        columns, values = np.hstack((own, indices)), np.hstack((values, on_grid(similarities)))
+    starts = np.arange(0, columns.size + 1, columns.shape[1])
+    one_way = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n))
+    return one_way.maximum(one_way.T.tocsr()).tocsr()
 
 
 def degrees(similar: Similarities) -> Numbers:

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.errors import DataError, PluginError
+from curate.kernels.arrow_categories import categories, codes
 from curate.kernels.parallel import one_blas_thread, ranges
 from curate.kernels.stats.softmax import half_logs, softmax
 from curate.kernels.types import Codes, Matrix, frozen
 from curate.plugins.batches import Dynamics
-from curate.plugins.clusterers.column import categories, codes
 from curate.plugins.registry import Spec
 from curate.pool import embedding_matrix
 from curate.pool.rows import PoolRows

@@ -9,10 +9,8 @@ import numpy as np
 from annotated_types import Ge
 from scipy import sparse
 
-from curate.kernels.linalg.centroids import cells
-from curate.kernels.neighbors.knn import EXACT_ROWS, knn
-from curate.kernels.submodular.similarities import lines, on_grid
-from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.kernels.submodular.similarities import lines, similarity_graph
+from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -76,26 +74,6 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
     nearest[order] = -1
     similarity[nearest < 0] = np.nan
     return order, taken, nearest, similarity
-
-
-def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes: int = 4) -> sparse.csr_array:
-    """(n, n) float32 cosine similarities of each row with its most similar rows, at least 0; 1 with itself.
-
-    Symmetric: two rows are joined if either is among the other's ``neighbours``. Complete if n <= neighbours + 1.
-    Rounded to multiples of 2^-24. Above 20,000 rows, neighbours are searched in the ``probes`` clusters nearest to a
-    row's own; rows and clusters as in ``curate.kernels.neighbors.knn.knn``.
-    """
-    n = len(embeddings)
-    k = min(neighbours, n - 1)
-    own = np.arange(n, dtype=np.int32)[:, None]
-    columns, values = own, np.ones((n, 1), np.float32)
-    if k > 0:
-        centroids, cell = (None, None) if n <= EXACT_ROWS else cells(embeddings, cluster)
-        indices, similarities = knn(embeddings, k, centroids=centroids, cluster=cell, probes=probes)
-        columns, values = np.hstack((own, indices)), np.hstack((values, on_grid(similarities)))
-    starts = np.arange(0, columns.size + 1, columns.shape[1])
-    one_way = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n))
-    return one_way.maximum(one_way.T.tocsr()).tocsr()
 
 
 @selector(

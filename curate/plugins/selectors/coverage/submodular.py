@@ -14,13 +14,12 @@ from curate.errors import PluginError
 from curate.kernels.submodular import greedy
 from curate.kernels.submodular.greedy import Chosen
 from curate.kernels.submodular.objectives import FacilityLocation, Objective, WeightedSum
-from curate.kernels.submodular.similarities import DENSE_ROWS, Complete, Neighbours, Similarities
+from curate.kernels.submodular.similarities import DENSE_ROWS, Complete, Neighbours, Similarities, similarity_graph
 from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import ColumnName, selector
 from curate.plugins.objective_terms import OF_SIMILARITIES, Share, Term, at_least_0, function
 from curate.plugins.results import Selection
-from curate.plugins.selectors.coverage.facility_location import similarity_graph
 
 Search = Callable[[Objective], Chosen]
 
