@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-_SAME = 1e-6  # a mean shorter than this has no direction that float32 rows tell
+from curate.kernels.linalg.cosines import ROUNDING
 
 Matrix = NDArray[np.float32]
 Codes = NDArray[np.int32]
@@ -49,7 +49,7 @@ def mean_directions(x: Matrix, members: list[Rows]) -> Matrix:
     for group, rows in enumerate(members):
         mean = x[rows].mean(axis=0, dtype=np.float64)
         length = np.linalg.norm(mean)
-        centres[group] = mean / length if length > _SAME else x[rows[0]]
+        centres[group] = mean / length if length > ROUNDING else x[rows[0]]
     return centres
 
 

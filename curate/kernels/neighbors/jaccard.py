@@ -15,7 +15,6 @@ Rows = NDArray[np.intp]
 
 _BITS = 52  # of a hash that are kept; the others number the sets of a block, or its pairs
 _AT_ONCE = 1 << 64 - _BITS
-_ROUNDING = 1e-9  # 0.7 · 10 is a little more than 7
 _ELEMENTS = 1 << 19  # of a block of pairs: 4 MiB
 
 
@@ -80,9 +79,3 @@ class Sets:
         starts = self.offsets[rows]
         sizes = self.offsets[rows + 1] - starts
         return self.elements[runs(starts, sizes)] | np.repeat(numbers, sizes)
-
-
-def least_shared(share: NDArray[np.floating]) -> Places:
-    """Round up to integers, but for rounding errors of ``share``."""
-    least: Places = np.ceil(share - _ROUNDING).astype(np.int64)
-    return least

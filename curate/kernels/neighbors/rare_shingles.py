@@ -8,11 +8,12 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.neighbors.jaccard import Sets, least_shared
+from curate.kernels.neighbors.jaccard import Sets
 from curate.kernels.neighbors.lsh_linkage import Buckets
 from curate.kernels.parallel import map_blocks
 from curate.kernels.ragged import Places, runs
 from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.stats.whole_counts import ceil_counts
 
 Rows = NDArray[np.intp]
 Flags = NDArray[np.bool_]
@@ -195,8 +196,8 @@ class Profiles:
         smallest = np.minimum.reduceat(size, groups.starts)[group]
         fewest = np.minimum.reduceat(size - reach, groups.starts)[group]  # elements that no other member can share
         needed = np.maximum(
-            least_shared(threshold / (1 + threshold) * (size + np.maximum(smallest, threshold * size))),
-            least_shared(threshold * (size + fewest)),
+            ceil_counts(threshold / (1 + threshold) * (size + np.maximum(smallest, threshold * size))),
+            ceil_counts(threshold * (size + fewest)),
         )
         alive, free = reach >= needed, base >= needed
         before = _before(member, weight * some)

@@ -15,6 +15,7 @@ from curate.kernels.ragged import runs
 from curate.kernels.types import Codes
 
 _ROWS = 1024
+_RISES = 256  # rows of an (n, n) array that are worked on at once
 GRID = np.float32(2**24)  # similarities are multiples of 1/GRID: sums of them are exact, in any order
 DENSE_ROWS = 16_384  # all similarities of so many rows take 1 GiB, and three while they are made
 
@@ -38,6 +39,16 @@ class Similarities(Protocol):
         ``worth`` is applied to whole arrays, and must be 0 where s_ij is 0.
         """
 
+    def subtract_rises(self, gains: Numbers, rows: Rows, before: Matrix, after: Matrix) -> None:
+        """Subtract the sum over i of ``rows`` of min(s_ij, after_i) − before_i, where positive, from each gain j.
+
+        Parameters
+        ----------
+        gains : (n,) float64, changed in place
+        rows : (m,) different rows
+        before, after : (m,) float32 on the grid, before < after
+        """
+
 
 class Neighbours:
     """The similarities that a graph stores; what it does not store is 0."""
@@ -57,6 +68,12 @@ class Neighbours:
         sums: Numbers = np.add.reduceat(each, np.cumsum(lengths) - lengths, dtype=np.float64)
         return sums  # no line is empty: it holds the row itself
 
+    def subtract_rises(self, gains: Numbers, rows: Rows, before: Matrix, after: Matrix) -> None:
+        edges, lengths = lines(self.starts, rows)
+        rise = np.minimum(self.values[edges], np.repeat(after, lengths)) - np.repeat(before, lengths)
+        positive = np.flatnonzero(rise > 0)
+        np.subtract.at(gains, self.columns[edges[positive]], rise[positive].astype(np.float64))
+
 
 class Complete:
     """All similarities, as an (n, n) array."""
@@ -73,6 +90,12 @@ class Complete:
     def total(self, rows: Rows, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
         sums: Numbers = worth(self.values[rows], *state).sum(axis=1, dtype=np.float64)
         return sums
+
+    def subtract_rises(self, gains: Numbers, rows: Rows, before: Matrix, after: Matrix) -> None:
+        for block in ranges(len(rows), _RISES):
+            low = before[block, None]
+            capped = np.clip(self.values[rows[block]], low, after[block, None])
+            gains -= capped.sum(axis=0, dtype=np.float64) - low.sum(dtype=np.float64)
 
 
 def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes: int = 4) -> sparse.csr_array:

@@ -13,9 +13,9 @@ from annotated_types import Ge, Gt, Lt, MinLen
 from curate.errors import PluginError
 from curate.kernels.submodular import greedy
 from curate.kernels.submodular.greedy import Chosen
-from curate.kernels.submodular.objectives import FacilityLocation, Objective, WeightedSum
+from curate.kernels.submodular.objectives import FacilityLocation, Objective, WeightedSum, representatives
 from curate.kernels.submodular.similarities import DENSE_ROWS, Complete, Neighbours, Similarities, similarity_graph
-from curate.kernels.types import Rows, Vector
+from curate.kernels.types import Rows
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import ColumnName, selector
 from curate.plugins.objective_terms import OF_SIMILARITIES, Share, Term, at_least_0, function
@@ -143,7 +143,7 @@ class Submodular:
             order, gains = worth_its_cost(f, prices, budget, self.cost_weight)
         nearest, similarity = None, None
         if covering := next((f for f in functions if isinstance(f, FacilityLocation)), None):
-            nearest, similarity = _nearest(covering, order)
+            nearest, similarity = representatives(covering.similar, order)
         return Selection(
             order, gains.astype(np.float32), reasons=(reason,), representative=nearest, similarity=similarity
         )
@@ -169,14 +169,3 @@ class Submodular:
             case "distributed":
                 return greedy.distributed(f, rows, budget, self.parts, rng)
         return greedy.lazy(f, rows, budget)
-
-
-def _nearest(covering: FacilityLocation, order: Rows) -> tuple[Rows, Vector]:
-    """The kept row most similar to each dropped one, and how similar."""
-    covering = covering.fresh()
-    for row in order.tolist():
-        covering.take(row)
-    covering.nearest[order] = -1
-    similarity: Vector = covering.covered
-    similarity[covering.nearest < 0] = np.nan
-    return covering.nearest, similarity

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from curate.kernels.neighbors.knn import knn_by_cluster
 from curate.kernels.neighbors.knn_density import knn_density
+from curate.kernels.stats.whole_counts import floor_count
 from curate.kernels.types import Codes, Matrix, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -51,7 +52,7 @@ def inverse_density(
     n = len(log_densities)
     weight = -exponent * log_densities.astype(np.float64)
     if n:
-        clipped = min(int(clip_rate * n + 1e-9), n - 1)
+        clipped = min(floor_count(clip_rate * n), n - 1)
         weight = np.minimum(weight, np.partition(weight, n - 1 - clipped)[n - 1 - clipped])
         weight -= weight.max()
     keys = weight + rng.gumbel(size=n)
