@@ -72,6 +72,17 @@ class Selection:
         gain = np.zeros(len(order), np.float32)
         return cls(order, gain, reasons=tuple(reasons) or ("there is no rule",), reason=np.maximum(failed, 0))
 
+    @classmethod
+    def without_duplicates(
+        cls, representative: Rows, similarity: Vector, gain: Vector, reason: str, retention: Retention | None = None
+    ) -> Selection:
+        """Return the rows that have no representative, in the pool's order.
+
+        ``representative``, ``similarity`` and ``gain`` (n,) are those of all rows, kept or not.
+        """
+        order = np.flatnonzero(representative < 0)
+        return cls(order, gain[order], None, (reason,), None, representative, similarity, retention)
+
     def check(self, n: int, budget: int | None) -> Selection:
         """The selection itself, if it is one of exactly ``budget`` rows (None = any number) from a pool of ``n``.
 

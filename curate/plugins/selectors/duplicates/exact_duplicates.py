@@ -138,15 +138,9 @@ class ExactDuplicates:
             published=np.concatenate(hashes, axis=1),
         )
         representative, copies = known.of_pool(stands), known.spread(counted[known.rows :].astype(np.float32), 1)
-        order = np.flatnonzero(copies)
         but = f", but for {', '.join(self.normalize)}" if self.normalize else ""
-        return Selection(
-            order,
-            copies[order],
-            reasons=(f"exact duplicate{but}",),
-            representative=representative,
-            similarity=np.where(copies > 0, np.nan, 1).astype(np.float32),
-        )
+        similarity = np.where(copies > 0, np.nan, 1).astype(np.float32)
+        return Selection.without_duplicates(representative, similarity, copies, f"exact duplicate{but}")
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The two halves of each text's hash."""

@@ -60,15 +60,15 @@ def minhash(
     linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
         one of all that a chain of similar pairs joins, though its ends may have nothing in common
     differences : what makes no difference between texts, see ``normalize``
-    published : of a pool of which the texts are the new rows: m sketches, which come first and are all kept
+    published : rows that are kept in any case, and m sketches, which come before all other rows
 
     Returns
     -------
-    representative : (m + n,) the kept row that stands for a dropped one, of the sketches followed by the texts: the
-        most similar earlier one, or the first of the chain; -1 for kept rows
-    similarity : (m + n,) float32 of a dropped row to its representative, NaN for kept rows
-    nearest : (m + n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for
-        none
+    representative : (n,) the kept row that stands for a dropped one: the most similar earlier one, or the first of the
+        chain; n + j for the published row of sketch j; -1 for kept rows
+    similarity : (n,) float32 of a dropped row to its representative, NaN for kept rows
+    nearest : (n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for none,
+        -1 for published rows
 
     Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each pair compared;
     rows with the same shingles are one. Rows that share a band with more than 255 others are narrowed down, and so are
@@ -91,6 +91,7 @@ def minhash(
     ([-1, 0, 0], [nan, 0.8, 0.57])
     """
     known = Published.nothing(texts.rows) if published is None else published
+    texts, quality = texts.take(known.new), quality[known.new]
     bands, rows = bands_and_rows(min_similarity, permutations, max_miss_rate)
     shingling = Shingling(shingle, length, bands, rows, tuple(differences))
     sketches, m = Sketches.joined([shingling.read(known.sketches(*COLUMNS)), shingling.sketches(texts)]), known.rows
@@ -119,7 +120,13 @@ def minhash(
         stands = np.where(first == np.arange(len(first)), -1, first)
         joined = np.flatnonzero(stands >= 0)
         similarity[joined] = jaccard(joined, stands[joined])
-    return _for_all_rows(firsts, group, stands, similarity, nearest)
+    representative, similar, near = _for_all_rows(firsts, group, stands, similarity, nearest)
+    return known.of_pool(representative), known.spread(similar[m:], np.nan), known.spread(near[m:], -1)
+
+
+def compared_rates(bands: int, rows: int) -> tuple[float, ...]:
+    """Compute the probability with which rows of each similarity in ``THRESHOLDS`` share a band."""
+    return tuple(candidate_probability(similarity, bands, rows) for similarity in THRESHOLDS.tolist())
 
 
 def _joined(sets: Sets, place: Rows, buckets: Buckets, min_similarity: float, first: Rows) -> Rows:
@@ -218,11 +225,9 @@ class MinHash:
         bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        known = pool.published or Published.nothing(len(pool))
-        quality = pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality)
-        stands, similar, near = minhash(
-            given(pool.texts).take(known.new),
-            quality[known.new],
+        representative, similarity, nearest = minhash(
+            given(pool.texts),
+            pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality),
             min_similarity=self.min_similarity,
             shingle=self.shingle,
             length=self.length,
@@ -230,25 +235,13 @@ class MinHash:
             max_miss_rate=self.max_miss_rate,
             linkage=self.linkage,
             differences=self.normalize,
-            published=known,
+            published=pool.published,
         )
-        representative, m = known.of_pool(stands), known.rows
-        similarity, nearest = known.spread(similar[m:], np.nan), known.spread(near[m:], -1)
-        order = np.flatnonzero(representative < 0)
+        found = compared_rates(*bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate))
+        retention = Retention("Jaccard similarity", self.min_similarity, nearest, found)
         chained = "joined to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
-        return Selection(
-            order,
-            1 - nearest[order],
-            reasons=(f"{chained} (Jaccard similarity at least {self.min_similarity:g})",),
-            representative=representative,
-            similarity=similarity,
-            retention=Retention("Jaccard similarity", self.min_similarity, nearest, self._found()),
-        )
-
-    def _found(self) -> tuple[float, ...]:
-        """The probability with which rows of each of ``THRESHOLDS`` share a band."""
-        cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
-        return tuple(candidate_probability(similarity, *cut) for similarity in THRESHOLDS.tolist())
+        reason = f"{chained} (Jaccard similarity at least {self.min_similarity:g})"
+        return Selection.without_duplicates(representative, similarity, 1 - nearest, reason, retention)
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The keys of its bands, a digest, and the shingles of each text."""

@@ -255,19 +255,14 @@ class SemDeDup:
             max_cluster_rows=self.max_cluster_rows,
             rows=known.new,
         )
-        kept, representative, nearest = semdedup(
+        _, representative, nearest = semdedup(
             pool.embeddings, cells, min_similarity=self.min_similarity, published=known
         )
-        order = np.flatnonzero(kept)
+        similarity = _similarities(pool.embeddings, representative, known)
         sample = missed_pairs(pool.embeddings, cells, self.min_similarity, self.sample_rows)
-        return Selection(
-            order,
-            1 - nearest[order],
-            reasons=(f"near-duplicate (similarity at least {self.min_similarity:g})",),
-            representative=representative,
-            similarity=_similarities(pool.embeddings, representative, known),
-            retention=Retention("cosine similarity", self.min_similarity, nearest, sample=sample),
-        )
+        retention = Retention("cosine similarity", self.min_similarity, nearest, sample=sample)
+        reason = f"near-duplicate (similarity at least {self.min_similarity:g})"
+        return Selection.without_duplicates(representative, similarity, 1 - nearest, reason, retention)
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The vector of each row."""
