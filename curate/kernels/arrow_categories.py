@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
+
+from curate.kernels.types import Codes
 
 
 def categories(values: pa.Array | pa.ChunkedArray) -> pa.Array:
@@ -30,11 +29,11 @@ def categories(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     return distinct.take(pc.array_sort_indices(distinct))
 
 
-def codes(values: pa.Array | pa.ChunkedArray, categories: pa.Array) -> NDArray[np.int32]:
+def codes(values: pa.Array | pa.ChunkedArray, categories: pa.Array) -> Codes:
     """Return the position of each value in ``categories``; (n,) int32, -1 for a null and for a value that is not in it.
 
     >>> codes(pa.array(["b", None, "a"]), pa.array(["a", "b"])).tolist()
     [1, -1, 0]
     """
-    positions: Any = pc.fill_null(pc.index_in(values, value_set=categories, skip_nulls=True), -1)
+    positions = pc.fill_null(pc.index_in(values, value_set=categories, skip_nulls=True), -1)
     return np.asarray(positions, dtype=np.int32)

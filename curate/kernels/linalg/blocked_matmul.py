@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.types import Matrix
 
 _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB a thread
 
-Matrix = NDArray[np.float32]
 Float = TypeVar("Float", np.float32, np.float64)
 
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from curate.kernels.linalg.cosines import ROUNDING
-
-Matrix = NDArray[np.float32]
-Codes = NDArray[np.int32]
-Rows = NDArray[np.intp]
+from curate.kernels.types import Codes, Matrix, Rows
 
 
 def groups(cluster: Codes) -> list[Rows]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from curate.kernels.linalg.blocked_matmul import each_product, similarity_to_nearest
 from curate.kernels.neighbors.equal_rows import first_of_copies
 from curate.kernels.parallel import ranges
+from curate.kernels.types import Indices, Matrix, Numbers, Vector
 
 ROUNDING = 1e-6
 """Allowance for rounding in float32: the cosine of two equal unit rows may be this much less than 1.
@@ -18,11 +19,6 @@ So distances (1 - cosine) below it are 0, and a mean of unit rows that is shorte
 _NEAR = 1e-4  # 1 - cosine below which a distance is computed from differences; above, its error is under 0.1 %
 _ROWS = 256
 _PAIRS = 4096
-
-Matrix = NDArray[np.float32]
-Vector = NDArray[np.float32]
-Numbers = NDArray[np.float64]
-Rows = NDArray[np.integer]
 
 
 def lowest(min_similarity: float) -> float:
@@ -59,9 +55,7 @@ def unit(x: NDArray[np.floating]) -> Matrix:
     return values
 
 
-def gaps(
-    similarities: NDArray[np.floating], x: Matrix, y: Matrix, left: NDArray[np.integer], right: NDArray[np.integer]
-) -> Numbers:
+def gaps(similarities: NDArray[np.floating], x: Matrix, y: Matrix, left: Indices, right: Indices) -> Numbers:
     """Compute 1 - cosine of pairs of unit rows, from differences where rows are near.
 
     Parameters

@@ -8,7 +8,6 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
 from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
@@ -16,7 +15,7 @@ from curate.kernels.neighbors.equal_rows import first_of_copies
 from curate.kernels.neighbors.knn import EXACT_ROWS, knn
 from curate.kernels.neighbors.nearest_predecessor import most_similar_earlier
 from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.types import Codes, Matrix, Rows, Vector, Vectors
+from curate.kernels.types import Codes, Flags, Matrix, Numbers, Rows, Vector, Vectors
 
 First = Literal["farthest", "nearest", "best_quality"]
 
@@ -111,9 +110,7 @@ class Cells:
         """Whether every two rows that are in cells are compared."""
         return len(self.cell) == 0 or bool(self.cell.max() < self.looks.shape[1])
 
-    def groups(
-        self, asking: NDArray[np.bool_] | None = None, members: NDArray[np.bool_] | None = None
-    ) -> Iterator[tuple[Rows, Rows]]:
+    def groups(self, asking: Flags | None = None, members: Flags | None = None) -> Iterator[tuple[Rows, Rows]]:
         """Of each cell the rows that are in it and the rows that look into it, both in order.
 
         With ``members`` (n,) and ``asking`` (n,) only those of them; cells without one of both are left out. The same
@@ -126,18 +123,18 @@ class Cells:
         ask = dict(_split(*self._in_order(self.looks, asking)))
         yield from ((rows, ask[code]) for code, rows in inside if code in ask)
 
-    def _in_order(self, codes: Codes, among: NDArray[np.bool_] | None) -> tuple[Rows, Codes]:
+    def _in_order(self, codes: Codes, among: Flags | None) -> tuple[Rows, Codes]:
         """Rows, each as often as it has codes, by code and then by rank; and the codes."""
         wanted = codes >= 0 if among is None else (codes >= 0) & (among if codes.ndim == 1 else among[:, None])
         rows, codes = np.nonzero(wanted)[0], codes[wanted]
         order = np.lexsort((self.rank[rows], codes))
         return rows[order], codes[order]
 
-    def compared(self, one: Rows, other: Rows) -> NDArray[np.bool_]:
+    def compared(self, one: Rows, other: Rows) -> Flags:
         """Which pairs of rows are compared: those of which the later looks into the cell of the earlier."""
         swap = self.rank[one] < self.rank[other]
         later, earlier = np.where(swap, other, one), np.where(swap, one, other)
-        answer: NDArray[np.bool_] = (self.looks[later] == self.cell[earlier][:, None]).any(axis=1)
+        answer: Flags = (self.looks[later] == self.cell[earlier][:, None]).any(axis=1)
         return answer
 
 
@@ -216,7 +213,7 @@ def _by_k_means(embeddings: Matrix, rows: Rows, k: int) -> Codes:
     return np.unique(part, return_inverse=True)[1].astype(np.int32)
 
 
-def _means(embeddings: Matrix, by_cell: list[Rows]) -> tuple[NDArray[np.float64], Matrix]:
+def _means(embeddings: Matrix, by_cell: list[Rows]) -> tuple[Numbers, Matrix]:
     """(n,) cosine of each row to the mean direction of its cell; and those of all cells, (k, d)."""
     to_mean = np.zeros(len(embeddings))
 
@@ -257,7 +254,7 @@ def _looks(embeddings: Matrix, cell: Codes, by_cell: list[Rows], means: Matrix, 
     return looks
 
 
-def _nearest_means(means: Matrix, k: int) -> NDArray[np.int32]:
+def _nearest_means(means: Matrix, k: int) -> Codes:
     """(c, k) the cells with the most similar mean directions; of very many, nearly those."""
     if len(means) <= EXACT_ROWS:
         return knn(means, k)[0]

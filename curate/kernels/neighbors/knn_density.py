@@ -6,17 +6,14 @@ from math import lgamma, log, pi
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.cosines import distances, gaps
-from curate.kernels.types import Matrix, Vector
+from curate.kernels.types import Matrix, Places32, Vector
 
 NEAREST = 1e-3  # the distance of duplicates, so that their density is finite
 
 
-def knn_density(
-    x: Matrix, indices: NDArray[np.int32], similarities: Matrix, dimensions: int | Literal["auto"]
-) -> Vector:
+def knn_density(x: Matrix, indices: Places32, similarities: Matrix, dimensions: int | Literal["auto"]) -> Vector:
     """Compute the logarithm of the k-nearest-neighbor density around each row.
 
     Parameters
@@ -49,7 +46,7 @@ def knn_density(
     return log_density(reach, len(x), m)
 
 
-def chords(x: Matrix, indices: NDArray[np.int32], similarities: Matrix) -> Matrix:
+def chords(x: Matrix, indices: Places32, similarities: Matrix) -> Matrix:
     """Compute the Euclidean distances of unit rows to their neighbors, at least 0.001 and at most 2.
 
     Parameters

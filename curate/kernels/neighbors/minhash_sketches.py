@@ -8,18 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from curate.kernels.neighbors.jaccard import Sets
 from curate.kernels.neighbors.minhash_signatures import band_keys, signatures
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places
 from curate.kernels.stats.hash_sampling import mixed
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.shingles import Hashes, Unit, shingles
+from curate.kernels.text.shingles import Unit, shingles
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.text.text_identity import normalize
-from curate.kernels.types import Rows, Texts
+from curate.kernels.types import Hashes, Places, Rows, Signatures, Texts
 
 _TEXTS = 4096  # taken apart at once, at most
 _CHARACTERS = 1 << 18
@@ -35,10 +33,10 @@ SETS = "shingles"
 class Sketches:
     """Of n texts."""
 
-    keys: NDArray[np.uint32]
+    keys: Signatures
     """(bands, n): texts that share one are compared."""
 
-    digests: NDArray[np.uint64]
+    digests: Hashes
     """(2, n), the same for texts of the same shingles."""
 
     @classmethod

@@ -6,17 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.neighbors.jaccard import Sets
 from curate.kernels.neighbors.lsh_linkage import Buckets
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places, runs
+from curate.kernels.ragged import runs
 from curate.kernels.stats.hash_sampling import mixed
 from curate.kernels.stats.whole_counts import ceil_counts
-
-Rows = NDArray[np.intp]
-Flags = NDArray[np.bool_]
+from curate.kernels.types import Flags, Numbers, Places, Rows
 
 _SMALL = 16  # members of a group that is not split
 _ENTRIES = 1 << 21  # tokens that are worked on at once
@@ -98,7 +95,7 @@ class Profiles:
         tokens = np.repeat(np.arange(len(one)), often[one])[by_owner]
         return cls(sizes, tokens, np.searchsorted(owners[by_owner], np.arange(len(rows) + 1)), weights)
 
-    def jaccard(self, left: Rows, right: Rows) -> NDArray[np.float64]:
+    def jaccard(self, left: Rows, right: Rows) -> Numbers:
         """Compute |A ∩ B| / |A ∪ B| of pairs of different sets: (p,) float64, equal to that of ``Sets.jaccard``.
 
         Notes
@@ -115,7 +112,7 @@ class Profiles:
         ends = np.cumsum(lengths[left] + lengths[right])
         bounds = [0, *(np.flatnonzero(np.diff(ends // _ENTRIES)) + 1).tolist(), len(left)] if len(left) else [0]
 
-        def block(pairs: slice) -> NDArray[np.float64]:
+        def block(pairs: slice) -> Numbers:
             numbers = np.arange(pairs.stop - pairs.start) * len(self.weights)
             both = np.concatenate([self._numbered(rows[pairs], numbers) for rows in (left, right)])
             both.sort(kind="stable")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curate.kernels.types import Rows
-
-Numbers = NDArray[np.float64]
+from curate.kernels.types import Numbers, Rows
 
 _CERTAIN = 1 - 1e-9
 

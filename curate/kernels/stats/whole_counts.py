@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.kernels.types import Counts
+
 _ROUNDING = 1e-9  # 0.29 · 100 is 28.999999999999996, and 0.7 · 10 may be a little more than 7
 
 
@@ -19,7 +21,7 @@ def floor_count(share: float) -> int:
     return int(share + _ROUNDING)
 
 
-def ceil_counts(shares: NDArray[np.floating]) -> NDArray[np.int64]:
+def ceil_counts(shares: NDArray[np.floating]) -> Counts:
     """Round products of shares and numbers up.
 
     Examples
@@ -27,5 +29,5 @@ def ceil_counts(shares: NDArray[np.floating]) -> NDArray[np.int64]:
     >>> ceil_counts(np.array([1.1 * 30, 2.1])).tolist()
     [33, 3]
     """
-    counts: NDArray[np.int64] = np.ceil(shares - _ROUNDING).astype(np.int64)
+    counts: Counts = np.ceil(shares - _ROUNDING).astype(np.int64)
     return counts

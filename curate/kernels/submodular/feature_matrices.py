@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from curate.kernels.text.char_ngrams import text_blocks, trigrams
+from curate.kernels.types import Places
 
 
 def trigram_features(texts: Sequence[str]) -> sparse.csr_array:
@@ -31,7 +31,7 @@ def trigram_features(texts: Sequence[str]) -> sparse.csr_array:
     return counts
 
 
-def group_features(codes: NDArray[np.int64]) -> sparse.csr_array:
+def group_features(codes: Places) -> sparse.csr_array:
     """Mark the group of each row with a 1; (n, g) float32, g one more than the highest code.
 
     Examples

@@ -12,14 +12,10 @@ from copy import copy
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from curate.kernels.submodular.similarities import Similarities, degrees, lines
-
-Matrix = NDArray[np.float32]
-Numbers = NDArray[np.float64]
-Rows = NDArray[np.integer]
+from curate.kernels.types import Indices, Matrix, Numbers, Rows
 
 _UPDATES = 1024  # of an inverse, before it is computed again
 
@@ -27,7 +23,7 @@ _UPDATES = 1024  # of an inverse, before it is computed again
 class Objective(Protocol):
     """A monotone submodular function f of sets of rows, f of none being 0."""
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         """(m,) float64, by how much each of ``rows``, none taken yet, would raise f."""
 
     def take(self, row: int) -> None:
@@ -55,7 +51,7 @@ class FacilityLocation:
         self.left = self.alone.copy()
         self.covered = np.zeros(similar.n, np.float32)
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         return self.left[rows]
 
     def take(self, row: int) -> None:
@@ -71,7 +67,7 @@ class FacilityLocation:
         return again
 
 
-def representatives(similar: Similarities, order: Rows) -> tuple[NDArray[np.intp], Matrix]:
+def representatives(similar: Similarities, order: Indices) -> tuple[Rows, Matrix]:
     """Find the most similar of the rows taken for every other row.
 
     Parameters
@@ -111,7 +107,7 @@ class SaturatedCoverage:
         self.cap = saturation * degrees(similar)
         self.covered = np.zeros(similar.n)
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         def worth(s: Matrix, covered: Numbers, cap: Numbers) -> Numbers:
             return np.minimum(s, np.maximum(cap - covered, 0))
 
@@ -143,7 +139,7 @@ class GraphCut:
         self.degree = degrees(similar)
         self.taken = np.zeros(similar.n)
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         return self.degree[rows] - self.redundancy * (2 * self.taken[rows] + 1)  # 1: its similarity to itself
 
     def take(self, row: int) -> None:
@@ -171,7 +167,7 @@ class FeatureBased:
         self.starts = features.indptr.astype(np.int64)
         self.sums = np.zeros(features.shape[1])
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         places, lengths = lines(self.starts, rows)
         more, before = self.features.data[places].astype(np.float64), self.sums[self.features.indices[places]]
         if self.concave == "sqrt":  # √(a + m) − √a, in a form that rounding does not let grow with a
@@ -210,7 +206,7 @@ class LogDeterminant:
         self.inverse = np.eye(x.shape[1])
         self.updates = 0
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         x = self._unit(rows)
         gains: Numbers = np.log1p(np.einsum("ij,ij->i", x @ self.inverse, x)).astype(np.float32).astype(np.float64)
         return gains
@@ -228,7 +224,7 @@ class LogDeterminant:
     def fresh(self) -> LogDeterminant:
         return LogDeterminant(self.x)
 
-    def _unit(self, rows: Rows) -> Numbers:
+    def _unit(self, rows: Indices) -> Numbers:
         """(m, d) float64, the rows at unit length; zero rows stay zero."""
         x = self.x[rows].astype(np.float64)
         lengths = np.linalg.norm(x, axis=1, keepdims=True)
@@ -242,7 +238,7 @@ class Modular:
     def __init__(self, values: Numbers) -> None:
         self.values = values
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         return self.values[rows]
 
     def take(self, row: int) -> None:
@@ -258,7 +254,7 @@ class WeightedSum:
     def __init__(self, terms: Sequence[Objective], weights: Sequence[float]) -> None:
         self.terms, self.weights = terms, weights
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         total = np.zeros(len(rows))
         for term, weight in zip(self.terms, self.weights, strict=True):
             total += weight * term.gains(rows)

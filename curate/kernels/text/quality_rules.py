@@ -11,9 +11,9 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.types import Texts
+from curate.kernels.types import Flags, Numbers, Texts
 
-Measures = Mapping[str, NDArray[np.float64]]
+Measures = Mapping[str, Numbers]
 """By name, (n,) float64 of n texts."""
 
 Rate = Annotated[float, Ge(0), Le(1)]
@@ -33,7 +33,7 @@ class Rule:
     least: bool
     """Whether the limit is the least that passes, or the most."""
 
-    def fails(self, measures: Measures) -> NDArray[np.bool_]:
+    def fails(self, measures: Measures) -> Flags:
         """(n,) bool: the texts beyond the limit."""
         measured = measures[self.measure]
         return measured < self.limit if self.least else measured > self.limit

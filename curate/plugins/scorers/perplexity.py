@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places
 from curate.kernels.stats.hash_folds import folds_of, text_keys
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.kneser_ney import NGramModel, Words, kneser_ney, probabilities
+from curate.kernels.text.kneser_ney import NGramModel, kneser_ney, probabilities
 from curate.kernels.text.shingles import shingles
-from curate.kernels.types import Vector
+from curate.kernels.types import Hashes, Places, Vector
 from curate.plugins.batches import ScoreBatch, given
 from curate.plugins.interfaces import Examples, FileNames, ScoreColumn, Scorer, TextTemplate, scorer
 from curate.plugins.results import Learnt
@@ -35,7 +34,7 @@ Numbers = NDArray[np.float64]
 _LARGEST = 1e38  # what float32 still holds
 
 
-def normalised_words(texts: Sequence[str]) -> tuple[Words, Places]:
+def normalised_words(texts: Sequence[str]) -> tuple[Hashes, Places]:
     """The words of each text as hashes: in lower case, every digit a 0, every mark or symbol a word of its own.
 
     Parameters

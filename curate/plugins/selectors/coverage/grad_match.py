@@ -7,17 +7,14 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 from scipy import linalg
 
 from curate.kernels.linalg.last_layer_gradients import gradients
 from curate.kernels.parallel import one_blas_thread, ranges
-from curate.kernels.types import Matrix, Rows, Vector
+from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
 from curate.plugins.results import Selection
-
-Numbers = NDArray[np.float64]
 
 _ROWS = 65_536
 _TINY = np.finfo(np.float64).tiny

@@ -10,7 +10,6 @@ from typing import Annotated, Literal, cast
 import numpy as np
 import polars as pl
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from numpy.typing import NDArray
 from scipy import sparse
 
 from curate.errors import PluginError
@@ -20,7 +19,7 @@ from curate.kernels.submodular.feature_matrices import group_features, trigram_f
 from curate.kernels.submodular.greedy import Chosen
 from curate.kernels.submodular.objectives import FacilityLocation, Objective, WeightedSum, representatives
 from curate.kernels.submodular.similarities import DENSE_ROWS, Complete, Neighbours, Similarities, similarity_graph
-from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.kernels.types import Codes, Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import ColumnName, ScoreName, selector
 from curate.plugins.results import Selection
@@ -34,7 +33,7 @@ def submodular(
     weights: Sequence[float],
     budget: int,
     search: Search,
-    prices: greedy.Numbers | None = None,
+    prices: Numbers | None = None,
     cost_weight: float = 0.5,
 ) -> Chosen:
     """Maximize a weighted sum of objectives, each as a share of what the search reaches with it alone.
@@ -84,7 +83,7 @@ def normalised(terms: Sequence[Objective], weights: Sequence[float], search: Sea
     return WeightedSum(terms, scales)
 
 
-def worth_its_cost(f: Objective, prices: greedy.Numbers, budget: int, cost_weight: float) -> Chosen:
+def worth_its_cost(f: Objective, prices: Numbers, budget: int, cost_weight: float) -> Chosen:
     """Distorted greedy for (1 − w) f(S) / f of the greedy − w × price of S / price of ``budget`` average rows."""
     rows = np.arange(len(prices))
     reached = float(greedy.lazy(f.fresh(), rows, budget)[1].sum())
@@ -242,7 +241,7 @@ def function(  # noqa: PLR0911 - one for each objective
     return objectives.Modular(share_of_range(quality))
 
 
-def at_least_0(values: pl.Series | Vector, what: str) -> NDArray[np.float64]:
+def at_least_0(values: pl.Series | Vector, what: str) -> Numbers:
     """(n,) float64.
 
     Raises
@@ -261,7 +260,7 @@ def at_least_0(values: pl.Series | Vector, what: str) -> NDArray[np.float64]:
     return values.astype(np.float64)
 
 
-def _prices(pool: Pool, column: str) -> greedy.Numbers:
+def _prices(pool: Pool, column: str) -> Numbers:
     return at_least_0(given(pool.frame)[column], f"submodular: the column {column!r}")
 
 

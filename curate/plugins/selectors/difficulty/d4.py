@@ -8,13 +8,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
 from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
 from curate.kernels.neighbors.cells import Cells, similarity_to_earlier
 from curate.kernels.parallel import ranges
-from curate.kernels.types import Codes, Matrix, Rows, Vector, Vectors
+from curate.kernels.types import Codes, Flags, Matrix, Rows, Vector, Vectors
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -30,7 +29,7 @@ def d4(
     *,
     dedup_rate: float,
     n_clusters: int | Literal["auto"],
-) -> tuple[Rows, Vector, NDArray[np.bool_]]:
+) -> tuple[Rows, Vector, Flags]:
     """Document de-duplication and diversification: SemDeDup, k-means on what it leaves, SSL prototypes on that.
 
     SemDeDup keeps a row while its similarity to every earlier row of its cluster is below a threshold; here the

@@ -7,12 +7,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Le, Lt
-from numpy.typing import NDArray
 
 from curate.kernels.neighbors.knn import knn_by_cluster
 from curate.kernels.neighbors.knn_density import knn_density
 from curate.kernels.stats.whole_counts import floor_count
-from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.kernels.types import Codes, Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -20,7 +19,7 @@ from curate.plugins.results import Selection
 
 def inverse_density(
     log_densities: Vector, budget: int, rng: np.random.Generator, *, exponent: float, clip_rate: float
-) -> tuple[Rows, NDArray[np.float64]]:
+) -> tuple[Rows, Numbers]:
     """Draw rows without replacement, each in proportion to density^(−exponent) among those that are left.
 
     Parameters

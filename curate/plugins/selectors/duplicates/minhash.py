@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 import numpy as np
 import pyarrow as pa
 from annotated_types import Ge, Gt, Le, Lt
-from numpy.typing import NDArray
 
 from curate.kernels.neighbors.jaccard import Sets
 from curate.kernels.neighbors.lsh_linkage import Buckets, connected, direct, first_of_component
@@ -19,7 +18,7 @@ from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.neighbors.retention import THRESHOLDS, Retention
 from curate.kernels.text.shingles import Unit
 from curate.kernels.text.text_differences import Difference
-from curate.kernels.types import Rows, Texts, Vector
+from curate.kernels.types import Hashes, Numbers, Rows, Texts, Vector
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import selector
 from curate.plugins.published_sketches import Published
@@ -109,7 +108,7 @@ def minhash(
     narrow = Profiles.of(sets, place[crowded]).narrowed(min_similarity)
     buckets = buckets.and_those_of(Buckets(crowded[narrow.members], narrow.starts))
 
-    def jaccard(left: Rows, right: Rows) -> NDArray[np.float64]:
+    def jaccard(left: Rows, right: Rows) -> Numbers:
         return sets.jaccard(place[left], place[right])
 
     stands, nearest, links = direct(len(firsts), buckets, jaccard, min_similarity, held)
@@ -140,7 +139,7 @@ def _joined(sets: Sets, place: Rows, buckets: Buckets, min_similarity: float, fi
     return first_of_component(first, pairs.max(axis=0) << np.uint64(32) | pairs.min(axis=0))
 
 
-def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
+def _same(digests: Hashes, order: Rows) -> tuple[Rows, Rows]:
     """The first in ``order`` of the rows of each digest, in that order; and the place of its first for each row."""
     by_digest = order[np.lexsort(digests[:, order])]
     new = np.ones(len(order), np.bool_)
@@ -154,7 +153,7 @@ def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
 
 
 def _for_all_rows(
-    firsts: Rows, group: Rows, stands: Rows, similarity: NDArray[np.float64], nearest: NDArray[np.float64]
+    firsts: Rows, group: Rows, stands: Rows, similarity: Numbers, nearest: Numbers
 ) -> tuple[Rows, Vector, Vector]:
     """What was found for the first of the rows with the same shingles, for all of them."""
     rows = np.arange(len(group))

@@ -8,17 +8,15 @@ from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.leverage import span
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
 from curate.kernels.stats.systematic_sampling import systematic_sample
-from curate.kernels.types import Matrix, Rows, Vector
+from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
 from curate.plugins.results import Selection
 
-Numbers = NDArray[np.float64]
 Summary = Literal["importance", "caratheodory"]
 Model = TypeVar("Model")
 

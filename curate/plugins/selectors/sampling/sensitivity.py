@@ -7,20 +7,18 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
 
 from curate.errors import PluginError
 from curate.kernels.linalg.leverage import span, squared_lengths
 from curate.kernels.linalg.lewis import lewis_weights, lp_sensitivities
 from curate.kernels.stats.systematic_sampling import systematic_sample
-from curate.kernels.types import Matrix
+from curate.kernels.types import Matrix, Numbers
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
 _EXACT_ROWS = 2_000  # of 32 dimensions: 80 s for p = 1, and time grows with the square
 
-Numbers = NDArray[np.float64]
 Scores = Literal["sensitivity", "lewis", "root_leverage", "leverage_and_sensitivity"]
 
 
