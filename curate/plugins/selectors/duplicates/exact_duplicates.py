@@ -13,9 +13,8 @@ import pyarrow as pa
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.text.text_identity import normalize
 from curate.kernels.types import Counts, Hashes, Rows, Texts, Vector
-from curate.plugins.batches import Pool, given
+from curate.plugins.batches import Pool, Published, given
 from curate.plugins.interfaces import selector
-from curate.plugins.published_sketches import Published
 from curate.plugins.results import Selection
 
 First = Literal["earliest", "best_quality"]

@@ -19,9 +19,8 @@ from curate.kernels.neighbors.retention import THRESHOLDS, Retention
 from curate.kernels.text.shingles import Unit
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.types import Hashes, Numbers, Rows, Texts, Vector
-from curate.plugins.batches import Pool, given
+from curate.plugins.batches import Pool, Published, given
 from curate.plugins.interfaces import selector
-from curate.plugins.published_sketches import Published
 from curate.plugins.results import Selection
 
 First = Literal["earliest", "best_quality"]

@@ -18,9 +18,8 @@ from curate.kernels.neighbors.nearest_predecessor import most_similar, most_simi
 from curate.kernels.neighbors.retention import Retention, Sample
 from curate.kernels.parallel import map_blocks, ranges
 from curate.kernels.types import Flags, Matrix, Rows, Vector
-from curate.plugins.batches import Pool
+from curate.plugins.batches import Pool, Published
 from curate.plugins.interfaces import selector
-from curate.plugins.published_sketches import Published
 from curate.plugins.results import Selection
 
 _BLOCK = 1024  # rows: a product with 4096 sketches is 16 MiB
