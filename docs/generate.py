@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import os
@@ -19,7 +18,8 @@ import cost_table
 import evidence_tables
 import type_table
 
-from curate.config import model
+from curate.config.model import plain
+from curate.config.sections import ENTRIES, SECTIONS, TOP, EntrySection, driver_fields
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, show, with_nested
 from curate.store import schemas
@@ -45,15 +45,6 @@ COMMANDS = (
     "schema",
     "init",
 )
-SECTION_OF = {
-    "embedder": "embed",
-    "clusterer": "cluster",
-    "proxy": "proxy",
-    "scorer": "score",
-    "selector": "select",
-    "exporter": "export",
-    "metric": "metrics",
-}
 
 
 def pages() -> Iterator[tuple[Path, str]]:
@@ -101,6 +92,7 @@ def plugin_table() -> str:
 def plugins_page() -> str:
     """Every plugin with its docstring and fields."""
     parts = ["# Plugins\n", NOTE]
+    section_of = {section.kind: section for section in ENTRIES.values()}
     for kind in registry.KINDS:
         parts.append(f"## {registry.folder(kind).capitalize()}\n")
         for name in registry.names(kind):
@@ -112,33 +104,24 @@ def plugins_page() -> str:
             example = ", ".join(
                 f"{key}: {_yaml(value)}" for key, value in {"use": name, **plugin.traits.example}.items()
             )
-            entry = f"{{metrics: [{{{example}}}]}}" if kind == "metric" else f"{{{example}}}"
-            parts.append(f"```yaml\n{SECTION_OF[kind]}: {entry}\n```\n")
+            entry = f"[{{{example}}}]" if section_of[kind].must_be_list else f"{{{example}}}"
+            parts.append(f"```yaml\n{section_of[kind].name}: {entry}\n```\n")
     return "\n".join(parts)
 
 
 def config_page() -> str:
     """Every key of the configuration file."""
-    parts = ["# Configuration\n", NOTE, "## Top level\n", _table(_top())]
-    for name, cls in (
-        ("input", model.InputConfig),
-        ("decontaminate", model.DecontaminateConfig),
-        ("guard", model.GuardConfig),
-        ("refresh", model.RefreshConfig),
-        ("evaluate", model.EvaluateConfig),
-    ):
-        parts += [f"## {name}\n", f"{inspect.getdoc(cls)}\n", _table(fields(cls))]
-    for name, (kind, cls) in model.KIND_OF.items():
-        parts += [
-            f"## {name}\n",
-            f"{inspect.getdoc(cls)} Besides these keys, those of the {kind}: [plugins](plugins.md).\n",
-        ]
-        parts.append(_table(model.driver_fields(name)))
+    parts = ["# Configuration\n", NOTE, "## Top level\n", _table(TOP)]
+    for section in SECTIONS.values():
+        parts.append(f"## {section.name}\n")
+        if isinstance(section, EntrySection):
+            about = (
+                f"{inspect.getdoc(section.cls)} Besides these keys, those of the {section.kind}: [plugins](plugins.md)."
+            )
+            parts += [f"{about}\n", _table(driver_fields(section))]
+        else:
+            parts += [f"{inspect.getdoc(section.cls)}\n", _table(fields(section.cls))]
     return "\n".join(parts)
-
-
-def _top() -> list[Field]:
-    return [field for field in fields(model.RunConfig) if field.name in model.TOP_KEYS]
 
 
 def cli_page() -> str:
@@ -155,7 +138,7 @@ def _help(commands: list[tuple[str, ...]]) -> list[str]:
     """What each command says of itself, on a terminal of a hundred columns without colours."""
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     code = (
-        "import json, sys\nfrom curate.cli import app\n"
+        "import json, sys\nfrom curate.cli.app import app\n"
         "for command in json.loads(sys.argv[1]):\n"
         "    app([*command, '--help'], prog_name='curate', standalone_mode=False)\n"
         "    print(end='\\0')"
@@ -198,17 +181,13 @@ def _table(shown: tuple[Field, ...] | list[Field]) -> str:
 
 
 def _words(field: Field) -> str:
-    try:
-        return field.text
-    except Exception:  # a section: its own table says what may stand in it
-        return "see below"
+    """The type in words; of a section, with a link to its table."""
+    return f"[{SECTIONS[field.name].text}](#{field.name})" if field in TOP and field.name in SECTIONS else field.text
 
 
 def _default(field: Field) -> str:
-    value = field.default
-    if dataclasses.is_dataclass(value) or isinstance(value, tuple | list | dict):
-        return "" if not value or dataclasses.is_dataclass(value) else f"`{_flow(model.plain(value))}`"
-    return "" if value is None else f"`{show(value)}`"
+    value = plain(field.default)
+    return "" if value is None or value in ({}, []) else f"`{_flow(value)}`"
 
 
 def _flow(value: object) -> str:

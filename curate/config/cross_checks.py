@@ -7,9 +7,10 @@ from typing import Any
 
 from curate.config import template
 from curate.config.budget import Budget
-from curate.config.entries import BUDGET, Draft
+from curate.config.entries import Draft
 from curate.config.issues import Report, dotted, nearest
-from curate.config.model import DECONTAMINATE, KIND_OF, ONE, DecontaminateConfig, RefreshConfig, epochs
+from curate.config.model import DECONTAMINATE, DecontaminateConfig, RefreshConfig, epochs
+from curate.config.sections import BUDGET, ENTRIES
 from curate.config.yaml_positions import KeyPath
 from curate.paths import REFUSED, has_secret
 from curate.plugins.fields import Field, fields, marked, marks
@@ -26,25 +27,18 @@ def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dic
     report : is told what is wrong; if it has been told of anything, there are no entries
     """
     checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report)
-    keys = {
-        "embed": [checks.embed(draft) for draft in drafts["embed"]],
-        "cluster": [checks.cluster(draft) for draft in drafts["cluster"]],
-        "proxy": [checks.proxy(draft) for draft in drafts["proxy"]],
-        "score": [checks.score(draft) for draft in drafts["score"]],
-        "select": [checks.select(draft) for draft in drafts["select"]],
-        "export": [checks.export(draft) for draft in drafts["export"]],
-        "metrics": [checks.metric(draft) for draft in drafts["metrics"]],
-    }
-    if report.found:
+    own_checks = {"score": checks.score, "select": checks.select, "export": checks.export}
+    keys = {section: [own_checks.get(section, checks.entry)(draft) for draft in drafts[section]] for section in ENTRIES}
+    if report.issues:
         return {}
-    built = {
-        section: tuple(
-            KIND_OF[section][1](**{**own, "name": draft.name, "spec": draft.spec})
-            for draft, own in zip(drafts[section], keys[section], strict=True)
-        )
-        for section in drafts
-    }
-    return {**built, **{section: built[section][0] if built[section] else None for section in ONE}}
+    built: dict[str, Any] = {}
+    for name, section in ENTRIES.items():
+        made = [
+            section.cls(**{**own, "name": draft.name, "spec": draft.spec})
+            for draft, own in zip(drafts[name], keys[name], strict=True)
+        ]
+        built[name] = tuple(made) if section.many else made[0] if made else None
+    return built
 
 
 def epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, report: Report) -> None:
@@ -77,7 +71,7 @@ def decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateCon
 
 def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:
     """The budget of one select entry without a configuration around it, whose fields may name these ``scores``."""
-    checks = _Checks({**{section: [] for section in KIND_OF}, "select": [draft]}, {}, report)
+    checks = _Checks({**{section: [] for section in ENTRIES}, "select": [draft]}, {}, report)
     checks.scores = dict.fromkeys(scores, ())
     checks.references(draft)
     return checks.budget(draft)
@@ -88,8 +82,8 @@ class _Checks:
 
     def __init__(self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, Any], report: Report) -> None:
         self.pool, self.report = pool, report
-        for section in ("embed", "score", "select", "metrics"):
-            self._unique(drafts[section])
+        for name, section in ENTRIES.items():
+            self._unique(drafts[name] if section.many else [])
         self.embeddings = [draft.name for draft in drafts["embed"]]
         clustered = drafts["cluster"][0].keys.get("embedding") if drafts["cluster"] else None
         self.clustered = clustered or (self.embeddings[0] if self.embeddings else None)
@@ -117,17 +111,11 @@ class _Checks:
 
     # ------------------------------------------------------------ sections
 
-    def embed(self, draft: Draft) -> dict[str, Any]:
+    def entry(self, draft: Draft) -> dict[str, Any]:
+        """The keys of an entry that has no checks of its own."""
         self.references(draft)
-        return {key: value for key, value in draft.keys.items() if key != "use"}
-
-    def cluster(self, draft: Draft) -> dict[str, Any]:
-        self.references(draft)
-        return {"embedding": self._embedding(draft)}
-
-    def proxy(self, draft: Draft) -> dict[str, Any]:
-        self.references(draft)
-        return {"embedding": self._embedding(draft)}
+        keys = {key: value for key, value in draft.keys.items() if key != "use"}
+        return keys | ({"embedding": self._embedding(draft)} if draft.section != "embed" else {})
 
     def score(self, draft: Draft) -> dict[str, Any]:
         self.references(draft)
@@ -181,10 +169,6 @@ class _Checks:
                 message = f"column {identity!r} is part of the text and the id, and ids are never {done}"
                 self.report.add((*draft.path, key), message, "take it out of input.text")
         return {key: value for key, value in draft.keys.items() if key != "use"}
-
-    def metric(self, draft: Draft) -> dict[str, Any]:
-        self.references(draft)
-        return {"embedding": self._embedding(draft)}
 
     # ------------------------------------------------------------ keys
 

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from curate.config.budget import Budget
-from curate.config.issues import nearest
-from curate.config.model import KIND_OF, ONE, driver_fields
-from curate.config.yaml_positions import KeyPath
+from curate.config.issues import Report, nearest
+from curate.config.sections import BUDGET, EntrySection, driver_fields
+from curate.config.validator import Validator
+from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import PluginError
 from curate.plugins import registry
 from curate.plugins.fields import fields, show
-from curate.plugins.interfaces import Kind
-from curate.plugins.registry import KINDS, Plugin, Spec
+from curate.plugins.kinds import KINDS
+from curate.plugins.registry import Local, Plugin, Spec
 
-if TYPE_CHECKING:
-    from curate.config.loader import Reader
-
-BUDGET = tuple(field.name for field in fields(Budget))
 RESERVED = frozenset({"use", "name", *BUDGET, "within", "quota", "quality"})
 """Keys that no plugin may have as a field, whatever its kind."""
 
@@ -43,89 +39,94 @@ class Draft:
     keys: Mapping[str, Any]
     """The driver's keys that were given and not null."""
 
-    given: Mapping[str, Any]
+    given: Mapping[str, Data]
     """Everything that was given, as plain data."""
 
     spec: Spec | None
 
 
-def drafts(section: str, data: Any, reader: Reader) -> list[Draft]:
-    """The entries of a section; what is wrong with them is in the reader's report."""
-    if section == "embed" and isinstance(data, dict):
-        return _draft(section, data, (section,), reader)
-    if section in ONE:
-        return _draft(section, data, (section,), reader)
+def drafts(section: EntrySection, data: Data, local: tuple[Local, ...], validator: Validator) -> list[Draft]:
+    """The entries of a section; what is wrong with them is in the validator's report."""
+    path: KeyPath = (section.name,)
+    if not section.many or (section.or_one and isinstance(data, dict)):
+        return _draft(section, data, path, local, validator)
     if not isinstance(data, list):
         hint = "begin each entry with '- '" if isinstance(data, dict) else ""
-        kinds = "an entry or a list of entries" if section == "embed" else "a list of entries"
-        reader.report.add((section,), f"must be {kinds}; got {show(data)}", hint)
+        validator.report.add(path, f"must be {section.text}; got {show(data)}", hint)
         return []
-    if not data and section not in ("score", "metrics"):
-        reader.report.add((section,), "must have at least one entry")
-    return [draft for index, entry in enumerate(data) for draft in _draft(section, entry, (section, index), reader)]
+    if not data and not section.may_be_empty:
+        validator.report.add(path, "must have at least one entry")
+    return [draft for at, entry in enumerate(data) for draft in _draft(section, entry, (*path, at), local, validator)]
 
 
-def alone(section: str, data: Any, reader: Reader) -> Draft:
+def alone(section: EntrySection, data: Data, validator: Validator) -> Draft:
     """One entry without a configuration around it; its keys stand at the top."""
-    return _draft(section, data, (), reader)[0]
+    return _draft(section, data, (), (), validator)[0]
 
 
-def _draft(section: str, data: Any, path: KeyPath, reader: Reader) -> list[Draft]:
-    kind: Kind = KIND_OF[section][0]
-    report = reader.report
+def _draft(
+    section: EntrySection, data: Data, path: KeyPath, local: tuple[Local, ...], validator: Validator
+) -> list[Draft]:
+    report = validator.report
     if not isinstance(data, dict):
         hint = f"write {{use: {data}}}" if isinstance(data, str) else ""
         report.add(path, f"must be a mapping; got {show(data)}", hint)
         return []
-    known = driver_fields(section)
-    keys = {key: value for key, value in reader.values(known, data, path).items() if value is not None}
-    plugin = _plugin(kind, keys.get("use"), (*path, "use"), reader)
-    name = _name(section, data, path, reader)
-    if plugin is None:
-        return [Draft(section=section, path=path, name=name, plugin=None, built=None, keys=keys, given=data, spec=None)]
-    own = fields(plugin.cls)
-    _refuse_reserved(section, plugin)
-    meant = [field.name for field in (*known, *own)]
-    if not plugin.traits.budgeted:
-        meant = [key for key in meant if key not in BUDGET]
-        for key in [key for key in BUDGET if key in keys]:
-            report.add((*path, key), f"the filter {plugin.name!r} decides itself how many rows it keeps", "remove it")
-    reader.unknown(meant, {key: value for key, value in data.items() if key not in BUDGET or key in meant}, path)
-    built = reader.build(plugin.cls, reader.values(own, data, path), path)
-    local = tuple(file for file in reader.local if file.path == plugin.origin)
-    spec = None if built is None else registry.spec_of(built, plugin.name, local)
-    return [Draft(section=section, path=path, name=name, plugin=plugin, built=built, keys=keys, given=data, spec=spec)]
+    driver = driver_fields(section)
+    keys = {key: value for key, value in validator.values(driver, data, path).items() if value is not None}
+    names = registry.names(section.kind, local)
+    name = _name(section, data, path, names, report)
+    built, spec = None, None
+    plugin = _plugin(section, keys.get("use"), (*path, "use"), local, report)
+    if plugin is not None:
+        own = fields(plugin.cls)
+        _refuse_reserved({*RESERVED, *(field.name for field in driver)}, plugin)
+        known = [field.name for field in (*driver, *own)]
+        if not plugin.traits.budgeted:
+            known = [key for key in known if key not in BUDGET]
+            for key in [key for key in BUDGET if key in keys]:
+                message = f"the filter {plugin.name!r} decides itself how many rows it keeps"
+                report.add((*path, key), message, "remove it")
+        validator.unknown(known, [key for key in data if key not in BUDGET or key in known], path)
+        built = validator.build(plugin.cls, validator.values(own, data, path), path)
+        if built is not None:
+            files = tuple(file for file in local if file.path == plugin.origin)
+            spec = registry.spec_of(built, plugin.name, files)
+    return [
+        Draft(section=section.name, path=path, name=name, plugin=plugin, built=built, keys=keys, given=data, spec=spec)
+    ]
 
 
-def _plugin(kind: Kind, use: str | None, path: KeyPath, reader: Reader) -> Plugin | None:
+def _plugin(
+    section: EntrySection, use: str | None, path: KeyPath, local: tuple[Local, ...], report: Report
+) -> Plugin | None:
     """The plugin that ``use`` names. One that exists but cannot be imported stops everything: the file is right."""
     if use is None:
         return None
-    names = registry.names(kind, reader.local)
+    names = registry.names(section.kind, local)
     if use in names:
-        return registry.get(kind, use, reader.local)
-    others = [other for other in KINDS if use in registry.names(other, reader.local)]
+        return registry.get(section.kind, use, local)
+    others = [other for other in KINDS if use in registry.names(other, local)]
     hint = f"that is {'an' if others[0][0] in 'e' else 'a'} {others[0]}" if others else nearest(use, names)
-    reader.report.add(path, f"unknown {kind} {use!r}", hint)
+    report.add(path, f"unknown {section.kind} {use!r}", hint)
     return None
 
 
-def _name(section: str, data: Mapping[str, Any], path: KeyPath, reader: Reader) -> str:
-    key = "name" if section not in ONE and data.get("name") is not None else "use"
+def _name(section: EntrySection, data: Mapping[str, Data], path: KeyPath, names: Sequence[str], report: Report) -> str:
+    key = "name" if section.many and data.get("name") is not None else "use"
     name = data.get(key)
     if not isinstance(name, str) or not name:
         return ""
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and section not in ONE:
+    if section.many and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         message = f"must be letters, digits and underscores, and not begin with a digit; got {show(name)}"
         if key == "name":
-            reader.report.add((*path, key), message)
-        elif name in registry.names(KIND_OF[section][0], reader.local):
-            reader.report.add(path, f"{name!r} cannot be an entry's name", "give the entry another with the key 'name'")
+            report.add((*path, key), message)
+        elif name in names:
+            report.add(path, f"{name!r} cannot be an entry's name", "give the entry another with the key 'name'")
     return name
 
 
-def _refuse_reserved(section: str, plugin: Plugin) -> None:
-    taken = RESERVED | {field.name for field in driver_fields(section)}
+def _refuse_reserved(taken: set[str], plugin: Plugin) -> None:
     clash = [field.name for field in fields(plugin.cls) if field.name in taken]
     if clash:
         raise PluginError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from curate.config.yaml_positions import Document, KeyPath
 from curate.errors import ConfigError, ConfigErrors
@@ -17,6 +17,17 @@ class Place:
     line: int
     column: int
     text: str
+    override: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """One problem; ``path`` leads to the value that it is about."""
+
+    path: KeyPath
+    place: Place
+    message: str
+    hint: str
 
 
 class Report:
@@ -25,8 +36,7 @@ class Report:
     def __init__(self, source: str, document: Document) -> None:
         self.source = source
         self.places = {path: self._in_file(*position) for path, position in document.places.items()}
-        self.overrides: dict[KeyPath, Place] = {}
-        self._found: list[tuple[Place, int, ConfigError]] = []
+        self.issues: list[Issue] = []
         self._blamed: set[KeyPath] = set()
         for fault in document.faults:
             place = self._in_file(*fault.position) if fault.position else None
@@ -38,40 +48,43 @@ class Report:
     def place(self, path: KeyPath) -> Place:
         """Where the value at ``path`` was written; of a value that was not, where its section begins."""
         for length in range(len(path), -1, -1):
-            found = self.overrides.get(path[:length]) or self.places.get(path[:length])
-            if found:
-                return found
+            if path[:length] in self.places:
+                return self.places[path[:length]]
         return Place(0, 0, self.source)
 
     def override(self, path: KeyPath, place: Place) -> None:
         """From now on ``path`` and what is below it were written at ``place``."""
-        for known in (self.places, self.overrides):
-            for below in [other for other in known if other[: len(path)] == path]:
-                del known[below]
-        self.overrides[path] = place
+        for below in [other for other in self.places if other[: len(path)] == path]:
+            del self.places[below]
+        self.places[path] = place
 
     def add(self, path: KeyPath, message: str, hint: str = "", place: Place | None = None) -> None:
         """Note a problem, unless the value already has one; a value that was given twice has both."""
-        if path in self._blamed and place is None:
-            return
-        self._blamed.add(path)
-        place = place or self.place(path)
-        named = "" if not path or self.overrides.get(path) == place else f"{dotted(path)}: "
-        self._found.append((place, len(self._found), ConfigError(named + message, where=place.text, hint=hint)))
+        if path not in self._blamed or place is not None:
+            self._blamed.add(path)
+            self.issues.append(Issue(path, place or self.place(path), message, hint))
+
+    def attribute(self, before: Report, place: Place) -> None:
+        """Move every problem of the file that was not there ``before`` to the override at ``place``."""
+        known = {(issue.path, issue.message) for issue in before.issues}
+        self.issues = [
+            issue if issue.place.override or (issue.path, issue.message) in known else replace(issue, place=place)
+            for issue in self.issues
+        ]
 
     def blames(self, path: KeyPath) -> bool:
         """Whether there is a problem with the value at ``path`` or with anything in it."""
         return any(other[: len(path)] == path for other in self._blamed)
 
-    @property
-    def found(self) -> bool:
-        """Whether there is any problem."""
-        return bool(self._found)
-
     def raise_if_any(self) -> None:
         """Raise all problems at once, first the one that stands first."""
-        if self._found:
-            raise ConfigErrors.of([error for _, _, error in sorted(self._found, key=lambda found: found[:2])])
+        if self.issues:
+            raise ConfigErrors.of([self._error(issue) for issue in sorted(self.issues, key=lambda issue: issue.place)])
+
+    def _error(self, issue: Issue) -> ConfigError:
+        named = issue.path and not (issue.place.override and self.places.get(issue.path) == issue.place)
+        prefix = f"{dotted(issue.path)}: " if named else ""
+        return ConfigError(prefix + issue.message, where=issue.place.text, hint=issue.hint)
 
 
 def dotted(path: KeyPath) -> str:

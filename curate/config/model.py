@@ -16,7 +16,7 @@ from curate.config.budget import Budget
 from curate.kernels.text.pii_patterns import Kind
 from curate.kernels.text.text_differences import DIFFERENCES, Difference
 from curate.paths import REFUSED, has_secret
-from curate.plugins.fields import Field, fields, marked
+from curate.plugins.fields import fields, marked
 from curate.plugins.interfaces import Examples, ExecutionOnly, NamesContent
 from curate.plugins.registry import Local, Spec
 
@@ -229,7 +229,7 @@ def contents(spec: Spec) -> dict[str, str | None]:
     Left out are files that the driver reads itself (``Examples`` and logs), and a plugin with its own ``revision``.
     """
     plugin = spec.plugin()
-    if hasattr(plugin.cls, "revision") or "log" in plugin.traits.reads:
+    if plugin.traits.revision or "log" in plugin.traits.reads:
         return {}
     found: dict[str, str | None] = {}
     for path, mark, name in marked(plugin.cls, spec.build(), NamesContent):
@@ -358,36 +358,6 @@ class ExportConfig(Entry):
     """How many exports are kept, the newest included."""
 
 
-KIND_OF: Mapping[str, Any] = {
-    "embed": ("embedder", EmbedEntry),
-    "cluster": ("clusterer", ClusterEntry),
-    "proxy": ("proxy", ProxyEntry),
-    "score": ("scorer", ScoreEntry),
-    "select": ("selector", SelectEntry),
-    "export": ("exporter", ExportConfig),
-    "metrics": ("metric", MetricEntry),
-}
-"""The plugin kind of each section that holds entries, and the dataclass of its entries."""
-
-ONE = ("cluster", "proxy", "export")
-"""Sections that are one entry."""
-
-USE = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")
-
-
-def driver_fields(section: str) -> tuple[Field, ...]:
-    """The keys of a section's entries that are not the plugin's."""
-    found: list[Field] = [USE]
-    for one in fields(KIND_OF[section][1]):
-        if one.name == "name" and section not in ONE:
-            found.append(dataclasses.replace(one, type=NonEmpty | None, required=False))
-        elif one.name == "budget":
-            found += fields(Budget)
-        elif one.name not in ("name", "spec"):
-            found.append(one)
-    return tuple(found)
-
-
 # ---------------------------------------------------------------- the run
 
 
@@ -419,31 +389,31 @@ class RunConfig:
     cluster: ClusterEntry
     """One entry; kmeans unless said."""
 
-    proxy: ProxyEntry | None = None
+    proxy: ProxyEntry | None
     """One entry; none unless said. Only scorers that read dynamics need it."""
 
-    score: tuple[ScoreEntry, ...] = ()
+    score: tuple[ScoreEntry, ...]
     """A list of entries; none unless said."""
 
-    decontaminate: DecontaminateConfig | None = None
+    decontaminate: DecontaminateConfig | None
     """Evaluation texts that may not be in what is exported; none unless said."""
 
     select: tuple[SelectEntry, ...]
     """A list of entries; each is given the rows that the one before has left."""
 
-    guard: GuardConfig = field(default_factory=GuardConfig)
+    guard: GuardConfig
     """When to stop rather than to publish."""
 
-    refresh: RefreshConfig = field(default_factory=RefreshConfig)
+    refresh: RefreshConfig
     """What stays as it was when the pool changes."""
 
     export: ExportConfig
     """One entry; parquet unless said."""
 
-    metrics: tuple[MetricEntry, ...] = ()
+    metrics: tuple[MetricEntry, ...]
     """A list of entries, for ``curate evaluate`` and ``curate compare``; unless said, those that the data allow."""
 
-    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    evaluate: EvaluateConfig
     """What a selection is judged by."""
 
     source: str = field(compare=False)
@@ -452,9 +422,6 @@ class RunConfig:
     resolved: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """The configuration as plain data with every default filled in; loading it gives this configuration again."""
 
-
-TOP_KEYS = tuple(one.name for one in dataclasses.fields(RunConfig) if one.name not in ("source", "resolved"))
-"""What may stand at the top of a configuration."""
 
 # ---------------------------------------------------------------- sizes
 
@@ -501,30 +468,3 @@ def plain(value: Any) -> Any:
             if one.required or one.default is not None or getattr(value, one.name) is not None
         }
     return value
-
-
-def resolved(config: RunConfig) -> dict[str, Any]:
-    """The plain data that loads as ``config``."""
-    data: dict[str, Any] = {}
-    for key in TOP_KEYS:
-        value = getattr(config, key)
-        if value is None:
-            continue
-        if key in KIND_OF:
-            value = [_entry(key, one) for one in value] if isinstance(value, tuple) else _entry(key, value)
-        elif key == "memory_limit":
-            value = size_of(value)
-        elif key == "plugins":
-            value = [local.path for local in value]
-        data[key] = plain(value)
-    return data
-
-
-def _entry(section: str, entry: Entry) -> dict[str, Any]:
-    data: dict[str, Any] = {"use": entry.spec.name}
-    budget = plain(getattr(entry, "budget", None)) or {}
-    for one in driver_fields(section)[1:]:
-        value = budget.get(one.name, getattr(entry, one.name, None))
-        if value is not None:
-            data[one.name] = value
-    return {**data, **plain(entry.spec.build())}

@@ -12,21 +12,24 @@ from curate.paths import shown
 from curate.plugins.fields import show
 
 
-def apply(override: str, number: int, data: dict[str, Any], report: Report) -> None:
-    """Set one value in ``data``; ``number`` tells which of the overrides this is.
+def place_of(override: str, number: int) -> Place:
+    """Where a value of the command line was written; ``number`` says which of the overrides it is."""
+    return Place(1 << 31, number, f"--set {shown(override)}", override=True)
+
+
+def apply(override: str, place: Place, data: dict[str, Any], report: Report) -> None:
+    """Set one value in ``data``.
 
     KEY is a path such as ``select.2.prune_rate``: list positions count from 0, and an entry may also be called by its
     name (``select.ccs.prune_rate``). Sections that are missing on the way are made. VALUE is YAML.
     """
-    text = f"--set {shown(override)}"
-    place = Place(1 << 31, number, text)
     key, equals, value = override.partition("=")
     steps = key.strip().split(".")
     if not equals or not all(steps):
         report.add((), "write KEY=VALUE", "for example: --set select.0.keep_rate=0.1", place)
         return
     try:
-        document = yaml_positions.parse(value, text) if value.strip() else yaml_positions.Document(None)
+        document = yaml_positions.parse(value, place.text) if value.strip() else yaml_positions.Document(None)
     except ConfigError as error:
         report.add((), error.message, error.hint, place)
         return

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
 
 import annotated_types as at
 
-from curate.config.budget import Budget
-from curate.config.model import KIND_OF, ONE, SIZE, TOP_KEYS, RunConfig, driver_fields, plain
+from curate.config.model import SIZE, plain
+from curate.config.sections import BUDGET, ENTRIES, TOP, USE, EntrySection, driver_fields
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, item_type, members, nested, not_null, split
 from curate.plugins.registry import Local, Plugin
 
-_NAMES = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
+_NAMES: dict[object, str] = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 _BOUNDS = (
     (at.Ge, "ge", "minimum"),
     (at.Gt, "gt", "exclusiveMinimum"),
@@ -31,12 +30,12 @@ def json_schema(local: tuple[Local, ...] = ()) -> dict[str, Any]:
     """
     definitions: dict[str, Any] = {}
     properties: dict[str, Any] = {}
-    for field in fields(RunConfig):
-        if field.name in KIND_OF:
-            properties[field.name] = {**_section(field.name, local, definitions), "description": field.doc}
-        elif field.name in TOP_KEYS:
-            properties[field.name] = _top(field)
-    required = ["curate", "run", "input", "select"]
+    for field in TOP:
+        section = ENTRIES.get(field.name)
+        schema = _section(section, local, definitions) if section else of_type(not_null(field.type))
+        properties[field.name] = _explained(field, schema)
+    properties["memory_limit"]["anyOf"][1]["pattern"] = f"^{SIZE}$"
+    required = [field.name for field in TOP if field.required]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "curate configuration",
@@ -45,45 +44,32 @@ def json_schema(local: tuple[Local, ...] = ()) -> dict[str, Any]:
     }
 
 
-def _top(field: Field) -> dict[str, Any]:
-    if field.name == "memory_limit":
-        sizes = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": f"^{SIZE}$"}]}
-        return {**sizes, "description": field.doc}
-    if field.name == "plugins":
-        return {"type": "array", "items": {"type": "string"}, "description": field.doc}
-    return _property(replace(field, type=not_null(field.type)))
-
-
-def _section(section: str, local: tuple[Local, ...], definitions: dict[str, Any]) -> dict[str, Any]:
+def _section(section: EntrySection, local: tuple[Local, ...], definitions: dict[str, Any]) -> dict[str, Any]:
     """The schema of a section; its plugins are added to ``definitions``."""
-    kind = KIND_OF[section][0]
+    kind = section.kind
     names = registry.names(kind, local)
     choices = []
     for name in names:
         definitions[f"{kind}.{name}"] = _entry(section, registry.get(kind, name, local))
         matches = {"properties": {"use": {"const": name}}, "required": ["use"]}
         choices.append({"if": matches, "then": {"$ref": f"#/$defs/{kind}.{name}"}})
-    use = {"enum": names, "description": driver_fields(section)[0].doc}
-    definitions[section] = {"type": "object", "properties": {"use": use}, "required": ["use"], "allOf": choices}
-    one = {"$ref": f"#/$defs/{section}"}
-    if section in ONE:
-        return one
-    many = {"type": "array", "items": one, "minItems": 0 if section in ("score", "metrics") else 1}
-    return {"anyOf": [one, many]} if section == "embed" else many
+    use = {"enum": names, "description": USE.doc}
+    definitions[section.name] = {"type": "object", "properties": {"use": use}, "required": ["use"], "allOf": choices}
+    one = {"$ref": f"#/$defs/{section.name}"}
+    many = {"type": "array", "items": one, "minItems": 0 if section.may_be_empty else 1}
+    return {"anyOf": [one, many]} if section.or_one else many if section.many else one
 
 
-def _entry(section: str, plugin: Plugin) -> dict[str, Any]:
+def _entry(section: EntrySection, plugin: Plugin) -> dict[str, Any]:
     """An entry that uses one plugin: the driver's keys and the plugin's."""
-    budget = [field.name for field in fields(Budget)] if section == "select" else []
-    useless = {"quality"} - plugin.traits.reads if section == "select" else set()
-    if section in ("proxy", "score", "select", "metrics") and "embedding" not in plugin.traits.reads:
-        useless.add("embedding")
+    driver, own = driver_fields(section), fields(plugin.cls)
+    budget = [field.name for field in driver if field.name in BUDGET]
+    useless = {key for key in ("quality", "embedding") if key not in plugin.traits.reads and section.name != "cluster"}
     if not plugin.traits.budgeted:
         useless |= {*budget, "quota"}
-    driver = [field for field in driver_fields(section) if field.name not in useless]
-    known = {field.name: _property(field) for field in (*driver, *fields(plugin.cls))}
+    known = {field.name: _property(field) for field in (*(one for one in driver if one.name not in useless), *own)}
     known["use"] = {"const": plugin.name, "description": plugin.summary()}
-    required = ["use", *(field.name for field in fields(plugin.cls) if field.required)]
+    required = ["use", *(field.name for field in own if field.required)]
     schema = {"description": plugin.summary(), **_closed(known, required)}
     if budget and plugin.traits.budgeted:
         schema["oneOf"] = [{"required": [key], "properties": {key: {"not": {"type": "null"}}}} for key in budget]
@@ -100,7 +86,10 @@ def _closed(properties: dict[str, Any], required: Sequence[str]) -> dict[str, An
 
 
 def _property(field: Field) -> dict[str, Any]:
-    schema = of_type(field.type)
+    return _explained(field, of_type(field.type))
+
+
+def _explained(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
     if field.doc:
         schema["description"] = field.doc
     if not field.required and field.default is not None:

@@ -6,11 +6,14 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
 from curate.errors import ConfigError
+
+Data: TypeAlias = "bool | int | float | str | list[Data] | dict[str, Data] | None"
+"""Plain data, as JSON has it."""
 
 KeyPath = tuple[str | int, ...]
 """Keys and list positions (from 0) that lead to a value."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import is_dataclass
-from types import UnionType
-from typing import Any, get_args, get_origin, get_type_hints
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
+from functools import lru_cache
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+T = TypeVar("T")
 
 
 def fits(data: Any, shape: Any) -> bool:
@@ -33,36 +36,115 @@ def fits(data: Any, shape: Any) -> bool:
     if shape is None or isinstance(data, bool):
         return data is None or shape is object
     if shape is float:
-        return isinstance(data, int | float) and math.isfinite(data)
+        return _is_number(data)
     return isinstance(data, shape) and (shape is not int or 0 <= data < 1 << 63)
 
 
-def made(kind: Any, data: Any) -> Any:
-    """The dataclass ``kind`` from what its ``asdict`` was written as, NaN as null; None if ``data`` has another shape.
+def read_as(cls: type[T], data: object, *, null_is_nan: bool = False) -> T | None:
+    """Build a dataclass from its ``asdict`` as JSON gives it back, or return None if a value has another shape.
 
-    Its fields are numbers, texts, dataclasses, and ``tuple[X, ...]``, ``Mapping[str, X]`` and ``X | None`` of these.
+    Lists become tuples and integers floats where the field says so. No other value is converted.
+
+    Parameters
+    ----------
+    cls : its fields are ``bool``, ``int`` (from 0 to 2**63; booleans are refused), ``float`` (a finite number),
+        ``str``, ``None``, ``Literal``, ``Any``, dataclasses, and ``tuple``, ``list``, ``Mapping[str, X]``,
+        ``dict[str, X]`` and unions of these; the metadata of ``Annotated`` is not checked
+    data : parsed JSON; it may lack the keys of fields with a default, and may not have keys without a field
+    null_is_nan : read null as NaN where the field is a ``float`` that may not be None
+
+    Raises
+    ------
+    TypeError : a field has a type that is not among these
+
+    Notes
+    -----
+    A ``ValueError`` that the class raises in ``__post_init__`` counts as another shape.
+
+    Examples
+    --------
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Fit:
+    ...     rows: tuple[int, ...]
+    ...     drift: float | None = None
+    >>> read_as(Fit, {"rows": [1, 2]}), read_as(Fit, {"rows": [1, True]})
+    (Fit(rows=(1, 2), drift=None), None)
     """
     try:
-        return _made(kind, data)
-    except (KeyError, TypeError, ValueError):
+        built: T = _build(cls, data, null_is_nan)
+    except ValueError:
         return None
+    return built
 
 
-def _made(kind: Any, data: Any) -> Any:
-    if is_dataclass(kind):
-        if not isinstance(data, dict):
-            raise TypeError
-        make: Any = kind
-        return make(**{name: _made(hint, data[name]) for name, hint in get_type_hints(kind).items()})
+def _build(kind: Any, data: Any, null_is_nan: bool) -> Any:
+    """Build a value of type ``kind``; raise ValueError if ``data`` has another shape."""
     origin, inner = get_origin(kind), get_args(kind)
-    if origin is UnionType:
-        return None if data is None else _made(inner[0], data)
-    if origin is tuple and isinstance(data, list):
-        return tuple(_made(inner[0], each) for each in data)
-    if origin is Mapping and isinstance(data, dict):
-        return {name: _made(inner[1], each) for name, each in data.items()}
-    if kind is float and data is None:
+    if origin in (Union, UnionType):
+        return _build_member(inner, data, null_is_nan)
+    if is_dataclass(kind) and isinstance(data, dict):
+        return _build_dataclass(kind, data, null_is_nan)
+    if origin in (tuple, list) and isinstance(data, list):
+        variadic = origin is list or inner[1:] == (...,)
+        kinds: Sequence[Any] = [inner[0]] * len(data) if variadic else inner
+        return origin([_build(each, item, null_is_nan) for each, item in zip(kinds, data, strict=True)])
+    if origin in (Mapping, dict) and isinstance(data, dict):
+        return {key: _build(inner[1], item, null_is_nan) for key, item in data.items()}
+    if kind is float and data is None and null_is_nan:
         return math.nan
-    if kind is Any or (isinstance(data, bool) if kind is bool else fits(data, kind)):
-        return data
-    raise TypeError
+    if not _is_scalar(kind, data):
+        raise ValueError(f"no {kind}")
+    return float(data) if kind is float else data
+
+
+def _is_scalar(kind: Any, data: object) -> bool:
+    origin = get_origin(kind)
+    if kind is float:
+        return _is_number(data)
+    if kind in (bool, int, str, NoneType):
+        return type(data) is kind and (not isinstance(data, int) or 0 <= data < 1 << 63)
+    if origin is Literal:
+        return any(data == each and type(data) is type(each) for each in get_args(kind))
+    if kind is not Any and not is_dataclass(kind) and origin not in (tuple, list, Mapping, dict):
+        raise TypeError(f"a value of type {kind} cannot be read from JSON")
+    return kind is Any
+
+
+def _build_member(kinds: tuple[Any, ...], data: Any, null_is_nan: bool) -> Any:
+    if data is None and NoneType in kinds:
+        return None
+    for kind in kinds:
+        try:
+            return _build(kind, data, null_is_nan)
+        except ValueError:
+            continue
+    raise ValueError("no member of the union")
+
+
+def _build_dataclass(cls: Any, data: dict[str, Any], null_is_nan: bool) -> Any:
+    known = _hints(cls)
+    if not (data.keys() <= known.keys() and all(name in data for name, (_, required) in known.items() if required)):
+        raise ValueError("other keys")
+    return cls(**{name: _build(known[name][0], item, null_is_nan) for name, item in data.items()})
+
+
+@lru_cache
+def _hints(cls: type) -> dict[str, tuple[Any, bool]]:
+    """Return the type of each field, and whether a value is required."""
+    hints = get_type_hints(cls)
+    return {
+        field.name: (hints[field.name], field.default is MISSING and field.default_factory is MISSING)
+        for field in fields(cls)
+        if field.init
+    }
+
+
+def _is_number(data: object) -> bool:
+    """Return whether data is a number that a float can hold."""
+    if not isinstance(data, int | float) or isinstance(data, bool):
+        return False
+    try:
+        return math.isfinite(data)
+    except OverflowError:  # an integer of more than 300 digits
+        return False

@@ -946,6 +946,52 @@ def test_an_error_on_the_command_line(errors_of: Told, override: str, expected: 
     assert errors_of(FINE, override).splitlines() == expected
 
 
+BROKEN_BY_OVERRIDES = [  # a file without errors but for what the overrides do to it; where each error is, its key
+    (["selct.0.keep=2"], ["--set selct.0.keep=2: selct: unknown key"]),
+    (["targets.files=a"], ["--set targets.files=a: targets: unknown key"]),
+    (["targets=1"], ["--set targets=1: unknown key"]),
+    (["guard.max.rows=1"], ["--set guard.max.rows=1: guard.max: unknown key"]),
+    (["evaluate.sed=1"], ["--set evaluate.sed=1: unknown key"]),
+    (["evaluate.a.b.c=1"], ["--set evaluate.a.b.c=1: evaluate.a: unknown key"]),
+    (["select.0.a.b=1"], ["--set select.0.a.b=1: select.0.a: unknown key"]),
+    (["select.spread.also.0=1"], ["--set select.spread.also.0=1: select.0.also: must be a list"]),
+    (["score.size.use.x=1"], ["--set score.size.use.x=1: score.0.use is 'size'"]),
+    (["metrics.0.use=nn"], ["--set metrics.0.use=nn: metrics: must be a list of entries; got a mapping"]),
+    (["proxy.0.use=logistic"], ["--set proxy.0.use=logistic: proxy.use: missing"]),
+    (["export.add.0=rank"], ["--set export.add.0=rank: export.add: must be a list"]),
+    (["decontaminate.ngram=5"], ["decontaminate.files: missing"]),
+    (["decontaminate={files: a, ngram: 5}"], ["decontaminate.min_words: must be at most ngram"]),
+    (["input={files: a}"], ["--set input={files: a}: input.text: missing"]),
+    (["select.0.keep="], ["--set select.0.keep=: select.0: missing a budget"]),
+    (["select.0.use=needle"], ["select.0.word: missing", "select.0.keep: the filter 'needle'"]),
+    (["select.spread={use: any}"], ["--set select.spread={use: any}: missing a budget"]),
+    (["score=[]"], ["--set score=[]: select.0.by: there is no score 'size'"]),
+    (["embed.name=other"], ["--set embed.name=other: cluster.embedding: there is no embed entry 'words'"]),
+    (["select=3"], ["--set select=3: must be a list of entries"]),
+    (["seed=1", "select.0.keep_rate=1", "selct.a=1"], ["selct.a=1: selct: unknown", "keep_rate=1: a second budget"]),
+    (["seed=1", "selct.a=1", "seed=2"], ["--set selct.a=1: selct: unknown key"]),
+    (["selct.a=1", "selct.b=1"], ["--set selct.a=1: selct: unknown key"]),
+    (["score=[{use: shape}]", "score=[]", "seed=3"], ["--set score=[{use: shape}]: select.0.by: there is no score"]),
+]
+
+
+@pytest.mark.parametrize(("overrides", "expected"), BROKEN_BY_OVERRIDES, ids=lambda value: value[0])
+def test_what_an_override_breaks_is_reported_at_the_override(
+    errors_of: Told, base: str, overrides: list[str], expected: list[str]
+) -> None:
+    base = base.replace("{use: groups}", "{use: groups, embedding: words}")
+    text = base + "score: [{use: size}]\nselect:\n  - {use: spread, by: size, keep: 5}\nguard: {}\n"
+    lines = errors_of(text, *overrides, whole=True).splitlines()
+    assert [line for line in lines if not line.startswith("--set ")] == []
+    assert [part for part in expected if not any(part in line for line in lines)] == []
+
+
+def test_an_error_of_the_file_stays_there_whatever_is_overridden(errors_of: Told) -> None:
+    assert errors_of("gaurd: {}\n" + FINE, "guard.max_drop_rate=0.5", "gaurd.x=1").splitlines() == [
+        "x.yaml:8:1: gaurd: unknown key; did you mean 'guard'?",
+    ]
+
+
 def test_errors_of_the_command_line_come_last_in_its_order(errors_of: Told) -> None:
     assert errors_of(FINE + "sed: 1\n", "select.0.keep=0", "seed=-1").splitlines() == [
         "x.yaml:10:1: sed: unknown key; did you mean 'seed'?",

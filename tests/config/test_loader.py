@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.config import yaml_positions
-from curate.config.loader import RunConfig, Temperature, from_data, load
-from curate.config.model import params
+from curate.config.loader import from_data, load
+from curate.config.model import RunConfig, Temperature, params
 
 SECTIONS = """score:
   - {use: size}

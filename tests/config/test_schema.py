@@ -9,8 +9,8 @@ import pytest
 
 from curate.config import yaml_positions
 from curate.config.loader import from_data
-from curate.config.model import KIND_OF
 from curate.config.schema import json_schema
+from curate.config.sections import ENTRIES
 from curate.errors import ConfigError
 from curate.plugins import registry
 from curate.plugins.registry import Local
@@ -32,7 +32,7 @@ def test_every_recipe_fits_it(path: Path) -> None:
     assert complaints(yaml_positions.parse(path.read_text(encoding="utf-8"), str(path)).data) == []
 
 
-@pytest.mark.parametrize("kind", [kind for kind, _ in KIND_OF.values()])
+@pytest.mark.parametrize("kind", [section.kind for section in ENTRIES.values()])
 def test_every_plugin_is_in_it(kind: Any) -> None:
     assert {f"{kind}.{name}" for name in registry.names(kind)} <= set(json_schema()["$defs"])
 

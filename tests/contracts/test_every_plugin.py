@@ -11,14 +11,13 @@ from typing import Any
 import annotated_types
 import pytest
 
+from curate.config import sections
 from curate.config.loader import from_data
-from curate.config.model import KIND_OF, driver_fields
 from curate.errors import ConfigErrors
 from curate.plugins import registry
 from curate.plugins.fields import describe, fields, marks, not_null, show
 
-LISTS = ("score", "select", "metrics")
-SECTION = {kind: section for section, (kind, _) in KIND_OF.items()}
+SECTION = {section.kind: section for section in sections.ENTRIES.values()}
 ALL = [pytest.param(kind, name, id=f"{kind}-{name}") for kind in registry.KINDS for name in registry.names(kind)]
 BEYOND = {
     annotated_types.Ge: lambda mark, step: mark.ge - step,
@@ -50,7 +49,7 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
     section = SECTION[kind]
     data: dict[str, Any] = {"curate": 1, "run": "r", "input": {"files": "a.jsonl", "text": "t"}}
     data["select"] = [{"use": "uniform", "keep": 1}]
-    data[section] = [entry] if section in LISTS else entry
+    data[section.name] = [entry] if section.must_be_list else entry
     with pytest.raises(ConfigErrors) as caught:
         from_data(data)
     return str(caught.value).splitlines()
@@ -58,7 +57,7 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
 
 @pytest.mark.parametrize(("kind", "name", "field", "value"), list(bounds()))
 def test_a_value_beyond_a_bound_is_refused_with_the_field_and_what_it_must_be(kind, name, field, value):
-    place = f"{SECTION[kind]}.0" if SECTION[kind] in LISTS else SECTION[kind]
+    place = f"{SECTION[kind].name}.0" if SECTION[kind].must_be_list else SECTION[kind].name
     expected = f"<dict>: {place}.{field.name}: must be {describe(not_null(field.type))}; got {show(value)}"
     assert expected in refused(kind, name, **{field.name: value})
 
@@ -75,10 +74,19 @@ def test_the_example_names_the_fields_without_a_default_and_nothing_else(kind, n
 
 
 @every_plugin
+def test_it_declares_the_methods_that_it_has_and_has_those_that_it_declares(kind, name):
+    plugin = registry.get(kind, name)
+    optional = {"embedder": {"fit": "fits", "fitted": "fits", "revision": "revision"}}
+    optional |= {"scorer": {"fit": "fits", "fitted": "fits", "learnt": "fits"}, "selector": {"sketch": "sketch"}}
+    for method, trait in optional.get(kind, {}).items():
+        assert hasattr(plugin.cls, method) == (getattr(plugin.traits, trait) not in (False, None))
+
+
+@every_plugin
 def test_every_field_is_documented_and_none_is_the_drivers(kind, name):
     own = fields(registry.get(kind, name).cls)
     assert all(field.doc.endswith(".") for field in own)
-    drivers = {field.name for field in driver_fields(SECTION[kind])} if kind in SECTION else {"use", "name"}
+    drivers = {field.name for field in sections.driver_fields(SECTION[kind])} if kind in SECTION else {"use", "name"}
     assert not {field.name for field in own} & drivers
 
 

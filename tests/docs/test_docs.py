@@ -13,6 +13,11 @@ import polars as pl
 import pytest
 
 import curate
+from curate.config import yaml_positions
+from curate.config.loader import from_data
+from curate.config.sections import ENTRIES
+from curate.errors import ConfigError
+from curate.plugins import registry
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "data_samples").glob("*.md")])
@@ -88,8 +93,81 @@ def test_every_page_is_listed_in_the_readme():
         assert f"docs/{page.name}" in readme, page.name
 
 
+FULL: dict[str, Any] = {
+    **{"curate": 1, "run": "run", "seed": 1, "memory_limit": "1GiB", "plugins": []},
+    **{
+        "input": {"files": "a.jsonl", "text": "text", "label": "a"},
+        "embed": [{"use": "lsa"}],
+        "cluster": {"use": "kmeans"},
+    },
+    **{"proxy": {"use": "recorded", "files": "log.jsonl"}, "score": [{"use": "length"}], "guard": {"min_rows": 1}},
+    **{
+        "decontaminate": {"files": "test.jsonl"},
+        "select": [{"use": "uniform", "keep": 1}],
+        "refresh": {"refit": "drift"},
+    },
+    **{"export": {"use": "jsonl"}, "metrics": [{"use": "coverage"}], "evaluate": {"seeds": 2}},
+}
+
+
+def tables(page: str) -> dict[str, dict[str, tuple[str, str]]]:
+    """The value and default of every key, by the heading above its table."""
+    found: dict[str, dict[str, tuple[str, str]]] = {}
+    for part in (ROOT / "docs" / page).read_text().split("\n## ")[1:]:
+        rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) \|", part, re.MULTILINE)
+        found[part.partition("\n")[0]] = {key: (value, default) for key, value, default in rows}
+    return found
+
+
+def missing(data: dict[str, Any]) -> bool:
+    """Whether a configuration is refused because a key is missing."""
+    try:
+        from_data(data)
+    except ConfigError as error:
+        assert ": missing" in str(error)
+        return True
+    return False
+
+
+def test_the_page_of_the_configuration_names_every_key_and_those_that_may_not_be_missing():
+    from_data(FULL)
+    pages = tables("config.md")
+    required = {key for key, (_, default) in pages["Top level"].items() if default == "required"}
+    assert pages["Top level"].keys() == FULL.keys()
+    assert required == {key for key in FULL if missing({name: FULL[name] for name in FULL if name != key})}
+    for section in ("input", "decontaminate", "guard", "refresh", "evaluate"):
+        needed = {key for key, (_, default) in pages[section].items() if default == "required"}
+        least = {name: FULL[name] for name in required}
+        assert missing({**least, section: {}}) == bool(needed)
+        from_data({**least, section: {key: FULL[section][key] for key in needed}})
+
+
+def test_the_page_of_the_configuration_says_what_a_top_level_key_holds():
+    kinds = {"list": [], "mapping": {}, "entry": {}, "integer": 1, "string": "1GiB"}
+    for key, (value, _) in tables("config.md")["Top level"].items():
+        for kind, empty in kinds.items() if value != "1" else ():
+            try:
+                from_data({**FULL, key: empty})
+            except ConfigError as error:
+                refused = f"<dict>: {key}: must be" in str(error) and "at least one entry" not in str(error)
+            else:
+                refused = False
+            named = re.search(rf"\b{kind}\b", value.replace("list of entries", "list"))
+            same = kind in ("mapping", "entry") and re.search("mapping|an entry", value)
+            assert refused == (not named and not same), (key, value, kind)
+
+
+def test_an_example_of_a_plugin_has_the_form_of_its_section():
+    for text in blocks(ROOT / "docs" / "plugins.md", "yaml"):
+        ((name, entry),) = yaml_positions.parse(text, "plugins.md").data.items()
+        section = ENTRIES[name]
+        assert isinstance(entry, list) == section.must_be_list, text
+        found = registry.get(section.kind, (entry[0] if section.many and isinstance(entry, list) else entry)["use"])
+        assert found.kind == section.kind
+
+
 def test_the_generator_covers_every_command(generate):
-    from curate.cli import app
+    from curate.cli.app import app
 
     assert sorted(generate.COMMANDS) == sorted(
         command.name or command.callback.__name__ for command in app.registered_commands

@@ -16,7 +16,7 @@ import pytest
 import typer
 import yaml
 
-from curate.cli import app
+from curate.cli.app import app
 from curate.report import prometheus_format
 from curate.stages.report import prometheus
 

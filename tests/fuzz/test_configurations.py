@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.config import template
-from curate.config.loader import RunConfig, load
+from curate.config.loader import load
+from curate.config.model import RunConfig
 from curate.errors import ConfigError, PluginError
 from curate.plugins.selectors.filters.where import Where, where
 

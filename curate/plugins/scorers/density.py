@@ -12,14 +12,14 @@ from curate.kernels.neighbors.knn import knn
 from curate.kernels.neighbors.knn_density import knn_density
 from curate.kernels.types import Vector
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 
 @scorer(
     version=3,
     reads={"embedding", "cluster"},
     within="corpus",
-    columns=(ScoreColumn(higher_is_better=False, unit="nats"),),
+    columns=(OutputColumn(higher_is_better=False, unit="nats"),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Density:

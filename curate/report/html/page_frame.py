@@ -11,6 +11,9 @@ from typing import Any
 from curate.report.charts.bars import Figure
 from curate.report.html.tags import Markup, tag
 
+ASSETS = ("page.css", "page.js", "plotly-basic.min.js")
+"""Files in ``curate.report``. The last is the npm package plotly.js-basic-dist-min 4.1.1: bars and scatter plots."""
+
 
 def document(
     title: str, header: Markup, sections: Sequence[Markup | None], figures: Sequence[Figure], version: str
@@ -20,10 +23,7 @@ def document(
     Every text is escaped by construction. A content security policy names the page's own scripts by their hashes and
     forbids all else: whatever a text holds, it can neither run nor reach the network.
     """
-    from plotly.offline import get_plotlyjs
-
-    style, script = (files("curate.report").joinpath(name).read_text("utf-8") for name in ("page.css", "page.js"))
-    library = get_plotlyjs()
+    style, script, library = (files("curate.report").joinpath(name).read_text("utf-8") for name in ASSETS)
     allowed = " ".join(_hash(text) for text in (library, script))
     policy = f"default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {allowed}"
     head = tag(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from curate.pool.sidecars import Selected
 from curate.report.evaluation_data import Evaluation
-from curate.stages.context import Context
-from curate.stages.select.stage import Selected
+from curate.stages.base import Context
 from curate.store import parquet_io
-from curate.store.json_shape import made
+from curate.store.json_shape import read_as
 
 COMPARISON = "compare.html"
 """Beside the report: the page of ``curate compare``."""
@@ -23,7 +23,7 @@ def path(folder: Path) -> Path:
 def parts(context: Context, selected: Selected) -> dict[str, Any]:
     """What the report tells of an evaluation: that of this very selection, or a line that says how to get it."""
     file, why = path(context.folder), ""
-    found: Evaluation | None = made(Evaluation, parquet_io.read_json(file))
+    found = read_as(Evaluation, parquet_io.read_json(file), null_is_nan=True)
     if not file.exists():
         why = "Whether it trains a better model has not been measured"
     elif found is None:

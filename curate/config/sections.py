@@ -1,0 +1,160 @@
+"""The sections of a configuration file: one line each, from which loading, the schema and the pages follow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from curate.config.budget import Budget
+from curate.config.model import (
+    ClusterEntry,
+    DecontaminateConfig,
+    EmbedEntry,
+    Entry,
+    EvaluateConfig,
+    ExportConfig,
+    GuardConfig,
+    InputConfig,
+    MetricEntry,
+    NonEmpty,
+    ProxyEntry,
+    RefreshConfig,
+    RunConfig,
+    ScoreEntry,
+    SelectEntry,
+    plain,
+    size_of,
+)
+from curate.config.yaml_positions import Data
+from curate.plugins.fields import Field, fields
+from curate.plugins.kinds import Kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One section, which is an attribute of ``RunConfig`` too."""
+
+    name: str
+    cls: type
+    """Dataclass of the section, or of each of its entries."""
+
+    required: bool = False
+    default: Data = None
+    """What is read where the section is missing; None reads nothing."""
+
+    @property
+    def text(self) -> str:
+        """The section's type in words."""
+        return "a mapping"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntrySection(Section):
+    """A section that is one use of a plugin, or a list of them."""
+
+    kind: Kind
+    many: bool = False
+    """Whether it is a list."""
+
+    or_one: bool = False
+    """Whether a single entry may stand in place of the list."""
+
+    @property
+    def must_be_list(self) -> bool:
+        """Whether no single entry may be written."""
+        return self.many and not self.or_one
+
+    @property
+    def may_be_empty(self) -> bool:
+        """Whether a list without an entry is right."""
+        return self.default == []
+
+    @property
+    def text(self) -> str:
+        """The section's type in words."""
+        return " or ".join(["an entry"] * (not self.many or self.or_one) + ["a list of entries"] * self.many)
+
+
+SECTIONS: Mapping[str, Section] = {
+    section.name: section
+    for section in (
+        Section(name="input", cls=InputConfig, required=True),
+        Section(name="decontaminate", cls=DecontaminateConfig),
+        Section(name="guard", cls=GuardConfig, default={}),
+        Section(name="refresh", cls=RefreshConfig, default={}),
+        Section(name="evaluate", cls=EvaluateConfig, default={}),
+        EntrySection(name="embed", cls=EmbedEntry, kind="embedder", many=True, or_one=True, default={"use": "lsa"}),
+        EntrySection(name="cluster", cls=ClusterEntry, kind="clusterer", default={"use": "kmeans"}),
+        EntrySection(name="proxy", cls=ProxyEntry, kind="proxy"),
+        EntrySection(name="score", cls=ScoreEntry, kind="scorer", many=True, default=[]),
+        EntrySection(name="select", cls=SelectEntry, kind="selector", many=True, required=True),
+        EntrySection(name="export", cls=ExportConfig, kind="exporter", default={"use": "parquet"}),
+        EntrySection(name="metrics", cls=MetricEntry, kind="metric", many=True, default=[]),
+    )
+}
+"""By name; those without entries first."""
+
+ENTRIES: Mapping[str, EntrySection] = {
+    name: section for name, section in SECTIONS.items() if isinstance(section, EntrySection)
+}
+
+
+def _as_written(field: Field) -> Field:
+    """Return a field of ``RunConfig`` as the key that a file has for it."""
+    if field.name in SECTIONS:
+        section = SECTIONS[field.name]
+        return replace(field, required=section.required, default=section.default)
+    if field.name == "memory_limit":
+        return replace(field, type=Annotated[int, Ge(1)] | str, default=size_of(int(str(field.default))))
+    return replace(field, type=tuple[str, ...]) if field.name == "plugins" else field
+
+
+TOP = tuple(_as_written(field) for field in fields(RunConfig) if field.name not in ("source", "resolved"))
+"""The keys at the top of a file."""
+
+BUDGET = tuple(field.name for field in fields(Budget))
+USE = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")
+
+
+def driver_fields(section: EntrySection) -> tuple[Field, ...]:
+    """The keys of a section's entries that are not the plugin's."""
+    found: list[Field] = [USE]
+    for one in fields(section.cls):
+        if one.name == "name" and section.many:
+            found.append(replace(one, type=NonEmpty | None, required=False))
+        elif one.name == "budget":
+            found += fields(Budget)
+        elif one.name not in ("name", "spec"):
+            found.append(one)
+    return tuple(found)
+
+
+def resolved(config: RunConfig) -> dict[str, Any]:
+    """The plain data that loads as ``config``."""
+    data: dict[str, Any] = {}
+    for field in TOP:
+        value = getattr(config, field.name)
+        if value is None:
+            continue
+        section = ENTRIES.get(field.name)
+        if section is not None:
+            value = [_entry(section, one) for one in value] if section.many else _entry(section, value)
+        elif field.name == "memory_limit":
+            value = size_of(value)
+        elif field.name == "plugins":
+            value = [local.path for local in value]
+        data[field.name] = plain(value)
+    return data
+
+
+def _entry(section: EntrySection, entry: Entry) -> dict[str, Any]:
+    data: dict[str, Any] = {"use": entry.spec.name}
+    budget = plain(getattr(entry, "budget", None)) or {}
+    for one in driver_fields(section)[1:]:
+        value = budget.get(one.name, getattr(entry, one.name, None))
+        if value is not None:
+            data[one.name] = value
+    return {**data, **plain(entry.spec.build())}
