@@ -9,8 +9,7 @@ import numpy as np
 
 from curate.errors import PluginError
 from curate.kernels.types import Rows, frozen
-from curate.plugins.batches import Pool
-from curate.plugins.published_sketches import Published
+from curate.plugins.batches import Pool, Published
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
