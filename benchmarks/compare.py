@@ -26,7 +26,7 @@ from curate.config.loader import from_data
 from curate.evaluation import verdict
 from curate.evaluation.compare import compare
 from curate.executors.base import cores
-from curate.progress import teller
+from curate.progress import console_progress
 
 DIMENSIONS, NOISE = 384, 0.06
 RATES = (0.5, 0.7, 0.9, 0.95)
@@ -72,7 +72,7 @@ def main() -> None:
         write(folder / "test.parquet", options.rows // 3, options.classes, rng, centres)
         config = from_data(settings(folder))
         names = [entry.get("name", entry["use"]) for entry in SELECTORS[:10]]
-        with teller("plain") as told, pipeline.executor_named("processes", options.workers) as runner:
+        with console_progress("plain") as told, pipeline.executor_named("processes", options.workers) as runner:
             pipeline.run(config, runner, told, until="score")
             begun = time.perf_counter()
             found = compare(config, runner, told, select=names, prune_rates=RATES)

@@ -35,8 +35,8 @@ from curate.evaluation.estimates import estimate, nulls
 from curate.executors.serial import Serial
 from curate.kernels.stats.softmax import softmax
 from curate.plugins.selectors.sampling.rs2 import rs2
-from curate.progress import teller
-from curate.stages.context import Context
+from curate.progress import console_progress
+from curate.stages.base import Context
 
 Rows = NDArray[np.intp]
 Labelled = tuple[NDArray[np.float32], NDArray[np.int32]]
@@ -84,7 +84,7 @@ def hits(model: tuple[NDArray[np.float32], NDArray[np.float32]], data: Labelled)
 def embedded(name: str) -> tuple[Labelled, Labelled, int]:
     """The vectors and labels of the pool and of the test rows; the number of classes."""
     train, test = (written(name, part, found) for part, found in zip(("train", "test"), SETS[name](), strict=True))
-    with teller("plain") as told:
+    with console_progress("plain") as told:
         context = Context(from_data(settings(name, train, test, [{"use": "uniform", "keep": 1}])), Serial(), told)
         with pipeline.alone(context):
             found = split.opened(split.tested(context, pipeline.pool(context)))

@@ -40,7 +40,7 @@ from curate.evaluation import verdict
 from curate.evaluation.compare import compare
 from curate.executors.base import cores
 from curate.pipeline import executor_named
-from curate.progress import teller
+from curate.progress import console_progress
 
 ROOT = Path(__file__).parent.parent
 CACHE = ROOT / "benchmarks" / ".cache" / "evidence"
@@ -218,7 +218,7 @@ def evidence(name: str, workers: int) -> list[dict[str, Any]]:
         budgeted = [{**entry, "prune_rate": 0.5} for entry in selectors]
         config = from_data(settings(name, train, test, [*filters, *budgeted]))
         names = [entry.get("name", entry["use"]) for entry in selectors]
-        with teller("plain") as told, executor_named("processes", workers) as runner:
+        with console_progress("plain") as told, executor_named("processes", workers) as runner:
             done = compare(config, runner, told, select=names, prune_rates=RATES)
         found.append({**verdict.as_dict(done), "run": name, "select": [*filters, *selectors]})
         print(f"{name}: {verdict.sentence(done)}", file=sys.stderr, flush=True)

@@ -48,9 +48,8 @@ def child(variant: str, rows: int) -> dict[str, Any]:
     from curate.config.loader import from_data
     from curate.executors.serial import Serial
     from curate.plugins.selectors.duplicates.exact_duplicates import exact_duplicates
-    from curate.stages.context import Context, Silent
 
-    pool = pipeline.pool(Context(from_data(config(rows)), Serial(), Silent())).rows
+    pool = pipeline.pool(pipeline.context_of(from_data(config(rows)), Serial()))
     shards = sorted(Path(config(rows)["run"]).glob("input/part-*.parquet"))
     began = time.perf_counter()
     if variant in DIFFERENCES:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from memory import texts
 
+from curate.stages.embed.stage import EmbedResult
 from curate.store import manifest, versions
 from curate.store.churn import churn
 
@@ -86,8 +87,8 @@ def run(settings: dict[str, Any], workers: int) -> dict[str, Any]:
     command = [sys.executable, "-c", "from curate.cli import main; main()", "run", str(written), "--log", "quiet"]
     subprocess.run([*command, "--workers", str(workers)], stdout=subprocess.DEVNULL, check=True)
     seconds = time.perf_counter() - begun
-    record = manifest.load(folder / "embed" / "embed")
-    return {"seconds": round(seconds, 2), "encoded": record.facts["encoded"] if record else None}
+    record = manifest.load(folder / "embed" / "embed", EmbedResult)
+    return {"seconds": round(seconds, 2), "encoded": record.result.encoded if record else None}
 
 
 def published(folder: Path) -> Any:

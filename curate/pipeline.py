@@ -3,52 +3,68 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate import paths
-from curate.config.model import DECONTAMINATE
 from curate.errors import ConfigError, CurateError, catching_panics
 from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
-from curate.pool.columns import PoolColumns
-from curate.pool.rows import PoolRows
+from curate.progress import NullProgress, Progress
 from curate.report.formatting import cut, in_epochs, masked
-from curate.stages.cluster import cluster
-from curate.stages.context import Context, Planned, Progress, Silent
-from curate.stages.decontaminate import evaluation_sets
-from curate.stages.decontaminate.stage import decontaminate
-from curate.stages.embed.stage import embed
-from curate.stages.export import guardrails
-from curate.stages.export.stage import Before, export
-from curate.stages.ingest.stage import estimated_rows, ingest, survey
-from curate.stages.proxy.stage import Proxied, proxy
+from curate.stages.base import (
+    SCRATCH,
+    AnyStage,
+    Context,
+    Forecast,
+    NotReadyError,
+    Planned,
+    Progressed,
+)
+from curate.stages.cluster import Cluster
+from curate.stages.decontaminate.stage import Decontaminate
+from curate.stages.embed.stage import Embed
+from curate.stages.export.stage import Export, ExportResult
+from curate.stages.ingest.stage import Ingest, estimated_rows, survey
+from curate.stages.proxy.stage import Proxy
 from curate.stages.report import ground_truth
-from curate.stages.report.stage import card
-from curate.stages.report.stage import report as rendered
-from curate.stages.score import scorer_fit
-from curate.stages.score.stage import score
-from curate.stages.select import cost_warnings
-from curate.stages.select.stage import select
-from curate.stages.step import NotReadyError
+from curate.stages.report.stage import report as render
+from curate.stages.score.stage import Score
+from curate.stages.select.stage import Select
 from curate.store import lock, manifest, parquet_io, redaction, run_directory, symlinks, versions
 from curate.store.json_shape import fits
-from curate.store.manifest import Record
+from curate.store.ledger import SelectResult
+from curate.store.manifest import Record, StageResult
 from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
+    from curate.pool.view import PoolView
 
 T = TypeVar("T")
-Stage = Literal["embed", "cluster", "score", "select", "export"]
-STAGES: tuple[Stage, ...] = get_args(Stage)
+
+PIPELINE: tuple[AnyStage, ...] = (
+    Ingest(),
+    Embed(),
+    Cluster(),
+    Proxy(),
+    Score(),
+    Decontaminate(),
+    Select(),
+    Export(),
+)
+"""Every stage, in order. Adding one is one module and one line here."""
+
 REPORT = "report.html"
+
+OWNED = (manifest.NAME, "evaluate", SCRATCH, *(name for stage in PIPELINE for name in stage.owns))
+"""Entries of a run directory that are read, deleted and written again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +72,7 @@ class Summary:
     """What a run did."""
 
     run: str
-    records: tuple[Record, ...]
+    records: tuple[Record[StageResult], ...]
     """The input, then every step of every stage, in order."""
 
     export: Path | None = None
@@ -79,18 +95,27 @@ class Summary:
     def sentence(self) -> str:
         """The whole run in one line."""
         share = f" ({self.kept / self.rows_in:.1%})" if self.rows_in else ""
-        planned = in_epochs(next((record.epochs for record in self.records if record.stage == "select"), []))
+        selected = [one.result for one in self.records if isinstance(one.result, SelectResult)]
+        planned = in_epochs(list(selected[0].epochs) if selected else [])
         result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}{planned}"
         if self.export is None:
             return f"{result}; done up to {self.records[-1].stage}"
-        facts = self.records[-1].facts
-        told = f"; {masked(facts['masked']['rows'], facts['masked']['spans'])}" if facts["masked"] else ""
-        told += f"; {cut(*(facts['cut'][name] for name in manifest.CUT))}" if facts["cut"] else ""
+        changed, exported = "", self._exported()
+        if exported is not None and (one := exported.masked) is not None:
+            changed += f"; {masked(one.rows, one.spans)}"
+        if exported is not None and (other := exported.cut) is not None:
+            changed += f"; {cut(other.rows, other.spans, other.words, other.empty)}"
         state = "unchanged" if self.unchanged else "published"
-        return f"{result}; {state} in {self.export}, report in {self.report}{told}"
+        return f"{result}; {state} in {self.export}, report in {self.report}{changed}"
+
+    def _exported(self) -> ExportResult | None:
+        last = self.records[-1].result
+        return last if isinstance(last, ExportResult) else None
 
     def as_dict(self) -> dict[str, Any]:
-        """The same for programs."""
+        """Return the same as plain data."""
+        exported = self._exported()
+        changed = {} if exported is None else asdict(exported)
         return {
             "run": self.run,
             "rows_in": self.rows_in,
@@ -98,14 +123,14 @@ class Summary:
             "unchanged": self.unchanged,
             "export": None if self.export is None else str(self.export),
             "report": None if self.report is None else str(self.report),
-            "masked": self.records[-1].facts.get("masked"),
-            "cut": self.records[-1].facts.get("cut"),
+            "masked": changed.get("masked"),
+            "cut": changed.get("cut"),
             "warnings": list(self.warnings),
             "accounting": accounting(self.records),
         }
 
 
-def accounting(records: Iterable[Record]) -> list[dict[str, Any]]:
+def accounting(records: Iterable[Record[StageResult]]) -> list[dict[str, Any]]:
     """One line a step: rows in, kept, dropped, quarantined, seconds and bytes of memory."""
     return [
         {
@@ -143,7 +168,7 @@ def run(
     executor: Executor,
     progress: Progress | None = None,
     *,
-    until: Stage = "export",
+    until: str = "export",
     overwrite: bool = False,
     verify: bool = False,
 ) -> Summary:
@@ -157,8 +182,8 @@ def run(
         Where tasks run.
     progress : Progress, optional
         Receives the progress, notes and warnings.
-    until : Stage
-        The last stage that runs.
+    until : str
+        Name of the last stage that runs.
     overwrite : bool
         Also run in a folder that holds other files, replacing those that are in the way.
     verify : bool
@@ -169,7 +194,7 @@ def run(
     CurateError
         Whatever went wrong; nothing that was published before has changed.
     """
-    context = Context(config, executor, progress or Silent(), verify=verify)
+    context = context_of(config, executor, progress, verify=verify)
     if verify:
         paths.forget_contents()
     with paths.reached(context.folder):
@@ -182,7 +207,7 @@ def run(
 def alone(context: Context) -> Iterator[None]:
     """Hold the run folder; nothing half written is left there, however the block ends."""
     with paths.reached(context.folder), lock.held(context.folder, context.progress.note):
-        symlinks.refuse(context.folder)
+        symlinks.refuse(context.folder, OWNED)
         parquet_io.sweep(context.folder)
         try:
             with catching_panics():
@@ -194,34 +219,47 @@ def alone(context: Context) -> Iterator[None]:
             parquet_io.sweep(context.folder)
 
 
-def _run(context: Context, until: Stage) -> Summary:
+def context_of(
+    config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
+) -> Context:
+    """Return the context of a run that goes through the pipeline."""
+    return Context(config, executor, progress or NullProgress(), verify=verify, stages=PIPELINE)
+
+
+def _run(context: Context, until: str) -> Summary:
     config = context.config
     redaction.write(context.folder, config.export.mask)
     parquet_io.write_text(context.folder / "config.yaml", context.yaml)
     data = parquet_io.read_json(context.folder / manifest.NAME)
     before = data if data is not None and fits(data, _WRITTEN) else {"fingerprints": {}}
-    done = _Done()
-    _stages(context, until, done)
+    done = Progressed()
+    for step in _stages(context, until):
+        done = step
     late: list[str] = []
     unchanged = _publish(context, done, before, late)
     for warning in (*done.warnings, *late):
         context.progress.warn(warning)
     return Summary(
         config.run,
-        tuple(done.records),
+        done.records,
         done.export,
-        context.folder / REPORT if done.before is not None else None,
+        context.folder / REPORT if done.export is not None else None,
         unchanged,
         (*done.warnings, *late),
     )
 
 
-def _publish(context: Context, done: _Done, before: Mapping[str, Any], late: list[str]) -> bool:
-    """Render and write all that a run shows for itself, then switch to its export; whether nothing had changed.
+def _publish(context: Context, done: Progressed, before: Mapping[str, Any], late: list[str]) -> bool:
+    """Render and write all that a run shows for itself, then switch to its export.
 
-    Whatever can fail is done before the switch, and leaves the export and the report of before in place. What is left
-    after it renames and deletes files: if that fails, the run is a success all the same, ``late`` says what is not as
-    it should be, and the next run repairs it.
+    Whatever can fail is done before the switch, and leaves the earlier export and report in place. What is left after
+    it renames and deletes files: if that fails, the run is a success all the same, ``late`` receives what is not as it
+    should be, and the next run repairs it.
+
+    Returns
+    -------
+    bool
+        Whether nothing had changed.
     """
     root, page = context.folder / versions.FOLDER, context.folder / REPORT
     with ExitStack() as stack:
@@ -230,13 +268,13 @@ def _publish(context: Context, done: _Done, before: Mapping[str, Any], late: lis
             unchanged = before["fingerprints"] == done.fingerprints() and line is None
             shown: str | None = _shown(context)
             puts: list[Callable[[], None]] = []
-            if done.before is not None and not (unchanged and before.get("report") == shown and page.exists()):
+            if done.export is None:
+                shown = before.get("report")
+            elif not (unchanged and before.get("report") == shown and page.exists()):
                 reused = set(before["fingerprints"].values())
                 published = line or next(iter(versions.history(root)[-1:]), None)
-                text, _ = rendered(context, done.before, done.records, published, done.warnings, reused)
+                text, _ = render(context, done, published, reused)
                 puts.append(stack.enter_context(parquet_io.staged(page, text)))
-            elif done.before is None:
-                shown = before.get("report")
             written = json.dumps(_manifest(context, done, shown), indent=2, ensure_ascii=False) + "\n"
             puts.append(stack.enter_context(parquet_io.staged(context.folder / manifest.NAME, written)))
             if line is not None:
@@ -288,12 +326,12 @@ def _shown(context: Context) -> str:
     )
 
 
-def _manifest(context: Context, done: _Done, shown: str | None) -> dict[str, Any]:
+def _manifest(context: Context, done: Progressed, shown: str | None) -> dict[str, Any]:
     return {
         "curate": __version__,
         "seed": context.config.seed,
         "export": None if done.export is None else f"{versions.FOLDER}/{done.export.name}",
-        "warnings": done.warnings,
+        "warnings": list(done.warnings),
         "fingerprints": done.fingerprints(),
         "report": shown,
         "accounting": accounting(done.records),
@@ -301,153 +339,94 @@ def _manifest(context: Context, done: _Done, shown: str | None) -> dict[str, Any
     }
 
 
-def pool(context: Context) -> PoolColumns:
-    """The pool with its clusters and scores; runs all that comes before select, and reuses what is still right."""
-    done = _Done()
-    _stages(context, "score", done)
-    _decontaminate(context, done)
+def pool(context: Context) -> PoolView:
+    """Return the pool as selectors see it; runs every stage before select, and reuses what is still right."""
+    done = Progressed()
+    for step in _stages(context, _before("select")):
+        done = step
     for warning in done.warnings:
         context.progress.warn(warning)
-    if done.pool is None:
-        raise NotReadyError("nothing was scored")
     return done.pool
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A run of which every stage is done."""
-
-    context: Context
-    pool: PoolColumns
-    before: Before
-    records: tuple[Record, ...]
-    warnings: tuple[str, ...]
-
-    def report(self) -> tuple[Path, dict[str, Any]]:
-        """Write the report again; where it is, and what it says, for programs."""
-        path = self.context.folder / REPORT
-        last = next(iter(versions.history(self.context.folder / versions.FOLDER)[-1:]), None)
-        page, summary = rendered(self.context, self.before, self.records, last, self.warnings)
-        parquet_io.write_text(path, page)
-        return path, summary
+def _before(stage: str) -> str:
+    names = [one.name for one in PIPELINE]
+    return names[names.index(stage) - 1]
 
 
-def finished(config: RunConfig, progress: Progress) -> Finished:
-    """The finished run of a configuration.
+def finished(config: RunConfig, progress: Progress) -> Progressed:
+    """Return the results of a run of which every stage is done.
 
     Raises
     ------
-    ConfigError : if it is not there, or would have to be run again
+    ConfigError
+        It is not there, or would have to be run again.
     """
-    context, done = Context(config, Serial(), progress, plan=[]), _Done()
+    context, done = replace(context_of(config, Serial(), progress), plan=[]), Progressed()
     try:
-        _stages(context, "export", done)
-        before = done.finished()
+        for step in _stages(context, PIPELINE[-1].name):
+            done = step
     except NotReadyError as error:
         raise _no_finished_run(config, str(error)) from error
-    columns = PoolColumns(context, before.rows, before.clustered, before.scored, before.decontaminated)
-    return Finished(context, columns, before, tuple(done.records), tuple(done.warnings))
+    return done
 
 
-@catching_panics()
-def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
+def write_report(context: Context, done: Progressed) -> tuple[Path, dict[str, Any]]:
     """Write the report of a finished run again.
 
     Returns
     -------
-    path : of the page
-    summary : what it says, for programs
+    path : Path
+        The page.
+    summary : dict
+        Its content as plain data.
     """
-    context = Context(config, Serial(), progress or Silent())
+    path = context.folder / REPORT
+    last = next(iter(versions.history(context.folder / versions.FOLDER)[-1:]), None)
+    page, summary = render(context, done, last)
+    parquet_io.write_text(path, page)
+    return path, summary
+
+
+@catching_panics()
+def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
+    """Write the report of a finished run again; see ``write_report``."""
+    context = context_of(config, Serial(), progress)
     if not run_directory.is_run(context.folder):
         raise _no_finished_run(config, "there was no run yet")
     with paths.reached(context.folder), lock.held(context.folder, context.progress.note):
-        symlinks.refuse(context.folder)
-        return finished(config, context.progress).report()
+        symlinks.refuse(context.folder, OWNED)
+        return write_report(context, finished(config, context.progress))
 
 
 def _no_finished_run(config: RunConfig, why: str) -> ConfigError:
-    told = f"there is no finished run: {why}"
-    return ConfigError(told, where=config.run, hint=f"run: curate run {config.source}")
+    message = f"there is no finished run: {why}"
+    return ConfigError(message, where=config.run, hint=f"run: curate run {config.source}")
 
 
-class _Done:
-    """What has been done so far."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.warnings: list[str] = []
-        self.pool: PoolColumns | None = None
-        self.before: Before | None = None
-        self.export: Path | None = None
-
-    def finished(self) -> Before:
-        """What the stages before the export left behind."""
-        if self.before is None:
-            raise NotReadyError("nothing was exported")
-        return self.before
-
-    def fingerprints(self) -> dict[str, str]:
-        return {f"{record.stage} {record.name}": record.fingerprint for record in self.records}
-
-
-def _stages(context: Context, until: Stage, done: _Done) -> None:
-    """Every stage up to ``until``: for ``run`` and, with a context that only plans, for ``plan``."""
-    config, last = context.config, STAGES.index(until)
-    evaluation_sets.asked(config)  # that a file is missing is told before the pool is embedded
-    ground_truth.asked(config)
-    source, record = ingest(context)
-    done.records.append(record)
-    done.warnings += guardrails.files(config, record)
-    guardrails.quarantine(config, done.records)  # before anything is embedded; again, with what cannot be embedded
-    if last >= STAGES.index("score"):
-        scorer_fit.check(context)
-    embedded = _each(partial(embed, context, source, entry) for entry in config.embed)
-    done.records += [record for _, record in embedded]
-    done.warnings += guardrails.quarantine(config, done.records)
-    rows = PoolRows(source, tuple(entry for entry, _ in embedded))
-    if last < STAGES.index("cluster"):
-        return
-    clustered, record = cluster(context, rows)
-    done.records.append(record)
-    done.warnings += guardrails.drift(config, done.records)
-    if last < STAGES.index("score"):
-        return
-    proxied: Proxied | None = None
-    if config.proxy is not None:
-        proxied, record = proxy(context, rows, config.proxy)
-        done.records.append(record)
-    scores = _each(partial(score, context, rows, clustered, proxied, entry) for entry in config.score)
-    done.records += [record for _, record in scores]
-    scored = tuple(entry for entry, _ in scores)
-    done.pool = PoolColumns(context, rows, clustered, scored)
-    if last < STAGES.index("select"):
-        return
-    columns = _decontaminate(context, done)
-    selected, record = select(columns)
-    done.records.append(record)
-    if last < STAGES.index("export"):
-        return
-    if context.plan is None:
-        guardrails.selection(context, source, selected, record)
-    done.before = Before(rows, clustered, scored, selected, tuple(done.records), columns.decontaminated)
-    done.export, record = export(context, done.before, card)
-    done.records.append(record)
-
-
-def _decontaminate(context: Context, done: _Done) -> PoolColumns:
-    """The pool, with what is known of the rows that evaluation texts are in."""
-    if done.pool is None:
-        raise NotReadyError("nothing was scored")
-    if context.config.decontaminate is not None:
-        found, record = decontaminate(context, done.pool.rows, context.config.decontaminate)
-        done.pool.decontaminated = found
-        done.records.append(record)
-    return done.pool
+def _stages(context: Context, until: str) -> Iterator[Progressed]:
+    """Run every stage up to ``until``, and yield what is done after each; with a context that only plans, plan it."""
+    names = [stage.name for stage in PIPELINE]
+    stages, done = PIPELINE[: names.index(until) + 1], Progressed()
+    ground_truth.asked(context.config)
+    for number, stage in enumerate(stages):
+        if number == 1:  # before anything is embedded
+            for later in stages:
+                later.prepare(context)
+        entries = stage.entries(context.config)
+        if not entries:
+            continue
+        steps = _each(partial(stage.run, context, done, entry) for entry in entries)
+        done = replace(done, records=(*done.records, *(record for _, record in steps)))
+        done = stage.extend(context, done, [result for result, _ in steps])
+        yield done
+        warnings = stage.guard(context, done)
+        done = replace(done, warnings=(*done.warnings, *warnings))
+        yield done
 
 
 def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
-    """All answers. In a plan, every step says what it would do before the first that is not ready ends it."""
+    """Return all answers. In a plan, every step is planned before the first that is not ready ends it."""
     answers: list[T] = []
     late: NotReadyError | None = None
     for step in steps:
@@ -468,89 +447,46 @@ def plan(
     config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
 ) -> list[Planned]:
     """Return what would run and why. Only input files that changed are read; with ``verify``, all of them."""
-    told: list[Planned] = []
-    context = Context(config, executor, progress or Silent(), told, verify)
+    planned: list[Planned] = []
+    context = replace(context_of(config, executor, progress, verify=verify), plan=planned)
     if verify:
         paths.forget_contents()
-    symlinks.refuse(context.folder)
-    done = _Done()
+    symlinks.refuse(context.folder, OWNED)
+    done = Progressed()
     with paths.reached(context.folder), suppress(NotReadyError):
-        _stages(context, "export", done)
-    asked = {(step.stage, step.name) for step in told}
-    for stage, name, folder in _steps(context):
-        if (stage, name) not in asked:
-            state: manifest.State = "missing" if manifest.load(folder) is None else "stale"
-            told.append(Planned(stage, name, state, "a stage before it will run"))
+        for step in _stages(context, PIPELINE[-1].name):
+            done = step
+    seen = {(one.stage, one.name): one for one in planned}
     rows = done.records[0].count.kept if done.records else estimated_rows(survey(context))
-    return [_estimated(context, step) for step in _with_rows(config, told, rows, _largest_groups(done.records))]
+    largest = {
+        name: size
+        for stage in PIPELINE
+        for one in done.of(stage.name)
+        for name, size in stage.largest_groups(one).items()
+    }
+    forecast, lines = Forecast(rows, rows, largest), []
+    for stage in PIPELINE:
+        for entry in stage.entries(config):
+            name = stage.entry_name(entry)
+            folder = stage.folder(context.folder, name)
+            one = seen.get((stage.name, name)) or _later(stage, name, folder)
+            own, forecast = stage.forecast(config, one, forecast)
+            lines += [_estimated(context, stage, line, folder) for line in own]
+    return lines
 
 
-def _steps(context: Context) -> Iterator[tuple[str, str, Path]]:
-    config, folder = context.config, context.folder
-    yield "input", "input", folder / "input"
-    yield from (("embed", entry.name, folder / "embed" / entry.name) for entry in config.embed)
-    yield "cluster", config.cluster.name, folder / "cluster"
-    if config.proxy is not None:
-        yield "proxy", config.proxy.name, folder / "proxy"
-    yield from (("score", entry.name, folder / "score" / entry.name) for entry in config.score)
-    if config.decontaminate is not None:
-        yield DECONTAMINATE, DECONTAMINATE, folder / DECONTAMINATE
-    yield "select", "select", folder / "select"
-    yield "export", config.export.name, folder / "export"
+def _later(stage: AnyStage, name: str, folder: Path) -> Planned:
+    """Return the plan of a step that one before it keeps from being compared with what is on disk."""
+    state: manifest.State = "missing" if manifest.load(folder) is None else "stale"
+    return Planned(stage.name, name, state, "a stage before it will run")
 
 
-def _largest_groups(records: Sequence[Record]) -> dict[str, int]:
-    """The rows of the largest group, of the groups whose sizes are known from what was done."""
-    known = {record.stage: record for record in records}
-    largest: dict[str, int] = {}
-    if "input" in known:
-        largest["source"] = max((count.kept for count in known["input"].sources.values()), default=0)
-    if "cluster" in known:
-        largest["cluster"] = known["cluster"].facts["largest"]
-    return largest
-
-
-def _with_rows(config: RunConfig, told: Sequence[Planned], rows: int, largest: Mapping[str, int]) -> Iterator[Planned]:
-    """The steps with the rows that come out of each and what to know of it; the select section as one step an entry."""
-    left: int | None = rows
-    most = rows  # a filter leaves fewer, but does not say how many
-    for step in told:
-        if step.stage != "select":
-            yield replace(step, rows=left, epochs=config.select[-1].epochs if step.stage == "export" else 1)
-            left = None if step.stage == DECONTAMINATE else left  # how many rows it drops, only running tells
-            continue
-        for entry in config.select:
-            note = "" if step.state == "fresh" else cost_warnings.note(entry, most, largest.get(entry.within or ""))
-            if entry.budget is None:
-                left = None
-            else:
-                left = entry.budget.keep if left is None else entry.budget.rows(left, entry.name)
-            most = most if left is None else min(most, left)
-            yield replace(step, name=entry.name, rows=left, epochs=entry.epochs, note=note)
-
-
-def _estimated(context: Context, step: Planned) -> Planned:
-    """The step with what it will cost, in proportion to what it cost when it was last done; unknown if it never was.
-
-    The time of a quadratic selector grows with the square: its groups grow as the pool does.
-    """
+def _estimated(context: Context, stage: AnyStage, step: Planned, folder: Path) -> Planned:
+    """Return the step with its cost, in proportion to that of the last time; unknown if it never ran."""
     if step.state == "fresh":
         return replace(step, seconds=0.0, memory=0, disk=0)
-    folders = {(stage, "" if stage == "select" else name): folder for stage, name, folder in _steps(context)}
-    folder = folders[step.stage, "" if step.stage == "select" else step.name]
-    record = manifest.load(folder)
-    before = next((line for line in manifest.lines([record] if record else []) if line.name == step.name), None)
-    if before is None or not before.count.kept:
+    record = manifest.load(folder, stage.result)
+    last = next((line for line in manifest.lines([record] if record else []) if line.name == step.name), None)
+    if last is None or not last.count.kept:
         return step
-    scale = 1.0 if step.rows is None or step.epochs > 1 else step.rows / before.count.kept
-    if step.stage == "export":
-        written = int(before.facts["bytes"])
-    elif step.stage == "select" and step.name != context.config.select[-1].name:
-        written = 0  # the ledger is written once, after the last entry
-    else:
-        written = paths.size(folder)
-    slow = step.stage == "select" and any(
-        entry.name == step.name and cost_warnings.is_quadratic(entry) for entry in context.config.select
-    )
-    seconds = before.seconds * (scale**2 if slow else scale)
-    return replace(step, seconds=round(seconds, 1), memory=before.peak_memory, disk=round(written * scale))
+    return stage.estimate(context, step, last, folder)

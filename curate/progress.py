@@ -1,4 +1,4 @@
-"""What people and programs see: results on stdout; progress on stderr, as bars or as a line every few seconds."""
+"""Progress on stderr, as bars or as a line every few seconds."""
 
 from __future__ import annotations
 
@@ -14,16 +14,56 @@ from curate.errors import visible
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from curate.store.manifest import Record
+    from curate.store.manifest import Record, StageResult
 
 Style = Literal["auto", "plain", "json", "quiet"]
 
-_FORMULA = tuple(
-    "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
-)
-
 EVERY = 5.0
 """Seconds between two lines of progress where there is no terminal."""
+
+
+class Progress(Protocol):
+    """Receiver of the progress, notes and warnings of a run."""
+
+    def begin(self, what: str, total: int) -> None:
+        """``what`` begins; ``total`` units (rows, shards) are to be done."""
+
+    def advance(self, units: int) -> None:
+        """``units`` more are done."""
+
+    def enter(self, stage: str, entry: str) -> None:
+        """A step begins; what is told until ``leave`` is of it."""
+
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None:
+        """The step is done, now or (``reused``) before; the select section with a record for each of its entries."""
+
+    def note(self, message: str) -> None:
+        """Something a person reading the log would want to know."""
+
+    def warn(self, message: str) -> None:
+        """Something a person should look into."""
+
+
+class NullProgress:
+    """No-op progress."""
+
+    def begin(self, what: str, total: int) -> None: ...
+    def advance(self, units: int) -> None: ...
+    def enter(self, stage: str, entry: str) -> None: ...
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None: ...
+    def note(self, message: str) -> None: ...
+    def warn(self, message: str) -> None: ...
+
+
+class NestedProgress:
+    """Progress of a nested run, without stage events."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.begin, self.advance = progress.begin, progress.advance
+        self.note, self.warn = progress.note, progress.warn
+
+    def enter(self, stage: str, entry: str) -> None: ...
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None: ...
 
 
 class _Sink(Protocol):
@@ -35,15 +75,15 @@ class _Sink(Protocol):
     def close(self) -> None: ...
 
 
-class Teller:
-    """Hears how far the work has come, tells it, and knows at the end what was done."""
+class ConsoleProgress:
+    """Progress on stderr, which also keeps the record of every step."""
 
     def __init__(self, sink: _Sink) -> None:
         self._sink = sink
         self.stage = self.entry = ""
         """The step under way."""
 
-        self.steps: list[tuple[Record, bool]] = []
+        self.steps: list[tuple[Record[StageResult], bool]] = []
         """Every step that is done, and whether it was before."""
 
     def begin(self, what: str, total: int) -> None:
@@ -55,7 +95,7 @@ class Teller:
     def enter(self, stage: str, entry: str) -> None:
         self.stage, self.entry = stage, entry
 
-    def leave(self, records: Sequence[Record], *, reused: bool) -> None:
+    def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None:
         for record in records:
             self.steps.append((record, reused))
             self.entry = record.name
@@ -183,7 +223,7 @@ def complain(message: str) -> None:
 
 
 @contextmanager
-def teller(style: Style) -> Iterator[Teller]:
+def console_progress(style: Style) -> Iterator[ConsoleProgress]:
     """What tells the progress in the style asked for; ``auto`` draws bars on a terminal and writes lines elsewhere."""
     sink: _Sink
     if style == "auto" and sys.stderr.isatty():
@@ -192,67 +232,8 @@ def teller(style: Style) -> Iterator[Teller]:
         sink = _Bars(Console(stderr=True))
     else:
         sink = _Lines("plain" if style == "auto" else style)
-    told = Teller(sink)
+    told = ConsoleProgress(sink)
     try:
         yield told
     finally:
         told.close()
-
-
-# ---------------------------------------------------------------- results
-
-
-def show_json(data: Any) -> None:
-    """Print data as JSON on stdout, for programs.
-
-    What a terminal might obey is escaped as JSON has it, and so is everything beyond ASCII where stdout has no UTF-8.
-    """
-    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
-    text = json.dumps(data, indent=2, ensure_ascii=plain, default=str)
-    print("".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text), flush=True)  # noqa: T201
-
-
-def show_line(text: object) -> None:
-    """One line of a result on stdout."""
-    print(visible(str(text)), flush=True)  # noqa: T201
-
-
-def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: columns on a terminal, tab-separated in a pipe.
-
-    In a pipe a cell that a spreadsheet would take for a formula begins with a quote; ``show_json`` changes nothing.
-    """
-    if not sys.stdout.isatty():
-        for row in (header, *rows):
-            print("\t".join(_tame(visible(" ".join(str(cell).split()))) for cell in row), flush=True)  # noqa: T201
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column, title in enumerate(header):
-        numbers = rows and all(_is_number(row[column]) for row in rows)
-        table.add_column(title, justify="right" if numbers else "left")
-    for row in rows:
-        table.add_row(*(Text(visible(" ".join(str(cell).split()))) for cell in row))
-    Console().print(table)
-
-
-def show_tables(tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], lines: Sequence[str]) -> None:
-    """Tables on stdout, a blank line after each, and then lines."""
-    for header, rows in tables:
-        show_table(header, rows)
-        show_line("")
-    for line in lines:
-        show_line(line)
-
-
-def _tame(cell: str) -> str:
-    """The cell as no spreadsheet computes it."""
-    return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell.lstrip("+-")) else cell
-
-
-def _is_number(cell: str) -> bool:
-    """Digits, maybe with an interval: 1,234.5 or 0.4 ± 1.2."""
-    return all(part.replace(",", "").replace(".", "").isdecimal() for part in str(cell).split(" ± "))

@@ -138,7 +138,7 @@ def _help(commands: list[tuple[str, ...]]) -> list[str]:
     """What each command says of itself, on a terminal of a hundred columns without colours."""
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb"}
     code = (
-        "import json, sys\nfrom curate.cli import app\n"
+        "import json, sys\nfrom curate.cli.app import app\n"
         "for command in json.loads(sys.argv[1]):\n"
         "    app([*command, '--help'], prog_name='curate', standalone_mode=False)\n"
         "    print(end='\\0')"

@@ -32,9 +32,9 @@ def why(settings, stage):
     return next(step.why for step in plan(from_data(settings), Serial()) if step.stage == stage)
 
 
-def plugin(kind, *lines):
-    """Write a plugin file ``mine.py`` of that kind with the lines of its class."""
-    column = "ScoreColumn(higher_is_better=True, unit='', range=(0, 9))"
+def plugin(kind, *lines, declared=""):
+    """Write a plugin file ``mine.py`` of that kind with the lines of its class, and more in its decorator."""
+    column = "OutputColumn(higher_is_better=True, unit='', range=(0, 9))"
     options = {"scorer": f", reads={{'text'}}, columns=({column},)", "clusterer": "", "embedder": "", "selector": ""}
     text = [
         "import os",
@@ -42,9 +42,9 @@ def plugin(kind, *lines):
         "from dataclasses import dataclass",
         "from pathlib import Path",
         "import numpy as np",
-        "from curate.plugins.interfaces import ScoreColumn, clusterer, embedder, scorer, selector",
-        "from curate.plugins.batches import Clustering, Selection",
-        f"@{kind}(version=1{options[kind]})",
+        "from curate.plugins.interfaces import OutputColumn, clusterer, embedder, scorer, selector",
+        "from curate.plugins.results import Clustering, Selection",
+        f"@{kind}(version=1{options[kind]}{declared})",
         "@dataclass(frozen=True, slots=True, kw_only=True)",
         "class Mine:",
         '    """A plugin in a file of its own."""',
@@ -212,7 +212,7 @@ def test_a_model_that_was_replaced_under_its_name_and_a_plugin_that_was_edited_a
         "    return np.array([[len(text), text.count('a') + seed] for text in texts], np.float32)",
     ]
     Path("model").write_text("1")
-    settings = config(plugins=[plugin("embedder", *lines)], embed={"use": "mine"})
+    settings = config(plugins=[plugin("embedder", *lines, declared=", revision=True")], embed={"use": "mine"})
     curate.run(settings)
     assert curate.run(settings).unchanged
     Path("model").write_text("2")
@@ -221,7 +221,7 @@ def test_a_model_that_was_replaced_under_its_name_and_a_plugin_that_was_edited_a
     before = versions.published(ROOT)
     curate.run(settings)
     assert versions.published(ROOT) != before
-    plugin("embedder", *lines, "# edited")
+    plugin("embedder", *lines, "# edited", declared=", revision=True")
     assert "sha256" in why(config(plugins=["./mine.py"], embed={"use": "mine"}), "embed")
 
 

@@ -17,13 +17,13 @@ import curate
 GROWS = """
 import contextlib, hashlib, io, json, subprocess, sys
 from pathlib import Path
-from curate import cli
+from curate.cli import app
 
 def run(*options):
     told = io.StringIO()
     sys.argv = ["curate", "run", "config.yaml", "--executor", "serial", "--log", "quiet", *options]
     with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
-        return cli._code(), told.getvalue()
+        return app._code(), told.getvalue()
 
 def published():
     current, report = Path("disk/run/export/current"), Path("disk/run/report.html")

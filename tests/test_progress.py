@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from curate import progress
-from curate.store.manifest import Count, Record
+from curate.accounting import Count
+from curate.cli import output
+from curate.store.manifest import Record, StageResult
 
 
 class Clock:
@@ -36,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 def work(clock: Clock, style: progress.Style) -> None:
     """A hundred units in 20 seconds, with a note before and a warning after."""
-    with progress.teller(style) as told:
+    with progress.console_progress(style) as told:
         told.note("pool read")
         told.begin("embedding", 100)
         for _ in range(20):
@@ -68,7 +70,7 @@ def test_the_interval_is_every(clock, capsys, monkeypatch):
 
 
 def test_the_clock_starts_afresh_with_each_piece_of_work(clock, capsys):
-    with progress.teller("plain") as told:
+    with progress.console_progress("plain") as told:
         told.begin("first", 10)
         clock.now += 4
         told.advance(10)
@@ -96,7 +98,7 @@ def test_json_lines_hold_the_numbers(clock, capsys):
 
 def test_quiet_tells_warnings_and_errors_only(clock, capsys):
     work(clock, "quiet")
-    with progress.teller("quiet") as told:
+    with progress.console_progress("quiet") as told:
         told.end(0, "all is well")
         told.end(3, "no such file\nanother line")
     told = capsys.readouterr().err
@@ -106,9 +108,18 @@ def test_quiet_tells_warnings_and_errors_only(clock, capsys):
 @pytest.mark.parametrize("reused", [False, True])
 def test_a_step_is_told_with_its_rows_and_what_is_told_within_it_with_its_place(clock, capsys, reused):
     count = Count(rows_in=10, kept=7, dropped=2, quarantined=1)
-    record = Record(stage="select", name="top_k", fingerprint="", parts={}, count=count, shards=1, seconds=2.5)
+    record = Record(
+        stage="select",
+        name="top_k",
+        fingerprint="",
+        inputs={},
+        result=StageResult(),
+        count=count,
+        shards=1,
+        seconds=2.5,
+    )
     for style in ("json", "plain"):
-        with progress.teller(style) as told:
+        with progress.console_progress(style) as told:
             told.enter("select", "select")
             told.note("one group is empty")
             told.begin("selecting", 10)
@@ -139,7 +150,7 @@ def test_a_step_is_told_with_its_rows_and_what_is_told_within_it_with_its_place(
 
 
 def test_work_of_no_size_divides_by_nothing(clock, capsys):
-    with progress.teller("plain") as told:
+    with progress.console_progress("plain") as told:
         told.begin("hashing", 0)
         clock.now += 10
         told.advance(0)
@@ -176,7 +187,7 @@ def test_a_log_that_cannot_be_written_stops_nothing(clock, monkeypatch):
 
 
 def test_a_table_is_tab_separated_in_a_pipe_and_its_cells_have_no_line_breaks(capsys):
-    progress.show_table(["entry", "why"], [["kmeans", "two\nlines"], ["a\tb", ""]])
+    output.show_table(["entry", "why"], [["kmeans", "two\nlines"], ["a\tb", ""]])
     assert capsys.readouterr().out == "entry\twhy\nkmeans\ttwo lines\na b\t\n"
 
 
@@ -184,7 +195,7 @@ def test_a_table_on_a_terminal_aligns_numbers_to_the_right(monkeypatch):
     terminal = Terminal()
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys, "stdout", terminal)
-    progress.show_table(["entry", "rows", "why"], [["kmeans", "1,000", "[stale]"], ["top_k", "7", ""]])
+    output.show_table(["entry", "rows", "why"], [["kmeans", "1,000", "[stale]"], ["top_k", "7", ""]])
     plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.getvalue())
     assert [line.rstrip() for line in plain.splitlines()] == [
         "entry    rows  why",
@@ -194,7 +205,7 @@ def test_a_table_on_a_terminal_aligns_numbers_to_the_right(monkeypatch):
 
 
 def test_json_keeps_letters_and_writes_paths_as_text(capsys, tmp_path):
-    progress.show_json({"run": tmp_path, "word": "naïve"})
+    output.show_json({"run": tmp_path, "word": "naïve"})
     out = capsys.readouterr().out
     assert "naïve" in out
     assert json.loads(out) == {"run": str(tmp_path), "word": "naïve"}

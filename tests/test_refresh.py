@@ -14,7 +14,10 @@ from curate.config.loader import from_data
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
+from curate.stages.cluster import ClusterResult
+from curate.stages.embed.stage import EmbedResult
 from curate.store import manifest
+from curate.store.ledger import SelectResult
 
 TOPICS = ("bread oven dough flour", "ship sail harbour tide", "judge court verdict law", "piano chord melody bar")
 
@@ -48,7 +51,7 @@ def nightly(config):
 
 
 def encoded(run="run", entry="hashing"):
-    return manifest.load(Path(run) / "embed" / entry).facts["encoded"]
+    return manifest.load(Path(run) / "embed" / entry, EmbedResult).result.encoded
 
 
 def vectors(run, entry):
@@ -195,7 +198,8 @@ def test_a_fit_anew_gives_the_bytes_of_a_new_run(written, nightly):
 )
 def test_drift_is_measured_told_and_where_asked_for_answered(written, nightly, embed, what):
     def drift(run):
-        return manifest.load(Path(run, what)).facts["drift"]
+        kind = EmbedResult if what.startswith("embed") else ClusterResult
+        return manifest.load(Path(run, what), kind).result.drift
 
     written([line(number) for number in range(200)])
     for run in ("never", "drift"):
@@ -265,7 +269,7 @@ def test_an_anchor_holds_under_every_kind_of_budget(written, nightly, entry):
     written([line(number) for number in range(10, 210)])
     summary = curate.run(nightly(select=[entry], refresh={"keep_previous_weight": 1.0}))
     there = before & {f"r{number}" for number in range(10, 210)}
-    tokens = manifest.load(Path("run/select")).facts["tokens_kept"]
+    tokens = manifest.load(Path("run/select"), SelectResult).result.tokens_kept
     if "keep_tokens" in entry:
         assert tokens <= 400
     elif "within" not in entry:  # a group that has shrunk must let rows go

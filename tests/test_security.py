@@ -20,11 +20,13 @@ import yaml
 
 import curate
 from curate import pipeline, progress
+from curate.cli import output
 from curate.config.loader import from_data
 from curate.errors import ConfigError, DataError, PluginError
+from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
 from curate.plugins.selectors.filters.where import Where, where
-from curate.store import csv_records, diff, explain, json_records, readers, versions
+from curate.store import csv_records, diff, explain, json_records, readers, redaction, symlinks, versions
 from curate.store.readers import Piece
 
 PACKAGE = Path(curate.__file__).parent
@@ -317,12 +319,12 @@ def test_no_text_runs_in_the_report_or_breaks_the_card(hostile):
 def test_nothing_that_is_printed_moves_a_terminals_cursor(hostile, capsys):
     story = explain.explain(Path("run"), f"{EVIL} 0")
     for line in story.lines():
-        progress.show_line(line)
-    progress.show_json(story.as_dict())
+        output.show_line(line)
+    output.show_json(story.as_dict())
     difference = diff.diff(Path("run"), Path("run"), 2)
     for header, rows in difference.tables():
-        progress.show_table(header, rows)
-    with progress.teller("plain") as told:
+        output.show_table(header, rows)
+    with progress.console_progress("plain") as told:
         told.note(EVIL)
         told.warn(EVIL)
     out = capsys.readouterr()
@@ -334,7 +336,7 @@ def test_nothing_that_is_printed_moves_a_terminals_cursor(hostile, capsys):
 
 
 def test_json_says_the_same_after_escaping(capsys):
-    progress.show_json({EVIL: EVIL, "astral": "\U000e0001 naïve"})
+    output.show_json({EVIL: EVIL, "astral": "\U000e0001 naïve"})
     assert json.loads(capsys.readouterr().out) == {EVIL: EVIL, "astral": "\U000e0001 naïve"}
 
 
@@ -361,7 +363,7 @@ def test_json_says_the_same_after_escaping(capsys):
     ],
 )
 def test_no_cell_of_a_table_is_a_formula(capsys, cell, shown):
-    progress.show_table(["source", "rows"], [[cell, "1"]])
+    output.show_table(["source", "rows"], [[cell, "1"]])
     assert capsys.readouterr().out == f"source\trows\n{shown}\t1\n"
 
 
@@ -427,3 +429,39 @@ def test_a_stored_type_runs_no_code(tmp_path, monkeypatch):
     (batch,) = readers.read(Piece(str(tmp_path / "a.parquet"), 0))
     assert batch.table["a"].to_pylist() == [1]
     assert not Path("ran").exists()
+
+
+def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
+    """Whatever stage wrote the folder: every section is there, and so is an evaluation."""
+    (pool.parent / "held.jsonl").write_text('{"text": "a text that no row of the pool shares anything with at all"}\n')
+    settings = config(
+        proxy={"use": "logistic", "epochs": 2},
+        score=[{"use": "el2n"}],
+        decontaminate={"files": "held.jsonl", "text": "text"},
+        select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
+        export={"use": "jsonl", "cut_repeated": 5},
+        metrics=[{"use": "balance"}],
+        evaluate={"seeds": 1},
+    )
+    loaded = from_data(settings)
+    curate.run(settings)
+    evaluate(Path("run"), Serial())
+    folders = [path for path in Path("run").rglob("*") if path.is_dir() and "current" not in path.parts]
+    assert {*symlinks.RESULTS} <= {*pipeline.OWNED, redaction.NAME}
+    assert {path.parts[1] for path in folders} >= {name for stage in pipeline.PIPELINE for name in stage.owns} | {
+        "evaluate"
+    }
+    commands = {
+        "run": lambda: pipeline.run(loaded, Serial()),
+        "plan": lambda: pipeline.plan(loaded, Serial()),
+        "report": lambda: pipeline.report(loaded),
+        "evaluate": lambda: evaluate(Path("run"), Serial()),
+    }
+    for folder in folders:
+        link = folder / "link"
+        link.symlink_to(home)
+        for command in commands.values():
+            with pytest.raises(DataError, match=f"{link}: this is a link"):
+                command()
+        link.unlink()
+    assert pipeline.run(loaded, Serial()).unchanged

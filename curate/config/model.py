@@ -229,7 +229,7 @@ def contents(spec: Spec) -> dict[str, str | None]:
     Left out are files that the driver reads itself (``Examples`` and logs), and a plugin with its own ``revision``.
     """
     plugin = spec.plugin()
-    if hasattr(plugin.cls, "revision") or "log" in plugin.traits.reads:
+    if plugin.traits.revision or "log" in plugin.traits.reads:
         return {}
     found: dict[str, str | None] = {}
     for path, mark, name in marked(plugin.cls, spec.build(), NamesContent):

@@ -15,7 +15,7 @@ from curate.plugins.registry import Local, Plugin
 
 Schema: TypeAlias = dict[str, Any]
 
-_NAMES = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
+_NAMES: dict[object, str] = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 _BOUNDS = (
     (at.Ge, "ge", "minimum"),
     (at.Gt, "gt", "exclusiveMinimum"),

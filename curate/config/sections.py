@@ -93,7 +93,7 @@ def _as_written(field: Field) -> Field:
         section = SECTIONS[field.name]
         return replace(field, required=section.required, default=section.default)
     if field.name == "memory_limit":
-        return replace(field, type=Annotated[int, Ge(1)] | str, default=size_of(field.default))
+        return replace(field, type=Annotated[int, Ge(1)] | str, default=size_of(int(str(field.default))))
     return replace(field, type=tuple[str, ...]) if field.name == "plugins" else field
 
 

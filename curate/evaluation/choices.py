@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate.config import yaml_positions
 from curate.config.budget import Budget
@@ -57,7 +57,7 @@ def contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEnt
     """
     from curate.config.loader import from_data
 
-    given: list[dict[str, Any]] = list(config.resolved["select"])
+    given: list[dict[str, object]] = list(config.resolved["select"])
     filters = [entry for entry in config.select[:-1] if entry.budget is None]
     kept = [data for data, entry in zip(given, config.select, strict=True) if entry in filters]
     wanted = [_data(config, text) for text in names or [config.select[-1].name]]
@@ -81,29 +81,30 @@ def kept(n: int, rates: Sequence[float]) -> dict[float, int]:
     return rows
 
 
-def _data(config: RunConfig, text: str) -> dict[str, Any]:
+def _data(config: RunConfig, text: str) -> dict[str, object]:
     """What an entry of --select says, without a budget."""
     if text.startswith("{"):
         parsed = yaml_positions.parse(text, f"--select {text}").data
-        data: dict[str, Any] = parsed if isinstance(parsed, dict) else {}
+        data: Mapping[str, object] = parsed if isinstance(parsed, dict) else {}
     else:
         mine = [entry for entry in config.resolved["select"] if text == (entry.get("name") or entry["use"])]
         data = mine[0] if mine else {"use": text}
     return {key: value for key, value in data.items() if key not in BUDGET}
 
 
-def _refuse_filter(config: RunConfig, data: dict[str, Any]) -> None:
-    if data.get("use") not in registry.names("selector", config.plugins):
+def _refuse_filter(config: RunConfig, data: dict[str, object]) -> None:
+    name = data.get("use")
+    if not isinstance(name, str) or name not in registry.names("selector", config.plugins):
         return  # loading says so, with the nearest name
-    plugin = registry.get("selector", data["use"], config.plugins)
+    plugin = registry.get("selector", name, config.plugins)
     if not plugin.traits.budgeted:
         told = f"--select: the filter {plugin.name!r} decides itself how many rows it keeps"
         raise ConfigError(told, hint="put it before the last entry of select: it then comes before every selector")
 
 
-def _named(entries: Sequence[dict[str, Any]], taken: Sequence[str]) -> list[dict[str, Any]]:
+def _named(entries: Sequence[dict[str, object]], taken: Sequence[str]) -> list[dict[str, object]]:
     """The entries, numbered where several would have one name."""
-    found: list[dict[str, Any]] = []
+    found: list[dict[str, object]] = []
     names = list(taken)
     for data in entries:
         name = first = str(data.get("name") or data.get("use"))

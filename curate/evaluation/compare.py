@@ -21,8 +21,9 @@ from curate.evaluation.stability import REMOVED
 from curate.evaluation.trials import Choice, Tried
 from curate.executors.base import Executor
 from curate.kernels.stats.intervals import holm
+from curate.progress import Progress
 from curate.report.formatting import listed
-from curate.stages.context import Context, Progress, Silent
+from curate.stages.base import Context
 from curate.store import parquet_io
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def compare(
     filters, contenders = choices.contenders(config, select)
     default = _WITHOUT if config.input.label is None else _WITH_LABELS
     entries, refused = metric_values.chosen(config, default)
-    context = Context(config, executor, progress or Silent())
+    context = pipeline.context_of(config, executor, progress)
     with pipeline.alone(context):
         pool = pipeline.pool(context)
         rows = split.tested(context, pool)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from curate.evaluation import verdict
 from curate.evaluation.choices import UNIFORM
@@ -109,7 +108,7 @@ def _told(found: Comparison, name: str) -> str:
     return f"{name}: {', '.join(points) or 'not tested'}"
 
 
-def _percent(found: Comparison) -> dict[str, Any]:
+def _percent(found: Comparison) -> dict[str, object]:
     return {"tickformat": ".0%"} if found.primary.rate else {}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 from curate.evaluation.choices import UNIFORM
 from curate.evaluation.metric_values import Measure
@@ -107,7 +106,7 @@ class Comparison:
             for other in others
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The same for programs."""
         return {
             "run": self.run,

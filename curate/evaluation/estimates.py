@@ -7,17 +7,17 @@ Repeating with other seeds shows the first only, so that where every test row's 
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
+from curate.kernels.types import Numbers, Rows
 from curate.report.evaluation_data import Estimate
 
 CONFIDENCE = 0.95
 
 
-def estimate(values: NDArray[np.float64], rows: NDArray[np.float64] | None = None) -> Estimate:
+def estimate(values: Numbers, rows: Numbers | None = None) -> Estimate:
     """The mean of one value a seed.
 
     Parameters
@@ -59,20 +59,24 @@ def estimate(values: NDArray[np.float64], rows: NDArray[np.float64] | None = Non
     return Estimate(mean, half_width, float(2 * stats.t.sf(abs(mean) / error, freedom)))
 
 
-def nulls(data: Any) -> Any:
+def nulls(data: Mapping[str, object]) -> dict[str, object]:
     """Plain data with null for NaN, which JSON cannot write.
 
     >>> nulls({"p": math.nan, "all": [1.0, (math.nan,)]})
     {'p': None, 'all': [1.0, [None]]}
     """
-    if isinstance(data, dict):
-        return {key: nulls(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [nulls(value) for value in data]
-    return None if isinstance(data, float) and math.isnan(data) else data
+    return {key: _null(value) for key, value in data.items()}
 
 
-def jaccard(a: NDArray[np.intp], b: NDArray[np.intp]) -> float:
+def _null(value: object) -> object:
+    if isinstance(value, dict):
+        return nulls(value)
+    if isinstance(value, list | tuple):
+        return [_null(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def jaccard(a: Rows, b: Rows) -> float:
     """Rows in both selections, as a share of those in either; 1 if both are empty.
 
     >>> jaccard(np.array([0, 1, 2]), np.array([1, 2, 3]))

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate import pipeline
 from curate.config.budget import Budget
@@ -19,21 +19,21 @@ from curate.evaluation.split import Opened, Split, opened
 from curate.evaluation.trials import Choice, Tried
 from curate.executors.base import Executor
 from curate.kernels.stats.intervals import holm
-from curate.pool.columns import PoolColumns
+from curate.pool.sidecars import Selected
+from curate.pool.view import PoolView
+from curate.progress import Progress
 from curate.report.evaluation_data import Evaluation, Line, Slice, Stability
-from curate.stages.context import Context, Progress, Silent
+from curate.stages.base import Context
 from curate.stages.report import evaluation_result
-from curate.stages.select.stage import Selected
 from curate.store import parquet_io
 
 if TYPE_CHECKING:
     from curate.config.model import MetricEntry, RunConfig, SelectEntry
 
 
-def as_dict(found: Evaluation) -> dict[str, Any]:
-    """The evaluation for programs."""
-    told: dict[str, Any] = nulls(asdict(found))
-    return told
+def as_dict(found: Evaluation) -> dict[str, object]:
+    """Return the evaluation as plain data."""
+    return nulls(asdict(found))
 
 
 def evaluate(
@@ -58,12 +58,12 @@ def evaluate(
     DataError : if nothing is left to test on
     """
     config = _config(run, files, seeds)
-    context = Context(config, executor, progress or Silent())
+    context = pipeline.context_of(config, executor, progress)
     with pipeline.alone(context):
         done = pipeline.finished(config, context.progress)
-        found = _evaluated(context, done.pool, done.before.selected)
+        found = _evaluated(context, done.pool, done.pool.selected)
         parquet_io.write_json(evaluation_result.path(context.folder), as_dict(found))
-        done.report()
+        pipeline.write_report(context, done)
     return found
 
 
@@ -77,7 +77,7 @@ def _config(run: Path, files: Sequence[str], seeds: int | None) -> RunConfig:
     return replace(config, run=str(run), evaluate=choices.asked(config.evaluate, files, seeds))
 
 
-def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evaluation:
+def _evaluated(context: Context, pool: PoolView, selected: Selected) -> Evaluation:
     config = context.config
     everything, tested = split.whole(context, pool), split.tested(context, pool)
     entries, refused = metric_values.chosen(config)
@@ -101,7 +101,7 @@ def _evaluated(context: Context, pool: PoolColumns, selected: Selected) -> Evalu
         select=selected.fingerprint,
         seeds=len(seeds),
         rows=len(arms.selection[0].chosen.order),
-        pool=pool.n,
+        pool=len(pool),
         tested=_told(opened(tested)),
         primary=next((line.name for line in lines if line.learns and line.sign), None),
         metrics=tuple(replace(line, p_holm=corrected) for line, corrected in zip(lines, p, strict=True)),

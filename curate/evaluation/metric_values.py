@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.errors import ConfigError
 from curate.evaluation.estimates import estimate
 from curate.evaluation.trials import Tried
 from curate.kernels.stats.intervals import paired_bootstrap
+from curate.kernels.types import Numbers
 from curate.plugins import registry
 from curate.plugins.fields import fields
-from curate.plugins.interfaces import MetricColumn
+from curate.plugins.interfaces import OutputColumn
 from curate.report.evaluation_data import Estimate
 from curate.report.formatting import listed
 from curate.seeds import rng_for
@@ -37,7 +37,7 @@ class Measure:
     entry: str
     """The name of its entry."""
 
-    column: MetricColumn
+    column: OutputColumn
     learns: bool
     of_labels: bool
     """Whether rows without a label are left out of it."""
@@ -56,11 +56,11 @@ class Measure:
         """1 where a better choice has the higher number, −1 where the lower, 0 where neither is better."""
         return {True: 1, False: -1, None: 0}[self.column.higher_is_better]
 
-    def values(self, tried: Sequence[Tried]) -> NDArray[np.float64]:
+    def values(self, tried: Sequence[Tried]) -> Numbers:
         """One value a trial."""
         return np.array([trial.measured[self.entry].values[self.column.name] for trial in tried])
 
-    def hits(self, tried: Sequence[Tried]) -> NDArray[np.float64] | None:
+    def hits(self, tried: Sequence[Tried]) -> Numbers | None:
         """(s, m) what the values are the means of; None where they are no means over test rows."""
         each = [trial.measured[self.entry].hits for trial in tried]
         known = [hits for hits in each if hits is not None]

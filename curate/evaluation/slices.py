@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.evaluation.estimates import estimate
 from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import Opened
 from curate.evaluation.trials import Tried
+from curate.kernels.types import Flags
 from curate.report.evaluation_data import Slice
-from curate.stages.cluster import CENTROIDS
 from curate.store import parquet_io
+from curate.store.schemas import CENTROIDS
 
 FEWEST = 10
 """Test rows that a group must have to be told of: with fewer, its accuracy is chance."""
@@ -46,11 +46,11 @@ def of(
     return sorted(found, key=lambda group: (group.lost.mean, group.by, group.name))
 
 
-def _groups(rows: Opened) -> dict[str, dict[str, NDArray[np.bool_]]]:
+def _groups(rows: Opened) -> dict[str, dict[str, Flags]]:
     """Which of the labelled test rows are in each group."""
     test = rows.labelled
     clusters = rows.test_clusters()
-    table = parquet_io.read(rows.split.clustered.folder / CENTROIDS, ["cluster", "name"])
+    table = parquet_io.read(rows.split.pool.clustered.folder / CENTROIDS, ["cluster", "name"])
     names = {int(code): name or str(code) for code, name in zip(*(column.to_pylist() for column in table), strict=True)}
     labels, sources = test.labels.to_numpy(), test.sources.to_numpy()
     return {

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -20,17 +20,15 @@ from curate.executors.serial import Serial
 from curate.kernels.clustering import lloyd
 from curate.kernels.stats.hash_sampling import mixed
 from curate.kernels.types import Codes, Matrix, Rows, frozen
-from curate.pool.columns import PoolColumns
-from curate.pool.rows import PoolRows
+from curate.pool.view import PoolView
+from curate.progress import NullProgress
 from curate.seeds import rng_for
-from curate.stages.cluster import Clustered
-from curate.stages.context import Context, Silent
-from curate.stages.decontaminate.stage import Decontaminated
+from curate.stages.base import Context
 from curate.stages.embed.stage import embed
 from curate.stages.embed.vector_reuse import text_keys
 from curate.stages.ingest.stage import ingest, matching
-from curate.stages.score.stage import Scored, gather
 from curate.store import manifest
+from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
@@ -44,17 +42,14 @@ class Split:
     """A handle on the rows to choose from and the rows to test on; small, and cheap to send to a worker."""
 
     config: RunConfig = field(compare=False)
-    rows: PoolRows
-    clustered: Clustered
-    scored: tuple[Scored, ...]
-    test: PoolRows | None = None
+    pool: PoolView
+    """All rows of the run; those that evaluation texts are in are neither chosen from nor tested on."""
+
+    test: PoolView | None = None
     """The rows of the test files."""
 
     holdout_rate: float = 0.0
     """Without test files: the share of the pool that is held out; 0 leaves nothing to test on."""
-
-    decontaminated: Decontaminated | None = None
-    """The rows that evaluation texts are in: those are neither chosen from nor tested on."""
 
     @property
     def folder(self) -> Path:
@@ -62,39 +57,40 @@ class Split:
 
     @property
     def context(self) -> Context:
-        return Context(self.config, Serial(), Silent())
+        return Context(self.config, Serial(), NullProgress())
 
-    def pool_parts(self) -> dict[str, Any]:
+    def pool_parts(self) -> dict[str, object]:
         """What the rows to choose from are made from."""
+        pool, decontaminated = self.pool, self.pool.decontaminated
         return {
-            **self.rows.facts(),
-            "cluster": self.clustered.fingerprint,
-            "score": {entry.name: entry.fingerprint for entry in self.scored},
+            **pool.fingerprint_inputs(),
+            "cluster": pool.clustered.fingerprint,
+            "score": {entry.name: entry.fingerprint for entry in pool.scored},
             "holdout_rate": self.holdout_rate,
             "holdout_seed": self.config.seed if self.holdout_rate else None,
-            **({} if self.decontaminated is None else {DECONTAMINATE: self.decontaminated.fingerprint}),
+            **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
         }
 
-    def test_parts(self) -> dict[str, Any]:
+    def test_parts(self) -> dict[str, object]:
         """What the test rows are made from, besides the pool."""
-        return {} if self.test is None else self.test.facts()
+        return {} if self.test is None else self.test.fingerprint_inputs()
 
 
-def whole(context: Context, pool: PoolColumns) -> Split:
+def whole(context: Context, pool: PoolView) -> Split:
     """The pool of a run, all of it but for contaminated rows to choose from, and nothing to test on."""
-    return Split(context.config, pool.rows, pool.clustered, tuple(pool.scored), decontaminated=pool.decontaminated)
+    return Split(context.config, pool)
 
 
-def tested(context: Context, pool: PoolColumns) -> Split:
+def tested(context: Context, pool: PoolView) -> Split:
     """The same with test rows, as the configuration says: those of files, or a share of the pool held out."""
     asked = context.config.evaluate
     if asked.files is None:
         return replace(whole(context, pool), holdout_rate=asked.holdout_rate)
     files = (asked.files,) if isinstance(asked.files, str) else asked.files
-    return replace(whole(context, pool), test=read_test_files(context, pool.rows, files))
+    return replace(whole(context, pool), test=read_test_files(context, pool, files))
 
 
-def read_test_files(context: Context, pool: PoolRows, files: Sequence[str]) -> PoolRows:
+def read_test_files(context: Context, pool: PoolView, files: Sequence[str]) -> PoolView:
     """The rows of the test files, read and embedded as the pool was: with the same fit, and setting the same aside."""
     config = context.config
     matching("evaluate.files", *files)  # said of these files, and not of the input's
@@ -106,13 +102,14 @@ def read_test_files(context: Context, pool: PoolRows, files: Sequence[str]) -> P
     source, record = ingest(testing)
     embedded = [embed(testing, source, entry, context.folder / "embed" / entry.name) for entry in config.embed]
     for mine, _ in embedded:
-        if mine.dimensions != (wanted := pool.entry(mine.name).dimensions):
+        if mine.dimensions != (wanted := pool.embedding(mine.name).dimensions):
             told = f"embed {mine.name}: the test rows have {mine.dimensions} dimensions, the pool {wanted}"
             raise DataError(told, where=", ".join(files))
-    for done in (record, *(record for _, record in embedded)):
+    records: list[Record[StageResult]] = [record, *(record for _, record in embedded)]
+    for done in records:
         if done.count.quarantined:
             context.progress.warn(f"test rows: {done.count.quarantined:,} set aside by {done.stage} {done.name}")
-    return PoolRows(source, tuple(mine for mine, _ in embedded))
+    return PoolView(source, config.memory_limit, testing.scratch, tuple(mine for mine, _ in embedded))
 
 
 def held_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.bool_]:
@@ -130,8 +127,8 @@ def held_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.b
 class Part:
     """Some of the rows of a pool or of the test files, by position; each column is read when it is first asked for."""
 
-    def __init__(self, rows: PoolRows, embeddings: Callable[[str | None], Matrix], positions: Rows) -> None:
-        self._rows, self._embeddings, self.positions = rows, embeddings, positions
+    def __init__(self, pool: PoolView, positions: Rows) -> None:
+        self._pool, self.positions = pool, positions
         self._vectors: dict[str | None, Matrix] = {}
 
     def __len__(self) -> int:
@@ -139,13 +136,13 @@ class Part:
 
     def column(self, role: str) -> pa.ChunkedArray:
         """One of id, text, label, source, tokens, hash."""
-        whole = self._rows.columns((role,))[role]
+        whole = self._pool.read((role,))[role]
         return whole if len(self) == len(whole) else whole.take(pa.array(self.positions))
 
     def vectors(self, name: str | None) -> Matrix:
         """(m, d) float32 by the embed entry of that name; only the last one asked for is held."""
         if name not in self._vectors:
-            whole = self._embeddings(name)
+            whole = self._pool.embeddings(name)
             self._vectors = {name: whole if len(self) == len(whole) else frozen(whole[self.positions])}
         return self._vectors[name]
 
@@ -163,7 +160,7 @@ class Part:
 
     def take(self, some: NDArray[np.bool_]) -> Part:
         """Those of the rows."""
-        return Part(self._rows, self._embeddings, self.positions[some])
+        return Part(self._pool, self.positions[some])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,21 +182,21 @@ class Opened:
 
     def __init__(self, split: Split) -> None:
         self.split = split
-        self.pool = PoolColumns(split.context, split.rows, split.clustered, split.scored, split.decontaminated)
-        hashes = split.rows.columns(("hash",))["hash"]
+        self.pool = split.pool
+        hashes = self.pool.hashes
         texts = text_keys(hashes)
         clean = ~self.pool.contaminated
-        out = np.zeros(self.pool.n, bool)
+        out = np.zeros(len(self.pool), bool)
         self._overlapping: tuple[str, ...] = ()
         if split.test is not None:
-            theirs = split.test.columns(("id", "hash"))
+            theirs = split.test.read(("id", "hash"))
             again = pc.is_in(theirs["hash"], pc.unique(hashes.combine_chunks())).to_numpy()
             self._overlapping = tuple(theirs["id"].filter(pa.array(again)).to_pylist())
-            self.test = Part(split.test, partial(gather, split.context, split.test), np.flatnonzero(~again))
+            self.test = Part(split.test, np.flatnonzero(~again))
         else:
             out = held_out(texts, split.holdout_rate, split.config.seed)
-            self.test = Part(split.rows, self.pool.embeddings, np.flatnonzero(out & clean))
-        self.train = Part(split.rows, self.pool.embeddings, np.flatnonzero(~out & clean))
+            self.test = Part(self.pool, np.flatnonzero(out & clean))
+        self.train = Part(self.pool, np.flatnonzero(~out & clean))
         self.content = frozen(np.unique(texts[~out & clean], return_inverse=True)[1].astype(np.int32))
         """(n,) the same for train rows of the same text."""
         self._check()
@@ -251,7 +248,7 @@ class Opened:
 
     def test_clusters(self) -> Codes:
         """(m,) of the labelled test rows: the cluster of the pool whose centre is the most similar."""
-        clustered = self.split.clustered
+        clustered = self.pool.clustered
         if self.split.test is None:
             return np.asarray(self.pool.cluster[self.labelled.positions], np.int32)
         return lloyd.assign(self.labelled.vectors(clustered.embedding), clustered.centroids())[0]

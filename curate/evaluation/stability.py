@@ -14,7 +14,7 @@ from curate.evaluation.split import Split, opened
 from curate.evaluation.trials import Choice
 from curate.kernels.types import Rows
 from curate.report.evaluation_data import Stability
-from curate.stages.context import Context
+from curate.stages.base import Context
 
 REMOVED = 0.01
 """The share of the rows to choose from that is taken away to see how stable a selector is."""

@@ -6,23 +6,21 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.errors import DataError, PluginError
 from curate.evaluation.split import Opened, Split, opened
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.types import Rows, Vector, frozen
+from curate.kernels.types import FittedState, Rows, Vector, frozen
 from curate.plugins.batches import Trial
 from curate.plugins.interfaces import draws
 from curate.plugins.results import Measured
+from curate.pool.sidecars import Selected
 from curate.seeds import rng_for
-from curate.stages.context import Context
+from curate.stages.base import Context, refuse_failed, running
 from curate.stages.select.run_selector import choose
-from curate.stages.select.stage import Selected
-from curate.stages.step import refuse_failed, running
 from curate.store import manifest, npz
 
 if TYPE_CHECKING:
@@ -44,7 +42,7 @@ class Choice:
 
     seed: int
 
-    def parts(self, split: Split) -> dict[str, Any]:
+    def parts(self, split: Split) -> dict[str, object]:
         """What the chosen rows are made from."""
         asked = {"entries": [entry.fingerprint_parts() for entry in self.entries], "removed_rate": self.removed_rate}
         drawn = {"seed": self.seed} if self.removed_rate or any(_random(entry) for entry in self.entries) else {}
@@ -157,7 +155,7 @@ def _chosen(split: Split, choice: Choice) -> Chosen:
     return chosen
 
 
-def _unpacked_chosen(found: dict[str, Any]) -> Chosen:
+def _unpacked_chosen(found: FittedState) -> Chosen:
     return Chosen(found["order"], found.get("weight"), float(found["seconds"]))
 
 
@@ -193,8 +191,8 @@ def remaining(n: int, removed_rate: float, seed: int) -> Rows:
 def _published(split: Split, ledger: Selected) -> Chosen:
     """The rows of a ledger, best first; the split's rows to choose from are the whole pool, less contaminated rows."""
     ranks, weights = [], []
-    for shard in range(len(split.rows.rows)):
-        table = ledger.read(shard, ["rank", "weight"]).take(split.rows.positions(shard, split.rows.ids(shard)))
+    for shard in split.pool.shards():
+        table = shard.of_input(ledger.read(shard.number, ["rank", "weight"]))
         ranks.append(table["rank"].fill_null(-1).to_numpy())
         weights.append(table["weight"].fill_null(1).to_numpy())
     train = opened(split).train.positions
@@ -264,12 +262,12 @@ def _trial(rows: Opened, chosen: Chosen, entry: MetricEntry) -> Trial:
     )
 
 
-def _packed(found: Measured) -> dict[str, NDArray[Any]]:
+def _packed(found: Measured) -> FittedState:
     hits = {} if found.hits is None else {"hits": found.hits}
     names, values = np.array(list(found.values), str), np.array(list(found.values.values()), float)
     return {"names": names, "values": values, "notes": np.array(found.notes, str), **hits}
 
 
-def _unpacked(found: dict[str, Any]) -> Measured:
+def _unpacked(found: FittedState) -> Measured:
     values = dict(zip(found["names"].tolist(), found["values"].tolist(), strict=True))
     return Measured(values, found.get("hits"), tuple(found["notes"].tolist()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from curate.evaluation.choices import UNIFORM
 from curate.evaluation.comparison_result import Cell, Comparison
@@ -13,10 +12,9 @@ from curate.report.evaluation_data import SIGNIFICANT
 from curate.report.formatting import DASH, listed, plus_minus, points, probability, seconds, signed, value
 
 
-def as_dict(found: Comparison) -> dict[str, Any]:
-    """The comparison and its verdict, for programs."""
-    told: dict[str, Any] = nulls({"sentence": sentence(found), "price": price(found), **found.as_dict()})
-    return told
+def as_dict(found: Comparison) -> dict[str, object]:
+    """Return the comparison and its verdict as plain data."""
+    return nulls({"sentence": sentence(found), "price": price(found), **found.as_dict()})
 
 
 def tables(found: Comparison) -> list[tuple[list[str], list[list[str]]]]:

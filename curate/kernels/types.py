@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,24 @@ Rows = NDArray[np.intp]
 Codes = NDArray[np.int32]
 """A group of each row, (n,) int32; -1 for rows in no group."""
 
+Numbers = NDArray[np.float64]
+"""Numbers in double precision."""
 
-def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """The same array, made read-only."""
+Counts = NDArray[np.int64]
+"""Integers: counts, offsets, fold numbers."""
+
+Flags = NDArray[np.bool_]
+"""True or False for each row."""
+
+FittedState = Mapping[str, NDArray[Any]]
+"""Fitted parameters of a plugin as named arrays, which can be saved and frozen."""
+
+
+Array = TypeVar("Array", bound=NDArray[np.generic])
+
+
+def frozen(array: Array) -> Array:
+    """Make an array read-only and return it."""
     array.flags.writeable = False
     return array
 

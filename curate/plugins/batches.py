@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -218,7 +218,7 @@ class Trial:
     content: Codes | None = None
     """(n,) int32, the same for rows with exactly the same text."""
 
-    tokens: NDArray[np.int32] | None = None
+    tokens: Codes | None = None
     """(n,) int32."""
 
     texts: Sequence[str] | None = None
@@ -241,7 +241,7 @@ def given(value: T | None) -> T:
     return value
 
 
-def _check(name: str, array: NDArray[Any], dtype: type, shape: tuple[int, ...]) -> None:
+def _check(name: str, array: NDArray[np.generic], dtype: type, shape: tuple[int, ...]) -> None:
     if array.dtype != dtype or array.shape != shape:
         raise PluginError(
             f"pool: {name} is {array.dtype} of shape {array.shape}; expected {np.dtype(dtype)} of shape {shape}",

@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from functools import lru_cache
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import annotated_types as at
 
@@ -25,11 +25,11 @@ class Field:
     """One field, and so one key in the configuration."""
 
     name: str
-    type: Any
+    type: object
     """As annotated, with its bounds."""
 
     required: bool = False
-    default: Any = None
+    default: object = None
     """What it is where it is not given; means nothing for a required field."""
 
     doc: str = ""
@@ -84,17 +84,19 @@ def _fields(cls: type) -> tuple[Field, ...]:
             f"{cls.__name__}: {error} in the annotation of a field",
             hint="import it at the top of the file, not under TYPE_CHECKING",
         ) from error
-    return tuple(
-        Field(name=field.name, type=hints[field.name], doc=docs.get(field.name, ""), **_default(field))
-        for field in dataclasses.fields(cls)
-        if field.init
-    )
+    found = []
+    for field in dataclasses.fields(cls):
+        if field.init:
+            default, doc = _default(field), docs.get(field.name, "")
+            required = default is MISSING
+            given = None if required else default
+            found.append(Field(name=field.name, type=hints[field.name], required=required, default=given, doc=doc))
+    return tuple(found)
 
 
-def _default(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    if field.default_factory is not MISSING:
-        return {"default": field.default_factory()}
-    return {"required": True} if field.default is MISSING else {"default": field.default}
+def _default(field: dataclasses.Field[object]) -> object:
+    """Return the default of a field; ``MISSING`` of a required one."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _docstrings(cls: type) -> dict[str, str]:
@@ -118,18 +120,18 @@ def _docstrings(cls: type) -> dict[str, str]:
 Mark = TypeVar("Mark")
 
 
-def split(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+def split(annotation: object) -> tuple[object, tuple[object, ...]]:
     """A type without its annotations, and the annotations, groups such as ``Interval`` taken apart."""
     if get_origin(annotation) is not Annotated:
         return annotation, ()
     base, *found = get_args(annotation)
-    flat: list[Any] = []
+    flat: list[object] = []
     for mark in found:
         flat += list(mark) if isinstance(mark, at.GroupedMetadata) else [mark]
     return base, tuple(flat)
 
 
-def members(annotation: Any) -> tuple[Any, ...]:
+def members(annotation: object) -> tuple[object, ...]:
     """The alternatives of a union; a type that is no union is its own only alternative."""
     base, found = split(annotation)
     if get_origin(base) not in (Union, types.UnionType):
@@ -139,13 +141,13 @@ def members(annotation: Any) -> tuple[Any, ...]:
     )
 
 
-def not_null(annotation: Any) -> Any:
+def not_null(annotation: object) -> object:
     """The type without the alternative that is null, which is what a value left out is."""
     rest = [member for member in members(annotation) if split(member)[0] is not types.NoneType]
     return Union[tuple(rest)] if rest else annotation  # noqa: UP007 - its members are known only now
 
 
-def item_type(annotation: Any, of: type) -> Any | None:
+def item_type(annotation: object, of: type) -> object:
     """The type of what a list (``of=list``) or a mapping (``of=dict``) of this type holds; None if it is neither."""
     wanted = (list, tuple, Sequence) if of is list else (dict, Mapping)
     for member in members(annotation):
@@ -155,7 +157,7 @@ def item_type(annotation: Any, of: type) -> Any | None:
     return None
 
 
-def nested(annotation: Any) -> type | None:
+def nested(annotation: object) -> type | None:
     """The dataclass that a value of this type may be; None if there is none."""
     for member in members(annotation):
         base, _ = split(member)
@@ -164,7 +166,7 @@ def nested(annotation: Any) -> type | None:
     return None
 
 
-def marks(annotation: Any) -> Iterator[Any]:
+def marks(annotation: object) -> Iterator[object]:
     """Every annotation of a type and of the types in it."""
     base, found = split(annotation)
     yield from found
@@ -173,8 +175,8 @@ def marks(annotation: Any) -> Iterator[Any]:
 
 
 def marked(
-    annotation: Any, value: Any, kind: type[Mark], path: tuple[Any, ...] = ()
-) -> Iterator[tuple[tuple[Any, ...], Mark, str]]:
+    annotation: object, value: object, kind: type[Mark], path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[tuple[str | int, ...], Mark, str]]:
     """Yield every string in ``value`` whose type has a mark of ``kind``: where it is, the mark, and the string."""
     if isinstance(value, str):
         for mark in marks(annotation):
@@ -205,7 +207,7 @@ _NOUNS = {
 }
 
 
-def describe(annotation: Any, *, plural: bool = False) -> str:
+def describe(annotation: object, *, plural: bool = False) -> str:
     """A type in the words of someone who writes YAML.
 
     Raises
@@ -253,14 +255,14 @@ def describe(annotation: Any, *, plural: bool = False) -> str:
     return noun + _bounds(found)
 
 
-def _alternatives(annotation: Any, *, plural: bool) -> list[str]:
+def _alternatives(annotation: object, *, plural: bool) -> list[str]:
     base, _ = split(annotation)
     if get_origin(base) is Literal:
         return [show(value) for value in get_args(base)]
     return [describe(annotation, plural=plural)]
 
 
-def _bounds(found: Iterable[Any]) -> str:
+def _bounds(found: Iterable[object]) -> str:
     low = next(((mark.ge, "[", ">=") for mark in found if isinstance(mark, at.Ge)), None) or next(
         ((mark.gt, "(", ">") for mark in found if isinstance(mark, at.Gt)), None
     )
@@ -272,7 +274,7 @@ def _bounds(found: Iterable[Any]) -> str:
     return "".join(f" {side[2]} {side[0]}" for side in (low, high) if side)
 
 
-def show(value: Any) -> str:
+def show(value: object) -> str:
     """A value as YAML would write it; strings in quotes and cut, lists and mappings by their kind only.
 
     >>> [show(value) for value in (True, None, 1.5, "x", [], {"a": 1})]

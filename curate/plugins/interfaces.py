@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol, TypeVar
 
 from annotated_types import MinLen
 
+from curate.errors import PluginError
 from curate.plugins.kinds import Kind
 
 if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
-    from numpy.typing import NDArray
 
-    from curate.kernels.types import Codes, Matrix, Vector, Vectors
+    from curate.kernels.types import Codes, FittedState, Matrix, Vector, Vectors
     from curate.plugins.batches import Pool, ScoreBatch, Trial
     from curate.plugins.results import Clustering, Learnt, Measured, Selection
 
@@ -58,8 +58,8 @@ class ExecutionOnly:
 class NamesContent:
     """Mark of a field that may name a file or a folder: its content, and not its name, determines the result.
 
-    The driver adds a sha256 of what the path holds to the fingerprint of the entry. An embedder with a method
-    ``revision`` and a proxy that reads a log are known by those instead.
+    The driver adds a sha256 of what the path holds to the fingerprint of the entry. An embedder that declares
+    ``revision=True`` and a proxy that reads a log are known by those instead.
     """
 
 
@@ -93,17 +93,28 @@ class Embedder(Protocol):
 
 
 class FittedEmbedder(Protocol):
-    """An embedder that learns from a sample first; what it learnt is plain arrays, which can be saved and frozen."""
+    """Embedder that is fitted on a sample first, declared with ``fits=True``.
 
-    def fit(self, sample: Sequence[str], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    Its fitted state is plain arrays, which can be saved and frozen. A field ``sample_size`` sets the most rows of the
+    sample; without it there are 50,000.
+    """
+
+    def fit(self, sample: Sequence[str], rng: np.random.Generator) -> FittedState:
         """Named arrays that, with the fields, determine every later vector."""
 
-    def fitted(self, state: Mapping[str, NDArray[Any]]) -> Embedder:
-        """The embedder that ``state`` describes; a ``Faithful`` one can tell how far the pool has drifted from it."""
+    def fitted(self, state: FittedState) -> Embedder:
+        """Return the embedder that ``state`` describes."""
+
+
+class VersionedEmbedder(Protocol):
+    """Embedder with a model from elsewhere, declared with ``revision=True``; its field ``model`` names the model."""
+
+    def revision(self) -> str:
+        """Return what identifies the model's content; part of the fingerprints of the vectors."""
 
 
 class Faithful(Protocol):
-    """A fitted embedder that can tell how well it still does."""
+    """Fitted embedder that measures the drift of a pool, declared with ``fidelity=True``."""
 
     def fidelity(self, texts: Sequence[str]) -> Vector:
         """(n,) float32 in [0, 1]: the share of each text that what was learnt can express."""
@@ -122,12 +133,10 @@ class Proxy(Protocol):
     runs: int
     epochs: int
 
-    def train(
-        self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator
-    ) -> dict[str, NDArray[Any]]:
+    def train(self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator) -> FittedState:
         """Named arrays that, with the fields, determine every later prediction; labels are 0 … classes − 1."""
 
-    def predict(self, state: Mapping[str, NDArray[Any]], embeddings: Matrix) -> Iterator[Matrix]:
+    def predict(self, state: FittedState, embeddings: Matrix) -> Iterator[Matrix]:
         """(m, classes) float32 probabilities at the end of each epoch of each run, in that order."""
 
 
@@ -152,9 +161,10 @@ class Scorer(Protocol):
 
 
 class LearningScorer(Protocol):
-    """A scorer that learns from texts first; what it learnt is plain arrays, which can be saved and frozen.
+    """Scorer that is fitted on texts first, declared with ``fits=True``.
 
-    Its fields with the mark ``Examples`` name the texts.
+    Its fitted state is plain arrays, which can be saved and frozen. Its fields with the mark ``Examples`` name the
+    texts.
     """
 
     text: str | None
@@ -163,13 +173,13 @@ class LearningScorer(Protocol):
     sample_size: int
     """The most texts that are read for a field: more are sampled evenly."""
 
-    def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> FittedState:
         """Named arrays that, with the fields, determine every later score; ``examples`` are texts by field."""
 
-    def fitted(self, state: Mapping[str, NDArray[Any]]) -> Scorer:
+    def fitted(self, state: FittedState) -> Scorer:
         """The scorer that ``state`` describes."""
 
-    def learnt(self, state: Mapping[str, NDArray[Any]]) -> Learnt:
+    def learnt(self, state: FittedState) -> Learnt:
         """How well it does on texts that it did not learn from."""
 
 
@@ -228,37 +238,27 @@ class Metric(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MetricColumn:
-    """One number that a metric gives."""
+class OutputColumn:
+    """One number that a scorer gives for a row, or a metric for a selection."""
 
     name: str = ""
-    """Its name after the metric's; "" is the metric itself."""
+    """Suffix of the column's name; "" for the score or metric itself."""
 
     higher_is_better: bool | None
-    """Whether a better choice has the higher number; None where neither is better."""
+    """Whether higher values are better; None for a metric where neither is. A score is always True or False."""
 
     unit: str = ""
-    """What the number counts or measures."""
+    """Unit of the number."""
 
     range: tuple[float, float] = (float("-inf"), float("inf"))
-    """The smallest and the largest value it can take."""
+    """Smallest and largest possible value."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ScoreColumn:
-    """One column that a scorer gives."""
+ScoreColumn = OutputColumn
+"""Earlier name of ``OutputColumn``, which plugins of other packages import."""
 
-    name: str = ""
-    """Its name after the scorer's; "" is the score itself."""
-
-    higher_is_better: bool
-    """Whether a selector that keeps the best should keep high values."""
-
-    unit: str = ""
-    """What the number counts or measures."""
-
-    range: tuple[float, float] = (float("-inf"), float("inf"))
-    """The smallest and the largest value it can take."""
+MetricColumn = OutputColumn
+"""Earlier name of ``OutputColumn``, which plugins of other packages import."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,8 +271,8 @@ class Traits:
 
     reads: frozenset[Reads] = frozenset()
     within: Literal["shard", "cluster", "corpus"] = "shard"
-    columns: tuple[ScoreColumn, ...] = ()
-    measures: tuple[MetricColumn, ...] = ()
+    columns: tuple[OutputColumn, ...] = ()
+    measures: tuple[OutputColumn, ...] = ()
     """What a metric gives."""
 
     learns: bool = False
@@ -288,8 +288,17 @@ class Traits:
     needs_quality: bool = False
     """Without a score to call quality, the selection would mean nothing."""
 
-    random: bool = True
-    """A selector or metric that may draw from its generator; of one that never does, one seed tells what all do."""
+    fits: bool = False
+    """Whether an embedder or a scorer has methods ``fit`` and ``fitted``."""
+
+    revision: bool = False
+    """Whether an embedder has a method ``revision``."""
+
+    fidelity: bool = False
+    """Whether a fitted embedder has a method ``fidelity``."""
+
+    random: bool | Mapping[str, tuple[object, ...]] = True
+    """Whether a selector or metric may draw from its generator; or the values of a field with which it may."""
 
     quadratic: bool = False
     """A selector whose time at a fixed keep rate grows with the square of the rows that it sees at once."""
@@ -306,7 +315,7 @@ class Traits:
     guarantee: str = ""
     """Of a selector: what is promised of its choice beside the budget, in a few words."""
 
-    example: Mapping[str, Any] = field(default_factory=dict)
+    example: Mapping[str, object] = field(default_factory=dict)
     """Values for the fields that have no default, used by docs and contract tests."""
 
 
@@ -322,13 +331,48 @@ def traits(cls: type) -> Traits | None:
 
 
 def draws(plugin: object) -> bool:
-    """Whether a selector or metric may draw from its generator; its property ``draws`` tells where fields decide."""
+    """Return whether a selector or metric may draw from its generator; if not, every seed gives the same result."""
     declared = traits(type(plugin))
-    return declared is None or (declared.random and getattr(plugin, "draws", True))
+    if declared is None or isinstance(declared.random, bool):
+        return declared is None or bool(declared.random)
+    return all(getattr(plugin, field) in values for field, values in declared.random.items())
+
+
+_OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
+    "embedder": {
+        "fit": ("fits", "fits=True"),
+        "revision": ("revision", "revision=True"),
+        "fidelity": ("fidelity", "fits=True, fidelity=True"),
+    },
+    "scorer": {"fit": ("fits", "fits=True")},
+    "selector": {"sketch": ("sketch", "sketch=(…)"), "draws": ("", "random={field: (value, …)}")},
+    "metric": {"draws": ("", "random={field: (value, …)}")},
+}
+"""Members that some plugins of a kind have, and their declarations: the trait, and what the decorator is given."""
+
+
+def _check_members(cls: type, declared: Traits) -> None:
+    """Raise a PluginError where a class has a member that its decorator does not declare, or the other way round."""
+    kind = declared.kind
+    for member, (trait, remedy) in _OPTIONAL.get(kind, {}).items():
+        found = getattr(cls, member, None)
+        present = callable(found) or isinstance(found, property)
+        promised = bool(trait) and getattr(declared, trait) not in (False, None)
+        if present and not promised:
+            raise PluginError(
+                f"{cls.__name__} has {member!r}, which its decorator does not declare",
+                hint=f"declare it: @{kind}({remedy}, …)" if trait else f"replace it with @{kind}({remedy}, …)",
+            )
+        if promised and not present and member != "fidelity":  # which the class has that ``fitted`` returns
+            raise PluginError(
+                f"@{kind} of {cls.__name__} declares {trait}, and the class has no method {member!r}",
+                hint=f"add the method, or remove {trait} from the decorator",
+            )
 
 
 def _declare(declared: Traits) -> Callable[[type[T]], type[T]]:
     def decorate(cls: type[T]) -> type[T]:
+        _check_members(cls, declared)
         _DECLARED[cls] = declared
         return cls
 
@@ -336,21 +380,37 @@ def _declare(declared: Traits) -> Callable[[type[T]], type[T]]:
 
 
 def embedder(
-    *, version: int, reads: Literal["text", "column"] = "text", example: Mapping[str, Any] | None = None
+    *,
+    version: int,
+    reads: Literal["text", "column"] = "text",
+    fits: bool = False,
+    revision: bool = False,
+    fidelity: bool = False,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
-    """Declare an embedder."""
-    return _declare(Traits(kind="embedder", version=version, reads=frozenset({reads}), example=example or {}))
+    """Declare an embedder, and which methods it has besides ``encode``."""
+    return _declare(
+        Traits(
+            kind="embedder",
+            version=version,
+            reads=frozenset({reads}),
+            fits=fits,
+            revision=revision,
+            fidelity=fidelity,
+            example=example or {},
+        )
+    )
 
 
 def clusterer(
-    *, version: int, reads: Literal["embedding", "column"] = "embedding", example: Mapping[str, Any] | None = None
+    *, version: int, reads: Literal["embedding", "column"] = "embedding", example: Mapping[str, object] | None = None
 ) -> Callable[[type[T]], type[T]]:
     """Declare a clusterer."""
     return _declare(Traits(kind="clusterer", version=version, reads=frozenset({reads}), example=example or {}))
 
 
 def proxy(
-    *, version: int, reads: frozenset[Reads] | set[Reads], example: Mapping[str, Any] | None = None
+    *, version: int, reads: frozenset[Reads] | set[Reads], example: Mapping[str, object] | None = None
 ) -> Callable[[type[T]], type[T]]:
     """Declare a proxy: one that is trained reads embeddings, a recorded one a log; both read labels."""
     return _declare(Traits(kind="proxy", version=version, reads=frozenset(reads), example=example or {}))
@@ -360,11 +420,23 @@ def scorer(
     *,
     version: int,
     reads: frozenset[Reads] | set[Reads],
-    columns: tuple[ScoreColumn, ...],
+    columns: tuple[OutputColumn, ...],
     within: Literal["shard", "cluster", "corpus"] = "shard",
-    example: Mapping[str, Any] | None = None,
+    fits: bool = False,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
-    """Declare a scorer, what it must be given, what it must see at once, and the columns it gives."""
+    """Declare a scorer, what it must be given, what it must see at once, and the columns it gives.
+
+    Raises
+    ------
+    PluginError
+        If a column leaves open whether higher is better.
+    """
+    if undecided := [column.name for column in columns if column.higher_is_better is None]:
+        raise PluginError(
+            f"scorer: the column {undecided[0]!r} has higher_is_better=None",
+            hint="say True or False: selectors keep rows by it",
+        )
     return _declare(
         Traits(
             kind="scorer",
@@ -372,6 +444,7 @@ def scorer(
             reads=frozenset(reads),
             within=within,
             columns=columns,
+            fits=fits,
             example=example or {},
         )
     )
@@ -385,12 +458,12 @@ def selector(
     prefix: bool = False,
     equivariant: bool = False,
     needs_quality: bool = False,
-    random: bool = True,
+    random: bool | Mapping[str, tuple[object, ...]] = True,
     quadratic: bool = False,
     sketch: tuple[str, ...] | None = None,
     cost: str = "",
     guarantee: str = "",
-    example: Mapping[str, Any] | None = None,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a selector, what it must be given, and which properties the contract tests may hold it to."""
     return _declare(
@@ -414,7 +487,7 @@ def selector(
 
 
 def exporter(
-    *, version: int, schema: bool = False, example: Mapping[str, Any] | None = None
+    *, version: int, schema: bool = False, example: Mapping[str, object] | None = None
 ) -> Callable[[type[T]], type[T]]:
     """Declare an exporter, and whether its files carry the types of their columns."""
     return _declare(Traits(kind="exporter", version=version, schema=schema, example=example or {}))
@@ -424,10 +497,10 @@ def metric(
     *,
     version: int,
     reads: frozenset[Reads] | set[Reads],
-    measures: tuple[MetricColumn, ...],
+    measures: tuple[OutputColumn, ...],
     learns: bool = False,
-    random: bool = True,
-    example: Mapping[str, Any] | None = None,
+    random: bool | Mapping[str, tuple[object, ...]] = True,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a metric, what it must be given, and the numbers it gives; ``learns``: it needs test rows."""
     return _declare(

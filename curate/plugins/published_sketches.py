@@ -7,19 +7,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from curate.kernels.types import Flags, Rows, Vector
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """Rows that were published before, m of which there is a sketch: they stay, and new rows are held against them."""
 
-    held: NDArray[np.bool_]
+    held: Flags
     """(n,) which rows of the pool are among them; they are kept, and their sketches stand for them."""
 
     sizes: tuple[int, ...] = ()
@@ -74,7 +73,7 @@ class Published:
         answer[new] = names[representative[m:]]
         return answer
 
-    def spread(self, values: NDArray[np.float32], held: float) -> NDArray[np.float32]:
+    def spread(self, values: Vector, held: float) -> Vector:
         """(n,) the ``values`` (k,) of the new rows, and ``held`` for those that were published."""
         answer = np.full(len(self.held), held, np.float32)
         answer[self.new] = values

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from curate.errors import PluginError
 from curate.kernels.neighbors.retention import Retention
-from curate.kernels.types import Matrix, Rows, Vector
+from curate.kernels.types import Flags, Matrix, Rows, Vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Measured:
     values: Mapping[str, float]
     """One number for each column that the metric declared, in that order; NaN where it is not defined, and says why."""
 
-    hits: NDArray[np.bool_] | None = None
+    hits: Flags | None = None
     """(m,) of a metric that learns to predict labels: whether it was right on each test row."""
 
     notes: tuple[str, ...] = ()

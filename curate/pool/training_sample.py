@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
-from curate.stages.context import Context
 from curate.store.inputs import Inputs
+
+if TYPE_CHECKING:
+    from curate.progress import Progress
 
 
 def sample(
-    context: Context, source: Inputs, what: str, size: int, rng: np.random.Generator, role: str | None, column: str = ""
+    progress: Progress,
+    source: Inputs,
+    what: str,
+    size: int,
+    rng: np.random.Generator,
+    role: str | None,
+    column: str = "",
 ) -> Any:
     """At most ``size`` values of a role or of a column, in the order of their rows: texts as a list, else an array.
 
@@ -20,7 +28,7 @@ def sample(
     """
     size = min(size, source.rows)
     chosen = np.sort(rng.choice(source.rows, size, replace=False))
-    context.progress.begin(f"{what} on {size:,} rows", size)
+    progress.begin(f"{what} on {size:,} rows", size)
     taken: list[pa.Array] = []
     start = 0
     for number, rows in enumerate(source.shards):
@@ -28,7 +36,7 @@ def sample(
         if len(mine):
             table = source.read(number, [role] if role else [], [column] if column else [])
             taken.append(table[0].take(mine))
-            context.progress.advance(len(mine))
+            progress.advance(len(mine))
         start += rows
     values = pa.chunked_array([chunk for item in taken for chunk in item.chunks])
     return values.to_pylist() if role == "text" else values

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from curate.report.contents import Decontamination, Hit
+from curate.report.contents import Contaminated, Decontamination
 from curate.report.formatting import count, listed, plural, share, short, value
 from curate.report.html import tables
 from curate.report.html.tags import Markup, tag
@@ -77,19 +78,21 @@ def _fold(title: str, note: str, body: Markup, *, opened: bool = False) -> Marku
     return tag("details", summary, body, open="" if opened else None)
 
 
-def _hit(hit: Hit) -> Markup:
-    more = f", and {plural(hit.texts - 1, 'more text')} of the set" if hit.texts > 1 else ""
-    if hit.by_words:
-        told = f"{share(hit.similarity)} of the runs of words of {short(hit.place, 120)}{more}"
+def _hit(row: Contaminated) -> Markup:
+    hit, place = row.hit, short(f"{row.hit.file}:{row.hit.line}", 120)
+    more = f", and {plural(row.texts - 1, 'more text')} of the set" if row.texts > 1 else ""
+    similarity = math.nan if hit.similarity is None else hit.similarity
+    if hit.shared is not None:
+        told = f"{share(similarity)} of the runs of words of {place}{more}"
     else:
-        told = f"cosine similarity {value(hit.similarity)} to {short(hit.place, 120)}{more}"
-    label = tag("p", "evaluation set ", tag("b", short(hit.name, 80)), class_="reason")
+        told = f"cosine similarity {value(similarity)} to {place}{more}"
+    label = tag("p", "evaluation set ", tag("b", short(hit.set, 80)), class_="reason")
     return tag(
         "article",
-        tag("p", tag("b", short(hit.id, 80)), f": {told}", class_="reason"),
+        tag("p", tag("b", short(row.id, 80)), f": {told}", class_="reason"),
         tag("p", f"both have: {short(hit.shared, TEXT)}", class_="reason", dir="auto") if hit.shared else None,
-        _text(hit.text),
-        tag("div", label, _text(hit.evaluation_text), class_="representative"),
+        _text(row.text),
+        tag("div", label, _text(hit.text), class_="representative"),
         class_="dropped",
     )
 

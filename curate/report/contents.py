@@ -9,18 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.accounting import Count, in_sequence
+from curate.contamination import EvaluationSet, Hit
 from curate.report.evaluation_data import Evaluation
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What became of the rows that entered a stage; rows_in = kept + dropped + quarantined."""
-
-    rows_in: int
-    kept: int
-    dropped: int = 0
-    quarantined: int = 0
-
 
 OTHERS = "\udcff"
 """In place of a source's name: all sources that are not listed. No text in a file holds this character alone."""
@@ -36,8 +27,8 @@ class Stage:
     what: str
     """What it does, in one plain sentence (a plugin's summary), without numbers."""
 
-    rows: Account
-    sources: Mapping[str, Account] = field(default_factory=dict)
+    rows: Count
+    sources: Mapping[str, Count] = field(default_factory=dict)
     """The same account for each source; empty if the pool has no source column. Under ``OTHERS`` are sources that are
     not listed, added up."""
 
@@ -306,51 +297,16 @@ class Conflicts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluationSet:
-    """Texts that must not be trained on, and how many of them the pool had."""
-
-    name: str
-    files: tuple[tuple[str, str], ...]
-    """Path and sha256."""
-
-    texts: int
-    empty: int
-    """Rows without a text, besides."""
-
-    short: int
-    """Texts that were not compared by words, as they have too few."""
-
-    found: int
-    """Texts that some row has enough words of, or that some row's embedding is the most similar to."""
-
-    rows: int
-    """Rows of the pool that were dropped for the set, or would have been for it alone."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """A row of the pool beside the evaluation text of a set that it has most in common with."""
+class Contaminated:
+    """Row of the pool that was dropped for an evaluation text."""
 
     id: str
-    by_words: bool
-    """Else by their embeddings."""
-
-    name: str
-    """Of the set."""
-
-    similarity: float
-    """The share of the evaluation text's runs of words that the row has; or the cosine of their embeddings."""
-
-    shared: str
-    """The longest run of words that both have; "" for embeddings."""
-
     text: str
-    evaluation_text: str
-    place: str
-    """File and line of the evaluation text."""
+    """Text of the row."""
 
+    hit: Hit
     texts: int
-    """How many evaluation texts of the set the row has enough in common with."""
+    """Number of texts of the evaluation set that the row has enough in common with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,7 +326,7 @@ class Decontamination:
     total: int
     """How many hits there are."""
 
-    hits: tuple[Hit, ...] = ()
+    hits: tuple[Contaminated, ...] = ()
     """The first of them."""
 
 
@@ -448,47 +404,19 @@ class Report:
     """Number of sources that are added up under ``OTHERS``."""
 
     @property
-    def rows(self) -> Account:
+    def rows(self) -> Count:
         """The whole run's account."""
-        return total(tuple(stage.rows for stage in self.stages))
+        return in_sequence([stage.rows for stage in self.stages])
 
     @property
-    def sources(self) -> dict[str, Account]:
+    def sources(self) -> dict[str, Count]:
         """The whole run's account for each source, largest first."""
         names = dict.fromkeys(name for stage in self.stages for name in stage.sources)
-        nothing = Account(0, 0)
-        accounts = {name: total(tuple(stage.sources.get(name, nothing) for stage in self.stages)) for name in names}
+        nothing = Count()
+        accounts = {name: in_sequence([stage.sources.get(name, nothing) for stage in self.stages]) for name in names}
         return dict(sorted(accounts.items(), key=lambda item: (item[0] == OTHERS, -item[1].rows_in, item[0])))
 
     @property
     def source_count(self) -> int:
         """Number of sources, with those that are not listed."""
         return len({name for stage in self.stages for name in stage.sources} - {OTHERS}) + self.unlisted_sources
-
-
-def total(accounts: tuple[Account, ...]) -> Account:
-    """One account for stages that ran one after the other.
-
-    >>> total((Account(9, 8, quarantined=1), Account(8, 5, dropped=3)))
-    Account(rows_in=9, kept=5, dropped=3, quarantined=1)
-    """
-    return Account(
-        accounts[0].rows_in,
-        accounts[-1].kept,
-        sum(account.dropped for account in accounts),
-        sum(account.quarantined for account in accounts),
-    )
-
-
-def added(accounts: tuple[Account, ...]) -> Account:
-    """One account for sources side by side.
-
-    >>> added((Account(9, 8, 1), Account(2, 2)))
-    Account(rows_in=11, kept=10, dropped=1, quarantined=0)
-    """
-    return Account(
-        sum(account.rows_in for account in accounts),
-        sum(account.kept for account in accounts),
-        sum(account.dropped for account in accounts),
-        sum(account.quarantined for account in accounts),
-    )

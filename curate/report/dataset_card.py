@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from curate.accounting import Count, sum_of
 from curate.report import contamination_text, sentences
-from curate.report.contents import Account, Report, added
+from curate.report.contents import Report
 from curate.report.formatting import DASH, compact, count, plural, share
 
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
@@ -114,7 +115,7 @@ def _stages(report: Report) -> str:
     return "\n".join(steps) + f"\n\nRows in = kept + dropped + quarantined, for every stage:\n\n{table}"
 
 
-def _outcome(rows: Account) -> str:
+def _outcome(rows: Count) -> str:
     if rows.kept == rows.rows_in:
         return f"All {plural(rows.rows_in, 'row')} went on." if rows.rows_in != 1 else "The one row went on."
     lost = [f"{count(rows.dropped)} dropped"] if rows.dropped else []
@@ -126,7 +127,7 @@ def _sources(report: Report) -> str:
     accounts = report.sources
     lines = []
     for name, members in sentences.source_groups(report):
-        rows = added(tuple(accounts[member] for member in members))
+        rows = sum_of(tuple(accounts[member] for member in members))
         lines.append((name, *_numbers(rows), share(rows.kept, rows.rows_in)))
     return _table(("Source", "Rows in", "Kept", "Dropped", "Quarantined", "Kept share"), lines) if lines else ""
 
@@ -188,7 +189,7 @@ def _again(report: Report) -> str:
     return "\n\n".join(part for part in (made, commands, config) if part)
 
 
-def _numbers(rows: Account) -> tuple[str, ...]:
+def _numbers(rows: Count) -> tuple[str, ...]:
     numbers = (rows.rows_in, rows.kept, rows.dropped, rows.quarantined)
     return tuple(count(number) if number or place < 2 else DASH for place, number in enumerate(numbers))
 

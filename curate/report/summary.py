@@ -7,8 +7,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from curate.accounting import Count
 from curate.report import evaluation_text, sentences
-from curate.report.contents import OTHERS, Account, Answers, Decontamination, Histogram, Report
+from curate.report.contents import OTHERS, Answers, Decontamination, Histogram, Report
 from curate.report.formatting import short
 
 
@@ -16,7 +17,7 @@ def summary(report: Report) -> dict[str, Any]:
     """The report's numbers and sentences as JSON types; without figures and examples. Unknown numbers are None.
 
     >>> from curate.report.contents import Stage
-    >>> run = Report(run="a", seed=0, version="1", stages=(Stage(name="input", what="", rows=Account(3, 2, 1)),))
+    >>> run = Report(run="a", seed=0, version="1", stages=(Stage(name="input", what="", rows=Count(3, 2, 1)),))
     >>> summary(run)["rows"]
     {'rows_in': 3, 'kept': 2, 'dropped': 1, 'quarantined': 0}
     """
@@ -86,7 +87,7 @@ def _checked(found: Decontamination) -> dict[str, Any]:
     return {**told, "sets": [dict(one, files=dict(one["files"])) for one in told["sets"]]}
 
 
-def _by_source(sources: Mapping[str, Account], unlisted: int) -> dict[str, Any]:
+def _by_source(sources: Mapping[str, Count], unlisted: int) -> dict[str, Any]:
     """Return the account of each listed source, and one for all others if there are any."""
     found: dict[str, Any] = {"sources": {name: _account(rows) for name, rows in sources.items() if name != OTHERS}}
     if OTHERS in sources:
@@ -94,7 +95,7 @@ def _by_source(sources: Mapping[str, Account], unlisted: int) -> dict[str, Any]:
     return found
 
 
-def _account(rows: Account) -> dict[str, int]:
+def _account(rows: Count) -> dict[str, int]:
     return dataclasses.asdict(rows)
 
 

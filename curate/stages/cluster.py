@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -23,113 +24,153 @@ from curate.kernels.types import Matrix
 from curate.plugins.clusterers.column import categories, codes
 from curate.plugins.results import Clustering
 from curate.pool import embedding_matrix
-from curate.pool.rows import PoolRows
+from curate.pool.sidecars import Clustered
+from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
-from curate.stages import fitted_state
-from curate.stages.context import Context
-from curate.stages.step import Outcome, current, refuse_failed, running, step
+from curate.stages import fitted_state, guardrails
+from curate.stages.base import (
+    Context,
+    Outcome,
+    Progressed,
+    Stage,
+    Step,
+    all_kept,
+    current,
+    refuse_failed,
+    run_step,
+    running,
+)
+from curate.stages.embed.stage import EmbedResult
 from curate.store import inputs, manifest, parquet_io, schemas
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record, StageResult
+from curate.store.schemas import CENTROIDS
 
 if TYPE_CHECKING:
     from curate.config.model import ClusterEntry
 
-CENTROIDS = "centroids.parquet"
 _FACTS = b"curate.facts"
 
 
-@dataclass(frozen=True, slots=True)
-class Clustered:
-    """A handle on the cluster shards."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterResult(StageResult):
+    """What clustering leaves in its manifest."""
 
-    folder: Path
-    fingerprint: str
+    clusters: int
+    largest: int
+    """Number of rows in the largest cluster."""
+
+    empty: int
     recipe: str
-    """How rows are assigned, whatever the pool."""
+    """Fingerprint of how rows are assigned, whatever the pool."""
 
-    embedding: str | None
-    """The embed entry that was clustered."""
+    similarity: float
+    """Mean cosine of a row to its centroid."""
 
-    def read(self, shard: int) -> pa.Table:
-        return parquet_io.read(parquet_io.part(self.folder, shard), schemas.CLUSTER)
+    drift: float | None
+    """How much less similar that is than when the centroids were made, as a share of that."""
 
-    def centroids(self) -> Matrix:
-        """(k, d) float32, rows of unit length."""
-        return embedding_matrix.matrix(parquet_io.read(self.folder / CENTROIDS, ["centroid"])["centroid"])
+    fit: Mapping[str, float]
+    """What the clusterer reports: inertia, iterations, …"""
 
 
-def cluster(context: Context, rows: PoolRows) -> tuple[Clustered, Record]:
+class Cluster(Stage["ClusterEntry", Clustered]):
+    """Vectors to groups of similar rows."""
+
+    name = "cluster"
+    section = "cluster"
+    result = ClusterResult
+    single = True
+
+    def run(self, context: Context, done: Progressed, entry: ClusterEntry) -> tuple[Clustered, Record[ClusterResult]]:
+        return cluster(context, done.pool)
+
+    def extend(self, context: Context, done: Progressed, results: Sequence[Clustered]) -> Progressed:
+        return replace(done, view=replace(done.pool, cluster_result=results[0]))
+
+    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
+        return guardrails.drift(context.config, {f"{one.stage} {one.name}": _drift(one.result) for one in done.records})
+
+    def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
+        return {"cluster": record.result.largest} if isinstance(record.result, ClusterResult) else {}
+
+    def remarks(self, record: Record[StageResult]) -> list[str]:
+        return fitted_state.remark(_drift(record.result))
+
+
+def _drift(result: StageResult) -> float | None:
+    return result.drift if isinstance(result, EmbedResult | ClusterResult) else None
+
+
+def cluster(context: Context, pool: PoolView) -> tuple[Clustered, Record[ClusterResult]]:
     """Run the cluster section."""
     folder, entry = context.folder / "cluster", context.config.cluster
     column = _column(entry)
     recipe = {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
-        "embedding": rows.entry(entry.embedding).recipe,
-        "columns": None if column is None else rows.source.fingerprint,
+        "embedding": pool.embedding(entry.embedding).recipe,
+        "columns": None if column is None else pool.inputs.fingerprint,
     }
-    pool = manifest.fingerprint({"embed": [embedded.fingerprint for embedded in rows.embedded]})
+    today = manifest.fingerprint({"embed": [embedded.fingerprint for embedded in pool.embedded]})
 
-    def done(fitted_on: str) -> Record:
+    def done(fitted_on: str) -> Record[ClusterResult]:
         made = {**recipe, "fitted_on": fitted_on}
-        parts = {**made, "embed": {embedded.name: embedded.fingerprint for embedded in rows.embedded}}
+        parts = {**made, "embed": {embedded.name: embedded.fingerprint for embedded in pool.embedded}}
         fit = fitted_state.Fit(recipe=manifest.fingerprint(recipe), pool=fitted_on, fidelity=None)
-        return step(
-            context,
-            "cluster",
-            entry.name,
-            folder,
+        return run_step(
+            Step(context, "cluster", entry.name, folder, ClusterResult),
             parts,
-            lambda _: _work(context, rows, folder, fit, manifest.fingerprint(made)),
+            lambda _: _work(context, pool, folder, fit, manifest.fingerprint(made)),
             damage=lambda _: parquet_io.damage(folder / CENTROIDS),
         )
 
     if column is not None:  # groups the user has are not learnt
-        record = done(pool)
+        record = done(today)
     else:
         kept = fitted_state.load(folder)
         if kept is not None and not parquet_io.is_current(folder / CENTROIDS, kept.fingerprint):
             kept = None
-        record = fitted_state.up_to_date(context, kept, manifest.fingerprint(recipe), pool, done)
-    return Clustered(folder, record.fingerprint, record.facts["recipe"], entry.embedding), record
+        fingerprint = manifest.fingerprint(recipe)
+        record = fitted_state.up_to_date(context, kept, fingerprint, today, done, lambda found: found.drift)
+    return Clustered(folder, record.fingerprint, record.result.recipe, entry.embedding), record
 
 
-def _work(context: Context, rows: PoolRows, folder: Path, fit: fitted_state.Fit, recipe: str) -> Outcome:
+def _work(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit, recipe: str) -> Outcome[ClusterResult]:
     entry = context.config.cluster
-    if not sum(rows.rows):
+    if not len(pool):
         raise DataError("there is no row to cluster", hint="every row was set aside when it was embedded")
-    facts = _fitted(context, rows, folder, fit)
+    reported = _fitted(context, pool, folder, fit)
     kept = fitted_state.load(folder)
-    keys = [manifest.fingerprint({"recipe": recipe, **digest}) for digest in rows.digests]
+    keys = [manifest.fingerprint({"recipe": recipe, **digest}) for digest in pool.digests]
     tasks = [
-        _Task(rows, shard, entry.embedding, folder, key, fit.fingerprint, _column(entry))
+        _Task(pool, shard, entry.embedding, folder, key, fit.fingerprint, _column(entry))
         for shard, key in enumerate(keys)
     ]
-    done, failed, peak = context.map("assigning to clusters", _assign, tasks, rows.rows)
+    done, failed, peak = context.map("assigning to clusters", _assign, tasks, pool.sizes)
     refuse_failed(failed)
     sizes = np.sum([item.sizes for item in done], axis=0)
-    similarity = sum(item.similarity for item in done) / sum(rows.rows)
+    similarity = sum(item.similarity for item in done) / len(pool)
     if kept is None:
         kept = replace(fit, fidelity=similarity)
         fitted_state.save(folder, kept)
     seen = sum((item.sources for item in done), Counter[str]())
     return Outcome(
-        sources={name: Count(rows_in=n, kept=n) for name, n in sorted(seen.items())},
+        sources=all_kept(dict(sorted(seen.items()))),
         shards=len(done),
         peak_memory=peak,
-        facts={
-            "clusters": len(sizes),
-            "largest": int(sizes.max(initial=0)),
-            "empty": int((sizes == 0).sum()),
-            "recipe": recipe,
-            "similarity": similarity,
-            "drift": fitted_state.drift(kept, similarity),
-            **facts,
-        },
+        result=ClusterResult(
+            clusters=len(sizes),
+            largest=int(sizes.max(initial=0)),
+            empty=int((sizes == 0).sum()),
+            recipe=recipe,
+            similarity=similarity,
+            drift=fitted_state.drift(kept, similarity),
+            fit=reported,
+        ),
     )
 
 
-def _fitted(context: Context, rows: PoolRows, folder: Path, fit: fitted_state.Fit) -> dict[str, Any]:
+def _fitted(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit) -> dict[str, float]:
     """Learn the centroids of ``fit``, unless they are on disk.
 
     Returns
@@ -143,14 +184,14 @@ def _fitted(context: Context, rows: PoolRows, folder: Path, fit: fitted_state.Fi
         return dict(json.loads((parquet_io.schema(path).metadata or {})[_FACTS]))
     (folder / fitted_state.NAME).unlink(missing_ok=True)
     column = _column(entry)
-    names = None if column is None else _names(rows, column)
+    names = None if column is None else _names(pool, column)
     if column is not None and names is not None:
-        clustering = _means(rows, entry.embedding, column, names)
+        clustering = _means(pool, entry.embedding, column, names)
     else:
-        context.progress.begin(f"clustering with {entry.name}", sum(rows.rows))
+        context.progress.begin(f"clustering with {entry.name}", len(pool))
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
         with running(entry.spec, entry.name):
-            clustering = entry.spec.build().fit(rows.stream(entry.embedding), rng)
+            clustering = entry.spec.build().fit(pool.stream(entry.embedding), rng)
     _write_centroids(path, fit.fingerprint, clustering, names)
     return dict(clustering.facts)
 
@@ -177,22 +218,22 @@ def _column(entry: ClusterEntry) -> str | None:
     return str(dict(entry.spec.fields)["column"]) if reads_column else None
 
 
-def _names(rows: PoolRows, column: str) -> pa.Array:
+def _names(pool: PoolView, column: str) -> pa.Array:
     """The distinct values of the column over all shards, sorted."""
-    parts = [categories(_values(rows, shard, column)) for shard in range(len(rows.rows))]
+    parts = [categories(_values(shard, column)) for shard in pool.shards()]
     return categories(pa.concat_arrays(parts))
 
 
-def _values(rows: PoolRows, shard: int, column: str) -> pa.ChunkedArray:
-    return inputs.as_text(rows.input(shard, columns=(column,))[column])
+def _values(shard: PoolShard, column: str) -> pa.ChunkedArray:
+    return inputs.as_text(shard.read(columns=(column,))[column])
 
 
-def _means(rows: PoolRows, embedding: str | None, column: str, names: pa.Array) -> Clustering:
+def _means(pool: PoolView, embedding: str | None, column: str, names: pa.Array) -> Clustering:
     """The mean direction of each group; any direction for a group whose rows cancel out."""
-    total = np.zeros((len(names), rows.entry(embedding).dimensions))
-    for shard in range(len(rows.rows)):
-        cells = codes(_values(rows, shard, column), names)
-        x = rows.vectors(embedding, shard, rows.ids(shard))
+    total = np.zeros((len(names), pool.embedding(embedding).dimensions))
+    for shard in pool.shards():
+        cells = codes(_values(shard, column), names)
+        x = shard.vectors(embedding)
         members = np.flatnonzero(cells >= 0)
         one_each = np.ones(len(members), np.float32)
         total += csr_array((one_each, (cells[members], members)), shape=(len(names), len(x))) @ x
@@ -206,8 +247,8 @@ def _means(rows: PoolRows, embedding: str | None, column: str, names: pa.Array) 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    rows: PoolRows
-    shard: int
+    pool: PoolView
+    number: int
     embedding: str | None
     folder: Path
     fingerprint: str
@@ -234,21 +275,20 @@ def _centroids(folder: Path, fingerprint: str) -> tuple[Matrix, pa.Array]:
 
 
 def _assign(task: _Task) -> _Done:
-    path = parquet_io.part(task.folder, task.shard)
+    path, shard = parquet_io.part(task.folder, task.number), task.pool.shard(task.number)
     centroids, names = _centroids(task.folder, task.fit)
-    sources = task.rows.sources(task.shard)
+    sources = shard.sources()
     if current(path, task.fingerprint):
         table = parquet_io.read(path, ["cluster", "centroid_similarity"])
         return _summed(table["cluster"].to_numpy(), table["centroid_similarity"].to_numpy(), len(centroids), sources)
-    ids = task.rows.ids(task.shard)
-    x = task.rows.vectors(task.embedding, task.shard, ids)
+    x = shard.vectors(task.embedding)
     if task.column is None:
         cells, similarity = lloyd.assign(x, centroids)
     else:
-        cells = codes(_values(task.rows, task.shard, task.column), names)
+        cells = codes(_values(shard, task.column), names)
         own = centroids[np.maximum(cells, 0)]
         similarity = np.where(cells < 0, np.float32(0), np.einsum("ij,ij->i", x, own))
-    table = pa.table([ids, pa.array(cells), pa.array(similarity)], names=schemas.CLUSTER.names)
+    table = pa.table([shard.ids, pa.array(cells), pa.array(similarity)], names=schemas.CLUSTER.names)
     parquet_io.write(schemas.check(table, schemas.CLUSTER, str(path)), path, task.fingerprint)
     return _summed(cells, similarity, len(centroids), sources)
 

@@ -6,21 +6,20 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate.errors import DataError
-from curate.stages.context import Context
-from curate.stages.step import running
+from curate.stages.base import Context, running
 from curate.store import manifest, npz, parquet_io
-from curate.store.json_shape import fits
-from curate.store.manifest import Record
+from curate.store.json_shape import read_as
+from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
     from curate.plugins.registry import Spec
 
-NAME = "fit.json"
+R = TypeVar("R", bound=StageResult)
 
-_SHAPE = {"recipe": str, "pool": str, "fidelity": (None, float)}
+NAME = "fit.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,16 +74,17 @@ def fingerprint(recipe: str, pool: str) -> str:
 
 def load(folder: Path) -> Fit | None:
     """The fit in ``folder``; None if there is no whole one."""
-    data = parquet_io.read_json(folder / NAME)
-    try:
-        return Fit(**data) if data is not None and fits(data, _SHAPE) else None
-    except TypeError:  # written by another release
-        return None
+    return read_as(Fit, parquet_io.read_json(folder / NAME))
 
 
 def save(folder: Path, fit: Fit) -> None:
     """Say what the fit in ``folder`` is of; once its own files are whole."""
     parquet_io.write_json(folder / NAME, asdict(fit))
+
+
+def remark(drifted: float | None) -> list[str]:
+    """Return what a report says of the drift of a fit; nothing if there is none."""
+    return [f"what it learnt before drifted by {drifted:.2%}"] if drifted else []
 
 
 def drift(fit: Fit | None, now: float | None) -> float | None:
@@ -98,17 +98,36 @@ def drift(fit: Fit | None, now: float | None) -> float | None:
     return max(0.0, 1 - now / fit.fidelity)
 
 
-def up_to_date(context: Context, kept: Fit | None, recipe: str, pool: str, do: Callable[[str], Record]) -> Record:
-    """The record of a step that rests on a fit: the ``kept`` one, or one of today's pool.
+def up_to_date(
+    context: Context,
+    kept: Fit | None,
+    recipe: str,
+    pool: str,
+    do: Callable[[str], Record[R]],
+    drift_of: Callable[[R], float | None] = lambda _: None,
+) -> Record[R]:
+    """Return the record of a step that rests on a fit: the ``kept`` one, or one of today's pool.
 
-    ``do`` runs the step with the fit of the pool that it is given. With ``refit: drift`` the step is done with the fit
-    of before, and once more with a new one if that drifted too far.
+    With ``refit: drift`` the step is done with the earlier fit, and once more with a new one if that drifted too far.
+
+    Parameters
+    ----------
+    context : Context
+        The run.
+    kept : Fit or None
+        The fit on disk.
+    recipe, pool : str
+        Fingerprints of what a fit of today would be made with and from.
+    do : callable
+        Runs the step with the fit of the pool whose fingerprint it receives.
+    drift_of : callable
+        Returns the drift that a result reports.
     """
     refresh = context.config.refresh
     if kept is None or kept.recipe != recipe or refresh.refit == "always":
         return do(pool)
     record = do(kept.pool)
-    drifted = record.facts.get("drift") or 0.0
+    drifted = drift_of(record.result) or 0.0
     if refresh.refit == "drift" and drifted > refresh.max_drift:
         context.progress.note(f"{record.stage} {record.name}: drifted by {drifted:.2%}, learns anew")
         return do(pool)

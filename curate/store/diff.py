@@ -160,8 +160,8 @@ def last(folder: Path, examples: int) -> Difference:
     before, now = _published(folder)
     made = manifest.load(root)
     of_ledger = None
-    if made is not None and run.selection is not None and made.parts["select"] == run.selection.fingerprint:
-        of_ledger = made.facts["version"]
+    if made is not None and run.selection is not None and made.inputs.get("select") == run.selection.fingerprint:
+        of_ledger = versions.name_of(made.fingerprint)
     a, b = versions.read_ids(root, before), versions.read_ids(root, now)
     reasons, shown_rows = [], []
     for change, other, rows in (("added", before, _not_in(b, a)), ("removed", now, _not_in(a, b))):

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.contamination import Hit
 from curate.errors import ConfigError
 from curate.store import manifest, parquet_io, redaction, schemas, versions
 from curate.store.ledger import Place, Run, Status, shown
@@ -123,26 +124,6 @@ class Representative:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hit:
-    """An evaluation text for which a row was dropped."""
-
-    set: str
-    file: str
-    line: int
-    similarity: float | None
-    """The share of its runs of words that the row has; or the cosine of their embeddings."""
-
-    shared: str | None
-    """The longest run of words that both have; None where their embeddings are similar."""
-
-    text: str
-
-    def __str__(self) -> str:
-        like = f"similarity {_number(self.similarity)}" if self.shared is None else f"shares {shown(self.shared)!r}"
-        return f"{shown(self.set)} ({shown(self.file)}, line {self.line}), {like}: {shown(self.text)}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Aside:
     """A record of the input that was set aside."""
 
@@ -221,7 +202,7 @@ class Story:
             yield "stands for it", told if one.fate is None else f"{told}: {shown(one.text)}"
             yield "its fate", "published before, and no longer in the pool" if one.fate is None else str(one.fate)
         for hit in self.hits:
-            yield "evaluation", str(hit)
+            yield "evaluation", _evaluation(hit)
         for aside in self.set_aside:
             yield "set aside", str(aside)
             if aside.record:
@@ -286,7 +267,7 @@ def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
     line = run.fates([name], [place.shard]).to_dicts()[0]
     entries = run.entries()
     names = [entry["name"] for entry in entries]
-    if run.selection is not None and _DECONTAMINATE in run.selection.parts:
+    if run.selection is not None and _DECONTAMINATE in run.selection.inputs:
         names.insert(0, _DECONTAMINATE)
     by: str | None = line["by"]
     passed: list[str] = []
@@ -304,7 +285,7 @@ def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
         gain=_finite(line["gain"]),
         weight=_finite(line["weight"]),
         epochs=tuple(line["epochs"] or ()),
-        of_epochs=0 if run.selection is None else len(run.selection.epochs),
+        of_epochs=0 if run.selection is None else len(run.selection.result.epochs),
         passed=tuple(passed),
         similarity=_finite(line["similarity"]),
     )
@@ -367,9 +348,14 @@ def _scores(run: Run, place: Place, name: str) -> Iterator[Score]:
             )
 
 
+def _evaluation(hit: Hit) -> str:
+    like = f"similarity {_number(hit.similarity)}" if hit.shared is None else f"shares {shown(hit.shared)!r}"
+    return f"{shown(hit.set)} ({shown(hit.file)}, line {hit.line}), {like}: {shown(hit.text)}"
+
+
 def _hits(run: Run, place: Place, name: str) -> Iterator[Hit]:
     record = manifest.load(run.folder / _DECONTAMINATE)
-    made = {} if run.selection is None else run.selection.parts
+    made = {} if run.selection is None else run.selection.inputs
     if record is None or record.fingerprint != made.get(_DECONTAMINATE):
         return
     table = parquet_io.read(parquet_io.part(run.folder / _DECONTAMINATE, place.shard), schemas.hits(""))
@@ -390,7 +376,7 @@ def _missing(run: Run) -> Iterator[str]:
     if run.clusters() is None:
         yield "cluster"
     there = {record.name for record in run.steps("score")}
-    yield from (f"score {name}" for name in run.selection.parts["score"] if name not in there)
+    yield from (f"score {name}" for name in run.selection.inputs["score"] if name not in there)
 
 
 # ---------------------------------------------------------------- rows that were set aside, and unknown ones

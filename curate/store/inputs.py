@@ -14,6 +14,8 @@ from curate.errors import DataError
 from curate.kernels.text.json_values import identifier_of, text_of
 from curate.store import manifest, parquet_io
 from curate.store.arrow_values import convert_column
+from curate.store.json_shape import fits
+from curate.store.manifest import StageResult
 
 PREFIX = "_curate_"
 """Begins the name of every column that we add to an input shard; no column of the user's may."""
@@ -37,6 +39,36 @@ NO_SOURCE = "(none)"
 """The source of a row whose source column is null, and of a record that does not parse."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputResult(StageResult):
+    """What reading the input leaves in its manifest."""
+
+    files: tuple[Mapping[str, Any], ...]
+    """For each file: its path, stamp, sha256, where it may be cut, and its bytes, lines, rows and quarantined lines."""
+
+    rows: tuple[int, ...]
+    """Number of rows in each shard."""
+
+    columns: str
+    """Arrow schema of the user's columns, serialized, in hexadecimal digits."""
+
+    roles: Mapping[str, str]
+    """Columns that hold the id, text, label and source, by role."""
+
+    tokens: str
+    """How tokens were counted, as a phrase."""
+
+    digests: tuple[str, ...]
+    """One a shard, which changes when an id or a text of it does, and with nothing else."""
+
+    def __post_init__(self) -> None:
+        if not all(fits(file, _FILE) for file in self.files):
+            raise ValueError("a file lacks a path, size, sha256 or cuts")
+
+
+_FILE = {"path": str, "size": int, "sha256": str, "cuts": (None, [[int]])}
+
+
 @dataclass(frozen=True, slots=True)
 class Inputs:
     """A handle on the input shards in ``folder``; small, and cheap to send to a worker."""
@@ -44,13 +76,13 @@ class Inputs:
     folder: Path
     fingerprint: str
 
-    def _facts(self) -> Mapping[str, Any]:
-        return _facts(self.folder, self.fingerprint)
+    def _result(self) -> InputResult:
+        return _result(self.folder, self.fingerprint)
 
     @property
     def shards(self) -> list[int]:
         """The number of rows in each shard."""
-        return list(self._facts()["rows"])
+        return list(self._result().rows)
 
     @property
     def rows(self) -> int:
@@ -60,12 +92,12 @@ class Inputs:
     @property
     def files(self) -> list[str]:
         """The input files in name order."""
-        return [file["path"] for file in self._facts()["files"]]
+        return [file["path"] for file in self._result().files]
 
     @property
     def schema(self) -> pa.Schema:
         """The user's columns, with the types that hold the values of all files, and the metadata that they carry."""
-        return pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(self._facts()["columns"])))
+        return pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(self._result().columns)))
 
     @property
     def columns(self) -> dict[str, pa.DataType]:
@@ -76,17 +108,17 @@ class Inputs:
     @property
     def roles(self) -> dict[str, str]:
         """Which column is the id, text, label, source, …"""
-        return dict(self._facts()["roles"])
+        return dict(self._result().roles)
 
     @property
     def tokens(self) -> str:
         """How tokens were counted, in words."""
-        return str(self._facts()["tokens"])
+        return self._result().tokens
 
     @property
     def digests(self) -> list[str]:
         """One a shard, which changes when an id or a text of it does, and with nothing else."""
-        return list(self._facts()["digests"])
+        return list(self._result().digests)
 
     @property
     def text_fingerprint(self) -> str:
@@ -141,11 +173,11 @@ class Inputs:
 
 
 @lru_cache(maxsize=4)
-def _facts(folder: Path, fingerprint: str) -> Mapping[str, Any]:
-    record = manifest.load(folder)
+def _result(folder: Path, fingerprint: str) -> InputResult:
+    record = manifest.load(folder, InputResult)
     if record is None or record.stage != "input" or record.fingerprint != fingerprint:
         raise DataError("the input shards changed during the run", where=str(folder), hint="start the run again")
-    return record.facts
+    return record.result
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

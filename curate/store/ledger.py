@@ -15,7 +15,8 @@ from curate.errors import ConfigError, DataError
 from curate.kernels.text.pii_patterns import Kind
 from curate.store import manifest, parquet_io, redaction, schemas, symlinks
 from curate.store.inputs import Inputs
-from curate.store.manifest import Record
+from curate.store.json_shape import fits
+from curate.store.manifest import Record, StageResult
 
 Status = Literal["chosen", "dropped", "set aside", "undecided", "not in the pool"]
 
@@ -34,6 +35,18 @@ FATES = pl.Schema(
     }
 )
 """What became of a row; ``by`` is the select entry that dropped it, or the stage that set it aside."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectResult(StageResult):
+    """What selecting leaves in its manifest."""
+
+    tokens: int
+    """Number of tokens of the pool."""
+
+    tokens_kept: int
+    epochs: tuple[int, ...] = ()
+    """Number of rows in each epoch of an epoch plan; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +82,7 @@ class Run:
 
     folder: Path
     inputs: Inputs
-    selection: Record | None
+    selection: Record[SelectResult] | None
     """The select stage's record; None if it has not run on this pool."""
 
     mask: tuple[Kind, ...] = ()
@@ -88,12 +101,12 @@ class Run:
         if read is None or read.stage != "input":
             hint = "name the folder that 'run:' in the configuration says"
             raise ConfigError("there is no run in this folder", where=str(folder), hint=hint)
-        selection = manifest.load(folder / "select")
-        if selection is not None and (selection.stage, selection.parts["input"]) != ("select", read.fingerprint):
+        selection = manifest.load(folder / "select", SelectResult)
+        if selection is not None and not _of_input(selection, read.fingerprint):
             selection = None
         return cls(folder, Inputs(folder / "input", read.fingerprint), selection, redaction.read(folder))
 
-    def selected(self) -> Record:
+    def selected(self) -> Record[SelectResult]:
         """The select stage's record.
 
         Raises
@@ -107,19 +120,19 @@ class Run:
 
     def entries(self) -> list[dict[str, Any]]:
         """The entries of the select section as the ledger was made with."""
-        return [] if self.selection is None else list(self.selection.parts["entries"])
+        return [] if self.selection is None else list(self.selection.inputs["entries"])
 
-    def steps(self, stage: Literal["embed", "score"]) -> list[Record]:
+    def steps(self, stage: Literal["embed", "score"]) -> list[Record[StageResult]]:
         """The entries of a stage that the ledger was made from, but for those that were made again since."""
-        made = {} if self.selection is None else self.selection.parts[stage]
+        made = {} if self.selection is None else self.selection.inputs[stage]
         there = {path.name: path for path in (self.folder / stage).glob("*") if path.name in made}
         records = [(name, manifest.load(there[name])) for name in made if name in there]
         return [one for name, one in records if one is not None and (one.name, one.fingerprint) == (name, made[name])]
 
-    def clusters(self) -> Record | None:
+    def clusters(self) -> Record[StageResult] | None:
         """The cluster stage that the ledger was made from; None if it was made again since."""
         record = manifest.load(self.folder / "cluster")
-        if record is None or self.selection is None or record.fingerprint != self.selection.parts["cluster"]:
+        if record is None or self.selection is None or record.fingerprint != self.selection.inputs["cluster"]:
             return None
         return record
 
@@ -190,6 +203,20 @@ class Run:
             mine = {place: column[place.row].as_py() for place in places if place.shard == shard}
             texts |= {place: redaction.quoted(text, self.mask) for place, text in mine.items()}
         return [texts[place] for place in places]
+
+
+def _of_input(selection: Record[SelectResult], fingerprint: str) -> bool:
+    """Return whether a ledger is one of the input shards with that fingerprint, and says what it was made from."""
+    return fits(dict(selection.inputs), _INPUTS) and selection.inputs["input"] == fingerprint
+
+
+_INPUTS = {
+    "input": str,
+    "entries": [{"name": str, "budget": object}],
+    "embed": {str: str},
+    "cluster": str,
+    "score": {str: str},
+}
 
 
 def _collected(paths: list[Path], schema: pa.Schema, wanted: pl.DataFrame) -> pl.DataFrame:

@@ -8,17 +8,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate.accounting import Count, sum_of
 from curate.errors import AccountingError
+from curate.kernels.neighbors.retention import RetentionCurve
 from curate.store import parquet_io
-from curate.store.json_shape import fits
+from curate.store.json_shape import fits, read_as
 
 NAME = "manifest.json"
 SOURCES = "sources.parquet"
@@ -30,93 +32,54 @@ _RECORD = {
     **{"stage": str, "name": str, "fingerprint": str, "shards": int, "seconds": float, "peak_memory": int},
     **{"parts": dict, "facts": dict, "count": _COUNT, "sources": {str: _COUNT}},
 }
+"""What every manifest has; ``parts`` are the inputs of the step, ``facts`` its result."""
+
 _SOURCES = pa.schema(
     [pa.field("entry", pa.string(), nullable=False), pa.field("source", pa.string(), nullable=False)]
     + [pa.field(name, pa.int64(), nullable=False) for name in _COUNT]
 )
 _TABLED = "sources_in_table"
-_FILE = {"path": str, "size": int, "sha256": str, "cuts": (None, [[int]])}
-_ENTRY = {"name": str, "sources": {str: _COUNT}, "seconds": float, "peak_memory": int}
-MASKED = {"rows": int, "spans": {str: int}}
-"""What was masked: in how many rows, and how often each kind."""
-
-CUT = {"rows": int, "spans": int, "words": int, "empty": int}
-"""What was cut: out of how many rows, how many runs of words, of how many words; rows that have none left."""
-
-_SET = {
-    **{"name": str, "files": [{"path": str, "sha256": str}]},
-    **{"texts": int, "empty": int, "short": int, "found": int, "rows": int},
-}
-_OF_STAGE: Mapping[str, Mapping[str, Any]] = {
-    "input": {
-        "parts": {"rows_per_shard": int, "files": {str: str}},
-        "facts": {"files": [_FILE], "rows": [int], "columns": str, "roles": {str: str}, "tokens": str}
-        | {"digests": [str]},
-    },
-    "embed": {"facts": {"recipe": str, "rows": [int], "dimensions": int, "drift": (None, float)}},
-    "cluster": {"facts": {"recipe": str, "largest": int, "drift": (None, float)}},
-    "decontaminate": {
-        "facts": {"rows": int, "hits": int, "sets": [_SET]},
-    },
-    "select": {
-        "parts": {
-            "input": str,
-            "entries": [{"name": str, "budget": object}],
-            "embed": {str: str},
-            "cluster": str,
-            "score": {str: str},
-        },
-        "facts": {"entries": [_ENTRY], "tokens": int, "tokens_kept": int},
-    },
-    "export": {"facts": {"version": str, "bytes": int, "masked": (None, MASKED), "cut": (None, CUT)}},
-}
-"""What is read of the parts and facts of each stage."""
+_ENTRIES = "entries"
 
 
-def fingerprint(parts: Mapping[str, Any]) -> str:
-    """sha256 of the canonical JSON of ``parts``: the same parts, the same fingerprint, on any machine."""
-    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+def fingerprint(inputs: Mapping[str, object]) -> str:
+    """Return the sha256 of the canonical JSON of ``inputs``: the same inputs, the same fingerprint, on any machine."""
+    text = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
-    """Rows in = kept + dropped + quarantined."""
+class StageResult:
+    """What a step leaves in its manifest besides counts; each stage has a class of its own."""
 
-    rows_in: int = 0
-    kept: int = 0
-    dropped: int = 0
-    quarantined: int = 0
 
-    def __add__(self, other: Count) -> Count:
-        return Count(
-            rows_in=self.rows_in + other.rows_in,
-            kept=self.kept + other.kept,
-            dropped=self.dropped + other.dropped,
-            quarantined=self.quarantined + other.quarantined,
-        )
-
-    def __sub__(self, other: Count) -> Count:
-        return Count(
-            rows_in=self.rows_in - other.rows_in,
-            kept=self.kept - other.kept,
-            dropped=self.dropped - other.dropped,
-            quarantined=self.quarantined - other.quarantined,
-        )
-
-    def balanced(self) -> bool:
-        return self.rows_in == self.kept + self.dropped + self.quarantined
+R = TypeVar("R", bound=StageResult)
+R_co = TypeVar("R_co", bound=StageResult, covariant=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Record:
+class EntryAccount:
+    """Account of one of several entries that are done in one step."""
+
+    name: str
+    sources: Mapping[str, Count]
+    seconds: float
+    peak_memory: int
+    """Bytes."""
+
+    retention: RetentionCurve | None = None
+    """Rows that other thresholds would keep, for a selector that drops duplicates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record(Generic[R_co]):
     """One stage, or one entry of a stage, as it was last done."""
 
     stage: str
     name: str
     fingerprint: str
-    parts: Mapping[str, Any]
-    """What the fingerprint is made of, so that a stale stage can say what changed."""
+    inputs: Mapping[str, Any]
+    """What the fingerprint is made of, so that a stale stage can report what changed."""
 
     count: Count
     sources: Mapping[str, Count] = field(default_factory=dict)
@@ -125,16 +88,12 @@ class Record:
     peak_memory: int = 0
     """Bytes; the highest of the processes that worked on it."""
 
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    """What the stage wants told: inertia, dimension, the model's revision, …"""
+    entries: tuple[EntryAccount, ...] = ()
+    """Accounts of the entries, for a step that has several."""
 
-    @property
-    def epochs(self) -> list[int]:
-        """How many rows are in each epoch that the select stage planned; empty without a plan."""
-        planned: Any = self.facts.get("epochs")
-        return list(planned) if fits(planned, [int]) else []
+    result: R_co
 
-    def check(self) -> Record:
+    def check(self) -> Record[R_co]:
         """The record itself, if no row is unaccounted for."""
         for where, count in {"": self.count, **self.sources}.items():
             if not count.balanced():
@@ -145,17 +104,6 @@ class Record:
         if self.sources and total(self.sources) != self.count:
             raise AccountingError(f"{self.stage} {self.name}: the sources do not add up to the whole")
         return self
-
-
-def sum_of(counts: Iterable[Count]) -> Count:
-    """Return the sum of counts."""
-    total = [0, 0, 0, 0]
-    for count in counts:
-        total[0] += count.rows_in
-        total[1] += count.kept
-        total[2] += count.dropped
-        total[3] += count.quarantined
-    return Count(**dict(zip(_COUNT, total, strict=True)))
 
 
 class StoredCounts(Mapping[str, Count]):
@@ -236,7 +184,7 @@ def total(sources: Mapping[str, Count]) -> Count:
     return sources.total() if isinstance(sources, StoredCounts) else sum_of(sources.values())
 
 
-def save(record: Record, folder: Path) -> Record:
+def save(record: Record[R], folder: Path) -> Record[R]:
     """Write the manifest: the last thing a stage does, so that its presence means the stage is complete.
 
     Returns
@@ -245,25 +193,37 @@ def save(record: Record, folder: Path) -> Record:
         The same record; of many sources, with counts that are read from the table when they are needed.
     """
     record.check()
-    entries = record.facts.get("entries", ())
-    counts = {"": record.sources, **{entry["name"]: _counted(entry["sources"]) for entry in entries}}
-    data: dict[str, Any] = {one.name: getattr(record, one.name) for one in fields(record)}
-    data |= {"count": asdict(record.count), "sources": {}}
-    if tabled := len(record.sources) > MOST_SOURCES:
-        data[_TABLED] = len(record.sources)
-        if entries:
-            data["facts"] = {**record.facts, "entries": [{**entry, "sources": {}} for entry in entries]}
-        if not parquet_io.is_current(folder / SOURCES, record.fingerprint):
-            parquet_io.write(_table_of(counts), folder / SOURCES, record.fingerprint, compression="zstd")
-    else:
-        data["sources"] = {name: asdict(count) for name, count in record.sources.items()}
+    tabled = len(record.sources) > MOST_SOURCES
+    entries = [{**asdict(entry), "sources": {} if tabled else _plain(entry.sources)} for entry in record.entries]
+    data: dict[str, object] = {
+        **{
+            name: getattr(record, name) for name in ("stage", "name", "fingerprint", "shards", "seconds", "peak_memory")
+        },
+        "parts": record.inputs,
+        "count": asdict(record.count),
+        "sources": {} if tabled else _plain(record.sources),
+        "facts": {**asdict(record.result), **({_ENTRIES: entries} if entries else {})},
+        **({_TABLED: len(record.sources)} if tabled else {}),
+    }
+    table = folder / SOURCES
+    if tabled and not parquet_io.is_current(table, record.fingerprint):
+        counts = {"": record.sources, **{entry.name: entry.sources for entry in record.entries}}
+        parquet_io.write(_table_of(counts), table, record.fingerprint, compression="zstd")
     parquet_io.write_json(folder / NAME, data)
     if not tabled:
-        (folder / SOURCES).unlink(missing_ok=True)
+        table.unlink(missing_ok=True)
         return record
-    stored = [{**entry, "sources": StoredCounts(folder / SOURCES, entry["name"])} for entry in entries]
-    facts = {**record.facts, "entries": stored} if entries else record.facts
-    return replace(record, sources=StoredCounts(folder / SOURCES, ""), facts=facts)
+    return _with_table(record, table)
+
+
+def _plain(sources: Mapping[str, Count]) -> dict[str, dict[str, int]]:
+    return {name: asdict(count) for name, count in sources.items()}
+
+
+def _with_table(record: Record[R], table: Path) -> Record[R]:
+    """Return the record with counts that are read from the table when they are needed."""
+    entries = tuple(replace(entry, sources=StoredCounts(table, entry.name)) for entry in record.entries)
+    return replace(record, sources=StoredCounts(table, ""), entries=entries)
 
 
 def _table_of(counts: Mapping[str, Mapping[str, Count]]) -> pa.Table:
@@ -276,66 +236,73 @@ def _table_of(counts: Mapping[str, Mapping[str, Count]]) -> pa.Table:
     return pa.table(columns, _SOURCES)
 
 
-def _counted(sources: Mapping[str, Any]) -> Mapping[str, Count]:
-    """Return the counts of an entry of the select section, as its facts hold them."""
-    if isinstance(sources, StoredCounts):
-        return sources
-    return {name: Count(**count) for name, count in sources.items()}
+@overload
+def load(folder: Path) -> Record[StageResult] | None: ...
+@overload
+def load(folder: Path, result: type[R]) -> Record[R] | None: ...
+def load(folder: Path, result: type[Any] = StageResult) -> Record[Any] | None:
+    """Return the manifest in ``folder``; None if there is none, or it is not as this release writes it.
 
-
-def load(folder: Path) -> Record | None:
-    """The manifest in ``folder``; None if there is no whole one."""
+    Parameters
+    ----------
+    folder : Path
+        The folder of a step.
+    result : type
+        What the step leaves in its manifest; by default that is not read.
+    """
     data = parquet_io.read_json(folder / NAME)
-    if data is None or not fits(data, _RECORD) or not fits(data, _OF_STAGE.get(data["stage"], {})):
-        return None  # written by another release, or by nobody
-    try:
-        data["count"] = Count(**data["count"])
-        if data.pop(_TABLED, None) is None:
-            data["sources"] = {source: Count(**count) for source, count in data["sources"].items()}
-            return Record(**data)
-        table = folder / SOURCES
-        if not parquet_io.is_current(table, data["fingerprint"]):
-            return None
-        data["sources"] = StoredCounts(table, "")
-        for entry in data["facts"].get("entries", ()):
-            entry["sources"] = StoredCounts(table, entry["name"])
-        return Record(**data)
-    except TypeError:  # so was this: it has more keys
+    if data is None or not fits(data, _RECORD):
         return None
+    facts = dict(data["facts"])
+    entries = read_as(tuple[EntryAccount, ...], facts.pop(_ENTRIES, []))
+    found = StageResult() if result is StageResult else read_as(result, facts)
+    if entries is None or found is None:
+        return None
+    record = Record(
+        **{name: data[name] for name in ("stage", "name", "fingerprint", "shards", "seconds", "peak_memory")},
+        inputs=data["parts"],
+        count=Count(**data["count"]),
+        sources={source: Count(**count) for source, count in data["sources"].items()},
+        entries=entries,
+        result=found,
+    )
+    if _TABLED not in data:
+        return record
+    return (
+        _with_table(record, folder / SOURCES) if parquet_io.is_current(folder / SOURCES, record.fingerprint) else None
+    )
 
 
-def lines(records: Iterable[Record]) -> list[Record]:
-    """The records with every entry of the select stage as one of its own, for tables that people read."""
-    told: list[Record] = []
+def lines(records: Iterable[Record[Any]]) -> list[Record[StageResult]]:
+    """Return the records, with one for each entry of a step that has several, for tables that people read."""
+    found: list[Record[StageResult]] = []
     for record in records:
-        for entry in record.facts.get("entries", ()):
-            sources = _counted(entry["sources"])
-            told.append(
-                replace(
-                    record,
-                    name=entry["name"],
-                    count=total(sources),
-                    sources=sources,
-                    seconds=entry["seconds"],
-                    peak_memory=entry["peak_memory"],
-                    facts={},
-                )
+        found += [
+            replace(
+                record,
+                name=entry.name,
+                count=total(entry.sources),
+                sources=entry.sources,
+                seconds=entry.seconds,
+                peak_memory=entry.peak_memory,
+                entries=(),
+                result=StageResult(),
             )
-        if "entries" not in record.facts:
-            told.append(record)
-    return told
+            for entry in record.entries
+        ] or [record]
+    return found
 
 
 State = Literal["fresh", "stale", "missing"]
 
 
-def compare(record: Record | None, parts: Mapping[str, Any]) -> tuple[State, str]:
-    """Whether the stage on disk is what ``parts`` asks for, and if not, which parts differ."""
+def compare(record: Record[R] | None, inputs: Mapping[str, object]) -> tuple[State, str]:
+    """Return whether the step on disk was made from ``inputs``, and if not, which of them differ."""
     if record is None:
         return "missing", "never completed"
-    if record.fingerprint == fingerprint(parts):
+    if record.fingerprint == fingerprint(inputs):
         return "fresh", ""
-    old, new = _flat(dict(record.parts)), _flat(json.loads(json.dumps(dict(parts))))
+    old, new = _flat(dict(record.inputs)), _flat(json.loads(json.dumps(dict(inputs))))
     changed = [key for key in sorted({*old, *new}) if old.get(key) != new.get(key)]
     return "stale", "; ".join(_change(key, old.get(key), new.get(key)) for key in changed[:3]) + (
         f"; and {len(changed) - 3} more" if len(changed) > 3 else ""

@@ -30,6 +30,9 @@ CLUSTER = pa.schema(
     ]
 )
 
+CENTROIDS = "centroids.parquet"
+"""File name of the centroids, next to the cluster shards."""
+
 SELECT = pa.schema(
     [
         _ID,

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from curate import paths
 from curate.errors import DataError
 
-OURS = ("input", "embed", "cluster", "score", "select", "export", "manifest.json")
-"""What of a run folder is read, deleted and written again."""
+RESULTS = ("input", "embed", "cluster", "score", "decontaminate", "select", "export", "manifest.json", "mask.json")
+"""Entries of a run directory that are read without running a stage."""
 
 
-def refuse(folder: Path) -> None:
-    """Refuse a run folder that holds anything but files, folders, and the link ``export/current``.
+def refuse(folder: Path, owned: Collection[str] = RESULTS) -> None:
+    """Refuse a run directory that holds anything but files, folders, and the link ``export/current``.
 
-    What is behind a link would be deleted or overwritten as if it were the run's own.
+    What is behind a link would be read, deleted or overwritten as if it were the run's own.
+
+    Parameters
+    ----------
+    folder : Path
+        The run directory.
+    owned : collection of str
+        Names of the entries of the run directory that are read or written.
 
     Raises
     ------
-    DataError : naming the first
+    DataError
+        Naming the first.
     """
-    for entry in () if paths.is_object(folder) else _entries(str(folder)):  # a store has no links
+    for entry in () if paths.is_object(folder) else _entries(str(folder), owned):  # a store has no links
         mode = entry.stat(follow_symlinks=False).st_mode
         if not stat.S_ISREG(mode) and entry.path != str(folder / "export" / "current"):
             what = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
             raise DataError(f"this is {what}; a run folder holds none", where=entry.path, hint="delete it")
 
 
-def _entries(folder: str, names: tuple[str, ...] | None = OURS) -> Iterator[os.DirEntry[str]]:
-    """Everything of ours in a folder but the folders in it."""
+def _entries(folder: str, names: Collection[str] | None) -> Iterator[os.DirEntry[str]]:
+    """Yield everything in a folder and the folders in it, except for folders; of the first, only these ``names``."""
     try:
         with os.scandir(folder) as found:
             for entry in found:

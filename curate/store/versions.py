@@ -50,6 +50,11 @@ IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source",
 """The rows of a version."""
 
 
+def name_of(fingerprint: str) -> str:
+    """Return the name of the version that an export with this fingerprint has."""
+    return fingerprint[:12]
+
+
 def ids(root: Path, version: str) -> Path:
     """The file with the id and source of every row of ``version``."""
     if not _VERSION.fullmatch(version):  # it may come from a manifest, and leads nowhere else

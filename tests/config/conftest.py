@@ -27,13 +27,13 @@ PLUGINS = {
     """How many texts at a time."""
 ''',
     "groups": "@clusterer(version=1)\n" + CLASS + '    """Groups."""\n',
-    "size": "@scorer(version=1, reads={'text'}, columns=(ScoreColumn(higher_is_better=True),))\n"
+    "size": "@scorer(version=1, reads={'text'}, columns=(OutputColumn(higher_is_better=True),))\n"
     + CLASS + '    """How long."""\n',
-    "shape": "@scorer(version=1, reads={'text'}, columns=(ScoreColumn(name='width', higher_is_better=True),"
-    "ScoreColumn(name='height', higher_is_better=False)))\n" + CLASS + '    """How wide and how high."""\n',
-    "central": "@scorer(version=1, reads={'embedding', 'cluster'}, columns=(ScoreColumn(higher_is_better=True),))\n"
+    "shape": "@scorer(version=1, reads={'text'}, columns=(OutputColumn(name='width', higher_is_better=True),"
+    "OutputColumn(name='height', higher_is_better=False)))\n" + CLASS + '    """How wide and how high."""\n',
+    "central": "@scorer(version=1, reads={'embedding', 'cluster'}, columns=(OutputColumn(higher_is_better=True),))\n"
     + CLASS + '    """How near to the centre."""\n',
-    "agreement": "@scorer(version=1, reads={'embedding', 'label'}, columns=(ScoreColumn(higher_is_better=True),))\n"
+    "agreement": "@scorer(version=1, reads={'embedding', 'label'}, columns=(OutputColumn(higher_is_better=True),))\n"
     + CLASS + '    """How many neighbours have the same label."""\n',
     "spread": "@selector(version=2, reads={'embedding', 'quality', 'scores'})\n" + CLASS + '''
     """Keep rows that are spread out."""

@@ -75,7 +75,7 @@ def values(name, rows):
 
 def encoder(name, sample, seed=0):
     plugin = build(name)
-    return plugin.fitted(plugin.fit(sample, np.random.default_rng(seed))) if hasattr(plugin, "fit") else plugin
+    return plugin.fitted(plugin.fit(sample, np.random.default_rng(seed))) if declared(name).fits else plugin
 
 
 every_embedder = pytest.mark.parametrize("name", ALL)
@@ -126,12 +126,18 @@ def test_same_seed_same_bytes_on_any_number_of_threads(name, monkeypatch):
 @every_self_contained_embedder
 def test_what_is_learnt_is_arrays_without_objects(name):
     plugin = build(name)
-    if not hasattr(plugin, "fit"):
+    if not declared(name).fits:
         assert not hasattr(plugin, "fitted")
         return
     state = plugin.fit(values(name, 20), np.random.default_rng(0))
     assert all(isinstance(key, str) and isinstance(array, np.ndarray) for key, array in state.items())
     assert not any(array.dtype.hasobject for array in state.values())
+
+
+@every_self_contained_embedder
+def test_a_fitted_embedder_measures_drift_if_and_only_if_that_is_declared(name):
+    assert hasattr(encoder(name, values(name, 20)), "fidelity") == declared(name).fidelity
+    assert declared(name).fits or not declared(name).fidelity
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if declared(name).reads == {"column"}])
@@ -141,7 +147,7 @@ def test_a_column_embedder_names_its_column(name):
 
 @pytest.mark.parametrize("name", [name for name in ALL if not self_contained(name)])
 def test_an_embedder_with_a_model_can_say_which_it_is(name):
-    assert callable(registry.get("embedder", name).cls.revision)
+    assert declared(name).revision
 
 
 # ---------------------------------------------------------------- how it is written

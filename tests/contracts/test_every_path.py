@@ -126,7 +126,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 import numpy as np
-from curate.plugins.interfaces import NamesContent, ScoreColumn, scorer
+from curate.plugins.interfaces import NamesContent, OutputColumn, scorer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +137,7 @@ class Table:
     """Where."""
 
 
-@scorer(version=1, reads={"text"}, columns=(ScoreColumn(higher_is_better=True),))
+@scorer(version=1, reads={"text"}, columns=(OutputColumn(higher_is_better=True),))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mine:
     """Counts words of lists."""
@@ -186,12 +186,12 @@ def test_a_tokenizer_is_known_by_content_and_loaded_again_in_the_same_process(po
     tokenizer()
     settings = config()
     settings["input"]["tokens"] = tokens
-    tokens_before = curate.run(settings).records[-2].facts["tokens"]
+    tokens_before = curate.run(settings).records[-2].result.tokens
     assert not stale(settings)
     made = json.loads(Path("tokenizer.json").read_text()) | {"pre_tokenizer": None}
     Path("tokenizer.json").write_text(json.dumps(made))
     assert "input" in stale(settings)
-    tokens_after = curate.run(settings).records[-2].facts["tokens"]
+    tokens_after = curate.run(settings).records[-2].result.tokens
     assert tokens_after == 60 < tokens_before  # every text is one unknown word
 
 

@@ -74,6 +74,15 @@ def test_the_example_names_the_fields_without_a_default_and_nothing_else(kind, n
 
 
 @every_plugin
+def test_it_declares_the_methods_that_it_has_and_has_those_that_it_declares(kind, name):
+    plugin = registry.get(kind, name)
+    optional = {"embedder": {"fit": "fits", "fitted": "fits", "revision": "revision"}}
+    optional |= {"scorer": {"fit": "fits", "fitted": "fits", "learnt": "fits"}, "selector": {"sketch": "sketch"}}
+    for method, trait in optional.get(kind, {}).items():
+        assert hasattr(plugin.cls, method) == (getattr(plugin.traits, trait) not in (False, None))
+
+
+@every_plugin
 def test_every_field_is_documented_and_none_is_the_drivers(kind, name):
     own = fields(registry.get(kind, name).cls)
     assert all(field.doc.endswith(".") for field in own)

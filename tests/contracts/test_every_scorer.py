@@ -57,7 +57,7 @@ def build(name):
     """An instance; of a scorer that learns first, with what it learnt from texts that differ by field."""
     record = registry.get("scorer", name)
     built = record.cls(**record.traits.example)
-    if not hasattr(built, "fit"):
+    if not declared(name).fits:
         return built
     fields = [
         name for name, kind in annotations(record.cls).items() if any(isinstance(m, Examples) for m in markers(kind))

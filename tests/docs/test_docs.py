@@ -167,7 +167,7 @@ def test_an_example_of_a_plugin_has_the_form_of_its_section():
 
 
 def test_the_generator_covers_every_command(generate):
-    from curate.cli import app
+    from curate.cli.app import app
 
     assert sorted(generate.COMMANDS) == sorted(
         command.name or command.callback.__name__ for command in app.registered_commands

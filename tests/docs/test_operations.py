@@ -16,7 +16,7 @@ import pytest
 import typer
 import yaml
 
-from curate.cli import app
+from curate.cli.app import app
 from curate.report import prometheus_format
 from curate.stages.report import prometheus
 
@@ -100,7 +100,7 @@ def test_make_targets_are_there():
 
 def test_every_metric_is_on_the_page_and_every_one_on_the_page_is_a_metric(pool, config, monkeypatch):
     told: list[prometheus_format.Gauge] = []
-    monkeypatch.setattr(prometheus.metrics, "render", lambda gauges: told.extend(gauges) or "")
+    monkeypatch.setattr(prometheus.prometheus_format, "render", lambda gauges: told.extend(gauges) or "")
     import curate
 
     curate.run(config())

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 
 @metric(
     version=1,
     reads={"embedding", "label", "test"},
-    measures=(MetricColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),),
+    measures=(OutputColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),),
     learns=True,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

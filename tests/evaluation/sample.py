@@ -7,16 +7,16 @@ import math
 from curate.evaluation.comparison_result import Cell, Comparison
 from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import Left
-from curate.plugins.interfaces import MetricColumn
+from curate.plugins.interfaces import OutputColumn
 from curate.report.evaluation_data import Estimate
 
 ACCURACY = Measure(
     "probe",
-    MetricColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),
+    OutputColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),
     learns=True,
     of_labels=True,
 )
-SPREAD = Measure("spread", MetricColumn(higher_is_better=False), learns=False, of_labels=False)
+SPREAD = Measure("spread", OutputColumn(higher_is_better=False), learns=False, of_labels=False)
 EVIL = "</script><img src=x onerror=alert(1)>"
 
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 
-@metric(version=1, reads={"embedding"}, measures=(MetricColumn(higher_is_better=True),))
+@metric(version=1, reads={"embedding"}, measures=(OutputColumn(higher_is_better=True),))
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
     """Mean distance of the chosen rows from their mean."""

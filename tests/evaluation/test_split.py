@@ -15,11 +15,10 @@ from curate.errors import DataError
 from curate.evaluation import split
 from curate.evaluation.split import held_out, opened
 from curate.executors.serial import Serial
-from curate.stages.context import Context, Silent
 
 
 def the_split(data):
-    context = Context(from_data(data), Serial(), Silent())
+    context = pipeline.context_of(from_data(data), Serial())
     return opened(split.tested(context, pipeline.pool(context)))
 
 
@@ -59,10 +58,10 @@ def test_test_rows_are_embedded_with_what_was_learnt_from_the_pool(pool, config)
     lines = (pool / "a.jsonl").read_text().splitlines()
     (pool.parent / "test.jsonl").write_text("\n".join([lines[3], lines[0].replace("number 0", "number 9999")]) + "\n")
     data = config(embed={"use": "lsa", "dimensions": 8}, evaluate={"files": "test.jsonl"})
-    context = Context(from_data(data), Serial(), Silent())
-    columns = pipeline.pool(context)
+    context = pipeline.context_of(from_data(data), Serial())
+    whole = pipeline.pool(context)
     learnt = Path("run/embed/lsa/fitted.npz").read_bytes()
-    rows = split.read_test_files(context, columns.rows, ["test.jsonl"])
-    np.testing.assert_array_equal(rows.vectors(None, 0, rows.ids(0))[0], columns.embeddings(None)[3])
+    rows = split.read_test_files(context, whole, ["test.jsonl"])
+    np.testing.assert_array_equal(rows.shard(0).vectors(None)[0], whole.embeddings(None)[3])
     assert Path("run/embed/lsa/fitted.npz").read_bytes() == learnt
     assert not list(Path("run/evaluate").rglob("fitted.npz"))

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.plugins.batches import Trial
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 
-@metric(version=1, reads=set(), measures=(MetricColumn(higher_is_better=None),), random=False)
+@metric(version=1, reads=set(), measures=(OutputColumn(higher_is_better=None),), random=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Weighed:
     """The sum of the weights of the chosen rows."""

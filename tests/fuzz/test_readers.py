@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from curate.config.loader import from_data
 from curate.errors import DataError, PluginError
 from curate.executors.serial import Serial
-from curate.stages.context import Context, Silent
+from curate.progress import NullProgress
+from curate.stages.base import Context
 from curate.stages.ingest.stage import ingest
 
 fuzz = settings(max_examples=40, deadline=None, derandomize=True)
@@ -125,7 +126,7 @@ def read(name: str, data: bytes, **pool: object) -> None:
         )
         try:
             with mock.patch("curate.stages.ingest.token_counts.counter", side_effect=PluginError("input: no hub")):
-                source, record = ingest(Context(config, Serial(), Silent()))
+                source, record = ingest(Context(config, Serial(), NullProgress()))
         except (DataError, PluginError) as error:
             assert name in str(error) or "input" in str(error), error
             assert str(error).isprintable()
@@ -203,7 +204,7 @@ def test_vectors(data):
             {"curate": 1, "run": f"{folder}/run", "input": section, "select": [{"use": "uniform", "keep": 1}]}
         )
         try:
-            source, _ = ingest(Context(config, Serial(), Silent()))
+            source, _ = ingest(Context(config, Serial(), NullProgress()))
         except DataError as error:
             assert "a.npy" in str(error)
         else:

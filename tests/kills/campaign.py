@@ -108,7 +108,7 @@ import numpy as np
 from curate.plugins.interfaces import embedder
 
 
-@embedder(version=1)
+@embedder(version=1, fits=True, fidelity=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letters:
     """How often each letter occurs, but for those that a sample has none of."""

@@ -33,7 +33,8 @@ from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.plugins.exporters.jsonl import write_jsonl
 from curate.plugins.exporters.parquet import write_parquet
-from curate.stages.context import Context, Silent
+from curate.progress import NullProgress
+from curate.stages.base import Context
 from curate.stages.ingest.stage import ingest
 from curate.store.inputs import Inputs
 
@@ -254,7 +255,7 @@ def ingested(folder: Path, **pool: Any) -> Inputs:
     config = from_data(
         {"curate": 1, "run": f"{folder}/run", "input": section, "select": [{"use": "uniform", "keep": 1}]}
     )
-    return ingest(Context(config, Serial(), Silent()))[0]
+    return ingest(Context(config, Serial(), NullProgress()))[0]
 
 
 def folders() -> Iterator[Path]:

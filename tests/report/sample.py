@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from curate.accounting import Count
 from curate.report import statistics
 from curate.report.charts import projection
 from curate.report.contents import (
-    Account,
     Conflict,
     Conflicts,
     Example,
@@ -235,8 +235,8 @@ def _stages(source: np.ndarray, dropped_by: np.ndarray) -> tuple[Stage, ...]:
         for number, each in enumerate(SOURCES):
             mine = alive & (source == number)
             gone, unusable = int((mine & out).sum()), bad if number == 0 else 0
-            accounts[each] = Account(int(mine.sum()) + unusable, int(mine.sum()) - gone, gone, unusable)
-        whole = Account(*(sum(getattr(a, f) for a in accounts.values()) for f in Account.__dataclass_fields__))
+            accounts[each] = Count(int(mine.sum()) + unusable, int(mine.sum()) - gone, gone, unusable)
+        whole = Count(*(sum(getattr(a, f) for a in accounts.values()) for f in Count.__dataclass_fields__))
         stages.append(
             Stage(
                 name=name,

@@ -1,7 +1,8 @@
 from dataclasses import replace
 
+from curate.contamination import EvaluationSet, Hit
 from curate.report import contamination_text, dataset_card, run_page
-from curate.report.contents import Decontamination, EvaluationSet, Hit, Report
+from curate.report.contents import Contaminated, Decontamination, Report
 from curate.report.dataset_card import Export
 from curate.report.summary import summary
 
@@ -18,9 +19,9 @@ FOUND = Decontamination(
     rows=5,
     total=6_000,
     hits=tuple(
-        Hit(
-            id=EVIL, by_words=words, name=EVIL, similarity=0.5, shared=EVIL if words else "", text=EVIL * 100,
-            evaluation_text=EVIL, place=EVIL, texts=2,
+        Contaminated(
+            id=EVIL, text=EVIL * 100, texts=2,
+            hit=Hit(set=EVIL, file=EVIL, line=1, similarity=0.5, shared=EVIL if words else None, text=EVIL),
         )
         for words in (True, False)
     ),

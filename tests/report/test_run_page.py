@@ -12,9 +12,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from curate.accounting import Count
 from curate.report import statistics
 from curate.report.contents import (
-    Account,
     Conflict,
     Conflicts,
     Example,
@@ -71,7 +71,7 @@ class Page(HTMLParser):
 
 
 def minimal(**parts: object) -> Report:
-    stages = (Stage(name="input", what="Read.", rows=Account(3, 3)),)
+    stages = (Stage(name="input", what="Read.", rows=Count(3, 3)),)
     return Report(**{"run": "r", "seed": 0, "version": "1", "stages": stages, **parts})
 
 
@@ -195,13 +195,13 @@ def everywhere(text: str) -> Report:
         representative_text=text, similarity=0.97,
     )  # fmt: skip
     assert len(fields(example)) == 9
-    account = Account(2, 1, 1)
+    account = Count(2, 1, 1)
     stage = Stage(name=text, what=text, rows=account, sources={text: account})
     return Report(
         run=text,
         seed=0,
         version=text,
-        stages=(stage, replace(stage, rows=Account(1, 1), sources={text: Account(1, 1)})),
+        stages=(stage, replace(stage, rows=Count(1, 1), sources={text: Count(1, 1)})),
         tokens=Tokens(2, 1, text, estimated=True),
         warnings=(text,),
         map=Map(
@@ -251,7 +251,7 @@ class TestMissing:
     def test_one_row(self) -> None:
         kept, uniform = arrays([1], [1])
         one = minimal(
-            stages=(Stage(name="input", what="Read.", rows=Account(1, 1)),),
+            stages=(Stage(name="input", what="Read.", rows=Count(1, 1)),),
             map=Map(
                 places=np.zeros((1, 2), np.float32), ids=("a",), texts=("t",), kept=kept, uniform=uniform,
                 dropped_by=("",), reasons=("",), pool_rows=1,
@@ -270,7 +270,7 @@ class TestMissing:
         kept, uniform = arrays([0, 0], [0, 0])
         empty = np.zeros(0, np.float32)
         none = minimal(
-            stages=(Stage(name="select where", what="Filter.", rows=Account(2, 0, 2)),),
+            stages=(Stage(name="select where", what="Filter.", rows=Count(2, 0, 2)),),
             scores=(statistics.histogram("s", np.array([1.0, 2.0]), kept, uniform),),
             shares=(statistics.shares("source", np.array([0, 1]), ["a", "b"], kept, uniform),),
             neighbours=Neighbours(before=np.array([0.5, 0.5], np.float32), after=empty, uniform=empty),
@@ -308,8 +308,8 @@ class TestMany:
         assert figure["layout"]["yaxis"]["ticktext"] == ["cluster 0", "tides"]
 
     def test_sources_beyond_the_listed_ones_are_summed_not_lost(self) -> None:
-        accounts = {f"source {i:02}": Account(100 - i, 50, 50 - i) for i in range(30)}
-        whole = Account(sum(a.rows_in for a in accounts.values()), 1500, sum(a.dropped for a in accounts.values()))
+        accounts = {f"source {i:02}": Count(100 - i, 50, 50 - i) for i in range(30)}
+        whole = Count(sum(a.rows_in for a in accounts.values()), 1500, sum(a.dropped for a in accounts.values()))
         page = Page(render(minimal(stages=(Stage(name="input", what="", rows=whole, sources=accounts),))))
         assert "10 other sources" in page.text
         assert "source 19" in page.text

@@ -3,13 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from curate.accounting import Count
 from curate.report import sentences, statistics
-from curate.report.contents import Account, Neighbours, Report, Stage, Tokens
+from curate.report.contents import Neighbours, Report, Stage, Tokens
 
 
-def run(
-    *rows: Account, names: tuple[str, ...] = ("select a", "select b", "select c", "select d", "select e")
-) -> Report:
+def run(*rows: Count, names: tuple[str, ...] = ("select a", "select b", "select c", "select d", "select e")) -> Report:
     stages = tuple(Stage(name=name, what="", rows=account) for name, account in zip(names, rows, strict=False))
     return Report(run="r", seed=0, version="1", stages=stages)
 
@@ -17,16 +16,16 @@ def run(
 @pytest.mark.parametrize(
     ("report", "story"),
     [
-        pytest.param(run(Account(3, 3)), "Nothing was dropped and nothing quarantined.", id="nothing happened"),
-        pytest.param(run(Account(3, 2, 1)), "1 row was dropped by a.", id="one row"),
-        pytest.param(run(Account(9, 8, 0, 1)), "1 row could not be used and was quarantined.", id="only quarantined"),
+        pytest.param(run(Count(3, 3)), "Nothing was dropped and nothing quarantined.", id="nothing happened"),
+        pytest.param(run(Count(3, 2, 1)), "1 row was dropped by a.", id="one row"),
+        pytest.param(run(Count(9, 8, 0, 1)), "1 row could not be used and was quarantined.", id="only quarantined"),
         pytest.param(
-            run(Account(9, 6, 2, 1), Account(6, 2, 4)),
+            run(Count(9, 6, 2, 1), Count(6, 2, 4)),
             "2 rows were dropped by a and 4 by b; 1 row could not be used and was quarantined.",
             id="in the order they ran",
         ),
         pytest.param(
-            run(Account(99, 98, 1), Account(98, 96, 2), Account(96, 90, 6), Account(90, 80, 10), Account(80, 75, 5)),
+            run(Count(99, 98, 1), Count(98, 96, 2), Count(96, 90, 6), Count(90, 80, 10), Count(80, 75, 5)),
             "6 rows were dropped by c, 10 by d, 5 by e and 3 by 2 other entries.",
             id="small entries are summed",
         ),
@@ -90,11 +89,11 @@ def test_the_share_of_near_copies_and_its_direction_are_true(after: list[float],
 def test_the_reach_is_set_beside_uniform(after: list[int], uniform: list[int], words: str) -> None:
     sets = [np.array(each) for each in (after, uniform)]
     part = statistics.shares("cluster", np.arange(3), list("abc"), sets[0] == 1, sets[1] == 1)
-    assert sentences.story(replace(run(Account(3, 2, 1)), shares=(part,))).endswith(words)
+    assert sentences.story(replace(run(Count(3, 2, 1)), shares=(part,))).endswith(words)
 
 
 def test_tokens_say_whether_they_were_counted() -> None:
-    counted = replace(run(Account(1, 1)), tokens=Tokens(20_000, 5_000, "column n_tokens", estimated=False))
+    counted = replace(run(Count(1, 1)), tokens=Tokens(20_000, 5_000, "column n_tokens", estimated=False))
     estimated = replace(counted, tokens=Tokens(20_000, 5_000, "estimated from the text", estimated=True))
     assert sentences.tokens(counted) == ("5 k", "of 20 k, column n_tokens")
     assert sentences.tokens(estimated) == ("≈ 5 k", "of ≈ 20 k, estimated from the text")

@@ -4,24 +4,33 @@ from __future__ import annotations
 
 import json
 import pickle
-from dataclasses import asdict, replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from curate.accounting import Count, sum_of
 from curate.errors import AccountingError
 from curate.store import manifest
-from curate.store.manifest import Count, Record
+from curate.store.manifest import EntryAccount, Record, StageResult
 
-PARTS = {"plugin": "lsa", "params": {"dimensions": 256}, "seed": 0}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result(StageResult):
+    recipe: str
+    rows: tuple[int, ...]
+    drift: float | None
+
+
+INPUTS = {"plugin": "lsa", "params": {"dimensions": 256}, "seed": 0}
 RECORD = Record(
     stage="embed",
     name="lsa",
-    fingerprint=manifest.fingerprint(PARTS),
-    parts=PARTS,
+    fingerprint=manifest.fingerprint(INPUTS),
+    inputs=INPUTS,
     count=Count(rows_in=10, kept=9, quarantined=1),
     sources={"a": Count(rows_in=4, kept=4), "b": Count(rows_in=6, kept=5, quarantined=1)},
     shards=2,
-    facts={"recipe": "r", "rows": [9, 0], "dimensions": 256, "drift": None},
+    result=Result(recipe="r", rows=(9, 0), drift=None),
 )
 
 
@@ -33,7 +42,8 @@ def test_a_fingerprint_depends_on_content_not_on_order():
 
 def test_a_record_survives_the_disk(tmp_path):
     manifest.save(RECORD, tmp_path)
-    assert manifest.load(tmp_path) == RECORD
+    assert manifest.load(tmp_path, Result) == RECORD
+    assert manifest.load(tmp_path) == replace(RECORD, result=StageResult())
 
 
 def test_no_manifest_or_half_of_one_is_no_record(tmp_path):
@@ -44,6 +54,8 @@ def test_no_manifest_or_half_of_one_is_no_record(tmp_path):
     assert manifest.load(tmp_path) is None
     path.write_text(json.dumps({"stage": "embed"}))
     assert manifest.load(tmp_path) is None
+    manifest.save(replace(RECORD, result=StageResult()), tmp_path)
+    assert manifest.load(tmp_path, Result) is None
 
 
 @pytest.mark.parametrize(
@@ -61,10 +73,10 @@ def test_a_lost_row_stops_the_run(tmp_path, change, message):
 
 
 def test_a_stale_stage_says_which_key_made_it_so():
-    assert manifest.compare(None, PARTS) == ("missing", "never completed")
-    assert manifest.compare(RECORD, PARTS) == ("fresh", "")
-    assert manifest.compare(RECORD, {**PARTS, "seed": 1}) == ("stale", "seed: 0 is now 1")
-    state, why = manifest.compare(RECORD, {**PARTS, "params": {"dimensions": 64}})
+    assert manifest.compare(None, INPUTS) == ("missing", "never completed")
+    assert manifest.compare(RECORD, INPUTS) == ("fresh", "")
+    assert manifest.compare(RECORD, {**INPUTS, "seed": 1}) == ("stale", "seed: 0 is now 1")
+    state, why = manifest.compare(RECORD, {**INPUTS, "params": {"dimensions": 64}})
     assert (state, why) == ("stale", "params.dimensions: 256 is now 64")
     _, why = manifest.compare(RECORD, {"a": 1, "b": 2, "c": 3, "d": 4})
     assert why.endswith("and 4 more")
@@ -80,14 +92,8 @@ def many(number, entries=()):
     }
     sources |= {f"s{i:07d}": Count(rows_in=2, kept=1, dropped=1) for i in range(number - 9)}
     sources = {name: count for name, count in sources.items() if count.dropped >= 0}
-    facts = RECORD.facts
-    if entries:
-        told = {name: asdict(count) for name, count in sources.items()}
-        facts = {
-            **facts,
-            "entries": [{"name": name, "sources": told, "seconds": 1.0, "peak_memory": 1} for name in entries],
-        }
-    return replace(RECORD, count=manifest.sum_of(sources.values()), sources=sources, facts=facts)
+    accounts = tuple(EntryAccount(name=name, sources=sources, seconds=1.0, peak_memory=1) for name in entries)
+    return replace(RECORD, count=sum_of(sources.values()), sources=sources, entries=accounts)
 
 
 @pytest.mark.parametrize("number", [999, 1_000, 1_001, 100_000])

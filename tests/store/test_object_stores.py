@@ -169,7 +169,7 @@ def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, 
     for run in ("run", f"{bucket.url}/run"):  # the vectors of all others are found again
         again = curate.run(settings(run=run))
         (embedded,) = (record for record in again.records if record.stage == "embed")
-        assert embedded.facts["encoded"] == 1
+        assert embedded.result.encoded == 1
     assert bucket.export("run") == exported()
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, replace
-from typing import Any
+from dataclasses import astuple, dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,36 @@ class Sample:
 
     missed: int
     """Of the pairs, those that were not compared."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionCurve:
+    """Number of rows that each threshold of a de-duplicating entry would keep."""
+
+    similarity: str
+    """Name of the similarity, such as "cosine similarity"."""
+
+    threshold: float
+    """The one in use, in [-1, 1]."""
+
+    rows: int
+    """Number of rows that reached the entry."""
+
+    kept: tuple[int, ...]
+    """(101,) at 0, 0.01, …, 1: rows that no row before them is as similar to."""
+
+    found: tuple[float, ...] = ()
+    """(101,) probability with which two rows of each similarity are compared; empty if all are, or if it was
+    measured."""
+
+    sample: Sample | None = None
+    """What is missed, where it was measured."""
+
+    def __post_init__(self) -> None:
+        if len(self.kept) != len(THRESHOLDS) or len(self.found) not in (0, len(THRESHOLDS)):
+            raise ValueError("thresholds are those from 0 to 1 in steps of 0.01")
+        if not -1 <= self.threshold <= 1:
+            raise ValueError("a threshold is from -1 to 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +85,16 @@ class Retention:
         kept: list[int] = np.searchsorted(np.sort(self.nearest), THRESHOLDS - ROUNDING).tolist()
         return kept
 
-    def facts(self) -> dict[str, Any]:
-        """Plain data for a manifest."""
-        return {
-            "similarity": self.similarity,
-            "threshold": self.threshold,
-            "rows": len(self.nearest),
-            "kept": self.kept(),
-            "found": list(self.found),
-            "sample": None if self.sample is None else asdict(self.sample),
-        }
+    def curve(self) -> RetentionCurve:
+        """Return the number of rows kept by threshold, without the rows."""
+        return RetentionCurve(
+            similarity=self.similarity,
+            threshold=self.threshold,
+            rows=len(self.nearest),
+            kept=tuple(self.kept()),
+            found=self.found,
+            sample=self.sample,
+        )
 
 
 def merged(n: int, groups: Sequence[NDArray[np.intp]], parts: Sequence[Retention | None]) -> Retention | None:

@@ -1,36 +1,16 @@
-"""How well a score tells good from bad, how sure that is, and whether it can be taken for a probability."""
+"""Calibration of a classifier: interval of its AUC, Platt scaling, calibration error and Brier score."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import expit, ndtri
-from scipy.stats import rankdata
 
 from curate.kernels.stats.intervals import Interval
-
-Numbers = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from curate.kernels.types import Flags, Numbers
 
 _NEWTON = 100
 _CLOSE = 1e-10
-
-
-def auc(score: Numbers, good: Flags) -> float:
-    """The area under the ROC curve: how often a good example scores higher than a bad one; half for a tie.
-
-    Parameters
-    ----------
-    score : (n,)
-    good : (n,), some and not all
-
-    >>> auc(np.array([0.1, 0.4, 0.4, 0.8]), np.array([False, False, True, True]))
-    0.875
-    """
-    m = int(good.sum())
-    above = rankdata(score)[good].sum() - m * (m + 1) / 2
-    return float(above / (m * (len(good) - m)))
 
 
 def auc_interval(area: float, good: int, bad: int, confidence: float = 0.95) -> Interval:

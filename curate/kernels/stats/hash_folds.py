@@ -33,3 +33,14 @@ def folds_of(keys: Keys, folds: int) -> Folds:
     [4, 4, 4]
     """
     return (keys % np.uint64(folds)).astype(np.int64)
+
+
+def distinct_texts(texts: Sequence[str]) -> tuple[list[str], NDArray[np.uint64]]:
+    """Return each different text that is not blank once, in the order of its hash, and the hashes.
+
+    >>> distinct_texts(["b", " ", "a", "B "])[0] in (["b", "a"], ["a", "b"])
+    True
+    """
+    there = [text for text in texts if text and not text.isspace()]
+    keys, first = np.unique(text_keys(there), return_index=True)
+    return [there[row] for row in first], keys

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 
-def softmax(logits: NDArray[Any]) -> NDArray[np.float32]:
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
     """The probabilities of (n, classes) logits, each row less its highest first; float32, rows sum to 1.
 
     >>> softmax(np.array([[1000.0, 1000.0]])).tolist()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.types import Matrix
+from curate.kernels.types import FittedState, Matrix
 from curate.plugins.interfaces import ColumnName, embedder
 
 Lists: TypeAlias = pa.Array | pa.ChunkedArray
@@ -90,7 +88,7 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
-@embedder(version=1, reads="column")
+@embedder(version=1, reads="column", fits=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """Vectors the user already has, from a list column of the input or from .npy files beside the input files.
@@ -105,10 +103,10 @@ class Column:
     column: ColumnName | None = None
     """The column that holds the lists; null = the .npy file beside each input file (``a.jsonl``: ``a.npy``)."""
 
-    def fit(self, sample: Lists, rng: np.random.Generator) -> dict[str, NDArray[Any]]:  # noqa: ARG002 - nothing is drawn
+    def fit(self, sample: Lists, rng: np.random.Generator) -> FittedState:  # noqa: ARG002 - nothing is drawn
         return {"dimensions": np.array(common_length(sample), np.int64)}
 
-    def fitted(self, state: Mapping[str, NDArray[Any]]) -> ColumnVectors:
+    def fitted(self, state: FittedState) -> ColumnVectors:
         return ColumnVectors(int(state["dimensions"]))
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
 from scipy import sparse
 
 from curate.kernels.neighbors.hash_index import Lookup
 from curate.kernels.parallel import map_blocks, one_blas_thread
 from curate.kernels.text.char_ngrams import Grams, Offsets, owners, signed_hashing, text_blocks, trigrams
-from curate.kernels.types import Matrix, Vector
+from curate.kernels.types import Counts, FittedState, Matrix, Vector
 from curate.plugins.interfaces import Embedder, embedder
 
 _FIT_CHARACTERS = 1 << 25  # 32 Mi; about 60,000 documents of 90 words, and half a gigabyte of memory
@@ -147,7 +146,7 @@ def lsa_fidelity(texts: Sequence[str], index: Lookup, projection: Matrix, idf: V
     return np.clip(expressed, 0, 1)
 
 
-def _singular(matrix: sparse.csr_array, count: int, seed: int) -> tuple[NDArray[np.float32], Matrix]:
+def _singular(matrix: sparse.csr_array, count: int, seed: int) -> tuple[Vector, Matrix]:
     """The leading singular values and right singular vectors; exact where the matrix has no more than ``count``."""
     from sklearn.utils.extmath import randomized_svd
 
@@ -172,7 +171,7 @@ def _affordable(sample: Sequence[str], rng: np.random.Generator) -> Sequence[str
     return [sample[i] for i in sorted(order[:count])]
 
 
-def _most_frequent(blocks: list[tuple[Grams, Offsets]], max_features: int) -> tuple[Grams, NDArray[np.int64]]:
+def _most_frequent(blocks: list[tuple[Grams, Offsets]], max_features: int) -> tuple[Grams, Counts]:
     """The trigrams in most texts, sorted, and in how many texts each is."""
     found = list(map_blocks(lambda block: _document_counts(*block), blocks))
     empty = np.empty(0, np.uint64)
@@ -183,7 +182,7 @@ def _most_frequent(blocks: list[tuple[Grams, Offsets]], max_features: int) -> tu
     return features[kept], documents[kept]
 
 
-def _document_counts(grams: Grams, offsets: Offsets) -> tuple[Grams, NDArray[np.int64]]:
+def _document_counts(grams: Grams, offsets: Offsets) -> tuple[Grams, Counts]:
     """The different trigrams of a block, sorted, and in how many of its texts each is."""
     features, place = np.unique(grams, return_inverse=True)
     pairs = np.unique(owners(offsets) * len(features) + place)
@@ -205,7 +204,7 @@ def _weights(grams: Grams, offsets: Offsets, index: Lookup) -> sparse.csr_array:
     return sparse.csr_array((weights, columns, rows.astype(np.int32)), shape=(n, f))
 
 
-@embedder(version=2)
+@embedder(version=2, fits=True, fidelity=True)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lsa:
     """Latent semantic analysis (TF-IDF of character trigrams, then truncated SVD): no download, no GPU, any language.
@@ -228,11 +227,11 @@ class Lsa:
     sample_size: Annotated[int, Ge(1)] = 20_000
     """How many texts of the pool to fit on; fewer of them where they have more than 32 Mi characters together."""
 
-    def fit(self, sample: Sequence[str], rng: np.random.Generator) -> dict[str, NDArray[Any]]:
+    def fit(self, sample: Sequence[str], rng: np.random.Generator) -> FittedState:
         learnt = lsa_fit(sample, rng, dimensions=self.dimensions, max_features=self.max_features)
         return dict(zip(("features", "projection", "idf"), learnt, strict=True))
 
-    def fitted(self, state: Mapping[str, NDArray[Any]]) -> Embedder:
+    def fitted(self, state: FittedState) -> Embedder:
         return FittedLsa(Lookup.of(state["features"]), state["projection"], state["idf"])
 
 

@@ -12,15 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, MinLen
-from numpy.typing import NDArray
 
 from curate.errors import PluginError, missing_extra
 from curate.kernels.parallel import ranges, threads
-from curate.kernels.types import Matrix
+from curate.kernels.types import Counts, Matrix, Rows
 from curate.paths import content
 from curate.plugins.interfaces import ExecutionOnly, NamesContent, embedder
 
@@ -41,7 +40,7 @@ _CPU_BATCH, _GPU_BATCH = 1_024, 32_768  # tokens
 _TOKENIZED = 1_024  # texts that are tokenized at once to learn their lengths
 
 
-def batches(lengths: NDArray[np.int64], tokens: int, size: int | None = None) -> Iterator[NDArray[np.intp]]:
+def batches(lengths: Counts, tokens: int, size: int | None = None) -> Iterator[Rows]:
     """Rows in batches of similar length, the longest first.
 
     Every text of a batch is padded to the longest of it. Sorting by the number of tokens keeps that small; the longest
@@ -94,7 +93,7 @@ def encode(
     return vectors
 
 
-def _lengths(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> NDArray[np.int64]:
+def _lengths(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> Counts:
     """The number of tokens of each text, no more than the model reads; characters if it has no tokenizer to ask."""
     tokenizer = getattr(model, "tokenizer", None)
     if not callable(tokenizer):
@@ -168,7 +167,7 @@ def load(
     return model
 
 
-def _options(backend: Backend, device: str | None, dtype: Dtype) -> dict[str, Any]:
+def _options(backend: Backend, device: str | None, dtype: Dtype) -> dict[str, object]:
     """What the backend is told; for torch the precision is set after loading."""
     if backend == "openvino":
         if device not in (None, "cpu"):
@@ -263,7 +262,7 @@ def _commit(name: str) -> str | None:
 # ---------------------------------------------------------------- the plugin
 
 
-@embedder(version=1, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
+@embedder(version=1, revision=True, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceTransformers:
     """A model of the sentence-transformers library, from the hub or from a folder.

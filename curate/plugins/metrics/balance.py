@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.stats.distributions import normalised_entropy, total_variation
-from curate.kernels.types import Codes, Rows
+from curate.kernels.types import Codes, Counts, Rows
 from curate.plugins.batches import Trial
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _ANY = float("inf")
-Counts = NDArray[np.intp]
 
 
 def group_counts(codes: Codes, chosen: Rows) -> tuple[Counts, Counts]:
@@ -33,13 +31,13 @@ def group_counts(codes: Codes, chosen: Rows) -> tuple[Counts, Counts]:
     version=1,
     reads={"label", "source"},
     measures=(
-        MetricColumn(name="label_distance", higher_is_better=None, unit="total variation", range=(0, 1)),
-        MetricColumn(name="labels_missing", higher_is_better=False, unit="labels", range=(0, _ANY)),
-        MetricColumn(name="smallest_label", higher_is_better=True, unit="rows", range=(0, _ANY)),
-        MetricColumn(name="label_entropy", higher_is_better=None, unit="share of the largest", range=(0, 1)),
-        MetricColumn(name="source_distance", higher_is_better=None, unit="total variation", range=(0, 1)),
-        MetricColumn(name="sources_missing", higher_is_better=False, unit="sources", range=(0, _ANY)),
-        MetricColumn(name="source_entropy", higher_is_better=None, unit="share of the largest", range=(0, 1)),
+        OutputColumn(name="label_distance", higher_is_better=None, unit="total variation", range=(0, 1)),
+        OutputColumn(name="labels_missing", higher_is_better=False, unit="labels", range=(0, _ANY)),
+        OutputColumn(name="smallest_label", higher_is_better=True, unit="rows", range=(0, _ANY)),
+        OutputColumn(name="label_entropy", higher_is_better=None, unit="share of the largest", range=(0, 1)),
+        OutputColumn(name="source_distance", higher_is_better=None, unit="total variation", range=(0, 1)),
+        OutputColumn(name="sources_missing", higher_is_better=False, unit="sources", range=(0, _ANY)),
+        OutputColumn(name="source_entropy", higher_is_better=None, unit="share of the largest", range=(0, 1)),
     ),
     random=False,
 )

@@ -10,7 +10,7 @@ from curate.kernels.linalg.cosines import distance_to_nearest
 from curate.kernels.stats.distributions import normalised_entropy
 from curate.kernels.types import Codes, Rows
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 
@@ -34,10 +34,10 @@ def clusters_covered(cluster: Codes, chosen: Rows) -> tuple[float, float]:
     version=2,
     reads={"embedding", "cluster"},
     measures=(
-        MetricColumn(name="mean_distance", higher_is_better=False, unit="distance", range=(0, 2)),
-        MetricColumn(name="radius", higher_is_better=False, unit="distance", range=(0, 2)),
-        MetricColumn(name="cluster_rate", higher_is_better=True, unit="share of clusters", range=(0, 1)),
-        MetricColumn(name="cluster_entropy", higher_is_better=True, unit="share of the largest", range=(0, 1)),
+        OutputColumn(name="mean_distance", higher_is_better=False, unit="distance", range=(0, 2)),
+        OutputColumn(name="radius", higher_is_better=False, unit="distance", range=(0, 2)),
+        OutputColumn(name="cluster_rate", higher_is_better=True, unit="share of clusters", range=(0, 1)),
+        OutputColumn(name="cluster_entropy", higher_is_better=True, unit="share of the largest", range=(0, 1)),
     ),
     random=False,
 )

@@ -7,23 +7,20 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Gt
-from numpy.typing import NDArray
 from scipy.special import gammaln, logsumexp
 
 from curate.kernels.linalg.blocked_matmul import each_product
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.stats.hash_sampling import content_order
-from curate.kernels.types import Matrix, Vector
+from curate.kernels.types import Matrix, Numbers, Vector
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _GRID = 2.0 ** np.arange(0, 14.25, 0.25)
 _COPY = 0.999  # rows more similar than that tell nothing of how wide a kernel should be
 _SAMPLE = 1_000
 _MANY, _FEW = 20, 10
-
-Numbers = NDArray[np.float64]
 
 
 def log_height(concentration: float, dimensions: int) -> float:
@@ -136,8 +133,8 @@ def kernel_density(x: Matrix, weight: Vector, test: Matrix, concentration: float
     reads={"embedding", "test"},
     learns=True,
     measures=(
-        MetricColumn(higher_is_better=False, unit="nats a row"),
-        MetricColumn(name="effective_rows", higher_is_better=None, unit="chosen rows", range=(1, float("inf"))),
+        OutputColumn(higher_is_better=False, unit="nats a row"),
+        OutputColumn(name="effective_rows", higher_is_better=None, unit="chosen rows", range=(1, float("inf"))),
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from curate.kernels.linalg.cosines import lowest
 from curate.kernels.neighbors.knn import nearest_similarity
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 
@@ -19,8 +19,8 @@ from curate.plugins.results import Measured
     version=2,
     reads={"content", "embedding"},
     measures=(
-        MetricColumn(name="exact", higher_is_better=False, unit="rows", range=(0, float("inf"))),
-        MetricColumn(name="near", higher_is_better=False, unit="rows", range=(0, float("inf"))),
+        OutputColumn(name="exact", higher_is_better=False, unit="rows", range=(0, float("inf"))),
+        OutputColumn(name="near", higher_is_better=False, unit="rows", range=(0, float("inf"))),
     ),
     random=False,
 )

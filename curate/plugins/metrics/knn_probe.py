@@ -9,10 +9,10 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.stats.label_probes import GRADES, graded
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import Trial
 from curate.plugins.interfaces import metric
+from curate.plugins.label_probes import GRADES, graded
 from curate.plugins.results import Measured
 
 _ROWS = 512  # test rows compared with all chosen ones at a time

@@ -10,10 +10,10 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.stats.label_probes import GRADES, graded
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import Trial
 from curate.plugins.interfaces import metric
+from curate.plugins.label_probes import GRADES, graded
 from curate.plugins.results import Measured
 
 _TOLERANCE = 1e-5

@@ -7,24 +7,21 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 from scipy.special import rel_entr, xlogy
 
 from curate.kernels.clustering.kmeans_plusplus import seed
 from curate.kernels.clustering.lloyd import assign, lloyd
 from curate.kernels.stats.hash_sampling import samples
-from curate.kernels.types import Codes, Matrix
+from curate.kernels.types import Codes, Matrix, Numbers
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _WEIGHTS = np.linspace(1e-6, 1 - 1e-6, 25)
 _ITERATIONS, _TOLERANCE = 500, 1e-4
 
-Histogram = NDArray[np.float64]
 
-
-def mauve(p: Histogram, q: Histogram, scaling: float = 5.0) -> float:
+def mauve(p: Numbers, q: Numbers, scaling: float = 5.0) -> float:
     """The area under the divergence curve of two histograms.
 
     The curve runs through (exp(−c KL(q, r)), exp(−c KL(p, r))) for mixtures r = w p + (1 − w) q, 25 weights w from 1e-6
@@ -55,12 +52,12 @@ def mauve(p: Histogram, q: Histogram, scaling: float = 5.0) -> float:
     return float(np.clip((_area(x, y) + _area(y, x)) / 2, 0, 1))
 
 
-def _area(x: Histogram, y: Histogram) -> float:
+def _area(x: Numbers, y: Numbers) -> float:
     order = np.lexsort((-y, x))
     return float(np.trapezoid(y[order], x[order]))
 
 
-def frontier_integral(p: Histogram, q: Histogram) -> float:
+def frontier_integral(p: Numbers, q: Numbers) -> float:
     """The mean cost of telling both histograms by one mixture of them, over all mixtures; no scaling to be set.
 
     Parameters
@@ -96,8 +93,8 @@ def buckets(rows: Matrix, count: int, starts: int, rng: np.random.Generator) -> 
     version=1,
     reads={"embedding"},
     measures=(
-        MetricColumn(higher_is_better=True, unit="area", range=(0, 1)),
-        MetricColumn(name="frontier_integral", higher_is_better=False, unit="nats", range=(0, 1)),
+        OutputColumn(higher_is_better=True, unit="area", range=(0, 1)),
+        OutputColumn(name="frontier_integral", higher_is_better=False, unit="nats", range=(0, 1)),
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

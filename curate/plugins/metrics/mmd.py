@@ -14,7 +14,7 @@ from curate.kernels.parallel import one_blas_thread
 from curate.kernels.stats.hash_sampling import samples
 from curate.kernels.types import Matrix, Rows
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _MEDIAN_ROWS = 1_000  # half a million pairs
@@ -82,7 +82,7 @@ def median_distance(x: Matrix) -> float:
 @metric(
     version=1,
     reads={"embedding"},
-    measures=(MetricColumn(higher_is_better=False, unit="squared discrepancy", range=(-2, 2)),),
+    measures=(OutputColumn(higher_is_better=False, unit="squared discrepancy", range=(-2, 2)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MMD:

@@ -15,7 +15,7 @@ from curate.kernels.neighbors.knn import knn
 from curate.kernels.stats.hash_sampling import samples
 from curate.kernels.types import Matrix, Rows, Vector
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _NAMES = ("precision", "recall", "density", "coverage")
@@ -89,10 +89,10 @@ def _reach(rows: Matrix, neighbours: int) -> Vector:
     version=1,
     reads={"embedding"},
     measures=(
-        MetricColumn(name="precision", higher_is_better=True, unit="share of the chosen rows", range=(0, 1)),
-        MetricColumn(name="recall", higher_is_better=True, unit="share of the pool", range=(0, 1)),
-        MetricColumn(name="density", higher_is_better=None, unit="balls of k", range=(0, float("inf"))),
-        MetricColumn(name="coverage", higher_is_better=True, unit="share of the pool", range=(0, 1)),
+        OutputColumn(name="precision", higher_is_better=True, unit="share of the chosen rows", range=(0, 1)),
+        OutputColumn(name="recall", higher_is_better=True, unit="share of the pool", range=(0, 1)),
+        OutputColumn(name="density", higher_is_better=None, unit="balls of k", range=(0, float("inf"))),
+        OutputColumn(name="coverage", higher_is_better=True, unit="share of the pool", range=(0, 1)),
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

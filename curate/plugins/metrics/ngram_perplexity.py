@@ -8,22 +8,18 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
 
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.ngram_ids import before, found, nested_ngrams
-from curate.kernels.types import Vector
+from curate.kernels.types import Counts, Vector
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
-
-Codes = NDArray[np.int64]
-Numbers = NDArray[np.float64]
 
 _UNICODE = 0x110000
 
 
-def characters_of(texts: Sequence[str]) -> Codes:
+def characters_of(texts: Sequence[str]) -> Counts:
     """The different characters of ``texts``, as ascending code points.
 
     >>> characters_of(["ab", "ba!"]).tolist()
@@ -36,7 +32,7 @@ def characters_of(texts: Sequence[str]) -> Codes:
 
 
 def witten_bell(
-    train: Sequence[str], weight: Vector, test: Sequence[str], alphabet: Codes, order: int = 6
+    train: Sequence[str], weight: Vector, test: Sequence[str], alphabet: Counts, order: int = 6
 ) -> tuple[float, int]:
     """The bits that it takes to write ``test`` with an interpolated n-gram model of ``train``.
 
@@ -86,11 +82,11 @@ def witten_bell(
     return -float(np.log2(probability[wanted]).sum()), sum(map(len, test))
 
 
-def _symbols(texts: Sequence[str], alphabet: Codes, order: int) -> tuple[Codes, Codes]:
+def _symbols(texts: Sequence[str], alphabet: Counts, order: int) -> tuple[Counts, Counts]:
     """Places in the alphabet, one text after the other, each behind order blanks and before an end; whose each is."""
     unknown, end, blank = range(len(alphabet), len(alphabet) + 3)
 
-    def parts() -> Iterator[Codes]:
+    def parts() -> Iterator[Counts]:
         for text in texts:
             points = _code_points(text)
             place = np.searchsorted(alphabet, points).clip(max=max(len(alphabet) - 1, 0))
@@ -101,7 +97,7 @@ def _symbols(texts: Sequence[str], alphabet: Codes, order: int) -> tuple[Codes, 
     return np.concatenate([np.empty(0, np.int64), *parts()]), np.repeat(np.arange(len(texts)), lengths)
 
 
-def _code_points(text: str) -> Codes:
+def _code_points(text: str) -> Counts:
     return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.int64)
 
 
@@ -109,7 +105,7 @@ def _code_points(text: str) -> Codes:
     version=1,
     reads={"text", "test"},
     learns=True,
-    measures=(MetricColumn(higher_is_better=False, unit="bits a character", range=(0, float("inf"))),),
+    measures=(OutputColumn(higher_is_better=False, unit="bits a character", range=(0, float("inf"))),),
     random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

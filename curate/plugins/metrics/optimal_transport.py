@@ -13,7 +13,7 @@ from curate.kernels.stats.hash_sampling import samples
 from curate.kernels.stats.sinkhorn import sinkhorn, sinkhorn_symmetric
 from curate.kernels.types import Matrix
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 
@@ -63,7 +63,7 @@ def sinkhorn_divergence(
 @metric(
     version=1,
     reads={"embedding"},
-    measures=(MetricColumn(higher_is_better=False, unit="1 - cosine", range=(0, 2)),),
+    measures=(OutputColumn(higher_is_better=False, unit="1 - cosine", range=(0, 2)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimalTransport:

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from curate.kernels.linalg.cosines import lowest
 from curate.kernels.neighbors.knn import nearest_similarity
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 
@@ -19,9 +19,9 @@ from curate.plugins.results import Measured
     version=2,
     reads={"embedding"},
     measures=(
-        MetricColumn(name="mean", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
-        MetricColumn(name="percentile_95", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
-        MetricColumn(name="rate", higher_is_better=False, unit="share of the chosen rows", range=(0, 1)),
+        OutputColumn(name="mean", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
+        OutputColumn(name="percentile_95", higher_is_better=False, unit="cosine similarity", range=(-1, 1)),
+        OutputColumn(name="rate", higher_is_better=False, unit="share of the chosen rows", range=(0, 1)),
     ),
     random=False,
 )

@@ -10,14 +10,12 @@ from annotated_types import Ge
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.types import Matrix
+from curate.kernels.types import Matrix, Numbers
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _DIRECTIONS = 8  # projected at a time
-
-Numbers = NDArray[np.float64]
 
 
 def sliced_wasserstein(
@@ -87,7 +85,7 @@ def _quantiles(k: int, n: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Nu
 @metric(
     version=1,
     reads={"embedding"},
-    measures=(MetricColumn(higher_is_better=False, unit="distance", range=(0, 2)),),
+    measures=(OutputColumn(higher_is_better=False, unit="distance", range=(0, 2)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlicedWasserstein:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 
@@ -15,9 +15,9 @@ from curate.plugins.results import Measured
     version=1,
     reads={"tokens"},
     measures=(
-        MetricColumn(name="total", higher_is_better=None, unit="tokens", range=(0, float("inf"))),
-        MetricColumn(name="mean", higher_is_better=None, unit="tokens a row", range=(0, float("inf"))),
-        MetricColumn(name="rate", higher_is_better=None, unit="share of the pool's tokens", range=(0, 1)),
+        OutputColumn(name="total", higher_is_better=None, unit="tokens", range=(0, float("inf"))),
+        OutputColumn(name="mean", higher_is_better=None, unit="tokens a row", range=(0, float("inf"))),
+        OutputColumn(name="rate", higher_is_better=None, unit="share of the pool's tokens", range=(0, 1)),
     ),
     random=False,
 )

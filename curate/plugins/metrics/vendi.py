@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from curate.kernels.parallel import one_blas_thread, ranges
 from curate.kernels.types import Matrix
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn, metric
+from curate.plugins.interfaces import OutputColumn, metric
 from curate.plugins.results import Measured
 
 _ROWS = 4096
@@ -64,7 +64,7 @@ def _entropy(eigenvalues: NDArray[np.floating], order: float) -> float:
 @metric(
     version=1,
     reads={"embedding"},
-    measures=(MetricColumn(higher_is_better=True, unit="effective rows", range=(1, float("inf"))),),
+    measures=(OutputColumn(higher_is_better=True, unit="effective rows", range=(1, float("inf"))),),
     random=False,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
 from curate.kernels.stats.softmax import softmax
-from curate.kernels.types import Codes, Matrix
+from curate.kernels.types import Codes, FittedState, Matrix
 from curate.plugins.interfaces import proxy
 
 _ROWS = 4096
@@ -29,7 +28,7 @@ def descend(
     momentum: float,
     batch_size: int,
     weight_decay: float,
-) -> NDArray[np.float32]:
+) -> Matrix:
     """The weights of a softmax regression after each epoch of stochastic gradient descent.
 
     Starts at zero, so that what is drawn is the order of the rows alone: a new permutation each epoch, cut into
@@ -110,10 +109,8 @@ class Logistic:
     weight_decay: Annotated[float, Ge(0)] = 0.0
     """How strongly weights are drawn to zero: added to the gradient, times the weights."""
 
-    def train(
-        self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator
-    ) -> dict[str, NDArray[Any]]:
-        def run(own: np.random.Generator) -> NDArray[np.float32]:
+    def train(self, embeddings: Matrix, labels: Codes, classes: int, rng: np.random.Generator) -> FittedState:
+        def run(own: np.random.Generator) -> Matrix:
             return descend(
                 embeddings,
                 labels,
@@ -128,7 +125,7 @@ class Logistic:
 
         return {"weights": np.stack(list(map_blocks(run, rng.spawn(self.runs))))}
 
-    def predict(self, state: Mapping[str, NDArray[Any]], embeddings: Matrix) -> Iterator[Matrix]:
+    def predict(self, state: FittedState, embeddings: Matrix) -> Iterator[Matrix]:
         for of_run in state["weights"]:
             for weights in of_run:
                 yield _probabilities(embeddings, weights)

@@ -9,7 +9,7 @@ import numpy as np
 
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import Dynamics, ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 _LEAST = np.finfo(np.float32).tiny
 
@@ -57,7 +57,7 @@ def aum(dynamics: Dynamics, margins: Literal["logits", "probabilities"]) -> Vect
 @scorer(
     version=1,
     reads={"dynamics"},
-    columns=(ScoreColumn(higher_is_better=True, unit="margin of the label"),),
+    columns=(OutputColumn(higher_is_better=True, unit="margin of the label"),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AUM:

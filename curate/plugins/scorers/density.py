@@ -14,7 +14,7 @@ from curate.kernels.linalg.cosines import distances, gaps
 from curate.kernels.neighbors.knn import knn
 from curate.kernels.types import Matrix, Vector
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 NEAREST = 1e-3  # the distance of duplicates, so that their density is finite
 
@@ -106,7 +106,7 @@ def log_density(distances: Matrix, rows: int, dimensions: float) -> Vector:
     version=3,
     reads={"embedding", "cluster"},
     within="corpus",
-    columns=(ScoreColumn(higher_is_better=False, unit="nats"),),
+    columns=(OutputColumn(higher_is_better=False, unit="nats"),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Density:

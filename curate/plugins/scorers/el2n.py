@@ -10,7 +10,7 @@ from annotated_types import Ge
 
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import Dynamics, ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 
 def error_norm(probabilities: Matrix, labels: Codes) -> Vector:
@@ -52,7 +52,7 @@ def el2n(dynamics: Dynamics, epochs: int) -> Vector:
 @scorer(
     version=1,
     reads={"dynamics"},
-    columns=(ScoreColumn(higher_is_better=True, unit="mean length of the error vector", range=(0, 1.4142136)),),
+    columns=(OutputColumn(higher_is_better=True, unit="mean length of the error vector", range=(0, 1.4142136)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EL2N:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curate.kernels.types import Vector
+from curate.kernels.types import Flags, Rows, Vector
 from curate.plugins.batches import Dynamics, ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 
-def forgotten(right: NDArray[np.bool_]) -> NDArray[np.intp]:
+def forgotten(right: Flags) -> Rows:
     """How often each row is wrong straight after it was right.
 
     Parameters
@@ -27,7 +26,7 @@ def forgotten(right: NDArray[np.bool_]) -> NDArray[np.intp]:
     >>> forgotten(np.array([[True, False], [False, False], [True, True], [False, True]])).tolist()
     [2, 0]
     """
-    events: NDArray[np.intp] = np.count_nonzero(right[:-1] & ~right[1:], axis=0)
+    events: Rows = np.count_nonzero(right[:-1] & ~right[1:], axis=0)
     return events
 
 
@@ -53,7 +52,7 @@ def forgetting(dynamics: Dynamics, never_learnt: Literal["most", "none"]) -> Vec
 @scorer(
     version=1,
     reads={"dynamics"},
-    columns=(ScoreColumn(higher_is_better=True, unit="times forgotten", range=(0, float("inf"))),),
+    columns=(OutputColumn(higher_is_better=True, unit="times forgotten", range=(0, float("inf"))),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgetting:

@@ -7,17 +7,14 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.kronecker import kronecker_solve
 from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.types import Codes, Matrix, Vector
+from curate.kernels.types import Codes, Matrix, Numbers, Vector
 from curate.plugins.batches import Dynamics, ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 _ROWS = 4096
-
-Numbers = NDArray[np.float64]
 
 
 def layer_influence(embeddings: Matrix, probabilities: Matrix, labels: Codes, damping: float) -> Numbers:
@@ -96,7 +93,7 @@ def influence(embeddings: Matrix, dynamics: Dynamics, epoch: int, damping: float
     version=1,
     reads={"embedding", "dynamics"},
     within="corpus",
-    columns=(ScoreColumn(higher_is_better=True, unit="fall of the mean loss, per unit of weight"),),
+    columns=(OutputColumn(higher_is_better=True, unit="fall of the mean loss, per unit of weight"),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Influence:

@@ -15,7 +15,7 @@ from curate.errors import missing_extra
 from curate.kernels.text.nfkc import marks_in_order
 from curate.kernels.types import Vector
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -81,7 +81,7 @@ def _model() -> LanguageIdentifier:
 @scorer(
     version=1,
     reads={"text"},
-    columns=(ScoreColumn(higher_is_better=True, unit="probability", range=(0.0, 1.0)),),
+    columns=(OutputColumn(higher_is_better=True, unit="probability", range=(0.0, 1.0)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:

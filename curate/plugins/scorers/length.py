@@ -10,7 +10,7 @@ import polars as pl
 
 from curate.kernels.types import Matrix
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 
 def lengths(texts: Sequence[str]) -> Matrix:
@@ -38,8 +38,8 @@ def lengths(texts: Sequence[str]) -> Matrix:
     version=1,
     reads={"text"},
     columns=(
-        ScoreColumn(higher_is_better=True, unit="characters", range=(0.0, float("inf"))),
-        ScoreColumn(name="words", higher_is_better=True, unit="words", range=(0.0, float("inf"))),
+        OutputColumn(higher_is_better=True, unit="characters", range=(0.0, float("inf"))),
+        OutputColumn(name="words", higher_is_better=True, unit="words", range=(0.0, float("inf"))),
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ import polars as pl
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.types import Matrix
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 _ANY = float("inf")
 _BLOCK = 1 << 22  # characters at a time; takes about 40 bytes each
@@ -22,24 +22,26 @@ _ELLIPSIS = r"(?:\.\.\.|…)$"
 _TERMINAL = r"[.!?。！？]['\"”’」』)]*$"
 
 COLUMNS = (
-    ScoreColumn(higher_is_better=True, unit="share of checks", range=(0.0, 1.0)),
-    ScoreColumn(name="mean_word_length", higher_is_better=True, unit="characters", range=(0.0, _ANY)),
-    ScoreColumn(name="hash_word_rate", higher_is_better=False, unit="per word", range=(0.0, _ANY)),
-    ScoreColumn(name="ellipsis_word_rate", higher_is_better=False, unit="per word", range=(0.0, _ANY)),
-    ScoreColumn(name="alphabetic_word_rate", higher_is_better=True, unit="share of words", range=(0.0, 1.0)),
-    ScoreColumn(name="stop_words", higher_is_better=True, unit="different stop words", range=(0.0, 8.0)),
-    ScoreColumn(name="bullet_line_rate", higher_is_better=False, unit="share of lines", range=(0.0, 1.0)),
-    ScoreColumn(name="ellipsis_line_rate", higher_is_better=False, unit="share of lines", range=(0.0, 1.0)),
-    ScoreColumn(name="duplicate_line_rate", higher_is_better=False, unit="share of lines", range=(0.0, 1.0)),
-    ScoreColumn(name="duplicate_line_character_rate", higher_is_better=False, unit="share of characters", range=(0, 1)),
-    ScoreColumn(name="top_2gram_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
-    ScoreColumn(name="top_3gram_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
-    ScoreColumn(name="top_4gram_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
-    ScoreColumn(name="unique_word_rate", higher_is_better=True, unit="share of words", range=(0.0, 1.0)),
-    ScoreColumn(name="terminal_line_rate", higher_is_better=True, unit="share of lines", range=(0.0, 1.0)),
-    ScoreColumn(name="symbol_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
-    ScoreColumn(name="digit_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
-    ScoreColumn(name="uppercase_rate", higher_is_better=False, unit="share of letters", range=(0.0, 1.0)),
+    OutputColumn(higher_is_better=True, unit="share of checks", range=(0.0, 1.0)),
+    OutputColumn(name="mean_word_length", higher_is_better=True, unit="characters", range=(0.0, _ANY)),
+    OutputColumn(name="hash_word_rate", higher_is_better=False, unit="per word", range=(0.0, _ANY)),
+    OutputColumn(name="ellipsis_word_rate", higher_is_better=False, unit="per word", range=(0.0, _ANY)),
+    OutputColumn(name="alphabetic_word_rate", higher_is_better=True, unit="share of words", range=(0.0, 1.0)),
+    OutputColumn(name="stop_words", higher_is_better=True, unit="different stop words", range=(0.0, 8.0)),
+    OutputColumn(name="bullet_line_rate", higher_is_better=False, unit="share of lines", range=(0.0, 1.0)),
+    OutputColumn(name="ellipsis_line_rate", higher_is_better=False, unit="share of lines", range=(0.0, 1.0)),
+    OutputColumn(name="duplicate_line_rate", higher_is_better=False, unit="share of lines", range=(0.0, 1.0)),
+    OutputColumn(
+        name="duplicate_line_character_rate", higher_is_better=False, unit="share of characters", range=(0, 1)
+    ),
+    OutputColumn(name="top_2gram_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
+    OutputColumn(name="top_3gram_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
+    OutputColumn(name="top_4gram_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
+    OutputColumn(name="unique_word_rate", higher_is_better=True, unit="share of words", range=(0.0, 1.0)),
+    OutputColumn(name="terminal_line_rate", higher_is_better=True, unit="share of lines", range=(0.0, 1.0)),
+    OutputColumn(name="symbol_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
+    OutputColumn(name="digit_rate", higher_is_better=False, unit="share of characters", range=(0.0, 1.0)),
+    OutputColumn(name="uppercase_rate", higher_is_better=False, unit="share of letters", range=(0.0, 1.0)),
 )
 
 CHECKS: tuple[pl.Expr, ...] = (

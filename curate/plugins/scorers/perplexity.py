@@ -9,28 +9,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
 from curate.kernels.ragged import Places
-from curate.kernels.stats.hash_folds import folds_of, text_keys
+from curate.kernels.stats.hash_folds import distinct_texts, folds_of, text_keys
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.kneser_ney import NGramModel, Words, kneser_ney, probabilities
 from curate.kernels.text.shingles import shingles
-from curate.kernels.types import Vector
+from curate.kernels.types import Counts, FittedState, Numbers, Vector
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import Examples, FileNames, ScoreColumn, Scorer, TextTemplate, scorer
+from curate.plugins.interfaces import Examples, FileNames, OutputColumn, Scorer, TextTemplate, scorer
 from curate.plugins.results import Learnt
 
 FEWEST = 20
 HALVES = 2
-
-Numbers = NDArray[np.float64]
+FACTS = ("texts", "words", "perplexity", "median")
+"""Numbers of the fit."""
 
 _LARGEST = 1e38  # what float32 still holds
 
@@ -101,6 +100,33 @@ def perplexities(texts: Sequence[str], models: Sequence[NGramModel]) -> tuple[Nu
     return np.exp(np.clip(surprise / counts, 0, np.log(_LARGEST))), counts
 
 
+def cross_fitted(texts: Sequence[str], folds: Counts, order: int) -> list[NGramModel]:
+    """Return a model for each of ``HALVES`` folds, fitted on the texts of the others.
+
+    Parameters
+    ----------
+    texts : n strings
+    folds : (n,) in 0 … HALVES − 1
+    order : longest n-grams, in words
+    """
+    return [
+        kneser_ney(*normalised_words([texts[row] for row in np.flatnonzero(folds != fold).tolist()]), order)
+        for fold in range(HALVES)
+    ]
+
+
+def held_out_perplexity(texts: Sequence[str], models: Sequence[NGramModel]) -> tuple[float, float, float]:
+    """Return the number of words, the perplexity of a word, and the median over texts, by models that did not see them.
+
+    Parameters
+    ----------
+    texts, models : as in ``perplexities``
+    """
+    values, counts = perplexities(texts, models)
+    mean = np.exp((np.log(values) * counts).sum() / counts.sum())
+    return float(counts.sum() - len(texts)), float(mean), float(np.median(values))
+
+
 @lru_cache(maxsize=1)
 def _marks() -> re.Pattern[str]:
     """Any character of punctuation, and any symbol."""
@@ -112,7 +138,8 @@ def _marks() -> re.Pattern[str]:
 @scorer(
     version=1,
     reads={"text"},
-    columns=(ScoreColumn(higher_is_better=False, unit="perplexity of a word", range=(1.0, float("inf"))),),
+    columns=(OutputColumn(higher_is_better=False, unit="perplexity of a word", range=(1.0, float("inf"))),),
+    fits=True,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perplexity:
@@ -153,37 +180,22 @@ class Perplexity:
     order: Annotated[int, Ge(1), Le(8)] = 5
     """n: a word is foreseen from the n − 1 before it."""
 
-    def fit(
-        self,
-        examples: Mapping[str, Sequence[str]],
-        rng: np.random.Generator,  # noqa: ARG002 - halves are drawn by hash
-    ) -> dict[str, NDArray[Any]]:
-        there = [text for text in examples["files"] if text and not text.isspace()]
-        keys, first = np.unique(text_keys(there), return_index=True)
+    def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> FittedState:  # noqa: ARG002 - halves are drawn by hash
+        texts, keys = distinct_texts(examples["files"])
         if len(keys) < FEWEST:
             told = f"perplexity.files: {len(keys)} different texts, and {FEWEST} are needed"
             raise DataError(told, hint="name more texts")
-        texts = [there[row] for row in first]
-        folds = folds_of(keys, HALVES)
-        models = []
-        for fold in range(HALVES):
-            seen = [texts[row] for row in np.flatnonzero(folds != fold)]
-            models.append(kneser_ney(*normalised_words(seen), self.order))
-        values, counts = perplexities(texts, models)
-        mean = np.exp((np.log(values) * counts).sum() / counts.sum())
-        facts = {"texts": len(texts), "words": counts.sum() - len(texts), "perplexity": mean}
-        facts |= {"median": np.median(values)}
+        models = cross_fitted(texts, folds_of(keys, HALVES), self.order)
         state = {f"{fold}_{name}": array for fold, model in enumerate(models) for name, array in model.state().items()}
-        return state | {name: np.array(value, np.float64) for name, value in facts.items()}
+        facts = (float(len(texts)), *held_out_perplexity(texts, models))
+        return state | {name: np.array(fact) for name, fact in zip(FACTS, facts, strict=True)}
 
-    def fitted(self, state: Mapping[str, NDArray[Any]]) -> Scorer:
-        def part(fold: int) -> dict[str, NDArray[Any]]:
-            return {name[2:]: array for name, array in state.items() if name.startswith(f"{fold}_")}
+    def fitted(self, state: FittedState) -> Scorer:
+        parts = ({key[2:]: state[key] for key in state if key.startswith(f"{fold}_")} for fold in range(HALVES))
+        return FittedPerplexity(tuple(map(NGramModel.of, parts)))
 
-        return FittedPerplexity(tuple(NGramModel.of(part(fold)) for fold in range(HALVES)))
-
-    def learnt(self, state: Mapping[str, NDArray[Any]]) -> Learnt:
-        facts = {name: float(state[name]) for name in ("texts", "words", "perplexity", "median")}
+    def learnt(self, state: FittedState) -> Learnt:
+        facts = {name: float(state[name]) for name in FACTS}
         whose = "of the pool" if self.files is None else "of the files"
         told = (
             f"{facts['texts']:,.0f} texts {whose}, {facts['words']:,.0f} words; held out, their perplexity is "

@@ -11,7 +11,7 @@ import numpy as np
 from curate.kernels.text.pii_patterns import KINDS, Kind, spans
 from curate.kernels.types import Matrix
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 _NAMES: dict[Kind, tuple[str, str]] = {
     "key": ("keys", "keys and tokens"),
@@ -52,9 +52,9 @@ def counts(texts: Sequence[str]) -> Matrix:
     version=1,
     reads={"text"},
     columns=(
-        ScoreColumn(higher_is_better=False, unit="found", range=(0.0, float("inf"))),
+        OutputColumn(higher_is_better=False, unit="found", range=(0.0, float("inf"))),
         *(
-            ScoreColumn(name=_NAMES[kind][0], higher_is_better=False, unit=_NAMES[kind][1], range=(0.0, float("inf")))
+            OutputColumn(name=_NAMES[kind][0], higher_is_better=False, unit=_NAMES[kind][1], range=(0.0, float("inf")))
             for kind in KINDS
         ),
     ),

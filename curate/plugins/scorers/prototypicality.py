@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
 from curate.kernels.parallel import map_blocks, ranges
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import ScoreColumn, scorer
+from curate.plugins.interfaces import OutputColumn, scorer
 
 _ROWS = 4096
 
@@ -37,7 +36,7 @@ def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) 
     """
     if not len(centroids):
         return np.ones(len(embeddings), np.float32)
-    own: NDArray[np.int32] = cluster.copy()
+    own: Codes = cluster.copy()
     stray = np.flatnonzero(cluster < 0)
     own[stray] = assign(embeddings[stray], centroids)[0]
 
@@ -52,7 +51,7 @@ def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) 
 @scorer(
     version=1,
     reads={"embedding", "cluster"},
-    columns=(ScoreColumn(higher_is_better=True, unit="cosine distance", range=(0, 2)),),
+    columns=(OutputColumn(higher_is_better=True, unit="cosine distance", range=(0, 2)),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prototypicality:

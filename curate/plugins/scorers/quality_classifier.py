@@ -4,31 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from numpy.typing import NDArray
 from scipy import sparse
 from scipy.special import expit
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
-from curate.kernels.stats.calibration import auc, auc_interval, brier_score, calibration_error, platt
-from curate.kernels.stats.hash_folds import folds_of, text_keys
+from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, platt
+from curate.kernels.stats.hash_folds import distinct_texts, folds_of, text_keys
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.shingles import shingles
-from curate.kernels.types import Matrix, Vector
+from curate.kernels.types import Counts, FittedState, Flags, Matrix, Numbers, Vector
 from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import Examples, FileNames, ScoreColumn, Scorer, TextTemplate, scorer
+from curate.plugins.interfaces import Examples, FileNames, OutputColumn, Scorer, TextTemplate, scorer
 from curate.plugins.results import Learnt
 
 FOLDS = 5
 FEWEST = 20
-
-Numbers = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Folds = NDArray[np.int64]
+FACTS = ("good", "bad", "auc", "auc_low", "auc_high", "brier", "calibration_error")
+"""Numbers of the fit: different texts on each side, then the quality of the models on texts not seen by them."""
 
 
 def hashed_ngrams(texts: Sequence[str], ngram: int, hash_bits: int) -> sparse.csr_array:
@@ -58,7 +55,7 @@ def hashed_ngrams(texts: Sequence[str], ngram: int, hash_bits: int) -> sparse.cs
     5
     """
 
-    def block(rows: slice) -> Any:
+    def block(rows: slice) -> sparse.csr_array:
         plain = [text.lower() for text in texts[rows]]
         parts = [shingles(plain, n, "word") for n in range(1, ngram + 1)]
         counts = [
@@ -68,7 +65,7 @@ def hashed_ngrams(texts: Sequence[str], ngram: int, hash_bits: int) -> sparse.cs
             )
             for hashes, offsets in parts
         ]
-        found: Any = counts[0]
+        found = counts[0]
         for more in counts[1:]:
             found = found + more
         found.sum_duplicates()
@@ -77,11 +74,13 @@ def hashed_ngrams(texts: Sequence[str], ngram: int, hash_bits: int) -> sparse.cs
         return found
 
     blocks = list(map_blocks(block, text_blocks(texts)))
-    found: Any = sparse.vstack(blocks) if blocks else sparse.csr_array((0, 1 << hash_bits), dtype=np.float32)
-    return sparse.csr_array(found)
+    if not blocks:
+        return sparse.csr_array(np.empty((0, 1 << hash_bits), np.float32))
+    found: sparse.csr_array = sparse.vstack(blocks, format="csr")
+    return found
 
 
-def cross_fitted(vectors: sparse.csr_array, good: Flags, folds: Folds, l2_penalty: float) -> tuple[Matrix, Numbers]:
+def cross_fitted(vectors: sparse.csr_array, good: Flags, folds: Counts, l2_penalty: float) -> tuple[Matrix, Numbers]:
     """For each fold a logistic regression on the others, whose logits the others calibrate.
 
     Every example is judged by a model that was not fitted to it. From these judgements, those of a fold left out, comes
@@ -120,17 +119,62 @@ def cross_fitted(vectors: sparse.csr_array, good: Flags, folds: Folds, l2_penalt
     return weights, bias
 
 
-def logits(vectors: sparse.csr_array, folds: Folds, weights: Matrix, bias: Numbers) -> Numbers:
+def logits(vectors: sparse.csr_array, folds: Counts, weights: Matrix, bias: Numbers) -> Numbers:
     """What each row's fold's model says of it, (n,) float64."""
     products = vectors.data * weights[np.repeat(folds, np.diff(vectors.indptr)), vectors.indices].astype(np.float64)
     owners = np.repeat(np.arange(len(folds)), np.diff(vectors.indptr))
     return np.asarray(np.bincount(owners, products, len(folds)) + bias[folds])
 
 
+def fit_classifier(
+    good: Sequence[str], bad: Sequence[str], *, ngram: int = 2, hash_bits: int = 18, l2_penalty: float = 0.1
+) -> FittedState:
+    """Fit a model for each fold on the different texts of two sides, and judge every text by one that has not seen it.
+
+    Parameters
+    ----------
+    good, bad : texts; those that are blank are left out, and a text among both is a good one
+    ngram : longest n-grams, in words
+    hash_bits : number of bits of the hash of an n-gram
+    l2_penalty : as in ``cross_fitted``
+
+    Returns
+    -------
+    ``weights`` and ``bias`` of ``cross_fitted``, and the numbers of ``FACTS``, each an array without dimensions
+
+    Raises
+    ------
+    DataError
+        If a side has fewer than ``FEWEST`` different texts.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    good, good_keys = distinct_texts(good)
+    bad, bad_keys = distinct_texts(bad)
+    only = np.flatnonzero(~np.isin(bad_keys, good_keys))
+    bad, bad_keys = [bad[row] for row in only], bad_keys[only]
+    for side, texts in (("good", good), ("bad", bad)):
+        if len(texts) < FEWEST:
+            told = f"quality_classifier.{side}: {len(texts)} different texts"
+            told += " that are no good examples too" if side == "bad" else ""
+            raise DataError(f"{told}, and {FEWEST} are needed", hint="name more examples")
+    folds = folds_of(np.concatenate([good_keys, bad_keys]), FOLDS)
+    is_good = np.arange(len(folds)) < len(good)
+    vectors = hashed_ngrams([*good, *bad], ngram, hash_bits)
+    weights, bias = cross_fitted(vectors, is_good, folds, l2_penalty)
+    probability = expit(logits(vectors, folds, weights, bias))
+    area = float(roc_auc_score(is_good, probability))
+    low, high = auc_interval(area, len(good), len(bad))
+    error = calibration_error(probability, is_good)
+    facts = (len(good), len(bad), area, low, high, brier_score(probability, is_good), error)
+    return {"weights": weights, "bias": bias, **{name: np.array(f) for name, f in zip(FACTS, facts, strict=True)}}
+
+
 @scorer(
     version=1,
     reads={"text"},
-    columns=(ScoreColumn(higher_is_better=True, unit="probability", range=(0.0, 1.0)),),
+    columns=(OutputColumn(higher_is_better=True, unit="probability", range=(0.0, 1.0)),),
+    fits=True,
     example={"good": "good.jsonl"},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,42 +225,15 @@ class QualityClassifier:
     l2_penalty: Annotated[float, Gt(0)] = 0.1
     """How strongly weights are drawn to zero: half of it times their squares is added to the sum of the losses."""
 
-    def fit(
-        self,
-        examples: Mapping[str, Sequence[str]],
-        rng: np.random.Generator,  # noqa: ARG002 - folds are drawn by hash
-    ) -> dict[str, NDArray[Any]]:
-        good, good_keys = _different(examples["good"])
-        bad, bad_keys = _different(examples["bad"])
-        only = np.flatnonzero(~np.isin(bad_keys, good_keys))
-        bad, bad_keys = [bad[row] for row in only], bad_keys[only]
-        for side, texts in (("good", good), ("bad", bad)):
-            if len(texts) < FEWEST:
-                told = f"quality_classifier.{side}: {len(texts)} different texts"
-                told += " that are no good examples too" if side == "bad" else ""
-                raise DataError(f"{told}, and {FEWEST} are needed", hint="name more examples")
-        folds = folds_of(np.concatenate([good_keys, bad_keys]), FOLDS)
-        is_good = np.arange(len(folds)) < len(good)
-        vectors = hashed_ngrams([*good, *bad], self.ngram, self.hash_bits)
-        weights, bias = cross_fitted(vectors, is_good, folds, self.l2_penalty)
-        probability = expit(logits(vectors, folds, weights, bias))
-        area = auc(probability, is_good)
-        facts = {
-            "good": len(good),
-            "bad": len(bad),
-            "auc": area,
-            **dict(zip(("auc_low", "auc_high"), auc_interval(area, len(good), len(bad)), strict=True)),
-            "brier": brier_score(probability, is_good),
-            "calibration_error": calibration_error(probability, is_good),
-        }
-        return {"weights": weights, "bias": bias, **{name: np.array(value) for name, value in facts.items()}}
+    def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> FittedState:  # noqa: ARG002 - folds are drawn by hash
+        good, bad = examples["good"], examples["bad"]
+        return fit_classifier(good, bad, ngram=self.ngram, hash_bits=self.hash_bits, l2_penalty=self.l2_penalty)
 
-    def fitted(self, state: Mapping[str, NDArray[Any]]) -> Scorer:
+    def fitted(self, state: FittedState) -> Scorer:
         return FittedClassifier(state["weights"], state["bias"], self.ngram, self.hash_bits)
 
-    def learnt(self, state: Mapping[str, NDArray[Any]]) -> Learnt:
-        names = ("good", "bad", "auc", "auc_low", "auc_high", "brier", "calibration_error")
-        facts = {name: float(state[name]) for name in names}
+    def learnt(self, state: FittedState) -> Learnt:
+        facts = {name: float(state[name]) for name in FACTS}
         from_pool = "rows of the pool for bad ones" if self.bad is None else "bad ones"
         chance = "; it cannot tell them apart" if facts["auc_low"] <= 0.5 else ""
         told = (
@@ -241,10 +258,3 @@ class FittedClassifier:
         vectors = hashed_ngrams(texts, self.ngram, self.hash_bits)
         folds = folds_of(text_keys(texts), FOLDS)
         return np.asarray(expit(logits(vectors, folds, self.weights, self.bias)), np.float32)
-
-
-def _different(texts: Sequence[str]) -> tuple[list[str], NDArray[np.uint64]]:
-    """Each different text that is not blank once, in the order of its hash, and the hashes."""
-    there = [text for text in texts if not text.isspace() and text]
-    keys, first = np.unique(text_keys(there), return_index=True)
-    return [there[row] for row in first], keys

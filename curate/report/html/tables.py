@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from curate.accounting import Count, sum_of
 from curate.report import sentences
-from curate.report.contents import Account, Conflicts, Report, Stage, added
+from curate.report.contents import Conflicts, Report, Stage
 from curate.report.formatting import DASH, count, seconds, share, short, size
 from curate.report.html.tags import Markup, breakable, join, tag
 
@@ -44,7 +45,7 @@ def sources(report: Report) -> Markup | None:
     head += ["Quarantined"]
 
     def line(name: str | Markup, members: list[str]) -> tuple[str | Markup, ...]:
-        rows = added(tuple(accounts[member] for member in members))
+        rows = sum_of(tuple(accounts[member] for member in members))
         split = [_dropped(stage, members) for stage in named] if len(droppers) > 1 else []
         split += [sum(_dropped(stage, members) for stage in others)] if others else []
         numbers = [_zero(number) for number in (rows.dropped, *split, rows.quarantined)]
@@ -110,7 +111,7 @@ def table(
     return tag("div", whole, class_="table")
 
 
-def _numbers(rows: Account) -> tuple[str, ...]:
+def _numbers(rows: Count) -> tuple[str, ...]:
     return count(rows.rows_in), count(rows.kept), _zero(rows.dropped), _zero(rows.quarantined)
 
 

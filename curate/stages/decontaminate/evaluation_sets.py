@@ -9,17 +9,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate import paths
 from curate.config.model import DECONTAMINATE
 from curate.errors import DataError
-from curate.stages.context import Context
-from curate.stages.embed.stage import Embedded, embed
-from curate.stages.ingest.stage import files_of, ingest, matching, parts, survey
+from curate.pool.sidecars import Embedded
+from curate.stages.base import Context
+from curate.stages.embed.stage import embed
+from curate.stages.ingest.stage import files_of, fingerprint_inputs, ingest, matching, survey
 from curate.store import manifest, run_directory
 from curate.store.inputs import Inputs
-from curate.store.manifest import Record
 
 if TYPE_CHECKING:
     from curate.config.model import EmbedEntry, InputConfig, RunConfig
@@ -28,13 +28,26 @@ FOLDER = "sets"
 
 
 @dataclass(frozen=True, slots=True)
-class EvaluationSet:
+class EvaluationTexts:
     """A handle on the texts of one set."""
 
     name: str
     source: Inputs
     embedded: Embedded | None = None
     """Its vectors, where embeddings are compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Files and texts of one set."""
+
+    name: str
+    files: tuple[tuple[str, str], ...]
+    """Path and sha256 of each."""
+
+    texts: int
+    empty: int
+    """Number of rows without a text."""
 
 
 def asked(config: RunConfig) -> dict[str, InputConfig]:
@@ -68,37 +81,38 @@ def fingerprints(context: Context) -> dict[str, str]:
     found = {}
     for name, how in asked(context.config).items():
         with _named(name):
-            found[name] = manifest.fingerprint(parts(how, survey(_own(context, name, how))))
+            found[name] = manifest.fingerprint(fingerprint_inputs(how, survey(_own(context, name, how))))
     return found
 
 
-def read(context: Context) -> tuple[list[EvaluationSet], list[dict[str, Any]]]:
+def read(context: Context) -> tuple[list[EvaluationTexts], list[Account]]:
     """Every set; those on disk are reused while their files are the same.
 
     Returns
     -------
     sets : in the order of the configuration
-    facts : of each: its name, files with their sha256, how many texts it has, and how many of its rows have none
+    accounts : of each
 
     Raises
     ------
     DataError : naming the set: a file without rows, a column that is missing
     """
-    sets, facts = [], []
+    sets, accounts = [], []
     for name, how in asked(context.config).items():
         own = _own(context, name, how)
         with _named(name):
             run_directory.refuse_own(files_of(how), context.folder, f"{DECONTAMINATE}.files")
             source, record = ingest(own)
-        sets.append(EvaluationSet(name, source))
-        facts.append(_facts(name, source, record))
+        sets.append(EvaluationTexts(name, source))
+        files = tuple((file["path"], file["sha256"]) for file in record.result.files)
+        accounts.append(Account(name, files, source.rows, record.count.quarantined))
         if empty := record.count.quarantined:
             context.progress.warn(f"evaluation set {name!r}: {empty:,} of {record.count.rows_in:,} rows have no text")
     _forget(context, {_folder(one.name) for one in sets})
-    return sets, facts
+    return sets, accounts
 
 
-def with_vectors(context: Context, sets: Sequence[EvaluationSet], entry: EmbedEntry) -> list[EvaluationSet]:
+def with_vectors(context: Context, sets: Sequence[EvaluationTexts], entry: EmbedEntry) -> list[EvaluationTexts]:
     """The sets embedded by one entry, with what it has learnt from the pool."""
     done = []
     for one, how in zip(sets, asked(context.config).values(), strict=True):
@@ -109,11 +123,6 @@ def with_vectors(context: Context, sets: Sequence[EvaluationSet], entry: EmbedEn
             context.progress.warn(f"evaluation set {one.name!r}: {lost:,} texts cannot be embedded by {entry.name}")
         done.append(replace(one, embedded=embedded))
     return done
-
-
-def _facts(name: str, source: Inputs, record: Record) -> dict[str, Any]:
-    files = [{"path": file["path"], "sha256": file["sha256"]} for file in record.facts["files"]]
-    return {"name": name, "files": files, "texts": source.rows, "empty": record.count.quarantined}
 
 
 def _own(context: Context, name: str, how: InputConfig) -> Context:

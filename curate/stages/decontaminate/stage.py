@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,21 +21,33 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.config.model import DECONTAMINATE, plain
+from curate.contamination import EvaluationSet
 from curate.kernels.linalg.cosines import lowest
 from curate.kernels.text.ngram_overlap import Ngrams, most_similar
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.types import Matrix
-from curate.plugins.results import Selection
-from curate.pool.rows import PoolRows
-from curate.stages.context import Context
+from curate.pool.sidecars import Decontaminated
+from curate.pool.view import PoolView
+from curate.stages.base import (
+    Context,
+    Forecast,
+    Outcome,
+    Planned,
+    Progressed,
+    Stage,
+    Step,
+    all_kept,
+    current,
+    refuse_failed,
+    run_step,
+)
 from curate.stages.decontaminate import evaluation_sets
-from curate.stages.decontaminate.evaluation_sets import EvaluationSet
-from curate.stages.step import Outcome, current, refuse_failed, step
+from curate.stages.decontaminate.evaluation_sets import EvaluationTexts
 from curate.store import manifest, parquet_io, schemas
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
-    from curate.config.model import DecontaminateConfig
+    from curate.config.model import DecontaminateConfig, RunConfig
 
 _VERSION = 2
 _FOUND = "found"
@@ -44,48 +56,46 @@ NGRAM, EMBEDDING = "ngram", "embedding"
 """What a row and an evaluation text have in common."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decontaminated:
-    """A handle on the lists of hits, a shard of them for each shard of the pool."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecontaminateResult(StageResult):
+    """What checking the pool against evaluation texts leaves in its manifest."""
 
-    folder: Path
-    fingerprint: str
+    rows: int
+    """Number of rows that share too much with an evaluation text."""
 
-    def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """The hits in one shard, in the order of its rows; of a row, those by words first."""
-        return parquet_io.read(parquet_io.part(self.folder, shard), columns)
+    hits: int
+    """Number of lines about them: one for each set and kind of likeness."""
 
-    def contaminated(self, rows: PoolRows) -> NDArray[np.bool_]:
-        """(n,) whether each row of the pool is to be dropped."""
-        mask = np.ones(sum(rows.rows), np.bool_)
-        mask[self.selection(rows).order] = False
-        return mask
-
-    def selection(self, rows: PoolRows) -> Selection:
-        """The rows that are left of the pool's n, and why the others are not, each by its first hit."""
-        n = sum(rows.rows)
-        reason, similarity = np.full(n, -1, np.int32), np.full(n, np.nan, np.float32)
-        reasons: dict[str, int] = {}
-        start = 0
-        for shard, count in enumerate(rows.rows):
-            hits = self.read(shard, ["id", "kind", "set", "similarity"])
-            place = {name: start + row for row, name in enumerate(rows.ids(shard).to_pylist())} if len(hits) else {}
-            for hit in reversed(hits.to_pylist()):
-                row = place[hit["id"]]
-                reason[row] = reasons.setdefault(_reason(hit["kind"], hit["set"]), len(reasons))
-                similarity[row] = hit["similarity"]
-            start += count
-        left = np.flatnonzero(reason < 0)
-        gain = np.zeros(len(left), np.float32)
-        return Selection(left, gain, reasons=tuple(reasons), reason=reason, similarity=similarity)
+    sets: tuple[EvaluationSet, ...]
 
 
-def _reason(kind: str, name: str) -> str:
-    shared = "shares a run of words with" if kind == NGRAM else "has an embedding similar to one of"
-    return f"{shared} the evaluation set {name!r}"
+class Decontaminate(Stage["DecontaminateConfig", Decontaminated]):
+    """Rows that share too much with an evaluation text."""
+
+    name = DECONTAMINATE
+    section = DECONTAMINATE
+    result = DecontaminateResult
+    summary = "Look for evaluation texts among the pool's rows"
+    single = True
+
+    def prepare(self, context: Context) -> None:
+        evaluation_sets.asked(context.config)
+
+    def run(
+        self, context: Context, done: Progressed, entry: DecontaminateConfig
+    ) -> tuple[Decontaminated, Record[DecontaminateResult]]:
+        return decontaminate(context, done.pool, entry)
+
+    def extend(self, context: Context, done: Progressed, results: Sequence[Decontaminated]) -> Progressed:
+        return replace(done, view=replace(done.pool, decontaminated=results[0]))
+
+    def forecast(self, config: RunConfig, step: Planned, before: Forecast) -> tuple[list[Planned], Forecast]:
+        return [replace(step, rows=before.rows)], replace(before, rows=None)
 
 
-def decontaminate(context: Context, rows: PoolRows, config: DecontaminateConfig) -> tuple[Decontaminated, Record]:
+def decontaminate(
+    context: Context, pool: PoolView, config: DecontaminateConfig
+) -> tuple[Decontaminated, Record[DecontaminateResult]]:
     """Run the decontaminate section.
 
     Raises
@@ -99,17 +109,11 @@ def decontaminate(context: Context, rows: PoolRows, config: DecontaminateConfig)
         **{key: value for key, value in plain(config).items() if key not in ("files", "text")},
         "sets": sets,
         "order": list(sets),
-        "pool": rows.source.text_fingerprint,
-        "embed": {entry.name: entry.fingerprint for entry in rows.embedded},
+        "pool": pool.inputs.text_fingerprint,
+        "embed": {entry.name: entry.fingerprint for entry in pool.embedded},
     }
-    record = step(
-        context,
-        DECONTAMINATE,
-        DECONTAMINATE,
-        folder,
-        made_from,
-        lambda _: _work(context, rows, config, folder),
-    )
+    step = Step(context, DECONTAMINATE, DECONTAMINATE, folder, DecontaminateResult)
+    record = run_step(step, made_from, lambda _: _work(context, pool, config, folder))
     return Decontaminated(folder, record.fingerprint), record
 
 
@@ -117,7 +121,7 @@ def decontaminate(context: Context, rows: PoolRows, config: DecontaminateConfig)
 class _Looking:
     """What is looked for, and how."""
 
-    sets: tuple[EvaluationSet, ...]
+    sets: tuple[EvaluationTexts, ...]
     ngram: int | None
     min_words: int
     differences: tuple[Difference, ...]
@@ -137,15 +141,15 @@ class _Looking:
 @dataclass(frozen=True, slots=True)
 class _Task:
     looking: _Looking
-    rows: PoolRows
-    shard: int
+    pool: PoolView
+    number: int
     folder: Path
     fingerprint: str
     """Of what was found."""
 
     @property
     def found(self) -> Path:
-        return parquet_io.part(self.folder / _FOUND, self.shard)
+        return parquet_io.part(self.folder / _FOUND, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +163,20 @@ class _Listing:
 
     @property
     def path(self) -> Path:
-        return parquet_io.part(self.task.folder, self.task.shard)
+        return parquet_io.part(self.task.folder, self.task.number)
 
 
-def _work(context: Context, rows: PoolRows, config: DecontaminateConfig, folder: Path) -> Outcome:
-    sets, facts = evaluation_sets.read(context)
+def _work(context: Context, pool: PoolView, config: DecontaminateConfig, folder: Path) -> Outcome[DecontaminateResult]:
+    sets, accounts = evaluation_sets.read(context)
     if config.min_similarity is not None:
         entry = next(one for one in context.config.embed if config.embedding in (None, one.name))
         sets = evaluation_sets.with_vectors(context, sets, entry)
     looking = _Looking(
         tuple(sets), config.ngram, config.min_words, config.normalize, config.min_similarity, config.embedding
     )
-    keys = [manifest.fingerprint({**looking.parts(), "pool": digest}) for digest in rows.digests]
-    tasks = [_Task(looking, rows, shard, folder, key) for shard, key in enumerate(keys)]
-    _, failed, peak = context.map("looking for evaluation texts", _find, tasks, rows.rows)
+    keys = [manifest.fingerprint({**looking.parts(), "pool": digest}) for digest in pool.digests]
+    tasks = [_Task(looking, pool, number, folder, key) for number, key in enumerate(keys)]
+    _, failed, peak = context.map("looking for evaluation texts", _find, tasks, pool.sizes)
     refuse_failed(failed)
     common = _common(tasks, config.max_ngram_rows)
     enough = {"min_overlap_rate": config.min_overlap_rate, "common": common, "names": [one.name for one in sets]}
@@ -182,17 +186,12 @@ def _work(context: Context, rows: PoolRows, config: DecontaminateConfig, folder:
     ]
     for left_over in set(paths.names(folder / _FOUND)) - {task.found.name for task in tasks}:
         (folder / _FOUND / left_over).unlink()
-    _, failed, also = context.map("listing what was found", _list, listings, rows.rows)
+    _, failed, also = context.map("listing what was found", _list, listings, pool.sizes)
     refuse_failed(failed)
-    sources = sum((rows.sources(shard) for shard in range(len(rows.rows))), Counter[str]())
-    told = _facts(looking, facts, listings)
+    result = _result(looking, accounts, listings)
     _corpus.cache_clear()
-    return Outcome(
-        sources={name: Count(rows_in=n, kept=n) for name, n in sorted(sources.items())},
-        shards=len(tasks),
-        peak_memory=max(peak, also),
-        facts=told,
-    )
+    sources = all_kept(pool.source_counts())
+    return Outcome(sources=sources, shards=len(tasks), peak_memory=max(peak, also), result=result)
 
 
 def _common(tasks: Sequence[_Task], most: int | None) -> tuple[int, ...]:
@@ -205,8 +204,10 @@ def _common(tasks: Sequence[_Task], most: int | None) -> tuple[int, ...]:
     return tuple(sorted(number for number, rows in counts.items() if rows > most))
 
 
-def _facts(looking: _Looking, sets: Sequence[dict[str, Any]], listings: Sequence[_Listing]) -> dict[str, Any]:
-    """What came of it, in all and for each set."""
+def _result(
+    looking: _Looking, accounts: Sequence[evaluation_sets.Account], listings: Sequence[_Listing]
+) -> DecontaminateResult:
+    """Count the hits, in all and for each set."""
     corpus = _corpus(looking)
     seen = np.zeros(len(corpus.group), np.bool_)
     rows, hits = 0, 0
@@ -219,15 +220,20 @@ def _facts(looking: _Looking, sets: Sequence[dict[str, Any]], listings: Sequence
         told = bytes.fromhex((parquet_io.schema(listing.path).metadata or {})[b"curate.texts"].decode())
         seen |= np.unpackbits(np.frombuffer(told, np.uint8), count=len(seen)).astype(np.bool_)
     short = np.zeros(len(seen), np.bool_) if corpus.ngrams is None else corpus.ngrams.different == 0
-    counts = [np.bincount(corpus.group[mask], minlength=len(sets)).tolist() for mask in (short, seen)]
-    return {
-        "rows": rows,
-        "hits": hits,
-        "sets": [
-            {**told, "short": counts[0][number], "found": counts[1][number], "rows": of_set[told["name"]]}
-            for number, told in enumerate(sets)
-        ],
-    }
+    counts = [np.bincount(corpus.group[mask], minlength=len(accounts)).tolist() for mask in (short, seen)]
+    sets = tuple(
+        EvaluationSet(
+            name=account.name,
+            files=account.files,
+            texts=account.texts,
+            empty=account.empty,
+            short=counts[0][number],
+            found=counts[1][number],
+            rows=of_set[account.name],
+        )
+        for number, account in enumerate(accounts)
+    )
+    return DecontaminateResult(rows=rows, hits=hits, sets=sets)
 
 
 # ---------------------------------------------------------------- the evaluation texts
@@ -271,15 +277,14 @@ def _corpus(looking: _Looking) -> _Corpus:
     return _Corpus(texts, place, group, ngrams, embedded)
 
 
-def _vectors(one: EvaluationSet, start: int) -> tuple[NDArray[np.int64], Matrix]:
+def _vectors(one: EvaluationTexts, start: int) -> tuple[NDArray[np.int64], Matrix]:
     """The numbers of the texts of a set that could be embedded, and their vectors."""
-    rows = PoolRows(one.source, () if one.embedded is None else (one.embedded,))
+    pool = PoolView(one.source, 0, Path(), () if one.embedded is None else (one.embedded,))
     numbers, found = [], []
-    for shard, count in enumerate(one.source.shards):
-        ids = rows.ids(shard)
-        numbers.append(start + rows.positions(shard, ids))
-        found.append(rows.vectors(None, shard, ids))
-        start += count
+    for shard in pool.shards():
+        numbers.append(start + shard.positions)
+        found.append(shard.vectors(None))
+        start += one.source.shards[shard.number]
     return np.concatenate(numbers), np.concatenate(found)
 
 
@@ -290,13 +295,13 @@ def _find(task: _Task) -> None:
     """Write down what a shard's rows have in common with the evaluation texts."""
     if current(task.found, task.fingerprint):
         return
-    corpus, parts = _corpus(task.looking), [schemas.FOUND.empty_table()]
+    corpus, parts, shard = _corpus(task.looking), [schemas.FOUND.empty_table()], task.pool.shard(task.number)
     if corpus.ngrams is not None:
-        rows, numbers = corpus.ngrams.find(task.rows.input(task.shard, ("text",))["text"].to_pylist())
+        rows, numbers = corpus.ngrams.find(shard.read(("text",))["text"].to_pylist())
         parts.append(_lines(rows, ngram=numbers))
     if task.looking.min_similarity is not None:
         least = lowest(task.looking.min_similarity)
-        x = task.rows.vectors(task.looking.embedding, task.shard, task.rows.ids(task.shard))
+        x = shard.vectors(task.looking.embedding)
         for numbers, among in corpus.vectors:
             similarity, nearest, similar = most_similar(x, among, least)
             rows = np.flatnonzero(similar)
@@ -317,7 +322,7 @@ def _lines(rows: NDArray[Any], **columns: NDArray[Any]) -> pa.Table:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hit:
+class _Match:
     row: int
     kind: str
     text: int
@@ -340,8 +345,9 @@ def _list(listing: _Listing) -> None:
     seen[[hit.text for hit in hits]] = True
     schema = schemas.hits(np.packbits(seen).tobytes().hex())
     rows = [hit.row for hit in hits]
-    ids = task.rows.ids(task.shard).take(pa.array(rows, pa.int64())).to_pylist()
-    texts = task.rows.input(task.shard, ("text",))["text"] if hits else []
+    shard = task.pool.shard(task.number)
+    ids = shard.ids.take(pa.array(rows, pa.int64())).to_pylist()
+    texts = shard.read(("text",))["text"] if hits else []
     lines = [
         {
             "id": name,
@@ -361,7 +367,7 @@ def _list(listing: _Listing) -> None:
     parquet_io.write(table, path, listing.fingerprint, compression="zstd")
 
 
-def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray[np.bool_]) -> Iterator[_Hit]:
+def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray[np.bool_]) -> Iterator[_Match]:
     """Row by row, set by set; marks every evaluation text that is ``seen``."""
     if corpus.ngrams is None:
         return
@@ -374,10 +380,10 @@ def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray
         for overlap in corpus.ngrams.overlaps(own, corpus.group, listing.min_overlap_rate).values():
             seen[list(overlap.texts)] = True
             shared = corpus.ngrams.shared(overlap.text, own)
-            yield _Hit(row, NGRAM, overlap.text, overlap.rate, len(overlap.texts), shared)
+            yield _Match(row, NGRAM, overlap.text, overlap.rate, len(overlap.texts), shared)
 
 
-def _by_embedding(found: pa.Table) -> Iterator[_Hit]:
+def _by_embedding(found: pa.Table) -> Iterator[_Match]:
     """Set by set, row by row."""
     for line in found.to_pylist():
-        yield _Hit(line["row"], EMBEDDING, line["text"], line["similarity"], line["texts"])
+        yield _Match(line["row"], EMBEDDING, line["text"], line["similarity"], line["texts"])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,19 +16,31 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate.accounting import Count
 from curate.errors import DataError, PluginError
 from curate.kernels.types import Matrix
 from curate.plugins.registry import Spec
 from curate.pool import embedding_matrix
+from curate.pool.sidecars import Embedded
 from curate.pool.training_sample import sample
 from curate.seeds import rng_for
-from curate.stages import fitted_state
-from curate.stages.context import Context
+from curate.stages import fitted_state, guardrails
+from curate.stages.base import (
+    QUARANTINE,
+    Context,
+    Outcome,
+    Progressed,
+    Stage,
+    Step,
+    current,
+    refuse_failed,
+    run_step,
+    running,
+)
 from curate.stages.embed import vector_reuse
-from curate.stages.step import QUARANTINE, Outcome, current, refuse_failed, running, step
 from curate.store import manifest, npz, parquet_io, schemas
 from curate.store.inputs import Inputs
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
     from curate.config.model import EmbedEntry
@@ -43,24 +55,48 @@ _FIDELITY_SAMPLE = 5_000
 FITTED = "fitted.npz"
 
 
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """A handle on one entry's shards."""
-
-    name: str
-    folder: Path
-    fingerprint: str
-    recipe: str
-    """How its vectors are made, whatever the pool."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedResult(StageResult):
+    """What embedding with one entry leaves in its manifest."""
 
     rows: tuple[int, ...]
-    """The rows of each shard: those of the input shard less those set aside."""
+    """Number of rows in each shard."""
 
     dimensions: int
+    recipe: str
+    """Fingerprint of how the vectors are made, whatever the pool."""
 
-    @property
-    def paths(self) -> list[Path]:
-        return [parquet_io.part(self.folder, number) for number in range(len(self.rows))]
+    encoded: int
+    """Number of rows whose vector was made this time."""
+
+    drift: float | None
+    """How much less of the rows the fit expresses than when it was made, as a share of that."""
+
+    model: str
+    revision: str | None
+
+
+class Embed(Stage["EmbedEntry", Embedded]):
+    """Texts to vectors."""
+
+    name = "embed"
+    section = "embed"
+    result = EmbedResult
+
+    def run(self, context: Context, done: Progressed, entry: EmbedEntry) -> tuple[Embedded, Record[EmbedResult]]:
+        return embed(context, done.pool.inputs, entry)
+
+    def extend(self, context: Context, done: Progressed, results: Sequence[Embedded]) -> Progressed:
+        return replace(done, view=replace(done.pool, embedded=tuple(results)))
+
+    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
+        return guardrails.quarantine(context, done.records)
+
+    def remarks(self, record: Record[StageResult]) -> list[str]:
+        if not isinstance(result := record.result, EmbedResult):
+            return []
+        reused = [f"{result.encoded:,} rows embedded, the others' vectors taken over"]
+        return reused * (result.encoded < record.count.rows_in) + fitted_state.remark(result.drift)
 
 
 _READ = {"float32": "", "float16": "/2"}
@@ -88,12 +124,11 @@ class _Entry:
 
 def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, Any]:
     plugin = entry.spec.plugin()
-    built: Any = entry.spec.build()
     with running(entry.spec, entry.name):
-        revision = built.revision() if hasattr(built, "revision") else None
+        revision = entry.spec.build().revision() if plugin.traits.revision else None
     return {
         **entry.fingerprint_parts(),
-        "seed": context.config.seed if hasattr(built, "fit") else None,
+        "seed": context.config.seed if plugin.traits.fits else None,
         "revision": revision,
         "columns": source.fingerprint if "column" in plugin.traits.reads else None,
     }
@@ -101,47 +136,40 @@ def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, An
 
 def embed(
     context: Context, source: Inputs, entry: EmbedEntry, fitted_in: Path | None = None
-) -> tuple[Embedded, Record]:
+) -> tuple[Embedded, Record[EmbedResult]]:
     """Run one entry of the embed section; ``fitted_in``: with what the entry in that folder has learnt, as it is."""
     making = _Entry(context, source, entry, _recipe(context, source, entry), fitted_in)
-    if hasattr(entry.spec.build(), "fit") and fitted_in is not None:
+    fits = entry.spec.plugin().traits.fits
+    if fits and fitted_in is not None:
         borrowed = fitted_state.load(fitted_in)
         if borrowed is None:
             raise DataError("the embedder has not been fitted", where=str(fitted_in), hint="run the embed stage first")
         record = _done(making, borrowed.fingerprint)
-    elif hasattr(entry.spec.build(), "fit"):
+    elif fits:
         recipe, kept = manifest.fingerprint(making.recipe), fitted_state.load(making.folder)
         if kept is not None and npz.load(making.folder / FITTED, kept.fingerprint) is None:
             kept = None
         record = fitted_state.up_to_date(
-            context, kept, recipe, source.text_fingerprint, lambda pool: _done(making, pool)
+            context, kept, recipe, source.text_fingerprint, lambda pool: _done(making, pool), lambda done: done.drift
         )
     else:
         record = _done(making, None)
-    facts, read = record.facts, _READ[entry.precision]
+    result, read = record.result, _READ[entry.precision]
     done = Embedded(
-        entry.name,
-        making.folder,
-        record.fingerprint + read,
-        facts["recipe"] + read,
-        tuple(facts["rows"]),
-        facts["dimensions"],
+        entry.name, making.folder, record.fingerprint + read, result.recipe + read, result.rows, result.dimensions
     )
     return done, record
 
 
-def _done(making: _Entry, fitted_on: str | None) -> Record:
+def _done(making: _Entry, fitted_on: str | None) -> Record[EmbedResult]:
     """The step, with what the embedder learnt from the pool of that fingerprint."""
     recipe = {**making.recipe, "fitted_on": fitted_on}
     source = making.source
-    return step(
-        making.context,
-        "embed",
-        making.entry.name,
-        making.folder,
+    return run_step(
+        Step(making.context, "embed", making.entry.name, making.folder, EmbedResult),
         {**recipe, "input": source.text_fingerprint, "rows": source.shards},
         lambda key: _work(making, fitted_on, manifest.fingerprint(recipe), key),
-        lambda record: _damage(making, record.facts["rows"]),
+        lambda record: _damage(making, record.result.rows),
     )
 
 
@@ -152,14 +180,14 @@ def _damage(making: _Entry, rows: Sequence[int]) -> str:
     return next((f"{QUARANTINE}/{wrong}" for wrong in told if wrong), "")
 
 
-def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome:
+def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome[EmbedResult]:
     context, source, entry, folder = making.context, making.source, making.entry, making.folder
     plugin: Any = entry.spec.build()
     state: fitted_state.State | None = None
     drift: float | None = None
     if fitted_on is not None:
         state, drift = _fitted(making, plugin, fitted_on)
-    model = {"model": str(getattr(plugin, "model", entry.spec.name))}
+    model = {"model": str(dict(entry.spec.fields).get("model", entry.spec.name))}
     if making.recipe["revision"] is not None:
         model["revision"] = making.recipe["revision"]
     keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
@@ -185,16 +213,17 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
         context.progress.note(
             f"embed {entry.name}: {encoded:,} of {source.rows:,} rows embedded, the others taken over"
         )
-    facts = {
-        "rows": [item.rows for item in done],
-        "dimensions": dimensions.pop(),
-        "recipe": recipe,
-        "encoded": encoded,
-        "drift": drift,
-        **model,
-    }
+    result = EmbedResult(
+        rows=tuple(item.rows for item in done),
+        dimensions=dimensions.pop(),
+        recipe=recipe,
+        encoded=encoded,
+        drift=drift,
+        model=model["model"],
+        revision=model.get("revision"),
+    )
     sources = {name: Count(rows_in=n, kept=n - bad[name], quarantined=bad[name]) for name, n in sorted(seen.items())}
-    return Outcome(sources=sources, shards=len(done), peak_memory=peak, facts=facts)
+    return Outcome(sources=sources, shards=len(done), peak_memory=peak, result=result)
 
 
 # ---------------------------------------------------------------- fitting
@@ -225,7 +254,8 @@ def _fit(making: _Entry, plugin: Any, state: fitted_state.State) -> dict[str, An
     """Let the embedder learn from a seeded sample of the pool and save what it learnt."""
     entry = making.entry
     rng = rng_for(making.context.config.seed, f"embed/{entry.name}")
-    texts = _sample(making, plugin, f"fitting {entry.name}", getattr(plugin, "sample_size", _SAMPLE), rng)
+    size = dict(entry.spec.fields).get("sample_size", _SAMPLE)
+    texts = _sample(making, plugin, f"fitting {entry.name}", size, rng)
     with running(entry.spec, entry.name):
         learnt: dict[str, Any] = plugin.fit(texts, rng)
     npz.save(state.path, state.fingerprint, learnt)
@@ -235,10 +265,10 @@ def _fit(making: _Entry, plugin: Any, state: fitted_state.State) -> dict[str, An
 def _fidelity(making: _Entry, plugin: Any, learnt: Mapping[str, Any]) -> float | None:
     """The mean share of a row that the fitted embedder expresses, over a seeded sample; None if it cannot tell."""
     entry = making.entry
+    if not entry.spec.plugin().traits.fidelity:
+        return None
     with running(entry.spec, entry.name):
         fitted = plugin.fitted(learnt)
-    if not hasattr(fitted, "fidelity"):
-        return None
     rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
     texts = _sample(making, plugin, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
     with running(entry.spec, entry.name):
@@ -248,7 +278,7 @@ def _fidelity(making: _Entry, plugin: Any, learnt: Mapping[str, Any]) -> float |
 def _sample(making: _Entry, plugin: Any, what: str, size: int, rng: np.random.Generator) -> Any:
     """A seeded sample of the pool's rows, in their order: texts, or the values of the column the embedder reads."""
     role, column = _wanted(plugin, making.entry.spec)
-    return sample(making.context, making.source, what, size, rng, role, column or "")
+    return sample(making.context.progress, making.source, what, size, rng, role, column or "")
 
 
 def _wanted(plugin: Any, spec: Spec) -> tuple[str | None, str | None]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.errors import DataError
-from curate.stages.context import Context
+from curate.stages.base import Context
 from curate.store import parquet_io
 from curate.store.inputs import Inputs
 

@@ -15,10 +15,9 @@ import pyarrow as pa
 
 from curate import paths
 from curate.kernels.text.span_index import later_copies, repeated_windows, without
-from curate.stages.context import Context
+from curate.pool.sidecars import Selected
+from curate.stages.base import Context, current
 from curate.stages.export.map_strings import changed, text_columns
-from curate.stages.select.stage import Selected
-from curate.stages.step import current
 from curate.store import manifest, parquet_io, schemas
 from curate.store.inputs import Inputs
 
@@ -119,4 +118,4 @@ def cut(table: pa.Table, names: Sequence[str], path: Path, wanted: Iterable[int]
 def total(counts: Iterable[Counts]) -> Counts:
     """The counts of several tables as those of one; a row that several epochs have counts in each."""
     counts = list(counts)
-    return {name: sum(each.get(name, 0) for each in counts) for name in manifest.CUT}
+    return {name: sum(each.get(name, 0) for each in counts) for name in ("rows", "spans", "words", "empty")}

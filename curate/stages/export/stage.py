@@ -7,43 +7,50 @@ bytes. Memory: one output file a worker, and the ids of the chosen rows; for ``c
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from curate import paths
+from curate.accounting import Count
 from curate.errors import DataError
 from curate.kernels.text import pii_patterns
 from curate.kernels.text.pii_patterns import Kind
 from curate.plugins.registry import Spec
-from curate.pool.columns import PoolColumns
-from curate.pool.rows import PoolRows
-from curate.stages.cluster import Clustered
-from curate.stages.context import Context
-from curate.stages.decontaminate.stage import Decontaminated
+from curate.pool.view import PoolView
+from curate.report.contents import Cut, Masked
+from curate.stages.base import (
+    Context,
+    Forecast,
+    Outcome,
+    Planned,
+    Progressed,
+    Stage,
+    Step,
+    refuse_failed,
+    run_step,
+    running,
+)
+from curate.stages.embed.stage import EmbedResult
 from curate.stages.export import mask_pii, remove_spans
 from curate.stages.export.map_strings import text_columns
-from curate.stages.score.stage import Scored
+from curate.stages.report import card
 from curate.stages.select import published_index
-from curate.stages.select.stage import Past, Selected
-from curate.stages.step import Outcome, refuse_failed, running, step
 from curate.store import manifest, parquet_io, versions
-from curate.store.json_shape import fits
-from curate.store.ledger import chosen, frame_of
-from curate.store.manifest import Count, Record
+from curate.store.json_shape import read_as
+from curate.store.ledger import SelectResult, chosen, frame_of
+from curate.store.manifest import Record, StageResult
 from curate.version import __version__
 
 if TYPE_CHECKING:
-    from curate.config.model import ExportConfig
+    from curate.config.model import ExportConfig, RunConfig
 
 _STAGING = ".incoming"
-_MODEL = ("model", "revision", "dimensions")
 PREFIX = "curate_"
 """Begins the name of every column that ``export.add`` adds."""
 
@@ -51,35 +58,50 @@ EPOCH = "epoch"
 """The column that readers of folders such as ``epoch=003`` make of their names."""
 
 
-@dataclass(frozen=True, slots=True)
-class Before:
-    """Everything the stages before left behind."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportResult(StageResult):
+    """What writing an export leaves in its manifest."""
 
-    rows: PoolRows
-    clustered: Clustered
-    scored: tuple[Scored, ...]
-    selected: Selected
-    records: tuple[Record, ...]
-    decontaminated: Decontaminated | None = None
+    version: str
+    files: int
+    bytes: int
+    masked: Masked | None
+    """What was masked; None if nothing was to be."""
 
-    @property
-    def epochs(self) -> list[int]:
-        """How many rows are in each epoch; empty where no epochs are planned."""
-        return self.records[-1].epochs
+    cut: Cut | None
+    """What was cut out; None if nothing was to be."""
 
 
-Card = Callable[[Context, Before, Mapping[str, Any]], str]
-"""Writes the dataset card; is told what was ``masked`` and ``cut``, None for what was not to be."""
+class Export(Stage["ExportConfig", Path]):
+    """Chosen rows, in files that trainers read."""
+
+    name = versions.FOLDER
+    section = "export"
+    result = ExportResult
+    single = True
+    also_owns = (remove_spans.FOLDER,)
+
+    def run(self, context: Context, done: Progressed, entry: ExportConfig) -> tuple[Path, Record[ExportResult]]:
+        return export(context, done)
+
+    def extend(self, context: Context, done: Progressed, results: Sequence[Path]) -> Progressed:
+        return replace(done, export=results[0])
+
+    def forecast(self, config: RunConfig, step: Planned, before: Forecast) -> tuple[list[Planned], Forecast]:
+        return [replace(step, rows=before.rows, epochs=config.select[-1].epochs)], before
+
+    def written(self, config: RunConfig, step: Planned, last: Record[StageResult], folder: Path) -> int:
+        return last.result.bytes if isinstance(last.result, ExportResult) else 0
 
 
-def parts(context: Context, before: Before) -> dict[str, Any]:
-    """What the export is made from."""
+def fingerprint_inputs(context: Context, pool: PoolView) -> dict[str, object]:
+    """Return what the export is made from."""
     return {
         **context.config.export.fingerprint_parts(),
-        "select": before.selected.fingerprint,
-        "input": before.rows.source.fingerprint,
-        "cluster": before.clustered.fingerprint,
-        "score": {entry.name: entry.fingerprint for entry in before.scored},
+        "select": pool.selected.fingerprint,
+        "input": pool.inputs.fingerprint,
+        "cluster": pool.clustered.fingerprint,
+        "score": {entry.name: entry.fingerprint for entry in pool.scored},
         "config": context.recipe,
         "curate": __version__,
         **({"detector": pii_patterns.VERSION} if context.config.export.mask else {}),
@@ -87,17 +109,15 @@ def parts(context: Context, before: Before) -> dict[str, Any]:
     }
 
 
-def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
+def export(context: Context, done: Progressed) -> tuple[Path, Record[ExportResult]]:
     """Write the version to publish, unless it is on disk, and what later runs must remember of it.
 
     Nothing is published here: ``versions.publish`` does that, once everything that can fail is done.
 
     Parameters
     ----------
-    context, before
+    context, done
         The run, and the results of the stages before.
-    card : callable
-        Writes the dataset card.
 
     Returns
     -------
@@ -106,49 +126,32 @@ def export(context: Context, before: Before, card: Card) -> tuple[Path, Record]:
     record : Record
         The record of the stage.
     """
-    root = context.folder / versions.FOLDER
-    made_from = parts(context, before)
-    version = manifest.fingerprint(made_from)[:12]
-    record = step(
-        context,
-        "export",
-        context.config.export.name,
-        root,
+    root, pool = context.folder / versions.FOLDER, done.pool
+    made_from = fingerprint_inputs(context, pool)
+    version = versions.name_of(manifest.fingerprint(made_from))
+    record = run_step(
+        Step(context, "export", context.config.export.name, root, ExportResult),
         made_from,
-        lambda key: _work(context, before, root / version, key, card),
+        lambda key: _work(context, done, root / version, key),
         lambda _: versions.damage(root, version) or parquet_io.damage(versions.ids(root, version)),
     )
-    if context.plan is None:
-        _remember(context, before, version)
+    if context.plan is None:  # keep sketches of what is to be published, for the entries that will compare with it
+        published_index.write(context, pool, pool.ledger["selected"].to_numpy, pool.selected.known, version)
     return root / version, record
 
 
-def _remember(context: Context, before: Before, version: str) -> None:
-    """Keep sketches of what is to be published, for the entries that will compare with it."""
-    rows = before.rows
-
-    def chosen() -> NDArray[np.bool_]:
-        each = [
-            before.selected.read(shard, ["selected"])["selected"].to_numpy()[rows.positions(shard, rows.ids(shard))]
-            for shard in range(len(rows.rows))
-        ]
-        return np.concatenate(each)
-
-    columns = PoolColumns(context, rows, before.clustered, before.scored)
-    published_index.write(columns, chosen, Past.of(before.records[-1]).known, version)
-
-
-def _work(context: Context, before: Before, folder: Path, fingerprint: str, card: Card) -> Outcome:
-    columns(context.config.export, before)
+def _work(context: Context, done: Progressed, folder: Path, fingerprint: str) -> Outcome[ExportResult]:
+    pool = done.pool
+    columns(context.config.export, pool)
     files, peak = _whole(context, folder, fingerprint), 0
     if files is None:
-        files, peak = _version(context, before, folder, fingerprint, card)
+        files, peak = _version(context, done, folder, fingerprint)
     ids = versions.ids(folder.parent, folder.name)
-    rows = chosen(before.rows.source, before.selected.folder).select(versions.IDS.names).to_arrow()
+    rows = chosen(pool.inputs, pool.selected.folder).select(versions.IDS.names).to_arrow()
     parquet_io.write(rows.cast(versions.IDS), ids, fingerprint, compression="zstd")
     sources = {
         name: Count(rows_in=count.kept, kept=count.kept)
-        for name, count in before.records[-1].sources.items()
+        for name, count in done.records[-1].sources.items()
         if count.kept
     }
     written = sum(file["bytes"] for file in files)
@@ -156,17 +159,27 @@ def _work(context: Context, before: Before, folder: Path, fingerprint: str, card
         sources=sources,
         shards=0,
         peak_memory=peak,
-        facts={"version": folder.name, "files": len(files), "bytes": written, **_told(context, files)},
+        result=ExportResult(
+            version=folder.name,
+            files=len(files),
+            bytes=written,
+            masked=_masked(context, files),
+            cut=_cut(context, files),
+        ),
     )
 
 
-def _told(context: Context, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What was masked and what was cut in all files; None for what was not to be."""
-    config = context.config.export
-    return {
-        "masked": mask_pii.total((file["masked"] for file in files), config.mask) if config.mask else None,
-        "cut": remove_spans.total(file["cut"] for file in files) if config.cut_repeated else None,
-    }
+def _masked(context: Context, files: Sequence[Mapping[str, Any]]) -> Masked | None:
+    """Return what was masked in all files; None if nothing was to be."""
+    kinds = context.config.export.mask
+    return Masked(**mask_pii.total((file["masked"] for file in files), kinds)) if kinds else None
+
+
+def _cut(context: Context, files: Sequence[Mapping[str, Any]]) -> Cut | None:
+    """Return what was cut out of all files; None if nothing was to be."""
+    if not context.config.export.cut_repeated:
+        return None
+    return Cut(**remove_spans.total(file["cut"] for file in files))
 
 
 def _whole(context: Context, folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
@@ -177,15 +190,15 @@ def _whole(context: Context, folder: Path, fingerprint: str) -> list[dict[str, A
     if found is None or found["fingerprint"] != fingerprint:
         return None
     config = context.config.export
-    asked = {"masked": manifest.MASKED} if config.mask else {}
-    if not fits(found, {"files": [asked | ({"cut": manifest.CUT} if config.cut_repeated else {})]}):
+    wanted = [
+        (key, kind) for key, kind, on in (("masked", Masked, config.mask), ("cut", Cut, config.cut_repeated)) if on
+    ]
+    if any(read_as(kind, file.get(key)) is None for file in found["files"] for key, kind in wanted):
         return None
     return list(found["files"])
 
 
-def _version(
-    context: Context, before: Before, folder: Path, fingerprint: str, card: Card
-) -> tuple[list[dict[str, Any]], int]:
+def _version(context: Context, done: Progressed, folder: Path, fingerprint: str) -> tuple[list[dict[str, Any]], int]:
     """Write the files of a version, the manifest last.
 
     They replace those of a damaged version one by one, which its readers may do without noticing: the same name stands
@@ -196,24 +209,29 @@ def _version(
     files : as the version's manifest lists them
     peak_memory : bytes
     """
+    pool = done.pool
     if versions.edited(folder.parent, folder.name):
         aside = versions.set_aside(folder.parent, folder.name)
         context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
     if min_words := context.config.export.cut_repeated:
-        remove_spans.find(context, before.rows.source, before.selected, min_words)
+        remove_spans.find(context, pool.inputs, pool.selected, min_words)
     typed = context.config.export.spec.plugin().traits.schema
     staging = folder.parent / _STAGING
     paths.remove(staging)
-    tasks = list(_tasks(context, before, folder if typed else staging))
-    done, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
+    tasks = list(_tasks(context, pool, folder if typed else staging))
+    files, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
     refuse_failed(failed)
     if not typed:
-        done = _placed(staging, folder, done)
-    done = [{key: file[key] for key in file if key != "empty_columns"} for file in done]
+        files = _placed(staging, folder, files)
+    files = [{key: file[key] for key in file if key != "empty_columns"} for file in files]
     readme = folder / versions.CARD
-    parquet_io.write_text(readme, card(context, before, _told(context, done)))
-    parquet_io.write_json(folder / manifest.NAME, _manifest(context, before, fingerprint, done, paths.sha256(readme)))
-    return done, peak
+    first_folder = data_folder(pool, 0 if pool.selected.epochs else None)
+    exported = card.Exported(
+        first_folder, columns(context.config.export, pool), _masked(context, files), _cut(context, files)
+    )
+    parquet_io.write_text(readme, card.render(context, done, exported))
+    parquet_io.write_json(folder / manifest.NAME, _manifest(context, done, fingerprint, files, paths.sha256(readme)))
+    return files, peak
 
 
 def _placed(staging: Path, folder: Path, files: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -237,17 +255,17 @@ def _placed(staging: Path, folder: Path, files: Sequence[dict[str, Any]]) -> lis
     return placed
 
 
-def _tasks(context: Context, before: Before, folder: Path) -> Iterator[_Task]:
+def _tasks(context: Context, pool: PoolView, folder: Path) -> Iterator[_Task]:
     """One for each file, those of an epoch in a folder of its own."""
     config = context.config.export
     suffix, per_file = config.spec.build().suffix, config.rows_per_file
-    for epoch, rows in _rows(before).items():
+    for epoch, rows in _rows(pool).items():
         total = sum(rows)
         files = -(-total // per_file)
         for number in range(files):
             yield _Task(
                 config.spec,
-                before,
+                pool,
                 epoch,
                 rows,
                 number * per_file,
@@ -257,54 +275,57 @@ def _tasks(context: Context, before: Before, folder: Path) -> Iterator[_Task]:
                 context.folder / remove_spans.FOLDER if config.cut_repeated else None,
                 tuple(text_columns(context.config.input)) if config.mask or config.cut_repeated else (),
                 folder,
-                f"{data_folder(before, epoch)}/train-{number:05d}-of-{files:05d}{suffix}",
+                f"{data_folder(pool, epoch)}/train-{number:05d}-of-{files:05d}{suffix}",
             )
 
 
-def data_folder(before: Before, epoch: int | None) -> str:
+def data_folder(pool: PoolView, epoch: int | None) -> str:
     """The folder of a version that the files of an epoch lie in; under None, where no epochs are planned."""
     if epoch is None:
         return versions.DATA
-    return f"{versions.DATA}/{EPOCH}={epoch:0{max(3, len(str(len(before.epochs) - 1)))}d}"
+    return f"{versions.DATA}/{EPOCH}={epoch:0{max(3, len(str(len(pool.selected.epochs) - 1)))}d}"
 
 
-def _rows(before: Before) -> dict[int | None, tuple[int, ...]]:
+def _rows(pool: PoolView) -> dict[int | None, tuple[int, ...]]:
     """How many rows of each shard go into each epoch; under None, where no epochs are planned."""
-    column = "epochs" if before.epochs else "selected"
-    read = (before.selected.read(shard, [column])[column] for shard in range(len(before.rows.source.shards)))
-    if not before.epochs:
+    epochs = len(pool.selected.epochs)
+    column = "epochs" if epochs else "selected"
+    read = (pool.selected.read(shard, [column])[column] for shard in range(len(pool.inputs.shards)))
+    if not epochs:
         return {None: tuple(int(pc.sum(selected).as_py() or 0) for selected in read)}
-    counts = [np.bincount(pc.list_flatten(each).to_numpy(), minlength=len(before.epochs)).tolist() for each in read]
+    counts = [np.bincount(pc.list_flatten(each).to_numpy(), minlength=epochs).tolist() for each in read]
     return dict(enumerate(zip(*counts, strict=True)))
 
 
 def _manifest(
-    context: Context, before: Before, fingerprint: str, files: Sequence[Mapping[str, Any]], card: str
-) -> dict[str, Any]:
+    context: Context, done: Progressed, fingerprint: str, files: Sequence[Mapping[str, Any]], card_sha256: str
+) -> dict[str, object]:
     """What is in the export and where it comes from; holds no time and no machine's name, so that its bytes repeat."""
-    selected = before.records[-1]
+    selected, pool = done.one("select", SelectResult), done.pool
+    changed = {"masked": _masked(context, files), "cut": _cut(context, files)}
     return {
         "curate": __version__,
         "fingerprint": fingerprint,
         "rows": selected.count.kept,
-        **({"epochs": before.epochs} if before.epochs else {}),
-        "tokens": {"kept": selected.facts["tokens_kept"], "counted": before.rows.source.tokens},
+        **({"epochs": list(pool.selected.epochs)} if pool.selected.epochs else {}),
+        "tokens": {"kept": selected.result.tokens_kept, "counted": pool.inputs.tokens},
         "files": list(files),
-        **{key: counts for key, counts in _told(context, files).items() if counts is not None},
-        "card": card,
-        "accounting": [
-            {"stage": record.stage, "name": record.name, **asdict(record.count)} for record in before.records
-        ],
+        **{key: asdict(counts) for key, counts in changed.items() if counts is not None},
+        "card": card_sha256,
+        "accounting": [{"stage": record.stage, "name": record.name, **asdict(record.count)} for record in done.records],
         **_by_source(selected.sources),
-        "input": dict(before.records[0].parts["files"]),
+        "input": dict(done.records[0].inputs["files"]),
         "embed": {
-            record.name: {key: record.facts[key] for key in _MODEL if key in record.facts}
-            for record in before.records
-            if record.stage == "embed"
+            record.name: _model(record.result) for record in done.records if isinstance(record.result, EmbedResult)
         },
         "plugins": {local.path: local.sha256 for local in context.config.plugins},
         "config": context.recipe,
     }
+
+
+def _model(result: EmbedResult) -> dict[str, object]:
+    revision = {} if result.revision is None else {"revision": result.revision}
+    return {"model": result.model, **revision, "dimensions": result.dimensions}
 
 
 def _by_source(sources: Mapping[str, Count]) -> dict[str, Any]:
@@ -322,7 +343,7 @@ def _by_source(sources: Mapping[str, Count]) -> dict[str, Any]:
 @dataclass(frozen=True, slots=True)
 class _Task:
     spec: Spec
-    before: Before
+    pool: PoolView
     epoch: int | None
     """Whose rows they are; None for all that are chosen."""
 
@@ -361,7 +382,7 @@ def _write(task: _Task) -> dict[str, Any]:
     told: dict[str, Any] = {} if task.cuts is None else {"cut": remove_spans.total(cuts)}
     if task.mask:
         table, told["masked"] = mask_pii.mask(table, task.text_columns, task.mask)
-    table = table.replace_schema_metadata(task.before.rows.source.schema.metadata)
+    table = table.replace_schema_metadata(task.pool.inputs.schema.metadata)
     path = task.folder / task.file
     with parquet_io.atomic(path) as partial:
         with running(task.spec, task.spec.name):
@@ -376,8 +397,8 @@ def _write(task: _Task) -> dict[str, Any]:
 
 def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, remove_spans.Counts]:
     """Of the chosen rows of a shard, those from ``first`` on and before ``last``; and what was cut out of them."""
-    source, before = task.before.rows.source, task.before
-    ledger = before.selected.read(shard)
+    source, pool = task.pool.inputs, task.pool
+    ledger = pool.selected.read(shard)
     mask = ledger["selected"] if task.epoch is None else _in_epoch(ledger, task.epoch)
     table, cut = source.read(shard, (), tuple(source.columns)), remove_spans.total(())
     if task.cuts is not None:
@@ -388,11 +409,11 @@ def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, r
         if name in task.add:
             table = table.append_column(PREFIX + name, ledger[name])
     if "cluster" in task.add or "scores" in task.add:
-        ids = before.rows.ids(shard)
+        ids = pool.shard(shard).ids
         take = pc.index_in(ledger["id"], ids)
         if "cluster" in task.add:
-            table = table.append_column(f"{PREFIX}cluster", before.clustered.read(shard)["cluster"].take(take))
-        for entry in before.scored if "scores" in task.add else ():
+            table = table.append_column(f"{PREFIX}cluster", pool.clustered.read(shard)["cluster"].take(take))
+        for entry in pool.scored if "scores" in task.add else ():
             scores = entry.read(shard).take(take)
             for column in entry.columns:
                 table = table.append_column(PREFIX + column, scores[column])
@@ -406,20 +427,20 @@ def _in_epoch(ledger: pa.Table, epoch: int) -> pa.Array:
 _TYPES = {"id": pa.string(), "rank": pa.int32(), "gain": pa.float32(), "weight": pa.float32(), "cluster": pa.int32()}
 
 
-def columns(config: ExportConfig, before: Before) -> dict[str, pa.DataType]:
+def columns(config: ExportConfig, pool: PoolView) -> dict[str, pa.DataType]:
     """The columns of the export: the input's own, then those that are added.
 
     Raises
     ------
     DataError : if one that is added, or the folder of an epoch, would take the name of one of the input
     """
-    own = before.rows.source.columns
-    if before.epochs and EPOCH in own:
+    own = pool.inputs.columns
+    if pool.selected.epochs and EPOCH in own:
         told = f"the input has a column {EPOCH!r}, and so have the rows of a plan, from the names of its folders"
         raise DataError(told, hint="rename that column, or set epochs: 1 in the select section")
     added = {PREFIX + name: kind for name, kind in _TYPES.items() if name in config.add}
     if "scores" in config.add:
-        added |= {PREFIX + column: pa.float32() for entry in before.scored for column in entry.columns}
+        added |= {PREFIX + column: pa.float32() for entry in pool.scored for column in entry.columns}
     if taken := next((name for name in added if name in own), None):
         raise DataError(f"export.add would overwrite the input's own column {taken!r}", hint="rename that column")
     return {**own, **added}

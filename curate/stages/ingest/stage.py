@@ -20,16 +20,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import paths
+from curate.accounting import Count
 from curate.errors import DataError
-from curate.stages.context import Context
+from curate.pool.view import PoolView
+from curate.stages import guardrails
+from curate.stages.base import QUARANTINE, Context, Outcome, Progressed, Stage, Step, run_step
 from curate.stages.export import map_strings
 from curate.stages.ingest import text_template, token_counts
 from curate.stages.ingest.shard_writer import Counting, FileCount, Read, Reading, add_features, read, vectors_of
-from curate.stages.step import QUARANTINE, Outcome, step
 from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
 from curate.store.column_types import Column
-from curate.store.inputs import ALL, NO_SOURCE, Inputs
-from curate.store.manifest import Count, Record
+from curate.store.inputs import ALL, NO_SOURCE, InputResult, Inputs
+from curate.store.manifest import Record, StageResult
 from curate.store.records import Piece, Votes
 
 if TYPE_CHECKING:
@@ -39,7 +41,31 @@ _INCOMING = ".incoming"
 _BYTES_PER_ROW = 500  # a guess, for files whose rows only reading can count
 
 
-def ingest(context: Context) -> tuple[Inputs, Record]:
+class Ingest(Stage["InputConfig", Inputs]):
+    """Input files to shards."""
+
+    name = "input"
+    section = "input"
+    result = InputResult
+    summary = "Read the pool's files"
+    single = True
+
+    def run(self, context: Context, done: Progressed, entry: InputConfig) -> tuple[Inputs, Record[StageResult]]:
+        return ingest(context)
+
+    def extend(self, context: Context, done: Progressed, results: Sequence[Inputs]) -> Progressed:
+        return replace(done, view=PoolView(results[0], context.config.memory_limit, context.scratch))
+
+    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
+        warnings = guardrails.files(context.config, done.one(self.name, InputResult))
+        guardrails.quarantine(context, done.records)  # again after embed, with what cannot be embedded
+        return warnings
+
+    def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
+        return {"source": max((count.kept for count in record.sources.values()), default=0)}
+
+
+def ingest(context: Context) -> tuple[Inputs, Record[InputResult]]:
     """Write the input shards, unless those on disk are of the same files.
 
     Raises
@@ -49,22 +75,22 @@ def ingest(context: Context) -> tuple[Inputs, Record]:
     folder = context.folder / "input"
     context.progress.enter("input", "input")
     files = survey(context)
-    made_from = parts(context.config.input, files)
+    made_from = fingerprint_inputs(context.config.input, files)
 
-    def work(fingerprint: str) -> Outcome:
+    def work(fingerprint: str) -> Outcome[InputResult]:
         outcome = _work(context, folder, files, fingerprint)
-        if parts(context.config.input, files) != made_from:
+        if fingerprint_inputs(context.config.input, files) != made_from:
             hint = "put it in place, and run again"
             raise DataError(
                 "the tokenizer changed while tokens were counted", where=context.config.input.tokens or "", hint=hint
             )
         return outcome
 
-    record = step(context, "input", "input", folder, made_from, work)
-    counted = [{**old, **new} for old, new in zip(record.facts["files"], files, strict=True)]
-    if context.plan is None and counted != record.facts["files"]:
+    record = run_step(Step(context, "input", "input", folder, InputResult), made_from, work)
+    counted = tuple({**old, **new} for old, new in zip(record.result.files, files, strict=True))
+    if context.plan is None and counted != record.result.files:
         # touched, but the same bytes: do not read them again next time
-        record = replace(record, facts={**record.facts, "files": counted})
+        record = replace(record, result=replace(record.result, files=counted))
         record = manifest.save(record, folder)
     return Inputs(folder, record.fingerprint), record
 
@@ -100,10 +126,10 @@ def survey(context: Context) -> list[dict[str, Any]]:
     A file is read here only if its stamp is not the one it had when it was last read, or the run verifies its inputs.
     """
     config = context.config.input
-    previous = manifest.load(context.folder / "input")
+    previous = manifest.load(context.folder / "input", InputResult)
     before: dict[str, dict[str, Any]] = {}
-    if previous is not None and previous.parts["rows_per_shard"] == config.rows_per_shard:
-        before = {file["path"]: file for file in previous.facts["files"]}
+    if previous is not None and previous.inputs.get("rows_per_shard") == config.rows_per_shard:
+        before = {file["path"]: dict(file) for file in previous.result.files}
     files: list[dict[str, Any]] = []
     found = files_of(config)
     run_directory.refuse_own(found, context.folder)
@@ -174,7 +200,7 @@ def estimated_rows(files: Sequence[Mapping[str, Any]]) -> int:
     return sum(rows for index, file in enumerate(files) for _, rows in _pieces(index, file))
 
 
-def parts(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def fingerprint_inputs(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, object]:
     """Return everything that can change the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "types", "vectors", "rows_per_shard")
     return {
@@ -193,7 +219,7 @@ def _counts_itself(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> b
 # ---------------------------------------------------------------- the work
 
 
-def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerprint: str) -> Outcome:
+def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerprint: str) -> Outcome[InputResult]:
     config = context.config.input
     paths.remove(folder / _INCOMING)
     for left_over in list((folder / QUARANTINE).glob("part-*.parquet")):
@@ -235,14 +261,14 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
     rows = [parquet_io.rows(path) for path in shard_paths]
     if non_finite := sum(count.non_finite for count in counts):
         context.progress.note(f"input: {non_finite:,} NaN and Infinity literals were read as null")
-    facts = {
-        "files": [{**file, **count.as_dict()} for file, count in zip(files, counts, strict=True)],
-        "rows": rows,
-        "columns": str(schema.serialize().to_pybytes().hex()),
-        "roles": {role: name for role, name in roles.items() if name is not None},
-        "tokens": _told(counting, config),
-        "digests": [_digest(path, config.id or inputs.ID) for path in shard_paths],
-    }
+    result = InputResult(
+        files=tuple({**file, **count.as_dict()} for file, count in zip(files, counts, strict=True)),
+        rows=tuple(rows),
+        columns=str(schema.serialize().to_pybytes().hex()),
+        roles={role: name for role, name in roles.items() if name is not None},
+        tokens=_told(counting, config),
+        digests=tuple(_digest(path, config.id or inputs.ID) for path in shard_paths),
+    )
     if not sum(rows):
         total = sum(seen.values())
         raise DataError(
@@ -250,7 +276,7 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
             where=", ".join(file["path"] for file in files[:3]),
             hint="" if not total else f"see {folder / QUARANTINE} for the reasons",
         )
-    return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, facts=facts)
+    return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, result=result)
 
 
 def _tasks(

@@ -11,9 +11,8 @@ epochs there are; a recorded log is read into mapped files.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,20 +24,30 @@ from numpy.typing import NDArray
 from curate import paths
 from curate.errors import DataError, PluginError
 from curate.kernels.parallel import one_blas_thread, ranges
-from curate.kernels.stats.softmax import half_logs, softmax
-from curate.kernels.types import Codes, Matrix, frozen
-from curate.plugins.batches import Dynamics
+from curate.kernels.stats.softmax import half_logs
+from curate.kernels.types import Codes, Matrix, Vectors, frozen
 from curate.plugins.clusterers.column import categories, codes
 from curate.plugins.registry import Spec
 from curate.pool import embedding_matrix
-from curate.pool.rows import PoolRows
+from curate.pool.sidecars import Proxied
+from curate.pool.view import PoolView
 from curate.seeds import rng_for
-from curate.stages.context import Context
+from curate.stages.base import (
+    Context,
+    Outcome,
+    Progressed,
+    Stage,
+    Step,
+    all_kept,
+    current,
+    refuse_failed,
+    run_step,
+    running,
+)
 from curate.stages.ingest.stage import matching
 from curate.stages.proxy import training_logs
-from curate.stages.step import Outcome, current, refuse_failed, running, step
 from curate.store import manifest, npz, parquet_io, schemas
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
     from curate.config.model import ProxyEntry
@@ -53,32 +62,39 @@ Blocks = Callable[[slice], Iterable[NDArray[np.float16]]]
 """What is stored of some of a shard's rows: (m, classes) logarithms for each epoch of each run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proxied:
-    """A handle on the proxy shards."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProxyResult(StageResult):
+    """What training a proxy, or reading a log, leaves in its manifest."""
 
-    folder: Path
-    fingerprint: str
     classes: int
     runs: int
     epochs: int
+    unlabelled: int
+    """Number of rows without a label, or without a line in the log."""
 
-    def dynamics(self, numbers: Sequence[int]) -> Dynamics:
-        """Of the rows of some shards, one epoch of them in memory at a time."""
-        shard_paths = [parquet_io.part(self.folder, number) for number in numbers]
-        names = schemas.dynamics(self.runs, self.epochs)
+    unknown: int
+    """Number of lines of the log about rows that are not in the pool."""
 
-        def read(run: int, epoch: int) -> Matrix:
-            name = names[run * self.epochs + epoch]
-            return np.concatenate(
-                [softmax(embedding_matrix.stored(parquet_io.read(path, [name])[name])) for path in shard_paths]
-            )
-
-        labels = np.concatenate([parquet_io.read(path, ["label"])["label"].to_numpy() for path in shard_paths])
-        return Dynamics(frozen(labels), self.classes, self.runs, self.epochs, read)
+    files: tuple[Mapping[str, Any], ...]
+    """Path, stamp and sha256 of each file of a recorded log."""
 
 
-def proxy(context: Context, rows: PoolRows, entry: ProxyEntry) -> tuple[Proxied, Record]:
+class Proxy(Stage["ProxyEntry", Proxied]):
+    """Labels to the training dynamics of a small model."""
+
+    name = "proxy"
+    section = "proxy"
+    result = ProxyResult
+    single = True
+
+    def run(self, context: Context, done: Progressed, entry: ProxyEntry) -> tuple[Proxied, Record[ProxyResult]]:
+        return proxy(context, done.pool, entry)
+
+    def extend(self, context: Context, done: Progressed, results: Sequence[Proxied]) -> Progressed:
+        return replace(done, view=replace(done.pool, proxied=results[0]))
+
+
+def proxy(context: Context, pool: PoolView, entry: ProxyEntry) -> tuple[Proxied, Record[ProxyResult]]:
     """Run the proxy section."""
     folder = context.folder / "proxy"
     files = _files(context, entry, folder)
@@ -86,19 +102,16 @@ def proxy(context: Context, rows: PoolRows, entry: ProxyEntry) -> tuple[Proxied,
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
         "log": {file["path"]: file["sha256"] for file in files},
-        **rows.facts(),
+        **pool.fingerprint_inputs(),
     }
-    record = step(
-        context,
-        "proxy",
-        entry.name,
-        folder,
+    record = run_step(
+        Step(context, "proxy", entry.name, folder, ProxyResult),
         parts,
-        lambda key: _work(context, rows, folder, files, key),
+        lambda key: _work(context, pool, entry, files, key),
         lambda _: parquet_io.damage(folder / CLASSES),
     )
-    facts = record.facts
-    return Proxied(folder, record.fingerprint, facts["classes"], facts["runs"], facts["epochs"]), record
+    result = record.result
+    return Proxied(folder, record.fingerprint, result.classes, result.runs, result.epochs), record
 
 
 def _trains(spec: Spec) -> bool:
@@ -109,8 +122,8 @@ def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[dict[str, 
     """Return the path, stamp and sha256 of each file of a recorded log, read only if its stamp is not as before."""
     if _trains(entry.spec):
         return []
-    previous = manifest.load(folder)
-    known = {} if previous is None else {file["path"]: file for file in previous.facts["files"]}
+    previous = manifest.load(folder, ProxyResult)
+    known = {} if previous is None else {file["path"]: dict(file) for file in previous.result.files}
     files = []
     for name, status in matching("proxy.files", entry.spec.build().files).items():
         seen, old = {"path": name, **status}, known.get(name, {})
@@ -126,20 +139,18 @@ def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[dict[str, 
 
 
 def _work(
-    context: Context, rows: PoolRows, folder: Path, files: Sequence[Mapping[str, Any]], fingerprint: str
-) -> Outcome:
-    entry = context.config.proxy
-    if entry is None:
-        raise PluginError("the proxy stage was asked for without a section proxy")
-    names = _classes(rows, entry)
-    labels = _labels(rows, names)
-    _write_classes(folder / CLASSES, fingerprint, names)
+    context: Context, pool: PoolView, entry: ProxyEntry, files: Sequence[Mapping[str, Any]], fingerprint: str
+) -> Outcome[ProxyResult]:
+    labels_by_shard = [shard.read(("label",))["label"] for shard in pool.shards()]
+    names = _classes(labels_by_shard, entry)
+    labels = frozen(np.concatenate([codes(values, names) for values in labels_by_shard]))
+    _write_classes(context.folder / "proxy" / CLASSES, fingerprint, names)
     peak = unknown = 0
     if _trains(entry.spec):
-        runs, epochs, peak = _trained(context, rows, entry, labels, len(names), fingerprint)
+        runs, epochs, peak = _trained(context, pool, entry, labels, len(names), fingerprint)
         unlabelled = int((labels < 0).sum())
     else:
-        log = _logged(context, rows, entry, labels, names, files, fingerprint)
+        log = _logged(context, pool, entry, labels, names, files, fingerprint)
         runs, epochs, unknown = log.runs, log.epochs, log.unknown
         unlabelled = int(((labels < 0) | ~log.seen).sum())
     if unlabelled:
@@ -147,29 +158,27 @@ def _work(
         context.progress.note(f"proxy {entry.name}: {unlabelled:,} rows have no label{why}; their scores are NaN")
     if unknown:
         context.progress.note(f"proxy {entry.name}: {unknown:,} lines of the log are about rows not in the pool")
-    sources = sum((rows.sources(shard) for shard in range(len(rows.rows))), Counter[str]())
     return Outcome(
-        sources={name: Count(rows_in=n, kept=n) for name, n in sorted(sources.items())},
-        shards=len(rows.rows),
+        sources=all_kept(pool.source_counts()),
+        shards=len(pool.sizes),
         peak_memory=peak,
-        facts={
-            "classes": len(names),
-            "runs": runs,
-            "epochs": epochs,
-            "unlabelled": unlabelled,
-            "unknown": unknown,
-            "files": list(files),
-        },
+        result=ProxyResult(
+            classes=len(names),
+            runs=runs,
+            epochs=epochs,
+            unlabelled=unlabelled,
+            unknown=unknown,
+            files=tuple(files),
+        ),
     )
 
 
 # ---------------------------------------------------------------- classes and labels
 
 
-def _classes(rows: PoolRows, entry: ProxyEntry) -> pa.Array:
-    """The labels that are classes: all of the pool, sorted, or those that a recorded log is in the order of."""
-    parts = [categories(rows.input(shard, ("label",))["label"]) for shard in range(len(rows.rows))]
-    found = categories(pa.concat_arrays(parts))
+def _classes(labels: Sequence[pa.ChunkedArray], entry: ProxyEntry) -> pa.Array:
+    """Return the labels that are classes: all of the pool, sorted, or those of a recorded log in its order."""
+    found = categories(pa.concat_arrays([categories(values) for values in labels]))
     told = () if _trains(entry.spec) else entry.spec.build().classes
     if told and (strange := sorted(set(found.to_pylist()) - set(told))):
         raise DataError(f"proxy.classes: the pool has the label {strange[0]!r} too", hint="name every label")
@@ -178,12 +187,6 @@ def _classes(rows: PoolRows, entry: ProxyEntry) -> pa.Array:
         what = f"every label is {names[0].as_py()!r}" if len(names) else "no row has a label"
         raise DataError(f"proxy {entry.name}: {what}", hint="a proxy needs two classes at least; see input.label")
     return names
-
-
-def _labels(rows: PoolRows, names: pa.Array) -> Codes:
-    """(n,) int32, the class of every row of the pool; -1 for a row without a label."""
-    every = (rows.input(shard, ("label",))["label"] for shard in range(len(rows.rows)))
-    return frozen(np.concatenate([codes(values, names) for values in every]))
 
 
 def _write_classes(path: Path, fingerprint: str, names: pa.Array) -> None:
@@ -196,38 +199,48 @@ def _write_classes(path: Path, fingerprint: str, names: pa.Array) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    rows: PoolRows
+    pool: PoolView
     spec: Spec
     embedding: str | None
-    shard: int
+    number: int
     classes: int
     folder: Path
     fingerprint: str
 
 
 def _trained(
-    context: Context, rows: PoolRows, entry: ProxyEntry, labels: Codes, classes: int, fingerprint: str
+    context: Context, pool: PoolView, entry: ProxyEntry, labels: Codes, classes: int, fingerprint: str
 ) -> tuple[int, int, int]:
     """Train the proxy, unless that was done, and write what it says of every shard; runs, epochs and peak memory."""
     folder, plugin = context.folder / "proxy", entry.spec.build()
     if npz.load(folder / TRAINED, fingerprint) is None:
         context.progress.begin(f"training {entry.name}", len(labels))
-        x = embedding_matrix.gather(
-            rows.stream(entry.embedding), context.config.memory_limit, context.folder / "scratch" / "embeddings.npy"
-        )
-        labelled = np.flatnonzero(labels >= 0)
-        if len(labelled) < len(labels):
-            x, labels = frozen(x[labelled]), frozen(labels[labelled])
+        has_label = labels >= 0
+        x = _embeddings(context, pool.stream(entry.embedding), has_label)
+        labels = frozen(labels[has_label])
         with running(entry.spec, entry.name), one_blas_thread():
             learnt = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
         npz.save(folder / TRAINED, fingerprint, learnt)
         del x
-    tasks = [
-        _Task(rows, entry.spec, entry.embedding, shard, classes, folder, fingerprint) for shard in range(len(rows.rows))
-    ]
-    _, failed, peak = context.map(f"predicting with {entry.name}", _predict, tasks, rows.rows)
+    shards = range(len(pool.sizes))
+    tasks = [_Task(pool, entry.spec, entry.embedding, number, classes, folder, fingerprint) for number in shards]
+    _, failed, peak = context.map(f"predicting with {entry.name}", _predict, tasks, pool.sizes)
     refuse_failed(failed)
     return plugin.runs, plugin.epochs, peak
+
+
+def _embeddings(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> Matrix:
+    """Return the vectors of some rows, (m, d) float32: in memory within ``memory_limit``, mapped from a file beyond."""
+
+    def blocks() -> Iterator[Matrix]:
+        start = 0
+        for block in vectors.blocks():
+            mask = keep[start : start + len(block)]
+            yield block if mask.all() else block[mask]
+            start += len(block)
+
+    kept = Vectors(int(keep.sum()), vectors.dimensions, blocks)
+    return embedding_matrix.gather(kept, context.config.memory_limit, context.scratch)
 
 
 @lru_cache(maxsize=1)
@@ -239,15 +252,14 @@ def _learnt(path: Path, fingerprint: str) -> dict[str, Any]:
 
 
 def _predict(task: _Task) -> None:
-    path = parquet_io.part(task.folder, task.shard)
+    path, shard = parquet_io.part(task.folder, task.number), task.pool.shard(task.number)
     if current(path, task.fingerprint):
         return
     plugin = task.spec.build()
     learnt = _learnt(task.folder / TRAINED, task.fingerprint)
-    ids = task.rows.ids(task.shard)
-    x = task.rows.vectors(task.embedding, task.shard, ids)
+    x = shard.vectors(task.embedding)
     names = parquet_io.read(task.folder / CLASSES, ["label"])["label"].combine_chunks()
-    labels = codes(task.rows.input(task.shard, ("label",))["label"], names)
+    labels = codes(shard.read(("label",))["label"], names)
 
     def blocks(rows: slice) -> Iterator[NDArray[np.float16]]:
         expected = (len(x[rows]), task.classes)
@@ -259,7 +271,7 @@ def _predict(task: _Task) -> None:
                 yield half_logs(given)
 
     schema = schemas.proxy(plugin.runs, plugin.epochs, task.classes, {"model": task.spec.name})
-    _write(path, task.fingerprint, schema, ids, labels, blocks)
+    _write(path, task.fingerprint, schema, shard.ids, labels, blocks)
 
 
 # ---------------------------------------------------------------- recorded elsewhere
@@ -267,7 +279,7 @@ def _predict(task: _Task) -> None:
 
 def _logged(
     context: Context,
-    rows: PoolRows,
+    pool: PoolView,
     entry: ProxyEntry,
     labels: Codes,
     names: pa.Array,
@@ -277,15 +289,14 @@ def _logged(
     """Write what the log says of every shard."""
     folder = context.folder / "proxy"
     context.progress.begin(f"reading the log of {entry.name}", len(labels))
-    ids = [rows.ids(shard) for shard in range(len(rows.rows))]
     logs = [paths.place(file["path"]) for file in files]
     scratch = context.scratch / "log.npy"
     with running(entry.spec, entry.name):
-        log = training_logs.read(entry.spec.build(), logs, pa.chunked_array(ids, pa.string()), len(names), scratch)
+        log = training_logs.read(entry.spec.build(), logs, pool.ids, len(names), scratch)
     known = np.where(log.seen, labels, np.int32(-1))
     schema = schemas.proxy(log.runs, log.epochs, len(names), {"model": entry.name})
     start = 0
-    for shard, own in enumerate(ids):
+    for shard, own in enumerate(pool.ids.chunks):
         end = start + len(own)
         mine = [each[start:end] for each in log.steps]
         path = parquet_io.part(folder, shard)

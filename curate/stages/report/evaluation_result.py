@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from curate.pool.sidecars import Selected
 from curate.report.evaluation_data import Evaluation
-from curate.stages.context import Context
-from curate.stages.select.stage import Selected
+from curate.stages.base import Context
 from curate.store import parquet_io
 from curate.store.json_shape import read_as
 

@@ -21,7 +21,7 @@ from curate.errors import ConfigError, DataError
 from curate.report import prometheus_format
 from curate.report.prometheus_format import Gauge
 from curate.store import manifest, parquet_io, versions
-from curate.store.manifest import Record
+from curate.store.manifest import Record, StageResult
 
 _OURS = "# HELP curate_"
 _EXIT_CODE, _LAST_SUCCESS = "curate_exit_code", "curate_last_success_timestamp_seconds"
@@ -39,7 +39,7 @@ class Ending:
 
     seconds: float
     exit_code: int
-    steps: Sequence[tuple[Record, bool]]
+    steps: Sequence[tuple[Record[StageResult], bool]]
     """Every step that is done, the select section as one an entry, and whether it was before."""
 
     stage: str = ""
@@ -103,7 +103,7 @@ def _gauges(run: str, ending: Ending, last_success: float | None) -> Iterator[Ga
         yield from _publication(only, paths.place(ending.run) / versions.FOLDER)
 
 
-def _steps(run: str, steps: Sequence[tuple[Record, bool]]) -> Iterator[Gauge]:
+def _steps(run: str, steps: Sequence[tuple[Record[StageResult], bool]]) -> Iterator[Gauge]:
     of = [({"run": run, "stage": record.stage, "entry": record.name}, record, reused) for record, reused in steps]
     for what, about in {
         "in": "that entered the step",
@@ -129,7 +129,7 @@ def _steps(run: str, steps: Sequence[tuple[Record, bool]]) -> Iterator[Gauge]:
     yield Gauge("curate_rows_dropped_by_reason", about, list(_reasons(run, entries)))
 
 
-def _reasons(run: str, entries: Sequence[Record]) -> Iterator[tuple[Mapping[str, str], float]]:
+def _reasons(run: str, entries: Sequence[Record[StageResult]]) -> Iterator[tuple[Mapping[str, str], float]]:
     """The samples, from the ledger that the entries of the select section made. Memory: a shard of it."""
     counts: dict[str, Counter[str]] = {record.name: Counter() for record in entries}
     for number in range(entries[0].shards if entries else 0):

@@ -18,10 +18,9 @@ from curate.plugins.results import Learnt
 from curate.pool.training_sample import sample
 from curate.seeds import rng_for
 from curate.stages import fitted_state
-from curate.stages.context import Context
+from curate.stages.base import Context, running
 from curate.stages.fitted_state import Fit, State
-from curate.stages.ingest.stage import files_of, ingest, parts, survey
-from curate.stages.step import running
+from curate.stages.ingest.stage import files_of, fingerprint_inputs, ingest, survey
 from curate.store import npz, run_directory
 from curate.store.inputs import Inputs
 
@@ -65,7 +64,7 @@ class Lesson:
             with self._named(field):
                 how = self._input(patterns)
                 run_directory.refuse_own(files_of(how), self.context.folder)
-                found[field] = parts(how, survey(self._own(field, how)))
+                found[field] = fingerprint_inputs(how, survey(self._own(field, how)))
         return found
 
     def read(self) -> dict[str, Inputs | None]:
@@ -129,7 +128,7 @@ class Lesson:
             (self.folder / fitted_state.NAME).unlink(missing_ok=True)
             rng = rng_for(context.config.seed, f"score/{entry.name}/examples")
             texts = {
-                field: sample(context, found or source, f"reading {field}", plugin.sample_size, rng, "text")
+                field: sample(context.progress, found or source, f"reading {field}", plugin.sample_size, rng, "text")
                 for field, found in self.read().items()
             }
             context.progress.begin(f"{entry.name} learns", sum(map(len, texts.values())))
@@ -145,7 +144,7 @@ class Lesson:
 
 def lesson(context: Context, entry: ScoreEntry) -> Lesson | None:
     """What the entry learns from; None for a scorer that learns nothing."""
-    return Lesson(context, entry) if hasattr(entry.spec.build(), "fit") else None
+    return Lesson(context, entry) if entry.spec.plugin().traits.fits else None
 
 
 def check(context: Context) -> None:

@@ -7,9 +7,8 @@ see more at once.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,67 +16,86 @@ import numpy as np
 import pyarrow as pa
 
 from curate.errors import PluginError
-from curate.kernels.types import Vector
-from curate.plugins.batches import Dynamics, ScoreBatch
+from curate.kernels.types import Codes, Vector
+from curate.plugins.batches import ScoreBatch
 from curate.plugins.interfaces import Traits
 from curate.plugins.registry import Spec
-from curate.pool import embedding_matrix
-from curate.pool.rows import PoolRows
+from curate.pool.sidecars import Scored
+from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
 from curate.stages import fitted_state
-from curate.stages.cluster import Clustered
-from curate.stages.context import Context
-from curate.stages.proxy.stage import Proxied
+from curate.stages.base import (
+    Context,
+    Outcome,
+    Progressed,
+    Stage,
+    Step,
+    all_kept,
+    current,
+    refuse_failed,
+    run_step,
+    running,
+)
 from curate.stages.score import scorer_fit
-from curate.stages.step import Outcome, current, refuse_failed, running, step
 from curate.store import manifest, parquet_io, schemas
-from curate.store.manifest import Count, Record
+from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
     from curate.config.model import ScoreEntry
 
 
-@dataclass(frozen=True, slots=True)
-class Scored:
-    """A handle on one entry's shards."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreResult(StageResult):
+    """What scoring with one entry leaves in its manifest."""
 
-    name: str
-    folder: Path
-    fingerprint: str
-    columns: tuple[str, ...]
-    """The names of its columns in the shards: ``score_<name>`` first."""
+    learnt: str = ""
+    """How well the scorer learned what it learns first, as a sentence; empty for one that learns nothing."""
 
-    higher_is_better: tuple[bool, ...]
-
-    def read(self, shard: int) -> pa.Table:
-        return parquet_io.read(parquet_io.part(self.folder, shard), self.columns)
+    measured: Mapping[str, float] = field(default_factory=dict)
+    """The same in numbers."""
 
 
-def parts(
-    context: Context, rows: PoolRows, clustered: Clustered, proxied: Proxied | None, entry: ScoreEntry
-) -> dict[str, Any]:
-    """What an entry's shards are made from: of the stages before, only those it reads."""
+class Score(Stage["ScoreEntry", Scored]):
+    """Rows to numbers that they are ranked by."""
+
+    name = "score"
+    section = "score"
+    result = ScoreResult
+
+    def prepare(self, context: Context) -> None:
+        scorer_fit.check(context)
+
+    def run(self, context: Context, done: Progressed, entry: ScoreEntry) -> tuple[Scored, Record[ScoreResult]]:
+        return score(context, done.pool, entry)
+
+    def extend(self, context: Context, done: Progressed, results: Sequence[Scored]) -> Progressed:
+        done.pool.forget_embeddings()
+        return replace(done, view=replace(done.pool, scored=tuple(results)))
+
+
+def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> dict[str, object]:
+    """Return what an entry's shards are made from: of the stages before, only those it reads."""
     reads = entry.spec.plugin().traits.reads
     return {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
-        "embed": [embedded.fingerprint for embedded in rows.embedded],
-        "cluster": clustered.fingerprint if "cluster" in reads else None,
-        "input": rows.source.fingerprint if "label" in reads else rows.source.text_fingerprint,
-        **_proxy(entry, proxied),
+        "embed": [embedded.fingerprint for embedded in pool.embedded],
+        "cluster": pool.clustered.fingerprint if "cluster" in reads else None,
+        "input": pool.inputs.fingerprint if "label" in reads else pool.inputs.text_fingerprint,
+        **_proxy(entry, pool),
     }
 
 
-def _proxy(entry: ScoreEntry, proxied: Proxied | None) -> dict[str, str]:
-    """The proxy, among what a scorer's shards are made from if it reads dynamics."""
+def _proxy(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
+    """Return the proxy, among what a scorer's shards are made from if it reads dynamics."""
     reads = "dynamics" in entry.spec.plugin().traits.reads
-    return {"proxy": proxied.fingerprint} if reads and proxied is not None else {}
+    return {"proxy": pool.proxied.fingerprint} if reads and pool.proxied is not None else {}
 
 
-def embedding_of(entry: ScoreEntry, clustered: Clustered) -> str | None:
+def embedding_of(entry: ScoreEntry, pool: PoolView) -> str | None:
     """The embed entry a scorer reads: the one named; else the clustered one if it reads clusters; else the first."""
     if entry.embedding is None and "cluster" in entry.spec.plugin().traits.reads:
-        return clustered.embedding
+        return pool.clustered.embedding
     return entry.embedding
 
 
@@ -86,24 +104,19 @@ def column_names(name: str, traits: Traits) -> tuple[str, ...]:
     return tuple(f"score_{name}_{column.name}" if column.name else f"score_{name}" for column in traits.columns)
 
 
-def score(
-    context: Context, rows: PoolRows, clustered: Clustered, proxied: Proxied | None, entry: ScoreEntry
-) -> tuple[Scored, Record]:
+def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[Scored, Record[ScoreResult]]:
     """Run one entry of the score section."""
     folder = context.folder / "score" / entry.name
     traits = entry.spec.plugin().traits
     names = column_names(entry.name, traits)
-    made_from = parts(context, rows, clustered, proxied, entry)
+    made_from = fingerprint_inputs(context, pool, entry)
     lesson = scorer_fit.lesson(context, entry)
 
-    def done(fit: fitted_state.Fit | None) -> Record:
-        return step(
-            context,
-            "score",
-            entry.name,
-            folder,
+    def done(fit: fitted_state.Fit | None) -> Record[ScoreResult]:
+        return run_step(
+            Step(context, "score", entry.name, folder, ScoreResult),
             made_from if fit is None else {**made_from, "learnt": asdict(fit)},
-            lambda key: _work(context, rows, clustered, proxied, entry, folder, key, fit),
+            lambda key: _work(context, pool, entry, key, fit),
         )
 
     if lesson is None:
@@ -112,111 +125,103 @@ def score(
         recipe = manifest.fingerprint(
             {**entry.fingerprint_parts(), "seed": context.config.seed, "examples": lesson.recipe()}
         )
-        pool = rows.source.text_fingerprint if lesson.reads_pool else ""
+        today = pool.inputs.text_fingerprint if lesson.reads_pool else ""
         record = fitted_state.up_to_date(
             context,
             lesson.kept(),
             recipe,
-            pool,
+            today,
             lambda of: done(fitted_state.Fit(recipe=recipe, pool=of, fidelity=None)),
         )
-    oriented = tuple(column.higher_is_better for column in traits.columns)
+    oriented = tuple(bool(column.higher_is_better) for column in traits.columns)
     return Scored(entry.name, folder, record.fingerprint, names, oriented), record
 
 
 def _work(
-    context: Context,
-    rows: PoolRows,
-    clustered: Clustered,
-    proxied: Proxied | None,
-    entry: ScoreEntry,
-    folder: Path,
-    fingerprint: str,
-    fit: fitted_state.Fit | None,
-) -> Outcome:
-    traits = entry.spec.plugin().traits
-    state: fitted_state.State | None = None
-    facts: dict[str, Any] = {}
+    context: Context, pool: PoolView, entry: ScoreEntry, fingerprint: str, fit: fitted_state.Fit | None
+) -> Outcome[ScoreResult]:
+    traits, numbers = entry.spec.plugin().traits, range(len(pool.sizes))
+    state, result = None, ScoreResult()
     if fit is not None:
-        state, learnt = scorer_fit.Lesson(context, entry).fit(rows.source, fit)
-        facts = {"learnt": learnt.told, **learnt.facts}
-    keys = (
-        _keys(context, rows, clustered, proxied, entry, state)
-        if traits.within == "shard"
-        else [fingerprint] * len(rows.rows)
+        state, learnt = scorer_fit.Lesson(context, entry).fit(pool.inputs, fit)
+        result = ScoreResult(learnt=learnt.told, measured=learnt.facts)
+    by_shard = traits.within == "shard"
+    keys = _keys(context, pool, entry, state) if by_shard else [fingerprint] * len(numbers)
+    job = _Job(
+        entry.spec,
+        entry.name,
+        embedding_of(entry, pool),
+        pool,
+        context.folder / "score" / entry.name,
+        context.config.seed,
+        state,
     )
-    tasks = [
-        _Task(
-            entry.spec,
-            entry.name,
-            embedding_of(entry, clustered),
-            rows,
-            clustered,
-            proxied,
-            shard,
-            folder,
-            key,
-            context.config.seed,
-            state,
-        )
-        for shard, key in enumerate(keys)
-    ]
+    tasks = [_Task(job, number, key) for number, key in zip(numbers, keys, strict=True)]
     peak = 0
-    if traits.within == "shard":
-        _, failed, peak = context.map(f"scoring {entry.name}", _score_shard, tasks, rows.rows)
+    if by_shard:
+        _, failed, peak = context.map(f"scoring {entry.name}", _score_shard, tasks, pool.sizes)
         refuse_failed(failed)
     else:
-        context.progress.begin(f"scoring {entry.name}", sum(rows.rows))
-        _write_all(tasks, _score_pool(context, tasks))
-    sources = sum((rows.sources(shard) for shard in range(len(rows.rows))), Counter[str]())
-    counts = {name: Count(rows_in=n, kept=n) for name, n in sorted(sources.items())}
-    return Outcome(sources=counts, shards=len(tasks), peak_memory=peak, facts=facts)
+        context.progress.begin(f"scoring {entry.name}", len(pool))
+        _write_all(tasks, _score_pool(job))
+    return Outcome(sources=all_kept(pool.source_counts()), shards=len(tasks), peak_memory=peak, result=result)
 
 
-def _keys(
-    context: Context,
-    rows: PoolRows,
-    clustered: Clustered,
-    proxied: Proxied | None,
-    entry: ScoreEntry,
-    state: fitted_state.State | None,
-) -> list[str]:
-    """What each shard of a scorer that sees a shard is made from: no other shard's rows, but for a proxy's sake."""
+def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_state.State | None) -> list[str]:
+    """Return what each shard of a scorer that sees a shard is made from: no other shard's rows, unless by a proxy."""
     reads = entry.spec.plugin().traits.reads
     recipe = {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
-        "cluster": clustered.recipe if "cluster" in reads else None,
-        "input": rows.source.fingerprint if "label" in reads else None,
-        **_proxy(entry, proxied),
+        "cluster": pool.clustered.recipe if "cluster" in reads else None,
+        "input": pool.inputs.fingerprint if "label" in reads else None,
+        **_proxy(entry, pool),
         **({} if state is None else {"learnt": state.fingerprint}),
     }
-    return [manifest.fingerprint({**recipe, "pool": digest}) for digest in rows.digests]
+    return [manifest.fingerprint({**recipe, "pool": digest}) for digest in pool.digests]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One entry's scorer, and the pool that it scores."""
+
+    spec: Spec
+    name: str
+    embedding: str | None
+    pool: PoolView
+    folder: Path
+    seed: int
+    state: fitted_state.State | None
+    """What the scorer learned; None for one that learns nothing."""
+
+    def batch(self, rows: PoolView | PoolShard, cluster: Codes | None, shards: Sequence[int]) -> ScoreBatch:
+        """Return what the scorer reads of some rows, which are those of ``shards``."""
+        reads, name = self.spec.plugin().traits.reads, self.embedding
+        roles = tuple(role for role in ("text", "label") if role in reads)
+        table = rows.read(roles) if roles else None
+        proxied = self.pool.proxied if "dynamics" in reads else None
+        vectors = None
+        if "embedding" in reads:
+            vectors = rows.embeddings(name) if isinstance(rows, PoolView) else rows.vectors(name)
+        return ScoreBatch(
+            texts=table["text"].to_pylist() if table is not None and "text" in reads else None,
+            labels=table["label"].to_pylist() if table is not None and "label" in reads else None,
+            embeddings=vectors,
+            cluster=cluster,
+            centroids=self.pool.clustered.centroids() if "cluster" in reads else None,
+            dynamics=None if proxied is None else proxied.dynamics(shards),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    spec: Spec
-    name: str
-    embedding: str | None
-    rows: PoolRows
-    clustered: Clustered
-    proxied: Proxied | None
-    shard: int
-    folder: Path
+    job: _Job
+    number: int
     fingerprint: str
-    seed: int
-    state: fitted_state.State | None
-    """What the scorer learnt; None for one that learns nothing."""
 
     @property
     def path(self) -> Path:
-        return parquet_io.part(self.folder, self.shard)
-
-    def dynamics(self, shards: Sequence[int]) -> Dynamics | None:
-        """Of the rows of some shards, for a scorer that reads them."""
-        reads = "dynamics" in self.spec.plugin().traits.reads
-        return self.proxied.dynamics(shards) if reads and self.proxied is not None else None
+        return parquet_io.part(self.job.folder, self.number)
 
 
 # ---------------------------------------------------------------- scorers that see a shard
@@ -225,40 +230,22 @@ class _Task:
 def _score_shard(task: _Task) -> None:
     if current(task.path, task.fingerprint):
         return
-    traits = task.spec.plugin().traits
-    ids = task.rows.ids(task.shard)
-    clusters = task.clustered.read(task.shard)["cluster"].to_numpy() if "cluster" in traits.reads else None
-    batch = ScoreBatch(
-        texts=task.rows.input(task.shard, ("text",))["text"].to_pylist() if "text" in traits.reads else None,
-        labels=task.rows.input(task.shard, ("label",))["label"].to_pylist() if "label" in traits.reads else None,
-        embeddings=task.rows.vectors(task.embedding, task.shard, ids) if "embedding" in traits.reads else None,
-        cluster=clusters,
-        centroids=task.clustered.centroids() if "cluster" in traits.reads else None,
-        dynamics=task.dynamics([task.shard]),
-    )
-    rng = rng_for(task.seed, f"score/{task.name}", task.shard)
-    _write(task, ids, _scores(task, batch, rng, len(ids)))
+    job, shard = task.job, task.job.pool.shard(task.number)
+    reads = job.spec.plugin().traits.reads
+    cluster = job.pool.clustered.read(task.number)["cluster"].to_numpy() if "cluster" in reads else None
+    rng = rng_for(job.seed, f"score/{job.name}", task.number)
+    _write(task, shard.ids, _scores(job, job.batch(shard, cluster, [task.number]), rng, len(shard)))
 
 
 # ---------------------------------------------------------------- scorers that see more
 
 
-def _score_pool(context: Context, tasks: Sequence[_Task]) -> Vector:
-    task = tasks[0]
-    traits = task.spec.plugin().traits
-    n = sum(task.rows.rows)
-    clusters = np.concatenate([task.clustered.read(other.shard)["cluster"].to_numpy() for other in tasks])
-    batch = ScoreBatch(
-        texts=task.rows.columns(("text",))["text"].to_pylist() if "text" in traits.reads else None,
-        labels=task.rows.columns(("label",))["label"].to_pylist() if "label" in traits.reads else None,
-        embeddings=gather(context, task.rows, task.embedding) if "embedding" in traits.reads else None,
-        cluster=clusters,
-        centroids=task.clustered.centroids() if "cluster" in traits.reads else None,
-        dynamics=task.dynamics([other.shard for other in tasks]),
-    )
+def _score_pool(job: _Job) -> Vector:
+    traits, pool = job.spec.plugin().traits, job.pool
+    n, clusters = len(pool), pool.cluster
+    batch = job.batch(pool, clusters, range(len(pool.sizes)))
     if traits.within == "corpus":
-        rng = rng_for(task.seed, f"score/{task.name}")
-        return _scores(task, batch, rng, n)
+        return _scores(job, batch, rng_for(job.seed, f"score/{job.name}"), n)
     scores = np.empty((n, len(traits.columns)), np.float32)
     for cluster in np.unique(clusters):
         rows = np.flatnonzero(clusters == cluster)
@@ -270,28 +257,23 @@ def _score_pool(context: Context, tasks: Sequence[_Task]) -> Vector:
             centroids=batch.centroids,
             dynamics=None if batch.dynamics is None else batch.dynamics.take(rows),
         )
-        rng = rng_for(task.seed, f"score/{task.name}", int(cluster) + 1)
-        scores[rows] = _scores(task, own, rng, len(rows))
+        rng = rng_for(job.seed, f"score/{job.name}", int(cluster) + 1)
+        scores[rows] = _scores(job, own, rng, len(rows))
     return scores
-
-
-def gather(context: Context, rows: PoolRows, embedding: str | None) -> Any:
-    """The embeddings of all pool rows as one read-only array; see ``vectors.gather``."""
-    return embedding_matrix.gather(rows.stream(embedding), context.config.memory_limit, context.scratch)
 
 
 # ---------------------------------------------------------------- writing
 
 
-def _scores(task: _Task, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Vector:
-    """The scorer's answer for a batch of n rows, (n, columns)."""
-    m = len(task.spec.plugin().traits.columns)
-    with running(task.spec, task.name):
-        plugin = task.spec.build() if task.state is None else fitted_state.ready(task.spec, task.state)
+def _scores(job: _Job, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Vector:
+    """Return the scorer's answer for a batch of n rows, (n, columns)."""
+    m = len(job.spec.plugin().traits.columns)
+    with running(job.spec, job.name):
+        plugin = job.spec.build() if job.state is None else fitted_state.ready(job.spec, job.state)
         scores: Any = plugin.score(batch, rng)
     if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):
         got = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
-        raise PluginError(f"scorer {task.name!r} gave {got}; expected float32 ({n}, {m})")
+        raise PluginError(f"scorer {job.name!r} gave {got}; expected float32 ({n}, {m})")
     answer: Vector = scores.reshape(n, m)
     return answer
 
@@ -299,14 +281,14 @@ def _scores(task: _Task, batch: ScoreBatch, rng: np.random.Generator, n: int) ->
 def _write_all(tasks: Sequence[_Task], scores: Vector) -> None:
     start = 0
     for task in tasks:
-        ids = task.rows.ids(task.shard)
+        ids = task.job.pool.shard(task.number).ids
         _write(task, ids, scores[start : start + len(ids)])
         start += len(ids)
 
 
 def _write(task: _Task, ids: pa.Array, scores: Vector) -> None:
-    traits = task.spec.plugin().traits
-    names = column_names(task.name, traits)
+    traits = task.job.spec.plugin().traits
+    names = column_names(task.job.name, traits)
     facts = {
         f"{name}.{key}": str(value)
         for name, column in zip(names, traits.columns, strict=True)

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from curate.errors import ConfigError
 from curate.kernels.types import Rows
 from curate.plugins.published_sketches import Published
-from curate.pool.columns import PoolColumns
+from curate.pool.view import PoolView
+from curate.stages.base import Context, running
 from curate.stages.select.run_selector import pool_of
-from curate.stages.step import running
 from curate.store import manifest, parquet_io, schemas, versions
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Recalled:
     """(n,) rows that are published, and that the folder knows nothing of yet."""
 
 
-def recall(columns: PoolColumns, entry: SelectEntry, known: Sequence[str]) -> Recalled:
+def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence[str]) -> Recalled:
     """What was published in the versions ``known``.
 
     A row whose text has changed since is new. Rows of the last version that are in the pool are published even where
@@ -69,24 +69,24 @@ def recall(columns: PoolColumns, entry: SelectEntry, known: Sequence[str]) -> Re
     ------
     ConfigError : if the sketches were made with other fields
     """
-    folder, recipe = columns.context.folder / FOLDER / entry.name, _recipe(columns, entry)
+    folder, recipe = context.folder / FOLDER / entry.name, _recipe(pool, entry)
     paths = [path for version in known if (path := folder / f"{version}.parquet").exists()]
-    held, named = np.zeros(columns.n, np.bool_), np.zeros(columns.n, np.bool_)
+    held, named = np.zeros(len(pool), np.bool_), np.zeros(len(pool), np.bool_)
     ids: list[pa.ChunkedArray] = []
     valid: list[Rows] = []
     for path in paths:
         _refuse_other(path, recipe, entry)
         table = parquet_io.read(path, schemas.published())
-        place = pc.index_in(table["id"], columns.ids)
-        same = pc.equal(table["content_hash"], columns.hashes.take(place)).fill_null(False).to_numpy()
+        place = pc.index_in(table["id"], pool.ids)
+        same = pc.equal(table["content_hash"], pool.hashes.take(place)).fill_null(False).to_numpy()
         rows, there = place.fill_null(-1).to_numpy(), pc.is_valid(place).to_numpy()
         held[rows[same]], named[rows[there]] = True, True
         valid.append(np.flatnonzero(same | ~there))
         ids.append(table["id"].take(pa.array(valid[-1])))
-    unknown = _of_last(columns, known) & ~named
+    unknown = _of_last(context, pool, known) & ~named
     fresh = np.flatnonzero(unknown)
-    sketches = _sketch(columns, fresh, entry)
-    ids.append(columns.ids.take(pa.array(fresh)))
+    sketches = _sketch(pool, fresh, entry)
+    ids.append(pool.ids.take(pa.array(fresh)))
 
     def read(part: int, names: Sequence[str]) -> pa.Table:
         if part == len(paths):
@@ -98,7 +98,9 @@ def recall(columns: PoolColumns, entry: SelectEntry, known: Sequence[str]) -> Re
     return Recalled(Published(held | unknown, sizes, read), everything, unknown)
 
 
-def write(columns: PoolColumns, chosen: Callable[[], NDArray[np.bool_]], known: Sequence[str], version: str) -> None:
+def write(
+    context: Context, pool: PoolView, chosen: Callable[[], NDArray[np.bool_]], known: Sequence[str], version: str
+) -> None:
     """Remember the rows that a version publishes first, before it is published; nothing is read if that was done.
 
     Parameters
@@ -106,49 +108,49 @@ def write(columns: PoolColumns, chosen: Callable[[], NDArray[np.bool_]], known: 
     chosen : gives (n,) the rows of the pool that are in it
     known : the versions that the selection was made against
     """
-    for entry in entries(columns.context.config):
-        path = columns.context.folder / FOLDER / entry.name / f"{version}.parquet"
-        recipe = _recipe(columns, entry)
+    for entry in entries(context.config):
+        path = context.folder / FOLDER / entry.name / f"{version}.parquet"
+        recipe = _recipe(pool, entry)
         if not parquet_io.is_current(path, recipe):
-            before = recall(columns, entry, known)
+            before = recall(context, pool, entry, known)
             rows = np.flatnonzero((chosen() & ~before.published.held) | before.unknown)
-            none = _lines(columns, rows[:0], entry)
-            parquet_io.write_in_groups(_by_shard(columns, rows, entry, none), none.schema, path, recipe)
+            none = _lines(pool, rows[:0], entry)
+            parquet_io.write_in_groups(_by_shard(pool, rows, entry, none), none.schema, path, recipe)
 
 
-def _by_shard(columns: PoolColumns, rows: Rows, entry: SelectEntry, none: pa.Table) -> Iterator[pa.Table]:
-    ends = np.cumsum([0, *columns.rows.rows])
+def _by_shard(pool: PoolView, rows: Rows, entry: SelectEntry, none: pa.Table) -> Iterator[pa.Table]:
+    ends = np.cumsum([0, *pool.sizes])
     for start, stop in np.searchsorted(rows, np.stack([ends[:-1], ends[1:]], axis=1)).tolist():
         if start < stop:
-            yield _lines(columns, rows[start:stop], entry).cast(none.schema)
+            yield _lines(pool, rows[start:stop], entry).cast(none.schema)
 
 
-def _lines(columns: PoolColumns, rows: Rows, entry: SelectEntry) -> pa.Table:
-    sketches, taken = _sketch(columns, rows, entry), pa.array(rows)
-    table = pa.table([columns.ids.take(taken), columns.hashes.take(taken)], schemas.published())
+def _lines(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
+    sketches, taken = _sketch(pool, rows, entry), pa.array(rows)
+    table = pa.table([pool.ids.take(taken), pool.hashes.take(taken)], schemas.published())
     for name in sketches.column_names:
         table = table.append_column(name, sketches[name])
     return table
 
 
-def _sketch(columns: PoolColumns, rows: Rows, entry: SelectEntry) -> pa.Table:
+def _sketch(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
     selector: Any = entry.spec.build()
-    pool = pool_of(columns, rows, entry)
+    some = pool_of(pool, rows, entry)
     with running(entry.spec, entry.name):
-        sketches: pa.Table = selector.sketch(pool)
+        sketches: pa.Table = selector.sketch(some)
     return sketches
 
 
-def _of_last(columns: PoolColumns, known: Sequence[str]) -> NDArray[np.bool_]:
+def _of_last(context: Context, pool: PoolView, known: Sequence[str]) -> NDArray[np.bool_]:
     """(n,) the rows of the pool that are in the last of the versions, as far as that is still known."""
-    root = columns.context.folder / versions.FOLDER
+    root = context.folder / versions.FOLDER
     if not known or not versions.ids(root, known[-1]).exists():
-        return np.zeros(columns.n, np.bool_)
-    mask: NDArray[np.bool_] = pc.is_in(columns.ids, versions.read_ids(root, known[-1])["id"].to_arrow()).to_numpy()
+        return np.zeros(len(pool), np.bool_)
+    mask: NDArray[np.bool_] = pc.is_in(pool.ids, versions.read_ids(root, known[-1])["id"].to_arrow()).to_numpy()
     return mask
 
 
-def _recipe(columns: PoolColumns, entry: SelectEntry) -> str:
+def _recipe(pool: PoolView, entry: SelectEntry) -> str:
     """What the sketches of an entry are made with."""
     plugin = entry.spec.plugin()
     told = entry.fingerprint_parts()
@@ -157,7 +159,7 @@ def _recipe(columns: PoolColumns, entry: SelectEntry) -> str:
     if "contents" in told:
         made_with["contents"] = told["contents"]
     if "embedding" in plugin.traits.reads:
-        made_with["embed"] = columns.rows.entry(entry.embedding).recipe
+        made_with["embed"] = pool.embedding(entry.embedding).recipe
     return manifest.fingerprint(made_with)
 
 

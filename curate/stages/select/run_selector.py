@@ -12,18 +12,18 @@ from curate.kernels.types import Rows, frozen
 from curate.plugins.batches import Pool
 from curate.plugins.published_sketches import Published
 from curate.plugins.results import Selection
-from curate.pool.columns import PoolColumns
+from curate.pool.view import PoolView
 from curate.seeds import rng_for
+from curate.stages.base import running
 from curate.stages.select import split_budget
 from curate.stages.select.incumbents import Anchor, anchored
-from curate.stages.step import running
 
 if TYPE_CHECKING:
     from curate.config.model import SelectEntry
 
 
 def choose(
-    columns: PoolColumns,
+    view: PoolView,
     survivors: Rows,
     entry: SelectEntry,
     seed: int,
@@ -39,47 +39,47 @@ def choose(
     PluginError : a selector that fails, or breaks its promises
     ConfigError : a budget beyond the rows there are
     """
-    pool = pool_of(columns, survivors, entry, published)
-    groups = _groups(columns, survivors, entry)
+    pool = pool_of(view, survivors, entry, published)
+    groups = _groups(view, survivors, entry)
     answer = partial(_in_groups, entry, seed, pool, groups, anchor)
     if entry.budget is None:
         return answer(None).check(len(pool), None)
     rows = entry.budget.rows(len(pool), entry.name)
     if rows is not None:
         return answer(rows).check(len(pool), rows)
-    tokens = columns.tokens[survivors]
+    tokens = view.tokens[survivors]
     limit = entry.budget.tokens(int(tokens.sum(dtype=np.int64)), entry.name) or 0
     prefix = entry.spec.plugin().traits.prefix and groups is None and anchor is None
     return split_budget.within_tokens(answer, tokens, limit, prefix=prefix).check(len(pool), None)
 
 
-def most_at_once(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> int:
+def most_at_once(view: PoolView, survivors: Rows, entry: SelectEntry) -> int:
     """The most rows that the entry's selector sees at once."""
-    groups = _groups(columns, survivors, entry)
+    groups = _groups(view, survivors, entry)
     return len(survivors) if groups is None else max(map(len, groups))
 
 
-def pool_of(columns: PoolColumns, survivors: Rows, entry: SelectEntry, published: Published | None = None) -> Pool:
+def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: Published | None = None) -> Pool:
     """The survivors, with what the selector reads."""
     reads = entry.spec.plugin().traits.reads
-    n, whole = len(survivors), len(survivors) == columns.n
+    n, whole = len(survivors), len(survivors) == len(view)
 
     def taken(array: Any) -> Any:
         return frozen(array if whole else array[survivors])
 
     selector: Any = entry.spec.build()
-    quality = columns.quality(entry.quality if "quality" in reads else None)
+    quality = view.quality(entry.quality if "quality" in reads else None)
     with running(entry.spec, entry.name):
         wanted = selector.columns() if "frame" in reads else ()
-    texts = columns.rows.texts() if "text" in reads else None
+    texts = view.texts() if "text" in reads else None
     try:
         return Pool(
-            taken(columns.embeddings(entry.embedding)) if "embedding" in reads else np.zeros((n, 0), np.float32),
+            taken(view.embeddings(entry.embedding)) if "embedding" in reads else np.zeros((n, 0), np.float32),
             taken(quality),
-            taken(columns.cluster) if "cluster" in reads else np.zeros(n, np.int32),
-            {name: taken(score) for name, score in columns.scores.items()} if "scores" in reads else {},
-            columns.higher_is_better,
-            columns.frame(wanted)[survivors] if wanted else None,
+            taken(view.cluster) if "cluster" in reads else np.zeros(n, np.int32),
+            {name: taken(score) for name, score in view.scores.items()} if "scores" in reads else {},
+            view.higher_is_better,
+            view.frame(wanted)[survivors] if wanted else None,
             None if texts is None else texts.take(survivors),
             published,
         )
@@ -87,11 +87,11 @@ def pool_of(columns: PoolColumns, survivors: Rows, entry: SelectEntry, published
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error
 
 
-def _groups(columns: PoolColumns, survivors: Rows, entry: SelectEntry) -> list[Rows] | None:
+def _groups(view: PoolView, survivors: Rows, entry: SelectEntry) -> list[Rows] | None:
     """The survivors' positions in each group, groups in order of their value; None without ``within``."""
     if entry.within is None:
         return None
-    codes = columns.groups(entry.within)[survivors].rank("dense").fill_null(0).to_numpy()
+    codes = view.groups(entry.within)[survivors].rank("dense").fill_null(0).to_numpy()
     order = np.argsort(codes, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
 

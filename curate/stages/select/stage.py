@@ -10,137 +10,195 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from curate import paths
+from curate.accounting import Count
 from curate.config.model import DECONTAMINATE
 from curate.errors import GuardrailError
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Rows
-from curate.pool.columns import PoolColumns
-from curate.pool.rows import PoolRows
-from curate.stages.context import Context
-from curate.stages.decontaminate.stage import Decontaminated
+from curate.plugins.results import Selection
+from curate.pool.sidecars import Selected
+from curate.pool.view import PoolView
+from curate.stages import guardrails
+from curate.stages.base import (
+    QUARANTINE,
+    Context,
+    Forecast,
+    Outcome,
+    Planned,
+    Progressed,
+    Stage,
+    Step,
+    damaged_shard,
+    run_step,
+)
+from curate.stages.decontaminate.stage import NGRAM
 from curate.stages.select import cost_warnings, published_index
 from curate.stages.select.incumbents import Anchor
 from curate.stages.select.ledger_builder import Fates
 from curate.stages.select.run_selector import choose, most_at_once
-from curate.stages.step import QUARANTINE, Outcome, damaged_shard, step
 from curate.store import manifest, parquet_io, schemas, versions
-from curate.store.manifest import Count, Record
+from curate.store.ledger import SelectResult
+from curate.store.manifest import EntryAccount, Record, StageResult
+
+if TYPE_CHECKING:
+    from curate.config.model import RunConfig, SelectEntry
+
+
+class Select(Stage[tuple["SelectEntry", ...], Selected]):
+    """Rows that are kept, and a ledger that explains every row."""
+
+    name = "select"
+    section = "select"
+    result = SelectResult
+    single = True
+    also_owns = (published_index.FOLDER,)
+
+    def entries(self, config: RunConfig) -> Sequence[tuple[SelectEntry, ...]]:
+        return (config.select,)
+
+    def run(
+        self, context: Context, done: Progressed, entry: tuple[SelectEntry, ...]
+    ) -> tuple[Selected, Record[SelectResult]]:
+        return select(context, done.pool)
+
+    def extend(self, context: Context, done: Progressed, results: Sequence[Selected]) -> Progressed:
+        done.pool.forget_embeddings()
+        return replace(done, view=replace(done.pool, selection=results[0]))
+
+    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
+        if context.plan is None:
+            guardrails.selection(context, done.pool, done.one(self.name, SelectResult))
+        return ()
+
+    def describe(self, entry: tuple[SelectEntry, ...]) -> Mapping[str, str]:
+        own = {one.name: one.spec.plugin().summary() for one in entry}
+        return {DECONTAMINATE: "Drop the rows that share too much with an evaluation text", **own}
+
+    # ------------------------------------------------------------ plans
+
+    def forecast(self, config: RunConfig, step: Planned, before: Forecast) -> tuple[list[Planned], Forecast]:
+        planned = []
+        for entry in config.select:
+            largest = before.largest.get(entry.within or "")
+            note = "" if step.state == "fresh" else cost_warnings.note(entry, before.most, largest)
+            before = _after(entry, before)
+            planned.append(replace(step, name=entry.name, rows=before.rows, epochs=entry.epochs, note=note))
+        return planned, before
+
+    def slowdown(self, config: RunConfig, step: Planned, scale: float) -> float:
+        """Return the square of the scale for a quadratic selector: its groups grow as the pool does."""
+        slow = any(entry.name == step.name and cost_warnings.is_quadratic(entry) for entry in config.select)
+        return scale**2 if slow else scale
+
+    def written(self, config: RunConfig, step: Planned, last: Record[StageResult], folder: Path) -> int:
+        """Return 0 for all entries but the last: the ledger is written once, after it."""
+        return paths.size(folder) if step.name == config.select[-1].name else 0
+
+
+def _after(entry: SelectEntry, before: Forecast) -> Forecast:
+    """Return the rows that an entry leaves."""
+    if (budget := entry.budget) is None:
+        return replace(before, rows=None)
+    rows = budget.keep if before.rows is None else budget.rows(before.rows, entry.name)
+    return replace(before, rows=rows, most=before.most if rows is None else min(before.most, rows))
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
-    """A handle on the ledger."""
-
-    folder: Path
-    fingerprint: str
-
-    def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
-        return parquet_io.read(parquet_io.part(self.folder, shard), columns)
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What of the exports before has a say in the ledger."""
+class _Published:
+    """Earlier exports that the ledger depends on."""
 
     previous: str | None = None
-    """The version that anchors it."""
+    """The version whose rows a new selection keeps as far as ``keep_previous_weight`` asks."""
 
     known: tuple[str, ...] = ()
     """The versions that entries compare with."""
 
-    @classmethod
-    def of(cls, record: Record) -> Past:
-        """That of a ledger."""
-        return cls(record.parts.get("previous"), tuple(record.parts.get(published_index.FOLDER, ())))
 
-
-def parts(columns: PoolColumns, past: Past) -> dict[str, Any]:
-    """What the ledger is made from."""
-    context, decontaminated = columns.context, columns.decontaminated
+def fingerprint_inputs(context: Context, pool: PoolView, published: _Published) -> dict[str, object]:
+    """Return what the ledger is made from."""
+    decontaminated = pool.decontaminated
     return {
         "entries": [entry.fingerprint_parts() for entry in context.config.select],
         "seed": context.config.seed,
-        "cluster": columns.clustered.fingerprint,
-        "score": {entry.name: entry.fingerprint for entry in columns.scored},
+        "cluster": pool.clustered.fingerprint,
+        "score": {entry.name: entry.fingerprint for entry in pool.scored},
         **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
         "keep_previous_weight": context.config.refresh.keep_previous_weight,
-        "previous": past.previous,
-        **({published_index.FOLDER: list(past.known)} if published_index.entries(context.config) else {}),
-        **columns.rows.facts(),
+        "previous": published.previous,
+        **({published_index.FOLDER: list(published.known)} if published_index.entries(context.config) else {}),
+        **pool.fingerprint_inputs(),
     }
 
 
-def _past(context: Context, made_from: Callable[[Past], dict[str, Any]]) -> Past:
-    """The past as it is now; for a ledger that is still right, that of its own."""
+def _published(context: Context, pool: PoolView) -> _Published:
+    """Return the exports as they are now; for a ledger that is still right, those that it was made with."""
     folder, root = context.folder / "select", context.folder / versions.FOLDER
-    now = Past(
+    now = _Published(
         versions.published(root) if context.config.refresh.keep_previous_weight else None,
         tuple(published_index.standing(root)) if published_index.entries(context.config) else (),
     )
-    record = manifest.load(folder)
+    record = manifest.load(folder, SelectResult)
     if record is None:
         return now
-    own = Past.of(record)
-    right = manifest.compare(record, made_from(own))[0] == "fresh"
+    own = _Published(record.inputs.get("previous"), _known(record))
+    right = manifest.compare(record, fingerprint_inputs(context, pool, own))[0] == "fresh"
     gone = own.previous is not None and not versions.ids(root, own.previous).exists()
     return own if right and not (gone and damaged_shard(record, folder)) else now  # it could not be made again
 
 
-def select(columns: PoolColumns) -> tuple[Selected, Record]:
+def _known(record: Record[SelectResult]) -> tuple[str, ...]:
+    return tuple(record.inputs.get(published_index.FOLDER, ()))
+
+
+def select(context: Context, pool: PoolView) -> tuple[Selected, Record[SelectResult]]:
     """Run the select section."""
-    context = columns.context
-    folder = context.folder / "select"
-    made_from = partial(parts, columns)
-    past = _past(context, made_from)
-    record = step(
-        context,
-        "select",
-        "select",
-        folder,
-        made_from(past),
-        lambda key: _work(columns, past, folder, key),
+    folder, published = context.folder / "select", _published(context, pool)
+    record = run_step(
+        Step(context, "select", "select", folder, SelectResult),
+        fingerprint_inputs(context, pool, published),
+        lambda key: _work(context, pool, published, folder, key),
     )
-    return Selected(folder, record.fingerprint), record
+    return Selected(folder, record.fingerprint, record.result.epochs, _known(record)), record
 
 
 # ---------------------------------------------------------------- the entries
 
 
-def _work(columns: PoolColumns, past: Past, folder: Path, fingerprint: str) -> Outcome:
-    context, fates = columns.context, Fates(columns.ids)
-    anchor = None if past.previous is None else _anchor(columns, past.previous)
+def _work(
+    context: Context, pool: PoolView, published: _Published, folder: Path, fingerprint: str
+) -> Outcome[SelectResult]:
+    fates = Fates(pool.ids)
+    anchor = None if published.previous is None else _anchor(context, pool, published.previous)
     seed = context.config.seed
-    entries: list[dict[str, Any]] = []
-    peaks: list[int] = []
-    names = _names(columns)
-    if columns.decontaminated is not None:
-        entries.append(_decontaminate(columns, columns.decontaminated, fates))
-        peaks.append(peak_memory())
+    entries: list[EntryAccount] = []
+    names = _names(context, pool)
+    if pool.decontaminated is not None:
+        entries.append(_decontaminate(pool, pool.decontaminated.folder, fates))
     for number, entry in enumerate(context.config.select, len(names) - len(context.config.select)):
         begun = time.perf_counter()
         reset_peak_memory()
         before = fates.survivors
         if cost_warnings.is_quadratic(entry):
-            told = cost_warnings.note(entry, len(before), most_at_once(columns, before, entry))
+            told = cost_warnings.note(entry, len(before), most_at_once(pool, before, entry))
             if told:
                 context.progress.note(told)
         context.progress.begin(f"selecting with {entry.name}", len(before))
-        known = None if entry.against is None else published_index.recall(columns, entry, past.known)
+        known = None if entry.against is None else published_index.recall(context, pool, entry, published.known)
         with one_blas_thread():
             chosen = choose(
-                columns,
+                pool,
                 before,
                 entry,
                 seed,
@@ -149,62 +207,73 @@ def _work(columns: PoolColumns, past: Past, folder: Path, fingerprint: str) -> O
             )
         ranked = entry.spec.plugin().traits.budgeted
         fates.settle(number, chosen, ranked=ranked, others=None if known is None else known.ids)
-        peaks.append(peak_memory())
-        retention = {} if chosen.retention is None else {"retention": chosen.retention.facts()}
-        entries.append(_account(columns, entry.name, before, fates.survivors, begun) | retention)
+        account = _account(pool, entry.name, before, fates.survivors, begun)
+        entries.append(replace(account, retention=None if chosen.retention is None else chosen.retention.curve()))
         context.progress.advance(len(before))
-    _write(columns, fates, folder, fingerprint)
+    _write(pool, names, fates, folder, fingerprint)
     return Outcome(
-        sources=_counts(columns, np.arange(columns.n), fates.survivors),
-        shards=len(columns.rows.rows),
-        peak_memory=max(peaks),
-        facts={
-            "entries": entries,
-            "tokens": int(columns.tokens.sum(dtype=np.int64)),
-            "tokens_kept": int(columns.tokens[fates.survivors].sum(dtype=np.int64)),
-            **({} if fates.epochs is None else {"epochs": [len(rows) for rows in fates.epochs]}),
-        },
+        sources=_counts(pool, np.arange(len(pool)), fates.survivors),
+        shards=len(pool.sizes),
+        peak_memory=max(entry.peak_memory for entry in entries),
+        entries=tuple(entries),
+        result=SelectResult(
+            tokens=int(pool.tokens.sum(dtype=np.int64)),
+            tokens_kept=int(pool.tokens[fates.survivors].sum(dtype=np.int64)),
+            epochs=tuple(len(rows) for rows in fates.epochs or ()),
+        ),
     )
 
 
-def _names(columns: PoolColumns) -> list[str]:
-    """What rows can be dropped by, in order."""
-    first = [] if columns.decontaminated is None else [DECONTAMINATE]
-    return first + [entry.name for entry in columns.context.config.select]
+def _names(context: Context, pool: PoolView) -> list[str]:
+    """Return what rows can be dropped by, in order."""
+    first = [] if pool.decontaminated is None else [DECONTAMINATE]
+    return first + [entry.name for entry in context.config.select]
 
 
-def _decontaminate(columns: PoolColumns, decontaminated: Decontaminated, fates: Fates) -> dict[str, Any]:
-    """Drop the rows that share too much with an evaluation text."""
-    begun, before = time.perf_counter(), fates.survivors
-    fates.settle(0, decontaminated.selection(columns.rows).check(columns.n, None), ranked=False)
+def _decontaminate(pool: PoolView, folder: Path, fates: Fates) -> EntryAccount:
+    """Drop the rows that share too much with an evaluation text, each for its first hit."""
+    begun, before, n = time.perf_counter(), fates.survivors, len(pool)
+    first = pool.hits.unique("row", keep="first", maintain_order=True)
+    rows = first["row"].to_numpy()
+    texts = list(map(_shared, first["kind"], first["set"]))
+    code = {text: number for number, text in enumerate(dict.fromkeys(texts))}
+    reason, similarity = np.full(n, -1, np.int32), np.full(n, np.nan, np.float32)
+    reason[rows] = [code[text] for text in texts]
+    similarity[rows] = first["similarity"].to_numpy()
+    left = np.flatnonzero(reason < 0)
+    gain = np.zeros(len(left), np.float32)
+    selection = Selection(left, gain, reasons=tuple(code), reason=reason, similarity=similarity)
+    fates.settle(0, selection.check(n, None), ranked=False)
     if not len(fates.survivors):
-        told = f"every one of {columns.n:,} rows shares too much with an evaluation text: nothing would be exported"
-        raise GuardrailError(
-            told, where=str(decontaminated.folder), hint="look at the hits there, and at the section decontaminate"
-        )
-    return _account(columns, DECONTAMINATE, before, fates.survivors, begun)
+        message = f"every one of {n:,} rows shares too much with an evaluation text: nothing would be exported"
+        hint = "look at the hits there, and at the section decontaminate"
+        raise GuardrailError(message, where=str(folder), hint=hint)
+    return _account(pool, DECONTAMINATE, before, fates.survivors, begun)
 
 
-def _account(columns: PoolColumns, name: str, before: Rows, after: Rows, begun: float) -> dict[str, Any]:
-    """What the manifest says of an entry."""
-    return {
-        "name": name,
-        "sources": {source: asdict(count) for source, count in _counts(columns, before, after).items()},
-        "seconds": time.perf_counter() - begun,
-        "peak_memory": peak_memory(),
-    }
+def _shared(kind: str, name: str) -> str:
+    shared = "shares a run of words with" if kind == NGRAM else "has an embedding similar to one of"
+    return f"{shared} the evaluation set {name!r}"
 
 
-def _anchor(columns: PoolColumns, version: str) -> Anchor:
-    """Which rows of the pool are in a version of the export."""
-    context = columns.context
+def _account(pool: PoolView, name: str, before: Rows, after: Rows, begun: float) -> EntryAccount:
+    return EntryAccount(
+        name=name,
+        sources=_counts(pool, before, after),
+        seconds=time.perf_counter() - begun,
+        peak_memory=peak_memory(),
+    )
+
+
+def _anchor(context: Context, pool: PoolView, version: str) -> Anchor:
+    """Return which rows of the pool are in a version of the export."""
     ids = versions.read_ids(context.folder / versions.FOLDER, version)["id"]
-    return Anchor(pc.is_in(columns.ids, ids.to_arrow()).to_numpy(), context.config.refresh.keep_previous_weight)
+    return Anchor(pc.is_in(pool.ids, ids.to_arrow()).to_numpy(), context.config.refresh.keep_previous_weight)
 
 
-def _counts(columns: PoolColumns, before: Rows, after: Rows) -> dict[str, Count]:
-    came = Counter(columns.source[before].to_list())
-    stayed = Counter(columns.source[after].to_list())
+def _counts(pool: PoolView, before: Rows, after: Rows) -> dict[str, Count]:
+    came = Counter(pool.source[before].to_list())
+    stayed = Counter(pool.source[after].to_list())
     return {
         name: Count(rows_in=rows, kept=stayed[name], dropped=rows - stayed[name]) for name, rows in sorted(came.items())
     }
@@ -213,17 +282,16 @@ def _counts(columns: PoolColumns, before: Rows, after: Rows) -> dict[str, Count]
 # ---------------------------------------------------------------- the ledger
 
 
-def _write(columns: PoolColumns, fates: Fates, folder: Path, fingerprint: str) -> None:
-    """One shard for each input shard, with a line for every one of its rows."""
-    n = columns.n
+def _write(pool: PoolView, names: Sequence[str], fates: Fates, folder: Path, fingerprint: str) -> None:
+    """Write one shard for each input shard, with a line for every one of its rows."""
+    n = len(pool)
     rank = np.full(n, -1, np.int32)
     rank[fates.order] = np.arange(len(fates.order), dtype=np.int32)
-    names = _names(columns)
     reasons = list(fates.reasons)
     every_id = fates.every_id
     plan = None if fates.epochs is None else _Plan(fates.epochs, n)
     start = 0
-    for shard, rows in enumerate(columns.rows.rows):
+    for shard, rows in enumerate(pool.sizes):
         mine = slice(start, start + rows)
         stands = fates.representative[mine]
         table = pa.table(
@@ -242,7 +310,7 @@ def _write(columns: PoolColumns, fates: Fates, folder: Path, fingerprint: str) -
             schema=schemas.SELECT,
         )
         path = parquet_io.part(folder, shard)
-        table = _with_quarantined(columns.rows, shard, table)
+        table = _with_quarantined(pool, shard, table)
         parquet_io.write(schemas.check(table, schemas.SELECT, str(path)), path, fingerprint, compression="zstd")
         start += rows
 
@@ -274,16 +342,16 @@ def _named(names: Sequence[str], codes: NDArray[np.integer]) -> pa.Array:
     return pa.array([*names, None], pa.string()).take(pa.array(np.where(codes < 0, len(names), codes)))
 
 
-def _with_quarantined(rows: PoolRows, shard: int, table: pa.Table) -> pa.Table:
+def _with_quarantined(pool: PoolView, shard: int, table: pa.Table) -> pa.Table:
     """The shard's rows in input order, those that could not be embedded among them."""
-    if len(table) == rows.source.shards[shard]:
+    if len(table) == pool.inputs.shards[shard]:
         return table
     aside: dict[str, tuple[str, str]] = {}
-    for entry in rows.embedded:
-        if entry.rows[shard] < rows.source.shards[shard]:
+    for entry in pool.embedded:
+        if entry.rows[shard] < pool.inputs.shards[shard]:
             found = parquet_io.read(parquet_io.part(entry.folder / QUARANTINE, shard), ["id", "reason"]).to_pylist()
             aside |= {row["id"]: (entry.name, row["reason"]) for row in found}
-    ids = rows.source.read(shard, ("id",))["id"].combine_chunks()
+    ids = pool.inputs.read(shard, ("id",))["id"].combine_chunks()
     missing = [name for name in ids.to_pylist() if name in aside]
     lost = [{"id": name, "selected": False, "dropped_by": aside[name][0], "reason": aside[name][1]} for name in missing]
     both = pa.concat_tables([table, pa.Table.from_pylist(lost, schemas.SELECT)])

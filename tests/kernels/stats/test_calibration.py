@@ -1,22 +1,13 @@
-"""The area under the curve and its interval, and probabilities that are what they say."""
+"""The interval of an area under the curve, and probabilities that are what they say."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from curate.kernels.stats.calibration import auc, auc_interval, brier_score, calibration_error, platt
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=2, max_size=40))
-def test_the_area_is_the_one_of_scikit_learn_with_ties(pairs):
-    score, good = np.array([s for s, _ in pairs], float), np.array([g for _, g in pairs])
-    if 0 < good.sum() < len(good):
-        assert auc(score, good) == pytest.approx(roc_auc_score(good, score))
+from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, platt
 
 
 @pytest.mark.parametrize(("shift", "good", "bad"), [(0.0, 40, 40), (1.0, 30, 90), (2.5, 25, 25)])
@@ -27,7 +18,7 @@ def test_nineteen_intervals_of_twenty_hold_the_true_area(shift, good, bad):
     labels = np.arange(good + bad) < good
     hit = 0
     for _ in range(400):
-        low, high = auc_interval(auc(rng.standard_normal(good + bad) + shift * labels, labels), good, bad)
+        low, high = auc_interval(roc_auc_score(labels, rng.standard_normal(good + bad) + shift * labels), good, bad)
         hit += low <= true <= high
     assert 0.92 <= hit / 400 <= 0.99
 

@@ -69,4 +69,4 @@ def test_samples_of_groups_are_added_up():
     )
     groups = [np.array([row]) for row in range(3)]
     assert merged(3, groups, [none, one, other]).sample == Sample(15, 6, 3)
-    assert merged(3, groups, [none, one, other]).facts()["sample"] == {"rows": 15, "pairs": 6, "missed": 3}
+    assert merged(3, groups, [none, one, other]).curve().sample == Sample(rows=15, pairs=6, missed=3)

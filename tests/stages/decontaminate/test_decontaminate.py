@@ -23,9 +23,9 @@ from curate.evaluation import split
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
 from curate.pipeline import finished, plan, run
-from curate.stages.context import Context, Silent
+from curate.progress import NullProgress
 from curate.stages.decontaminate import stage as decontaminate
-from curate.stages.report import stage as report_stage
+from curate.stages.report.figures import Figures
 from curate.store.explain import explain
 from curate.store.schemas import hits
 
@@ -252,11 +252,11 @@ def test_chance_draws_from_what_is_not_contaminated(planted, checked):
     planted(dict.fromkeys(range(30), QUESTION), math=[QUESTION])
     data = checked(select=[{"use": "uniform", "keep": 30}], evaluate={"holdout_rate": 0.3})
     curate.run(data)
-    context = Context(from_data(data), Serial(), Silent())
+    context = pipeline.context_of(from_data(data), Serial())
     rows = split.opened(split.tested(context, pipeline.pool(context)))
     assert set(rows.train.positions) | set(rows.test.positions) == set(range(30, 60))
-    done = finished(from_data(data), Silent())
-    assert np.flatnonzero(report_stage._Facts(done.context, done.before).uniform).tolist() == list(range(30, 60))
+    done = finished(from_data(data), NullProgress())
+    assert np.flatnonzero(Figures(context, done).uniform).tolist() == list(range(30, 60))
 
 
 def test_evaluating_a_run_leaves_contaminated_rows_out(planted, checked, command):
@@ -398,7 +398,7 @@ def test_a_run_without_the_section_says_nothing_of_it(pool, config):
 
 
 def test_the_report_shows_both_texts_escaped_and_how_many_there_are(planted, checked, monkeypatch):
-    monkeypatch.setattr("curate.stages.report.stage._HITS", 2)
+    monkeypatch.setattr("curate.stages.report.figures._HITS", 2)
     evil = f"{QUESTION} <script>alert(1)</script>"
     planted(dict.fromkeys((7, 21, 50), evil), math=[f"<b>{QUESTION}"])
     curate.run(checked())

@@ -199,7 +199,7 @@ def test_workers_and_a_mask_that_comes_back_give_the_same_bytes(people, config):
     again = pipeline.run(from_data(config(**sections(mask=[]))), Serial())
     assert again.export == plain.export
     back = pipeline.run(from_data(config(**sections())), Serial())
-    assert back.records[-1].facts["masked"] == done.records[-1].facts["masked"]
+    assert back.records[-1].result.masked == done.records[-1].result.masked
     assert bytes_of(back.export) == written
     elsewhere = pipeline.run(from_data(config(**sections(), run="other")), Processes(2))
     assert bytes_of(elsewhere.export) == written

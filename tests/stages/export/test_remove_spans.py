@@ -82,7 +82,7 @@ def test_workers_and_an_option_that_comes_back_give_the_same_bytes(notices, conf
     written = bytes_of(done.export)
     assert pipeline.run(from_data(config(**sections(cut_repeated=None))), Serial()).export == plain.export
     back = pipeline.run(from_data(config(**sections())), Serial())
-    assert back.records[-1].facts["cut"] == done.records[-1].facts["cut"]
+    assert back.records[-1].result.cut == done.records[-1].result.cut
     assert bytes_of(back.export) == written
     elsewhere = pipeline.run(from_data(config(**sections(), run="other")), Processes(2))
     assert bytes_of(elsewhere.export) == written

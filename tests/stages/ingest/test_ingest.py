@@ -19,8 +19,9 @@ from curate import pipeline
 from curate.config.loader import from_data
 from curate.errors import DataError
 from curate.executors.serial import Serial
-from curate.stages.context import Context, Silent
-from curate.stages.export import guardrails
+from curate.progress import NullProgress
+from curate.stages import guardrails
+from curate.stages.base import Context
 from curate.stages.ingest import shard_writer
 from curate.stages.ingest.stage import ingest
 from curate.store import records
@@ -43,7 +44,7 @@ def ingested(folder: Path, contents: dict[str, Any], **pool: Any) -> tuple[Input
             pq.write_table(content, path)
         else:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return ingest(Context(configured(folder, pool), Serial(), Silent()))
+    return ingest(Context(configured(folder, pool), Serial(), NullProgress()))
 
 
 def rows(source: Inputs) -> list[dict[str, Any]]:
@@ -72,7 +73,7 @@ def test_every_file_is_in_the_manifest_with_its_lines_and_rows(tmp_path):
     }
     source, record = ingested(tmp_path, files, id="id")
     counted = {
-        Path(file["path"]).name: (file["lines"], file["rows"], file["quarantined"]) for file in record.facts["files"]
+        Path(file["path"]).name: (file["lines"], file["rows"], file["quarantined"]) for file in record.result.files
     }
     assert counted == {
         "a.csv": (5, 1, 2),
@@ -82,7 +83,7 @@ def test_every_file_is_in_the_manifest_with_its_lines_and_rows(tmp_path):
         "e.jsonl": (0, 0, 0),
     }
     assert all(
-        file["size"] == (tmp_path / "pool" / Path(file["path"]).name).stat().st_size for file in record.facts["files"]
+        file["size"] == (tmp_path / "pool" / Path(file["path"]).name).stat().st_size for file in record.result.files
     )
     assert sum(count[1] for count in counted.values()) == source.rows == record.count.kept
     assert sum(count[2] for count in counted.values()) == record.count.quarantined == len(quarantined(tmp_path))
@@ -96,9 +97,9 @@ def test_every_file_is_in_the_manifest_with_its_lines_and_rows(tmp_path):
 def test_counts_stay_when_a_file_is_only_touched(tmp_path):
     _, record = ingested(tmp_path, {"a.jsonl": lines({"text": "x"})})
     (tmp_path / "pool" / "a.jsonl").touch()
-    _, again = ingest(Context(configured(tmp_path, {}), Serial(), Silent()))
+    _, again = ingest(Context(configured(tmp_path, {}), Serial(), NullProgress()))
     assert again.fingerprint == record.fingerprint
-    assert again.facts["files"][0]["rows"] == 1
+    assert again.result.files[0]["rows"] == 1
 
 
 def test_too_many_bad_rows_end_a_run_before_anything_is_embedded(tmp_path):
@@ -364,14 +365,14 @@ def test_a_row_without_a_token_count_is_quarantined(tmp_path):
 
 def test_nan_literals_are_counted(tmp_path):
     _, record = ingested(tmp_path, {"a.jsonl": '{"text": "x", "v": NaN}\n{"text": "y", "v": -Infinity}\n'})
-    assert record.facts["files"][0]["non_finite"] == 2
+    assert record.result.files[0]["non_finite"] == 2
 
 
 def test_batches_are_small_where_records_are_large(tmp_path, monkeypatch):
     monkeypatch.setattr("curate.store.json_records.BATCH_BYTES", 1_000)
     source, record = ingested(tmp_path, {"a.jsonl": lines(*({"text": "x" * 900 + str(i)} for i in range(9)))})
     assert source.rows == 9
-    assert record.facts["files"][0]["lines"] == 9
+    assert record.result.files[0]["lines"] == 9
     assert records.BATCH_BYTES > 1_000
 
 

@@ -18,8 +18,8 @@ from curate.executors.base import Executor
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
 from curate.pipeline import plan, run
+from curate.pool.sidecars import Proxied
 from curate.stages.proxy import stage as proxy_stage
-from curate.stages.proxy.stage import Proxied
 
 LOGISTIC = {"use": "logistic", "epochs": 4, "runs": 2, "batch_size": 8}
 SCORES = [{"use": "el2n"}, {"use": "aum"}, {"use": "forgetting"}]

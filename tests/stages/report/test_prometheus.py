@@ -39,13 +39,14 @@ def run(pool, config):
     """Runs the pipeline as the command line does, and gives the exit code and the metrics."""
     from typer.testing import CliRunner
 
-    from curate.cli import _Told, app
+    from curate.cli.app import app
+    from curate.cli.reporting import Reported
 
     def done(*flags: str, **sections: Any) -> tuple[int, dict[str, list[tuple[dict[str, str], float]]]]:
         Path("config.yaml").write_text(json.dumps(config(**sections)))
         arguments = ["run", "config.yaml", "--executor", "serial", "--log", "quiet", "--metrics-file", str(FILE)]
         result = CliRunner().invoke(app, [*arguments, *flags])
-        code = result.exception.exit_code if isinstance(result.exception, _Told) else result.exit_code
+        code = result.exception.exit_code if isinstance(result.exception, Reported) else result.exit_code
         return code, parsed(FILE.read_text())
 
     return done

@@ -67,7 +67,8 @@ def test_how_well_it_learnt_stands_in_the_manifest_the_log_and_the_report(exampl
     curate.run(config(**SCORES))
     facts = json.loads(Path("run/score/quality_classifier/manifest.json").read_text())["facts"]
     assert {"good": 40, "bad": 40}.items() <= facts.items()
-    assert facts["auc_low"] <= facts["auc"] <= facts["auc_high"]
+    measured = facts["measured"]
+    assert measured["auc_low"] <= measured["auc"] <= measured["auc_high"]
     assert "40 good examples and 40 bad ones; held out, its AUC is" in facts["learnt"]
     assert "rows of the pool" in json.loads(Path("run/score/from_pool/manifest.json").read_text())["facts"]["learnt"]
     assert f"Learnt from {facts['learnt']}." in Path("run/report.html").read_text()

@@ -12,7 +12,7 @@ from curate.config.loader import from_data
 from curate.executors.serial import Serial
 from curate.pipeline import plan, run
 from curate.plugins import registry
-from curate.stages.context import Silent
+from curate.progress import NullProgress
 from curate.stages.select import cost_warnings
 
 LAW = "its time grows with the square of the rows that it sees at once"
@@ -77,7 +77,7 @@ def test_a_plan_tells_the_largest_group_once_it_is_known(pool, config):
     ],
 )
 def test_a_run_says_so_when_the_entry_begins(pool, config, keys, told):
-    class Heard(Silent):
+    class Heard(NullProgress):
         def __init__(self):
             self.said = []
 

@@ -13,7 +13,6 @@ from curate import pipeline
 from curate.config.loader import from_data
 from curate.evaluation import split, trials
 from curate.executors.serial import Serial
-from curate.stages.context import Context, Silent
 
 READER = str(Path(__file__).with_name("reader.py"))
 WHERE = {"use": "where", "drop": "stars = 4"}
@@ -92,7 +91,7 @@ def test_each_group_has_its_own_texts(rows, reading):
 def test_a_trial_reads_the_texts_of_the_rows_to_choose_from(rows, reading):
     """And not those that were held out."""
     config = from_data(reading(first=[WHERE], within="source"))
-    context = Context(config, Serial(), Silent())
+    context = pipeline.context_of(config, Serial())
     part = split.tested(context, pipeline.pool(context))
     (tried,) = trials.run(context, "trying", part, [trials.Choice(entries=config.select, seed=0)])
     train = set(split.opened(part).train.texts)

@@ -56,6 +56,7 @@ def worth_its_cost(f: Objective, prices: greedy.Numbers, budget: int, cost_weigh
 @selector(
     version=2,
     reads={"embedding", "quality", "cluster", "scores", "frame"},
+    random={"optimizer": ("stochastic", "distributed")},
     cost="a neighbour graph, and some gains a row",
     guarantee="by optimizer: 1 − 1/e of the optimum on the graph; less ε; half of it on average",
 )
@@ -117,11 +118,6 @@ class Submodular:
             raise ValueError("objective: every weight is 0")
         if (self.cost is not None) != (self.optimizer == "distorted"):
             raise ValueError("optimizer: distorted and a cost go together")
-
-    @property
-    def draws(self) -> bool:
-        """Whether anything is drawn at random."""
-        return self.optimizer in ("stochastic", "distributed")
 
     def columns(self) -> tuple[str, ...]:
         """The columns of groups, texts and prices."""

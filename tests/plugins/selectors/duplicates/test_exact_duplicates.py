@@ -19,7 +19,6 @@ from curate.kernels.text.text_identity import normalize
 from curate.kernels.types import Texts
 from curate.plugins.batches import Pool
 from curate.plugins.selectors.duplicates.exact_duplicates import ExactDuplicates, exact_duplicates, text_hashes
-from curate.stages.context import Context, Silent
 
 ROOT = Path(__file__).parents[4]
 ALL = ("case", "punctuation", "space", "unicode")
@@ -57,7 +56,7 @@ def test_where_hashes_are_known_no_text_is_read():
 
 def test_the_hashes_that_a_run_stores_are_those_of_the_texts(pool, config):
     """So that entries with and without them agree, also with what was published."""
-    texts = pipeline.pool(Context(from_data(config()), Serial(), Silent())).rows.texts()
+    texts = pipeline.pool(pipeline.context_of(from_data(config()), Serial())).texts()
     some = texts.take(np.arange(5, 55, 3))
     for one in (texts, some):
         assert text_hashes(one, ()).tolist() == text_hashes(replace(one, hashes=None), ()).tolist()

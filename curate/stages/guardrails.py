@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from curate import paths
 from curate.errors import DataError, GuardrailError
-from curate.stages.context import Context
-from curate.stages.select.stage import Selected
+from curate.pool.view import PoolView
+from curate.stages.base import QUARANTINE, Context
 from curate.store import versions
 from curate.store.churn import churn
-from curate.store.inputs import Inputs
+from curate.store.inputs import InputResult
 from curate.store.ledger import chosen
 from curate.store.manifest import Record
 
@@ -23,14 +23,15 @@ _SHOWN = 5
 """Sources named in a message."""
 
 
-def quarantine(config: RunConfig, records: Sequence[Record]) -> list[str]:
-    """Refuse a pool with too many bad rows; say so if there are any at all."""
+def quarantine(context: Context, records: Sequence[Record[Any]]) -> list[str]:
+    """Refuse a pool with too many bad rows; warn if there are any at all."""
+    config, stages = context.config, {stage.name: stage for stage in context.stages}
     rows = records[0].count.rows_in
     bad = sum(record.count.quarantined for record in records)
     if not bad:
         return []
     folders = [
-        str(paths.place(config.run) / record.stage / ("" if record.stage == "input" else record.name) / "quarantine")
+        str(stages[record.stage].folder(context.folder, record.name) / QUARANTINE)
         for record in records
         if record.count.quarantined
     ]
@@ -43,9 +44,9 @@ def quarantine(config: RunConfig, records: Sequence[Record]) -> list[str]:
     return [told]
 
 
-def files(config: RunConfig, record: Record) -> list[str]:
-    """Refuse a pool with too many files that give no row; say so if there are any at all."""
-    every = record.facts["files"]
+def files(config: RunConfig, record: Record[InputResult]) -> list[str]:
+    """Refuse a pool with too many files that give no row; warn if there are any at all."""
+    every = record.result.files
     empty = [file for file in every if not file["rows"]]
     if not empty:
         return []
@@ -65,17 +66,25 @@ def _emptiness(file: Mapping[str, Any]) -> str:
     return f"{file['path']} ({file['size']:,} bytes)"
 
 
-def drift(config: RunConfig, records: Sequence[Record]) -> list[str]:
-    """Say which fits of before express less of today's rows than they may."""
+def drift(config: RunConfig, drifts: Mapping[str, float | None]) -> list[str]:
+    """Warn about earlier fits that express less of today's rows than they may.
+
+    Parameters
+    ----------
+    config : RunConfig
+        The configuration.
+    drifts : mapping
+        The drift of each fitted step, by its stage and name; None where it is not known.
+    """
     return [
-        f"{record.stage} {record.name}: what it learnt before expresses {record.facts['drift']:.2%} less of today's "
+        f"{step}: what it learnt before expresses {drifted:.2%} less of today's "
         "rows than it did of those; to learn anew: --set refresh.refit=always"
-        for record in records
-        if (record.facts.get("drift") or 0) > config.refresh.max_drift
+        for step, drifted in drifts.items()
+        if (drifted or 0) > config.refresh.max_drift
     ]
 
 
-def selection(context: Context, source: Inputs, selected: Selected, record: Record) -> None:
+def selection(context: Context, pool: PoolView, record: Record[Any]) -> None:
     """Refuse to publish a selection that breaks a rule of the guard section.
 
     Raises
@@ -85,10 +94,10 @@ def selection(context: Context, source: Inputs, selected: Selected, record: Reco
     guard = context.config.guard
     drops(guard, record)
     if guard.max_churn_rate is not None:
-        _churn(context.folder / versions.FOLDER, guard.max_churn_rate, source, selected)
+        _churn(context.folder / versions.FOLDER, guard.max_churn_rate, pool)
 
 
-def drops(guard: GuardConfig, record: Record) -> None:
+def drops(guard: GuardConfig, record: Record[Any]) -> None:
     """Refuse a selection that keeps nothing or too little, or drops more of the pool or of one source than it may."""
     count = record.count
     dropped = {name: (source.dropped, source.rows_in) for name, source in record.sources.items()}
@@ -114,7 +123,7 @@ def drops(guard: GuardConfig, record: Record) -> None:
         )
 
 
-def _churn(root: Path, limit: float, source: Inputs, selected: Selected) -> None:
+def _churn(root: Path, limit: float, pool: PoolView) -> None:
     """Refuse to replace the published export by one that differs too much from it."""
     version = versions.published(root)
     if version is None:
@@ -124,7 +133,7 @@ def _churn(root: Path, limit: float, source: Inputs, selected: Selected) -> None
             f"guard.max_churn_rate cannot be checked: {versions.ids(root, version)} is gone",
             hint="leave the rule out of one run, and it is written again",
         )
-    changed = churn(versions.read_ids(root, version), chosen(source, selected.folder))
+    changed = churn(versions.read_ids(root, version), chosen(pool.inputs, pool.selected.folder))
     if changed.rate > limit:
         moved = {
             name: (one.added + one.removed, one.added + one.removed + one.kept) for name, one in changed.sources.items()

@@ -1,4 +1,4 @@
-"""What the metrics that learn to predict labels share: what they are trained on, and how they are graded."""
+"""Training and grading that the metrics share which learn to predict labels."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections.abc import Callable
 
 import numpy as np
 
-from curate.kernels.stats.classification_metrics import cross_entropy, macro_f1
+from curate.kernels.stats.cross_entropy import cross_entropy
 from curate.kernels.stats.hash_sampling import content_order
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import Trial, given
-from curate.plugins.interfaces import MetricColumn
+from curate.plugins.interfaces import OutputColumn
 from curate.plugins.results import Measured
 
 GRADES = (
-    MetricColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),
-    MetricColumn(name="macro_f1", higher_is_better=True, unit="F1", range=(0, 1)),
-    MetricColumn(name="cross_entropy", higher_is_better=False, unit="nats", range=(0, float("inf"))),
+    OutputColumn(name="accuracy", higher_is_better=True, unit="share of the test rows", range=(0, 1)),
+    OutputColumn(name="macro_f1", higher_is_better=True, unit="F1", range=(0, 1)),
+    OutputColumn(name="cross_entropy", higher_is_better=False, unit="nats", range=(0, float("inf"))),
 )
 """What every probe measures."""
 
@@ -33,6 +33,8 @@ def graded(trial: Trial, probe: Probe) -> Measured:
     only, that is what is predicted. Everything is NaN without labels, without test rows, or where no chosen row has a
     label.
     """
+    from sklearn.metrics import f1_score
+
     label, test_label = given(trial.label), given(trial.test_label)
     labelled = trial.chosen[label[trial.chosen] >= 0]
     if not len(labelled) or not len(test_label):
@@ -56,7 +58,7 @@ def graded(trial: Trial, probe: Probe) -> Measured:
     hits = predicted == test_label
     values = {
         "accuracy": float(hits.mean()),
-        "macro_f1": macro_f1(predicted, test_label),
+        "macro_f1": float(f1_score(test_label, predicted, labels=np.unique(test_label), average="macro")),
         "cross_entropy": cross_entropy(of_truth, len(labelled), len(trial.classes)),
     }
     return Measured(values, hits, notes)

@@ -10,14 +10,15 @@ import pytest
 
 import curate
 from curate import pipeline
+from curate.accounting import Count, sum_of
 from curate.config.loader import from_data
 from curate.config.model import GuardConfig
 from curate.errors import GUARD, GuardrailError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
-from curate.stages.export import guardrails
+from curate.stages import guardrails
 from curate.store import versions
-from curate.store.manifest import Count, Record, sum_of
+from curate.store.manifest import Record, StageResult
 
 ROOT = Path("run/export")
 
@@ -26,7 +27,14 @@ def record(**sources: tuple[int, int]) -> Record:
     """A selection that kept so many of so many rows of each source."""
     counts = {name: Count(rows_in=rows, kept=kept, dropped=rows - kept) for name, (kept, rows) in sources.items()}
     return Record(
-        stage="select", name="select", fingerprint="", parts={}, count=sum_of(counts.values()), sources=counts, shards=1
+        stage="select",
+        name="select",
+        fingerprint="",
+        inputs={},
+        result=StageResult(),
+        count=sum_of(counts.values()),
+        sources=counts,
+        shards=1,
     )
 
 

@@ -1,0 +1,53 @@
+"""Number of rows that entered a step and what became of them, as stages count, manifests store and reports show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """Rows in = kept + dropped + quarantined."""
+
+    rows_in: int = 0
+    kept: int = 0
+    dropped: int = 0
+    quarantined: int = 0
+
+    def __sub__(self, other: Count) -> Count:
+        return Count(
+            self.rows_in - other.rows_in,
+            self.kept - other.kept,
+            self.dropped - other.dropped,
+            self.quarantined - other.quarantined,
+        )
+
+    def balanced(self) -> bool:
+        """Return whether every row is accounted for."""
+        return self.rows_in == self.kept + self.dropped + self.quarantined
+
+
+def sum_of(counts: Iterable[Count]) -> Count:
+    """Return the count of several sources together.
+
+    >>> sum_of([Count(9, 8, 1), Count(2, 2)])
+    Count(rows_in=11, kept=10, dropped=1, quarantined=0)
+    """
+    total = [0, 0, 0, 0]
+    for count in counts:
+        total[0] += count.rows_in
+        total[1] += count.kept
+        total[2] += count.dropped
+        total[3] += count.quarantined
+    return Count(*total)
+
+
+def in_sequence(counts: Sequence[Count]) -> Count:
+    """Return the count of several stages that ran one after the other.
+
+    >>> in_sequence([Count(9, 8, quarantined=1), Count(8, 5, dropped=3)])
+    Count(rows_in=9, kept=5, dropped=3, quarantined=1)
+    """
+    together = sum_of(counts)
+    return Count(counts[0].rows_in, counts[-1].kept, together.dropped, together.quarantined)

@@ -1,0 +1,91 @@
+"""Commands that measure a selection."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from curate.cli import output
+from curate.cli.options import (
+    Config,
+    ExecutorName,
+    ExecutorOption,
+    Json,
+    Log,
+    LogStyle,
+    Overrides,
+    RayAddress,
+    RunFolder,
+    Seeds,
+    Test,
+    Workers,
+)
+from curate.cli.reporting import telling
+
+commands = typer.Typer()
+
+
+@commands.command(rich_help_panel="Looking at results")
+def evaluate(
+    run: RunFolder,
+    test: Test = None,
+    seeds: Seeds = None,
+    executor: ExecutorOption = ExecutorName.processes,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    log: Log = LogStyle.auto,
+    as_json: Json = False,
+) -> None:
+    """Say whether a run's selection is better than chance, metric by metric, and who loses by it."""
+    from curate import pipeline
+    from curate.evaluation.evaluate import as_dict
+    from curate.evaluation.evaluate import evaluate as evaluated
+    from curate.report import evaluation_text
+
+    with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
+        found = evaluated(run, runner, told, files=test or (), seeds=seeds)
+    if as_json:
+        output.show_json(as_dict(found))
+    else:
+        output.show_tables(evaluation_text.tables(found), evaluation_text.lines(found))
+
+
+@commands.command(rich_help_panel="Looking at results")
+def compare(
+    config: Config,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--select",
+            metavar="NAMES",
+            help="Selectors, separated by commas: entries of the select section, plugins, or `{use: ccs, by: el2n}`; "
+            "default: the section's last entry. May be repeated.",
+        ),
+    ] = None,
+    prune_rate: Annotated[
+        str, typer.Option("--prune-rate", metavar="RATES", help="Shares of the rows to drop, separated by commas.")
+    ] = ".5,.7,.9",
+    seeds: Seeds = None,
+    test: Test = None,
+    overrides: Overrides = None,
+    executor: ExecutorOption = ExecutorName.processes,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    log: Log = LogStyle.auto,
+    as_json: Json = False,
+) -> None:
+    """Compare selectors × prune rates × seeds with chance, and say in one sentence which to use."""
+    from curate import pipeline
+    from curate.config.csv_option import names, rates
+    from curate.config.loader import load
+    from curate.evaluation import verdict
+    from curate.evaluation.compare import compare as compared
+
+    settings, chosen, shares = load(config, overrides or ()), names(select or ()), rates(prune_rate)
+    with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
+        found = compared(settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds)
+    if as_json:
+        output.show_json(verdict.as_dict(found))
+    else:
+        output.show_tables(verdict.tables(found), verdict.lines(found))

@@ -1,0 +1,79 @@
+"""Errors to exit codes and messages."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+from curate import errors
+from curate.executors.base import Terminated
+
+_RESUMABLE = "the same command goes on where this one stopped"
+
+_ENVIRONMENT = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.EMFILE,
+)
+"""What is the machine's doing, or the user's, and no bug: a full disk, a folder that may not be written to, …"""
+
+
+ERRORS = (Exception, KeyboardInterrupt, Terminated)
+
+
+def exit_code(error: BaseException) -> int:
+    match error:
+        case KeyboardInterrupt():
+            return errors.INTERRUPTED
+        case Terminated():
+            return errors.TERMINATED
+        case errors.CurateError():
+            return error.exit_code
+        case OSError() if error.errno in _ENVIRONMENT:
+            return errors.DATA
+    return errors.BUG
+
+
+def explained(error: BaseException) -> tuple[str, int]:
+    """What to tell of an error, and the exit code."""
+    code = exit_code(error)
+    match error:
+        case KeyboardInterrupt():
+            return f"interrupted; {_RESUMABLE}", code
+        case Terminated():
+            return f"terminated; {_RESUMABLE}", code
+        case errors.PluginFailedError():
+            return f"{error}\nthe traceback is in {_log(error)}", code
+        case errors.CurateError():
+            return str(error), code
+        case OSError() if code == errors.DATA:
+            return errors.visible(f"{error.filename or 'output'}: {error.strerror}"), code
+    told = errors.visible(f"this is a bug: {type(error).__name__}: {error}")
+    return f"{told}\nnothing that was published has changed; please report it with {_log(error)}", code
+
+
+def _log(error: BaseException) -> str:
+    """Save what a bug report needs, and say where."""
+    import platform
+    import tempfile
+    import traceback
+    from importlib import metadata
+
+    from curate.version import __version__
+
+    packages = ("numpy", "polars", "pyarrow", "scikit-learn", "pydantic", "typer")
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
+    text = (
+        f"curate {__version__}, Python {platform.python_version()}, {platform.platform()}\n{versions}\n"
+        f"command: {sys.argv}\n\n{''.join(traceback.format_exception(error))}"
+    )
+    with tempfile.NamedTemporaryFile("w", prefix="curate-", suffix=".log", delete=False, encoding="utf-8") as file:
+        file.write(text)
+    return file.name

@@ -1,0 +1,70 @@
+"""Results on stdout, as JSON, lines and tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from curate.errors import visible
+
+_FORMULA = tuple(
+    "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+)
+
+
+def show_json(data: Any) -> None:
+    """Print data as JSON on stdout, for programs.
+
+    What a terminal might obey is escaped as JSON has it, and so is everything beyond ASCII where stdout has no UTF-8.
+    """
+    plain = "utf" not in (sys.stdout.encoding or "utf-8").lower()
+    text = json.dumps(data, indent=2, ensure_ascii=plain, default=str)
+    print("".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text), flush=True)  # noqa: T201
+
+
+def show_line(text: object) -> None:
+    """One line of a result on stdout."""
+    print(visible(str(text)), flush=True)  # noqa: T201
+
+
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout: columns on a terminal, tab-separated in a pipe.
+
+    In a pipe a cell that a spreadsheet would take for a formula begins with a quote; ``show_json`` changes nothing.
+    """
+    if not sys.stdout.isatty():
+        for row in (header, *rows):
+            print("\t".join(_tame(visible(" ".join(str(cell).split()))) for cell in row), flush=True)  # noqa: T201
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column, title in enumerate(header):
+        numbers = rows and all(_is_number(row[column]) for row in rows)
+        table.add_column(title, justify="right" if numbers else "left")
+    for row in rows:
+        table.add_row(*(Text(visible(" ".join(str(cell).split()))) for cell in row))
+    Console().print(table)
+
+
+def show_tables(tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]], lines: Sequence[str]) -> None:
+    """Tables on stdout, a blank line after each, and then lines."""
+    for header, rows in tables:
+        show_table(header, rows)
+        show_line("")
+    for line in lines:
+        show_line(line)
+
+
+def _tame(cell: str) -> str:
+    """The cell as no spreadsheet computes it."""
+    return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell.lstrip("+-")) else cell
+
+
+def _is_number(cell: str) -> bool:
+    """Digits, maybe with an interval: 1,234.5 or 0.4 ± 1.2."""
+    return all(part.replace(",", "").replace(".", "").isdecimal() for part in str(cell).split(" ± "))

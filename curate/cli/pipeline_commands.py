@@ -1,0 +1,200 @@
+"""Commands that run the pipeline, plan it, or take a publication back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curate import errors
+from curate.cli import output
+from curate.cli.options import (
+    Config,
+    ExecutorName,
+    ExecutorOption,
+    Json,
+    Log,
+    LogStyle,
+    MetricsFile,
+    Overrides,
+    Overwrite,
+    RayAddress,
+    RunFolder,
+    Verify,
+    Workers,
+)
+from curate.cli.reporting import measured, telling
+
+if TYPE_CHECKING:
+    from curate.pipeline import Summary
+
+
+commands = typer.Typer()
+
+
+def _run(
+    until: str,
+    config: Path,
+    overrides: list[str] | None,
+    executor: ExecutorName,
+    workers: int | None,
+    ray_address: str | None,
+    log: LogStyle,
+    metrics_file: Path | None,
+    overwrite: bool,
+    verify: bool,
+) -> Summary:
+    with telling(log) as told:
+        with measured(told, metrics_file, overwrite=overwrite) as run_is:
+            from curate import pipeline
+            from curate.config.loader import load
+
+            settings = load(config, overrides or ())
+            run_is(settings.run)
+            with pipeline.executor_named(executor.value, workers, ray_address) as runner:
+                summary = pipeline.run(settings, runner, told, until=until, overwrite=overwrite, verify=verify)
+        told.end(errors.OK, summary.sentence(), summary=summary.as_dict())
+    return summary
+
+
+def _stage(until: str, about: str) -> None:
+    def command(
+        config: Config,
+        overrides: Overrides = None,
+        executor: ExecutorOption = ExecutorName.processes,
+        workers: Workers = None,
+        ray_address: RayAddress = None,
+        log: Log = LogStyle.auto,
+        metrics_file: MetricsFile = None,
+        overwrite: Overwrite = False,
+        verify: Verify = False,
+        as_json: Json = False,
+    ) -> None:
+        done = _run(until, config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
+        _tell(done, as_json=as_json)
+
+    command.__doc__ = about
+    commands.command(name=until, rich_help_panel="One stage")(command)
+
+
+@commands.command(rich_help_panel="The pipeline")
+def run(
+    config: Config,
+    overrides: Overrides = None,
+    executor: ExecutorOption = ExecutorName.processes,
+    workers: Workers = None,
+    ray_address: RayAddress = None,
+    log: Log = LogStyle.auto,
+    metrics_file: MetricsFile = None,
+    overwrite: Overwrite = False,
+    verify: Verify = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole pipeline: every stage whose inputs changed, and no other."""
+    done = _run("export", config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
+    _tell(done, as_json=as_json)
+
+
+_stage("embed", "Read the pool and embed its rows.")
+_stage("cluster", "Embed if need be, then group similar rows.")
+_stage("score", "Cluster if need be, then score every row.")
+_stage("select", "Score if need be, then decide which rows to keep.")
+_stage("export", "Select if need be, then write the chosen rows and the report.")
+
+
+@commands.command(rich_help_panel="The pipeline")
+def plan(
+    config: Config,
+    overrides: Overrides = None,
+    verify: Verify = False,
+    as_json: Json = False,
+    log: Log = LogStyle.auto,
+) -> None:
+    """Say what a run would do and why, with rows, time, memory and disk of each step; change nothing."""
+    from curate import pipeline
+    from curate.config.loader import load
+    from curate.executors.serial import Serial
+
+    with telling(log) as told:
+        steps = pipeline.plan(load(config, overrides or ()), Serial(), told, verify=verify)
+    if as_json:
+        output.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
+        return
+    mebibyte = 2**20
+    rows = [
+        [
+            step.stage,
+            step.name,
+            step.state,
+            _about(step.rows) + (f" in each of {step.epochs:,} epochs" if step.epochs > 1 else ""),
+            _about(step.seconds),
+            _about(step.memory, mebibyte),
+            _about(step.disk, mebibyte),
+            step.why,
+        ]
+        for step in steps
+    ]
+    output.show_table(["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"], rows)
+    if notes := [step.note for step in steps if step.note]:
+        output.show_line("")
+    for note in notes:
+        output.show_line(note)
+
+
+def _about(number: float | None, unit: int = 1) -> str:
+    if number is None:
+        return "?"
+    value = number / unit
+    return f"{value:,.1f}" if value < 10 and value != int(value) else f"{value:,.0f}"
+
+
+@commands.command(rich_help_panel="The pipeline")
+def check(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
+    """Check a configuration and report everything that is wrong with it at once."""
+    from curate.config.loader import load
+
+    settings = load(config, overrides or ())
+    if as_json:
+        output.show_json(settings.resolved)
+    else:
+        output.show_line(f"{config}: fine; {len(settings.select)} selectors, results go to {settings.run}")
+
+
+@commands.command(rich_help_panel="The pipeline")
+def rollback(
+    run: RunFolder,
+    version: Annotated[
+        str | None, typer.Argument(metavar="VERSION", help="The one to publish; the one before, unless said.")
+    ] = None,
+    as_json: Json = False,
+    log: Log = LogStyle.auto,
+) -> None:
+    """Publish an earlier export again, at once; the next run publishes what its configuration and input give."""
+    from curate.store import versions
+
+    with telling(log) as told:
+        done = versions.rollback(run, version, told.note)
+    if as_json:
+        output.show_json(done.as_dict())
+        return
+    output.show_line(done)
+    output.show_line(
+        f"the next curate run of {run} publishes again: mend what was wrong with the input or the configuration"
+    )
+
+
+def _tell(summary: Summary, *, as_json: bool) -> None:
+    """Print what a run did: a table and one line, or JSON."""
+    from curate.store import manifest
+
+    if as_json:
+        output.show_json(summary.as_dict())
+        return
+    rows = []
+    for line in manifest.lines(summary.records):
+        count = line.count
+        numbers = [f"{number:,}" for number in (count.rows_in, count.kept, count.dropped, count.quarantined)]
+        rows.append([line.stage, line.name, *numbers, f"{line.seconds:.1f}", f"{line.peak_memory / 2**20:,.0f}"])
+    output.show_table(["stage", "entry", "in", "kept", "dropped", "quarantined", "s", "MiB"], rows)
+    output.show_line(summary.sentence())

@@ -1,0 +1,110 @@
+"""Commands that help to write a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curate import errors
+from curate.cli import output
+from curate.cli.options import Json
+from curate.paths import matching, place
+from curate.plugins.kinds import KINDS
+
+if TYPE_CHECKING:
+    from curate.plugins.registry import Plugin
+
+
+commands = typer.Typer()
+
+
+@commands.command(rich_help_panel="Writing configurations")
+def plugins(
+    kind: Annotated[str | None, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One plugin, to see its fields.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the plugins, or show one with its fields."""
+    from curate.plugins import registry
+
+    kind = next((one for one in KINDS if kind == registry.folder(one)), kind)  # the plural does too
+    if kind is not None and kind not in KINDS:
+        raise errors.ConfigError(f"unknown kind {kind!r}", hint=f"there are: {', '.join(KINDS)}")
+    if kind is not None and name is not None:
+        _show_plugin(registry.get(kind, name), as_json=as_json)
+        return
+    found = [registry.get(k, n) for k in KINDS if kind in (None, k) for n in registry.names(k)]
+    if as_json:
+        output.show_json([_as_dict(plugin) for plugin in found])
+    elif kind == "selector":
+        titles = ["use", "what it does", "cost", "guarantee", "reference"]
+        rows = [[p.name, p.summary(), p.traits.cost, p.traits.guarantee, p.reference()] for p in found]
+        output.show_table(titles, rows)
+    else:
+        output.show_table(["kind", "use", "what it does"], [[p.kind, p.name, p.summary()] for p in found])
+
+
+def _as_dict(plugin: Plugin) -> dict[str, str]:
+    """A plugin in a list of them, for programs."""
+    traits = {"cost": plugin.traits.cost, "guarantee": plugin.traits.guarantee}
+    return {
+        "kind": plugin.kind,
+        "name": plugin.name,
+        "about": plugin.summary(),
+        **{key: text for key, text in traits.items() if text},
+        "reference": plugin.reference(),
+        "origin": plugin.origin,
+    }
+
+
+def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
+    from curate.plugins.fields import fields, show, with_nested
+
+    about = plugin.about()
+    rows = [
+        {
+            "name": field.name,
+            "value": field.text,
+            "default": "required" if field.required else show(field.default),
+            "meaning": field.doc,
+        }
+        for field in with_nested(fields(plugin.cls))
+    ]
+    if as_json:
+        output.show_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": rows})
+        return
+    typer.echo(f"{plugin.kind} {plugin.name} (version {plugin.traits.version}, {plugin.origin})\n\n{about}")
+    if rows:
+        typer.echo("")
+        output.show_table(list(rows[0]), [list(row.values()) for row in rows])
+
+
+@commands.command(rich_help_panel="Writing configurations")
+def schema() -> None:
+    """Print the JSON Schema of the configuration file, for editors."""
+    from curate.config.schema import json_schema
+
+    output.show_json(json_schema())
+
+
+@commands.command(rich_help_panel="Writing configurations")
+def init(
+    path: Annotated[Path, typer.Argument(help="The YAML file to write.")] = Path("curate.yaml"),
+    files: Annotated[str, typer.Option("--files", help="The pool: a path or a pattern.")] = "pool/*.jsonl",
+    text: Annotated[str | None, typer.Option("--text", help="The column (or template) that holds the text.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Write a configuration to start from, with the columns of your own files if they are there."""
+    from curate.config.init_template import starter
+    from curate.store import parquet_io
+    from curate.store.readers import column_names
+
+    if path.exists() and not overwrite:
+        raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or say --overwrite")
+    found = sorted(matching(files))
+    columns = column_names(place(found[0])) if found else []
+    parquet_io.write_text(path, starter(files, columns, text, f"runs/{path.stem}"))
+    pool = f"{len(found)} files with the columns {', '.join(columns)}" if found else f"no file matches {files!r} yet"
+    output.show_line(f"wrote {path} ({pool}); look at it, then: curate run {path}")

@@ -1,0 +1,136 @@
+"""Results of the stages as later stages read them: small handles on Parquet shards, cheap to send to a worker.
+
+Shard *i* of every sidecar has rows of input shard *i*, in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from curate.kernels.stats.softmax import softmax
+from curate.kernels.types import Matrix, frozen
+from curate.plugins.batches import Dynamics
+from curate.pool import embedding_matrix
+from curate.store import parquet_io, schemas
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Embeddings by one entry of the embed section."""
+
+    name: str
+    folder: Path
+    fingerprint: str
+    recipe: str
+    """Fingerprint of how the vectors are made, whatever the pool."""
+
+    rows: tuple[int, ...]
+    """Number of rows in each shard: those of the input shard less the quarantined ones."""
+
+    dimensions: int
+
+    def path(self, shard: int) -> Path:
+        """Return the path of a shard."""
+        return parquet_io.part(self.folder, shard)
+
+
+@dataclass(frozen=True, slots=True)
+class Clustered:
+    """Cluster of every row, and the centroids."""
+
+    folder: Path
+    fingerprint: str
+    recipe: str
+    """Fingerprint of how rows are assigned, whatever the pool."""
+
+    embedding: str | None
+    """Name of the embed entry that was clustered; None for the first."""
+
+    def read(self, shard: int) -> pa.Table:
+        """Read the columns ``id``, ``cluster`` and ``centroid_similarity`` of a shard."""
+        return parquet_io.read(parquet_io.part(self.folder, shard), schemas.CLUSTER)
+
+    def centroids(self) -> Matrix:
+        """Read the centroids, (k, d) float32, rows of unit length."""
+        table = parquet_io.read(self.folder / schemas.CENTROIDS, ["centroid"])
+        return embedding_matrix.matrix(table["centroid"])
+
+    def names(self) -> list[str]:
+        """Read the names of the clusters, which are their numbers where the user gave none."""
+        names = parquet_io.read(self.folder / schemas.CENTROIDS, ["name"])["name"].to_pylist()
+        return [str(number) if name is None else name for number, name in enumerate(names)]
+
+
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """Training dynamics of a proxy: the probability of every class after each epoch of each run."""
+
+    folder: Path
+    fingerprint: str
+    classes: int
+    runs: int
+    epochs: int
+
+    def dynamics(self, numbers: Sequence[int]) -> Dynamics:
+        """Return the dynamics of the rows of some shards, of which one epoch is in memory at a time."""
+        shard_paths = [parquet_io.part(self.folder, number) for number in numbers]
+        names = schemas.dynamics(self.runs, self.epochs)
+
+        def read(run: int, epoch: int) -> Matrix:
+            name = names[run * self.epochs + epoch]
+            logs = (embedding_matrix.stored(parquet_io.read(path, [name])[name]) for path in shard_paths)
+            return np.concatenate([softmax(each) for each in logs])
+
+        labels = np.concatenate([parquet_io.read(path, ["label"])["label"].to_numpy() for path in shard_paths])
+        return Dynamics(frozen(labels), self.classes, self.runs, self.epochs, read)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Scores by one entry of the score section."""
+
+    name: str
+    folder: Path
+    fingerprint: str
+    columns: tuple[str, ...]
+    """Names of its columns in the shards: ``score_<name>`` first."""
+
+    higher_is_better: tuple[bool, ...]
+
+    def read(self, shard: int) -> pa.Table:
+        """Read the score columns of a shard."""
+        return parquet_io.read(parquet_io.part(self.folder, shard), self.columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Decontaminated:
+    """Rows that share too much with an evaluation text, each with that text."""
+
+    folder: Path
+    fingerprint: str
+
+    def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the hits in one shard, in the order of its rows; for one row, those by words first."""
+        return parquet_io.read(parquet_io.part(self.folder, shard), columns)
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """The ledger."""
+
+    folder: Path
+    fingerprint: str
+    epochs: tuple[int, ...] = ()
+    """Number of rows in each epoch of an epoch plan; empty without one."""
+
+    known: tuple[str, ...] = ()
+    """Versions of the export that entries were compared with."""
+
+    def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Read the ledger of one input shard, a line for every row."""
+        return parquet_io.read(parquet_io.part(self.folder, shard), columns)

@@ -1,0 +1,470 @@
+"""What a stage is, what it receives, and one step of its work: reuse the result on disk, or produce it."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import pyarrow as pa
+
+from curate import paths
+from curate.accounting import Count, sum_of
+from curate.config import yaml_positions
+from curate.config.model import Entry
+from curate.config.sections import ENTRIES
+from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics
+from curate.executors.base import Executor, Result, Task, Value, finishing, peak_memory, reset_peak_memory
+from curate.kernels.parallel import one_blas_thread
+from curate.store import manifest, parquet_io
+from curate.store.manifest import EntryAccount, Record, StageResult, State
+
+if TYPE_CHECKING:
+    from curate.config.model import RunConfig
+    from curate.plugins.kinds import Kind
+    from curate.plugins.registry import Spec
+    from curate.pool.view import PoolView
+    from curate.progress import Progress
+
+E = TypeVar("E")
+R = TypeVar("R", bound=StageResult)
+S = TypeVar("S")
+
+QUARANTINE = "quarantine"
+"""Name of the folder of quarantined rows, next to a step's shards."""
+
+
+class NotReadyError(Exception):
+    """A plan reached a step whose work would have to be done first."""
+
+
+# ---------------------------------------------------------------- what a stage receives
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a run would do with one step."""
+
+    stage: str
+    name: str
+    state: State
+    why: str = ""
+    rows: int | None = None
+    """Number of rows that would come out of it, in each epoch of a plan; None where only running it shows."""
+
+    epochs: int = 1
+    """Number of epochs that are planned."""
+
+    seconds: float | None = None
+    """Estimated duration in seconds; None if the step was never done."""
+
+    memory: int | None = None
+    """Estimated peak memory of a process in bytes."""
+
+    disk: int | None = None
+    """Estimated size of what it would write, in bytes."""
+
+    note: str = ""
+    """What to know before it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One run under way."""
+
+    config: RunConfig
+    executor: Executor
+    progress: Progress
+    plan: list[Planned] | None = None
+    """Where given, nothing is done: each step appends what it would do."""
+
+    verify: bool = False
+    """Hash every input file again, whatever its stamp says."""
+
+    stages: tuple[AnyStage, ...] = ()
+    """The pipeline that the run goes through."""
+
+    def reading(self, config: RunConfig) -> Context:
+        """Return the context of a nested run that reads other files, whose steps are no steps of this one."""
+        from curate.progress import NestedProgress
+
+        return Context(config, self.executor, NestedProgress(self.progress), verify=self.verify)
+
+    @property
+    def folder(self) -> Path:
+        """The run directory."""
+        return paths.place(self.config.run)
+
+    @property
+    def scratch(self) -> Path:
+        """A folder on a local disk, for files that are mapped into memory."""
+        return Path(tempfile.gettempdir()) if paths.is_object(self.folder) else self.folder / SCRATCH
+
+    @property
+    def recipe(self) -> dict[str, object]:
+        """The configuration without what cannot change a result: where it is written, and how it is held or judged."""
+        aside = ("run", "memory_limit", "guard", "metrics", "evaluate")
+        kept = {key: value for key, value in self.config.resolved.items() if key not in aside}
+        export = {key: value for key, value in kept["export"].items() if key != "keep_versions"}
+        refresh = {"keep_previous_weight": self.config.refresh.keep_previous_weight}  # a fit is known by its pool
+        return {**kept, "export": export, "refresh": refresh}
+
+    @property
+    def yaml(self) -> str:
+        """The configuration with every default filled in."""
+        return yaml_positions.dump(dict(self.config.resolved))
+
+    def map(
+        self, what: str, fn: Callable[[Task], Value], tasks: Sequence[Task], sizes: Sequence[int]
+    ) -> tuple[list[Value], list[ShardError], int]:
+        """Run ``fn`` on every task, and report the progress by ``sizes``.
+
+        Returns
+        -------
+        values : list
+            In task order, of the tasks that succeeded.
+        failed : list of ShardError
+            Why the others did not.
+        peak_memory : int
+            Bytes, the highest of the workers.
+        """
+        self.progress.begin(what, sum(sizes))
+        results: list[Result[Value]] = []
+        with finishing():
+            for result in self.executor.map(fn, tasks):
+                results.append(result)
+                self.progress.advance(sizes[result.index])
+        results.sort(key=lambda result: result.index)
+        values = [result.value for result in results if result.value is not None]
+        failed = [result.failed for result in results if result.failed is not None]
+        return values, failed, max((result.peak_memory for result in results), default=0)
+
+
+SCRATCH = "scratch"
+"""Name of the folder in a run directory whose files are mapped into memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progressed:
+    """What the stages that are done left behind."""
+
+    records: tuple[Record[StageResult], ...] = ()
+    warnings: tuple[str, ...] = ()
+    view: PoolView | None = None
+    export: Path | None = None
+    """Folder of the version to publish."""
+
+    @property
+    def pool(self) -> PoolView:
+        """The pool.
+
+        Raises
+        ------
+        NotReadyError
+            The input was not read.
+        """
+        if self.view is None:
+            raise NotReadyError("the input was not read")
+        return self.view
+
+    def of(self, stage: str) -> list[Record[StageResult]]:
+        """Return the records of one stage."""
+        return [record for record in self.records if record.stage == stage]
+
+    def one(self, stage: str, result: type[R]) -> Record[R]:
+        """Return the record of a stage that has one step.
+
+        Raises
+        ------
+        NotReadyError
+            The stage has not run.
+        """
+        for record in self.of(stage):
+            if isinstance(record.result, result):
+                return replace(record, result=record.result)  # type: ignore[return-value] # its result was checked
+        raise NotReadyError(f"the {stage} stage has not run")
+
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprint of every step, by its stage and name."""
+        return {f"{record.stage} {record.name}": record.fingerprint for record in self.records}
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Rows that reach the next step of a plan."""
+
+    rows: int | None
+    """Expected number; None where only running the steps before shows it."""
+
+    most: int
+    """Upper bound: a filter leaves fewer, but nothing says how many."""
+
+    largest: Mapping[str, int]
+    """Number of rows in the largest group, by the column of the groups, where it is known."""
+
+
+# ---------------------------------------------------------------- a stage
+
+
+class Stage(ABC, Generic[E, S]):
+    """One stage of the pipeline.
+
+    The pipeline, plans, estimates, the check for links, the report and the docs iterate over stages; nothing else
+    knows which there are. A stage has one step for each of its ``entries``.
+    """
+
+    name: ClassVar[str]
+    """Name of the stage in manifests, reports and messages."""
+
+    section: ClassVar[str]
+    """Key of its section in the YAML file."""
+
+    result: ClassVar[type[StageResult]]
+    """What a step of it leaves in its manifest."""
+
+    summary: ClassVar[str] = ""
+    """What it does, for a stage whose entries are no plugins."""
+
+    single: ClassVar[bool] = False
+    """Whether it has one step only, which needs no name of its own."""
+
+    also_owns: ClassVar[tuple[str, ...]] = ()
+    """Entries of the run directory that it writes, besides the folder that has its name."""
+
+    @property
+    def owns(self) -> tuple[str, ...]:
+        """Every entry of the run directory that the stage writes."""
+        return (self.name, *self.also_owns)
+
+    @property
+    def kind(self) -> Kind | None:
+        """Kind of the plugins that its entries use; None if they use none."""
+        return ENTRIES[self.section].kind if self.section in ENTRIES else None
+
+    def entries(self, config: RunConfig) -> Sequence[E]:
+        """Return the entries of its section, a step for each; none if the section is missing."""
+        section = getattr(config, self.section)
+        return section if isinstance(section, tuple) else () if section is None else (section,)
+
+    def entry_name(self, entry: E) -> str:
+        """Return the name of the step for an entry."""
+        return entry.name if isinstance(entry, Entry) else self.name
+
+    def folder(self, run: Path, name: str) -> Path:
+        """Return the folder of the step ``name`` in the run directory."""
+        return run / self.name if self.single else run / self.name / name
+
+    @abstractmethod
+    def run(self, context: Context, done: Progressed, entry: E) -> tuple[S, Record[StageResult]]:
+        """Run the step for one entry, or reuse its result on disk.
+
+        Raises
+        ------
+        NotReadyError
+            The context only plans, and there is work to do.
+        """
+
+    @abstractmethod
+    def extend(self, context: Context, done: Progressed, results: Sequence[S]) -> Progressed:
+        """Add the results of its steps, one for each entry, to what later stages see."""
+
+    def prepare(self, context: Context) -> None:
+        """Check, before anything is embedded, the files that the stage reads itself."""
+
+    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
+        """Return warnings about what is done, or refuse to go on."""
+        return ()
+
+    # ------------------------------------------------------------ plans
+
+    def forecast(self, config: RunConfig, step: Planned, before: Forecast) -> tuple[list[Planned], Forecast]:
+        """Return the planned step with its rows, as one or several lines, and the rows that reach the next step."""
+        return [replace(step, rows=before.rows)], before
+
+    def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
+        """Return the sizes of the largest groups that a step knows, by the column of the groups."""
+        return {}
+
+    def estimate(self, context: Context, step: Planned, last: Record[StageResult], folder: Path) -> Planned:
+        """Return the planned step with its cost, in proportion to that of the last time."""
+        scale = 1.0 if step.rows is None or step.epochs > 1 else step.rows / last.count.kept
+        seconds = last.seconds * self.slowdown(context.config, step, scale)
+        written = round(self.written(context.config, step, last, folder) * scale)
+        return replace(step, seconds=round(seconds, 1), memory=last.peak_memory, disk=written)
+
+    def slowdown(self, config: RunConfig, step: Planned, scale: float) -> float:
+        """Return how many times as long a step takes on ``scale`` times as many rows."""
+        return scale
+
+    def written(self, config: RunConfig, step: Planned, last: Record[StageResult], folder: Path) -> int:
+        """Return the number of bytes that a step wrote."""
+        return paths.size(folder)
+
+    # ------------------------------------------------------------ reports
+
+    def describe(self, entry: E) -> Mapping[str, str]:
+        """Return what each line of the report about the step does, by the name of the line."""
+        if isinstance(entry, Entry):
+            return {entry.name: entry.spec.plugin().summary()}
+        return {self.entry_name(entry): self.summary}
+
+    def remarks(self, record: Record[StageResult]) -> list[str]:
+        """Return what a step took over from before the pool changed, and how far that has drifted."""
+        return []
+
+
+AnyStage = Stage[Any, Any]
+
+
+# ---------------------------------------------------------------- one step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome(Generic[R]):
+    """What the work of a step produced."""
+
+    sources: Mapping[str, Count]
+    shards: int
+    result: R
+    peak_memory: int = 0
+    entries: tuple[EntryAccount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[R]):
+    """Which step is run: its stage and name, where it writes, and what its result looks like."""
+
+    context: Context
+    stage: str
+    name: str
+    folder: Path
+    result: type[R] = field(compare=False)
+
+
+def run_step(
+    step: Step[R],
+    inputs: Mapping[str, object],
+    work: Callable[[str], Outcome[R]],
+    damage: Callable[[Record[R]], str] = lambda _: "",
+) -> Record[R]:
+    """Return the record of a step that is done: now, or before.
+
+    The old manifest goes first and the new one comes last, so that a folder with a manifest was complete once. Shards
+    left by an interrupted run, or next to a damaged one, are kept where their footers say that they fit.
+
+    Parameters
+    ----------
+    step : Step
+        Which step.
+    inputs : mapping
+        Everything that can change its result, as plain data.
+    work : callable
+        Does the work; receives the fingerprint.
+    damage : callable
+        Returns which file other than a shard is missing or corrupt; empty if none is.
+
+    Raises
+    ------
+    NotReadyError
+        The context only plans, and there is work to do.
+    """
+    context, folder = step.context, step.folder
+    context.progress.enter(step.stage, step.name)
+    record = manifest.load(folder, step.result)
+    state, why = manifest.compare(record, inputs)
+    if record is not None and state == "fresh" and (why := damaged_shard(record, folder) or damage(record)):
+        state = "stale"
+    if context.plan is not None:
+        context.plan.append(Planned(step.stage, step.name, state, why))
+    if record is not None and state == "fresh":
+        context.progress.leave(manifest.lines([record]), reused=True)
+        return record
+    if context.plan is not None:
+        raise NotReadyError(f"{step.stage} {step.name} is {state}")
+    (folder / manifest.NAME).unlink(missing_ok=True)
+    begun = time.perf_counter()
+    reset_peak_memory()
+    fingerprint = manifest.fingerprint(inputs)
+    outcome = work(fingerprint)
+    pa.default_memory_pool().release_unused()  # what Arrow keeps for itself would be counted as the next step's
+    for left_over in list(folder.glob("part-*.parquet")):
+        number = left_over.stem.removeprefix("part-")
+        if number.isdecimal() and int(number) >= outcome.shards:
+            left_over.unlink()
+    record = Record(
+        stage=step.stage,
+        name=step.name,
+        fingerprint=fingerprint,
+        inputs=inputs,
+        count=sum_of(outcome.sources.values()),
+        sources=outcome.sources,
+        shards=outcome.shards,
+        seconds=time.perf_counter() - begun,
+        peak_memory=max(outcome.peak_memory, peak_memory()),
+        entries=outcome.entries,
+        result=outcome.result,
+    )
+    record = manifest.save(record, folder)
+    context.progress.leave(manifest.lines([record]), reused=False)
+    return record
+
+
+def damaged_shard(record: Record[R], folder: Path) -> str:
+    """Return what is wrong with one of the shards of a step that was done; empty if nothing is with any."""
+    there = paths.names(folder)
+    for path in (parquet_io.part(folder, number) for number in range(record.shards)):
+        if path.name not in there:
+            return f"{path.name} is gone"
+        if not paths.is_object(path) and (wrong := parquet_io.damage(path)):  # an object is complete, or not there
+            return wrong
+    return ""
+
+
+def all_kept(sources: Mapping[str, int]) -> dict[str, Count]:
+    """Return the counts of a step that keeps every row, from the number of rows of each source."""
+    return {name: Count(rows_in=rows, kept=rows) for name, rows in sources.items()}
+
+
+def refuse_failed(failed: Sequence[ShardError]) -> None:
+    """End the run with exit code 3 if a shard could not be processed; the others are done and will be reused."""
+    if failed:
+        raise DataError(
+            f"{len(failed)} shards could not be processed: " + "; ".join(str(error) for error in failed[:3]),
+            hint="the other shards are done; mend these and run again",
+        )
+
+
+def current(path: Path, fingerprint: str) -> bool:
+    """Return whether an interrupted run left a complete shard that can be kept."""
+    return parquet_io.is_current(path, fingerprint)
+
+
+@contextmanager
+def running(spec: Spec, name: str) -> Iterator[None]:
+    """Turn what a plugin's method raises into an error that names the entry and the line.
+
+    BLAS runs on one thread, so that no plugin's sums depend on the number of threads.
+
+    Raises
+    ------
+    PluginFailedError
+        Caused by what was raised; errors of this package pass untouched.
+    """
+    try:
+        with catching_panics(), one_blas_thread():
+            yield
+    except CurateError:
+        raise
+    except (Exception, SystemExit) as error:
+        file = inspect.getfile(spec.plugin().cls)
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        place = f"{file}:{lines[-1]}" if lines else file
+        message = f"{spec.kind} {name!r} failed: {type(error).__name__}: {error}".rstrip(": ")
+        raise PluginFailedError(message, where=place) from error

@@ -1,0 +1,242 @@
+"""The figures of a report: the selection over the pool's rows, next to a uniform one of the same size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from curate import paths
+from curate.contamination import Hit
+from curate.kernels.neighbors.knn import nearest_similarity
+from curate.kernels.types import Matrix, Rows
+from curate.report import contents, ground_truth_table, statistics
+from curate.report.charts import projection
+from curate.seeds import rng_for
+from curate.stages.base import Context, Progressed
+from curate.stages.decontaminate.stage import NGRAM
+from curate.stages.report.ground_truth import read as read_key
+from curate.stages.score.stage import ScoreResult
+from curate.store import redaction
+
+_PROBES = 2_000
+"""Rows whose nearest neighbour is looked for in each set."""
+
+_EXAMPLES = 8
+"""Rows shown of the kept, and of those that each entry dropped."""
+
+_CONFLICTS = 10
+"""Texts with different labels that are shown; the labels of each; and the rows of each label."""
+
+_HITS = 20
+"""Rows shown beside the evaluation text that they share something with."""
+
+_GROUPS = 500
+"""Labels beyond which their shares are not drawn."""
+
+
+class Figures:
+    """The selection over the pool's n rows, beside a uniform one of the same size."""
+
+    def __init__(self, context: Context, done: Progressed) -> None:
+        self.context, self.records, self.pool = context, done.records, done.pool
+        self.n = len(self.pool)
+        self.entries = [entry.name for record in done.of("select") for entry in record.entries]
+        self.kept: NDArray[np.bool_] = self.pool.ledger["selected"].to_numpy()
+        rng = rng_for(context.config.seed, "report/uniform")
+        self.uniform = np.zeros(self.n, bool)
+        clean = np.flatnonzero(~self.pool.contaminated)
+        self.uniform[rng.choice(clean, int(self.kept.sum()), replace=False)] = True
+
+    @property
+    def embeddings(self) -> Matrix:
+        """Vectors of the embed entry that was clustered, (n, d) float32."""
+        return self.pool.embeddings(self.pool.clustered.embedding)
+
+    @cached_property
+    def cluster_names(self) -> list[str]:
+        """Names of the clusters."""
+        return self.pool.clustered.names()
+
+    def histograms(self) -> tuple[contents.Histogram, ...]:
+        learnt = {one.name: one.result.learnt for one in self.records if isinstance(one.result, ScoreResult)}
+        columns = [
+            (name, column, learnt[entry.name])
+            for entry in self.context.config.score
+            for name, column in zip(_columns(entry.name, entry), entry.spec.plugin().traits.columns, strict=True)
+        ]
+        return tuple(
+            replace(
+                statistics.histogram(
+                    name,
+                    self.pool.scores[name],
+                    self.kept,
+                    self.uniform,
+                    unit=column.unit,
+                    higher_is_better=column.higher_is_better,
+                ),
+                learnt=told,
+            )
+            for name, column, told in columns
+        )
+
+    def shares(self) -> tuple[contents.Shares, ...]:
+        parts = [statistics.shares("cluster", self.pool.cluster, self.cluster_names, self.kept, self.uniform)]
+        for of, series in (("source", self.pool.source), ("label", self.pool.label)):
+            names = series.cast(pl.String).unique().drop_nulls().sort()
+            if 1 < len(names) <= _GROUPS:
+                codes = series.cast(pl.String).cast(pl.Enum(names)).to_physical().cast(pl.Int32).fill_null(-1)
+                parts.append(statistics.shares(of, codes.to_numpy(), names.to_list(), self.kept, self.uniform))
+        return tuple(part for part in parts if len(part.names) > 1)
+
+    def neighbours(self) -> contents.Neighbours | None:
+        if self.kept.sum() < 2:
+            return None
+        rng = rng_for(self.context.config.seed, "report/neighbours")
+        probes = min(_PROBES, int(self.kept.sum()))
+        similarities = []
+        for rows in (np.arange(self.n), np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
+            vectors = self.embeddings if len(rows) == self.n else self.embeddings[rows]
+            similarities.append(nearest_similarity(vectors, np.sort(rng.choice(len(rows), probes, replace=False))))
+        how = "" if probes == self.n else f"for {probes:,} rows of each, among all of its rows"
+        return contents.Neighbours(before=similarities[0], after=similarities[1], uniform=similarities[2], how=how)
+
+    def map(self) -> contents.Map:
+        rng = rng_for(self.context.config.seed, "report/map")
+        rows = np.sort(rng.choice(self.n, min(self.n, projection.SAMPLE), replace=False))
+        ledger = self.pool.ledger[rows]
+        clusters = self.pool.cluster[rows]
+        return contents.Map(
+            places=projection.project(self.embeddings[rows]),
+            ids=tuple(ledger["id"]),
+            texts=tuple(self.texts(rows)),
+            kept=self.kept[rows],
+            uniform=self.uniform[rows],
+            dropped_by=tuple(ledger["dropped_by"].fill_null("")),
+            reasons=tuple(ledger["reason"].fill_null("")),
+            clusters=tuple("none" if code < 0 else self.cluster_names[code] for code in clusters),
+            sources=tuple(self.pool.source[rows].cast(pl.String)) if self.pool.source.n_unique() > 1 else (),
+            pool_rows=self.n,
+        )
+
+    def answers(self) -> contents.Answers | None:
+        key = self.context.config.evaluate.key
+        if key is None:
+            return None
+        return ground_truth_table.confusion(read_key(paths.place(key)), self.pool.ledger, self.entries)
+
+    def conflicts(self) -> contents.Conflicts | None:
+        if "label" not in self.pool.inputs.roles:
+            return None
+        found = statistics.conflicts(pl.Series(self.pool.hashes), self.pool.label)
+        firsts = found["first"].unique(maintain_order=True).head(_CONFLICTS)
+        texts = self.texts(firsts.to_numpy())
+        shown = found.filter(pl.col("first").is_in(firsts.implode()))
+        lines = shown.with_columns(id=self.pool.ledger["id"][shown["row"]], label=self.pool.label[shown["row"]])
+        return contents.Conflicts(
+            texts=found["first"].n_unique(),
+            rows=len(found),
+            kept=int(self.kept[found["row"].to_numpy()].sum()),
+            groups=tuple(
+                _conflict(text, lines.filter(pl.col("first") == first))
+                for text, first in zip(texts, firsts, strict=True)
+            ),
+        )
+
+    def examples(self) -> tuple[contents.Examples, ...]:
+        rng = rng_for(self.context.config.seed, "report/examples")
+        by = self.pool.ledger["dropped_by"]
+        groups = [("", np.flatnonzero(self.kept))]
+        groups += [(name, (by == name).arg_true().to_numpy()) for name in self.entries]
+        chosen = {
+            name: np.sort(rng.choice(rows, min(_EXAMPLES, len(rows)), replace=False))
+            for name, rows in groups
+            if len(rows)
+        }
+        totals = {name: len(rows) for name, rows in groups}
+        return tuple(self._examples(name, rows, totals[name]) for name, rows in chosen.items())
+
+    def _examples(self, entry: str, rows: Rows, total: int) -> contents.Examples:
+        lines = self.pool.ledger[rows].to_dicts()
+        stands = [line["representative"] for line in lines if line["representative"] is not None]
+        found_at = self.pool.ledger.with_row_index("row").filter(pl.col("id").is_in(stands))
+        places: dict[str, int] = dict(zip(found_at["id"], found_at["row"], strict=True))
+        found = dict(zip(sorted(places.values()), self.texts(np.array(sorted(places.values()), np.intp)), strict=True))
+        examples = []
+        for row, text, line in zip(rows, self.texts(rows), lines, strict=True):
+            stand = line["representative"]
+            examples.append(
+                contents.Example(
+                    id=line["id"],
+                    text=text,
+                    reason=line["reason"] or "",
+                    source=str(self.pool.source[int(row)]),
+                    cluster=self.cluster_names[self.pool.cluster[row]] if self.pool.cluster[row] >= 0 else "",
+                    scores={name: float(score[row]) for name, score in self.pool.scores.items()},
+                    representative=stand or "",
+                    representative_text=_text_of(stand, places, found),
+                    similarity=float("nan") if line["similarity"] is None else line["similarity"],
+                )
+            )
+        return contents.Examples(entry=entry, total=total, rows=tuple(examples))
+
+    def hits(self) -> tuple[contents.Contaminated, ...]:
+        """The first rows that share too much with an evaluation text, beside that."""
+        found: list[contents.Contaminated] = []
+        kinds = self.context.config.export.mask
+        hits = self.pool.decontaminated
+        for shard in range(len(self.pool.sizes)):
+            if hits is None or len(found) == _HITS:
+                break
+            lines = hits.read(shard).slice(0, _HITS - len(found)).to_pylist()
+            found += [
+                contents.Contaminated(
+                    id=line["id"],
+                    text=redaction.quoted(line["text"], kinds),
+                    hit=Hit(
+                        set=line["set"],
+                        file=line["evaluation_file"],
+                        line=line["evaluation_line"],
+                        similarity=line["similarity"],
+                        shared=redaction.quoted(line["shared"] or "", kinds) if line["kind"] == NGRAM else None,
+                        text=redaction.quoted(line["evaluation_text"], kinds),
+                    ),
+                    texts=line["evaluation_texts"],
+                )
+                for line in lines
+            ]
+        return tuple(found)
+
+    def texts(self, rows: Rows) -> list[str]:
+        """The texts of some of the pool's rows, in ascending order, as they may be shown; reads a shard at a time."""
+        return [redaction.quoted(text, self.context.config.export.mask) for text in self.pool.texts_of(rows)]
+
+
+def _conflict(text: str, rows: pl.DataFrame) -> contents.Conflict:
+    """One text, from the ids and labels of its rows."""
+    labels = rows.group_by("label", maintain_order=True).agg(rows=pl.len(), ids=pl.col("id").head(_CONFLICTS))
+    return contents.Conflict(
+        text=text,
+        rows=len(rows),
+        different=len(labels),
+        labels=tuple(
+            contents.Labelled(label=line["label"], rows=line["rows"], ids=tuple(line["ids"]))
+            for line in labels.head(_CONFLICTS).to_dicts()
+        ),
+    )
+
+
+def _text_of(stand: str | None, places: Mapping[str, int], texts: Mapping[int, str]) -> str:
+    """Of a row that stands for another; one that was published may have left the pool since."""
+    if stand is None:
+        return ""
+    return texts[places[stand]] if stand in places else "(published before, and no longer in the pool)"
+
+
+def _columns(name: str, entry: Any) -> list[str]:
+    return [f"{name}_{column.name}" if column.name else name for column in entry.spec.plugin().traits.columns]

@@ -1,0 +1,116 @@
+"""The report without its figures: the account of every step, as the records have it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from curate.accounting import Count
+from curate.report import contents
+from curate.stages.base import Context, Progressed
+from curate.stages.decontaminate.stage import DecontaminateResult
+from curate.store import manifest
+from curate.store.inputs import InputResult
+from curate.store.ledger import SelectResult
+from curate.store.manifest import EntryAccount
+from curate.version import __version__
+
+if TYPE_CHECKING:
+    from curate.config.model import RunConfig
+
+
+def outline(context: Context, done: Progressed, reused: Collection[str] = ()) -> contents.Report:
+    """Return the report without its figures, and without what the export changed.
+
+    Parameters
+    ----------
+    context, done
+        The run, and the results of its stages up to select or further.
+    reused : collection of str
+        Fingerprints of the steps that were done before this run.
+    """
+    config, selected = context.config, done.one("select", SelectResult)
+    tokens, how = selected.result, done.pool.inputs.tokens
+    sources = done.one("input", InputResult).sources
+    return contents.Report(
+        run=config.run,
+        seed=config.seed,
+        version=__version__,
+        stages=tuple(_stages(context, done, reused)),
+        unlisted_sources=max(0, len(sources) - manifest.MOST_SOURCES),
+        epochs=tokens.epochs,
+        retained=tuple(_retained(selected.entries)),
+        tokens=contents.Tokens(tokens.tokens, tokens.tokens_kept, how, estimated=how.startswith("estimated")),
+        config=context.yaml,
+        reproduce=(f"curate run {config.run}/config.yaml",),
+        decontamination=_decontamination(config, done),
+    )
+
+
+def _decontamination(config: RunConfig, done: Progressed) -> contents.Decontamination | None:
+    """Return what the pool was checked against, without the hits."""
+    section = config.decontaminate
+    if section is None:
+        return None
+    found = done.one("decontaminate", DecontaminateResult).result
+    return contents.Decontamination(
+        sets=found.sets,
+        ngram=section.ngram,
+        min_words=section.min_words,
+        min_overlap_rate=section.min_overlap_rate,
+        max_ngram_rows=section.max_ngram_rows,
+        min_similarity=section.min_similarity,
+        embedding=section.embedding or config.embed[0].name,
+        rows=found.rows,
+        total=found.hits,
+    )
+
+
+def _stages(context: Context, done: Progressed, reused: Collection[str]) -> Iterator[contents.Stage]:
+    listed = manifest.largest(done.records[0].sources, manifest.MOST_SOURCES)
+    for stage in context.stages:
+        summaries: dict[str, str] = {}
+        for entry in stage.entries(context.config):
+            summaries |= stage.describe(entry)
+        for record in done.of(stage.name):
+            for line in manifest.lines([record]):
+                yield contents.Stage(
+                    name=stage.name if stage.single and not record.entries else f"{stage.name} {line.name}",
+                    what=summaries[line.name],
+                    rows=line.count,
+                    sources=_accounts(line.sources, listed),
+                    seconds=line.seconds,
+                    peak_bytes=line.peak_memory,
+                    reused=line.fingerprint in reused,
+                    refreshed="; ".join(stage.remarks(record)),
+                )
+
+
+def _retained(entries: Sequence[EntryAccount]) -> Iterator[contents.Retained]:
+    for entry in entries:
+        if (curve := entry.retention) is not None:
+            yield contents.Retained(
+                entry=entry.name,
+                similarity=curve.similarity,
+                threshold=curve.threshold,
+                rows=curve.rows,
+                kept=curve.kept,
+                found=curve.found,
+                sample=None if curve.sample is None else contents.Missed(**asdict(curve.sample)),
+            )
+
+
+def change(line: Mapping[str, Any] | None) -> contents.Change | None:
+    """Return what a publication changed; None if no version was replaced."""
+    if line is None or "over" not in line:
+        return None
+    return contents.Change(before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"])
+
+
+def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, Count]:
+    """Return the account of each of the ``listed`` sources, and one for all others if there are any."""
+    if len(listed) <= 1:
+        return {}
+    counts, others = manifest.divided(sources, listed)
+    return counts | ({contents.OTHERS: others} if len(sources) > len(counts) else {})
