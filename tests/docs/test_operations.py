@@ -100,7 +100,7 @@ def test_make_targets_are_there():
 
 def test_every_metric_is_on_the_page_and_every_one_on_the_page_is_a_metric(pool, config, monkeypatch):
     told: list[prometheus_format.Gauge] = []
-    monkeypatch.setattr(prometheus.metrics, "render", lambda gauges: told.extend(gauges) or "")
+    monkeypatch.setattr(prometheus.prometheus_format, "render", lambda gauges: told.extend(gauges) or "")
     import curate
 
     curate.run(config())
