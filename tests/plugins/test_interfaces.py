@@ -30,7 +30,11 @@ def with_method(name):
 @pytest.mark.parametrize(
     ("decorator", "method", "hint"),
     [
-        (embedder(version=1), "fit", r"declare it: @embedder\(fits=True, …\)"),
+        (
+            embedder(version=1),
+            "fit",
+            r"declare it: @embedder\(fits=True, …\) or, .*@embedder\(fits=True, fidelity=True, …\)",
+        ),
         (embedder(version=1), "revision", r"declare it: @embedder\(revision=True, …\)"),
         (embedder(version=1), "fidelity", r"declare it: @embedder\(fits=True, fidelity=True, …\)"),
         (scorer(version=1, reads={"text"}, columns=()), "fit", r"declare it: @scorer\(fits=True, …\)"),
@@ -60,6 +64,11 @@ def test_a_declared_method_that_is_missing_is_refused(decorator, method):
 def test_a_property_draws_is_refused_and_named_in_the_decorator_instead(decorator):
     with pytest.raises(PluginError, match=r"replace it with @\w+\(random={field: \(value, …\)}, …\)"):
         decorator(type("Mine", (), {"draws": property(lambda self: False)}))
+
+
+def test_fidelity_without_a_fit_is_refused():
+    with pytest.raises(PluginError, match="fidelity=True needs fits=True"):
+        embedder(version=1, fidelity=True)
 
 
 def test_a_score_says_whether_higher_is_better():
