@@ -216,7 +216,7 @@ CONFIGS = st.fixed_dictionaries(
 
 
 @given(data=CONFIGS)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_resolved_copy_loads_as_the_same_configuration(data: dict[str, object]) -> None:
     config = from_data(data)
     Path("resolved.yaml").write_text(yaml_positions.dump(config.resolved), encoding="utf-8", newline="")

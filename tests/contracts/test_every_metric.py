@@ -15,7 +15,7 @@ import annotated_types
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
@@ -157,7 +157,6 @@ def check(name, measured, tests):
 
 every_metric = pytest.mark.parametrize("name", ALL)
 every_learner = pytest.mark.parametrize("name", [name for name in ALL if declared(name).learns])
-hypothesis = settings(max_examples=15, deadline=None)
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**16)
 
@@ -166,7 +165,6 @@ seeds = st.integers(0, 2**16)
 
 
 @every_metric
-@hypothesis
 @given(n=sizes, d=st.integers(1, 6), seed=seeds, share=st.floats(0, 1), twins=st.booleans(), weighted=st.booleans())
 def test_declared_numbers_in_declared_order_within_their_ranges(name, n, d, seed, share, twins, weighted):
     chosen = choice(n, share, seed)
@@ -175,7 +173,6 @@ def test_declared_numbers_in_declared_order_within_their_ranges(name, n, d, seed
 
 
 @every_metric
-@hypothesis
 @given(n=sizes, seed=seeds, share=st.floats(0, 1))
 def test_same_seed_same_answer_any_if_nothing_is_drawn_and_inputs_untouched(name, n, seed, share):
     trial = trial_of(name, make_parts(n, seed), choice(n, share, seed))
@@ -197,7 +194,6 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
 
 
 @every_metric
-@hypothesis
 @given(n=st.integers(2, 40), seed=seeds, share=st.floats(0, 1), twins=st.booleans())
 def test_another_order_of_the_pool_changes_nothing(name, n, seed, share, twins):
     parts, chosen = make_parts(n, seed, twins=twins), choice(n, share, seed)

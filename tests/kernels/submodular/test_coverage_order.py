@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.submodular.coverage_order import greedy_coverage
@@ -26,7 +26,6 @@ def coverage(similarity, chosen):
     return similarity[:, list(chosen)].max(axis=1).sum() if len(chosen) else 0.0
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.one_of(st.integers(0, 20), st.integers(250, 300)), st.integers(0, 1000), st.booleans())
 def test_sequence_and_gains_are_those_of_the_naive_greedy(n, seed, twins):
     """Ties to the lowest index, until nothing is left to gain; of more rows than one block too."""
@@ -37,7 +36,6 @@ def test_sequence_and_gains_are_those_of_the_naive_greedy(n, seed, twins):
     assert gains.tolist() == expected_gains.tolist()
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 12), st.integers(0, 1000))
 def test_the_first_k_are_at_least_1_minus_1_over_e_of_the_optimum_for_every_k(n, seed):
     """Brute force over all sets of k rows, on similarities in double precision."""

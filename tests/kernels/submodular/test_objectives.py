@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -64,7 +64,6 @@ every_objective = pytest.mark.parametrize(("f", "formula"), FORMULAS.values(), i
 
 
 @every_objective
-@settings(max_examples=25, deadline=None)
 @given(st.permutations(range(N)), st.integers(1, N))
 def test_gains_add_up_to_the_formula(f, formula, rows, size):
     f, total = f.fresh(), 0.0

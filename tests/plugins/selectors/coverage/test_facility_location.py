@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.batches import Pool
@@ -43,10 +43,6 @@ def naive_greedy(similarity, budget):
     return chosen, gains
 
 
-small = settings(max_examples=60, deadline=None)
-
-
-@small
 @given(st.integers(1, 14), st.integers(0, 1000), st.integers(1, 14), st.booleans())
 def test_sequence_and_gains_are_exactly_those_of_the_naive_greedy(n, seed, neighbours, twins):
     """With ties to the lowest index, on complete and on sparse graphs, until nothing is left."""
@@ -57,7 +53,6 @@ def test_sequence_and_gains_are_exactly_those_of_the_naive_greedy(n, seed, neigh
     assert gains.tolist() == np.array(expected_gains, np.float32).tolist()
 
 
-@small
 @given(st.integers(1, 12), st.integers(0, 1000), st.data())
 def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
     """Brute force over all sets of k rows, on all similarities."""
@@ -69,7 +64,6 @@ def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
     assert coverage(similarity, order) >= (1 - 1 / np.e) * optimum - 1e-5
 
 
-@small
 @given(st.integers(2, 60), st.integers(0, 1000), st.integers(1, 10), st.floats(0, 1))
 def test_value_on_a_sparse_graph_is_a_lower_bound_of_the_value_on_all_similarities(n, seed, neighbours, rate):
     x = unit_rows(seed, n, 4)
@@ -77,7 +71,6 @@ def test_value_on_a_sparse_graph_is_a_lower_bound_of_the_value_on_all_similariti
     assert gains.sum() <= coverage(np.clip(x @ x.T, 0, 1), order) + 1e-4
 
 
-@small
 @given(st.integers(1, 30), st.integers(0, 1000))
 def test_graph_is_complete_when_every_row_is_a_neighbour(n, seed):
     x = unit_rows(seed, n)
@@ -86,7 +79,6 @@ def test_graph_is_complete_when_every_row_is_a_neighbour(n, seed):
     np.testing.assert_allclose(graph_of(x, max(n - 1, 1)).toarray(), expected, atol=1e-6)
 
 
-@small
 @given(st.integers(1, 60), st.integers(0, 1000), st.integers(1, 8))
 def test_graph_is_symmetric_has_ones_on_the_diagonal_and_lies_on_the_grid(n, seed, neighbours):
     graph = graph_of(unit_rows(seed, n, twins=True), neighbours)
