@@ -22,6 +22,7 @@ import typer
 from curate.plugins.kinds import KINDS
 
 WORKERS = ("--executor", "--workers", "--ray-address")
+RAY = (pytest.mark.exhaustive, pytest.mark.xdist_group("ray"))
 RUN = ("--set", *WORKERS, "--log", "--metrics-file", "--overwrite", "--json")
 COMMANDS = {
     "run": [*RUN],
@@ -229,7 +230,7 @@ BEFORE = {"score": "cluster", "select": "score"}
 
 
 @pytest.mark.parametrize("section", BROKEN)
-@pytest.mark.parametrize("executor", ["serial", "processes", pytest.param("ray", marks=pytest.mark.xdist_group("ray"))])
+@pytest.mark.parametrize("executor", ["serial", "processes", pytest.param("ray", marks=RAY)])
 def test_an_exception_in_a_plugin_exits_with_4_and_names_the_plugin_the_line_and_a_log(
     command, written, section, executor, request, monkeypatch
 ):
@@ -272,7 +273,9 @@ def test_a_bug_exits_with_1_and_leaves_a_log_with_traceback_and_versions(written
 # ---------------------------------------------------------------- interrupted
 
 
-@pytest.mark.parametrize(("executor", "calls"), [("serial", 2), ("processes", 3), ("ray", 3)])
+@pytest.mark.parametrize(
+    ("executor", "calls"), [("serial", 2), ("processes", 3), pytest.param("ray", 3, marks=pytest.mark.exhaustive)]
+)
 def test_ctrl_c_ends_a_run_at_once_and_the_next_gives_the_bytes_of_an_uninterrupted_one(
     command, written, executor, calls
 ):

@@ -180,7 +180,9 @@ SPREAD = st.fixed_dictionaries(
         "embedding": st.sampled_from(["words", "second"]),
     },
 )
-NEEDLE = st.fixed_dictionaries({"use": st.just("needle"), "word": st.text(st.characters(codec="utf-8"))})
+NEEDLE = st.fixed_dictionaries(
+    {"use": st.just("needle"), "word": st.text(st.characters(codec="utf-8", exclude_characters="\0"))}
+)
 SELECTORS = st.lists(
     st.builds(lambda *parts: {k: v for part in parts for k, v in part.items()}, SPREAD, BUDGETS, GROUPS) | NEEDLE,
     min_size=1,

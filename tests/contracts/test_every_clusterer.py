@@ -101,6 +101,7 @@ def test_same_seed_same_bytes_and_inputs_untouched(name, n, d, seed):
     assert x.tobytes() == before
 
 
+@pytest.mark.slow
 @every_fitted_clusterer
 def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     x = rows_of(20_000, 8, 1)

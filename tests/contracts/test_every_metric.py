@@ -182,6 +182,7 @@ def test_same_seed_same_answer_any_if_nothing_is_drawn_and_inputs_untouched(name
     assert contents(trial) == before
 
 
+@pytest.mark.slow
 @every_metric
 def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     """9,001 rows, and 1,100 test rows, are more than one block for every metric."""
@@ -204,6 +205,7 @@ def test_another_order_of_the_pool_changes_nothing(name, n, seed, share, twins):
     assert there.notes == here.notes
 
 
+@pytest.mark.slow
 @every_metric
 def test_another_order_of_a_pool_that_is_sampled_changes_nothing(name):
     parts, chosen = make_parts(5_000, 3, d=6), choice(5_000, 0.9, 3)
@@ -237,7 +239,7 @@ def test_values_of_rows_stored_in_float16_are_near_those_of_float32(name):
 
 
 @every_metric
-@pytest.mark.parametrize("n", [12, 6_000])
+@pytest.mark.parametrize("n", [12, pytest.param(6_000, marks=pytest.mark.slow)])
 def test_a_choice_of_everything_is_the_pool(name, n):
     measured = measure(name, trial_of(name, make_parts(n, 7, d=6), choice(n, 1, 7)))
     for column, value in measured.values.items():

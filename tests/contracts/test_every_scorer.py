@@ -184,6 +184,7 @@ def test_same_seed_same_bytes_and_inputs_untouched(name, n, seed):
     assert contents(batch) == before
 
 
+@pytest.mark.slow
 @every_scorer
 def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     batch = make_batch(name, 9_000, 1)

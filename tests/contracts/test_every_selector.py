@@ -238,6 +238,7 @@ def test_same_seed_same_bytes_any_if_nothing_is_drawn_and_inputs_untouched(name,
     assert contents(pool) == before
 
 
+@pytest.mark.slow
 @every_selector
 def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     """9,001 rows are more than one block for every selector."""

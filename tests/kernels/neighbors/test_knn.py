@@ -62,6 +62,7 @@ def test_exact_over_many_blocks(order):
     assert all(len(set(row)) == 5 for row in indices.tolist())
 
 
+@pytest.mark.slow
 def test_all_rows_identical_gives_the_lowest_other_indices():
     x = np.tile(unit(np.random.default_rng(0), 1, 5), (5_000, 1))
     indices, similarities = knn(x, 3)

@@ -135,6 +135,7 @@ def test_one_part_is_the_greedy_and_parts_smaller_than_the_budget_do():
     assert one.tolist() == lazy(f, rows, 5)[0].tolist()
 
 
+@pytest.mark.slow
 @every_objective
 @pytest.mark.parametrize("parts", [2, 3, 7])
 def test_two_rounds_reach_the_promised_share_of_the_optimum_on_average(make, parts):

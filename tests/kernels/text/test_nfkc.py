@@ -21,6 +21,7 @@ def test_same_as_pythons_own(pieces):
     assert nfkc(text) == unicodedata.normalize("NFKC", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("marks", ["\u0300\u0316", "\u0f73", "\uff9e\u0300"])
 def test_a_million_marks_on_one_letter_are_no_bomb(marks):
     found = nfkc("Z" + marks * 500_000 + "\u0327")

@@ -186,6 +186,7 @@ def neighbors(texts, dimensions):
     return similarity.argmax(axis=1)
 
 
+@pytest.mark.slow
 def test_98_of_100_texts_have_the_nearest_neighbor_of_the_exact_decomposition(monkeypatch):
     """With 2 iterations and an oversampling of 10, .63 and .85 of these have it."""
     files = [POOL / f"{name}.jsonl" for name in ("encyclopedia", "forum", "manual", "tickets", "web")]

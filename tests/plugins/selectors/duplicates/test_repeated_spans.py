@@ -111,6 +111,7 @@ def test_a_row_at_the_rate_is_dropped():
 # ---------------------------------------------------------------- odd texts
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_identical_documents():
     texts = ["the same document as all the others are"] * 100_000
     representative, repeated = run(texts, block=65_536)
