@@ -339,12 +339,11 @@ def test_a_fault_at_any_touch_after_the_last_stage_leaves_all_of_the_old_or_all_
     assert any(name != "Summary" for name, _ in ends)
 
 
-@pytest.mark.parametrize("part", ["page.render", "dataset_card.card"])
+@pytest.mark.parametrize("part", ["run_page.render", "dataset_card.card"])
 @pytest.mark.parametrize("error", [PanicException("PyObject pointer is null"), RuntimeError("no"), DataError("no")])
 def test_a_report_or_card_that_cannot_be_rendered_publishes_nothing(pool, config, command, monkeypatch, part, error):
     settings = config()
     Path("config.yaml").write_text(json.dumps(settings))
-    module, _, name = part.partition(".")
 
     def fails(*_):
         raise error
@@ -356,13 +355,13 @@ def test_a_report_or_card_that_cannot_be_rendered_publishes_nothing(pool, config
             Path("config.yaml").write_text(json.dumps(settings))
         before = None if first else (seen(), versions.history(ROOT), Path("run/manifest.json").read_bytes())
         with monkeypatch.context() as patch:
-            patch.setattr(getattr(curate.stages.report.stage, module), name, fails)
+            patch.setattr(f"curate.report.{part}", fails)
             done = command("run", "config.yaml", "--log", "plain")
         assert (done.returncode, done.stdout) == (3 if isinstance(error, DataError) else 1, "")
         assert "Traceback" not in done.stderr
         last = done.stderr.splitlines()[-1]
         if isinstance(error, DataError):
-            assert module == "dataset_card" or last.endswith(
+            assert part == "dataset_card.card" or last.endswith(
                 "nothing was published; an earlier export and its report are unchanged"
             )
         else:

@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import typer
 
 import curate
 from curate.config import yaml_positions
@@ -167,6 +168,4 @@ def test_an_example_of_a_plugin_has_the_form_of_its_section():
 def test_the_generator_covers_every_command(generate):
     from curate.cli.app import app
 
-    assert sorted(generate.COMMANDS) == sorted(
-        command.name or command.callback.__name__ for command in app.registered_commands
-    )
+    assert sorted(generate.COMMANDS) == sorted(typer.main.get_command(app).commands)
