@@ -57,9 +57,10 @@ def curate(x: np.ndarray, budget: int) -> Picked:
     """The two halves of the selector; the graph of a large pool is found in the cells of k-means."""
     from curate.kernels.clustering.lloyd import assign
     from curate.kernels.neighbors.knn import EXACT_ROWS
+    from curate.kernels.submodular.similarities import similarity_graph
     from curate.kernels.types import Vectors
     from curate.plugins.clusterers.kmeans import KMeans
-    from curate.plugins.selectors.coverage.facility_location import facility_location, similarity_graph
+    from curate.plugins.selectors.coverage.facility_location import facility_location
 
     began = time.perf_counter()
     cluster = np.zeros(len(x), np.int32)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from curate.config import template
 from curate.config.budget import Budget
@@ -11,13 +10,14 @@ from curate.config.entries import Draft
 from curate.config.issues import Report, dotted, nearest
 from curate.config.model import DECONTAMINATE, DecontaminateConfig, RefreshConfig, epochs
 from curate.config.sections import BUDGET, ENTRIES
-from curate.config.yaml_positions import KeyPath
+from curate.config.validator import Values
+from curate.config.yaml_positions import Data, KeyPath
 from curate.paths import REFUSED, has_secret
 from curate.plugins.fields import Field, fields, marked, marks
 from curate.plugins.interfaces import NamesContent, Refers, Template
 
 
-def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dict[str, Any]:
+def entries(drafts: Mapping[str, list[Draft]], pool: Data, report: Report) -> Values:
     """The sections of ``RunConfig`` that hold entries, with the defaults that depend on other entries filled in.
 
     Parameters
@@ -31,7 +31,7 @@ def entries(drafts: Mapping[str, list[Draft]], pool: Any, report: Report) -> dic
     keys = {section: [own_checks.get(section, checks.entry)(draft) for draft in drafts[section]] for section in ENTRIES}
     if report.issues:
         return {}
-    built: dict[str, Any] = {}
+    built: Values = {}
     for name, section in ENTRIES.items():
         made = [
             section.cls(**{**own, "name": draft.name, "spec": draft.spec})
@@ -80,7 +80,7 @@ def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:
 class _Checks:
     """The names that entries may refer to, and a check for each section; each gives the keys of the entry to be."""
 
-    def __init__(self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, Any], report: Report) -> None:
+    def __init__(self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, Data], report: Report) -> None:
         self.pool, self.report = pool, report
         for name, section in ENTRIES.items():
             self._unique(drafts[name] if section.many else [])
@@ -111,13 +111,13 @@ class _Checks:
 
     # ------------------------------------------------------------ sections
 
-    def entry(self, draft: Draft) -> dict[str, Any]:
+    def entry(self, draft: Draft) -> Values:
         """The keys of an entry that has no checks of its own."""
         self.references(draft)
         keys = {key: value for key, value in draft.keys.items() if key != "use"}
         return keys | ({"embedding": self._embedding(draft)} if draft.section != "embed" else {})
 
-    def score(self, draft: Draft) -> dict[str, Any]:
+    def score(self, draft: Draft) -> Values:
         self.references(draft)
         if draft.plugin and "dynamics" in draft.plugin.traits.reads and not self.proxies:
             message = f"the scorer {draft.plugin.name!r} reads how a proxy was trained, and there is none"
@@ -128,7 +128,7 @@ class _Checks:
             self.report.add((*draft.path, "embedding"), message, f"it must be the clustered one, {self.clustered!r}")
         return {"embedding": embedding}
 
-    def select(self, draft: Draft) -> dict[str, Any]:
+    def select(self, draft: Draft) -> Values:
         self.references(draft)
         keys = {key: value for key, value in draft.keys.items() if key not in ("use", *BUDGET)}
         keys |= {"budget": self.budget(draft), "embedding": self._embedding(draft), "quality": self._quality(draft)}
@@ -155,13 +155,13 @@ class _Checks:
         elif draft.keys.get("within") is not None:
             self.report.add(path, "what was published is in no group of tonight's rows", "remove 'within'")
 
-    def export(self, draft: Draft) -> dict[str, Any]:
+    def export(self, draft: Draft) -> Values:
         for key in ("add", "mask"):
             names = draft.keys.get(key, ())
             for index, name in enumerate(names):
                 if name in names[:index]:
                     self.report.add((*draft.path, key, index), f"{name!r} stands in the list already")
-        text, identity = self.pool.get("text", ""), self.pool.get("id")
+        text, identity = str(self.pool.get("text", "")), self.pool.get("id")
         for key, done in (("mask", "masked"), ("cut_repeated", "cut")):
             if not draft.keys.get(key) or self.report.blames(("input",)):
                 continue
@@ -187,10 +187,11 @@ class _Checks:
                     self._known_score((*draft.path, field.name, *below), name)
             self._names_texts((*draft.path, field.name), field, value)
 
-    def _names_texts(self, path: KeyPath, field: Field, value: Any) -> None:
+    def _names_texts(self, path: KeyPath, field: Field, value: object) -> None:
         """Files must be named without secrets, and a text as ``input.text`` is."""
-        for mark in marks(field.type) if isinstance(value, str | tuple) else ():
-            if isinstance(mark, NamesContent) and any(map(has_secret, (value,) if isinstance(value, str) else value)):
+        names = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else []
+        for mark in marks(field.type) if names else ():
+            if isinstance(mark, NamesContent) and any(map(has_secret, names)):
                 self.report.add(path, REFUSED)
             if isinstance(mark, Template) and isinstance(value, str):
                 try:

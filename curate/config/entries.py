@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from curate.config.issues import Report, nearest
 from curate.config.sections import BUDGET, EntrySection, driver_fields
-from curate.config.validator import Validator
+from curate.config.validator import Validator, Values
 from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import PluginError
 from curate.plugins import registry
@@ -33,10 +32,10 @@ class Draft:
     plugin: Plugin | None
     """None if there is none of that name."""
 
-    built: Any
+    built: object
     """The plugin object; None if a key is wrong."""
 
-    keys: Mapping[str, Any]
+    keys: Values
     """The driver's keys that were given and not null."""
 
     given: Mapping[str, Data]

@@ -14,7 +14,8 @@ from curate.config.budget import Budget
 from curate.config.issues import Report
 from curate.config.model import RunConfig, bytes_of
 from curate.config.sections import ENTRIES, SECTIONS, TOP, resolved
-from curate.config.validator import Validator
+from curate.config.validator import Validator, Values
+from curate.config.yaml_positions import Data
 from curate.errors import ConfigError, PluginError
 from curate.paths import REFUSED, has_secret
 from curate.plugins.fields import Field, show
@@ -44,12 +45,12 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return _run_config(yaml_positions.parse(text, str(path)), str(path), overrides)
 
 
-def from_data(data: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "<dict>") -> RunConfig:
+def from_data(data: Mapping[str, object], overrides: Sequence[str] = (), source: str = "<dict>") -> RunConfig:
     """The configuration in a dict, as a notebook writes it; raises what ``load`` raises, naming the ``source``."""
     return _run_config(yaml_positions.plain(data), source, overrides)
 
 
-def selector_from(data: Mapping[str, Any], scores: Sequence[str] = ()) -> tuple[Plugin, Any, Budget | None]:
+def selector_from(data: Mapping[str, object], scores: Sequence[str] = ()) -> tuple[Plugin, Any, Budget | None]:
     """One selector as an entry of the select section describes it, for use without a configuration.
 
     Parameters
@@ -67,8 +68,9 @@ def selector_from(data: Mapping[str, Any], scores: Sequence[str] = ()) -> tuple[
     ------
     ConfigErrors : everything that is wrong with it
     """
-    report = Report("select", yaml_positions.plain(data))
-    draft = entries.alone(ENTRIES["select"], dict(data), Validator(report))
+    document = yaml_positions.plain(data)
+    report = Report("select", document)
+    draft = entries.alone(ENTRIES["select"], document.data, Validator(report))
     budget = cross_checks.alone(draft, scores, report)
     report.raise_if_any()
     return draft.plugin, draft.built, budget  # type: ignore[return-value] # a report without errors has both
@@ -87,20 +89,18 @@ def _run_config(document: yaml_positions.Document, source: str, overrides: Seque
     return replace(config, resolved=resolved(config))
 
 
-def _validated(
-    document: yaml_positions.Document, source: str, overrides: Sequence[str]
-) -> tuple[Report, dict[str, Any]]:
-    """Everything that is wrong with a document after some overrides, and the fields of ``RunConfig`` if nothing is."""
+def _validated(document: yaml_positions.Document, source: str, overrides: Sequence[str]) -> tuple[Report, Values]:
+    """Return what is wrong with a document after some overrides, and the fields of ``RunConfig`` if nothing is."""
     report, data = Report(source, document), deepcopy(document.data)
     if not isinstance(data, dict):
         report.add((), f"must be a mapping of sections; got {show(data)}", "begin with the line 'curate: 1'")
-        report.raise_if_any()
+        return report, {}
     for number, override in enumerate(overrides):
         sets.apply(override, sets.place_of(override, number), data, report)
     return report, _sections(data, Validator(report))
 
 
-def _sections(data: dict[str, Any], validator: Validator) -> dict[str, Any]:
+def _sections(data: dict[str, Data], validator: Validator) -> Values:
     """The fields of ``RunConfig``."""
     top = {field.name: field for field in TOP}
     validator.unknown(top, data, ())
@@ -127,7 +127,7 @@ def _sections(data: dict[str, Any], validator: Validator) -> dict[str, Any]:
     return {**found, "curate": 1, **cross_checks.entries(drafts, data.get("input"), validator.report)}
 
 
-def _check_version(data: dict[str, Any], report: Report) -> None:
+def _check_version(data: dict[str, Data], report: Report) -> None:
     hint = "this release reads version 1"
     if "curate" in data:
         if show(data["curate"]) != "1":  # neither true nor 1.0
@@ -136,15 +136,16 @@ def _check_version(data: dict[str, Any], report: Report) -> None:
         report.add(("curate",), "missing", f"add the line 'curate: 1', the version of the format; {hint}")
 
 
-def _size(value: Any, report: Report) -> Any:
+def _size(value: Data, report: Report) -> int | None:
     count = bytes_of(value) if isinstance(value, str) else value
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         message = f"must be a number of bytes >= 1, or a size such as '8GiB'; got {show(value)}"
         report.add(("memory_limit",), message)
+        return None
     return count
 
 
-def _local_plugins(data: Any, field: Field, validator: Validator) -> tuple[Local, ...]:
+def _local_plugins(data: Data, field: Field, validator: Validator) -> tuple[Local, ...]:
     found: list[Local] = []
     for index, name in enumerate(validator.value(field.type, data, ("plugins",)) or ()):
         try:

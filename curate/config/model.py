@@ -455,7 +455,7 @@ def size_of(count: int) -> str | int:
 # ---------------------------------------------------------------- back to plain data
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A value of the configuration as plain data; fields that are None by default are left out while they are."""
     if isinstance(value, tuple | list):
         return [plain(item) for item in value]

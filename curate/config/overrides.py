@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from curate.config import yaml_positions
 from curate.config.issues import Place, Report, dotted
-from curate.config.yaml_positions import KeyPath
+from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import ConfigError
 from curate.paths import shown
 from curate.plugins.fields import show
 
 
 def place_of(override: str, number: int) -> Place:
-    """Where a value of the command line was written; ``number`` says which of the overrides it is."""
+    """Return the place of an override, which is the ``number``-th of the command line, from 0."""
     return Place(1 << 31, number, f"--set {shown(override)}", override=True)
 
 
-def apply(override: str, place: Place, data: dict[str, Any], report: Report) -> None:
+def apply(override: str, place: Place, data: dict[str, Data], report: Report) -> None:
     """Set one value in ``data``.
 
     KEY is a path such as ``select.2.prune_rate``: list positions count from 0, and an entry may also be called by its
@@ -41,29 +39,34 @@ def apply(override: str, place: Place, data: dict[str, Any], report: Report) -> 
         report.add((*path, *fault.path), fault.message, fault.hint, place)
 
 
-def _put(data: dict[str, Any], steps: list[str], value: Any, place: Place, report: Report) -> KeyPath | None:
+def _put(data: dict[str, Data], steps: list[str], value: Data, place: Place, report: Report) -> KeyPath | None:
     """Put ``value`` at the end of ``steps``; the path it has there, None if there is no such place."""
-    at: Any = data
+    at: Data = data
     path: KeyPath = ()
     for index, step in enumerate(steps):
-        found: str | int | None = step
-        if isinstance(at, list):
-            found = _position(at, step, path, place, report)
-        elif not isinstance(at, dict):
+        last = index == len(steps) - 1
+        if isinstance(at, dict):
+            path = (*path, step)
+            if last:
+                at[step] = value
+            elif at.get(step) is None:
+                at[step] = {}
+            at = at[step]
+        elif isinstance(at, list):
+            position = _position(at, step, path, place, report)
+            if position is None:
+                return None
+            path = (*path, position)
+            if last:
+                at[position] = value
+            at = at[position]
+        else:
             report.add((), f"{dotted(path)} is {show(at)}, and has nothing in it to set", "", place)
             return None
-        if found is None:
-            return None
-        path = (*path, found)
-        if index == len(steps) - 1:
-            at[found] = value
-        elif isinstance(at, dict) and at.get(step) is None:
-            at[step] = {}
-        at = at[found]
     return path
 
 
-def _position(entries: list[Any], step: str, path: KeyPath, place: Place, report: Report) -> int | None:
+def _position(entries: list[Data], step: str, path: KeyPath, place: Place, report: Report) -> int | None:
     """The position in a list that a number or an entry's name tells."""
     if step.isdecimal():
         if int(step) < len(entries):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 import annotated_types as at
 
@@ -12,6 +12,8 @@ from curate.config.sections import BUDGET, ENTRIES, TOP, USE, EntrySection, driv
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, item_type, members, nested, not_null, split
 from curate.plugins.registry import Local, Plugin
+
+Schema: TypeAlias = dict[str, Any]
 
 _NAMES: dict[object, str] = {int: "integer", float: "number", str: "string", bool: "boolean", type(None): "null"}
 _BOUNDS = (
@@ -22,14 +24,14 @@ _BOUNDS = (
 )
 
 
-def json_schema(local: tuple[Local, ...] = ()) -> dict[str, Any]:
+def json_schema(local: tuple[Local, ...] = ()) -> Schema:
     """The schema (draft 2020-12), with every plugin that is installed and those in the files ``local``.
 
     It knows which keys there are and what each may hold. What must hold between entries (names that exist, for example)
     only loading the configuration can tell.
     """
-    definitions: dict[str, Any] = {}
-    properties: dict[str, Any] = {}
+    definitions: Schema = {}
+    properties: Schema = {}
     for field in TOP:
         section = ENTRIES.get(field.name)
         schema = _section(section, local, definitions) if section else of_type(not_null(field.type))
@@ -44,7 +46,7 @@ def json_schema(local: tuple[Local, ...] = ()) -> dict[str, Any]:
     }
 
 
-def _section(section: EntrySection, local: tuple[Local, ...], definitions: dict[str, Any]) -> dict[str, Any]:
+def _section(section: EntrySection, local: tuple[Local, ...], definitions: Schema) -> Schema:
     """The schema of a section; its plugins are added to ``definitions``."""
     kind = section.kind
     names = registry.names(kind, local)
@@ -60,7 +62,7 @@ def _section(section: EntrySection, local: tuple[Local, ...], definitions: dict[
     return {"anyOf": [one, many]} if section.or_one else many if section.many else one
 
 
-def _entry(section: EntrySection, plugin: Plugin) -> dict[str, Any]:
+def _entry(section: EntrySection, plugin: Plugin) -> Schema:
     """An entry that uses one plugin: the driver's keys and the plugin's."""
     driver, own = driver_fields(section), fields(plugin.cls)
     budget = [field.name for field in driver if field.name in BUDGET]
@@ -76,7 +78,7 @@ def _entry(section: EntrySection, plugin: Plugin) -> dict[str, Any]:
     return schema
 
 
-def _closed(properties: dict[str, Any], required: Sequence[str]) -> dict[str, Any]:
+def _closed(properties: Schema, required: Sequence[str]) -> Schema:
     return {
         "type": "object",
         "properties": properties,
@@ -85,11 +87,11 @@ def _closed(properties: dict[str, Any], required: Sequence[str]) -> dict[str, An
     }
 
 
-def _property(field: Field) -> dict[str, Any]:
+def _property(field: Field) -> Schema:
     return _explained(field, of_type(field.type))
 
 
-def _explained(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
+def _explained(field: Field, schema: Schema) -> Schema:
     if field.doc:
         schema["description"] = field.doc
     if not field.required and field.default is not None:
@@ -97,7 +99,7 @@ def _explained(field: Field, schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
-def of_type(annotation: Any) -> dict[str, Any]:
+def of_type(annotation: object) -> Schema:
     """The schema of a field's type.
 
     >>> from typing import Annotated
@@ -123,7 +125,7 @@ def of_type(annotation: Any) -> dict[str, Any]:
     if cls is not None:
         properties = {field.name: _property(field) for field in fields(cls)}
         return _closed(properties, [field.name for field in fields(cls) if field.required])
-    schema: dict[str, Any] = {"type": _NAMES[base], **({"minLength": shortest} if shortest else {})}
+    schema: Schema = {"type": _NAMES[base], **({"minLength": shortest} if shortest else {})}
     for kind, attribute, key in _BOUNDS:
         for mark in marks:
             if isinstance(mark, kind):

@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
 
+from curate.config import model
 from curate.config.budget import Budget
-from curate.config.model import (
-    ClusterEntry,
-    DecontaminateConfig,
-    EmbedEntry,
-    Entry,
-    EvaluateConfig,
-    ExportConfig,
-    GuardConfig,
-    InputConfig,
-    MetricEntry,
-    NonEmpty,
-    ProxyEntry,
-    RefreshConfig,
-    RunConfig,
-    ScoreEntry,
-    SelectEntry,
-    plain,
-    size_of,
-)
+from curate.config.model import Entry, NonEmpty, RunConfig, plain, size_of
 from curate.config.yaml_positions import Data
 from curate.plugins.fields import Field, fields
 from curate.plugins.kinds import Kind
@@ -43,7 +26,7 @@ class Section:
 
     required: bool = False
     default: Data = None
-    """What is read where the section is missing; None reads nothing."""
+    """Plain data to read where the section is missing; None reads nothing."""
 
     @property
     def text(self) -> str:
@@ -57,19 +40,19 @@ class EntrySection(Section):
 
     kind: Kind
     many: bool = False
-    """Whether it is a list."""
+    """Whether the section is a list of entries."""
 
     or_one: bool = False
-    """Whether a single entry may stand in place of the list."""
+    """Whether a single entry may be written in place of the list."""
 
     @property
     def must_be_list(self) -> bool:
-        """Whether no single entry may be written."""
+        """Whether a single entry is refused."""
         return self.many and not self.or_one
 
     @property
     def may_be_empty(self) -> bool:
-        """Whether a list without an entry is right."""
+        """Whether a list may have no entry."""
         return self.default == []
 
     @property
@@ -81,21 +64,23 @@ class EntrySection(Section):
 SECTIONS: Mapping[str, Section] = {
     section.name: section
     for section in (
-        Section(name="input", cls=InputConfig, required=True),
-        Section(name="decontaminate", cls=DecontaminateConfig),
-        Section(name="guard", cls=GuardConfig, default={}),
-        Section(name="refresh", cls=RefreshConfig, default={}),
-        Section(name="evaluate", cls=EvaluateConfig, default={}),
-        EntrySection(name="embed", cls=EmbedEntry, kind="embedder", many=True, or_one=True, default={"use": "lsa"}),
-        EntrySection(name="cluster", cls=ClusterEntry, kind="clusterer", default={"use": "kmeans"}),
-        EntrySection(name="proxy", cls=ProxyEntry, kind="proxy"),
-        EntrySection(name="score", cls=ScoreEntry, kind="scorer", many=True, default=[]),
-        EntrySection(name="select", cls=SelectEntry, kind="selector", many=True, required=True),
-        EntrySection(name="export", cls=ExportConfig, kind="exporter", default={"use": "parquet"}),
-        EntrySection(name="metrics", cls=MetricEntry, kind="metric", many=True, default=[]),
+        Section(name="input", cls=model.InputConfig, required=True),
+        Section(name="decontaminate", cls=model.DecontaminateConfig),
+        Section(name="guard", cls=model.GuardConfig, default={}),
+        Section(name="refresh", cls=model.RefreshConfig, default={}),
+        Section(name="evaluate", cls=model.EvaluateConfig, default={}),
+        EntrySection(
+            name="embed", cls=model.EmbedEntry, kind="embedder", many=True, or_one=True, default={"use": "lsa"}
+        ),
+        EntrySection(name="cluster", cls=model.ClusterEntry, kind="clusterer", default={"use": "kmeans"}),
+        EntrySection(name="proxy", cls=model.ProxyEntry, kind="proxy"),
+        EntrySection(name="score", cls=model.ScoreEntry, kind="scorer", many=True, default=[]),
+        EntrySection(name="select", cls=model.SelectEntry, kind="selector", many=True, required=True),
+        EntrySection(name="export", cls=model.ExportConfig, kind="exporter", default={"use": "parquet"}),
+        EntrySection(name="metrics", cls=model.MetricEntry, kind="metric", many=True, default=[]),
     )
 }
-"""By name; those without entries first."""
+"""Every section by name, those without entries first."""
 
 ENTRIES: Mapping[str, EntrySection] = {
     name: section for name, section in SECTIONS.items() if isinstance(section, EntrySection)
@@ -116,6 +101,8 @@ TOP = tuple(_as_written(field) for field in fields(RunConfig) if field.name not 
 """The keys at the top of a file."""
 
 BUDGET = tuple(field.name for field in fields(Budget))
+"""The keys of a budget, one of which an entry of a selector has."""
+
 USE = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")
 
 
@@ -132,9 +119,9 @@ def driver_fields(section: EntrySection) -> tuple[Field, ...]:
     return tuple(found)
 
 
-def resolved(config: RunConfig) -> dict[str, Any]:
+def resolved(config: RunConfig) -> dict[str, Data]:
     """The plain data that loads as ``config``."""
-    data: dict[str, Any] = {}
+    data: dict[str, Data] = {}
     for field in TOP:
         value = getattr(config, field.name)
         if value is None:
@@ -150,8 +137,8 @@ def resolved(config: RunConfig) -> dict[str, Any]:
     return data
 
 
-def _entry(section: EntrySection, entry: Entry) -> dict[str, Any]:
-    data: dict[str, Any] = {"use": entry.spec.name}
+def _entry(section: EntrySection, entry: Entry) -> dict[str, Data]:
+    data: dict[str, Data] = {"use": entry.spec.name}
     budget = plain(getattr(entry, "budget", None)) or {}
     for one in driver_fields(section)[1:]:
         value = budget.get(one.name, getattr(entry, one.name, None))

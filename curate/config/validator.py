@@ -5,43 +5,48 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from curate.config import yaml_positions
 from curate.config.issues import Report, nearest
-from curate.config.yaml_positions import KeyPath
+from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import ConfigError
 from curate.plugins.fields import Field, describe, fields, item_type, nested, not_null, show
 
+Values: TypeAlias = dict[str, Any]
+"""Validated values by the names of their fields, whose types they have."""
+
+T = TypeVar("T")
+
 
 @lru_cache
-def _adapter(annotation: Any) -> TypeAdapter[Any]:
+def _adapter(annotation: Any) -> TypeAdapter[object]:
     return TypeAdapter(annotation)
 
 
-def _locate(annotation: Any, value: Any, loc: Iterable[int | str]) -> tuple[KeyPath, Any, Any]:
+def _locate(annotation: object, value: Data, loc: Iterable[int | str]) -> tuple[KeyPath, object, Data]:
     """The innermost list item or mapping value that an error is about: its path, type and value.
 
     ``loc`` also names the alternatives of unions that were tried; those lead nowhere.
     """
     path: KeyPath = ()
     for step in loc:
-        there = (isinstance(value, list) and isinstance(step, int)) or (isinstance(value, dict) and step in value)
-        inner = item_type(annotation, type(value)) if there else None
-        if inner is not None:
+        if isinstance(value, list) and isinstance(step, int) and (inner := item_type(annotation, list)):
             annotation, value, path = inner, value[step], (*path, step)
+        elif isinstance(value, dict) and step in value and (inner := item_type(annotation, dict)):
+            annotation, value, path = inner, value[str(step)], (*path, step)
     return path, annotation, value
 
 
 class Validator:
-    """Validate values and objects; what it returns counts only if ``report`` has no problem."""
+    """Validator of values and objects, whose results count only if ``report`` has no problem."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
 
-    def value(self, annotation: Any, value: Any, path: KeyPath) -> Any:
+    def value(self, annotation: object, value: Data, path: KeyPath) -> Any:
         """One value, in the type that its field has."""
         inner = nested(annotation)
         if inner and isinstance(value, dict):
@@ -59,7 +64,7 @@ class Validator:
                     self.report.add((*path, *at), f"must be {describe(not_null(wanted))}; got {show(got)}", hint)
             return None
 
-    def _fits_unquoted(self, annotation: Any, text: str) -> bool:
+    def _fits_unquoted(self, annotation: object, text: str) -> bool:
         try:
             bare = yaml_positions.parse(text, "").data
             _adapter(annotation).validate_json(json.dumps(bare), strict=True)
@@ -67,9 +72,9 @@ class Validator:
             return False
         return not isinstance(bare, str | list | dict | None)
 
-    def values(self, known: Sequence[Field], data: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:
+    def values(self, known: Sequence[Field], data: Mapping[str, Data], path: KeyPath) -> Values:
         """The values of the fields that ``data`` has; complains of those that it lacks."""
-        found: dict[str, Any] = {}
+        found: Values = {}
         for field in known:
             if field.name in data:
                 found[field.name] = self.value(field.type, data[field.name], (*path, field.name))
@@ -89,7 +94,7 @@ class Validator:
             if key not in names:
                 self.report.add((*path, key), "unknown key", nearest(key, names))
 
-    def object(self, cls: type, data: Any, path: KeyPath) -> Any:
+    def object(self, cls: type[T], data: Data, path: KeyPath) -> T | None:
         """An object of a dataclass whose fields are the keys."""
         if not isinstance(data, dict):
             self.report.add(path, f"must be a mapping; got {show(data)}")
@@ -97,7 +102,7 @@ class Validator:
         self.unknown([field.name for field in fields(cls)], data, path)
         return self.build(cls, self.values(fields(cls), data, path), path)
 
-    def build(self, cls: type, values: dict[str, Any], path: KeyPath) -> Any:
+    def build(self, cls: type[T], values: Values, path: KeyPath) -> T | None:
         """The object, if its values are right; else what ``__post_init__`` says, at the key its message begins with."""
         if self.report.blames(path):
             return None

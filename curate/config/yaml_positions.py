@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import yaml
 
@@ -40,7 +40,7 @@ _NUL = "must not hold the character U+0000, which no file's name may"
 class _Resolver:
     """The core schema of YAML 1.2; PyYAML's own is 1.1, where `no` is false, `12:30` is 750 and `1e-3` is a string."""
 
-    yaml_implicit_resolvers: dict[Any, Any] = {  # noqa: RUF012 - its type is given
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {  # noqa: RUF012 - its type is given
         first if first != "\0" else "": [
             (_CORE + tag, re.compile(f"(?:{pattern})\\Z")) for tag, pattern, starts in _RESOLVERS if first in starts
         ]
@@ -53,11 +53,11 @@ class _Loader(_Resolver, yaml.SafeLoader):
 
 
 class _Dumper(_Resolver, yaml.SafeDumper):
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
         return True
 
 
-def _text(dumper: _Dumper, text: str) -> Any:
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     """A string, in double quotes if it holds a line break that only YAML 1.1 knows: PyYAML folds those into spaces."""
     style = '"' if any(character in text for character in "\x85\u2028\u2029\ufeff") else None
     return dumper.represent_scalar(f"{_CORE}str", text, style=style)
@@ -80,7 +80,7 @@ class Fault:
 class Document:
     """Plain data (mappings with string keys, lists, strings, finite numbers, booleans, null) and where it stood."""
 
-    data: Any
+    data: Data
     places: dict[KeyPath, Position] = field(default_factory=dict)
     """Where each key, list item, and the document itself (the empty path) begins."""
 
@@ -103,11 +103,12 @@ def parse(text: str, source: str) -> Document:
     """
     try:
         loader = _Loader(text)
-        if not loader.check_node():
+        root = loader.get_node() if loader.check_node() else None
+        if root is None:
             raise ConfigError("the file is empty", where=source, hint="begin with the line 'curate: 1'")
-        root = loader.get_node()
-        if loader.check_node():
-            line, column = _position(loader.get_node())
+        second = loader.get_node() if loader.check_node() else None
+        if second is not None:
+            line, column = _position(second)
             raise ConfigError(
                 "a second YAML document begins here", where=f"{source}:{line}:{column}", hint="one file, one document"
             )
@@ -137,7 +138,7 @@ def _syntax_error(error: yaml.MarkedYAMLError, source: str) -> ConfigError:
     return ConfigError(message, where=where, hint=hint)
 
 
-def _position(node: Any) -> Position:
+def _position(node: yaml.Node) -> Position:
     return node.start_mark.line + 1, node.start_mark.column + 1
 
 
@@ -149,7 +150,7 @@ class _Builder:
         self.values = 0
         self.open: set[int] = set()
 
-    def build(self, node: Any, path: KeyPath) -> Any:
+    def build(self, node: yaml.Node, path: KeyPath) -> Data:
         self.places.setdefault(path, _position(node))
         self.values += 1
         if self.values > _MOST_VALUES:
@@ -159,19 +160,22 @@ class _Builder:
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, path)
         if id(node) in self.open:
-            return self.fault(path, "refers to itself")
+            self.fault(path, "refers to itself")
+            return None
         if node.tag not in (f"{_CORE}map", f"{_CORE}seq"):
-            return self.fault(path, _unsupported(node.tag))
+            self.fault(path, _unsupported(node.tag))
+            return None
         self.open.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            built: Any = [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
-        else:
-            built = self.mapping(node, path)
+        built = (
+            self.mapping(node, path)
+            if isinstance(node, yaml.MappingNode)
+            else [self.build(item, (*path, index)) for index, item in enumerate(node.value)]
+        )
         self.open.discard(id(node))
         return built
 
-    def mapping(self, node: Any, path: KeyPath) -> dict[str, Any]:
-        built: dict[str, Any] = {}
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Data]:
+        built: dict[str, Data] = {}
         first: dict[str, Position] = {}
         for key_node, value_node in node.value:
             key = key_node.value
@@ -189,25 +193,32 @@ class _Builder:
                 built[key] = self.build(value_node, (*path, key))
         return built
 
-    def scalar(self, node: Any, path: KeyPath) -> Any:
-        text, tag = node.value, node.tag.removeprefix(_CORE)
+    def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Data:
+        text: str = node.value
+        value: Data = text
+        fault, tag = "", node.tag.removeprefix(_CORE)
         if tag == "str":
-            return self.fault(path, _NUL) if "\0" in text else text
-        if tag not in _READ:
-            return self.fault(path, _unsupported(node.tag))
-        if len(text) > _MOST_DIGITS:
-            return self.fault(path, f"must have at most {_MOST_DIGITS} digits; got {len(text)}")
-        try:
-            value = _READ[tag](text)
-        except (ValueError, KeyError):
-            return self.fault(path, f"{text!r} is not what its tag !!{tag} says")
-        return self.fault(path, _not_finite(text)) if tag == "float" and not math.isfinite(value) else value
+            fault = _NUL * ("\0" in text)
+        elif tag not in _READ:
+            fault = _unsupported(node.tag)
+        elif len(text) > _MOST_DIGITS:
+            fault = f"must have at most {_MOST_DIGITS} digits; got {len(text)}"
+        else:
+            try:
+                value = _READ[tag](text)
+            except (ValueError, KeyError):
+                fault = f"{text!r} is not what its tag !!{tag} says"
+            if isinstance(value, float) and not math.isfinite(value):
+                fault = _not_finite(text)
+        if fault:
+            self.fault(path, fault)
+        return None if fault else value
 
     def fault(self, path: KeyPath, message: str, hint: str = "", position: Position | None = None) -> None:
         self.faults.append(Fault(path, message, hint, position or self.places[path]))
 
 
-_READ: dict[str, Callable[[str], Any]] = {
+_READ: dict[str, Callable[[str], Data]] = {
     "null": lambda _: None,
     "bool": lambda text: {"true": True, "false": False}[text.lower()],
     "int": lambda text: int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)),
@@ -223,7 +234,7 @@ def _not_finite(text: object) -> str:
     return f"must be a finite number; got {text}"
 
 
-def plain(data: Any) -> Document:
+def plain(data: object) -> Document:
     """The same for data made in Python: a copy with tuples as lists, and what YAML could not hold in ``faults``.
 
     >>> plain({"a": (1, float("nan"))}).faults[0].message
@@ -231,8 +242,7 @@ def plain(data: Any) -> Document:
     """
     document = Document(None)
 
-    def copy(value: Any, path: KeyPath) -> Any:
-        fault: str | None = None
+    def copy(value: object, path: KeyPath) -> Data:
         if isinstance(value, Mapping):
             for key in value:
                 if not isinstance(key, str):
@@ -246,11 +256,12 @@ def plain(data: Any) -> Document:
             fault = f"must have at most {_MOST_DIGITS} digits"
         elif isinstance(value, str) and "\0" in value:
             fault = _NUL
-        elif not (value is None or isinstance(value, bool | int | float | str)):
+        elif value is None or isinstance(value, bool | int | float | str):
+            return value
+        else:
             fault = f"must be plain data; got a {type(value).__name__}"
-        if fault:
-            document.faults.append(Fault(path, fault))
-        return None if fault else value
+        document.faults.append(Fault(path, fault))
+        return None
 
     try:
         return Document(copy(data, ()), {}, document.faults)
@@ -258,7 +269,7 @@ def plain(data: Any) -> Document:
         raise ConfigError("nested too deeply, or refers to itself") from error
 
 
-def dump(data: Any) -> str:
+def dump(data: object) -> str:
     r"""Plain data as YAML 1.2, keys in the order they have; ``parse`` gives the same data back.
 
     >>> dump({"run": "1e-3", "seed": 0})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -84,7 +84,8 @@ def kept(n: int, rates: Sequence[float]) -> dict[float, int]:
 def _data(config: RunConfig, text: str) -> dict[str, object]:
     """What an entry of --select says, without a budget."""
     if text.startswith("{"):
-        data = yaml_positions.parse(text, f"--select {text}").data
+        parsed = yaml_positions.parse(text, f"--select {text}").data
+        data: Mapping[str, object] = parsed if isinstance(parsed, dict) else {}
     else:
         mine = [entry for entry in config.resolved["select"] if text == (entry.get("name") or entry["use"])]
         data = mine[0] if mine else {"use": text}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pyarrow import types
+
+from curate.kernels.types import Counts
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -22,7 +21,7 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
-def lists_of(array: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
+def lists_of(array: pa.Array) -> tuple[Counts, pa.Array]:
     """Take lists apart.
 
     Parameters
@@ -46,7 +45,7 @@ def lists_of(array: pa.Array) -> tuple[NDArray[np.int64], pa.Array]:
     return lengths, array.flatten()
 
 
-def lists_from(lengths: NDArray[np.int64], values: pa.Array, kind: pa.DataType, null: pa.Array) -> pa.Array:
+def lists_from(lengths: Counts, values: pa.Array, kind: pa.DataType, null: pa.Array) -> pa.Array:
     """Put lists together; the inverse of ``lists_of``.
 
     Parameters
@@ -66,11 +65,11 @@ def lists_from(lengths: NDArray[np.int64], values: pa.Array, kind: pa.DataType, 
     large = types.is_large_list(kind)
     if not large and ends[-1] >= 1 << 31:
         raise pa.ArrowInvalid(f"{ends[-1]:,} list elements need 64-bit offsets")
-    made: Any = pa.LargeListArray if large else pa.ListArray
-    return made.from_arrays(pa.array(ends, pa.int64() if large else pa.int32()), values, type=kind, mask=null)
+    kind_of_array = pa.LargeListArray if large else pa.ListArray
+    return kind_of_array.from_arrays(pa.array(ends, pa.int64() if large else pa.int32()), values, type=kind, mask=null)
 
 
-def maps_of(array: pa.MapArray) -> tuple[NDArray[np.int64], pa.Array, pa.Array]:
+def maps_of(array: pa.MapArray) -> tuple[Counts, pa.Array, pa.Array]:
     """Take maps apart.
 
     Parameters
@@ -99,16 +98,13 @@ def maps_of(array: pa.MapArray) -> tuple[NDArray[np.int64], pa.Array, pa.Array]:
     return lengths, keys, items
 
 
-def maps_from(
-    lengths: NDArray[np.int64], keys: pa.Array, items: pa.Array, kind: pa.MapType, null: pa.Array
-) -> pa.Array:
+def maps_from(lengths: Counts, keys: pa.Array, items: pa.Array, kind: pa.MapType, null: pa.Array) -> pa.Array:
     """Put maps together; the inverse of ``maps_of``."""
     ends = pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), pa.int32())
-    made: Any = pa.MapArray
-    return made.from_arrays(ends, keys, items, type=kind, mask=null)
+    return pa.MapArray.from_arrays(ends, keys, items, type=kind, mask=null)
 
 
-def _fixed(lengths: NDArray[np.int64], values: pa.Array, kind: pa.DataType, null: pa.Array) -> pa.Array:
+def _fixed(lengths: Counts, values: pa.Array, kind: pa.DataType, null: pa.Array) -> pa.Array:
     empty = null.to_numpy(zero_copy_only=False)
     if (lengths[~empty] != kind.list_size).any():
         raise pa.ArrowInvalid(f"a list is not of {kind.list_size} elements")

@@ -115,6 +115,6 @@ def one_blas_thread() -> Iterator[None]:
 
 
 @lru_cache(maxsize=1)
-def _libraries(modules: int) -> Any:  # noqa: ARG001 - a library comes with a module
+def _libraries(modules: int) -> threadpoolctl.ThreadpoolController:  # noqa: ARG001 - a library comes with a module
     """The libraries with threads of their own that are loaded while there are so many modules."""
     return threadpoolctl.ThreadpoolController()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Places = NDArray[np.int64]
+from curate.kernels.types import Places
 
 
 def runs(starts: Places, lengths: Places) -> Places:

@@ -30,6 +30,21 @@ Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 """True or False for each row."""
 
+Places = NDArray[np.int64]
+"""Positions in an array, and where parts of it begin."""
+
+Places32 = NDArray[np.int32]
+"""Positions in 32 bits."""
+
+Indices = NDArray[np.integer]
+"""Integers of any type, where a kernel takes them as they come."""
+
+Hashes = NDArray[np.uint64]
+"""Hashes of 64 bits, and pairs of rows packed into as many."""
+
+Signatures = NDArray[np.uint32]
+"""Hashes of 32 bits."""
+
 FittedState = Mapping[str, NDArray[Any]]
 """Fitted parameters of a plugin as named arrays, which can be saved and frozen."""
 

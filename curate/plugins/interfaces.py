@@ -340,7 +340,10 @@ def draws(plugin: object) -> bool:
 
 _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
     "embedder": {
-        "fit": ("fits", "fits=True"),
+        "fit": (
+            "fits",
+            "fits=True, …) or, if what fitted returns has a method fidelity, @embedder(fits=True, fidelity=True",
+        ),
         "revision": ("revision", "revision=True"),
         "fidelity": ("fidelity", "fits=True, fidelity=True"),
     },
@@ -388,7 +391,15 @@ def embedder(
     fidelity: bool = False,
     example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
-    """Declare an embedder, and which methods it has besides ``encode``."""
+    """Declare an embedder, and which methods it has besides ``encode``.
+
+    Raises
+    ------
+    PluginError
+        If it declares ``fidelity`` and does not fit.
+    """
+    if fidelity and not fits:
+        raise PluginError("embedder: fidelity=True needs fits=True", hint="an embedder without a fit cannot drift")
     return _declare(
         Traits(
             kind="embedder",

@@ -62,6 +62,27 @@ class Selection:
         order = rows[by_use]
         return cls(order, gain[order], uses[by_use].astype(np.float32), reasons, epochs=tuple(epochs))
 
+    @classmethod
+    def passing(cls, failed: NDArray[np.signedinteger], reasons: Sequence[str]) -> Selection:
+        """Return the rows that fail no rule, in the pool's order, with gain 0.
+
+        ``failed`` (n,) is the index into ``reasons`` of the rule that each row fails, -1 for rows that fail none.
+        """
+        order = np.flatnonzero(failed < 0)
+        gain = np.zeros(len(order), np.float32)
+        return cls(order, gain, reasons=tuple(reasons) or ("there is no rule",), reason=np.maximum(failed, 0))
+
+    @classmethod
+    def without_duplicates(
+        cls, representative: Rows, similarity: Vector, gain: Vector, reason: str, retention: Retention | None = None
+    ) -> Selection:
+        """Return the rows that have no representative, in the pool's order.
+
+        ``representative``, ``similarity`` and ``gain`` (n,) are those of all rows, kept or not.
+        """
+        order = np.flatnonzero(representative < 0)
+        return cls(order, gain[order], None, (reason,), None, representative, similarity, retention)
+
     def check(self, n: int, budget: int | None) -> Selection:
         """The selection itself, if it is one of exactly ``budget`` rows (None = any number) from a pool of ``n``.
 

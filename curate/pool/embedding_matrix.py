@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from curate.errors import DataError
 from curate.kernels.linalg.cosines import unit
-from curate.kernels.types import Matrix, Vectors, frozen
+from curate.kernels.types import Matrix, Vectors
 
 
 def matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
@@ -49,7 +49,8 @@ def gather(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix:
     for block in vectors.blocks():
         array[start : start + len(block)] = block
         start += len(block)
-    return frozen(array)
+    array.flags.writeable = False
+    return array
 
 
 def _mapped(scratch: Path, shape: tuple[int, int]) -> Matrix:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
+from operator import methodcaller
 from pathlib import Path
 from typing import TypeVar
 
@@ -256,7 +257,7 @@ class PoolView:
     def stream(self, name: str | None) -> Vectors:
         """Return the vectors of one embed entry, read one shard at a time."""
         return Vectors(
-            len(self), self.embedding(name).dimensions, lambda: (shard.vectors(name) for shard in self.shards())
+            len(self), self.embedding(name).dimensions, lambda: map(methodcaller("vectors", name), self.shards())
         )
 
     def texts(self) -> Texts:

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from curate.errors import DataError
+from curate.kernels.arrow_categories import categories, codes
 from curate.kernels.clustering import lloyd
+from curate.kernels.linalg.centroids import streamed_mean_directions
 from curate.kernels.types import Matrix
-from curate.plugins.clusterers.column import categories, codes
 from curate.plugins.results import Clustering
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Clustered
@@ -229,17 +229,8 @@ def _values(shard: PoolShard, column: str) -> pa.ChunkedArray:
 
 
 def _means(pool: PoolView, embedding: str | None, column: str, names: pa.Array) -> Clustering:
-    """The mean direction of each group; any direction for a group whose rows cancel out."""
-    total = np.zeros((len(names), pool.embedding(embedding).dimensions))
-    for shard in pool.shards():
-        cells = codes(_values(shard, column), names)
-        x = shard.vectors(embedding)
-        members = np.flatnonzero(cells >= 0)
-        one_each = np.ones(len(members), np.float32)
-        total += csr_array((one_each, (cells[members], members)), shape=(len(names), len(x))) @ x
-    norms = np.linalg.norm(total, axis=1, keepdims=True)
-    total[norms[:, 0] == 0, 0] = 1
-    return Clustering((total / np.where(norms == 0, 1, norms)).astype(np.float32))
+    blocks = ((codes(_values(shard, column), names), shard.vectors(embedding)) for shard in pool.shards())
+    return Clustering(streamed_mean_directions(blocks, len(names), pool.embedding(embedding).dimensions))
 
 
 # ---------------------------------------------------------------- one shard

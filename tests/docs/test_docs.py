@@ -11,7 +11,6 @@ from typing import Any
 
 import polars as pl
 import pytest
-import typer
 
 import curate
 from curate.config import yaml_positions
@@ -73,11 +72,13 @@ def test_the_selector_in_the_docs_runs_and_so_does_its_test(pool, config, monkey
 
 
 def test_the_readme_names_commands_that_exist(command):
+    readme = (ROOT / "README.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"\bmake ([a-z]+)\b", " ".join(blocks(ROOT / "README.md", "sh")))):
         assert re.search(rf"^[a-z ]*\b{target}\b[a-z ]*:", makefile, re.MULTILINE), target
     for name in set(re.findall(r"\bcurate ([a-z]+) ", " ".join(blocks(ROOT / "README.md", "sh")))):
         assert command(name, "--help").returncode == 0, name
+    assert readme.startswith("# curate")
 
 
 def test_python_in_the_readme_runs(plain_map, monkeypatch):
@@ -166,6 +167,8 @@ def test_an_example_of_a_plugin_has_the_form_of_its_section():
 
 
 def test_the_generator_covers_every_command(generate):
+    from typer.main import get_command
+
     from curate.cli.app import app
 
-    assert sorted(generate.COMMANDS) == sorted(typer.main.get_command(app).commands)
+    assert sorted(generate.COMMANDS) == sorted(get_command(app).commands)

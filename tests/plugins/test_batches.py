@@ -85,3 +85,10 @@ def test_texts_go_with_the_rows_of_a_pool():
     assert read(some.take(rows(2, 0)).texts) == ["c", "a"]
     with pytest.raises(PluginError, match="there are 2 texts, and embeddings have 3 rows"):
         Pool(np.zeros((3, 0), np.float32), numbers, np.zeros(3, np.int32), texts=Texts.of(["a", "b"]))
+
+
+def test_rows_that_fail_no_rule_pass_and_the_others_name_theirs():
+    selection = Selection.passing(np.array([-1, 1, 0, -1], np.int16), ["short", "long"]).check(4, None)
+    assert (selection.order.tolist(), selection.gain.tolist()) == ([0, 3], [0, 0])
+    assert [selection.reasons[number] for number in selection.reason[1:3]] == ["long", "short"]
+    assert Selection.passing(np.array([-1], np.int16), []).reasons == ("there is no rule",)

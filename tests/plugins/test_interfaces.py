@@ -6,7 +6,7 @@ import pytest
 
 from curate.errors import PluginError
 from curate.plugins import registry
-from curate.plugins.interfaces import OutputColumn, draws, embedder, metric, scorer, selector
+from curate.plugins.interfaces import MetricColumn, OutputColumn, ScoreColumn, draws, embedder, metric, scorer, selector
 from curate.plugins.registry import Local
 
 EMBEDDER = '''
@@ -30,7 +30,11 @@ def with_method(name):
 @pytest.mark.parametrize(
     ("decorator", "method", "hint"),
     [
-        (embedder(version=1), "fit", r"declare it: @embedder\(fits=True, …\)"),
+        (
+            embedder(version=1),
+            "fit",
+            r"declare it: @embedder\(fits=True, …\) or, .*@embedder\(fits=True, fidelity=True, …\)",
+        ),
         (embedder(version=1), "revision", r"declare it: @embedder\(revision=True, …\)"),
         (embedder(version=1), "fidelity", r"declare it: @embedder\(fits=True, fidelity=True, …\)"),
         (scorer(version=1, reads={"text"}, columns=()), "fit", r"declare it: @scorer\(fits=True, …\)"),
@@ -62,9 +66,18 @@ def test_a_property_draws_is_refused_and_named_in_the_decorator_instead(decorato
         decorator(type("Mine", (), {"draws": property(lambda self: False)}))
 
 
+def test_fidelity_without_a_fit_is_refused():
+    with pytest.raises(PluginError, match="fidelity=True needs fits=True"):
+        embedder(version=1, fidelity=True)
+
+
 def test_a_score_says_whether_higher_is_better():
     with pytest.raises(PluginError, match="the column 'width' has higher_is_better=None; say True or False"):
         scorer(version=1, reads={"text"}, columns=(OutputColumn(name="width", higher_is_better=None),))
+
+
+def test_plugins_may_import_a_column_by_its_earlier_names():
+    assert ScoreColumn is MetricColumn is OutputColumn
 
 
 def test_a_field_may_be_called_like_a_method_of_other_plugins():

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
+from curate.kernels.clustering.spherical_kmeans import spherical_kmeans
 from curate.kernels.ragged import runs
-from curate.kernels.types import Matrix, Vectors
-from curate.plugins.clusterers.kmeans import KMeans
+from curate.kernels.types import Flags, Matrix, Vectors
 
 
 def hierarchical_kmeans(
@@ -52,14 +51,14 @@ def hierarchical_kmeans(
 
 
 def _resampled(vectors: Vectors, rng: np.random.Generator, n_clusters: int, resamplings: int) -> Matrix:
-    kmeans = KMeans(n_clusters=n_clusters)
-    centroids = kmeans.fit(vectors, rng).centroids
+    centroids = spherical_kmeans(vectors, n_clusters, rng).centroids
     for _ in range(resamplings):
-        centroids = kmeans.fit(_subset(vectors, _nearest(vectors, centroids)), rng).centroids
+        central = _subset(vectors, _nearest(vectors, centroids))
+        centroids = spherical_kmeans(central, n_clusters, rng).centroids
     return centroids
 
 
-def _nearest(vectors: Vectors, centroids: Matrix) -> NDArray[np.bool_]:
+def _nearest(vectors: Vectors, centroids: Matrix) -> Flags:
     """Whether a row is among those of its cluster nearest to the centroid, half as many as a cluster has on average."""
     assigned = [assign(block, centroids) for block in vectors.blocks()]
     cluster = np.concatenate([codes for codes, _ in assigned])
@@ -72,7 +71,7 @@ def _nearest(vectors: Vectors, centroids: Matrix) -> NDArray[np.bool_]:
     return nearest
 
 
-def _subset(vectors: Vectors, keep: NDArray[np.bool_]) -> Vectors:
+def _subset(vectors: Vectors, keep: Flags) -> Vectors:
     def blocks() -> Iterator[Matrix]:
         start = 0
         for block in vectors.blocks():

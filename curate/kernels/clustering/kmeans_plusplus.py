@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.cosines import ROUNDING
 from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.types import Matrix, Rows
 
 _ROWS = 2048
 _DRAWN = 128  # rows drawn at a time
 
-Matrix = NDArray[np.float32]
 
-
-def seed(sample: Matrix, k: int, rng: np.random.Generator) -> NDArray[np.intp]:
+def seed(sample: Matrix, k: int, rng: np.random.Generator) -> Rows:
     """Rows of ``sample`` to start from, far apart: greedy k-means++.
 
     The first row is drawn evenly. For each next one, 2 + ⌊ln k⌋ rows are drawn with probability proportional to their
@@ -70,7 +68,7 @@ def seed(sample: Matrix, k: int, rng: np.random.Generator) -> NDArray[np.intp]:
     return np.array(chosen, np.intp)
 
 
-def _distances(sample: Matrix, rows: NDArray[np.intp] | list[int]) -> Matrix:
+def _distances(sample: Matrix, rows: Rows | list[int]) -> Matrix:
     """1 - cosine of every row to each of ``rows``; (len(rows), m), 0 where they cannot be told apart.
 
     Raises

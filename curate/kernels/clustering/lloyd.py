@@ -6,18 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
 from curate.kernels.linalg.cosines import ROUNDING
 from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.types import Codes, Matrix, Numbers, Rows
 
 _ROWS = 2048  # one product: 2048 × k similarities a thread, which the caches hold for k = 1,000
 _SUPERBLOCK = 8 * _ROWS  # rows whose float32 sums are added up before they join the float64 ones
 _SPARE = 64  # the rows farthest from their centroids that are remembered for empty clusters
-
-Matrix = NDArray[np.float32]
-Codes = NDArray[np.int32]
 
 
 class Fit(NamedTuple):
@@ -111,19 +108,17 @@ def assign(x: Matrix, centroids: Matrix) -> tuple[Codes, Matrix]:
     return cluster, similarity
 
 
-def _nearest(x: Matrix, centroids: Matrix, buffer: Matrix) -> tuple[NDArray[np.intp], Matrix]:
+def _nearest(x: Matrix, centroids: Matrix, buffer: Matrix) -> tuple[Rows, Matrix]:
     similarities = np.matmul(x, centroids.T, out=buffer[: len(x)])
     cluster = similarities.argmax(axis=1)
     return cluster, similarities[np.arange(len(x)), cluster].clip(-1, 1)
 
 
-def _pass(
-    blocks: Callable[[], Iterator[Matrix]], centroids: Matrix
-) -> tuple[NDArray[np.float64], NDArray[np.intp], float, Matrix]:
+def _pass(blocks: Callable[[], Iterator[Matrix]], centroids: Matrix) -> tuple[Numbers, Rows, float, Matrix]:
     """One pass: sums (k, d) and counts (k,) of the clusters' rows, the inertia, and the farthest rows in that order."""
     k, d = centroids.shape
 
-    def superblock(x: Matrix) -> tuple[Matrix, NDArray[np.intp], float, Matrix, Matrix]:
+    def superblock(x: Matrix) -> tuple[Matrix, Rows, float, Matrix, Matrix]:
         cluster = np.empty(len(x), np.int32)
         similarity = np.empty(len(x), np.float32)
         buffer = np.empty((min(_ROWS, len(x)), k), np.float32)
@@ -150,7 +145,7 @@ def _pass(
     return total, counts, inertia, far[near < 1 - ROUNDING]
 
 
-def _farthest(similarity: Matrix) -> NDArray[np.intp]:
+def _farthest(similarity: Matrix) -> Rows:
     """The rows least similar to their centroid, least first, ties to the lowest index."""
     among = np.arange(len(similarity))
     if len(similarity) > _SPARE:
@@ -158,7 +153,7 @@ def _farthest(similarity: Matrix) -> NDArray[np.intp]:
     return among[np.argsort(similarity[among], kind="stable")][:_SPARE]
 
 
-def _moved(centroids: Matrix, sums: NDArray[np.float64]) -> Matrix:
+def _moved(centroids: Matrix, sums: Numbers) -> Matrix:
     length = np.linalg.norm(sums, axis=1, keepdims=True)
     still = length[:, 0] < ROUNDING
     moved = (sums / np.where(length < ROUNDING, 1, length)).astype(np.float32)

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.types import Matrix
 
 _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB a thread
 
-Matrix = NDArray[np.float32]
 Float = TypeVar("Float", np.float32, np.float64)
 
 
-def each_product(x: NDArray[Float], y: NDArray[Float], use: Callable[[NDArray[Float], slice, slice], None]) -> None:
+def each_product(
+    x: NDArray[Float], y: NDArray[Float], use: Callable[[NDArray[Float], slice, slice], None], *, rows: int = _ROWS
+) -> None:
     """Call ``use(similarities, rows, columns)`` for every block of x yᵀ.
 
     The blocks of the same rows come one after the other, columns ascending, from one thread; those of different rows
@@ -27,6 +29,7 @@ def each_product(x: NDArray[Float], y: NDArray[Float], use: Callable[[NDArray[Fl
     ----------
     x : (n, d) float32 or float64
     y : (m, d) of the same type
+    rows : rows of x in a block; a block has 4096 rows of y
 
     Cost: O(n m d) time, and 16 MiB of memory a thread, or 32 MiB in double precision.
 
@@ -38,11 +41,11 @@ def each_product(x: NDArray[Float], y: NDArray[Float], use: Callable[[NDArray[Fl
     [3.0, 3.0]
     """
 
-    def block(rows: slice) -> None:
+    def block(some: slice) -> None:
         for columns in ranges(len(y), _COLUMNS):
-            use(x[rows] @ y[columns].T, rows, columns)
+            use(x[some] @ y[columns].T, some, columns)
 
-    for _ in map_blocks(block, ranges(len(x), _ROWS)):
+    for _ in map_blocks(block, ranges(len(x), rows)):
         pass
 
 

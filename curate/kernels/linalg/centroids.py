@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
-from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-_SAME = 1e-6  # a mean shorter than this has no direction that float32 rows tell
-
-Matrix = NDArray[np.float32]
-Codes = NDArray[np.int32]
-Rows = NDArray[np.intp]
+from curate.kernels.linalg.cosines import ROUNDING
+from curate.kernels.types import Codes, Matrix, Rows
 
 
 def groups(cluster: Codes) -> list[Rows]:
@@ -46,8 +45,41 @@ def mean_directions(x: Matrix, members: list[Rows]) -> Matrix:
     for group, rows in enumerate(members):
         mean = x[rows].mean(axis=0, dtype=np.float64)
         length = np.linalg.norm(mean)
-        centres[group] = mean / length if length > _SAME else x[rows[0]]
+        centres[group] = mean / length if length > ROUNDING else x[rows[0]]
     return centres
+
+
+def streamed_mean_directions(blocks: Iterable[tuple[Codes, Matrix]], n_groups: int, dimensions: int) -> Matrix:
+    """Compute the mean of each group at unit length over blocks of rows, of which one is in memory at a time.
+
+    Parameters
+    ----------
+    blocks : codes (m,) of some rows, -1 for rows in no group, and the rows, (m, d) float32 of unit length
+    n_groups : number of groups; codes are below it
+
+    Returns
+    -------
+    (n_groups, dimensions) float32, rows of unit length; the first axis for a group without rows or whose rows cancel
+    out exactly
+
+    Notes
+    -----
+    Cost: O(n d) time; O(n_groups × d) memory besides a block. The bytes depend on how the blocks are cut.
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [0.6, 0.8], [0.6, -0.8]], np.float32)
+    >>> streamed_mean_directions([(np.zeros(3, np.int32), x)], 1, 2).tolist()
+    [[1.0, 0.0]]
+    """
+    total = np.zeros((n_groups, dimensions))
+    for codes, x in blocks:
+        members = np.flatnonzero(codes >= 0)
+        one_each = np.ones(len(members), np.float32)
+        total += csr_array((one_each, (codes[members], members)), shape=(n_groups, len(x))) @ x
+    norms = np.linalg.norm(total, axis=1, keepdims=True)
+    total[norms[:, 0] == 0, 0] = 1
+    return (total / np.where(norms == 0, 1, norms)).astype(np.float32)
 
 
 def cells(x: Matrix, cluster: Codes) -> tuple[Matrix | None, Codes | None]:

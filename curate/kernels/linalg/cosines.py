@@ -5,21 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.linalg.blocked_matmul import similarity_to_nearest
+from curate.kernels.linalg.blocked_matmul import each_product, similarity_to_nearest
 from curate.kernels.neighbors.equal_rows import first_of_copies
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import ranges
+from curate.kernels.types import Indices, Matrix, Numbers, Vector
 
 ROUNDING = 1e-6
-"""Allowance for rounding: the float32 cosine of two equal unit rows may be this much less than 1."""
+"""Allowance for rounding in float32: the cosine of two equal unit rows may be this much less than 1.
+
+So distances (1 - cosine) below it are 0, and a mean of unit rows that is shorter has no direction.
+"""
 
 _NEAR = 1e-4  # 1 - cosine below which a distance is computed from differences; above, its error is under 0.1 %
 _ROWS = 256
 _PAIRS = 4096
-
-Matrix = NDArray[np.float32]
-Vector = NDArray[np.float32]
-Numbers = NDArray[np.float64]
-Rows = NDArray[np.integer]
 
 
 def lowest(min_similarity: float) -> float:
@@ -56,9 +55,7 @@ def unit(x: NDArray[np.floating]) -> Matrix:
     return values
 
 
-def gaps(
-    similarities: NDArray[np.floating], x: Matrix, y: Matrix, left: NDArray[np.integer], right: NDArray[np.integer]
-) -> Numbers:
+def gaps(similarities: NDArray[np.floating], x: Matrix, y: Matrix, left: Indices, right: Indices) -> Numbers:
     """Compute 1 - cosine of pairs of unit rows, from differences where rows are near.
 
     Parameters
@@ -131,18 +128,15 @@ def distance_to_nearest(x: Matrix, among: Matrix) -> Vector:
         rows = np.arange(len(among))
         among = among[np.unique(first_of_copies(among, rows, np.zeros(len(rows))))]
 
-    def refine(block: slice) -> None:
-        some = near[block]
-        least = np.full(len(some), np.inf)
-        for columns in ranges(len(among), _PAIRS):
-            similarities = x[some] @ among[columns].T
-            at, column = np.nonzero(similarities >= best[some, None] - ROUNDING)
-            for pairs in ranges(len(at), _PAIRS):
-                row, other = at[pairs], column[pairs]
-                found = gaps(similarities[row, other], x, among, some[row], columns.start + other)
-                np.minimum.at(least, row, found)
-        gap[some] = least
+    candidates, reached, least = x[near], best[near, None] - ROUNDING, np.full(len(near), np.inf)
 
-    for _ in map_blocks(refine, ranges(len(near), _ROWS)):
-        pass
+    def refine(similarities: Matrix, rows: slice, columns: slice) -> None:
+        at, column = np.nonzero(similarities >= reached[rows])
+        for pairs in ranges(len(at), _PAIRS):
+            row, other = at[pairs], column[pairs]
+            found = gaps(similarities[row, other], candidates, among, rows.start + row, columns.start + other)
+            np.minimum.at(least, rows.start + row, found)
+
+    each_product(candidates, among, refine, rows=_ROWS)
+    gap[near] = least
     return distances(gap)

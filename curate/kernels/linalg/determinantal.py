@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.leverage import squared_lengths
 from curate.kernels.parallel import one_blas_thread
+from curate.kernels.types import Matrix, Numbers, Rows
 
 _DRAWN = 128  # rows drawn at a time
-
-Matrix = NDArray[np.float32]
-Numbers = NDArray[np.float64]
-Rows = NDArray[np.intp]
 
 
 def log_elementary_symmetric(values: Numbers, k: int) -> Numbers:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
+from curate.kernels.types import Numbers
 
 
 def kronecker_solve(a: Numbers, b: Numbers, gradient: Numbers, damping: float) -> Numbers:

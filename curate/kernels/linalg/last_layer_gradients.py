@@ -1,16 +1,17 @@
-"""What stands for the last layer's gradients in selectors that match gradients."""
+"""Approximate gradients of a linear last layer, for selectors that match gradients."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 
 from curate.errors import PluginError
-from curate.kernels.types import Matrix
-from curate.plugins.batches import Pool
+from curate.kernels.types import Matrix, Vector
 
 
-def gradients(pool: Pool, error_by: str | None, selector: str) -> Matrix:
-    """The pool's embeddings, or each times its value of the score ``error_by``; (n, d) float32.
+def gradients(embeddings: Matrix, scores: Mapping[str, Vector], error_by: str | None, selector: str) -> Matrix:
+    """Return the embeddings, or each times its value of the score ``error_by``; (n, d) float32.
 
     The gradient of the cross-entropy loss by the weights of a linear last layer is the outer product of the error,
     probabilities less one-hot label, and the layer's input. Its length is that of the error (the score el2n) times that
@@ -22,12 +23,12 @@ def gradients(pool: Pool, error_by: str | None, selector: str) -> Matrix:
     PluginError : if a value of the score is missing, infinite or below 0
     """
     if error_by is None:
-        return pool.embeddings
-    error = pool.scores[error_by]
+        return embeddings
+    error = scores[error_by]
     wrong = np.count_nonzero(~(np.isfinite(error) & (error >= 0)))
     if wrong:
         raise PluginError(
             f"{selector}: the score {error_by!r} is missing, infinite or negative for {wrong} rows",
             hint=f'drop them first, with {{use: where, drop: "score_{error_by} is null"}}, or name another error',
         )
-    return pool.embeddings * error[:, None]
+    return embeddings * error[:, None]

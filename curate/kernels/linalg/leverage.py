@@ -5,15 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
+from curate.kernels.types import Matrix, Numbers
 
 _ROWS = 2048
 _RANK = 1e-12  # of the largest eigenvalue: what is smaller are rounding errors of float32 rows
-
-Matrix = NDArray[np.float32]
-Numbers = NDArray[np.float64]
 
 
 class Span(NamedTuple):

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import linprog
 
 from curate.kernels.linalg.leverage import span, squared_lengths
 from curate.kernels.parallel import map_blocks, one_blas_thread
+from curate.kernels.types import Matrix, Numbers
 
 _ITERATIONS = 1000
 _LEWIS = 1e-8  # relative change of a weight in the last iteration
 _POWER = 1e-9  # relative change of a sum of powers in the last iteration
 _SMOOTH = 1e-9  # residuals below this share of the largest count as this much
-
-Matrix = NDArray[np.float32]
-Numbers = NDArray[np.float64]
 
 
 def lewis_weights(x: Matrix, p: float) -> Numbers:

@@ -8,14 +8,14 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
+from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
 from curate.kernels.neighbors.equal_rows import first_of_copies
 from curate.kernels.neighbors.knn import EXACT_ROWS, knn
+from curate.kernels.neighbors.nearest_predecessor import most_similar_earlier
 from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.types import Codes, Matrix, Rows, Vector, Vectors
-from curate.plugins.clusterers.kmeans import KMeans
+from curate.kernels.types import Codes, Flags, Matrix, Numbers, Rows, Vector, Vectors
 
 First = Literal["farthest", "nearest", "best_quality"]
 
@@ -110,9 +110,7 @@ class Cells:
         """Whether every two rows that are in cells are compared."""
         return len(self.cell) == 0 or bool(self.cell.max() < self.looks.shape[1])
 
-    def groups(
-        self, asking: NDArray[np.bool_] | None = None, members: NDArray[np.bool_] | None = None
-    ) -> Iterator[tuple[Rows, Rows]]:
+    def groups(self, asking: Flags | None = None, members: Flags | None = None) -> Iterator[tuple[Rows, Rows]]:
         """Of each cell the rows that are in it and the rows that look into it, both in order.
 
         With ``members`` (n,) and ``asking`` (n,) only those of them; cells without one of both are left out. The same
@@ -125,19 +123,50 @@ class Cells:
         ask = dict(_split(*self._in_order(self.looks, asking)))
         yield from ((rows, ask[code]) for code, rows in inside if code in ask)
 
-    def _in_order(self, codes: Codes, among: NDArray[np.bool_] | None) -> tuple[Rows, Codes]:
+    def _in_order(self, codes: Codes, among: Flags | None) -> tuple[Rows, Codes]:
         """Rows, each as often as it has codes, by code and then by rank; and the codes."""
         wanted = codes >= 0 if among is None else (codes >= 0) & (among if codes.ndim == 1 else among[:, None])
         rows, codes = np.nonzero(wanted)[0], codes[wanted]
         order = np.lexsort((self.rank[rows], codes))
         return rows[order], codes[order]
 
-    def compared(self, one: Rows, other: Rows) -> NDArray[np.bool_]:
+    def compared(self, one: Rows, other: Rows) -> Flags:
         """Which pairs of rows are compared: those of which the later looks into the cell of the earlier."""
         swap = self.rank[one] < self.rank[other]
         later, earlier = np.where(swap, other, one), np.where(swap, one, other)
-        answer: NDArray[np.bool_] = (self.looks[later] == self.cell[earlier][:, None]).any(axis=1)
+        answer: Flags = (self.looks[later] == self.cell[earlier][:, None]).any(axis=1)
         return answer
+
+
+def similarity_to_earlier(embeddings: Matrix, cells: Cells) -> Vector:
+    """Compute the similarity of each row to the most similar earlier row that it is compared with.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32, rows of unit length
+    cells : the order, and the rows that each row is compared with
+
+    Returns
+    -------
+    (n,) float32 cosine, 1 for a copy of an earlier row, -1 where there is no earlier row
+
+    Notes
+    -----
+    Cost: O(sum of n_c² d) time over cells of n_c rows, times the cells that a row looks into; O(n) memory, and 4 n_c d
+    bytes and 2 MiB a thread.
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
+    >>> cells = Cells.of(x, np.zeros(3, np.int32), np.zeros(3, np.float32), first="nearest")
+    >>> similarity_to_earlier(x, cells).tolist()
+    [-1.0, 1.0, 0.0]
+    """
+    nearest = np.full(len(embeddings), -1, np.float32)
+    for rows, similarity, _ in most_similar_earlier(embeddings, cells.rank, cells.groups(), np.inf):
+        nearest[rows] = np.maximum(nearest[rows], similarity)
+    nearest[cells.copy_of >= 0] = 1
+    return nearest
 
 
 def _split(rows: Rows, codes: Codes) -> Iterator[tuple[int, Rows]]:
@@ -179,12 +208,12 @@ def _by_k_means(embeddings: Matrix, rows: Rows, k: int) -> Codes:
 
     vectors = Vectors(len(rows), embeddings.shape[1], blocks)
     fixed = np.random.default_rng(0)  # the same rows are always cut alike
-    centroids = KMeans(n_clusters=k, max_iterations=_ITERATIONS).fit(vectors, fixed).centroids
+    centroids = spherical_kmeans(vectors, k, fixed, max_iterations=_ITERATIONS).centroids
     part = np.concatenate([assign(block, centroids)[0] for block in blocks()])
     return np.unique(part, return_inverse=True)[1].astype(np.int32)
 
 
-def _means(embeddings: Matrix, by_cell: list[Rows]) -> tuple[NDArray[np.float64], Matrix]:
+def _means(embeddings: Matrix, by_cell: list[Rows]) -> tuple[Numbers, Matrix]:
     """(n,) cosine of each row to the mean direction of its cell; and those of all cells, (k, d)."""
     to_mean = np.zeros(len(embeddings))
 
@@ -225,9 +254,9 @@ def _looks(embeddings: Matrix, cell: Codes, by_cell: list[Rows], means: Matrix, 
     return looks
 
 
-def _nearest_means(means: Matrix, k: int) -> NDArray[np.int32]:
+def _nearest_means(means: Matrix, k: int) -> Codes:
     """(c, k) the cells with the most similar mean directions; of very many, nearly those."""
     if len(means) <= EXACT_ROWS:
         return knn(means, k)[0]
-    centroids = KMeans().fit(Vectors.of(means), np.random.default_rng(0)).centroids
+    centroids = spherical_kmeans(Vectors.of(means), automatic_clusters(len(means)), np.random.default_rng(0)).centroids
     return knn(means, k, centroids=centroids, cluster=assign(means, centroids)[0])[0]

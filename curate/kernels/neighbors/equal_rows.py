@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import ranges
+from curate.kernels.types import Matrix, Rows
 
 _ROWS = 4096
 
-Rows = NDArray[np.intp]
 
-
-def first_of_copies(x: NDArray[np.float32], rows: Rows, key: NDArray[np.floating]) -> Rows:
+def first_of_copies(x: Matrix, rows: Rows, key: NDArray[np.floating]) -> Rows:
     """Of each of some rows, the first that is the same: that with the lowest key, ties to the first of ``rows``.
 
     Parameters

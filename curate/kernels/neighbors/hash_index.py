@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-Keys = NDArray[np.uint64]
-Places = NDArray[np.int64]
+from curate.kernels.types import Hashes, Places
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: a product with it, modulo 2**64, keeps different keys different
 _SPARE_BITS = 2  # four to eight buckets a key: most hold one or none
@@ -26,7 +24,7 @@ class Lookup:
     [1, -1, 0]
     """
 
-    spread: Keys
+    spread: Hashes
     """(f + 1,) the spread keys, sorted; then 0."""
 
     places: Places
@@ -42,7 +40,7 @@ class Lookup:
     """The number of keys in the fullest bucket."""
 
     @classmethod
-    def of(cls, keys: Keys) -> Lookup:
+    def of(cls, keys: Hashes) -> Lookup:
         """The lookup of (f,) different keys."""
         bits = len(keys).bit_length() + _SPARE_BITS
         shift = np.uint64(64 - bits)
@@ -56,7 +54,7 @@ class Lookup:
     def __len__(self) -> int:
         return len(self.places) - 1
 
-    def find(self, keys: Keys) -> Places:
+    def find(self, keys: Hashes) -> Places:
         """(m,) the place in the set of each of (m,) keys, -1 for those that are not in it."""
         spread = keys * _SPREAD
         slot = self.buckets[spread >> self.shift]

@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places, runs
-
-Hashes = NDArray[np.uint64]
-Rows = NDArray[np.intp]
+from curate.kernels.ragged import runs
+from curate.kernels.types import Hashes, Numbers, Places, Rows
 
 _BITS = 52  # of a hash that are kept; the others number the sets of a block, or its pairs
 _AT_ONCE = 1 << 64 - _BITS
-_ROUNDING = 1e-9  # 0.7 · 10 is a little more than 7
 _ELEMENTS = 1 << 19  # of a block of pairs: 4 MiB
 
 
@@ -50,7 +46,7 @@ class Sets:
         elements = np.concatenate([np.zeros(0, np.uint64), *(part.elements for part in parts)])
         return cls(elements, np.cumsum(sizes))
 
-    def jaccard(self, left: Rows, right: Rows) -> NDArray[np.float64]:
+    def jaccard(self, left: Rows, right: Rows) -> Numbers:
         """|A ∩ B| / |A ∪ B| of each pair of sets, none of them empty; (p,) float64.
 
         Cost: O(elements of the pairs): two sorted sets are merged.
@@ -64,7 +60,7 @@ class Sets:
         cuts = np.flatnonzero(np.diff(ends // _ELEMENTS) | np.diff(np.arange(len(ends)) // _AT_ONCE)) + 1
         bounds = [0, *cuts.tolist(), len(left)] if len(left) else [0]
 
-        def block(pairs: slice) -> NDArray[np.float64]:
+        def block(pairs: slice) -> Numbers:
             numbers = np.arange(pairs.stop - pairs.start, dtype=np.uint64) << np.uint64(_BITS)
             both = np.concatenate([self._numbered(rows[pairs], numbers) for rows in (left, right)])
             both.sort(kind="stable")  # merges the two, which ascend
@@ -80,9 +76,3 @@ class Sets:
         starts = self.offsets[rows]
         sizes = self.offsets[rows + 1] - starts
         return self.elements[runs(starts, sizes)] | np.repeat(numbers, sizes)
-
-
-def least_shared(share: NDArray[np.floating]) -> Places:
-    """Round up to integers, but for rounding errors of ``share``."""
-    least: Places = np.ceil(share - _ROUNDING).astype(np.int64)
-    return least

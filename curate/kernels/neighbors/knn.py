@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.kernels.linalg.centroids import cells
 from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.types import Codes, Indices, Matrix, Places32
 
 EXACT_ROWS = 20_000  # comparing all of them takes two seconds on two cores; cells would miss 2 % and save one
 _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB of similarities a thread
 _FIRST = 8  # times k candidates are ranked before the others are offered
 
-Matrix = NDArray[np.float32]
-Rows = NDArray[np.integer]
-Task = tuple[Rows, Rows, Sequence[Rows]]
+Task = tuple[Indices, Indices, Sequence[Indices]]
 """Places in the result, the rows that belong there, and those they are compared with in parts, each ascending."""
 
 
@@ -23,11 +23,11 @@ def knn(
     x: Matrix,
     k: int,
     *,
-    queries: Rows | None = None,
+    queries: Indices | None = None,
     centroids: Matrix | None = None,
-    cluster: NDArray[np.int32] | None = None,
+    cluster: Codes | None = None,
     probes: int = 24,
-) -> tuple[NDArray[np.int32], Matrix]:
+) -> tuple[Places32, Matrix]:
     """The ``k`` rows most similar to each row, itself excluded.
 
     Exact unless there are more than 20,000 rows and ``centroids`` and ``cluster`` are given. Then a row is compared
@@ -73,7 +73,7 @@ def knn(
     else:
         tasks = _probe(x, k, rows, centroids=centroids, cluster=cluster, probes=probes)
 
-    def search(task: Task) -> tuple[Rows, NDArray[np.int64]]:
+    def search(task: Task) -> tuple[Indices, NDArray[np.int64]]:
         places, block, candidates = task
         return places, _search(x, k, block, candidates)
 
@@ -82,7 +82,30 @@ def knn(
     return _unpack(best[:, ::-1])
 
 
-def nearest_similarity(x: Matrix, queries: Rows | None = None) -> Matrix:
+def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, probes: int = 24) -> tuple[Places32, Matrix]:
+    """Find the ``k`` rows most similar to each row, above 20,000 rows in the clusters nearest to its own.
+
+    Parameters
+    ----------
+    x : (n, d) float32, rows of unit length
+    k : number of neighbors, at least 1
+    cluster : (n,) int32, -1 for rows in no cluster
+    probes : see ``knn``
+
+    Returns
+    -------
+    See ``knn``.
+
+    Examples
+    --------
+    >>> knn_by_cluster(np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32), 1, np.zeros(3, np.int32))[0].ravel().tolist()
+    [2, 2, 1]
+    """
+    centroids, cell = (None, None) if len(x) <= EXACT_ROWS else cells(x, cluster)
+    return knn(x, k, centroids=centroids, cluster=cell, probes=probes)
+
+
+def nearest_similarity(x: Matrix, queries: Indices | None = None) -> Matrix:
     """The similarity of each row, or of the rows ``queries``, to the most similar other row of ``x``.
 
     Parameters
@@ -104,13 +127,13 @@ def nearest_similarity(x: Matrix, queries: Rows | None = None) -> Matrix:
 # as integers do, above 2**31 - 1 - index.
 
 
-def _pack(similarities: Matrix, indices: Rows) -> NDArray[np.int64]:
+def _pack(similarities: Matrix, indices: Indices) -> NDArray[np.int64]:
     bits = (np.minimum(similarities, np.float32(1)) + np.float32(0)).view(np.int32)  # + 0 makes one zero of -0 and 0
     ordered = np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).astype(np.int64)
     return (ordered << 32) | (0x7FFFFFFF - indices.astype(np.int64))
 
 
-def _unpack(packed: NDArray[np.int64]) -> tuple[NDArray[np.int32], Matrix]:
+def _unpack(packed: NDArray[np.int64]) -> tuple[Places32, Matrix]:
     indices = (0x7FFFFFFF - (packed & 0xFFFFFFFF)).astype(np.int32)
     bits = (packed >> 32).astype(np.int32)
     return indices, np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).view(np.float32)
@@ -119,7 +142,7 @@ def _unpack(packed: NDArray[np.int64]) -> tuple[NDArray[np.int32], Matrix]:
 _EMPTY = _pack(np.array([-np.inf], np.float32), np.array([-1]))[0]
 
 
-def _search(x: Matrix, k: int, rows: Rows, candidates: Sequence[Rows]) -> NDArray[np.int64]:
+def _search(x: Matrix, k: int, rows: Indices, candidates: Sequence[Indices]) -> NDArray[np.int64]:
     """The k best of the ``candidates``, some after the others, for each of ``rows``, packed, worst first."""
     best = np.full((len(rows), k), _EMPTY)
     queries = x[rows]
@@ -137,7 +160,7 @@ def _search(x: Matrix, k: int, rows: Rows, candidates: Sequence[Rows]) -> NDArra
     return best
 
 
-def _offer(best: NDArray[np.int64], similarities: Matrix, ids: Rows, *, ascending: bool) -> NDArray[np.int64]:
+def _offer(best: NDArray[np.int64], similarities: Matrix, ids: Indices, *, ascending: bool) -> NDArray[np.int64]:
     """The k best of ``best`` and of the columns of ``similarities``, which stand for the rows ``ids``.
 
     ``ascending``: all of these come after those that were offered before, so one that equals the worst so far has lost.
@@ -158,19 +181,17 @@ def _offer(best: NDArray[np.int64], similarities: Matrix, ids: Rows, *, ascendin
     return offered[:, -k:]
 
 
-def _blocks_of(places: Rows) -> Iterator[Rows]:
+def _blocks_of(places: Indices) -> Iterator[Indices]:
     return (places[block] for block in ranges(len(places), _ROWS))
 
 
-def _everything(x: Matrix, rows: Rows) -> Iterator[Task]:
+def _everything(x: Matrix, rows: Indices) -> Iterator[Task]:
     """All rows as the candidates of each block."""
     candidates = [np.arange(len(x))]
     return ((places, rows[places], candidates) for places in _blocks_of(np.arange(len(rows))))
 
 
-def _probe(
-    x: Matrix, k: int, rows: Rows, *, centroids: Matrix, cluster: NDArray[np.int32], probes: int
-) -> Iterator[Task]:
+def _probe(x: Matrix, k: int, rows: Indices, *, centroids: Matrix, cluster: Codes, probes: int) -> Iterator[Task]:
     """The rows of the nearest cells as the candidates of each block of each cell.
 
     Those of the very nearest, some times k of them, come first: after them there is little to gain from the others.
@@ -195,7 +216,7 @@ def _probe(
             yield block, rows[block], candidates
 
 
-def _grouped(cell: NDArray[np.int64], cells: int) -> tuple[Rows, Rows]:
+def _grouped(cell: NDArray[np.int64], cells: int) -> tuple[Indices, Indices]:
     """Positions sorted by cell, and where each cell's begin, with the end as the last entry."""
     order = np.argsort(cell, kind="stable")
     return order, np.searchsorted(cell[order], np.arange(cells + 1))

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places, runs
+from curate.kernels.ragged import runs
+from curate.kernels.types import Hashes, Numbers, Places, Rows, Signatures
 
-Rows = NDArray[np.intp]
-Numbers = NDArray[np.float64]
-Pairs = NDArray[np.uint64]
 Similarity = Callable[[Rows, Rows], Numbers]
 
 _CHUNK = 512  # rows that are compared with the kept ones at once, and then with each other
@@ -36,7 +33,7 @@ class Buckets:
     starts: Places
 
     @classmethod
-    def of(cls, keys: NDArray[np.uint32]) -> Buckets:
+    def of(cls, keys: Signatures) -> Buckets:
         """In each band the rows of the same key; ``keys`` is (bands, n).
 
         >>> Buckets.of(np.array([[1, 2, 1], [3, 3, 3]], np.uint32)).members.tolist()
@@ -113,7 +110,7 @@ class Buckets:
 
 def direct(
     n: int, buckets: Buckets, similarity: Similarity, threshold: float, held: int = 0
-) -> tuple[Rows, Numbers, Pairs]:
+) -> tuple[Rows, Numbers, Hashes]:
     """A row is dropped if an earlier row that is kept is at least ``threshold`` similar to it.
 
     Parameters
@@ -152,7 +149,7 @@ def direct(
         best = best[(new > old) | ((new == old) & (right[best] < closest[left[best]]))]
         nearest[left[best]], closest[left[best]] = likeness[best], right[best]
 
-    def compare(pairs: Pairs) -> tuple[Rows, Rows, Numbers]:
+    def compare(pairs: Hashes) -> tuple[Rows, Rows, Numbers]:
         left, right = _unpacked(pairs)
         likeness = similarity(left, right)
         links.append(pairs[likeness >= threshold])
@@ -211,7 +208,7 @@ def connected(first: Rows, buckets: Buckets, similarity: Similarity, threshold: 
     [0, 0, 0]
     """
 
-    def similar(pairs: Pairs) -> Pairs:
+    def similar(pairs: Hashes) -> Hashes:
         return pairs[similarity(*_unpacked(pairs)) >= threshold]
 
     groups, width = buckets.of_members(), _WIDTH
@@ -231,7 +228,7 @@ def connected(first: Rows, buckets: Buckets, similarity: Similarity, threshold: 
         width *= 8
 
 
-def _together(packed: Pairs) -> tuple[Rows, Places]:
+def _together(packed: Hashes) -> tuple[Rows, Places]:
     """The rows of each key that more than one has, and how many they are; ``packed``: keys and rows, ascending."""
     ascending = packed >> _ROW
     begins = np.flatnonzero(np.diff(ascending, prepend=ascending[:1] ^ np.uint64(1)))
@@ -240,7 +237,7 @@ def _together(packed: Pairs) -> tuple[Rows, Places]:
     return (packed[np.repeat(shared, sizes)] & _LOW).astype(np.intp), sizes[shared]
 
 
-def first_of_component(first: Rows, links: Pairs) -> Rows:
+def first_of_component(first: Rows, links: Hashes) -> Rows:
     """Return the first row of each row's component, once ``links`` join some of the components of ``first``.
 
     Parameters
@@ -267,7 +264,7 @@ def _before(groups: Places) -> tuple[Places, Places]:
     return starts, places - starts
 
 
-def _pairs(rows: Rows, starts: Places, lengths: Places, others: Rows) -> Iterator[Pairs]:
+def _pairs(rows: Rows, starts: Places, lengths: Places, others: Rows) -> Iterator[Hashes]:
     """Each row with ``lengths`` rows of ``others`` from its start on; some at once, of these each once, ascending."""
     cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // _PAIRS)) + 1
     for part in np.split(np.arange(len(rows)), cuts):
@@ -277,5 +274,5 @@ def _pairs(rows: Rows, starts: Places, lengths: Places, others: Rows) -> Iterato
             yield np.unique(left << _ROW | right)
 
 
-def _unpacked(pairs: Pairs) -> tuple[Rows, Rows]:
+def _unpacked(pairs: Hashes) -> tuple[Rows, Rows]:
     return (pairs >> _ROW).astype(np.intp), (pairs & _LOW).astype(np.intp)

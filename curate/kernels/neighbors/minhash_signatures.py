@@ -5,13 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.stats.hash_sampling import mixed
-
-Hashes = NDArray[np.uint64]
-Offsets = NDArray[np.int64]
-Signatures = NDArray[np.uint32]
+from curate.kernels.types import Hashes, Places, Signatures
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
@@ -54,7 +50,7 @@ def bands_and_rows(min_similarity: float, permutations: int, max_miss_rate: floa
     )
 
 
-def signatures(hashes: Hashes, offsets: Offsets, permutations: int) -> Signatures:
+def signatures(hashes: Hashes, offsets: Places, permutations: int) -> Signatures:
     """The least of each set's elements under each of H random orders: equal in two sets as often as they are similar.
 
     The order i is that of h + aᵢ l modulo 2³², h and l being the halves of an element's hash, and aᵢ the odd numbers

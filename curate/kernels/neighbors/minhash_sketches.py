@@ -1,4 +1,4 @@
-"""What MinHash knows of texts: the keys of their bands, a digest of their shingles, and the shingles themselves."""
+"""MinHash sketches of texts: the keys of their bands, a digest of their shingles, and the shingles themselves."""
 
 from __future__ import annotations
 
@@ -8,32 +8,35 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from curate.kernels.neighbors.jaccard import Sets
 from curate.kernels.neighbors.minhash_signatures import band_keys, signatures
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places
 from curate.kernels.stats.hash_sampling import mixed
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.shingles import Hashes, Unit, shingles
+from curate.kernels.text.shingles import Unit, shingles
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.text.text_identity import normalize
-from curate.kernels.types import Rows, Texts
-from curate.plugins.published_sketches import Published
+from curate.kernels.types import Hashes, Places, Rows, Signatures, Texts
 
 _TEXTS = 4096  # taken apart at once, at most
 _CHARACTERS = 1 << 18
+
+COLUMNS = ("keys", "high", "low")
+"""Columns of a table of sketches: the keys of the bands, and the two halves of the digest."""
+
+SETS = "shingles"
+"""Column of the shingles themselves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sketches:
     """Of n texts."""
 
-    keys: NDArray[np.uint32]
+    keys: Signatures
     """(bands, n): texts that share one are compared."""
 
-    digests: NDArray[np.uint64]
+    digests: Hashes
     """(2, n), the same for texts of the same shingles."""
 
     @classmethod
@@ -90,27 +93,33 @@ class Shingling:
         keys = pa.FixedSizeListArray.from_arrays(pa.array(sketches.keys.T.ravel()), self.bands)
         elements = pa.LargeListArray.from_arrays(sets.offsets, sets.elements)
         halves = map(pa.array, sketches.digests)
-        return pa.table([keys, *halves, elements], names=["keys", "high", "low", "shingles"])
+        return pa.table([keys, *halves, elements], names=[*COLUMNS, SETS])
 
-    def published(self, known: Published) -> Sketches:
-        """The sketches among those columns."""
-        parts = [Sketches(np.empty((self.bands, 0), np.uint32), np.empty((2, 0), np.uint64))]
-        for part in known.sketches("keys", "high", "low"):
+    def read(self, parts: Iterable[pa.Table]) -> Sketches:
+        """Read sketches back from ``COLUMNS`` of the tables that ``table`` makes."""
+        some = [Sketches(np.empty((self.bands, 0), np.uint32), np.empty((2, 0), np.uint64))]
+        for part in parts:
             keys = pc.list_flatten(part["keys"]).to_numpy().reshape(-1, self.bands).T
-            parts.append(Sketches(keys, np.stack([part["high"].to_numpy(), part["low"].to_numpy()])))
-        return Sketches.joined(parts)
+            some.append(Sketches(keys, np.stack([part["high"].to_numpy(), part["low"].to_numpy()])))
+        return Sketches.joined(some)
 
 
-def published_sets(known: Published, rows: Rows) -> Sets:
-    """The shingles of some published rows, which ascend; memory: of one part, and theirs."""
-    parts, start = [Sets.joined([])], 0
-    for part in known.sketches("shingles"):
+def read_sets(parts: Iterable[pa.Table], rows: Rows) -> Sets:
+    """Read the shingles of ``rows``, which ascend, back from the column ``SETS``; memory: that of one part, and theirs.
+
+    Parameters
+    ----------
+    parts : tables that ``Shingling.table`` made, one after the other
+    rows : rows of all parts together
+    """
+    some, start = [Sets.joined([])], 0
+    for part in parts:
         mine = rows[(rows >= start) & (rows < start + len(part))] - start
-        chosen = part["shingles"].take(pa.array(mine)).combine_chunks()
+        chosen = part[SETS].take(pa.array(mine)).combine_chunks()
         sizes = pc.list_value_length(chosen).to_numpy(zero_copy_only=False)
-        parts.append(Sets(pc.list_flatten(chosen).to_numpy(), np.cumsum([0, *sizes])))
+        some.append(Sets(pc.list_flatten(chosen).to_numpy(), np.cumsum([0, *sizes])))
         start += len(part)
-    return Sets.joined(parts)
+    return Sets.joined(some)
 
 
 def _blocks(texts: Texts) -> Iterator[tuple[int, Sequence[str]]]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.types import Matrix, Rows, Vector
 
 _ROWS, _COLUMNS = 128, 4096  # one product: 2 MiB; with few rows at once, little is computed of what comes later
-
-Matrix = NDArray[np.float32]
-Vector = NDArray[np.float32]
-Rows = NDArray[np.intp]
 
 
 def most_similar(queries: Matrix, x: Matrix, before: Rows, threshold: float) -> tuple[Vector, Rows]:

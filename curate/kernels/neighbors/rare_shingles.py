@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curate.kernels.neighbors.jaccard import Sets, least_shared
+from curate.kernels.neighbors.jaccard import Sets
 from curate.kernels.neighbors.lsh_linkage import Buckets
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places, runs
+from curate.kernels.ragged import runs
 from curate.kernels.stats.hash_sampling import mixed
-
-Rows = NDArray[np.intp]
-Flags = NDArray[np.bool_]
+from curate.kernels.stats.whole_counts import ceil_counts
+from curate.kernels.types import Flags, Numbers, Places, Rows
 
 _SMALL = 16  # members of a group that is not split
 _ENTRIES = 1 << 21  # tokens that are worked on at once
@@ -97,7 +95,7 @@ class Profiles:
         tokens = np.repeat(np.arange(len(one)), often[one])[by_owner]
         return cls(sizes, tokens, np.searchsorted(owners[by_owner], np.arange(len(rows) + 1)), weights)
 
-    def jaccard(self, left: Rows, right: Rows) -> NDArray[np.float64]:
+    def jaccard(self, left: Rows, right: Rows) -> Numbers:
         """Compute |A ∩ B| / |A ∪ B| of pairs of different sets: (p,) float64, equal to that of ``Sets.jaccard``.
 
         Notes
@@ -114,7 +112,7 @@ class Profiles:
         ends = np.cumsum(lengths[left] + lengths[right])
         bounds = [0, *(np.flatnonzero(np.diff(ends // _ENTRIES)) + 1).tolist(), len(left)] if len(left) else [0]
 
-        def block(pairs: slice) -> NDArray[np.float64]:
+        def block(pairs: slice) -> Numbers:
             numbers = np.arange(pairs.stop - pairs.start) * len(self.weights)
             both = np.concatenate([self._numbered(rows[pairs], numbers) for rows in (left, right)])
             both.sort(kind="stable")
@@ -195,8 +193,8 @@ class Profiles:
         smallest = np.minimum.reduceat(size, groups.starts)[group]
         fewest = np.minimum.reduceat(size - reach, groups.starts)[group]  # elements that no other member can share
         needed = np.maximum(
-            least_shared(threshold / (1 + threshold) * (size + np.maximum(smallest, threshold * size))),
-            least_shared(threshold * (size + fewest)),
+            ceil_counts(threshold / (1 + threshold) * (size + np.maximum(smallest, threshold * size))),
+            ceil_counts(threshold * (size + fewest)),
         )
         alive, free = reach >= needed, base >= needed
         before = _before(member, weight * some)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.cosines import ROUNDING
+from curate.kernels.types import Numbers, Rows, Vector
 
-THRESHOLDS: NDArray[np.float64] = np.arange(101) / 100
+THRESHOLDS: Numbers = np.arange(101) / 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Retention:
     threshold: float
     """From which two rows counted as duplicates."""
 
-    nearest: NDArray[np.float32]
+    nearest: Vector
     """(n,) of each row to the most similar of the rows before it that it was compared with; -1 where there is none."""
 
     found: tuple[float, ...] = ()
@@ -97,7 +97,7 @@ class Retention:
         )
 
 
-def merged(n: int, groups: Sequence[NDArray[np.intp]], parts: Sequence[Retention | None]) -> Retention | None:
+def merged(n: int, groups: Sequence[Rows], parts: Sequence[Retention | None]) -> Retention | None:
     """That of the whole pool of n rows, of which each group was looked at alone; None if one has none."""
     nearest = np.full(n, -1, np.float32)
     for group, part in zip(groups, parts, strict=True):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Numbers = NDArray[np.float64]
-Counts = NDArray[np.int64]
-Mask = NDArray[np.bool_]
+from curate.kernels.types import Counts, Flags, Numbers
 
 
 def ucb(mean: Numbers, drawn: Counts, exploration: float) -> Numbers:
@@ -60,7 +57,7 @@ def thompson(mean: Numbers, drawn: Counts, exploration: float, rng: np.random.Ge
     return np.where(drawn > 0, mean + exploration * noise, np.inf)
 
 
-def exp3(estimate: Numbers, available: Mask, exploration: float) -> Numbers:
+def exp3(estimate: Numbers, available: Flags, exploration: float) -> Numbers:
     """The probability of each arm: (1 − γ) w_i / Σ w + γ / k with w_i = exp(γ estimate_i / k), over available arms.
 
     Parameters

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-Counts = NDArray[np.integer]
+from curate.kernels.types import Indices, Numbers, Vector
 
 
-def normalised_entropy(counts: Counts) -> float:
+def normalised_entropy(counts: Indices) -> float:
     """Entropy of the shares over its largest value: 1 if all groups are alike, 0 if one has everything.
 
     Parameters
@@ -33,7 +32,7 @@ def normalised_entropy(counts: Counts) -> float:
     return min(1.0, abs(float((share * np.log(share)).sum())) / float(np.log(len(counts))))
 
 
-def total_variation(a: Counts, b: Counts) -> float:
+def total_variation(a: Indices, b: Indices) -> float:
     """Half the sum of the absolute differences of shares: how much of one must be moved to make the other.
 
     Parameters
@@ -52,12 +51,12 @@ def total_variation(a: Counts, b: Counts) -> float:
     return min(1.0, 0.5 * float(np.abs(a / a.sum() - b / b.sum()).sum()))
 
 
-def share_of_range(values: NDArray[np.float32]) -> NDArray[np.float64]:
+def share_of_range(values: Vector) -> Numbers:
     """Where each value lies between the lowest, 0, and the highest, 1; all 0 if there is one value only.
 
     >>> share_of_range(np.array([-1, 0, 3], np.float32)).tolist()
     [0.0, 0.25, 1.0]
     """
-    above: NDArray[np.float64] = values.astype(np.float64) - values.min(initial=np.inf)
-    share: NDArray[np.float64] = above / (above.max(initial=0) or 1.0)
+    above: Numbers = values.astype(np.float64) - values.min(initial=np.inf)
+    share: Numbers = above / (above.max(initial=0) or 1.0)
     return share

@@ -6,13 +6,11 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-Keys = NDArray[np.uint64]
-Folds = NDArray[np.int64]
+from curate.kernels.types import Counts, Hashes
 
 
-def text_keys(texts: Sequence[str]) -> Keys:
+def text_keys(texts: Sequence[str]) -> Hashes:
     r"""A 64-bit hash of each text, blind to capitals and to how much white space is where.
 
     Cost: O(characters).
@@ -26,7 +24,7 @@ def text_keys(texts: Sequence[str]) -> Keys:
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
-def folds_of(keys: Keys, folds: int) -> Folds:
+def folds_of(keys: Hashes, folds: int) -> Counts:
     """The fold of each key, 0 … ``folds`` − 1: as large as one another, but for chance.
 
     >>> folds_of(np.array([4, 9, 4], np.uint64), 5).tolist()
@@ -35,7 +33,7 @@ def folds_of(keys: Keys, folds: int) -> Folds:
     return (keys % np.uint64(folds)).astype(np.int64)
 
 
-def distinct_texts(texts: Sequence[str]) -> tuple[list[str], NDArray[np.uint64]]:
+def distinct_texts(texts: Sequence[str]) -> tuple[list[str], Hashes]:
     """Return each different text that is not blank once, in the order of its hash, and the hashes.
 
     >>> distinct_texts(["b", " ", "a", "B "])[0] in (["b", "a"], ["a", "b"])

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import ranges
+from curate.kernels.types import Hashes, Matrix, Rows
 
 _ROWS = 4096
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-
-Matrix = NDArray[np.float32]
-Rows = NDArray[np.intp]
 
 
 def content_order(x: Matrix, salt: int) -> Rows:
@@ -59,7 +56,7 @@ def samples(x: Matrix, chosen: Rows, size: int, salt: int) -> tuple[Rows, Rows]:
     return chosen[content_order(x[chosen], salt)[:size]], content_order(x, salt)[:size]
 
 
-def mixed(keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+def mixed(keys: Hashes) -> Hashes:
     """Every bit depends on every bit: the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from curate.kernels.parallel import ranges
-
-Numbers = NDArray[np.float64]
+from curate.kernels.types import Numbers
 
 _DRAWS = 256  # resamples at a time
 

@@ -6,14 +6,11 @@ from copy import copy
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import ranges
 from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.types import Hashes, Indices, Numbers
 
-Numbers = NDArray[np.float64]
-Hashes = NDArray[np.uint64]
-Rows = NDArray[np.integer]
 Measure = Literal["entropy_rate", "factorizability", "independence", "stationarity"]
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -21,7 +18,7 @@ _CELLS = 2**20  # codes sorted at a time
 _GRID = 2.0**46  # terms of entropies are multiples of 1/_GRID, so their sums are exact in any order
 
 
-def state_hashes(states: NDArray[np.integer]) -> Hashes:
+def state_hashes(states: Indices) -> Hashes:
     """(n, t) numbers whose sum over some rows tells, at each time, which states those rows are in together.
 
     ``states`` (n, t) are numbered from 0. Two different joint states have the same sum with probability 2^-64.
@@ -116,9 +113,9 @@ class Information:
     chains via submodular optimization", arXiv:2503.23340. D is the divergence rate of chains.
     """
 
-    def __init__(self, chain: Chain, measure: Measure, groups: Rows | None = None) -> None:
+    def __init__(self, chain: Chain, measure: Measure, groups: Indices | None = None) -> None:
         self.chain, self.measure = chain, measure
-        self.group: Rows = np.zeros(len(chain.first), np.intp) if groups is None else groups
+        self.group: Indices = np.zeros(len(chain.first), np.intp) if groups is None else groups
         self.alone = chain.rates(chain.first, chain.second)
         self._reset()
         first, second = self._sums(chain.first), self._sums(chain.second)
@@ -128,7 +125,7 @@ class Information:
             fall += self.alone
         self.cost: Numbers = np.maximum(fall, 0)
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         """Compute the gains of ``rows``, none of them taken; (m,) float64."""
         gains = np.zeros(len(rows))
         refining = ~self.discrete[self.group[rows]]

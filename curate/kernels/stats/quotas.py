@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Counts = NDArray[np.int64]
-Shares = NDArray[np.float64]
+from curate.kernels.types import Counts, Numbers
 
 _LEAST = 1e-200  # of the largest share: what is smaller gets no row before the others are full, and no level overflows
 
@@ -41,7 +40,7 @@ def allocate(sizes: ArrayLike, budget: int, shares: ArrayLike) -> Counts:
     [6, 3, 1]
     """
     rows: Counts = np.asarray(sizes, np.int64)
-    weights: Shares = np.asarray(shares, np.float64)
+    weights: Numbers = np.asarray(shares, np.float64)
     budget = min(budget, int(rows.sum()))
     favoured: Counts = np.where(weights > 0, rows, 0)
     first = min(budget, int(favoured.sum()))
@@ -50,7 +49,7 @@ def allocate(sizes: ArrayLike, budget: int, shares: ArrayLike) -> Counts:
     return given
 
 
-def _fill(sizes: Counts, budget: int, shares: Shares) -> Counts:
+def _fill(sizes: Counts, budget: int, shares: Numbers) -> Counts:
     """``allocate`` for budget <= sizes.sum() and shares that are above 0 wherever sizes are."""
     given = np.zeros_like(sizes)
     groups = np.flatnonzero(sizes)
@@ -78,17 +77,17 @@ def _fill(sizes: Counts, budget: int, shares: Shares) -> Counts:
     return given
 
 
-def proportional(sizes: ArrayLike) -> Shares:
+def proportional(sizes: ArrayLike) -> Numbers:
     """(g,) shares that keep the groups' proportions."""
     return np.asarray(sizes, np.float64)
 
 
-def balanced(sizes: ArrayLike) -> Shares:
+def balanced(sizes: ArrayLike) -> Numbers:
     """(g,) equal shares."""
     return np.ones(np.shape(sizes))
 
 
-def temperature(sizes: ArrayLike, temperature: float) -> Shares:
+def temperature(sizes: ArrayLike, temperature: float) -> Numbers:
     """(g,) shares in proportion to size^(1/T), T > 0: 1 is proportional, and the larger T, the nearer to balanced.
 
     References
@@ -98,6 +97,6 @@ def temperature(sizes: ArrayLike, temperature: float) -> Shares:
     >>> temperature(np.array([1, 16]), 4.0).tolist()
     [0.5, 1.0]
     """
-    rows: Shares = np.asarray(sizes, np.float64)
-    shares: Shares = (rows / rows.max(initial=1)) ** (1 / temperature)  # at most 1, so that no power overflows
+    rows: Numbers = np.asarray(sizes, np.float64)
+    shares: Numbers = (rows / rows.max(initial=1)) ** (1 / temperature)  # at most 1, so that no power overflows
     return shares

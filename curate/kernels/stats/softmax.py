@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from curate.kernels.types import Matrix
 
-def softmax(logits: NDArray[np.floating]) -> NDArray[np.float32]:
+
+def softmax(logits: NDArray[np.floating]) -> Matrix:
     """The probabilities of (n, classes) logits, each row less its highest first; float32, rows sum to 1.
 
     >>> softmax(np.array([[1000.0, 1000.0]])).tolist()
     [[0.5, 0.5]]
     """
-    powers: NDArray[np.float32] = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float32, copy=False))
+    powers: Matrix = np.exp((logits - logits.max(axis=1, keepdims=True)).astype(np.float32, copy=False))
     powers /= powers.sum(axis=1, keepdims=True)
     return powers
 
 
-def half_logs(probabilities: NDArray[np.float32]) -> NDArray[np.float16]:
+def half_logs(probabilities: Matrix) -> NDArray[np.float16]:
     """Their natural logarithms in half precision, for storage; ``softmax`` gives the probabilities back.
 
     The order of a row's probabilities stays as it is, but for those so near to each other that they become ties. A

@@ -7,16 +7,14 @@ taken, and by how much each raised the function (float64). Ties go to the lowest
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
 from curate.kernels.submodular.lazy_greedy import lazy_greedy
 from curate.kernels.submodular.objectives import Objective
+from curate.kernels.types import Numbers, Rows
 
 _ROWS = 1024
 
-Numbers = NDArray[np.float64]
-Rows = NDArray[np.intp]
 Chosen = tuple[Rows, Numbers]
 
 

@@ -6,17 +6,18 @@ import heapq
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+
+from curate.kernels.types import Numbers, Rows
 
 _TOGETHER = 1024
 
 
 def lazy_greedy(
-    bounds: Sequence[float] | NDArray[np.float64],
+    bounds: Sequence[float] | Numbers,
     budget: int,
-    gains: Callable[[NDArray[np.intp]], NDArray[np.float64]],
+    gains: Callable[[Rows], Numbers],
     take: Callable[[int], None],
-) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+) -> tuple[Rows, Numbers]:
     """Pick ``budget`` elements, each time the one of largest gain, ties to the lowest index.
 
     Gains of a submodular function only shrink as elements are taken. So a gain computed earlier bounds today's, and an

@@ -12,14 +12,10 @@ from copy import copy
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from curate.kernels.submodular.similarities import Similarities, degrees, lines
-
-Matrix = NDArray[np.float32]
-Numbers = NDArray[np.float64]
-Rows = NDArray[np.integer]
+from curate.kernels.types import Indices, Matrix, Numbers, Rows
 
 _UPDATES = 1024  # of an inverse, before it is computed again
 
@@ -27,7 +23,7 @@ _UPDATES = 1024  # of an inverse, before it is computed again
 class Objective(Protocol):
     """A monotone submodular function f of sets of rows, f of none being 0."""
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         """(m,) float64, by how much each of ``rows``, none taken yet, would raise f."""
 
     def take(self, row: int) -> None:
@@ -40,8 +36,9 @@ class Objective(Protocol):
 class FacilityLocation:
     """f(S) = Σ over rows i of the largest similarity of i to a row in S: every row has a similar one among those taken.
 
-    ``nearest`` (n,) is the row taken that is most similar to each row, the earliest of equals, -1 for none;
-    ``covered`` (n,) float32 its similarity.
+    All gains are kept up to date: taking a row lowers those of the rows that could have covered what it covers. Where
+    many rows are taken, that is two to three times as fast as computing gains when they are read. O(m²) time to take a
+    row with m similar ones, O(1) a gain.
 
     References
     ----------
@@ -50,19 +47,51 @@ class FacilityLocation:
 
     def __init__(self, similar: Similarities) -> None:
         self.similar = similar
+        self.alone = degrees(similar)
+        self.left = self.alone.copy()
         self.covered = np.zeros(similar.n, np.float32)
-        self.nearest = np.full(similar.n, -1, np.intp)
 
-    def gains(self, rows: Rows) -> Numbers:
-        return self.similar.total(rows, lambda s, covered: np.maximum(s - covered, 0), self.covered)
+    def gains(self, rows: Indices) -> Numbers:
+        return self.left[rows]
 
     def take(self, row: int) -> None:
         others, values = self.similar.of(row)
         closer = values > self.covered[others]
-        self.covered[others[closer]], self.nearest[others[closer]] = values[closer], row
+        rows, after = others[closer], values[closer]
+        self.similar.subtract_rises(self.left, rows, self.covered[rows], after)
+        self.covered[rows] = after
 
     def fresh(self) -> FacilityLocation:
-        return FacilityLocation(self.similar)
+        again = copy(self)
+        again.left, again.covered = self.alone.copy(), np.zeros(self.similar.n, np.float32)
+        return again
+
+
+def representatives(similar: Similarities, order: Indices) -> tuple[Rows, Matrix]:
+    """Find the most similar of the rows taken for every other row.
+
+    Parameters
+    ----------
+    order : (k,) rows, as they were taken
+
+    Returns
+    -------
+    nearest : (n,) row of ``order`` most similar to each row, the earliest of equals; -1 for those of ``order``, and
+        where none is similar
+    similarity : (n,) float32, similarity to that row, NaN where there is none
+
+    Notes
+    -----
+    Cost: O(k m) for rows with m similar ones.
+    """
+    nearest, similarity = np.full(similar.n, -1, np.intp), np.zeros(similar.n, np.float32)
+    for row in order.tolist():
+        others, values = similar.of(row)
+        closer = values > similarity[others]
+        similarity[others[closer]], nearest[others[closer]] = values[closer], row
+    nearest[order] = -1
+    similarity[nearest < 0] = np.nan
+    return nearest, similarity
 
 
 class SaturatedCoverage:
@@ -78,7 +107,7 @@ class SaturatedCoverage:
         self.cap = saturation * degrees(similar)
         self.covered = np.zeros(similar.n)
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         def worth(s: Matrix, covered: Numbers, cap: Numbers) -> Numbers:
             return np.minimum(s, np.maximum(cap - covered, 0))
 
@@ -110,7 +139,7 @@ class GraphCut:
         self.degree = degrees(similar)
         self.taken = np.zeros(similar.n)
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         return self.degree[rows] - self.redundancy * (2 * self.taken[rows] + 1)  # 1: its similarity to itself
 
     def take(self, row: int) -> None:
@@ -138,7 +167,7 @@ class FeatureBased:
         self.starts = features.indptr.astype(np.int64)
         self.sums = np.zeros(features.shape[1])
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         places, lengths = lines(self.starts, rows)
         more, before = self.features.data[places].astype(np.float64), self.sums[self.features.indices[places]]
         if self.concave == "sqrt":  # √(a + m) − √a, in a form that rounding does not let grow with a
@@ -177,7 +206,7 @@ class LogDeterminant:
         self.inverse = np.eye(x.shape[1])
         self.updates = 0
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         x = self._unit(rows)
         gains: Numbers = np.log1p(np.einsum("ij,ij->i", x @ self.inverse, x)).astype(np.float32).astype(np.float64)
         return gains
@@ -195,7 +224,7 @@ class LogDeterminant:
     def fresh(self) -> LogDeterminant:
         return LogDeterminant(self.x)
 
-    def _unit(self, rows: Rows) -> Numbers:
+    def _unit(self, rows: Indices) -> Numbers:
         """(m, d) float64, the rows at unit length; zero rows stay zero."""
         x = self.x[rows].astype(np.float64)
         lengths = np.linalg.norm(x, axis=1, keepdims=True)
@@ -209,7 +238,7 @@ class Modular:
     def __init__(self, values: Numbers) -> None:
         self.values = values
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         return self.values[rows]
 
     def take(self, row: int) -> None:
@@ -225,7 +254,7 @@ class WeightedSum:
     def __init__(self, terms: Sequence[Objective], weights: Sequence[float]) -> None:
         self.terms, self.weights = terms, weights
 
-    def gains(self, rows: Rows) -> Numbers:
+    def gains(self, rows: Indices) -> Numbers:
         total = np.zeros(len(rows))
         for term, weight in zip(self.terms, self.weights, strict=True):
             total += weight * term.gains(rows)

@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from curate.kernels.neighbors.knn import knn_by_cluster
 from curate.kernels.parallel import ranges
 from curate.kernels.ragged import runs
+from curate.kernels.types import Codes, Indices, Matrix, Numbers, Places
 
 _ROWS = 1024
+_RISES = 256  # rows of an (n, n) array that are worked on at once
 GRID = np.float32(2**24)  # similarities are multiples of 1/GRID: sums of them are exact, in any order
 DENSE_ROWS = 16_384  # all similarities of so many rows take 1 GiB, and three while they are made
 
-Matrix = NDArray[np.float32]
-Numbers = NDArray[np.float64]
-Rows = NDArray[np.integer]
 Worth = Callable[..., NDArray[np.floating]]
 
 
@@ -27,13 +27,23 @@ class Similarities(Protocol):
 
     n: int
 
-    def of(self, row: int) -> tuple[Rows, Matrix]:
+    def of(self, row: int) -> tuple[Indices, Matrix]:
         """The rows that ``row`` is similar to, itself among them, and how much."""
 
-    def total(self, rows: Rows, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
+    def total(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
         """For each j of ``rows``, the sum over rows i of ``worth(s_ij, *(array[i] for array in state))``.
 
         ``worth`` is applied to whole arrays, and must be 0 where s_ij is 0.
+        """
+
+    def subtract_rises(self, gains: Numbers, rows: Indices, before: Matrix, after: Matrix) -> None:
+        """Subtract the sum over i of ``rows`` of min(s_ij, after_i) − before_i, where positive, from each gain j.
+
+        Parameters
+        ----------
+        gains : (n,) float64, changed in place
+        rows : (m,) different rows
+        before, after : (m,) float32 on the grid, before < after
         """
 
 
@@ -44,16 +54,22 @@ class Neighbours:
         self.n = len(graph.indptr) - 1
         self.starts, self.columns, self.values = graph.indptr.astype(np.int64), graph.indices, graph.data
 
-    def of(self, row: int) -> tuple[Rows, Matrix]:
+    def of(self, row: int) -> tuple[Indices, Matrix]:
         own = slice(self.starts[row], self.starts[row + 1])
         return self.columns[own], self.values[own]
 
-    def total(self, rows: Rows, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
+    def total(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
         edges, lengths = lines(self.starts, rows)
         others = self.columns[edges]
         each = worth(self.values[edges], *(array[others] for array in state))
         sums: Numbers = np.add.reduceat(each, np.cumsum(lengths) - lengths, dtype=np.float64)
         return sums  # no line is empty: it holds the row itself
+
+    def subtract_rises(self, gains: Numbers, rows: Indices, before: Matrix, after: Matrix) -> None:
+        edges, lengths = lines(self.starts, rows)
+        rise = np.minimum(self.values[edges], np.repeat(after, lengths)) - np.repeat(before, lengths)
+        positive = np.flatnonzero(rise > 0)
+        np.subtract.at(gains, self.columns[edges[positive]], rise[positive].astype(np.float64))
 
 
 class Complete:
@@ -65,12 +81,45 @@ class Complete:
         self.values = np.maximum(self.values, self.values.T)
         np.fill_diagonal(self.values, 1)
 
-    def of(self, row: int) -> tuple[Rows, Matrix]:
+    def of(self, row: int) -> tuple[Indices, Matrix]:
         return np.arange(self.n), self.values[row]
 
-    def total(self, rows: Rows, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
+    def total(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
         sums: Numbers = worth(self.values[rows], *state).sum(axis=1, dtype=np.float64)
         return sums
+
+    def subtract_rises(self, gains: Numbers, rows: Indices, before: Matrix, after: Matrix) -> None:
+        for block in ranges(len(rows), _RISES):
+            low = before[block, None]
+            capped = np.clip(self.values[rows[block]], low, after[block, None])
+            gains -= capped.sum(axis=0, dtype=np.float64) - low.sum(dtype=np.float64)
+
+
+def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes: int = 4) -> sparse.csr_array:
+    """Build the graph of cosine similarities of each row with its most similar rows.
+
+    Symmetric: two rows are joined if either is among the other's ``neighbours``. Complete if n <= neighbours + 1.
+    Above 20,000 rows, neighbors are searched in the ``probes`` clusters nearest to a row's own: see ``knn_by_cluster``.
+
+    Parameters
+    ----------
+    embeddings : (n, d) float32, rows of unit length
+    cluster : (n,) int32, -1 for rows in no cluster
+
+    Returns
+    -------
+    (n, n) float32, multiples of 2^-24 in [0, 1]; 1 on the diagonal
+    """
+    n = len(embeddings)
+    k = min(neighbours, n - 1)
+    own = np.arange(n, dtype=np.int32)[:, None]
+    columns, values = own, np.ones((n, 1), np.float32)
+    if k > 0:
+        indices, similarities = knn_by_cluster(embeddings, k, cluster, probes=probes)
+        columns, values = np.hstack((own, indices)), np.hstack((values, on_grid(similarities)))
+    starts = np.arange(0, columns.size + 1, columns.shape[1])
+    one_way = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n))
+    return one_way.maximum(one_way.T.tocsr()).tocsr()
 
 
 def degrees(similar: Similarities) -> Numbers:
@@ -88,7 +137,7 @@ def on_grid(similarities: Matrix) -> Matrix:
     return rounded
 
 
-def lines(starts: NDArray[np.int64], rows: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def lines(starts: Places, rows: Indices) -> tuple[Places, Places]:
     """Where the entries of ``rows`` stand in a sparse matrix, one row after the other, and how many each row has.
 
     >>> places, lengths = lines(np.array([0, 2, 2, 5]), np.array([2, 0]))

@@ -6,10 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
-Grams = NDArray[np.uint64]
-Offsets = NDArray[np.int64]
+from curate.kernels.types import Flags, Hashes, Matrix, Places
 
 _BLANK = 0x20
 WHITE_SPACE = (
@@ -37,7 +35,7 @@ def text_blocks(texts: Sequence[str], characters: int = 1 << 17) -> Iterator[sli
         yield slice(start, len(texts))
 
 
-def trigrams(texts: Sequence[str]) -> tuple[Grams, Offsets]:
+def trigrams(texts: Sequence[str]) -> tuple[Hashes, Places]:
     """Each character of each text with its two neighbours, in lower case; any white space is one blank.
 
     There is one trigram for every character that is not white space: a word of L letters gives L of them, the first and
@@ -73,7 +71,7 @@ def trigrams(texts: Sequence[str]) -> tuple[Grams, Offsets]:
     return grams, np.searchsorted(centres, starts)
 
 
-def signed_hashing(grams: Grams, offsets: Offsets, dimensions: int) -> NDArray[np.float32]:
+def signed_hashing(grams: Hashes, offsets: Places, dimensions: int) -> Matrix:
     """Vectors whose inner product estimates that of the texts' trigram counts.
 
     Every trigram adds +1 or -1, by one bit of its hash, to the coordinate that the other bits name. Where all trigrams
@@ -109,7 +107,7 @@ def signed_hashing(grams: Grams, offsets: Offsets, dimensions: int) -> NDArray[n
     return rows.astype(np.float32)
 
 
-def owners(offsets: Offsets) -> NDArray[np.int64]:
+def owners(offsets: Places) -> Places:
     """The text that each trigram belongs to.
 
     >>> owners(np.array([0, 2, 2, 3])).tolist()
@@ -119,7 +117,7 @@ def owners(offsets: Offsets) -> NDArray[np.int64]:
 
 
 @lru_cache(maxsize=1)
-def white_space() -> NDArray[np.bool_]:
+def white_space() -> Flags:
     """(0x110000,) bool: which code points are white space."""
     table = np.zeros(0x110000, bool)
     for first, last in WHITE_SPACE:
@@ -127,7 +125,7 @@ def white_space() -> NDArray[np.bool_]:
     return table
 
 
-def _mix(grams: Grams) -> NDArray[np.uint64]:
+def _mix(grams: Hashes) -> Hashes:
     """Spreads every bit over all others (the finaliser of MurmurHash3)."""
     mixed = grams ^ (grams >> np.uint64(33))
     mixed *= np.uint64(0xFF51AFD7ED558CCD)

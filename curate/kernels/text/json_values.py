@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import uuid
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 import orjson
@@ -70,12 +69,12 @@ def _decoded(array: pa.Array) -> pa.Array:
     return array
 
 
-def dumps(value: Any, *, newline: bool = False) -> bytes:
+def dumps(value: object, *, newline: bool = False) -> bytes:
     """Serialize a value of a ``json_array`` as strict JSON; NaN and infinities become null."""
     return orjson.dumps(value, default=_all_digits, option=orjson.OPT_APPEND_NEWLINE if newline else None)
 
 
-def _all_digits(value: Any) -> orjson.Fragment:
+def _all_digits(value: object) -> orjson.Fragment:
     if isinstance(value, Decimal):
         return orjson.Fragment(format(value, "f"))
     raise TypeError(f"JSON has no equivalent of {type(value).__name__}")

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curate.kernels.ragged import Places, runs
+from curate.kernels.ragged import runs
 from curate.kernels.text.ngram_ids import before, found, nested_ngrams
-
-Words = NDArray[np.uint64]
-Shares = NDArray[np.float32]
-Numbers = NDArray[np.float64]
+from curate.kernels.types import FittedState, Hashes, Numbers, Places, Vector
 
 _UNDEFINED = np.array([0, 0.5, 1, 1.5])
 _PARTS = ("grams", "probability", "weight")
@@ -29,31 +23,31 @@ class NGramModel:
     alone. Before any word all are alike: the different words of the texts, the end, and one for all other words.
     """
 
-    vocabulary: Words
+    vocabulary: Hashes
     """(v,) the words of the texts, ascending."""
 
     grams: tuple[Places, ...]
     """(g,) the n-grams, ascending, as ``nested_ngrams`` gives them."""
 
-    probability: tuple[Shares, ...]
+    probability: tuple[Vector, ...]
     """(g,) in [0, 1]."""
 
-    weight: tuple[Shares, ...]
+    weight: tuple[Vector, ...]
     """In [0, 1]: (1,) for n = 1, then one for each (n − 1)-gram."""
 
-    def state(self) -> dict[str, NDArray[Any]]:
+    def state(self) -> FittedState:
         """The model as named arrays."""
         named = {f"{part}_{n}": array for part in _PARTS for n, array in enumerate(getattr(self, part), 1)}
         return {"vocabulary": self.vocabulary, **named}
 
     @classmethod
-    def of(cls, state: Mapping[str, NDArray[Any]]) -> NGramModel:
+    def of(cls, state: FittedState) -> NGramModel:
         """The model that ``state`` gave."""
         orders = range(1, sum(name.startswith("grams_") for name in state) + 1)
         return cls(state["vocabulary"], *(tuple(state[f"{part}_{n}"] for n in orders) for part in _PARTS))
 
 
-def kneser_ney(words: Words, offsets: Places, order: int) -> NGramModel:
+def kneser_ney(words: Hashes, offsets: Places, order: int) -> NGramModel:
     """Learn an interpolated n-gram model with modified Kneser–Ney smoothing.
 
     From the count of every n-gram a discount is taken, another for those seen once, twice and more often, and given to
@@ -111,7 +105,7 @@ def kneser_ney(words: Words, offsets: Places, order: int) -> NGramModel:
     return NGramModel(vocabulary, tuple(grams), tuple(probability), tuple(weight))
 
 
-def probabilities(model: NGramModel, words: Words, offsets: Places) -> Numbers:
+def probabilities(model: NGramModel, words: Hashes, offsets: Places) -> Numbers:
     """The probability of each word of each text after those before it, and of the text's end after its last word.
 
     Parameters
@@ -144,7 +138,7 @@ def probabilities(model: NGramModel, words: Words, offsets: Places) -> Numbers:
     return np.asarray(probability[back > 0])
 
 
-def _symbols(words: Words, offsets: Places, vocabulary: Words) -> tuple[Places, Places]:
+def _symbols(words: Hashes, offsets: Places, vocabulary: Hashes) -> tuple[Places, Places]:
     """The texts' words as places in the vocabulary, each text between a beginning and an end; how far each is in."""
     unknown, end, beginning = range(len(vocabulary), len(vocabulary) + 3)
     lengths = np.diff(offsets)
@@ -165,7 +159,7 @@ def _preceding(longer: Places, numbers: Places, shorter: Places, size: int) -> P
     return np.bincount(shorter[ends_at], minlength=size)
 
 
-def _discounted(count: Places, context: Places, contexts: int) -> tuple[Shares, Shares]:
+def _discounted(count: Places, context: Places, contexts: int) -> tuple[Vector, Vector]:
     """The probability that is left to each n-gram, and what is taken from those after each context."""
     of_count = np.bincount(count, minlength=5)[:5].astype(np.float64)
     discount = _UNDEFINED

@@ -8,7 +8,8 @@ from itertools import groupby
 from sys import maxunicode
 
 import numpy as np
-from numpy.typing import NDArray
+
+from curate.kernels.types import Flags
 
 _LONG = 31  # marks in a row; what people write has a few
 
@@ -56,7 +57,7 @@ def _sorted(text: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _marks() -> NDArray[np.bool_]:
+def _marks() -> Flags:
     """(0x110000,) the characters of which normalising leaves nothing but marks."""
     parts = (_apart(chr(code)) for code in range(maxunicode + 1))
     return np.fromiter((unicodedata.combining(some[0]) != 0 for some in parts), np.bool_, maxunicode + 1)

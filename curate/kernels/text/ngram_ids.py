@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curate.kernels.ragged import Places
+from curate.kernels.types import Indices, Places
 
 
 def nested_ngrams(symbols: Places, order: int, back: Places, size: int) -> Iterator[tuple[Places, Places]]:
@@ -45,7 +43,7 @@ def before(numbers: Places) -> Places:
     return np.concatenate([np.zeros(min(1, len(numbers)), numbers.dtype), numbers[:-1]])
 
 
-def found(grams: NDArray[Any], context: Places | None, symbols: NDArray[Any], size: int) -> Places:
+def found(grams: Indices, context: Places | None, symbols: Indices, size: int) -> Places:
     """The number among ``grams`` of each symbol after a context (None: of each symbol alone); −1 if there is none.
 
     >>> found(np.array([1, 10]), np.array([0, 1, -1]), np.array([1, 1, 1]), 10).tolist()

@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.blocked_matmul import each_product
 from curate.kernels.neighbors.hash_index import Lookup
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places, runs
+from curate.kernels.ragged import runs
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.shingles import shingles
 from curate.kernels.text.text_differences import DIFFERENCES, Difference
 from curate.kernels.text.text_identity import normalize
 from curate.kernels.text.word_tokens import words
-
-Matrix = NDArray[np.float32]
+from curate.kernels.types import Counts, Matrix, Places, Places32
 
 _CHARACTERS = 1 << 17
 
@@ -63,7 +61,7 @@ class Ngrams:
     words: Sequence[Sequence[str]]
     """Of each evaluation text."""
 
-    length: NDArray[np.int64]
+    length: Counts
     """(g,) words in each of the g different n-grams."""
 
     first: Places
@@ -81,7 +79,7 @@ class Ngrams:
     offsets: Places
     """(g + 1,)"""
 
-    different: NDArray[np.int64]
+    different: Counts
     """(t,) how many different n-grams each text has."""
 
     lookups: Sequence[tuple[int, int, Lookup]]
@@ -224,7 +222,7 @@ class Ngrams:
         return " ".join(self.words[text][int(starts[longest]) : last])
 
 
-def most_similar(x: Matrix, among: Matrix, min_similarity: float) -> tuple[Matrix, Places, NDArray[np.int32]]:
+def most_similar(x: Matrix, among: Matrix, min_similarity: float) -> tuple[Matrix, Places, Places32]:
     """The most similar row of ``among`` for each row of ``x``.
 
     Parameters

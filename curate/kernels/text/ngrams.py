@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curate.kernels.ragged import Places
-
-Rates = NDArray[np.float64]
+from curate.kernels.types import Numbers, Places
 
 
 def repeated_ngrams(numbers: Places, longest: int) -> Iterator[tuple[int, Places, Places]]:
@@ -53,7 +50,7 @@ def _repeated(places: Places, keys: Places) -> tuple[Places, Places]:
 
 def repetition(
     numbers: Places, characters: Places, offsets: Places, *, top: Collection[int], duplicate: Collection[int]
-) -> tuple[Mapping[int, Rates], Mapping[int, Rates]]:
+) -> tuple[Mapping[int, Numbers], Mapping[int, Numbers]]:
     """The share of each text's characters that is within its most frequent n-gram, and within duplicate ones.
 
     Characters are those of words. Each counts once, however many n-grams it is in. Of equally frequent n-grams the
@@ -86,11 +83,11 @@ def repetition(
     before = np.concatenate(([0], np.cumsum(characters)))
     total = np.maximum(before[offsets[1:]] - before[offsets[:-1]], 1)
 
-    def rate(places: Places, n: int) -> Rates:
+    def rate(places: Places, n: int) -> Numbers:
         within = np.zeros(len(numbers), np.bool_)
         for further in range(n):
             within[places + further] = True
-        rates: Rates = np.bincount(of_text[within], characters[within], texts) / total
+        rates: Numbers = np.bincount(of_text[within], characters[within], texts) / total
         return rates
 
     tops, duplicates = {}, {}

@@ -11,10 +11,9 @@ from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.types import Texts
-from curate.plugins.results import Selection
+from curate.kernels.types import Flags, Numbers, Texts
 
-Measures = Mapping[str, NDArray[np.float64]]
+Measures = Mapping[str, Numbers]
 """By name, (n,) float64 of n texts."""
 
 Rate = Annotated[float, Ge(0), Le(1)]
@@ -34,7 +33,7 @@ class Rule:
     least: bool
     """Whether the limit is the least that passes, or the most."""
 
-    def fails(self, measures: Measures) -> NDArray[np.bool_]:
+    def fails(self, measures: Measures) -> Flags:
         """(n,) bool: the texts beyond the limit."""
         measured = measures[self.measure]
         return measured < self.limit if self.least else measured > self.limit
@@ -52,6 +51,28 @@ def at_most(measure: str, limit: float | None, reason: str) -> list[Rule]:
     'more than 90 % of its lines begin with a bullet'
     """
     return [] if limit is None else [Rule(measure, limit, _worded(reason, limit), least=False)]
+
+
+def limits(values: object, table: Iterable[tuple[str, str, str]]) -> list[Rule]:
+    """Make the rules whose limits are attributes of ``values``.
+
+    Parameters
+    ----------
+    values : object with the limits, such as a plugin; None switches a rule off
+    table : of each rule the measure, the name of the attribute, which begins with "min" or "max", and the reason
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> table = [("words", "min_words", "fewer than {} words"), ("words", "max_words", "more than {} words")]
+    >>> [rule.reason for rule in limits(SimpleNamespace(min_words=3, max_words=None), table)]
+    ['fewer than 3 words']
+    """
+    return [
+        rule
+        for measure, name, reason in table
+        for rule in (at_least if name.startswith("min") else at_most)(measure, getattr(values, name), reason)
+    ]
 
 
 def _worded(reason: str, limit: float) -> str:
@@ -72,15 +93,20 @@ def refuse_crossed(rules: object, *measures: str) -> None:
             raise ValueError(f"max_{measure}: must be at least min_{measure}, which is {least}, or null; got {most}")
 
 
-def judged(texts: Texts, measure: Callable[[Sequence[str]], Measures], rules: Iterable[Rule]) -> Selection:
-    """The texts that pass every rule, in the pool's order, with gain 0; the others with the first rule that they fail.
+def first_failed(
+    texts: Texts, measure: Callable[[Sequence[str]], Measures], rules: Sequence[Rule]
+) -> NDArray[np.int16]:
+    """Find the first rule that each text fails.
 
     Parameters
     ----------
     texts : n texts, read once
-    measure : gives what the rules look at, of some texts
+    measure : computes the measures of some texts
+
+    Returns
+    -------
+    (n,) int16 index into ``rules``, -1 for a text that passes all of them
     """
-    rules = list(rules)
     failed = np.full(texts.rows, -1, np.int16)
     row = 0
     for block in texts.blocks():
@@ -90,6 +116,4 @@ def judged(texts: Texts, measure: Callable[[Sequence[str]], Measures], rules: It
             for number in reversed(range(len(rules))):
                 here[rules[number].fails(measures)] = number
         row += len(block)
-    order = np.flatnonzero(failed < 0)
-    reasons = tuple(rule.reason for rule in rules) or ("there is no rule",)
-    return Selection(order, np.zeros(len(order), np.float32), reasons=reasons, reason=np.maximum(failed, 0))
+    return failed

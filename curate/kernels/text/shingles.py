@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.ragged import Places, runs
+from curate.kernels.ragged import runs
 from curate.kernels.stats.hash_sampling import mixed
 from curate.kernels.text.char_ngrams import white_space
+from curate.kernels.types import Hashes, Places
 
 Unit = Literal["word", "character"]
-Hashes = NDArray[np.uint64]
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _PIECE = 8  # bytes of a word that are hashed at once

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.neighbors.hash_index import Lookup
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places, runs
+from curate.kernels.ragged import runs
 from curate.kernels.stats.hash_sampling import mixed
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.shingles import Hashes, shingles
+from curate.kernels.text.shingles import shingles
 from curate.kernels.text.word_tokens import word_places
+from curate.kernels.types import Counts, Hashes, Places, Places32
 
 Blocks = Callable[[], Iterable[Sequence[str]]]
 """Starts another pass over texts; gives some after the others."""
@@ -33,10 +33,10 @@ class Windows:
     """Where those windows stand, which are runs of ``length`` words, that n texts have more than once between them."""
 
     length: int
-    words: NDArray[np.int64]
+    words: Counts
     """(n,) how many each text has; 1 if it is blank."""
 
-    starts: NDArray[np.int32]
+    starts: Places32
     """The words at which such windows begin in text i are ``starts[offsets[i]:offsets[i + 1]]``, ascending."""
 
     numbers: Places
@@ -46,12 +46,12 @@ class Windows:
     offsets: Places
     """(n + 1,)"""
 
-    def of(self, text: int) -> tuple[NDArray[np.int32], Places]:
+    def of(self, text: int) -> tuple[Places32, Places]:
         """The starts and the numbers of one text's."""
         own = slice(self.offsets[text], self.offsets[text + 1])
         return self.starts[own], self.numbers[own]
 
-    def covered(self, starts: NDArray[np.int32]) -> Places:
+    def covered(self, starts: Places32) -> Places:
         """How many words each of some windows of one text adds: those before the next of them begins.
 
         >>> Windows(3, *[np.zeros(1, np.int64)] * 3, 1, np.array([0, 1])).covered(np.array([2, 3, 9])).tolist()
@@ -93,7 +93,7 @@ def repeated_windows(texts: Blocks, length: int) -> Windows:
     several = _several(lambda: _each(texts, lambda words, offsets: _hashes(words, _whole(offsets, length), length, 0)))
     lookup = Lookup.of(several)
 
-    def find(words: Hashes, offsets: Places) -> tuple[Places, Places, NDArray[np.int32], Places, Hashes]:
+    def find(words: Hashes, offsets: Places) -> tuple[Places, Places, Places32, Places, Hashes]:
         """Of each text the words, and how many such windows; of each window its start, the place of its hash, another
         hash.
         """
@@ -105,7 +105,7 @@ def repeated_windows(texts: Blocks, length: int) -> Windows:
         return np.diff(offsets), counts, starts, among, _hashes(words, places, length, 1)
 
     numbering = _Numbering(len(several))
-    found: list[tuple[Places, Places, NDArray[np.int32], Places]] = [
+    found: list[tuple[Places, Places, Places32, Places]] = [
         (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
     ]
     for sizes, counts, starts, among, second in _each(texts, find):

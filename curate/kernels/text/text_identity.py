@@ -10,11 +10,11 @@ from sys import maxunicode
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.text.char_ngrams import WHITE_SPACE
 from curate.kernels.text.nfkc import nfkc
 from curate.kernels.text.text_differences import Difference
+from curate.kernels.types import Flags
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -91,7 +91,7 @@ def normalize(text: str, differences: Collection[Difference]) -> str:
     return "" if text.isspace() else text
 
 
-def is_blank(texts: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
+def is_blank(texts: pa.Array | pa.ChunkedArray) -> Flags:
     r"""Find texts that show nothing: null, empty, or white space and invisible characters only.
 
     Parameters
@@ -120,7 +120,7 @@ def is_blank(texts: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     if not (pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type)):
         texts = texts.cast(pa.large_string())
     visible = pc.fill_null(pc.match_substring_regex(texts, _visible()), False)
-    blank: NDArray[np.bool_] = ~np.asarray(visible.to_numpy(zero_copy_only=False), np.bool_)
+    blank: Flags = ~np.asarray(visible.to_numpy(zero_copy_only=False), np.bool_)
     return blank
 
 
@@ -134,7 +134,7 @@ def _without(text: str, invisible: bool, punctuation: bool) -> str:
 
 
 @lru_cache
-def _removed(invisible: bool, punctuation: bool) -> NDArray[np.bool_]:
+def _removed(invisible: bool, punctuation: bool) -> Flags:
     """(0x110000,) code points that ``normalize`` removes."""
     table = np.zeros(maxunicode + 1, np.bool_)
     if invisible:
@@ -151,7 +151,7 @@ def _ascii(invisible: bool, punctuation: bool) -> dict[int, None]:
     return dict.fromkeys(np.flatnonzero(_removed(invisible, punctuation)[:0x80]).tolist())
 
 
-def _table(ranges: Iterable[tuple[int, int]]) -> NDArray[np.bool_]:
+def _table(ranges: Iterable[tuple[int, int]]) -> Flags:
     table = np.zeros(maxunicode + 1, np.bool_)
     for first, last in ranges:
         table[first : last + 1] = True

@@ -7,12 +7,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from curate.kernels.ragged import Places
 from curate.kernels.text.shingles import UNSPACED
-
-Counts = NDArray[np.int64]
+from curate.kernels.types import Counts, Places
 
 _ALONE = "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED)
 _UNSPACED_CHARACTER = re.compile(rf"(?!\s)[{_ALONE}]")

@@ -9,8 +9,8 @@ import numpy as np
 from annotated_types import Ge
 
 from curate.kernels.clustering.kmeans_levels import hierarchical_kmeans
+from curate.kernels.clustering.spherical_kmeans import automatic_clusters
 from curate.kernels.types import Vectors
-from curate.plugins.clusterers.kmeans import automatic_clusters
 from curate.plugins.interfaces import clusterer
 from curate.plugins.results import Clustering
 

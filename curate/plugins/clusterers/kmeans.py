@@ -3,43 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isqrt
 from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
 
-from curate.kernels.clustering.kmeans_plusplus import seed
-from curate.kernels.clustering.lloyd import lloyd
-from curate.kernels.types import Matrix, Vectors
+from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
+from curate.kernels.types import Vectors
 from curate.plugins.interfaces import clusterer
 from curate.plugins.results import Clustering
-
-MOST_CLUSTERS = 10_000
-
-
-def automatic_clusters(rows: int) -> int:
-    """How many clusters "auto" stands for: the whole part of √rows, at most 10,000.
-
-    Then there are about as many clusters as rows in one, which makes the pairs within clusters and the comparisons of
-    rows with centroids cost about the same.
-
-    >>> automatic_clusters(2_000), automatic_clusters(10**9)
-    (44, 10000)
-    """
-    return min(isqrt(rows), MOST_CLUSTERS)
-
-
-def sample_rows(vectors: Vectors, rows: NDArray[np.intp]) -> Matrix:
-    """The rows ``rows``, ascending, of ``vectors``, read in one pass; (m, d) float32."""
-    found = np.empty((len(rows), vectors.dimensions), np.float32)
-    start = 0
-    for block in vectors.blocks():
-        first, last = np.searchsorted(rows, (start, start + len(block)))
-        found[first:last] = block[rows[first:last] - start]
-        start += len(block)
-    return found
 
 
 @clusterer(version=1)
@@ -73,11 +45,14 @@ class KMeans:
     """Rows in the sample that the start is chosen from, for each cluster."""
 
     def fit(self, vectors: Vectors, rng: np.random.Generator) -> Clustering:
-        k = automatic_clusters(vectors.rows) if self.n_clusters == "auto" else self.n_clusters
-        size = min(vectors.rows, k * self.sample_per_cluster)
-        sample = sample_rows(vectors, np.sort(rng.choice(vectors.rows, size, replace=False)))
-        start = sample[seed(sample, k, rng)]
-        fit = lloyd(vectors.blocks, start, max_iterations=self.max_iterations, tolerance=self.tolerance)
+        fit = spherical_kmeans(
+            vectors,
+            automatic_clusters(vectors.rows) if self.n_clusters == "auto" else self.n_clusters,
+            rng,
+            max_iterations=self.max_iterations,
+            tolerance=self.tolerance,
+            sample_per_cluster=self.sample_per_cluster,
+        )
         facts = {
             "clusters": len(fit.centroids),
             "inertia": fit.inertia,

@@ -13,8 +13,8 @@ from scipy import sparse
 
 from curate.kernels.neighbors.hash_index import Lookup
 from curate.kernels.parallel import map_blocks, one_blas_thread
-from curate.kernels.text.char_ngrams import Grams, Offsets, owners, signed_hashing, text_blocks, trigrams
-from curate.kernels.types import Counts, FittedState, Matrix, Vector
+from curate.kernels.text.char_ngrams import owners, signed_hashing, text_blocks, trigrams
+from curate.kernels.types import Counts, FittedState, Hashes, Matrix, Places, Vector
 from curate.plugins.interfaces import Embedder, embedder
 
 _FIT_CHARACTERS = 1 << 25  # 32 Mi; about 60,000 documents of 90 words, and half a gigabyte of memory
@@ -25,7 +25,7 @@ _NEGLIGIBLE = 1e-5  # singular values below this share of the first are rounding
 
 def lsa_fit(
     sample: Sequence[str], rng: np.random.Generator, *, dimensions: int, max_features: int
-) -> tuple[Grams, Matrix, Vector]:
+) -> tuple[Hashes, Matrix, Vector]:
     """Learn which trigrams a corpus has, and the directions in which its texts differ most.
 
     Text i is the vector with (1 + ln count) · idf for each trigram that occurs in it, scaled to unit length; idf is
@@ -171,7 +171,7 @@ def _affordable(sample: Sequence[str], rng: np.random.Generator) -> Sequence[str
     return [sample[i] for i in sorted(order[:count])]
 
 
-def _most_frequent(blocks: list[tuple[Grams, Offsets]], max_features: int) -> tuple[Grams, Counts]:
+def _most_frequent(blocks: list[tuple[Hashes, Places]], max_features: int) -> tuple[Hashes, Counts]:
     """The trigrams in most texts, sorted, and in how many texts each is."""
     found = list(map_blocks(lambda block: _document_counts(*block), blocks))
     empty = np.empty(0, np.uint64)
@@ -182,14 +182,14 @@ def _most_frequent(blocks: list[tuple[Grams, Offsets]], max_features: int) -> tu
     return features[kept], documents[kept]
 
 
-def _document_counts(grams: Grams, offsets: Offsets) -> tuple[Grams, Counts]:
+def _document_counts(grams: Hashes, offsets: Places) -> tuple[Hashes, Counts]:
     """The different trigrams of a block, sorted, and in how many of its texts each is."""
     features, place = np.unique(grams, return_inverse=True)
     pairs = np.unique(owners(offsets) * len(features) + place)
     return features, np.bincount(pairs % max(len(features), 1), minlength=len(features))
 
 
-def _weights(grams: Grams, offsets: Offsets, index: Lookup) -> sparse.csr_array:
+def _weights(grams: Hashes, offsets: Places, index: Lookup) -> sparse.csr_array:
     """(n, f) float32: 1 + ln(count) of the features that occur in each text, columns in ascending order."""
     n, f = len(offsets) - 1, len(index)
     places = index.find(grams)

@@ -16,12 +16,11 @@ from annotated_types import Ge, Le
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import Places
 from curate.kernels.stats.hash_folds import distinct_texts, folds_of, text_keys
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.kneser_ney import NGramModel, Words, kneser_ney, probabilities
+from curate.kernels.text.kneser_ney import NGramModel, kneser_ney, probabilities
 from curate.kernels.text.shingles import shingles
-from curate.kernels.types import Counts, FittedState, Numbers, Vector
+from curate.kernels.types import Counts, FittedState, Hashes, Numbers, Places, Vector
 from curate.plugins.batches import ScoreBatch, given
 from curate.plugins.interfaces import Examples, FileNames, OutputColumn, Scorer, TextTemplate, scorer
 from curate.plugins.results import Learnt
@@ -34,7 +33,7 @@ FACTS = ("texts", "words", "perplexity", "median")
 _LARGEST = 1e38  # what float32 still holds
 
 
-def normalised_words(texts: Sequence[str]) -> tuple[Words, Places]:
+def normalised_words(texts: Sequence[str]) -> tuple[Hashes, Places]:
     """The words of each text as hashes: in lower case, every digit a 0, every mark or symbol a word of its own.
 
     Parameters

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from curate.accounting import Count
 from curate.errors import DataError, PluginError
-from curate.kernels.types import Matrix
 from curate.plugins.registry import Spec
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Embedded
@@ -326,7 +325,8 @@ def _encode(task: _Task) -> _Done:
         width = parquet_io.schema(path).field("embedding").type.list_size
         if not len(lost) or current(aside, task.fingerprint):
             return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
-    units, reasons, encoded = _units(task, table["hash"])
+    role, column = _wanted(task.spec.build(), task.spec)
+    units, reasons, encoded = _of_texts(task, table["hash"]) if role == "text" else _of_column(task, role, column)
     keep = np.setdiff1d(np.arange(len(table)), np.fromiter(reasons, int, len(reasons)))
     schema = schemas.embed(units.shape[1], task.precision, dict(task.model))
     flat = units[keep].ravel() if reasons else units.ravel()
@@ -359,72 +359,76 @@ def _encode(task: _Task) -> _Done:
     return _Done(len(keep), encoded, units.shape[1], Counter(origin), Counter(origin[row] for row in reasons))
 
 
-def _units(task: _Task, hashes: pa.ChunkedArray) -> tuple[NDArray[Any], dict[int, str], int]:
-    """The shard's vectors as they are stored, what is wrong with some of them, and how many rows were encoded now."""
-    role, column = _wanted(task.spec.build(), task.spec)
-    if role == "text":
-        codes = hashes.combine_chunks().dictionary_encode()
-        owner = codes.indices.to_numpy()
-        units, wrong, new = _of_texts(task, codes.dictionary, np.unique(owner, return_index=True)[1])
-        bad = {int(row): wrong[owner[row]] for row in np.flatnonzero(np.isin(owner, list(wrong)))}
-        return units[owner], bad, int(np.isin(owner, new).sum())
+def _of_column(task: _Task, role: str | None, column: str | None) -> tuple[NDArray[Any], dict[int, str], int]:
+    """Return the vectors of the shard's rows that a column holds, and what is wrong with some of them.
+
+    Returns
+    -------
+    units : ndarray
+        (m, d) as they are stored.
+    wrong : dict
+        Reasons, by row.
+    encoded : int
+        Number of rows.
+    """
     values = task.source.read(task.shard, [role] if role else [], [column] if column else [])[0]
-    with running(task.spec, task.spec.name):
-        encoded = fitted_state.ready(task.spec, task.state).encode(values)
-    vectors = _checked(encoded, len(values), task.spec.name)
+    units, wrong = _encoded(task, values)
     ragged: dict[int, str] = {}
     if not pa.types.is_fixed_size_list(values.type):
         lengths = pc.fill_null(pc.list_value_length(values), -1).to_numpy()
-        for row in np.flatnonzero(lengths != vectors.shape[1]):
-            told = f"its vector has {lengths[row]} values, the others {vectors.shape[1]}"
-            ragged[int(row)] = "it has no vector" if lengths[row] < 0 else told
-    units, wrong = _normalised(vectors, task.precision)
+        for row in np.flatnonzero(lengths != units.shape[1]):
+            reason = f"its vector has {lengths[row]} values, the others {units.shape[1]}"
+            ragged[int(row)] = "it has no vector" if lengths[row] < 0 else reason
     return units, wrong | ragged, len(values)
 
 
-def _of_texts(
-    task: _Task, hashes: pa.Array, first: NDArray[np.intp]
-) -> tuple[NDArray[Any], dict[int, str], NDArray[np.intp]]:
-    """The vectors of the shard's m different texts: those made before as they were, the others encoded.
+def _of_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[NDArray[Any], dict[int, str], int]:
+    """Return the vectors of the shard's rows, and what is wrong with some of them; each text is encoded once.
 
-    Parameters
-    ----------
-    hashes : (m,) of the texts
-    first : (m,) a row that has each text
+    Texts that have a vector from an earlier run keep it.
+
+    Returns
+    -------
+    units : ndarray
+        (m, d) as they are stored.
+    wrong : dict
+        Reasons, by row.
+    encoded : int
+        Number of rows whose text was encoded now.
     """
+    codes = hashes.combine_chunks().dictionary_encode()
+    owner = codes.indices.to_numpy()
+    first = np.unique(owner, return_index=True)[1]  # a row that has each text
     reused = None if task.reused is None else vector_reuse.find(task.reused, task.shard)
-    if reused is None or not len(reused):
-        texts = task.source.read(task.shard, ["text"])["text"].take(first).to_pylist()
-        return *_encoded(task, texts), np.arange(len(first))
-    place = pc.index_in(hashes, reused["content_hash"].combine_chunks()).fill_null(-1).to_numpy()
-    units = embedding_matrix.stored(reused["embedding"])[place]
+    place = np.full(len(first), -1)
+    if reused is not None and len(reused):
+        place = pc.index_in(codes.dictionary, reused["content_hash"].combine_chunks()).fill_null(-1).to_numpy()
     new = np.flatnonzero(place < 0)
-    if not len(new):
-        return units, {}, new
-    texts = task.source.read(task.shard, ["text"])["text"].take(first[new]).to_pylist()
-    made, wrong = _encoded(task, texts)
-    units[new] = made
-    return units, {int(new[text]): reason for text, reason in wrong.items()}, new
+    wrong: dict[int, str] = {}
+    if len(new):
+        texts = task.source.read(task.shard, ["text"])["text"].take(first[new]).to_pylist()
+        units, reasons = _encoded(task, texts)
+        wrong = {int(new[text]): reason for text, reason in reasons.items()}
+    if reused is not None and len(new) < len(first):
+        known = embedding_matrix.stored(reused["embedding"])[place]
+        if len(new):
+            known[new] = units
+        units = known
+    bad = {int(row): wrong[owner[row]] for row in np.flatnonzero(np.isin(owner, list(wrong)))}
+    return units[owner], bad, int(np.isin(owner, new).sum())
 
 
-def _encoded(task: _Task, texts: list[str]) -> tuple[NDArray[Any], dict[int, str]]:
+def _encoded(task: _Task, values: Any) -> tuple[NDArray[Any], dict[int, str]]:
+    """Encode texts or the values of a column, to rows of unit length; return them as stored, and what is wrong."""
     with running(task.spec, task.spec.name):
-        encoded = fitted_state.ready(task.spec, task.state).encode(texts)
-    return _normalised(_checked(encoded, len(texts), task.spec.name), task.precision)
-
-
-def _normalised(vectors: Matrix, precision: str) -> tuple[NDArray[Any], dict[int, str]]:
-    """Rows of unit length as they are stored, and those that have no direction."""
+        vectors: Any = fitted_state.ready(task.spec, task.state).encode(values)
+    rows = len(values)
+    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != rows or vectors.dtype != np.float32:
+        got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
+        raise PluginError(f"embedder {task.spec.name!r} gave {got}; expected float32 ({rows}, d)")
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     wrong = {int(row): "its embedding holds NaN or infinity" for row in np.flatnonzero(~np.isfinite(norms))}
     wrong |= {int(row): "its embedding is all zero" for row in np.flatnonzero(norms == 0)}
     with np.errstate(invalid="ignore", over="ignore"):
         units = (vectors / np.where(norms == 0, 1, norms)[:, None]).astype(np.float32)
-    return units.astype(np.float16 if precision == "float16" else np.float32, copy=False), wrong
-
-
-def _checked(vectors: Any, rows: int, name: str) -> Matrix:
-    if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != rows or vectors.dtype != np.float32:
-        got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
-        raise PluginError(f"embedder {name!r} gave {got}; expected float32 ({rows}, d)")
-    return vectors
+    return units.astype(np.float16 if task.precision == "float16" else np.float32, copy=False), wrong

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.errors import DataError, PluginError
+from curate.kernels.arrow_categories import categories, codes
 from curate.kernels.parallel import one_blas_thread, ranges
 from curate.kernels.stats.softmax import half_logs
 from curate.kernels.types import Codes, Matrix, Vectors, frozen
-from curate.plugins.clusterers.column import categories, codes
 from curate.plugins.registry import Spec
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Proxied

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from curate.errors import ConfigError
 from curate.kernels.types import Rows
-from curate.plugins.published_sketches import Published
+from curate.plugins.batches import Published
 from curate.pool.view import PoolView
 from curate.stages.base import Context, running
 from curate.stages.select.run_selector import pool_of

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from curate.errors import PluginError
-from curate.kernels.types import Rows, frozen
-from curate.plugins.batches import Pool
-from curate.plugins.published_sketches import Published
+from curate.kernels.types import Rows
+from curate.plugins.batches import Pool, Published
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
@@ -41,7 +40,9 @@ def choose(
     """
     pool = pool_of(view, survivors, entry, published)
     groups = _groups(view, survivors, entry)
-    answer = partial(_in_groups, entry, seed, pool, groups, anchor)
+    answer = partial(_run, entry, seed, pool, anchor)
+    if groups is not None:
+        answer = partial(_in_groups, entry, seed, pool, groups, anchor)
     if entry.budget is None:
         return answer(None).check(len(pool), None)
     rows = entry.budget.rows(len(pool), entry.name)
@@ -65,7 +66,9 @@ def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: Publ
     n, whole = len(survivors), len(survivors) == len(view)
 
     def taken(array: Any) -> Any:
-        return frozen(array if whole else array[survivors])
+        part = array if whole else array[survivors]
+        part.flags.writeable = False
+        return part
 
     selector: Any = entry.spec.build()
     quality = view.quality(entry.quality if "quality" in reads else None)
@@ -97,36 +100,30 @@ def _groups(view: PoolView, survivors: Rows, entry: SelectEntry) -> list[Rows] |
 
 
 def _in_groups(
-    entry: SelectEntry, seed: int, pool: Pool, groups: list[Rows] | None, anchor: Anchor | None, budget: int | None
+    entry: SelectEntry, seed: int, pool: Pool, groups: list[Rows], anchor: Anchor | None, budget: int | None
 ) -> Selection:
     """Run the selector on each group with its part of the budget and put the answers together."""
-    if groups is None:
-        return _once(entry, seed, pool, anchor, budget)
     sizes = np.array([len(group) for group in groups])
     shares = [None] * len(groups) if budget is None else split_budget.split(entry.quota, sizes, budget)
     answers = [
-        _once(entry, seed, pool.take(group), None if anchor is None else anchor.take(group), share, number)
+        _run(entry, seed, pool.take(group), None if anchor is None else anchor.take(group), share, number)
         for number, (group, share) in enumerate(zip(groups, shares, strict=True))
     ]
     return split_budget.merged(len(pool), groups, answers)
 
 
-def _once(
+def _run(
     entry: SelectEntry, seed: int, pool: Pool, anchor: Anchor | None, budget: int | None, task: int = 0
 ) -> Selection:
     """Run the selector, and hold a budgeted one to the published rows as far as the configuration asks."""
     selector: Any = entry.spec.build()
-
-    def chosen_from(some: Pool, rows: int | None) -> Selection:
-        with running(entry.spec, entry.name):
-            answer: Selection = selector.select(some, rows, rng_for(seed, f"select/{entry.name}", task))
-        planned = 0 if answer.epochs is None else len(answer.epochs)
-        if planned != (entry.epochs if entry.epochs > 1 else 0):
-            told = f"select {entry.name}: its plan is of {planned} epochs, its field epochs says {entry.epochs}"
-            raise PluginError(told, hint="a selector plans as many epochs as its field says, and makes no plan for 1")
-        return answer.check(len(some), rows)
-
-    fresh = chosen_from(pool, budget)
+    with running(entry.spec, entry.name):
+        answer: Selection = selector.select(pool, budget, rng_for(seed, f"select/{entry.name}", task))
+    planned = 0 if answer.epochs is None else len(answer.epochs)
+    if planned != (entry.epochs if entry.epochs > 1 else 0):
+        message = f"select {entry.name}: its plan is of {planned} epochs, its field epochs says {entry.epochs}"
+        raise PluginError(message, hint="a selector plans as many epochs as its field says, and makes no plan for 1")
+    answer = answer.check(len(pool), budget)
     if anchor is None or budget is None:
-        return fresh
-    return anchored(fresh, anchor, lambda rows, held: chosen_from(pool.take(rows), held))
+        return answer
+    return anchored(answer, anchor, lambda rows, held: _run(entry, seed, pool.take(rows), None, held, task))

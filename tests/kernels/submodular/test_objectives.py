@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,6 +19,7 @@ from curate.kernels.submodular.objectives import (
     Modular,
     SaturatedCoverage,
     WeightedSum,
+    representatives,
 )
 from curate.kernels.submodular.similarities import Complete, Neighbours
 
@@ -96,13 +99,46 @@ def test_fresh_has_taken_nothing(f, formula):
     assert first.fresh().gains(np.arange(N)).tolist() == before
 
 
-def test_facility_location_knows_the_row_that_covers_each():
-    f = FacilityLocation(Complete(X))
-    for row in (3, 7):
-        f.take(row)
-    closer = np.where(S[:, 7] > S[:, 3], 7, 3)
-    assert f.nearest.tolist() == np.where(S[:, [3, 7]].max(axis=1) > 0, closer, -1).tolist()
-    np.testing.assert_allclose(f.covered, S[:, [3, 7]].max(axis=1), atol=1e-6)
+def unit_rows(seed, n, d, *, twins=False):
+    x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    if twins:
+        x[: n // 2] = x[:1]
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+@given(st.one_of(st.integers(0, 20), st.integers(250, 300)), st.integers(0, 1000), st.booleans())
+def test_facility_location_keeps_its_gains_exact_until_nothing_is_left(n, seed, twins):
+    """Of more rows than one block too: what was subtracted leaves exactly the sums of the definition."""
+    similar = Complete(unit_rows(seed, n, 5, twins=twins))
+    dense, graph = FacilityLocation(similar), FacilityLocation(Neighbours(sparse.csr_array(similar.values)))
+    rows, covered = np.arange(n), np.zeros(n, np.float32)
+    for row in np.random.default_rng(seed).permutation(n)[:25].tolist():
+        for f in (dense, graph):
+            f.take(row)
+        covered = np.maximum(covered, similar.values[row])
+        gains = np.maximum(similar.values - covered, 0).sum(axis=1, dtype=np.float64)
+        assert dense.gains(rows).tolist() == graph.gains(rows).tolist() == gains.tolist()
+
+
+@given(st.integers(1, 12), st.integers(0, 1000))
+def test_the_first_k_rows_reach_1_minus_1_over_e_of_the_optimum_for_every_k(n, seed):
+    """Brute force over all sets of k rows, on similarities in double precision."""
+    x = unit_rows(seed, n, 3)
+    similarity = np.clip(x.astype(np.float64) @ x.T, 0, 1)
+    order, gains = lazy(FacilityLocation(Complete(x)), np.arange(n), n)
+    for k in range(1, n + 1):
+        optimum = max(similarity[:, list(chosen)].max(axis=1).sum() for chosen in combinations(range(n), k))
+        assert similarity[:, order[:k]].max(axis=1).sum() >= (1 - 1 / np.e) * optimum - 1e-5
+        np.testing.assert_allclose(gains[:k].sum(), similarity[:, order[:k]].max(axis=1).sum(), atol=1e-5)
+    assert (np.diff(gains) <= 0).all()
+
+
+def test_representatives_are_the_rows_that_cover_the_others():
+    nearest, similarity = representatives(Complete(X), np.array([3, 7]))
+    best = S[:, [3, 7]].max(axis=1)
+    covered = (best > 0) & ~np.isin(np.arange(N), [3, 7])
+    assert nearest.tolist() == np.where(covered, np.where(S[:, 7] > S[:, 3], 7, 3), -1).tolist()
+    np.testing.assert_allclose(similarity, np.where(covered, best, np.nan), atol=1e-6)
 
 
 def test_rows_without_features_bring_nothing_wherever_they_stand():

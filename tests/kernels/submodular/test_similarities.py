@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import sparse
 
-from curate.kernels.submodular.similarities import Complete, Neighbours, degrees, on_grid
+from curate.kernels.submodular.similarities import Complete, Neighbours, degrees, on_grid, similarity_graph
 
 N = 9
 X = np.random.default_rng(2).standard_normal((N, 4)).astype(np.float32)
@@ -42,3 +44,56 @@ def test_totals_lines_and_degrees_are_those_of_the_definition(similar):
     others, values = similar.of(4)
     line[others] = values
     np.testing.assert_allclose(line, S[4], atol=1e-6)
+
+
+# ---------------------------------------------------------------- the graph
+
+
+def unit_rows(seed, n, d=3, *, twins=False):
+    x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
+    if twins:
+        x[: n // 2] = x[0]
+    return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def graph_of(x, neighbours):
+    return similarity_graph(x, np.zeros(len(x), np.int32), neighbours)
+
+
+@given(st.integers(1, 30), st.integers(0, 1000))
+def test_graph_is_complete_when_every_row_is_a_neighbour(n, seed):
+    x = unit_rows(seed, n)
+    expected = np.clip(x @ x.T, 0, 1)
+    np.fill_diagonal(expected, 1)
+    np.testing.assert_allclose(graph_of(x, max(n - 1, 1)).toarray(), expected, atol=1e-6)
+
+
+@given(st.integers(1, 60), st.integers(0, 1000), st.integers(1, 8))
+def test_graph_is_symmetric_has_ones_on_the_diagonal_and_lies_on_the_grid(n, seed, neighbours):
+    graph = graph_of(unit_rows(seed, n, twins=True), neighbours)
+    dense = graph.toarray()
+    assert (dense == dense.T).all()
+    assert (np.diagonal(dense) == 1).all()
+    assert (dense * 2.0**24 == np.round(dense * 2.0**24)).all()
+    assert ((dense >= 0) & (dense <= 1)).all()
+
+
+@pytest.mark.parametrize("strays", [0, 40])
+def test_large_pools_are_searched_by_cluster(monkeypatch, strays):
+    """Looking into all clusters finds what the exact search finds, however the clusters are numbered."""
+    x = unit_rows(5, 600, 6)
+    cluster = (x[:, 0] > 0).astype(np.int32) * 7 + (x[:, 1] > 0) * np.int32(2)
+    cluster[:strays] = -1
+    exact = similarity_graph(x, cluster, 10).toarray()
+    monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
+    np.testing.assert_allclose(similarity_graph(x, cluster, 10, probes=4).toarray(), exact, atol=1e-6)
+    by_one = similarity_graph(x, cluster, 10, probes=1)
+    assert by_one.nnz > 0
+    assert np.abs(by_one.toarray() - exact).max() > 0.1, "one cluster alone finds as much as all"
+
+
+def test_large_pool_without_clusters_is_searched_exactly(monkeypatch):
+    x = unit_rows(5, 300, 6)
+    exact = graph_of(x, 10).toarray()
+    monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
+    assert (similarity_graph(x, np.full(300, -1, np.int32), 10).toarray() == exact).all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.text.quality_rules import at_least, at_most, judged
+from curate.kernels.text.quality_rules import at_least, at_most, first_failed
 from curate.kernels.types import Texts
 
 
@@ -27,18 +27,12 @@ RULES = [
 @pytest.mark.parametrize("block", [1, 2, 100])
 def test_the_first_rule_failed_is_the_reason_and_the_limit_passes(block):
     texts = ["", "b", "ba", "aab", "aaaaa", "bbbbb", "abbb"]
-    selection = judged(Texts.of(texts, block), measure, RULES).check(len(texts), None)
-    assert selection.order.tolist() == [2, 6]
-    assert selection.reasons == ("shorter than 2", "more than 1 a", "longer than 4")
-    dropped = [0, 1, 3, 4, 5]
-    assert [selection.reasons[number] for number in selection.reason[dropped]] == [
-        *("shorter than 2", "shorter than 2", "more than 1 a", "more than 1 a", "longer than 4")
-    ]
+    assert [rule.reason for rule in RULES] == ["shorter than 2", "more than 1 a", "longer than 4"]
+    assert first_failed(Texts.of(texts, block), measure, RULES).tolist() == [0, 0, -1, 1, 1, 2, -1]
 
 
 def test_without_a_rule_every_text_stays():
-    selection = judged(Texts.of(["a", ""]), measure, at_least("length", None, "")).check(2, None)
-    assert selection.order.tolist() == [0, 1]
+    assert first_failed(Texts.of(["a", ""]), measure, at_least("length", None, "")).tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize(
@@ -56,5 +50,5 @@ def test_texts_far_longer_than_what_is_measured_at_once_are_measured_alone():
         seen.append([len(text) for text in texts])
         return measure(texts)
 
-    judged(Texts.of(["b", "b" * 2**20, "b", "b"]), spy, RULES)
+    first_failed(Texts.of(["b", "b" * 2**20, "b", "b"]), spy, RULES)
     assert seen == [[1], [2**20], [1, 1]]

@@ -3,7 +3,7 @@ import pytest
 
 from curate.kernels.clustering.lloyd import assign
 from curate.kernels.types import Vectors
-from curate.plugins.clusterers.kmeans import KMeans, automatic_clusters, sample_rows
+from curate.plugins.clusterers.kmeans import KMeans
 
 
 def unit(rng, n, d):
@@ -15,21 +15,10 @@ def in_blocks(x, *cuts):
     return Vectors(len(x), x.shape[1], lambda: iter(np.split(x, cuts)))
 
 
-@pytest.mark.parametrize(("rows", "clusters"), [(1, 1), (3, 1), (4, 2), (2_000, 44), (10**6, 1_000), (10**9, 10_000)])
-def test_auto_is_the_square_root_of_the_rows_at_most_ten_thousand(rows, clusters):
-    assert automatic_clusters(rows) == clusters
-
-
 def test_auto_is_what_an_unset_number_means():
     x = unit(np.random.default_rng(0), 400, 6)
     clustering = KMeans(max_iterations=1).fit(Vectors.of(x), np.random.default_rng(0))
     assert len(clustering.centroids) == 20
-
-
-def test_the_sample_holds_the_rows_asked_for_wherever_blocks_are_cut():
-    x = unit(np.random.default_rng(1), 50, 3)
-    rows = np.array([0, 9, 10, 11, 49])
-    np.testing.assert_array_equal(sample_rows(in_blocks(x, 10, 11, 11, 30), rows), x[rows])
 
 
 def test_finds_planted_groups():

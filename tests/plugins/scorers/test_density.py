@@ -8,7 +8,7 @@ from curate.kernels.clustering.lloyd import assign
 from curate.kernels.neighbors import knn
 from curate.plugins.batches import ScoreBatch
 from curate.plugins.interfaces import traits
-from curate.plugins.scorers.density import Density, chords, intrinsic_dimensions, log_density
+from curate.plugins.scorers.density import Density
 
 
 def unit(rng, n, d):
@@ -61,18 +61,6 @@ def test_nine_times_as_many_rows_are_ln_9_higher():
     assert np.median(scores[:9_000]) - np.median(scores[9_000:]) == pytest.approx(math.log(9), abs=0.1)
 
 
-@pytest.mark.parametrize(("m", "n"), [(1, 150), (2, 1_600), (5, 4_000)])
-def test_dimensions_are_those_of_the_set_not_those_of_the_space(m, n):
-    """m-dimensional patches, turned at random into 64 dimensions."""
-    rng = np.random.default_rng(m)
-    turned = np.linalg.qr(rng.standard_normal((64, 64)))[0]
-    flat = np.zeros((n, 64))
-    flat[:, 0], flat[:, 1 : m + 1] = 1, rng.uniform(-0.3, 0.3, (n, m))
-    x = (flat / np.linalg.norm(flat, axis=1, keepdims=True) @ turned).astype(np.float32)
-    distances = chords(x, *knn.knn(x, 20))
-    assert intrinsic_dimensions(distances, 63) == pytest.approx(m, rel=0.15)
-
-
 def test_dimensions_do_not_change_the_order():
     x = unit(np.random.default_rng(2), 300, 6)
     orders = {tuple(np.argsort(density(x, dimensions=m), kind="stable").tolist()) for m in ("auto", 1, 2)}
@@ -117,10 +105,6 @@ def test_probing_clusters_hardly_changes_the_scores(monkeypatch):
     probed = density(x, centroids, assign(x, centroids)[0], dimensions=5)
     assert (probed <= exact + 1e-3).all()  # a missed neighbour makes a row look rarer
     assert np.mean(np.abs(probed - exact) < 1e-3) > 0.95
-
-
-def test_two_of_eight_rows_within_a_quarter():
-    assert math.exp(log_density(np.array([[0.1, 0.25]], np.float32), 9, 1)[0]) == pytest.approx(0.5)
 
 
 def test_rare_rows_count_as_better():

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.blocked_matmul import each_product
 from curate.kernels.linalg.last_layer_gradients import gradients
 from curate.kernels.parallel import one_blas_thread, ranges
-from curate.kernels.types import Matrix, Rows, Vector
+from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
 from curate.plugins.results import Selection
-
-Numbers = NDArray[np.float64]
 
 _ROWS = 65_536
 _UNITS = 2.0**30  # distances are rounded to the largest possible one over this
@@ -152,7 +149,7 @@ class Craig:
     """The score that is the length of a row's error, such as el2n; by default, all errors count as equal."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        order, gains, nearest = craig(gradients(pool, self.error_by, "craig"), budget)
+        order, gains, nearest = craig(gradients(pool.embeddings, pool.scores, self.error_by, "craig"), budget)
         counts = np.bincount(nearest[nearest >= 0], minlength=len(pool))
         nearest[order] = -1
         dropped = np.flatnonzero(nearest >= 0)

@@ -9,10 +9,11 @@ import numpy as np
 from annotated_types import Ge
 from scipy import sparse
 
-from curate.kernels.linalg.centroids import cells
-from curate.kernels.neighbors.knn import EXACT_ROWS, knn
-from curate.kernels.submodular.similarities import lines, on_grid
-from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.kernels.submodular import objectives
+from curate.kernels.submodular.greedy import lazy
+from curate.kernels.submodular.objectives import representatives
+from curate.kernels.submodular.similarities import Neighbours, similarity_graph
+from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -35,9 +36,9 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
 
     When nothing is left to gain, the remaining rows follow in the order of the pool.
 
-    Cost: O(budget (n + m²)) time for rows with m neighbours, of which the pass over n gains is the smaller part up to
-    some hundred thousand rows; O(n) memory beside the graph. Guarantee: exactly the naive greedy sequence, so at least
-    (1 − 1/e) of the optimum of f on the graph. On a neighbour graph f is a lower bound of f on all similarities.
+    Cost: O(n + budget m²) time for rows with m neighbours; O(n) memory beside the graph. Guarantee: exactly the naive
+    greedy sequence, so at least (1 − 1/e) of the optimum of f on the graph. On a neighbour graph f is a lower bound of
+    f on all similarities.
 
     References
     ----------
@@ -49,53 +50,9 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
     >>> order.tolist(), nearest.tolist()
     ([1, 3], [1, -1, 1, -1])
     """
-    n = len(graph.indptr) - 1
-    starts, columns, values = graph.indptr.astype(np.int64), graph.indices, graph.data
-    nearest, similarity = np.full(n, -1, np.intp), np.zeros(n, np.float32)
-    gains = np.add.reduceat(values, starts[:-1], dtype=np.float64)  # no line is empty
-
-    def take(pick: int) -> None:
-        """Cover the neighbours of ``pick``, and lower the gains of all that could have covered them."""
-        own = slice(starts[pick], starts[pick + 1])
-        closer = values[own] > similarity[columns[own]]
-        rows, new = columns[own][closer], values[own][closer]
-        old = similarity[rows]
-        similarity[rows], nearest[rows] = new, pick
-        edges, lengths = lines(starts, rows)
-        value, before = values[edges], np.repeat(old, lengths)
-        gain_lost = np.minimum(value, np.repeat(new, lengths)) - before
-        lost = np.flatnonzero(gain_lost > 0)
-        np.subtract.at(gains, columns[edges[lost]], gain_lost[lost].astype(np.float64))
-
-    order, taken = np.empty(budget, np.intp), np.empty(budget, np.float32)
-    for step in range(budget):
-        pick = int(gains.argmax())
-        order[step], taken[step] = pick, gains[pick]
-        take(pick)
-        gains[pick] = -np.inf
-    nearest[order] = -1
-    similarity[nearest < 0] = np.nan
-    return order, taken, nearest, similarity
-
-
-def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes: int = 4) -> sparse.csr_array:
-    """(n, n) float32 cosine similarities of each row with its most similar rows, at least 0; 1 with itself.
-
-    Symmetric: two rows are joined if either is among the other's ``neighbours``. Complete if n <= neighbours + 1.
-    Rounded to multiples of 2^-24. Above 20,000 rows, neighbours are searched in the ``probes`` clusters nearest to a
-    row's own; rows and clusters as in ``curate.kernels.neighbors.knn.knn``.
-    """
-    n = len(embeddings)
-    k = min(neighbours, n - 1)
-    own = np.arange(n, dtype=np.int32)[:, None]
-    columns, values = own, np.ones((n, 1), np.float32)
-    if k > 0:
-        centroids, cell = (None, None) if n <= EXACT_ROWS else cells(embeddings, cluster)
-        indices, similarities = knn(embeddings, k, centroids=centroids, cluster=cell, probes=probes)
-        columns, values = np.hstack((own, indices)), np.hstack((values, on_grid(similarities)))
-    starts = np.arange(0, columns.size + 1, columns.shape[1])
-    one_way = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n))
-    return one_way.maximum(one_way.T.tocsr()).tocsr()
+    similar = Neighbours(graph)
+    order, gains = lazy(objectives.FacilityLocation(similar), np.arange(similar.n), budget)
+    return order, gains.astype(np.float32), *representatives(similar, order)
 
 
 @selector(

@@ -7,17 +7,14 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 from scipy import linalg
 
 from curate.kernels.linalg.last_layer_gradients import gradients
 from curate.kernels.parallel import one_blas_thread, ranges
-from curate.kernels.types import Matrix, Rows, Vector
+from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
 from curate.plugins.results import Selection
-
-Numbers = NDArray[np.float64]
 
 _ROWS = 65_536
 _TINY = np.finfo(np.float64).tiny
@@ -164,7 +161,7 @@ class GradMatch:
     """Stop when the unexplained part is shorter than this share of the gradient of all rows."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        gradient = gradients(pool, self.error_by, "grad_match")
+        gradient = gradients(pool.embeddings, pool.scores, self.error_by, "grad_match")
         picks, weights, gains, _ = grad_match(
             gradient, budget, regularisation=self.regularisation, tolerance=self.tolerance
         )

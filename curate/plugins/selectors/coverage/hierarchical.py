@@ -8,18 +8,16 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
 
 from curate.kernels.clustering.kmeans_levels import hierarchical_kmeans
 from curate.kernels.clustering.lloyd import assign
+from curate.kernels.clustering.spherical_kmeans import automatic_clusters
 from curate.kernels.ragged import runs
-from curate.kernels.types import Codes, Matrix, Rows, Vector, Vectors
+from curate.kernels.types import Codes, Counts, Matrix, Rows, Vector, Vectors
 from curate.plugins.batches import Pool
-from curate.plugins.clusterers.kmeans import automatic_clusters
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
-Counts = NDArray[np.int64]
 Draw = Literal["random", "closest"]
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.cosines import ROUNDING, distances, gaps
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
-from curate.kernels.types import Matrix, Rows, Vector
+from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -74,7 +73,7 @@ def k_center(embeddings: Matrix, budget: int, *, first: int = 0) -> tuple[Rows, 
     return order, distances(gains), nearest, similarity
 
 
-def _look_ahead(embeddings: Matrix, gap: NDArray[np.float64], pick: int, ahead: Matrix) -> dict[int, int]:
+def _look_ahead(embeddings: Matrix, gap: Numbers, pick: int, ahead: Matrix) -> dict[int, int]:
     """Fill the lines of ``ahead`` for ``pick`` and the rows farthest from all picks; return the line of each row."""
     rows = np.argpartition(-gap, len(ahead) - 1)[: len(ahead)]
     rows[0] = pick if pick not in rows else rows[0]

@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from curate.errors import PluginError
 from curate.kernels.stats.markov_chain import Chain, Information, Measure, state_hashes
 from curate.kernels.submodular.greedy import distorted
-from curate.kernels.types import Rows
+from curate.kernels.types import Indices, Numbers, Rows
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import ColumnName, selector
 from curate.plugins.results import Selection
 
 
 def markov(
-    states: NDArray[np.integer], budget: int, objective: Measure = "entropy_rate", groups: Rows | None = None
-) -> tuple[Rows, NDArray[np.float64]]:
+    states: Indices, budget: int, objective: Measure = "entropy_rate", groups: Rows | None = None
+) -> tuple[Rows, Numbers]:
     """Choose sequences by a measure of their joint transitions, with the distorted greedy.
 
     All sequences are read as one chain over joint states, with the transitions that were seen.

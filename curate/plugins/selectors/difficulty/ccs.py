@@ -9,6 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le, Lt
 
 from curate.kernels.ragged import runs
+from curate.kernels.stats.whole_counts import floor_count
 from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
@@ -59,7 +60,7 @@ def ccs(
     n = len(score)
     cut = np.empty(0, np.intp)
     if cutoff is not None:
-        cut = np.argsort(cutoff, kind="stable")[: min(_floor(cutoff_rate * n), n - budget)]
+        cut = np.argsort(cutoff, kind="stable")[: min(floor_count(cutoff_rate * n), n - budget)]
     survives = np.ones(n, np.bool_)
     survives[cut] = False
     shuffled = rng.permutation(np.flatnonzero(survives))
@@ -96,10 +97,6 @@ def stratum_budgets(population: Rows, budget: int) -> Rows:
         budgets[stratum] = min(int(population[stratum]), rest // (len(population) - visited))
         rest -= int(budgets[stratum])
     return budgets
-
-
-def _floor(x: float) -> int:
-    return int(x + 1e-9)  # 0.29 * 100 is 28.999999999999996
 
 
 @selector(
@@ -140,7 +137,7 @@ class CCS:
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         by_quality = np.argsort(-pool.quality, kind="stable")
-        n_best = _floor((1 - self.diversity_weight) * budget)
+        n_best = floor_count((1 - self.diversity_weight) * budget)
         best, rest = by_quality[:n_best], np.sort(by_quality[n_best:])
         score = pool.known(self.by, "ccs")
         cutoff = None

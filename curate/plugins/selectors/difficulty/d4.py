@@ -8,21 +8,17 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.neighbors.cells import Cells
+from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
+from curate.kernels.neighbors.cells import Cells, similarity_to_earlier
 from curate.kernels.parallel import ranges
-from curate.kernels.types import Codes, Matrix, Rows, Vector, Vectors
+from curate.kernels.types import Codes, Flags, Matrix, Rows, Vector, Vectors
 from curate.plugins.batches import Pool
-from curate.plugins.clusterers.kmeans import KMeans
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
-from curate.plugins.selectors.difficulty.ssl_prototypes import ssl_prototypes
-from curate.plugins.selectors.duplicates.semdedup import semdedup
 
 _ROWS = 65_536
-_ABOVE_ANY = 2.0  # no cosine reaches it: semdedup measures, and drops nothing
 
 
 def d4(
@@ -33,7 +29,7 @@ def d4(
     *,
     dedup_rate: float,
     n_clusters: int | Literal["auto"],
-) -> tuple[Rows, Vector, NDArray[np.bool_]]:
+) -> tuple[Rows, Vector, Flags]:
     """Document de-duplication and diversification: SemDeDup, k-means on what it leaves, SSL prototypes on that.
 
     SemDeDup keeps a row while its similarity to every earlier row of its cluster is below a threshold; here the
@@ -53,15 +49,15 @@ def d4(
     distance : (budget,) float32, 1 - cosine of each to the nearest centroid
     distinct : (n,) bool, rows that the first step kept
 
-    Cost: that of ``semdedup``, O(sum of n_c² d) over clusters of n_c rows, large ones split, and of k-means, O(m k d) a
-    pass for the m rows left; O(n + k d) memory besides 65,536 rows.
+    Cost: that of ``similarity_to_earlier``, O(sum of n_c² d) over clusters of n_c rows, large ones split, and of
+    k-means, O(m k d) a pass for the m rows left; O(n + k d) memory besides 65,536 rows.
 
     References
     ----------
     Tirumala, Simig, Aghajanyan & Morcos (2023), D4, arXiv:2308.12284.
 
-    Deviations: the order in a cluster and the similarities are those of ``semdedup``. Equally similar rows at the
-    threshold are kept in the order of the pool until the share is met, where SemDeDup would drop them all.
+    Deviations: the order in a cluster and the similarities are those of the selector ``semdedup``. Equally similar
+    rows at the threshold are kept in the order of the pool until the share is met, where SemDeDup would drop them all.
 
     >>> x = np.array([[1, 0], [1, 0], [0.6, 0.8], [0, 1]], np.float32)
     >>> one = np.zeros(4, np.int32)
@@ -72,7 +68,7 @@ def d4(
     left = max(budget, min(n, int(dedup_rate * n + 0.5)))
     unused = np.zeros(n, np.float32)
     cells = Cells.of(embeddings, cluster, unused, first="farthest")
-    nearest = semdedup(embeddings, cells, min_similarity=_ABOVE_ANY)[2]
+    nearest = similarity_to_earlier(embeddings, cells)
     distinct = np.zeros(n, np.bool_)
     distinct[np.argsort(nearest, kind="stable")[:left]] = True
     rows = np.flatnonzero(distinct)
@@ -83,9 +79,10 @@ def d4(
         return (embeddings[rows[block]] for block in ranges(left, _ROWS))
 
     vectors = Vectors(left, embeddings.shape[1], blocks)
-    centroids = KMeans(n_clusters=n_clusters).fit(vectors, rng).centroids
+    k = automatic_clusters(left) if n_clusters == "auto" else n_clusters
+    centroids = spherical_kmeans(vectors, k, rng).centroids
     distance = 1 - np.concatenate([assign(block, centroids)[1] for block in blocks()])
-    chosen = ssl_prototypes(distance, budget, "hard")
+    chosen = np.argsort(-distance, kind="stable")[:budget]
     return rows[chosen], distance[chosen], distinct
 
 

@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.clustering.lloyd import assign
 from curate.kernels.linalg.centroids import groups, mean_directions
 from curate.kernels.parallel import ranges
-from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.kernels.types import Codes, Flags, Matrix, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -21,7 +20,7 @@ Prototype = Literal["mean", "median"]
 _ROWS = 65_536
 
 
-def moderate(distance: Vector, budget: int) -> tuple[Rows, NDArray[np.bool_]]:
+def moderate(distance: Vector, budget: int) -> tuple[Rows, Flags]:
     """The ``budget`` rows whose distances stand in the middle of all, by rank.
 
     Ranks run from ⌊(n − budget) / 2⌋, counted from 0 for the smallest distance.

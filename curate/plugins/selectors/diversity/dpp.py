@@ -7,13 +7,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.determinantal import draw_eigenvectors, projection_dpp
 from curate.kernels.linalg.leverage import span
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.stats.distributions import share_of_range
-from curate.kernels.types import Matrix, Rows, Vector
+from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -23,7 +22,7 @@ Eigenvectors = Literal["drawn", "leading"]
 
 def dpp(
     x: Matrix,
-    log_quality: NDArray[np.float64],
+    log_quality: Numbers,
     budget: int,
     rng: np.random.Generator,
     *,

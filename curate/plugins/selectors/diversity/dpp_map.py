@@ -7,11 +7,10 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
 from curate.kernels.stats.distributions import share_of_range
-from curate.kernels.types import Matrix, Rows
+from curate.kernels.types import Matrix, Numbers, Rows
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -20,8 +19,6 @@ _BLOCK = 1024
 _AHEAD = 512  # likely next picks, whose residuals are kept up to date; those of the others wait
 _REPEATED = 1e-10  # of a squared length of 1: nothing of the row is new
 _TIE = 1e-9
-
-Numbers = NDArray[np.float64]
 
 
 def dpp_map(x: Matrix, merit: Numbers, budget: int, quality_weight: float) -> tuple[Rows, Numbers]:

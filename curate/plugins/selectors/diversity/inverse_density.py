@@ -7,20 +7,19 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge, Le, Lt
-from numpy.typing import NDArray
 
-from curate.kernels.linalg.centroids import cells
-from curate.kernels.neighbors.knn import EXACT_ROWS, knn
-from curate.kernels.types import Codes, Matrix, Rows, Vector
+from curate.kernels.neighbors.knn import knn_by_cluster
+from curate.kernels.neighbors.knn_density import knn_density
+from curate.kernels.stats.whole_counts import floor_count
+from curate.kernels.types import Codes, Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
-from curate.plugins.scorers.density import chords, intrinsic_dimensions, log_density
 
 
 def inverse_density(
     log_densities: Vector, budget: int, rng: np.random.Generator, *, exponent: float, clip_rate: float
-) -> tuple[Rows, NDArray[np.float64]]:
+) -> tuple[Rows, Numbers]:
     """Draw rows without replacement, each in proportion to density^(−exponent) among those that are left.
 
     Parameters
@@ -52,7 +51,7 @@ def inverse_density(
     n = len(log_densities)
     weight = -exponent * log_densities.astype(np.float64)
     if n:
-        clipped = min(int(clip_rate * n + 1e-9), n - 1)
+        clipped = min(floor_count(clip_rate * n), n - 1)
         weight = np.minimum(weight, np.partition(weight, n - 1 - clipped)[n - 1 - clipped])
         weight -= weight.max()
     keys = weight + rng.gumbel(size=n)
@@ -60,19 +59,14 @@ def inverse_density(
 
 
 def pool_density(embeddings: Matrix, cluster: Codes, neighbours: int, dimensions: int | Literal["auto"]) -> Vector:
-    """Logarithm of the k-nearest-neighbour density around each row; (n,) float32, all 0 for a pool of one row.
+    """Compute the logarithm of the density around each row; (n,) float32, all 0 for a pool of one row.
 
-    Above 20,000 rows neighbours are searched in the clusters nearest to a row's own, as in
-    ``curate.kernels.neighbors.knn.knn``.
+    Above 20,000 rows neighbors are searched in the clusters nearest to a row's own: see ``knn_by_cluster``.
     """
-    n, d = embeddings.shape
-    k = min(neighbours, n - 1)
+    k = min(neighbours, len(embeddings) - 1)
     if k < 1:
-        return np.zeros(n, np.float32)
-    centroids, cell = (None, None) if n <= EXACT_ROWS else cells(embeddings, cluster)
-    distances = chords(embeddings, *knn(embeddings, k, centroids=centroids, cluster=cell))
-    m = intrinsic_dimensions(distances, max(d - 1, 1)) if dimensions == "auto" else dimensions
-    return log_density(distances, n, m)
+        return np.zeros(len(embeddings), np.float32)
+    return knn_density(embeddings, *knn_by_cluster(embeddings, k, cluster), dimensions)
 
 
 @selector(

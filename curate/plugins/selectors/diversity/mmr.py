@@ -7,11 +7,10 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
 from curate.kernels.stats.distributions import share_of_range
-from curate.kernels.types import Matrix, Rows, Vector
+from curate.kernels.types import Flags, Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -90,16 +89,16 @@ def mmr(embeddings: Matrix, quality: Vector, budget: int, *, diversity_weight: f
 
 
 def _scores(
-    worth: NDArray[np.float64],
+    worth: Numbers,
     similarity: Vector,
-    free: NDArray[np.bool_],
+    free: Flags,
     diversity_weight: float,
     rows: Rows | slice,
-) -> NDArray[np.float64]:
+) -> Numbers:
     return np.where(free[rows], worth[rows] - diversity_weight * similarity[rows], -np.inf)
 
 
-def _highest(bounds: NDArray[np.float64]) -> tuple[Rows, tuple[float, int]]:
+def _highest(bounds: Numbers) -> tuple[Rows, tuple[float, int]]:
     """The rows of highest bound, ascending, and the best of the others: its bound, turned negative, and its place."""
     if len(bounds) <= _ACTIVE:
         return np.arange(len(bounds)), (np.inf, 0)

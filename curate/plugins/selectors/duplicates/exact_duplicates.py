@@ -9,14 +9,12 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.text.text_identity import normalize
-from curate.kernels.types import Rows, Texts, Vector
-from curate.plugins.batches import Pool, given
+from curate.kernels.types import Counts, Hashes, Rows, Texts, Vector
+from curate.plugins.batches import Pool, Published, given
 from curate.plugins.interfaces import selector
-from curate.plugins.published_sketches import Published
 from curate.plugins.results import Selection
 
 First = Literal["earliest", "best_quality"]
@@ -30,8 +28,8 @@ def exact_duplicates(
     *,
     differences: Collection[Difference] = (),
     first: First = "earliest",
-    published: NDArray[np.uint64] | None = None,
-) -> tuple[Rows, NDArray[np.int64]]:
+    published: Hashes | None = None,
+) -> tuple[Rows, Counts]:
     """Exact deduplication: drop a row if another has the same text and comes first.
 
     Rows are grouped by a hash of 128 bits of their text, so that no text is held and none is compared with another.
@@ -81,7 +79,7 @@ def exact_duplicates(
     return representative, copies
 
 
-def text_hashes(texts: Texts, differences: Collection[Difference]) -> NDArray[np.uint64]:
+def text_hashes(texts: Texts, differences: Collection[Difference]) -> Hashes:
     """Hash each text, without ``differences``, to 128 bits: (2, n) uint64, the two halves.
 
     Without differences to remove, stored hashes are used where there are any, and no text is read. A lone surrogate is
@@ -138,20 +136,14 @@ class ExactDuplicates:
             published=np.concatenate(hashes, axis=1),
         )
         representative, copies = known.of_pool(stands), known.spread(counted[known.rows :].astype(np.float32), 1)
-        order = np.flatnonzero(copies)
         but = f", but for {', '.join(self.normalize)}" if self.normalize else ""
-        return Selection(
-            order,
-            copies[order],
-            reasons=(f"exact duplicate{but}",),
-            representative=representative,
-            similarity=np.where(copies > 0, np.nan, 1).astype(np.float32),
-        )
+        similarity = np.where(copies > 0, np.nan, 1).astype(np.float32)
+        return Selection.without_duplicates(representative, similarity, copies, f"exact duplicate{but}")
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The two halves of each text's hash."""
         return pa.table(dict(zip(_HALVES, text_hashes(given(pool.texts), self.normalize), strict=True)))
 
 
-def _both_halves(sketches: pa.Table) -> NDArray[np.uint64]:
+def _both_halves(sketches: pa.Table) -> Hashes:
     return np.stack([sketches[half].to_numpy() for half in _HALVES])

@@ -9,20 +9,18 @@ from typing import Annotated, Literal
 import numpy as np
 import pyarrow as pa
 from annotated_types import Ge, Gt, Le, Lt
-from numpy.typing import NDArray
 
 from curate.kernels.neighbors.jaccard import Sets
 from curate.kernels.neighbors.lsh_linkage import Buckets, connected, direct, first_of_component
 from curate.kernels.neighbors.minhash_signatures import bands_and_rows, candidate_probability
-from curate.kernels.neighbors.minhash_sketches import Shingling, Sketches, published_sets
+from curate.kernels.neighbors.minhash_sketches import COLUMNS, SETS, Shingling, Sketches, read_sets
 from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.neighbors.retention import THRESHOLDS, Retention
 from curate.kernels.text.shingles import Unit
 from curate.kernels.text.text_differences import Difference
-from curate.kernels.types import Rows, Texts, Vector
-from curate.plugins.batches import Pool, given
+from curate.kernels.types import Hashes, Numbers, Rows, Texts, Vector
+from curate.plugins.batches import Pool, Published, given
 from curate.plugins.interfaces import selector
-from curate.plugins.published_sketches import Published
 from curate.plugins.results import Selection
 
 First = Literal["earliest", "best_quality"]
@@ -60,15 +58,15 @@ def minhash(
     linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
         one of all that a chain of similar pairs joins, though its ends may have nothing in common
     differences : what makes no difference between texts, see ``normalize``
-    published : of a pool of which the texts are the new rows: m sketches, which come first and are all kept
+    published : rows that are kept in any case, and m sketches, which come before all other rows
 
     Returns
     -------
-    representative : (m + n,) the kept row that stands for a dropped one, of the sketches followed by the texts: the
-        most similar earlier one, or the first of the chain; -1 for kept rows
-    similarity : (m + n,) float32 of a dropped row to its representative, NaN for kept rows
-    nearest : (m + n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for
-        none
+    representative : (n,) the kept row that stands for a dropped one: the most similar earlier one, or the first of the
+        chain; n + j for the published row of sketch j; -1 for kept rows
+    similarity : (n,) float32 of a dropped row to its representative, NaN for kept rows
+    nearest : (n,) float32 of the most similar earlier row that direct linkage keeps and that was compared; 0 for none,
+        -1 for published rows
 
     Cost: O(characters + m H) time for m shingles and H permutations, and one merge of two sets for each pair compared;
     rows with the same shingles are one. Rows that share a band with more than 255 others are narrowed down, and so are
@@ -91,9 +89,10 @@ def minhash(
     ([-1, 0, 0], [nan, 0.8, 0.57])
     """
     known = Published.nothing(texts.rows) if published is None else published
+    texts, quality = texts.take(known.new), quality[known.new]
     bands, rows = bands_and_rows(min_similarity, permutations, max_miss_rate)
     shingling = Shingling(shingle, length, bands, rows, tuple(differences))
-    sketches, m = Sketches.joined([shingling.published(known), shingling.sketches(texts)]), known.rows
+    sketches, m = Sketches.joined([shingling.read(known.sketches(*COLUMNS)), shingling.sketches(texts)]), known.rows
     rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
     firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
     held = int(np.count_nonzero(firsts < m))
@@ -101,14 +100,14 @@ def minhash(
     compared = np.unique(buckets.members)
     in_order = np.sort(firsts[compared])
     older, newer = np.split(in_order, [np.searchsorted(in_order, m)])
-    sets = Sets.joined([published_sets(known, older), shingling.sets(texts.take(newer - m))])
+    sets = Sets.joined([read_sets(known.sketches(SETS), older), shingling.sets(texts.take(newer - m))])
     place = np.zeros(len(firsts), np.intp)
     place[compared] = np.searchsorted(in_order, firsts[compared])
     buckets, crowded = buckets.apart(_CROWD)
     narrow = Profiles.of(sets, place[crowded]).narrowed(min_similarity)
     buckets = buckets.and_those_of(Buckets(crowded[narrow.members], narrow.starts))
 
-    def jaccard(left: Rows, right: Rows) -> NDArray[np.float64]:
+    def jaccard(left: Rows, right: Rows) -> Numbers:
         return sets.jaccard(place[left], place[right])
 
     stands, nearest, links = direct(len(firsts), buckets, jaccard, min_similarity, held)
@@ -119,7 +118,13 @@ def minhash(
         stands = np.where(first == np.arange(len(first)), -1, first)
         joined = np.flatnonzero(stands >= 0)
         similarity[joined] = jaccard(joined, stands[joined])
-    return _for_all_rows(firsts, group, stands, similarity, nearest)
+    representative, similar, near = _for_all_rows(firsts, group, stands, similarity, nearest)
+    return known.of_pool(representative), known.spread(similar[m:], np.nan), known.spread(near[m:], -1)
+
+
+def compared_rates(bands: int, rows: int) -> tuple[float, ...]:
+    """Compute the probability with which rows of each similarity in ``THRESHOLDS`` share a band."""
+    return tuple(candidate_probability(similarity, bands, rows) for similarity in THRESHOLDS.tolist())
 
 
 def _joined(sets: Sets, place: Rows, buckets: Buckets, min_similarity: float, first: Rows) -> Rows:
@@ -133,7 +138,7 @@ def _joined(sets: Sets, place: Rows, buckets: Buckets, min_similarity: float, fi
     return first_of_component(first, pairs.max(axis=0) << np.uint64(32) | pairs.min(axis=0))
 
 
-def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
+def _same(digests: Hashes, order: Rows) -> tuple[Rows, Rows]:
     """The first in ``order`` of the rows of each digest, in that order; and the place of its first for each row."""
     by_digest = order[np.lexsort(digests[:, order])]
     new = np.ones(len(order), np.bool_)
@@ -147,7 +152,7 @@ def _same(digests: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
 
 
 def _for_all_rows(
-    firsts: Rows, group: Rows, stands: Rows, similarity: NDArray[np.float64], nearest: NDArray[np.float64]
+    firsts: Rows, group: Rows, stands: Rows, similarity: Numbers, nearest: Numbers
 ) -> tuple[Rows, Vector, Vector]:
     """What was found for the first of the rows with the same shingles, for all of them."""
     rows = np.arange(len(group))
@@ -218,11 +223,9 @@ class MinHash:
         bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        known = pool.published or Published.nothing(len(pool))
-        quality = pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality)
-        stands, similar, near = minhash(
-            given(pool.texts).take(known.new),
-            quality[known.new],
+        representative, similarity, nearest = minhash(
+            given(pool.texts),
+            pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality),
             min_similarity=self.min_similarity,
             shingle=self.shingle,
             length=self.length,
@@ -230,25 +233,13 @@ class MinHash:
             max_miss_rate=self.max_miss_rate,
             linkage=self.linkage,
             differences=self.normalize,
-            published=known,
+            published=pool.published,
         )
-        representative, m = known.of_pool(stands), known.rows
-        similarity, nearest = known.spread(similar[m:], np.nan), known.spread(near[m:], -1)
-        order = np.flatnonzero(representative < 0)
+        found = compared_rates(*bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate))
+        retention = Retention("Jaccard similarity", self.min_similarity, nearest, found)
         chained = "joined to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
-        return Selection(
-            order,
-            1 - nearest[order],
-            reasons=(f"{chained} (Jaccard similarity at least {self.min_similarity:g})",),
-            representative=representative,
-            similarity=similarity,
-            retention=Retention("Jaccard similarity", self.min_similarity, nearest, self._found()),
-        )
-
-    def _found(self) -> tuple[float, ...]:
-        """The probability with which rows of each of ``THRESHOLDS`` share a band."""
-        cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
-        return tuple(candidate_probability(similarity, *cut) for similarity in THRESHOLDS.tolist())
+        reason = f"{chained} (Jaccard similarity at least {self.min_similarity:g})"
+        return Selection.without_duplicates(representative, similarity, 1 - nearest, reason, retention)
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The keys of its bands, a digest, and the shingles of each text."""

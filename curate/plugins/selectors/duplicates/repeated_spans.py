@@ -122,15 +122,8 @@ class RepeatedSpans:
             min_words=self.min_words,
             min_repeated_rate=self.min_repeated_rate,
         )
-        order = np.flatnonzero(representative < 0)
-        return Selection(
-            order,
-            1 - repeated[order],
-            reasons=(
-                f"{100 * self.min_repeated_rate:g} % of its words or more are in runs of {self.min_words} words or "
-                "more that kept rows have",
-            ),
-            representative=representative,
-            similarity=np.where(representative < 0, np.nan, repeated).astype(np.float32),
-            retention=Retention("share of words repeated", self.min_repeated_rate, repeated),
-        )
+        similarity = np.where(representative < 0, np.nan, repeated).astype(np.float32)
+        retention = Retention("share of words repeated", self.min_repeated_rate, repeated)
+        share, run = f"{100 * self.min_repeated_rate:g} %", f"runs of {self.min_words} words or more"
+        reason = f"{share} of its words or more are in {run} that kept rows have"
+        return Selection.without_duplicates(representative, similarity, 1 - repeated, reason, retention)

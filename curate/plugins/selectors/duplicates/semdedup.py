@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from annotated_types import Ge, Le
-from numpy.typing import NDArray
 
 from curate.errors import PluginError
 from curate.kernels.linalg.cosines import lowest, unit
@@ -18,10 +17,9 @@ from curate.kernels.neighbors.cells import MAX_CLUSTER_ROWS, Cells, First
 from curate.kernels.neighbors.nearest_predecessor import most_similar, most_similar_earlier
 from curate.kernels.neighbors.retention import Retention, Sample
 from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.types import Matrix, Rows, Vector
-from curate.plugins.batches import Pool
+from curate.kernels.types import Flags, Matrix, Rows, Vector
+from curate.plugins.batches import Pool, Published
 from curate.plugins.interfaces import selector
-from curate.plugins.published_sketches import Published
 from curate.plugins.results import Selection
 
 _BLOCK = 1024  # rows: a product with 4096 sketches is 16 MiB
@@ -30,7 +28,7 @@ _COLUMN = "embedding"
 
 def semdedup(
     embeddings: Matrix, cells: Cells, *, min_similarity: float, published: Published | None = None
-) -> tuple[NDArray[np.bool_], Rows, Vector]:
+) -> tuple[Flags, Rows, Vector]:
     """Semantic deduplication: drop a row if an earlier row is similar to it, in its own cell or another it looks into.
 
     All rows have one order. A row is dropped if its similarity to any earlier row, kept or not, is at least
@@ -132,13 +130,13 @@ class _Nearest:
             start += len(sketches)
 
 
-def _settled(stands: Rows, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _settled(stands: Rows, kept: Flags) -> Flags:
     """Whether a row is a kept or a published one."""
-    answer: NDArray[np.bool_] = (stands >= len(kept)) | kept[np.minimum(stands, len(kept) - 1)]
+    answer: Flags = (stands >= len(kept)) | kept[np.minimum(stands, len(kept) - 1)]
     return answer
 
 
-def _ends(stands: Rows, kept: NDArray[np.bool_]) -> Rows:
+def _ends(stands: Rows, kept: Flags) -> Rows:
     """Where each dropped row's chain ends, when ``stands`` tells the next of it; -1 for kept rows."""
     ends = np.where(kept, -1, stands)
     open_ended = np.flatnonzero(~kept)
@@ -255,19 +253,14 @@ class SemDeDup:
             max_cluster_rows=self.max_cluster_rows,
             rows=known.new,
         )
-        kept, representative, nearest = semdedup(
+        _, representative, nearest = semdedup(
             pool.embeddings, cells, min_similarity=self.min_similarity, published=known
         )
-        order = np.flatnonzero(kept)
+        similarity = _similarities(pool.embeddings, representative, known)
         sample = missed_pairs(pool.embeddings, cells, self.min_similarity, self.sample_rows)
-        return Selection(
-            order,
-            1 - nearest[order],
-            reasons=(f"near-duplicate (similarity at least {self.min_similarity:g})",),
-            representative=representative,
-            similarity=_similarities(pool.embeddings, representative, known),
-            retention=Retention("cosine similarity", self.min_similarity, nearest, sample=sample),
-        )
+        retention = Retention("cosine similarity", self.min_similarity, nearest, sample=sample)
+        reason = f"near-duplicate (similarity at least {self.min_similarity:g})"
+        return Selection.without_duplicates(representative, similarity, 1 - nearest, reason, retention)
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The vector of each row."""

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge, MinLen
 
 from curate.kernels.text.lines import QUOTES, TERMINAL, lines, sentences
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_least, at_most, judged
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_least, at_most, first_failed
 from curate.kernels.text.word_tokens import words
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import selector
@@ -172,4 +172,6 @@ class C4Quality:
                 min_line_words=self.min_line_words or 0,
             )
 
-        return judged(given(pool.texts), measure, self.rules())
+        rules = self.rules()
+        failed = first_failed(given(pool.texts), measure, rules)
+        return Selection.passing(failed, [rule.reason for rule in rules])

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge
 
 from curate.kernels.text.lines import QUOTES, TERMINAL, duplicates, lines
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_least, at_most, judged
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_least, at_most, first_failed
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
@@ -121,5 +122,7 @@ class FineWebQuality:
         ]
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        short = self.short_line_length
-        return judged(given(pool.texts), lambda texts: fineweb_quality(texts, short_line_length=short), self.rules())
+        measure = partial(fineweb_quality, short_line_length=self.short_line_length)
+        rules = self.rules()
+        failed = first_failed(given(pool.texts), measure, rules)
+        return Selection.passing(failed, [rule.reason for rule in rules])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 from string import punctuation
 from typing import Annotated
 
@@ -11,7 +12,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from curate.kernels.text.lines import BULLETS, lines
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_least, at_most, judged, refuse_crossed
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, first_failed, limits, refuse_crossed
 from curate.kernels.text.word_tokens import words
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import selector
@@ -29,6 +30,20 @@ MEASURES = (
     "bullet_line_rate",
     "ellipsis_line_rate",
 )
+
+LIMITS = (
+    ("words", "min_words", "fewer than {} words"),
+    ("words", "max_words", "more than {} words"),
+    ("mean_word_length", "min_mean_word_length", "mean word length below {}"),
+    ("mean_word_length", "max_mean_word_length", "mean word length above {}"),
+    ("hash_word_rate", "max_symbol_word_rate", "more than {} number signs for each word"),
+    ("ellipsis_word_rate", "max_symbol_word_rate", "more than {} ellipses for each word"),
+    ("bullet_line_rate", "max_bullet_line_rate", "more than {%} of its lines begin with a bullet"),
+    ("ellipsis_line_rate", "max_ellipsis_line_rate", "more than {%} of its lines end in an ellipsis"),
+    ("alphabetic_word_rate", "min_alphabetic_word_rate", "fewer than {%} of its words have a letter"),
+    ("stop_words", "min_stop_words", "fewer than {} different stop words"),
+)
+"""Measure, field with its limit, and reason of each rule, in the order in which the rules are applied."""
 
 _AROUND_WORDS = punctuation + "“”‘’«»‹›„…–—。、，！？「」"
 
@@ -92,6 +107,16 @@ def _of_lines(some: Sequence[str]) -> tuple[float, ...]:
     )
 
 
+def _check_stop_words(stop_words: Collection[str], least: int) -> None:
+    """Raise ValueError unless each stop word is one that can be found, and ``least`` different ones can be."""
+    for word in stop_words:
+        if words(word) != [word] or word.strip(_AROUND_WORDS) != word:
+            raise ValueError(f"stop_words: {word!r} is not one word without punctuation around it; none is found")
+    different = len({word.lower() for word in stop_words})
+    if least > different:
+        raise ValueError(f"min_stop_words: must be at most {different}, as many as there are stop words; got {least}")
+
+
 @selector(
     version=1,
     reads={"text"},
@@ -148,33 +173,13 @@ class GopherQuality:
 
     def __post_init__(self) -> None:
         refuse_crossed(self, "words", "mean_word_length")
-        for word in self.stop_words:
-            if words(word) != [word] or word.strip(_AROUND_WORDS) != word:
-                raise ValueError(f"stop_words: {word!r} is not one word without punctuation around it; none is found")
-        different = len({word.lower() for word in self.stop_words})
-        if self.min_stop_words is not None and self.min_stop_words > different:
-            told = f"must be at most {different}, as many as there are stop words; got {self.min_stop_words}"
-            raise ValueError(f"min_stop_words: {told}")
+        _check_stop_words(self.stop_words, self.min_stop_words or 0)
 
     def rules(self) -> list[Rule]:
         """In the order in which they are looked at."""
-        return [
-            *at_least("words", self.min_words, "fewer than {} words"),
-            *at_most("words", self.max_words, "more than {} words"),
-            *at_least("mean_word_length", self.min_mean_word_length, "mean word length below {}"),
-            *at_most("mean_word_length", self.max_mean_word_length, "mean word length above {}"),
-            *at_most("hash_word_rate", self.max_symbol_word_rate, "more than {} number signs for each word"),
-            *at_most("ellipsis_word_rate", self.max_symbol_word_rate, "more than {} ellipses for each word"),
-            *at_most("bullet_line_rate", self.max_bullet_line_rate, "more than {%} of its lines begin with a bullet"),
-            *at_most(
-                "ellipsis_line_rate", self.max_ellipsis_line_rate, "more than {%} of its lines end in an ellipsis"
-            ),
-            *at_least(
-                "alphabetic_word_rate", self.min_alphabetic_word_rate, "fewer than {%} of its words have a letter"
-            ),
-            *at_least("stop_words", self.min_stop_words, "fewer than {} different stop words"),
-        ]
+        return limits(self, LIMITS)
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        wanted = self.stop_words
-        return judged(given(pool.texts), lambda texts: gopher_quality(texts, stop_words=wanted), self.rules())
+        rules = self.rules()
+        failed = first_failed(given(pool.texts), partial(gopher_quality, stop_words=self.stop_words), rules)
+        return Selection.passing(failed, [rule.reason for rule in rules])

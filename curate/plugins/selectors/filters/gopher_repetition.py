@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from curate.kernels.text.lines import duplicates, lines, paragraphs
 from curate.kernels.text.ngrams import repetition
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_most, judged
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_most, first_failed
 from curate.kernels.text.word_tokens import numbered_words
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import selector
@@ -165,4 +166,5 @@ class GopherRepetition:
         looked_at = {rule.measure for rule in rules}
         top = [n for n in TOP if f"top_{n}gram_character_rate" in looked_at]
         duplicate = [n for n in DUPLICATE if f"duplicate_{n}gram_character_rate" in looked_at]
-        return judged(given(pool.texts), lambda texts: gopher_repetition(texts, top=top, duplicate=duplicate), rules)
+        failed = first_failed(given(pool.texts), partial(gopher_repetition, top=top, duplicate=duplicate), rules)
+        return Selection.passing(failed, [rule.reason for rule in rules])

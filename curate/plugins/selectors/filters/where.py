@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 import polars.selectors as cs
-from numpy.typing import NDArray
 
 from curate.errors import PluginError
+from curate.kernels.types import Flags
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
 
-def where(frame: pl.DataFrame, condition: str) -> NDArray[np.bool_]:
+def where(frame: pl.DataFrame, condition: str) -> Flags:
     """The rows for which ``condition`` is true; where it is null it is not true.
 
     Parameters

@@ -8,17 +8,15 @@ from typing import Annotated, Literal, TypeVar
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.leverage import span
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
-from curate.kernels.types import Matrix, Rows, Vector
+from curate.kernels.stats.systematic_sampling import systematic_sample
+from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
 from curate.plugins.results import Selection
-from curate.plugins.selectors.sampling.sensitivity import sensitivity
 
-Numbers = NDArray[np.float64]
 Summary = Literal["importance", "caratheodory"]
 Model = TypeVar("Model")
 
@@ -94,7 +92,7 @@ def autocoreset(
     least, stale = np.inf, 0
     while stale < patience:
         if summary == "importance":
-            rows, weights = sensitivity(np.linalg.norm(columns, axis=0), budget, rng)
+            rows, weights = systematic_sample(np.linalg.norm(columns, axis=0), budget, rng)
         else:
             kept = [np.ones(n), *columns][:budget]
             rows, weights = caratheodory(np.stack(kept, axis=1), budget, rng)

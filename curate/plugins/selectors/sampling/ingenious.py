@@ -8,18 +8,16 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
-from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks
 from curate.kernels.ragged import runs
-from curate.kernels.submodular.coverage_order import greedy_coverage
+from curate.kernels.submodular.greedy import lazy
+from curate.kernels.submodular.objectives import FacilityLocation
 from curate.kernels.submodular.similarities import Complete
-from curate.kernels.types import Matrix, Rows
+from curate.kernels.types import Matrix, Numbers, Rows
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
-
-Numbers = NDArray[np.float64]
 
 
 def ingenious(
@@ -92,7 +90,7 @@ def coverage_gains(embeddings: Matrix, parts: Sequence[Rows]) -> Numbers:
     gains = np.empty(len(embeddings))
 
     def measure(part: Rows) -> None:
-        order, gained = greedy_coverage(Complete(embeddings[part]).values)
+        order, gained = lazy(FacilityLocation(Complete(embeddings[part])), np.arange(len(part)), len(part))
         gains[part[order]] = gained
 
     for _ in map_blocks(measure, parts):

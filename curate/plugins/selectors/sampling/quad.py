@@ -7,18 +7,15 @@ from typing import Annotated, Literal
 
 import numpy as np
 from annotated_types import Ge
-from numpy.typing import NDArray
 
 from curate.kernels.stats.bandits import exp3, thompson, ucb
 from curate.kernels.stats.distributions import share_of_range
-from curate.kernels.types import Codes, Rows, Vector
+from curate.kernels.types import Codes, Counts, Flags, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
 from curate.plugins.results import Selection
 
 Policy = Literal["ucb", "thompson", "exp3"]
-Numbers = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
 
 def quad(
@@ -128,7 +125,7 @@ class _Bandit:
         best_first = np.argsort(-self.mean[self.arm[rest]], kind="stable")
         return np.concatenate((chosen, rest[best_first[:missing]]))
 
-    def pick(self, available: NDArray[np.bool_], picks: int, rng: np.random.Generator) -> list[tuple[int, float]]:
+    def pick(self, available: Flags, picks: int, rng: np.random.Generator) -> list[tuple[int, float]]:
         """Clusters to draw from, and how probable each pick was."""
         if self.policy == "exp3":
             probability = exp3(self.estimate, available, self.exploration)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate.kernels.linalg.determinantal import draw_eigenvectors, projection_dpp
 from curate.kernels.linalg.leverage import Span, span, squared_lengths
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.types import Matrix, Rows
+from curate.kernels.types import Matrix, Numbers, Rows
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
-
-Numbers = NDArray[np.float64]
 
 _ZERO = 1e-12  # a leverage score that rounding may have made
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from curate.kernels.submodular.similarities import similarity_graph
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.coverage import facility_location as module
-from curate.plugins.selectors.coverage.facility_location import FacilityLocation, facility_location, similarity_graph
+from curate.plugins.selectors.coverage.facility_location import FacilityLocation, facility_location
 
 
 def unit_rows(seed, n, d=3, *, twins=False):
@@ -71,24 +70,6 @@ def test_value_on_a_sparse_graph_is_a_lower_bound_of_the_value_on_all_similariti
     assert gains.sum() <= coverage(np.clip(x @ x.T, 0, 1), order) + 1e-4
 
 
-@given(st.integers(1, 30), st.integers(0, 1000))
-def test_graph_is_complete_when_every_row_is_a_neighbour(n, seed):
-    x = unit_rows(seed, n)
-    expected = np.clip(x @ x.T, 0, 1)
-    np.fill_diagonal(expected, 1)
-    np.testing.assert_allclose(graph_of(x, max(n - 1, 1)).toarray(), expected, atol=1e-6)
-
-
-@given(st.integers(1, 60), st.integers(0, 1000), st.integers(1, 8))
-def test_graph_is_symmetric_has_ones_on_the_diagonal_and_lies_on_the_grid(n, seed, neighbours):
-    graph = graph_of(unit_rows(seed, n, twins=True), neighbours)
-    dense = graph.toarray()
-    assert (dense == dense.T).all()
-    assert (np.diagonal(dense) == 1).all()
-    assert (dense * 2.0**24 == np.round(dense * 2.0**24)).all()
-    assert ((dense >= 0) & (dense <= 1)).all()
-
-
 def test_opposite_rows_do_not_count_against_each_other():
     """Similarities below 0 are 0: covering nothing costs nothing."""
     x = np.array([[1, 0], [-1, 0], [0, 1]], np.float32)
@@ -118,29 +99,6 @@ def test_dropped_rows_name_the_most_similar_pick_of_their_neighbours():
         else:
             assert nearest[row] == order[chosen[row].argmax()]
             assert similarity[row] == chosen[row].max()
-
-
-@pytest.mark.parametrize("strays", [0, 40])
-def test_large_pools_are_searched_by_cluster(monkeypatch, strays):
-    """Looking into all clusters finds what the exact search finds, however the clusters are numbered."""
-    x = unit_rows(5, 600, 6)
-    cluster = (x[:, 0] > 0).astype(np.int32) * 7 + (x[:, 1] > 0) * np.int32(2)
-    cluster[:strays] = -1
-    exact = similarity_graph(x, cluster, 10).toarray()
-    monkeypatch.setattr(module, "EXACT_ROWS", 100)
-    monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
-    np.testing.assert_allclose(similarity_graph(x, cluster, 10, probes=4).toarray(), exact, atol=1e-6)
-    by_one = similarity_graph(x, cluster, 10, probes=1)
-    assert by_one.nnz > 0
-    assert np.abs(by_one.toarray() - exact).max() > 0.1, "one cluster alone finds as much as all"
-
-
-def test_large_pool_without_clusters_is_searched_exactly(monkeypatch):
-    x = unit_rows(5, 300, 6)
-    exact = graph_of(x, 10).toarray()
-    monkeypatch.setattr(module, "EXACT_ROWS", 100)
-    monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
-    assert (similarity_graph(x, np.full(300, -1, np.int32), 10).toarray() == exact).all()
 
 
 def test_picks_the_middle_of_each_group_first():

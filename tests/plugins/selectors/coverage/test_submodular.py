@@ -10,9 +10,8 @@ from curate.config.loader import selector_from
 from curate.errors import ConfigErrors, PluginError
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import draws
-from curate.plugins.objective_terms import KEYS, Term, trigram_features
 from curate.plugins.selectors.coverage.facility_location import FacilityLocation
-from curate.plugins.selectors.coverage.submodular import Submodular, normalised
+from curate.plugins.selectors.coverage.submodular import KEYS, Submodular, Term, normalised
 
 OPTIMIZERS = ("lazy", "naive", "stochastic", "threshold", "distributed")
 
@@ -149,14 +148,6 @@ def test_features_of_text_take_what_has_new_trigrams():
     some = Pool(np.eye(5, dtype=np.float32), np.zeros(5, np.float32), np.zeros(5, np.int32), frame=frame)
     order = select(some, 3, objective=({"feature_based": 1.0, "column": "text"},)).order
     assert sorted(order.tolist()) == [2, 3, 4]
-
-
-def test_trigrams_that_every_text_has_count_nothing_and_missing_texts_have_none():
-    features = trigram_features(pl.Series(["ab ab", "ab cd", None])).toarray()
-    assert features.shape == (3, 4)
-    assert not features[2].any()
-    assert sorted(features[0].round(4).tolist()) == pytest.approx([0, 0, 2 * np.log(1.5), 2 * np.log(1.5)], abs=1e-4)
-    assert not trigram_features(pl.Series(["same", "same"])).toarray().any()
 
 
 # ---------------------------------------------------------------- cost

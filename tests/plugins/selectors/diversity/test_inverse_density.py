@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.diversity import inverse_density as module
 from curate.plugins.selectors.diversity.inverse_density import InverseDensity, inverse_density, pool_density
 
 
@@ -87,6 +86,5 @@ def test_large_pools_are_searched_by_cluster(monkeypatch, strays):
     cluster = (x[:, 0] > 0).astype(np.int32) * 7 + (x[:, 1] > 0) * np.int32(2)
     cluster[:strays] = -1
     exact = pool_density(x, cluster, 5, 3)
-    monkeypatch.setattr(module, "EXACT_ROWS", 100)
     monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
     np.testing.assert_allclose(pool_density(x, cluster, 5, 3), exact, atol=1e-5)

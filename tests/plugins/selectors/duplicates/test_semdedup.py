@@ -14,8 +14,7 @@ from curate.errors import PluginError
 from curate.kernels.linalg.cosines import unit
 from curate.kernels.neighbors import nearest_predecessor
 from curate.kernels.neighbors.cells import Cells
-from curate.plugins.batches import Pool
-from curate.plugins.published_sketches import Published
+from curate.plugins.batches import Pool, Published
 from curate.plugins.selectors.duplicates import semdedup as module
 from curate.plugins.selectors.duplicates.semdedup import SemDeDup, missed_pairs, semdedup
 

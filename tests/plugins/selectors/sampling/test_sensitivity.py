@@ -6,12 +6,11 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from curate.errors import PluginError
+from curate.kernels.stats.systematic_sampling import systematic_sample
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.sampling.sensitivity import SensitivitySampling, inclusion, scores_of, sensitivity
+from curate.plugins.selectors.sampling.sensitivity import SensitivitySampling, scores_of
 
 
 def rng(seed=0):
@@ -26,56 +25,13 @@ def pool_of(x):
     return Pool(x, np.zeros(len(x), np.float32), np.zeros(len(x), np.int32))
 
 
-some_scores = st.lists(st.sampled_from([0.0, 1e-9, 0.001, 0.3, 0.3, 1.0, 40.0]), min_size=1, max_size=40)
-
-
-# ---------------------------------------------------------------- the design
-
-
-@given(some_scores, st.floats(0, 1))
-def test_probabilities_are_of_the_published_form_and_sum_to_the_budget(scores, rate):
-    """min(1, 1/n + s/α) for one α, found from a row below 1; where none will do, all that have a score are 1."""
-    scores, n = np.array(scores), len(scores)
-    budget = int(rate * n)
-    q = inclusion(scores, budget)
-    assert q.sum() == pytest.approx(budget)
-    assert (q <= 1).all()
-    if not 0 < budget < n:
-        return
-    between = (q < 1) & (scores > 0)
-    if between.any():
-        row = np.where(between, scores, 0).argmax()
-        np.testing.assert_allclose(q, np.minimum(1, 1 / n + scores * (q[row] - 1 / n) / scores[row]), atol=1e-9)
-    else:
-        assert (q[scores > 0] == 1).all()
-        assert len(set(q[scores == 0])) <= 1
-
-
-@given(some_scores, st.floats(0, 1), st.integers(0, 100))
-def test_exactly_the_budget_each_row_once_by_falling_score(scores, rate, seed):
-    scores = np.array(scores)
-    budget = int(rate * len(scores))
-    order, weights = sensitivity(scores, budget, rng(seed))
-    assert len(set(order.tolist())) == len(weights) == budget
-    assert (np.diff(scores[order]) <= 0).all()
-    np.testing.assert_allclose(weights, 1 / inclusion(scores, budget)[order])
-
-
-def test_each_row_is_drawn_with_its_probability():
-    scores = np.array([0, 0.1, 0.1, 0.5, 1, 2, 9, 0.02])
-    q, counts = inclusion(scores, 4), np.zeros(8)
-    for seed in range(5_000):
-        counts[sensitivity(scores, 4, rng(seed))[0]] += 1
-    assert (np.abs(counts - 5_000 * q) <= 4 * np.sqrt(5_000 * q * (1 - q)) + 1e-6).all()
-
-
 @pytest.mark.parametrize("p", [1.0, 2.0, 4.0])
 def test_weighted_sums_of_powers_are_on_average_those_of_all_rows(p):
     x, y = rows(1, 60), rng(2).standard_normal(3)
     scores, powers = scores_of(x, p, "lewis"), np.abs(x @ y) ** p
     sums = []
     for seed in range(3_000):
-        order, weights = sensitivity(scores, 15, rng(seed))
+        order, weights = systematic_sample(scores, 15, rng(seed))
         sums.append(weights @ powers[order])
     assert abs(np.mean(sums) - powers.sum()) < 4 * np.std(sums) / 3_000**0.5
 
@@ -89,7 +45,7 @@ def test_sums_are_closer_than_uniform_ones_where_few_rows_matter(p):
     powers = np.abs(x @ directions) ** p
     error = {"drawn": [], "uniform": []}
     for seed in range(50):
-        order, weights = sensitivity(scores, 40, rng(seed))
+        order, weights = systematic_sample(scores, 40, rng(seed))
         even = rng(seed).choice(500, 40, replace=False)
         error["drawn"].append(np.abs(weights @ powers[order] / powers.sum(axis=0) - 1).mean())
         error["uniform"].append(np.abs(500 / 40 * powers[even].sum(axis=0) / powers.sum(axis=0) - 1).mean())
@@ -143,9 +99,3 @@ def test_exact_sensitivities_of_a_large_pool_are_refused_with_a_way_out():
 def test_identical_rows_are_drawn_evenly_and_weigh_the_same():
     selection = SensitivitySampling().select(pool_of(np.ones((10, 1), np.float32)), 4, rng())
     np.testing.assert_allclose(selection.weight, 2.5, rtol=1e-6)
-
-
-def test_zero_rows_are_drawn_when_there_is_nothing_else():
-    order, weights = sensitivity(np.array([0, 0.5, 0, 0.5]), 3, rng())
-    assert order[:2].tolist() == [1, 3]
-    np.testing.assert_allclose(weights, [1, 1, 2])

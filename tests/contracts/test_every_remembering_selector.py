@@ -10,8 +10,7 @@ import pytest
 
 from curate.kernels.types import Texts
 from curate.plugins import registry
-from curate.plugins.batches import Pool
-from curate.plugins.published_sketches import Published
+from curate.plugins.batches import Pool, Published
 
 REMEMBERING = [name for name in registry.names("selector") if registry.get("selector", name).traits.sketch is not None]
 BY_TEXT = [name for name in REMEMBERING if "embedding" not in registry.get("selector", name).traits.reads]

@@ -1,0 +1,85 @@
+"""Spherical k-means over embeddings that are streamed: a start from a sample, then Lloyd's iteration over all rows."""
+
+from __future__ import annotations
+
+from math import isqrt
+
+import numpy as np
+
+from curate.kernels.clustering.kmeans_plusplus import seed
+from curate.kernels.clustering.lloyd import Fit, lloyd
+from curate.kernels.types import Matrix, Rows, Vectors
+
+MOST_CLUSTERS = 10_000
+
+
+def automatic_clusters(rows: int) -> int:
+    """Return the number of clusters for "auto": the integer part of √rows, at most 10,000.
+
+    Notes
+    -----
+    With that number a cluster holds about as many rows as there are clusters, so the pairs within clusters and the
+    comparisons of rows with centroids cost about the same.
+
+    Examples
+    --------
+    >>> automatic_clusters(2_000), automatic_clusters(10**9)
+    (44, 10000)
+    """
+    return min(isqrt(rows), MOST_CLUSTERS)
+
+
+def spherical_kmeans(
+    vectors: Vectors,
+    n_clusters: int,
+    rng: np.random.Generator,
+    *,
+    max_iterations: int = 25,
+    tolerance: float = 1e-3,
+    sample_per_cluster: int = 16,
+) -> Fit:
+    """Fit centroids to rows of unit length: greedy k-means++ on an even sample, then Lloyd's iteration over all rows.
+
+    Parameters
+    ----------
+    vectors : n rows of unit length, n at least 1
+    n_clusters : number of clusters, at least 1; fewer are fitted when there are fewer distinct rows in the sample
+    max_iterations, tolerance : see ``lloyd``
+    sample_per_cluster : rows in the sample, for each cluster
+
+    Returns
+    -------
+    See ``lloyd``.
+
+    Notes
+    -----
+    Cost: that of ``seed`` on the sample and of ``lloyd`` on all rows.
+
+    Deviations: the start is chosen from a sample.
+
+    References
+    ----------
+    Dhillon & Modha (2001), doi:10.1023/A:1007612920971, section 3. Arthur & Vassilvitskii (2007), "k-means++: the
+    advantages of careful seeding", SODA, sections 2.2 and 7.
+
+    Examples
+    --------
+    >>> x = np.array([[1, 0], [0.96, 0.28], [0, 1], [0.28, 0.96]], np.float32)
+    >>> len(spherical_kmeans(Vectors.of(x), 2, np.random.default_rng(0)).centroids)
+    2
+    """
+    size = min(vectors.rows, n_clusters * sample_per_cluster)
+    sample = sample_rows(vectors, np.sort(rng.choice(vectors.rows, size, replace=False)))
+    start = sample[seed(sample, n_clusters, rng)]
+    return lloyd(vectors.blocks, start, max_iterations=max_iterations, tolerance=tolerance)
+
+
+def sample_rows(vectors: Vectors, rows: Rows) -> Matrix:
+    """Read ``rows``, which ascend, of ``vectors`` in one pass; (m, d) float32."""
+    sample = np.empty((len(rows), vectors.dimensions), np.float32)
+    start = 0
+    for block in vectors.blocks():
+        first, last = np.searchsorted(rows, (start, start + len(block)))
+        sample[first:last] = block[rows[first:last] - start]
+        start += len(block)
+    return sample

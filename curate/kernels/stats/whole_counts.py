@@ -1,0 +1,33 @@
+"""Whole numbers of rows from shares of a number, but for the rounding of the product."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from curate.kernels.types import Counts
+
+_ROUNDING = 1e-9  # 0.29 · 100 is 28.999999999999996, and 0.7 · 10 may be a little more than 7
+
+
+def floor_count(share: float) -> int:
+    """Round a product of a share and a number down.
+
+    Examples
+    --------
+    >>> floor_count(0.29 * 100), floor_count(2.9)
+    (29, 2)
+    """
+    return int(share + _ROUNDING)
+
+
+def ceil_counts(shares: NDArray[np.floating]) -> Counts:
+    """Round products of shares and numbers up.
+
+    Examples
+    --------
+    >>> ceil_counts(np.array([1.1 * 30, 2.1])).tolist()
+    [33, 3]
+    """
+    counts: Counts = np.ceil(shares - _ROUNDING).astype(np.int64)
+    return counts

@@ -1,0 +1,44 @@
+"""Sparse matrices of features for feature-based functions: character trigrams of texts, and groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import sparse
+
+from curate.kernels.text.char_ngrams import text_blocks, trigrams
+from curate.kernels.types import Places
+
+
+def trigram_features(texts: Sequence[str]) -> sparse.csr_array:
+    """Count the character trigrams of each text, times log(n / texts that have the trigram); (n, u) float32.
+
+    Examples
+    --------
+    >>> trigram_features(["ab", "ab", "b"]).toarray().round(1)
+    array([[0.4, 0. , 0.4],
+           [0.4, 0. , 0.4],
+           [0. , 1.1, 0. ]], dtype=float32)
+    """
+    blocks = [trigrams(texts[block]) for block in text_blocks(texts)]
+    grams, columns = np.unique(np.concatenate([grams for grams, _ in blocks]), return_inverse=True)
+    starts = np.cumsum(np.concatenate([[0], *(np.diff(offsets) for _, offsets in blocks)]))
+    counts = sparse.csr_array((np.ones(len(columns), np.float32), columns, starts), shape=(len(texts), len(grams)))
+    counts.sum_duplicates()
+    having = np.bincount(counts.indices, minlength=len(grams))
+    counts.data *= np.log(len(texts) / having).astype(np.float32)[counts.indices]
+    return counts
+
+
+def group_features(codes: Places) -> sparse.csr_array:
+    """Mark the group of each row with a 1; (n, g) float32, g one more than the highest code.
+
+    Examples
+    --------
+    >>> group_features(np.array([1, 0])).toarray()
+    array([[0., 1.],
+           [1., 0.]], dtype=float32)
+    """
+    n = len(codes)
+    return sparse.csr_array((np.ones(n, np.float32), codes, np.arange(n + 1)), shape=(n, int(codes.max()) + 1))

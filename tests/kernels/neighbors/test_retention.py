@@ -1,0 +1,26 @@
+import numpy as np
+
+from curate.kernels.neighbors.retention import THRESHOLDS, Retention, Sample, merged
+
+
+def retention(nearest, **fields):
+    return Retention("cosine similarity", 0.9, np.array(nearest, np.float32), **fields)
+
+
+def test_a_row_is_kept_below_its_similarity_and_dropped_from_it_on():
+    kept = retention([-1, 0.5, 1]).kept()
+    assert [kept[i] for i in (0, 50, 51, 99, 100)] == [1, 1, 2, 2, 2]
+    assert len(kept) == len(THRESHOLDS)
+
+
+def test_groups_are_merged_by_row_and_their_samples_add_up():
+    parts = [retention([0.1, 0.2], sample=Sample(2, 5, 1)), retention([0.3], sample=Sample(1, 0, 0))]
+    whole = merged(4, [np.array([3, 0]), np.array([1])], parts)
+    np.testing.assert_allclose(whole.nearest, [0.2, 0.3, -1, 0.1], rtol=1e-6)
+    assert whole.sample == Sample(3, 5, 1)
+    assert whole.facts()["sample"] == {"rows": 3, "pairs": 5, "missed": 1}
+
+
+def test_nothing_is_merged_where_a_group_was_not_compared():
+    assert merged(2, [np.array([0]), np.array([1])], [retention([0.1]), None]) is None
+    assert merged(0, [], []) is None
