@@ -1,11 +1,13 @@
 # make demo      a curated dataset and a report, from nothing
-# make test      set up all that the tests need, and run them
-# make check     what CI runs: format, lint, types, architecture, docs, tests
+# make test      set up all that the tests need, and run the fast ones: at most two minutes on two cores
+# make test-slow the fast and the slow ones: whole pipelines, other processes, servers, the browser
+# make test-all  every test: kills, Ray, fuzzing and 200 examples of each property, too
+# make check     what CI runs: format, lint, types, architecture, the fast and the slow tests
 # make run CONFIG=configs/quickstart.yaml SET="seed=1 select.0.min_similarity=0.9"
 # make embed|cluster|score|select|export CONFIG=…   the pipeline up to that stage, for other Makefiles to depend on
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format docs run embed cluster score select export bench clean
+.PHONY: help demo test test-slow test-all check lint format docs run embed cluster score select export bench clean
 
 PYTHON ?= python3
 BIN    := .venv/bin
@@ -35,7 +37,13 @@ demo: .venv/core
 	@echo "The report:          runs/quickstart/report.html   (open it in a browser)"
 
 test: .venv/test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --tier fast
+
+test-slow: .venv/test
+	$(BIN)/python -m pytest -n 2 --tier slow
+
+test-all: .venv/test
+	$(BIN)/python -m pytest -n 2 --tier exhaustive
 
 lint: .venv/test
 	$(BIN)/ruff format --check .
@@ -43,7 +51,7 @@ lint: .venv/test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test
+check: lint test-slow
 
 format: .venv/test
 	$(BIN)/ruff format .

@@ -17,9 +17,108 @@ from hypothesis import settings
 
 collect_ignore = ["fuzz/run.py"]  # a command, which needs atheris
 
-# The same examples every time: `make check` says the same of the same code. tests/fuzz/run.py looks for new ones.
-settings.register_profile("check", derandomize=True)
-settings.load_profile("check")
+TIERS = ("fast", "slow", "exhaustive")
+"""The tiers of tests, each of which runs with those before it."""
+
+EXAMPLES = {"fast": 15, "slow": 50, "exhaustive": 200}
+"""Number of Hypothesis examples in each tier."""
+
+TIER_OF = {
+    "curate": "fast",  # doctests
+    "tests/browser": "slow",
+    "tests/config": "fast",
+    "tests/contracts": "fast",
+    "tests/contracts/test_every_card.py": "slow",
+    "tests/contracts/test_every_path.py": "slow",
+    "tests/data_samples": "fast",
+    "tests/docs": "fast",
+    "tests/evaluation": "fast",
+    "tests/evaluation/test_report.py": "slow",
+    "tests/executors": "fast",
+    "tests/executors/test_ray.py": "exhaustive",
+    "tests/fuzz": "exhaustive",
+    "tests/kernels": "fast",
+    "tests/kills": "exhaustive",
+    "tests/plugins": "fast",
+    "tests/pool": "fast",
+    "tests/properties": "slow",
+    "tests/report": "fast",
+    "tests/stages": "fast",
+    "tests/stages/select/test_run_selector.py": "slow",
+    "tests/stages/test_epochs.py": "slow",
+    "tests/stages/test_guardrails.py": "slow",
+    "tests/store": "fast",
+    "tests/store/test_lock.py": "slow",
+    "tests/store/test_object_stores.py": "slow",
+    "tests/store/test_run_directory.py": "slow",
+    "tests/store/test_versions.py": "slow",
+    "tests/test_api.py": "fast",
+    "tests/test_cases.py": "exhaustive",
+    "tests/test_cli.py": "fast",
+    "tests/test_configs.py": "slow",
+    "tests/test_damage.py": "slow",
+    "tests/test_faults.py": "slow",
+    "tests/test_full_disk.py": "slow",
+    "tests/test_imports.py": "fast",
+    "tests/test_input_patterns.py": "fast",
+    "tests/test_odd_texts.py": "slow",
+    "tests/test_paths.py": "fast",
+    "tests/test_pipeline.py": "fast",
+    "tests/test_progress.py": "fast",
+    "tests/test_refresh.py": "slow",
+    "tests/test_same_bytes.py": "slow",
+    "tests/test_security.py": "slow",
+}
+"""Tier of each folder and file; the longest matching path counts. A test may bear the mark of a later tier."""
+
+# The same examples every time, so that a failure can be repeated: tests/fuzz/run.py looks for new ones.
+for tier, examples in EXAMPLES.items():
+    settings.register_profile(tier, max_examples=examples, derandomize=True, deadline=None)
+settings.load_profile("slow")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tier", choices=TIERS, help="run the tests of this tier and of those before it")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if tier := config.getoption("tier"):
+        settings.load_profile(tier)
+
+
+def tier_of(path: Path, config: pytest.Config) -> str:
+    """Return the tier of a test file."""
+    relative = path.relative_to(config.rootpath)
+    for place in (relative, *relative.parents):
+        if place.as_posix() in TIER_OF:
+            return TIER_OF[place.as_posix()]
+    raise pytest.UsageError(f"{relative}: has no tier; add it, or its folder, to TIER_OF in tests/conftest.py")
+
+
+def later(tier: str, config: pytest.Config) -> bool:
+    """Return whether a tier comes after the one that was requested."""
+    requested = config.getoption("tier")
+    return requested is not None and TIERS.index(tier) > TIERS.index(requested)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files of later tiers, so that they are not even imported."""
+    is_test = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
+    return True if is_test and later(tier_of(collection_path, config), config) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark every test with its tier, and deselect those of later tiers."""
+    kept, left_out = [], []
+    for item in items:
+        tier = tier_of(item.path, config)
+        own = [mark.name for mark in item.iter_markers() if mark.name in TIERS]
+        tier = max([tier, *own], key=TIERS.index)
+        item.add_marker(tier)
+        (left_out if later(tier, config) else kept).append(item)
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = kept
+
 
 STAGES = ("run", "embed", "cluster", "score", "select", "export")
 WORDS = ("amber", "birch", "cobalt", "dune", "ember", "fjord", "grove", "harbour", "iris", "juniper", "kelp", "lagoon")
@@ -37,6 +136,14 @@ def row(number: int) -> dict[str, Any]:
         "stars": number % 5,
         "tags": [f"t{topic}"],
     }
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_sync() -> Iterator[None]:
+    """Nothing is synced to the disk: no test cuts the power, and a small run waits for its disk a third of its time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture

@@ -77,6 +77,7 @@ def test_the_ledger_has_a_line_for_every_row(pool, config):
     assert near["similarity"].median() >= 0.9  # along a chain of near-duplicates it may be less
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "select",
     [

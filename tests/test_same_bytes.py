@@ -71,6 +71,7 @@ def test_for_any_number_of_processes(run, workers):
     assert run(executor="processes", workers=workers)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.xdist_group("ray")
 def test_on_ray_also_when_a_worker_is_killed_in_mid_stage(run, ray_cluster, monkeypatch):
     from curate.stages import context

@@ -1,8 +1,13 @@
-"""What a wrong configuration is answered with, to the letter."""
-# ruff: noqa: E501 - an error is one line
+"""Where each error of a wrong configuration stands: its file, line, column and key.
+
+What the messages say lies in ``messages.txt``. To write it again: ``CURATE_WRITE_MESSAGES=1 python -m pytest
+tests/config/test_config_errors.py``.
+"""
+# ruff: noqa: E501 - some configurations are one line
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,585 +18,425 @@ from curate.errors import ConfigError, ConfigErrors, PluginError
 
 FINE = "select:\n  - {use: any, keep: 5}\n"
 
-ENTRIES = [  # what stands after the base's seven lines, what is said
+ENTRIES = [  # what stands after the base's seven lines, where the errors stand
     pytest.param(
         "select:\n  - {use: any, keep: 5}\ngaurd: {}\n",
-        [
-            "x.yaml:10:1: gaurd: unknown key; did you mean 'guard'?",
-        ],
+        ["x.yaml:10:1: gaurd"],
         id="an unknown key at the top is told with the nearest",
     ),
     pytest.param(
         "select:\n  - {use: any, keep: 5}\ntarget: {files: a.jsonl}\n",
-        [
-            "x.yaml:10:1: target: unknown key; there are: curate, run, seed, memory_limit, plugins, input, embed, cluster, proxy, score, decontaminate, select, guard, refresh, export, metrics, evaluate",
-        ],
+        ["x.yaml:10:1: target"],
         id="a section of a later release is an unknown key",
     ),
     pytest.param(
         "select:\n  - {use: draws, epochs: 3, keep_tokens: 5}\n  - {use: draws, name: more, keep: 5}\n  - {use: any, keep: 2}\nrefresh: {keep_previous_weight: 0.5}\n",
         [
-            "x.yaml:9:18: select.0.epochs: an epoch plan must be the last entry; move it to the end, or set epochs: 1",
-            "x.yaml:9:29: select.0.keep_tokens: the budget of an epoch plan is in rows; give one of keep, keep_rate, prune_rate",
-            "x.yaml:10:5: select.1.epochs: an epoch plan must be the last entry; move it to the end, or set epochs: 1",
-            "x.yaml:12:11: refresh.keep_previous_weight: select.0 plans epochs, and a plan cannot be held to the published rows; set it to 0, or epochs: 1 there",
+            "x.yaml:9:18: select.0.epochs",
+            "x.yaml:9:29: select.0.keep_tokens",
+            "x.yaml:10:5: select.1.epochs",
+            "x.yaml:12:11: refresh.keep_previous_weight",
         ],
         id="what does not go with a plan of epochs, also where they are so many by default",
     ),
     pytest.param(
         "score: [{use: el2n}]\n" + FINE,
-        [
-            "x.yaml:8:10: score.0.use: the scorer 'el2n' reads how a proxy was trained, and there is none; add a section proxy: {use: logistic}",
-        ],
+        ["x.yaml:8:10: score.0.use"],
         id="a scorer that reads dynamics needs a proxy",
     ),
     pytest.param(
         "proxy: {use: logistic}\n" + FINE,
-        [
-            "x.yaml:8:9: proxy.use: the proxy 'logistic' reads labels, and the input has none; name their column: input.label",
-        ],
+        ["x.yaml:8:9: proxy.use"],
         id="a proxy needs labels",
     ),
     pytest.param(
         "proxy: {use: logistik, embedding: other}\nscore: [{use: el2n}]\n" + FINE,
-        [
-            "x.yaml:8:9: proxy.use: unknown proxy 'logistik'; did you mean 'logistic'?",
-            "x.yaml:8:24: proxy.embedding: there is no embed entry 'other'; there are: words",
-        ],
+        ["x.yaml:8:9: proxy.use", "x.yaml:8:24: proxy.embedding"],
         id="a proxy that is wrong is not missing too",
     ),
     pytest.param(
         "proxy: {use: recorded, files: a.jsonl, embedding: words}\n" + FINE,
-        [
-            "x.yaml:8:9: proxy.use: the proxy 'recorded' reads labels, and the input has none; name their column: input.label",
-            "x.yaml:8:40: proxy.embedding: the proxy 'recorded' reads no embeddings; remove it",
-        ],
+        ["x.yaml:8:9: proxy.use", "x.yaml:8:40: proxy.embedding"],
         id="a recorded proxy reads no embeddings",
     ),
     pytest.param(
         "proxy: [{use: logistic}]\n" + FINE,
-        [
-            "x.yaml:8:1: proxy: must be a mapping; got a list",
-        ],
+        ["x.yaml:8:1: proxy"],
         id="a list where one proxy belongs",
     ),
     pytest.param(
         "decontaminate: null\n" + FINE,
-        [
-            "x.yaml:8:1: decontaminate: must be a mapping; got null",
-        ],
+        ["x.yaml:8:1: decontaminate"],
         id="a decontamination that is null",
     ),
     pytest.param(
         "decontaminate: {files: {gsm8k: 5}, ngram: 0, min_overlap_rate: 2, similarity: 1}\n" + FINE,
         [
-            "x.yaml:8:25: decontaminate.files.gsm8k: must be a non-empty string or a non-empty list of non-empty strings; got 5",
-            "x.yaml:8:36: decontaminate.ngram: must be an integer in [1, 100]; got 0",
-            "x.yaml:8:46: decontaminate.min_overlap_rate: must be a number in [0, 1]; got 2",
-            "x.yaml:8:67: decontaminate.similarity: unknown key; did you mean 'min_similarity'?",
+            "x.yaml:8:25: decontaminate.files.gsm8k",
+            "x.yaml:8:36: decontaminate.ngram",
+            "x.yaml:8:46: decontaminate.min_overlap_rate",
+            "x.yaml:8:67: decontaminate.similarity",
         ],
         id="keys of a decontamination",
     ),
     pytest.param(
         "decontaminate: {files: {}}\n" + FINE,
-        [
-            "x.yaml:8:17: decontaminate.files: must be a non-empty string, a non-empty list of non-empty strings or a non-empty mapping of non-empty strings or non-empty lists of non-empty strings; got an empty mapping",
-        ],
+        ["x.yaml:8:17: decontaminate.files"],
         id="a decontamination without a set",
     ),
     pytest.param(
         "decontaminate: {files: a.jsonl, ngram: null}\n" + FINE,
-        [
-            "x.yaml:8:33: decontaminate.ngram: nothing is compared without an ngram or a min_similarity; give one of them",
-        ],
+        ["x.yaml:8:33: decontaminate.ngram"],
         id="a decontamination that compares nothing",
     ),
     pytest.param(
         "decontaminate: {files: a.jsonl, ngram: 5}\n" + FINE,
-        [
-            "x.yaml:8:1: decontaminate.min_words: must be at most ngram, which is 5; got 8",
-        ],
+        ["x.yaml:8:1: decontaminate.min_words"],
         id="a floor above the length of a run of words",
     ),
     pytest.param(
         "decontaminate: {files: a.jsonl, ngram: null, min_similarity: 0.9, max_ngram_rows: 5}\n" + FINE,
-        ["x.yaml:8:67: decontaminate.max_ngram_rows: no runs of words are compared; give an ngram, or remove it"],
+        ["x.yaml:8:67: decontaminate.max_ngram_rows"],
         id="common runs of words where none are compared",
     ),
     pytest.param(
         FINE + "  - {use: gopher_quality, min_words: 9, max_words: 8}\n",
-        ["x.yaml:10:41: select.1.max_words: must be at least min_words, which is 9, or null; got 8"],
+        ["x.yaml:10:41: select.1.max_words"],
         id="limits that cross",
     ),
     pytest.param(
         "decontaminate: {files: {gsm8k: a.jsonl}, text: {gsm: question}}\n" + FINE,
-        [
-            "x.yaml:8:42: decontaminate.text: there is no evaluation set 'gsm'; name it in files",
-        ],
+        ["x.yaml:8:42: decontaminate.text"],
         id="the text of a set that there is not",
     ),
     pytest.param(
         "decontaminate: {files: a.jsonl, embedding: words}\n" + FINE,
-        [
-            "x.yaml:8:33: decontaminate.embedding: no embeddings are compared; give a min_similarity, or remove it",
-        ],
+        ["x.yaml:8:33: decontaminate.embedding"],
         id="an embedding that is not compared",
     ),
     pytest.param(
         "decontaminate: {files: a.jsonl, min_similarity: 0.9, embedding: word}\nselect:\n  - {use: any, name: decontaminate, keep: 5}\n",
-        [
-            "x.yaml:8:54: decontaminate.embedding: there is no embed entry 'word'; did you mean 'words'?",
-            "x.yaml:10:5: select.0: the section decontaminate drops rows under that name; give the entry another with the key 'name'",
-        ],
+        ["x.yaml:8:54: decontaminate.embedding", "x.yaml:10:5: select.0"],
         id="an embedding that is not there, and an entry of the same name",
     ),
     pytest.param(
         "proxy: null\n" + FINE,
-        [
-            "x.yaml:8:1: proxy: must be a mapping; got null",
-        ],
+        ["x.yaml:8:1: proxy"],
         id="a proxy that is null",
     ),
     pytest.param(
         "select:\n  - {use: spread, keep: 5, qualty_weight: 1}\n",
-        [
-            "x.yaml:9:28: select.0.qualty_weight: unknown key; did you mean 'quality_weight'?",
-        ],
+        ["x.yaml:9:28: select.0.qualty_weight"],
         id="an unknown key of a plugin is told with the nearest",
     ),
     pytest.param(
         "select:\n  - use: spread\n    keep_rat: 0.5\n    keep: 1\n",
-        [
-            "x.yaml:10:5: select.0.keep_rat: unknown key; did you mean 'keep_rate'?",
-        ],
+        ["x.yaml:10:5: select.0.keep_rat"],
         id="an unknown key of the driver is told with the nearest",
     ),
     pytest.param(
         "select:\n  - {use: any, keep: 5}\nguard: {max_drop: 0.5}\n",
-        [
-            "x.yaml:10:9: guard.max_drop: unknown key; did you mean 'max_drop_rate'?",
-        ],
+        ["x.yaml:10:9: guard.max_drop"],
         id="an unknown key in guard",
     ),
     pytest.param(
         "select:\n  - {use: any, keep: 5}\nguard: {zzz: 0.5}\n",
-        [
-            "x.yaml:10:9: guard.zzz: unknown key; there are: max_quarantine_rate, max_empty_file_rate, max_drop_rate, max_source_drop_rate, min_rows, max_churn_rate",
-        ],
+        ["x.yaml:10:9: guard.zzz"],
         id="an unknown key far from any other lists them all",
     ),
     pytest.param(
         "select: [{use: spred, keep: 5}]\n",
-        [
-            "x.yaml:8:11: select.0.use: unknown selector 'spred'; did you mean 'spread'?",
-        ],
+        ["x.yaml:8:11: select.0.use"],
         id="an unknown plugin is told with the nearest",
     ),
     pytest.param(
         "select: [{use: words, keep: 5}]\n",
-        [
-            "x.yaml:8:11: select.0.use: unknown selector 'words'; that is an embedder",
-        ],
+        ["x.yaml:8:11: select.0.use"],
         id="a plugin of another kind is told so",
     ),
     pytest.param(
         "select:\n  - {keep: 5}\n",
-        [
-            "x.yaml:9:5: select.0.use: missing; the plugin's name",
-        ],
+        ["x.yaml:9:5: select.0.use"],
         id="an entry without use",
     ),
     pytest.param(
         "select:\n  - {use: 5, keep: 5}\n",
-        [
-            "x.yaml:9:6: select.0.use: must be a non-empty string; got 5",
-        ],
+        ["x.yaml:9:6: select.0.use"],
         id="use must be a string",
     ),
     pytest.param(
         "select: [any]\n",
-        [
-            "x.yaml:8:10: select.0: must be a mapping; got 'any'; write {use: any}",
-        ],
+        ["x.yaml:8:10: select.0"],
         id="a bare name instead of an entry",
     ),
     pytest.param(
         "select: {use: any, keep: 5}\n",
-        [
-            "x.yaml:8:1: select: must be a list of entries; got a mapping; begin each entry with '- '",
-        ],
+        ["x.yaml:8:1: select"],
         id="one entry where a list belongs",
     ),
     pytest.param(
         "select: 5\n",
-        [
-            "x.yaml:8:1: select: must be a list of entries; got 5",
-        ],
+        ["x.yaml:8:1: select"],
         id="a number where a list belongs",
     ),
     pytest.param(
         "select: []\n",
-        [
-            "x.yaml:8:1: select: must have at least one entry",
-        ],
+        ["x.yaml:8:1: select"],
         id="select may not be empty",
     ),
     pytest.param(
         "",
-        [
-            "x.yaml:1:1: select: missing; a list of entries; each is given the rows that the one before has left",
-        ],
+        ["x.yaml:1:1: select"],
         id="select may not be absent",
     ),
     pytest.param(
         "select:\n",
-        [
-            "x.yaml:8:1: select: must be a list of entries; got null",
-        ],
+        ["x.yaml:8:1: select"],
         id="select may not be null",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, quality_weight: 1.5}]\n",
-        [
-            "x.yaml:8:33: select.0.quality_weight: must be a number in [0, 1]; got 1.5",
-        ],
+        ["x.yaml:8:33: select.0.quality_weight"],
         id="a number above its bound",
     ),
     pytest.param(
         "select: [{use: any, keep: 0}]\n",
-        [
-            "x.yaml:8:21: select.0.keep: must be an integer >= 1; got 0",
-        ],
+        ["x.yaml:8:21: select.0.keep"],
         id="a number below its bound",
     ),
     pytest.param(
         "select: [{use: any, prune_rate: 1}]\n",
-        [
-            "x.yaml:8:21: select.0.prune_rate: must be a number in [0, 1); got 1",
-        ],
+        ["x.yaml:8:21: select.0.prune_rate"],
         id="a rate of 1 prunes everything",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, quality_weight: '0.5'}]\n",
-        [
-            "x.yaml:8:33: select.0.quality_weight: must be a number in [0, 1]; got '0.5'; remove the quotes",
-        ],
+        ["x.yaml:8:33: select.0.quality_weight"],
         id="a number in quotes is not a number",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, quality_weight: true}]\n",
-        [
-            "x.yaml:8:33: select.0.quality_weight: must be a number in [0, 1]; got true",
-        ],
+        ["x.yaml:8:33: select.0.quality_weight"],
         id="true is not a number",
     ),
     pytest.param(
         "select: [{use: any, keep: true}]\n",
-        [
-            "x.yaml:8:21: select.0.keep: must be an integer >= 1; got true",
-        ],
+        ["x.yaml:8:21: select.0.keep"],
         id="true is not an integer",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, strict: 1}]\n",
-        [
-            "x.yaml:8:33: select.0.strict: must be true or false; got 1",
-        ],
+        ["x.yaml:8:33: select.0.strict"],
         id="1 is not true",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, strict: yes}]\n",
-        [
-            "x.yaml:8:33: select.0.strict: must be true or false; got 'yes'",
-        ],
+        ["x.yaml:8:33: select.0.strict"],
         id="yes is a string",
     ),
     pytest.param(
         "select: [{use: any, keep: 5.0}]\n",
-        [
-            "x.yaml:8:21: select.0.keep: must be an integer >= 1; got 5.0",
-        ],
+        ["x.yaml:8:21: select.0.keep"],
         id="5.0 is not an integer",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, order: x}]\n",
-        [
-            "x.yaml:8:33: select.0.order: must be one of 'hard', 'easy'; got 'x'",
-        ],
+        ["x.yaml:8:33: select.0.order"],
         id="a value that is none of the choices",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, order: }]\n",
-        [
-            "x.yaml:8:33: select.0.order: must be one of 'hard', 'easy'; got null",
-        ],
+        ["x.yaml:8:33: select.0.order"],
         id="null where a value belongs",
     ),
     pytest.param(
         "select: [{use: any, keep: [5]}]\n",
-        [
-            "x.yaml:8:21: select.0.keep: must be an integer >= 1; got a list",
-        ],
+        ["x.yaml:8:21: select.0.keep"],
         id="a list where a number belongs",
     ),
     pytest.param(
         "select: [{use: any, keep: {a: 5}}]\n",
-        [
-            "x.yaml:8:21: select.0.keep: must be an integer >= 1; got a mapping",
-        ],
+        ["x.yaml:8:21: select.0.keep"],
         id="a mapping where a number belongs",
     ),
     pytest.param(
         "select: [{use: needle}]\n",
-        [
-            "x.yaml:8:10: select.0.word: missing; the word to look for",
-        ],
+        ["x.yaml:8:10: select.0.word"],
         id="a required field of a plugin is missing",
     ),
     pytest.param(
         "score: [{use: size}]\nselect:\n  - use: spread\n    keep: 5\n    strict: true\n    by:\n",
-        [
-            "x.yaml:13:5: select.0.by: must name a score when strict is true",
-        ],
+        ["x.yaml:13:5: select.0.by"],
         id="what a plugin says against one field stands at that field",
     ),
     pytest.param(
         "score: [{use: size}]\nselect: [{use: spread, keep: 5, strict: true, by: size, also: [size]}]\n",
-        [
-            "x.yaml:9:10: select.0: strict and also exclude each other",
-        ],
+        ["x.yaml:9:10: select.0"],
         id="what a plugin says against itself stands at its entry",
     ),
     pytest.param(
         "score: [{use: size}]\nselect: [{use: spread, keep: 5, by: sise}]\n",
-        [
-            "x.yaml:9:33: select.0.by: there is no score 'sise'; did you mean 'size'?",
-        ],
+        ["x.yaml:9:33: select.0.by"],
         id="a score that does not exist is told with the nearest",
     ),
     pytest.param(
         "score: [{use: size}]\nselect: [{use: spread, keep: 5, also: [size, score_size]}]\n",
-        [
-            "x.yaml:9:46: select.0.also.1: there is no score 'score_size'; there are: size",
-        ],
+        ["x.yaml:9:46: select.0.also.1"],
         id="a score in a list that does not exist",
     ),
     pytest.param(
         "score: [{use: shape}]\nselect: [{use: spread, keep: 5, by: shape}]\n",
-        [
-            "x.yaml:9:33: select.0.by: there is no score 'shape'; did you mean 'shape_width'?",
-        ],
+        ["x.yaml:9:33: select.0.by"],
         id="a column of a scorer is named after both",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, by: size}]\n",
-        [
-            "x.yaml:8:33: select.0.by: there is no score 'size'; there are none: add an entry to score",
-        ],
+        ["x.yaml:8:33: select.0.by"],
         id="a score where none is configured",
     ),
     pytest.param(
         "score: [{use: sizes}]\nselect: [{use: spread, keep: 5, by: sizes}]\n",
-        [
-            "x.yaml:8:10: score.0.use: unknown scorer 'sizes'; did you mean 'size'?",
-        ],
+        ["x.yaml:8:10: score.0.use"],
         id="an unknown scorer does not make its score unknown too",
     ),
     pytest.param(
         "score: [{use: size}]\nselect: [{use: best, keep: 5, quality: -siz}]\n",
-        [
-            "x.yaml:9:31: select.0.quality: there is no score 'siz'; did you mean 'size'?",
-        ],
+        ["x.yaml:9:31: select.0.quality"],
         id="quality must name a score",
     ),
     pytest.param(
         "score: [{use: size}]\nselect: [{use: any, keep: 5, quality: size}]\n",
-        [
-            "x.yaml:9:30: select.0.quality: the selector 'any' reads no quality; remove it",
-        ],
+        ["x.yaml:9:30: select.0.quality"],
         id="quality for a selector that reads none",
     ),
     pytest.param(
         "select: [{use: best, keep: 5}]\n",
-        [
-            "x.yaml:8:11: select.0.use: 'best' ranks by a score, and there is none; add an entry to score",
-        ],
+        ["x.yaml:8:11: select.0.use"],
         id="a selector that means nothing without a score",
     ),
     pytest.param(
         "select: [{use: any}]\n",
-        [
-            "x.yaml:8:10: select.0: missing a budget; give one of keep, keep_rate, prune_rate, keep_tokens",
-        ],
+        ["x.yaml:8:10: select.0"],
         id="no budget",
     ),
     pytest.param(
         "select:\n  - use: any\n    keep_rate: 0.5\n    keep: 5\n",
-        [
-            "x.yaml:11:5: select.0.keep: a second budget beside keep_rate; give one of them",
-        ],
+        ["x.yaml:11:5: select.0.keep"],
         id="two budgets",
     ),
     pytest.param(
         "select: [{use: needle, word: x, prune_rate: 0.5}]\n",
-        [
-            "x.yaml:8:33: select.0.prune_rate: the filter 'needle' decides itself how many rows it keeps; remove it",
-        ],
+        ["x.yaml:8:33: select.0.prune_rate"],
         id="a budget for a filter",
     ),
     pytest.param(
         "select: [{use: any, keep: 5, quota: balanced}]\n",
-        [
-            "x.yaml:8:30: select.0.quota: there are no groups to split the budget over; name them with the key 'within'",
-        ],
+        ["x.yaml:8:30: select.0.quota"],
         id="a quota without groups",
     ),
     pytest.param(
         "select: [{use: needle, word: x, within: cluster, quota: balanced}]\n",
-        [
-            "x.yaml:8:50: select.0.quota: the filter 'needle' has no budget to split; remove it",
-        ],
+        ["x.yaml:8:50: select.0.quota"],
         id="a quota for a filter",
     ),
     pytest.param(
         "select: [{use: any, keep: 5, within: cluster, quota: even}]\n",
-        [
-            "x.yaml:8:47: select.0.quota: must be 'proportional', 'balanced' or a mapping with temperature; got 'even'",
-        ],
+        ["x.yaml:8:47: select.0.quota"],
         id="a quota of another kind",
     ),
     pytest.param(
         "select: [{use: any, keep: 5, within: cluster, quota: {temperature: 0}}]\n",
-        [
-            "x.yaml:8:55: select.0.quota.temperature: must be a number > 0; got 0",
-        ],
+        ["x.yaml:8:55: select.0.quota.temperature"],
         id="a temperature of 0",
     ),
     pytest.param(
         "select: [{use: any, keep: 5, within: cluster, quota: {temprature: 2}}]\n",
-        [
-            "x.yaml:8:47: select.0.quota.temperature: missing; T: 1 is proportional, and the larger T, the nearer to balanced",
-            "x.yaml:8:55: select.0.quota.temprature: unknown key; did you mean 'temperature'?",
-        ],
+        ["x.yaml:8:47: select.0.quota.temperature", "x.yaml:8:55: select.0.quota.temprature"],
         id="an unknown key in a quota",
     ),
     pytest.param(
         "select: [{use: any, keep: 5, within: source}]\n",
-        [
-            "x.yaml:8:30: select.0.within: input.source is not given; name the column there",
-        ],
+        ["x.yaml:8:30: select.0.within"],
         id="groups by source without a source",
     ),
     pytest.param(
         "score: [{use: agreement}]\nselect:\n  - {use: any, keep: 5}\n",
-        [
-            "x.yaml:8:10: score.0.use: the scorer 'agreement' reads labels, and the input has none; name their column: input.label",
-        ],
+        ["x.yaml:8:10: score.0.use"],
         id="a scorer that reads labels without labels",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, embedding: word}]\n",
-        [
-            "x.yaml:8:33: select.0.embedding: there is no embed entry 'word'; did you mean 'words'?",
-        ],
+        ["x.yaml:8:33: select.0.embedding"],
         id="an embedding that does not exist",
     ),
     pytest.param(
         "score: [{use: size, embedding: words}]\nselect:\n  - {use: any, keep: 5}\n",
-        [
-            "x.yaml:8:21: score.0.embedding: the scorer 'size' reads no embeddings; remove it",
-        ],
+        ["x.yaml:8:21: score.0.embedding"],
         id="an embedding for a plugin that reads none",
     ),
     pytest.param(
         "select:\n  - {use: any, keep: 5}\n  - {use: any, keep: 4}\n",
-        [
-            "x.yaml:10:5: select.1: select.0 is called 'any' too; give each entry a name of its own with the key 'name'",
-        ],
+        ["x.yaml:10:5: select.1"],
         id="two entries of one name",
     ),
     pytest.param(
         "score:\n  - {use: shape}\n  - {use: size, name: shape_width}\nselect:\n  - {use: any, keep: 5}\n",
-        [
-            "x.yaml:10:5: score.1: score.0 gives a score 'shape_width' too; give the entry another name with the key 'name'",
-        ],
+        ["x.yaml:10:5: score.1"],
         id="two scores of one name",
     ),
     pytest.param(
         "score: [{use: size, name: a b}]\nselect:\n  - {use: any, keep: 5}\n",
-        [
-            "x.yaml:8:21: score.0.name: must be letters, digits and underscores, and not begin with a digit; got 'a b'",
-        ],
+        ["x.yaml:8:21: score.0.name"],
         id="a name that could not be a column",
     ),
     pytest.param(
         "seed: -1\nselect:\n  - {use: any, keep: 5}\n",
-        [
-            "x.yaml:8:1: seed: must be an integer >= 0; got -1",
-        ],
+        ["x.yaml:8:1: seed"],
         id="a seed below 0",
     ),
     pytest.param(
         "memory_limit: 8 gigs\nselect:\n  - {use: any, keep: 5}\n",
-        [
-            "x.yaml:8:1: memory_limit: must be a number of bytes >= 1, or a size such as '8GiB'; got '8 gigs'",
-        ],
+        ["x.yaml:8:1: memory_limit"],
         id="a size that is none",
     ),
     pytest.param(
         "memory_limit: 0\nselect:\n  - {use: any, keep: 5}\n",
-        [
-            "x.yaml:8:1: memory_limit: must be a number of bytes >= 1, or a size such as '8GiB'; got 0",
-        ],
+        ["x.yaml:8:1: memory_limit"],
         id="a size of 0",
     ),
     pytest.param(
         "seed: 1\nselect:\n  - {use: any, keep: 5}\nseed: 2\n",
-        [
-            "x.yaml:11:1: seed: given twice; first at 8:1",
-        ],
+        ["x.yaml:11:1: seed"],
         id="a key given twice",
     ),
     pytest.param(
         "1: x\nselect:\n  - {use: any, keep: 5}\n",
-        [
-            'x.yaml:8:1: a key must be a string; got 1; write "1" if it is meant',
-        ],
+        ["x.yaml:8:1"],
         id="a key that is not a string",
     ),
     pytest.param(
         "select:\n  - {use: any, keep: 5}\nguard: {<<: {max_drop_rate: 1}}\n",
-        [
-            "x.yaml:10:9: guard.<<: YAML 1.2 has no merge keys; write the keys out",
-        ],
+        ["x.yaml:10:9: guard.<<"],
         id="a merge key",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, quality_weight: .nan}]\n",
-        [
-            "x.yaml:8:33: select.0.quality_weight: must be a finite number; got .nan",
-        ],
+        ["x.yaml:8:33: select.0.quality_weight"],
         id="a number that is not finite",
     ),
     pytest.param(
         "select: [{use: spread, keep: 5, quality_weight: 1e999}]\n",
-        [
-            "x.yaml:8:33: select.0.quality_weight: must be a finite number; got 1e999",
-        ],
+        ["x.yaml:8:33: select.0.quality_weight"],
         id="a number that is infinite once read",
     ),
     pytest.param(
         "select: [{use: any, keep: !!python/name:os.system x}]\n",
-        [
-            "x.yaml:8:21: select.0.keep: the tag !!python/name:os.system is not supported",
-        ],
+        ["x.yaml:8:21: select.0.keep"],
         id="a tag",
     ),
     pytest.param(
         "guard: &a {max_drop_rate: *a}\nselect:\n  - {use: any, keep: 5}\n",
-        [
-            "x.yaml:8:12: guard.max_drop_rate: refers to itself",
-        ],
+        ["x.yaml:8:12: guard.max_drop_rate"],
         id="a value that refers to itself",
     ),
     pytest.param(
@@ -602,112 +447,82 @@ ENTRIES = [  # what stands after the base's seven lines, what is said
         "  - {use: any}\n"
         "guard: {max_drop_rate: 2}\n",
         [
-            "x.yaml:8:1: seed: must be an integer >= 0; got 'x'",
-            "x.yaml:9:10: score.0.use: unknown scorer 'siz'; did you mean 'size'?",
-            "x.yaml:11:19: select.0.keep: must be an integer >= 1; got 0",
-            "x.yaml:11:28: select.0.ordr: unknown key; did you mean 'order'?",
-            "x.yaml:12:5: select.1: missing a budget; give one of keep, keep_rate, prune_rate, keep_tokens",
-            "x.yaml:13:9: guard.max_drop_rate: must be a number in [0, 1]; got 2",
+            "x.yaml:8:1: seed",
+            "x.yaml:9:10: score.0.use",
+            "x.yaml:11:19: select.0.keep",
+            "x.yaml:11:28: select.0.ordr",
+            "x.yaml:12:5: select.1",
+            "x.yaml:13:9: guard.max_drop_rate",
         ],
         id="everything at once, in the order of the file",
     ),
 ]
 
-FILES = [  # the whole file, what is said
+FILES = [  # the whole file, where the errors stand
     pytest.param(
         "run: x\ninput: {files: a, text: t}\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:1:1: curate: missing; add the line 'curate: 1', the version of the format; this release reads version 1",
-        ],
+        ["x.yaml:1:1: curate"],
         id="the version must be given",
     ),
     pytest.param(
         "curate: 2\nrun: x\ninput: {files: a, text: t}\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:1:1: curate: must be 1, the version of the format; got 2; this release reads version 1",
-        ],
+        ["x.yaml:1:1: curate"],
         id="another version is refused",
     ),
     pytest.param(
         "curate: true\nrun: x\ninput: {files: a, text: t}\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:1:1: curate: must be 1, the version of the format; got true; this release reads version 1",
-        ],
+        ["x.yaml:1:1: curate"],
         id="true is not version 1",
     ),
     pytest.param(
         "curate: 1\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:1:1: run: missing; the folder that the run's results are written to, "
-            'or a URL such as "s3://bucket/run"',
-            "x.yaml:1:1: input: missing; the pool",
-        ],
+        ["x.yaml:1:1: run", "x.yaml:1:1: input"],
         id="run and input must be given",
     ),
     pytest.param(
         "curate: 1\nrun: s3://key:hidden@bucket/run\n"
         "input: {files: [a, 's3://key:hid/den@bucket/*.jsonl'], text: t}\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:2:1: run: holds credentials: leave them out of the URL and in the environment",
-            "x.yaml:3:9: input.files: holds credentials: leave them out of the URL and in the environment",
-        ],
+        ["x.yaml:2:1: run", "x.yaml:3:9: input.files"],
         id="credentials in a URL",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: {}\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            'x.yaml:3:1: input.files: missing; a file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder; or URLs',
-            'x.yaml:3:1: input.text: missing; the text of a row: a column\'s name, or a template over columns such as "{instruction}\\n{output}"',
-        ],
+        ["x.yaml:3:1: input.files", "x.yaml:3:1: input.text"],
         id="input must say files and text",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: {files: [a, 3], text: t}\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:3:20: input.files.1: must be a non-empty string; got 3",
-        ],
+        ["x.yaml:3:20: input.files.1"],
         id="a file that is not a string",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: {files: [], text: t}\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:3:9: input.files: must be a non-empty string or a non-empty list of non-empty strings; got an empty list",
-        ],
+        ["x.yaml:3:9: input.files"],
         id="no files",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: {files: a, text: ''}\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:3:19: input.text: must be a non-empty string; got ''",
-        ],
+        ["x.yaml:3:19: input.text"],
         id="empty text",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput:\n  files: a\n  text: '{a'\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            'x.yaml:5:3: input.text: expected \'}\' before end of string; write columns as "{name}", a brace itself as "{{"',
-        ],
+        ["x.yaml:5:3: input.text"],
         id="an open brace",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: {files: a, text: '{a!r}'}\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            'x.yaml:3:19: input.text: only a plain column\'s name may stand in braces, such as "{name}"',
-        ],
+        ["x.yaml:3:19: input.text"],
         id="a conversion in braces",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: a\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:3:1: input: must be a mapping; got 'a'",
-        ],
+        ["x.yaml:3:1: input"],
         id="input is a string",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: {files: a, text: t}\nplugins: [no.py]\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:4:11: plugins.0: cannot read the plugin file: No such file or directory; paths are relative to the current folder",
-        ],
+        ["x.yaml:4:11: plugins.0"],
         id="a plugin file that does not exist",
     ),
     pytest.param(
@@ -716,9 +531,7 @@ FILES = [  # the whole file, what is said
         "input: {files: a, text: t}\n"
         "export: {use: parquet, add: [rank, rank]}\n"
         "select: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:4:36: export.add.1: 'rank' stands in the list already",
-        ],
+        ["x.yaml:4:36: export.add.1"],
         id="a column added twice",
     ),
     pytest.param(
@@ -727,9 +540,7 @@ FILES = [  # the whole file, what is said
         "input: {files: a, text: t}\n"
         "export: {use: parquet, add: [rank, x]}\n"
         "select: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:4:36: export.add.1: must be one of 'id', 'cluster', 'scores', 'rank', 'gain', 'weight'; got 'x'",
-        ],
+        ["x.yaml:4:36: export.add.1"],
         id="an unknown column to add",
     ),
     pytest.param(
@@ -738,266 +549,178 @@ FILES = [  # the whole file, what is said
         "input: {files: a, text: t}\n"
         "cluster: {use: kmeans, name: x}\n"
         "select: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:4:24: cluster.name: unknown key; there are: use, embedding, n_clusters, max_iterations, tolerance, sample_per_cluster",
-        ],
+        ["x.yaml:4:24: cluster.name"],
         id="the one cluster entry takes no name",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: {files: a, text: t}\nembed: []\nselect: [{use: uniform, keep: 1}]\n",
-        [
-            "x.yaml:4:1: embed: must have at least one entry",
-        ],
+        ["x.yaml:4:1: embed"],
         id="no entry to embed with",
     ),
     pytest.param(
         "",
-        [
-            "x.yaml: the file is empty; begin with the line 'curate: 1'",
-        ],
+        ["x.yaml"],
         id="an empty file",
     ),
     pytest.param(
         "# nothing\n",
-        [
-            "x.yaml: the file is empty; begin with the line 'curate: 1'",
-        ],
+        ["x.yaml"],
         id="only a comment",
     ),
     pytest.param(
         "- a\n",
-        [
-            "x.yaml:1:1: must be a mapping of sections; got a list; begin with the line 'curate: 1'",
-        ],
+        ["x.yaml:1:1"],
         id="a list",
     ),
     pytest.param(
         "a\n",
-        [
-            "x.yaml:1:1: must be a mapping of sections; got 'a'; begin with the line 'curate: 1'",
-        ],
+        ["x.yaml:1:1"],
         id="a word",
     ),
     pytest.param(
         "curate: 1\n---\ncurate: 1\n",
-        [
-            "x.yaml:3:1: a second YAML document begins here; one file, one document",
-        ],
+        ["x.yaml:3:1"],
         id="two documents",
     ),
     pytest.param(
         "curate: 1\nrun: 'x\n",
-        [
-            "x.yaml:3:1: not valid YAML: found unexpected end of stream, while scanning a quoted scalar that begins at 2:6",
-        ],
+        ["x.yaml:3:1"],
         id="a quote that is not closed",
     ),
     pytest.param(
         "curate: 1\nselect: [\n",
-        [
-            "x.yaml:3:1: not valid YAML: expected the node content, but found '<stream end>', while parsing a flow node that begins at 3:1",
-        ],
+        ["x.yaml:3:1"],
         id="a bracket that is not closed",
     ),
     pytest.param(
         "curate: 1\ninput:\n\tfiles: a\n",
-        [
-            "x.yaml:3:1: not valid YAML: found character '\\t' that cannot start any token; indent with spaces, not tabs",
-        ],
+        ["x.yaml:3:1"],
         id="a tab",
     ),
     pytest.param(
         "curate: 1\nrun: a: b\n",
-        [
-            "x.yaml:2:7: not valid YAML: mapping values are not allowed here",
-        ],
+        ["x.yaml:2:7"],
         id="a colon too many",
     ),
     pytest.param(
         "curate: 1\nrun: \x07\n",
-        [
-            "x.yaml:2:6: not valid YAML: the character U+0007 is not allowed",
-        ],
+        ["x.yaml:2:6"],
         id="a control character",
     ),
     pytest.param(
         "curate: 1\nrun: *x\n",
-        [
-            "x.yaml:2:6: not valid YAML: found undefined alias 'x'",
-        ],
+        ["x.yaml:2:6"],
         id="an unknown alias",
     ),
     pytest.param(
         "curate: !!int x\n",
-        [
-            "x.yaml:1:1: curate: 'x' is not what its tag !!int says",
-            "x.yaml:1:1: run: missing; the folder that the run's results are written to, "
-            'or a URL such as "s3://bucket/run"',
-            "x.yaml:1:1: input: missing; the pool",
-            "x.yaml:1:1: select: missing; a list of entries; each is given the rows that the one before has left",
-        ],
+        ["x.yaml:1:1: curate", "x.yaml:1:1: run", "x.yaml:1:1: input", "x.yaml:1:1: select"],
         id="a tag that the value is not",
     ),
 ]
 
-OVERRIDES = [  # what follows --set, what is said of a file that is right
+OVERRIDES = [  # what follows --set, where the errors of a file that is right stand
     pytest.param(
         "select.0.keep=0",
-        [
-            "--set select.0.keep=0: must be an integer >= 1; got 0",
-        ],
+        ["--set select.0.keep=0"],
         id="a value out of bounds",
     ),
     pytest.param(
         "select.0.keep=abc",
-        [
-            "--set select.0.keep=abc: must be an integer >= 1; got 'abc'",
-        ],
+        ["--set select.0.keep=abc"],
         id="not a number",
     ),
     pytest.param(
         "select.0.keep",
-        [
-            "--set select.0.keep: write KEY=VALUE; for example: --set select.0.keep_rate=0.1",
-        ],
+        ["--set select.0.keep"],
         id="no equals sign",
     ),
     pytest.param(
         "select.0.kep=3",
-        [
-            "--set select.0.kep=3: unknown key; did you mean 'keep'?",
-        ],
+        ["--set select.0.kep=3"],
         id="unknown key",
     ),
     pytest.param(
         "select.3.keep=3",
-        [
-            "--set select.3.keep=3: select has 1 entry",
-        ],
+        ["--set select.3.keep=3"],
         id="position beyond",
     ),
     pytest.param(
         "select.zz.keep=3",
-        [
-            "--set select.zz.keep=3: select has no entry called 'zz'; write its position, from 0",
-        ],
+        ["--set select.zz.keep=3"],
         id="no entry of that name",
     ),
     pytest.param(
         "select.0.keep.x=3",
-        [
-            "--set select.0.keep.x=3: select.0.keep is 5, and has nothing in it to set",
-        ],
+        ["--set select.0.keep.x=3"],
         id="inside a number",
     ),
     pytest.param(
         "select.0.keep=[",
-        [
-            "--set select.0.keep=[: not valid YAML: expected the node content, but found '<stream end>', while parsing a flow node that begins at 1:2",
-        ],
+        ["--set select.0.keep=["],
         id="not yaml",
     ),
     pytest.param(
         "run=s3://key:hidden@bucket/run",
-        [
-            "--set run=s3://…: holds credentials: leave them out of the URL and in the environment",
-        ],
+        ["--set run=s3://…"],
         id="credentials in a URL",
     ),
     pytest.param(
         "select.0.keep=.nan",
-        [
-            "--set select.0.keep=.nan: must be a finite number; got .nan",
-        ],
+        ["--set select.0.keep=.nan"],
         id="nan",
     ),
     pytest.param(
         "select.0.keep_rate=0.5",
-        [
-            "--set select.0.keep_rate=0.5: a second budget beside keep; give one of them",
-        ],
+        ["--set select.0.keep_rate=0.5"],
         id="second budget",
     ),
     pytest.param(
         "select.0={use: any, keep: 0}",
-        [
-            "--set select.0={use: any, keep: 0}: select.0.keep: must be an integer >= 1; got 0",
-        ],
+        ["--set select.0={use: any, keep: 0}: select.0.keep"],
         id="nested",
     ),
 ]
 
 
 Told = Callable[..., str]
+MESSAGES = Path(__file__).with_name("messages.txt")
 
 
-@pytest.mark.parametrize(("text", "expected"), ENTRIES)
-def test_an_error_in_a_section(errors_of: Told, text: str, expected: list[str]) -> None:
-    assert errors_of(text).splitlines() == expected
+def stand_at(places: list[str], told: str) -> bool:
+    """Whether there is one error at each place, in this order."""
+    lines = told.splitlines()
+    return len(lines) == len(places) and all(map(str.startswith, lines, [f"{place}: " for place in places]))
 
 
-@pytest.mark.parametrize(("text", "expected"), FILES)
-def test_an_error_in_a_file(errors_of: Told, text: str, expected: list[str]) -> None:
-    assert errors_of(text, whole=True).splitlines() == expected
+@pytest.mark.parametrize(("text", "places"), ENTRIES)
+def test_an_error_in_a_section(errors_of: Told, text: str, places: list[str]) -> None:
+    assert stand_at(places, errors_of(text))
 
 
-@pytest.mark.parametrize(("override", "expected"), OVERRIDES)
-def test_an_error_on_the_command_line(errors_of: Told, override: str, expected: list[str]) -> None:
-    assert errors_of(FINE, override).splitlines() == expected
+@pytest.mark.parametrize(("text", "places"), FILES)
+def test_an_error_in_a_file(errors_of: Told, text: str, places: list[str]) -> None:
+    assert stand_at(places, errors_of(text, whole=True))
 
 
-BROKEN_BY_OVERRIDES = [  # a file without errors but for what the overrides do to it; where each error is, its key
-    (["selct.0.keep=2"], ["--set selct.0.keep=2: selct: unknown key"]),
-    (["targets.files=a"], ["--set targets.files=a: targets: unknown key"]),
-    (["targets=1"], ["--set targets=1: unknown key"]),
-    (["guard.max.rows=1"], ["--set guard.max.rows=1: guard.max: unknown key"]),
-    (["evaluate.sed=1"], ["--set evaluate.sed=1: unknown key"]),
-    (["evaluate.a.b.c=1"], ["--set evaluate.a.b.c=1: evaluate.a: unknown key"]),
-    (["select.0.a.b=1"], ["--set select.0.a.b=1: select.0.a: unknown key"]),
-    (["select.spread.also.0=1"], ["--set select.spread.also.0=1: select.0.also: must be a list"]),
-    (["score.size.use.x=1"], ["--set score.size.use.x=1: score.0.use is 'size'"]),
-    (["metrics.0.use=nn"], ["--set metrics.0.use=nn: metrics: must be a list of entries; got a mapping"]),
-    (["proxy.0.use=logistic"], ["--set proxy.0.use=logistic: proxy.use: missing"]),
-    (["export.add.0=rank"], ["--set export.add.0=rank: export.add: must be a list"]),
-    (["decontaminate.ngram=5"], ["decontaminate.files: missing"]),
-    (["decontaminate={files: a, ngram: 5}"], ["decontaminate.min_words: must be at most ngram"]),
-    (["input={files: a}"], ["--set input={files: a}: input.text: missing"]),
-    (["select.0.keep="], ["--set select.0.keep=: select.0: missing a budget"]),
-    (["select.0.use=needle"], ["select.0.word: missing", "select.0.keep: the filter 'needle'"]),
-    (["select.spread={use: any}"], ["--set select.spread={use: any}: missing a budget"]),
-    (["score=[]"], ["--set score=[]: select.0.by: there is no score 'size'"]),
-    (["embed.name=other"], ["--set embed.name=other: cluster.embedding: there is no embed entry 'words'"]),
-    (["select=3"], ["--set select=3: must be a list of entries"]),
-    (["seed=1", "select.0.keep_rate=1", "selct.a=1"], ["selct.a=1: selct: unknown", "keep_rate=1: a second budget"]),
-    (["seed=1", "selct.a=1", "seed=2"], ["--set selct.a=1: selct: unknown key"]),
-    (["selct.a=1", "selct.b=1"], ["--set selct.a=1: selct: unknown key"]),
-    (["score=[{use: shape}]", "score=[]", "seed=3"], ["--set score=[{use: shape}]: select.0.by: there is no score"]),
-]
+@pytest.mark.parametrize(("override", "places"), OVERRIDES)
+def test_an_error_on_the_command_line(errors_of: Told, override: str, places: list[str]) -> None:
+    assert stand_at(places, errors_of(FINE, override))
 
 
-@pytest.mark.parametrize(("overrides", "expected"), BROKEN_BY_OVERRIDES, ids=lambda value: value[0])
-def test_what_an_override_breaks_is_reported_at_the_override(
-    errors_of: Told, base: str, overrides: list[str], expected: list[str]
-) -> None:
-    base = base.replace("{use: groups}", "{use: groups, embedding: words}")
-    text = base + "score: [{use: size}]\nselect:\n  - {use: spread, by: size, keep: 5}\nguard: {}\n"
-    lines = errors_of(text, *overrides, whole=True).splitlines()
-    assert [line for line in lines if not line.startswith("--set ")] == []
-    assert [part for part in expected if not any(part in line for line in lines)] == []
-
-
-def test_an_error_of_the_file_stays_there_whatever_is_overridden(errors_of: Told) -> None:
-    assert errors_of("gaurd: {}\n" + FINE, "guard.max_drop_rate=0.5", "gaurd.x=1").splitlines() == [
-        "x.yaml:8:1: gaurd: unknown key; did you mean 'guard'?",
-    ]
+def test_messages_are_those_of_the_snapshot(errors_of: Told) -> None:
+    told = [(case, errors_of(case.values[0])) for case in ENTRIES]
+    told += [(case, errors_of(case.values[0], whole=True)) for case in FILES]
+    told += [(case, errors_of(FINE, case.values[0])) for case in OVERRIDES]
+    text = "\n".join(f"# {case.id}\n{errors}\n" for case, errors in told)
+    if os.environ.get("CURATE_WRITE_MESSAGES"):
+        MESSAGES.write_text(text, encoding="utf-8")
+    assert text == MESSAGES.read_text(encoding="utf-8")
 
 
 def test_errors_of_the_command_line_come_last_in_its_order(errors_of: Told) -> None:
-    assert errors_of(FINE + "sed: 1\n", "select.0.keep=0", "seed=-1").splitlines() == [
-        "x.yaml:10:1: sed: unknown key; did you mean 'seed'?",
-        "--set select.0.keep=0: must be an integer >= 1; got 0",
-        "--set seed=-1: must be an integer >= 0; got -1",
-    ]
+    told = errors_of(FINE + "sed: 1\n", "select.0.keep=0", "seed=-1")
+    assert stand_at(["x.yaml:10:1: sed", "--set select.0.keep=0", "--set seed=-1"], told)
 
 
 def test_a_value_that_an_override_replaces_is_not_complained_of(base: str) -> None:

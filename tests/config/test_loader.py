@@ -180,7 +180,9 @@ SPREAD = st.fixed_dictionaries(
         "embedding": st.sampled_from(["words", "second"]),
     },
 )
-NEEDLE = st.fixed_dictionaries({"use": st.just("needle"), "word": st.text(st.characters(codec="utf-8"))})
+NEEDLE = st.fixed_dictionaries(
+    {"use": st.just("needle"), "word": st.text(st.characters(codec="utf-8", exclude_characters="\0"))}
+)
 SELECTORS = st.lists(
     st.builds(lambda *parts: {k: v for part in parts for k, v in part.items()}, SPREAD, BUDGETS, GROUPS) | NEEDLE,
     min_size=1,
@@ -216,7 +218,7 @@ CONFIGS = st.fixed_dictionaries(
 
 
 @given(data=CONFIGS)
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_resolved_copy_loads_as_the_same_configuration(data: dict[str, object]) -> None:
     config = from_data(data)
     Path("resolved.yaml").write_text(yaml_positions.dump(config.resolved), encoding="utf-8", newline="")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
@@ -64,7 +64,6 @@ def fit(name, x, seed=0, block=65_536):
 
 every_fitted_clusterer = pytest.mark.parametrize("name", [n for n in ALL if declared(n).reads == {"embedding"}])
 every_column_clusterer = pytest.mark.parametrize("name", [n for n in ALL if declared(n).reads == {"column"}])
-hypothesis = settings(max_examples=30, deadline=None)
 sizes = st.integers(1, 60)
 dimensions = st.integers(1, 6)
 seeds = st.integers(0, 2**16)
@@ -74,7 +73,6 @@ seeds = st.integers(0, 2**16)
 
 
 @every_fitted_clusterer
-@hypothesis
 @given(n=sizes, d=dimensions, seed=seeds, twins=st.booleans())
 def test_centroids_are_unit_rows_no_more_than_the_vectors(name, n, d, seed, twins):
     clustering = fit(name, rows_of(n, d, seed, twins=twins), seed)
@@ -93,7 +91,6 @@ def test_facts_are_finite_numbers(name):
 
 
 @every_fitted_clusterer
-@hypothesis
 @given(n=sizes, d=dimensions, seed=seeds)
 def test_same_seed_same_bytes_and_inputs_untouched(name, n, d, seed):
     x = rows_of(n, d, seed)
@@ -104,6 +101,7 @@ def test_same_seed_same_bytes_and_inputs_untouched(name, n, d, seed):
     assert x.tobytes() == before
 
 
+@pytest.mark.slow
 @every_fitted_clusterer
 def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     x = rows_of(20_000, 8, 1)

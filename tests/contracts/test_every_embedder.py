@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
@@ -86,7 +86,6 @@ every_self_contained_embedder = pytest.mark.parametrize("name", [name for name i
 
 
 @every_self_contained_embedder
-@settings(max_examples=20, deadline=None)
 @given(rows=st.integers(1, 30), sample=st.integers(1, 30), seed=st.integers(0, 99))
 def test_vectors_are_finite_float32_rows_none_of_them_zero(name, rows, sample, seed):
     vectors = encoder(name, values(name, sample), seed).encode(values(name, rows))
@@ -104,7 +103,6 @@ def test_no_rows_give_no_vectors_of_the_usual_length(name):
 
 
 @every_self_contained_embedder
-@settings(max_examples=20, deadline=None)
 @given(order=st.permutations(range(12)), cut=st.integers(0, 12))
 def test_a_vector_does_not_depend_on_the_rows_beside_it(name, order, cut):
     embedder, rows = encoder(name, values(name, 20)), values(name, 12)

@@ -15,7 +15,7 @@ import annotated_types
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
@@ -157,7 +157,6 @@ def check(name, measured, tests):
 
 every_metric = pytest.mark.parametrize("name", ALL)
 every_learner = pytest.mark.parametrize("name", [name for name in ALL if declared(name).learns])
-hypothesis = settings(max_examples=15, deadline=None)
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**16)
 
@@ -166,7 +165,6 @@ seeds = st.integers(0, 2**16)
 
 
 @every_metric
-@hypothesis
 @given(n=sizes, d=st.integers(1, 6), seed=seeds, share=st.floats(0, 1), twins=st.booleans(), weighted=st.booleans())
 def test_declared_numbers_in_declared_order_within_their_ranges(name, n, d, seed, share, twins, weighted):
     chosen = choice(n, share, seed)
@@ -175,7 +173,6 @@ def test_declared_numbers_in_declared_order_within_their_ranges(name, n, d, seed
 
 
 @every_metric
-@hypothesis
 @given(n=sizes, seed=seeds, share=st.floats(0, 1))
 def test_same_seed_same_answer_any_if_nothing_is_drawn_and_inputs_untouched(name, n, seed, share):
     trial = trial_of(name, make_parts(n, seed), choice(n, share, seed))
@@ -185,6 +182,7 @@ def test_same_seed_same_answer_any_if_nothing_is_drawn_and_inputs_untouched(name
     assert contents(trial) == before
 
 
+@pytest.mark.slow
 @every_metric
 def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     """9,001 rows, and 1,100 test rows, are more than one block for every metric."""
@@ -197,7 +195,6 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
 
 
 @every_metric
-@hypothesis
 @given(n=st.integers(2, 40), seed=seeds, share=st.floats(0, 1), twins=st.booleans())
 def test_another_order_of_the_pool_changes_nothing(name, n, seed, share, twins):
     parts, chosen = make_parts(n, seed, twins=twins), choice(n, share, seed)
@@ -208,6 +205,7 @@ def test_another_order_of_the_pool_changes_nothing(name, n, seed, share, twins):
     assert there.notes == here.notes
 
 
+@pytest.mark.slow
 @every_metric
 def test_another_order_of_a_pool_that_is_sampled_changes_nothing(name):
     parts, chosen = make_parts(5_000, 3, d=6), choice(5_000, 0.9, 3)
@@ -241,7 +239,7 @@ def test_values_of_rows_stored_in_float16_are_near_those_of_float32(name):
 
 
 @every_metric
-@pytest.mark.parametrize("n", [12, 6_000])
+@pytest.mark.parametrize("n", [12, pytest.param(6_000, marks=pytest.mark.slow)])
 def test_a_choice_of_everything_is_the_pool(name, n):
     measured = measure(name, trial_of(name, make_parts(n, 7, d=6), choice(n, 1, 7)))
     for column, value in measured.values.items():

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
@@ -56,7 +56,6 @@ def test_it_reads_labels_and_either_embeddings_or_a_log(name):
 
 
 @every_trained_proxy
-@settings(max_examples=10, deadline=None)
 @given(n=st.integers(1, 40), classes=st.integers(2, 5), seed=st.integers(0, 99))
 def test_one_matrix_of_probabilities_an_epoch_and_run(name, n, classes, seed):
     found = judged(name, *labelled(n, classes, seed), classes)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.parallel import VARIABLE
@@ -140,7 +140,6 @@ def contents(batch):
 
 
 every_scorer = pytest.mark.parametrize("name", ALL)
-hypothesis = settings(max_examples=30, deadline=None)
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**16)
 
@@ -153,7 +152,6 @@ def same(found, expected):
 
 
 @every_scorer
-@hypothesis
 @given(n=sizes, seed=seeds, twins=st.booleans())
 def test_one_float32_a_row_and_column_and_none_missing_but_for_want_of_a_label(name, n, seed, twins):
     batch = make_batch(name, n, seed, twins=twins)
@@ -167,7 +165,6 @@ def test_one_float32_a_row_and_column_and_none_missing_but_for_want_of_a_label(n
 
 
 @every_scorer
-@hypothesis
 @given(n=sizes, seed=seeds, twins=st.booleans(), texts=st.lists(st.text(min_size=1), min_size=40, max_size=40))
 def test_no_score_leaves_the_declared_range(name, n, seed, twins, texts):
     batch = make_batch(name, n, seed, twins=twins, texts=texts)
@@ -179,7 +176,6 @@ def test_no_score_leaves_the_declared_range(name, n, seed, twins, texts):
 
 
 @every_scorer
-@hypothesis
 @given(n=sizes, seed=seeds)
 def test_same_seed_same_bytes_and_inputs_untouched(name, n, seed):
     batch = make_batch(name, n, seed)
@@ -188,6 +184,7 @@ def test_same_seed_same_bytes_and_inputs_untouched(name, n, seed):
     assert contents(batch) == before
 
 
+@pytest.mark.slow
 @every_scorer
 def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     batch = make_batch(name, 9_000, 1)
@@ -199,7 +196,6 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
 
 
 @every_scorer
-@hypothesis
 @given(n=st.integers(2, 40), seed=seeds)
 def test_rows_that_are_the_same_score_the_same(name, n, seed):
     result = score(name, make_batch(name, n, seed, twins=True))
@@ -208,7 +204,6 @@ def test_rows_that_are_the_same_score_the_same(name, n, seed):
 
 
 @every_scorer
-@hypothesis
 @given(n=sizes, seed=seeds, twins=st.booleans())
 def test_another_order_of_the_rows_moves_the_scores_and_changes_none(name, n, seed, twins):
     batch = make_batch(name, n, seed, twins=twins)
@@ -217,7 +212,6 @@ def test_another_order_of_the_rows_moves_the_scores_and_changes_none(name, n, se
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if declared(name).within == "shard"])
-@hypothesis
 @given(n=sizes, seed=seeds)
 def test_within_a_shard_the_other_rows_do_not_matter(name, n, seed):
     """Else the cut into shards would change the result."""

@@ -86,6 +86,7 @@ def test_a_failure_leaves_the_old_file(library: Path, tmp_path: Path) -> None:
     assert out.read_text() == "old"
 
 
+@pytest.mark.slow
 def test_the_command_collects_the_real_standard_library(tmp_path: Path) -> None:
     out = tmp_path / "out.jsonl"
     run = subprocess.run([sys.executable, SCRIPT, out], check=True, capture_output=True, text=True, env=os.environ)

@@ -166,6 +166,7 @@ def test_the_broken_lines_are_broken_as_the_key_says(key: pl.DataFrame, lines: d
         json.loads(broken["unparsable"])
 
 
+@pytest.mark.slow
 def test_near_duplicates_are_nearer_to_their_original_than_topic_mates_in_lsa(
     key: pl.DataFrame, rows: dict[str, dict[str, Any]]
 ) -> None:

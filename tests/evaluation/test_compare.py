@@ -104,6 +104,7 @@ def test_another_metric_chooses_nothing_again(crowd, over):
     assert sorted(Path("run/evaluate/chosen").iterdir()) == chosen
 
 
+@pytest.mark.slow
 def test_where_it_runs_changes_no_number(crowd, over):
     compare(from_data(over(run="one")), Serial(), prune_rates=RATES, seeds=2)
     executor = Processes(2)
@@ -163,6 +164,7 @@ def test_what_cannot_be_compared_is_refused(crowd, over, select, rates, told):
         compare(from_data(over()), Serial(), select=select, prune_rates=rates)
 
 
+@pytest.mark.slow
 def test_another_library_with_fresh_seeds_finds_the_same_in_one_cell(crowd, over):
     """Read, chosen, trained and tested without any of the code under test but the selector itself."""
     found = compare(from_data(over()), Serial(), prune_rates=RATES).cells["facility_location", 0.95]

@@ -38,6 +38,7 @@ def test_test_files_that_are_not_there_are_named_as_such(crowd, over):
         evaluate(Path("run"), Serial(), files=["nowhere.parquet"])
 
 
+@pytest.mark.slow
 def test_without_test_files_the_section_is_asked_again_with_a_share_held_out(crowd, over):
     curate.run(over(evaluate={"holdout_rate": 0.25}, select=[{"use": "facility_location", "keep": 40}]))
     before = Path("run/export").stat().st_mtime_ns
@@ -47,6 +48,7 @@ def test_without_test_files_the_section_is_asked_again_with_a_share_held_out(cro
     assert Path("run/export").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_a_plan_of_epochs_is_judged_by_its_rows_and_how_often_they_are_used(crowd, over):
     data = over(plugins=WITH_PLANS, metrics=[{"use": "nearest_class"}, {"use": "weighed"}])
     curate.run({**data, "select": [{"use": "draws", "keep": 12}]})
@@ -58,6 +60,7 @@ def test_a_plan_of_epochs_is_judged_by_its_rows_and_how_often_they_are_used(crow
     assert told in Path("run/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_without_labels_it_says_which_metrics_remain(crowd, over):
     spread = str(Path(__file__).parent / "spread.py")
     files = {"files": "pool/*.parquet", "id": "id", "text": "text"}
@@ -69,6 +72,7 @@ def test_without_labels_it_says_which_metrics_remain(crowd, over):
     assert "nearest_class" in told.partition("cannot be asked")[0]
 
 
+@pytest.mark.slow
 def test_the_groups_that_lose_are_told_first(crowd, over):
     """Only classes that the selection misses lose: the most typical rows are all of a few."""
     curate.run(over(select=[{"use": "top_k", "keep": 60}]))
@@ -80,6 +84,7 @@ def test_the_groups_that_lose_are_told_first(crowd, over):
     assert evaluation_text.worst(found)[1][0][1].startswith("0.0 % (")
 
 
+@pytest.mark.slow
 def test_evaluating_changes_nothing_that_a_run_would_do_again(crowd, over):
     curate.run(over())
     evaluate(Path("run"), Serial(), seeds=2)

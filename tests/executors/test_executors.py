@@ -71,17 +71,17 @@ MADE = {
 }
 
 
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster
+RAY = pytest.param("ray", marks=(pytest.mark.exhaustive, pytest.mark.xdist_group("ray")))  # one cluster
 
 
-@pytest.fixture(scope="module", params=MADE)
+@pytest.fixture(scope="module", params=["serial", "processes", RAY])
 def executor(request):
     made = MADE[request.param](request)
     yield made
     made.close()
 
 
-with_workers = pytest.mark.parametrize("executor", ["processes", "ray"], indirect=True)
+with_workers = pytest.mark.parametrize("executor", ["processes", RAY], indirect=True)
 
 
 def test_every_task_is_answered_and_a_bad_shard_does_not_stop_the_others(executor):

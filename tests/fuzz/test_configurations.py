@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = [path.read_bytes() for path in sorted((ROOT / "configs").glob("*.yaml"))]
 SMALL = b'curate: 1\nrun: r\ninput: {files: "a", text: t}\nselect: [{use: uniform, keep: 1}]\n'
 
-fuzz = settings(max_examples=60, deadline=None, derandomize=True)
+fuzz = settings(deadline=None, derandomize=True)
 
 SCALARS = st.sampled_from(
     [

@@ -23,7 +23,7 @@ from curate.progress import NullProgress
 from curate.stages.base import Context
 from curate.stages.ingest.stage import ingest
 
-fuzz = settings(max_examples=40, deadline=None, derandomize=True)
+fuzz = settings(deadline=None, derandomize=True)
 
 
 def parquet(table: pa.Table, **options: object) -> bytes:

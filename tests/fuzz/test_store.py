@@ -25,7 +25,7 @@ from curate.errors import CurateError, DataError
 from curate.executors.serial import Serial
 from curate.store import diff, explain, lock, manifest, npz, parquet_io, versions
 
-fuzz = settings(max_examples=25, deadline=None, derandomize=True)
+fuzz = settings(deadline=None, derandomize=True)
 
 JSON = st.recursive(
     st.none()

@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.arrow_categories import categories, codes
@@ -9,14 +9,12 @@ from curate.kernels.arrow_categories import categories, codes
 TEXTS = st.lists(st.none() | st.text(max_size=3))
 
 
-@settings(deadline=None)
 @given(values=TEXTS)
 def test_categories_are_the_sorted_distinct_values(values):
     found = categories(pa.array(values, pa.string())).to_pylist()
     assert found == sorted({value for value in values if value is not None})
 
 
-@settings(deadline=None)
 @given(values=TEXTS)
 def test_codes_lead_back_to_the_values_and_nulls_are_minus_one(values):
     array = pa.array(values, pa.string())
@@ -26,7 +24,6 @@ def test_codes_lead_back_to_the_values_and_nulls_are_minus_one(values):
     assert [None if code < 0 else known[int(code)].as_py() for code in found] == values
 
 
-@settings(deadline=None)
 @given(parts=st.lists(TEXTS, min_size=1, max_size=4))
 def test_categories_of_parts_put_together_are_those_of_the_whole(parts):
     arrays = [pa.array(part, pa.string()) for part in parts]

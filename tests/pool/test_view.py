@@ -44,6 +44,7 @@ def run(folder: Path, array: pa.Array, **use: str) -> None:
     pipeline.run(from_data(config), Serial())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TYPES)
 def test_a_column_of_every_type_can_be_used_or_is_refused_by_name(tmp_path, name):
     array = TYPES[name]

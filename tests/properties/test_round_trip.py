@@ -38,7 +38,7 @@ from curate.stages.base import Context
 from curate.stages.ingest.stage import ingest
 from curate.store.inputs import Inputs
 
-EXAMPLES = int(os.environ.get("CURATE_EXAMPLES", "80"))
+EXAMPLES = int(os.environ.get("CURATE_EXAMPLES", settings().max_examples))
 examples = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.exporters.jsonl import Jsonl
@@ -116,7 +116,6 @@ KINDS = st.recursive(
 )
 
 
-@settings(max_examples=300)
 @given(st.dictionaries(st.text(min_size=1, max_size=5), KINDS, min_size=1, max_size=4))
 def test_random_schemas_go_through_yaml_as_the_library_writes_them(columns):
     datasets = pytest.importorskip("datasets")

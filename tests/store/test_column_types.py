@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import DataError
@@ -70,7 +70,6 @@ def test_csv_columns_take_the_narrowest_type_that_loses_nothing(given, kind):
     assert joined(cells(*given)) == kind
 
 
-@settings(derandomize=True, max_examples=400)
 @given(
     st.lists(
         st.integers(-(10**21), 10**21).map(str)

@@ -6,7 +6,7 @@ import csv
 import io
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import DataError
@@ -85,7 +85,6 @@ def test_tsv_quotes_are_text_unless_a_program_wrote_them(cell, value):
 CELLS = st.text(st.sampled_from('ab"\t\n,é '), max_size=6)
 
 
-@settings(derandomize=True, max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 99), CELLS, st.sampled_from("xyz")), max_size=8))
 def test_what_the_csv_module_writes_is_read_back(rows):
     file = io.StringIO()
@@ -96,7 +95,6 @@ def test_what_the_csv_module_writes_is_read_back(rows):
     assert read(file.getvalue())[0] == expected
 
 
-@settings(derandomize=True, max_examples=150)
 @given(st.lists(st.text(st.sampled_from('ab"\t\n\r é'), max_size=8), max_size=8))
 def test_no_line_of_any_tsv_file_is_lost(lines):
     text = "id\ttext\n" + "".join(f"{line}\n" for line in lines)

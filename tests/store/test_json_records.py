@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import DataError
@@ -72,7 +72,6 @@ def test_a_number_that_nothing_holds_makes_its_record_bad(tmp_path, digits):
     assert reason.startswith("has the number")
 
 
-@settings(derandomize=True, max_examples=200)
 @given(st.lists(st.integers(-(10**40), 10**40), min_size=1, max_size=4))
 def test_integers_of_any_length_are_read_as_they_are(tmp_path_factory, numbers):
     batches = read(tmp_path_factory.mktemp("json"), "".join(f'{{"a": {one}}}\n' for one in numbers))

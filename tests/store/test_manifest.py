@@ -96,7 +96,7 @@ def many(number, entries=()):
     return replace(RECORD, count=sum_of(sources.values()), sources=sources, entries=accounts)
 
 
-@pytest.mark.parametrize("number", [999, 1_000, 1_001, 100_000])
+@pytest.mark.parametrize("number", [999, 1_000, 1_001, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_a_manifest_stays_small_and_its_counts_exact(tmp_path, number):
     record = many(number, ("where", "top_k"))
     saved = manifest.save(record, tmp_path)

@@ -47,6 +47,7 @@ def test_the_same_rows_for_any_number_of_threads(monkeypatch, count):
     np.testing.assert_array_equal(seed(x, 50, np.random.default_rng(5)), expected)
 
 
+@pytest.mark.slow
 def test_choices_follow_the_distribution_of_greedy_k_means_plus_plus(monkeypatch):
     """Three of five rows: every outcome against its probability from the definition, a χ² test at .001."""
     x = unit(np.random.default_rng(15), 5, 2)

@@ -1,7 +1,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.clustering.kmeans_plusplus import seed
@@ -64,7 +64,6 @@ class TestAssign:
 
 
 class TestLloyd:
-    @settings(max_examples=30, deadline=None)
     @given(n=st.integers(20, 120), k=st.integers(1, 5), seed_=st.integers(0, 999))
     def test_one_iteration_equals_the_slow_version(self, n, k, seed_):
         rng = np.random.default_rng(seed_)

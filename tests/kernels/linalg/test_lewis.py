@@ -70,6 +70,7 @@ def test_sensitivities_for_p_1_are_those_of_linear_programs_to_1e_6(seed, kind):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("p", "accuracy"), [(1.001, 1e-3), (1.05, 1e-6), (1.1, 1e-8), (1.5, 1e-8), (3.0, 1e-8)])
 def test_sensitivities_are_as_accurate_as_their_notes_say(p, accuracy):
     """Against Newton's method on a smoothed sum whose smoothing falls to 0."""

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.neighbors.knn import knn, nearest_similarity
@@ -33,7 +33,6 @@ def cells(monkeypatch):
     monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 0)
 
 
-@settings(max_examples=60, deadline=None)
 @given(n=st.integers(1, 60), k=st.integers(1, 70), d=st.integers(4, 9), seed=st.integers(0, 999))
 def test_exact_equals_the_slow_version_ties_to_the_lowest_index(n, k, d, seed):
     x = on_a_grid(np.random.default_rng(seed), n, d)
@@ -63,6 +62,7 @@ def test_exact_over_many_blocks(order):
     assert all(len(set(row)) == 5 for row in indices.tolist())
 
 
+@pytest.mark.slow
 def test_all_rows_identical_gives_the_lowest_other_indices():
     x = np.tile(unit(np.random.default_rng(0), 1, 5), (5_000, 1))
     indices, similarities = knn(x, 3)
@@ -106,7 +106,6 @@ def test_the_same_bytes_for_any_number_of_threads(monkeypatch, probing):
     assert runs[0] == runs[1]
 
 
-@settings(max_examples=40, deadline=None)
 @given(n=st.integers(1, 80), c=st.integers(1, 8), k=st.integers(1, 9), seed=st.integers(0, 999))
 def test_probing_every_cell_equals_exact(n, c, k, seed):
     rng = np.random.default_rng(seed)
@@ -120,7 +119,6 @@ def test_probing_every_cell_equals_exact(n, c, k, seed):
     np.testing.assert_array_equal(found[1], expected[1])
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     n=st.integers(1, 80), c=st.integers(1, 20), k=st.integers(1, 9), probes=st.integers(1, 4), seed=st.integers(0, 99)
 )

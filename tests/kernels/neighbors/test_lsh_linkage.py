@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
@@ -39,7 +39,6 @@ def slow_direct(shared, similarity, threshold):
     return stands, nearest
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.integers(1, 40),
     st.integers(0, 2**16),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.neighbors import rare_shingles
@@ -85,7 +85,6 @@ POOLS = st.one_of(
 """Random sets, a template with fills and parts of other sizes, and two templates that share most."""
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     POOLS, st.sampled_from([0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0]), st.sampled_from([1, 2, 16]), st.sampled_from([1, 50])
 )
@@ -106,7 +105,6 @@ def test_components_are_those_of_union_find_over_all_pairs(lists, threshold, sma
     assert rest.tolist() == expected
 
 
-@settings(max_examples=100, deadline=None)
 @given(POOLS)
 def test_similarity_is_that_of_the_sets(lists):
     sets = of_lists(lists)

@@ -19,6 +19,7 @@ def test_no_test_rows_no_interval():
     assert math.isnan(paired_bootstrap(np.empty(0), np.empty(0), rng()).mean)
 
 
+@pytest.mark.slow
 def test_bootstrap_of_one_seed_is_near_the_normal_interval_of_the_paired_difference():
     a, b = rng(1).random((2, 4_000)) < [[0.8], [0.75]]
     found = paired_bootstrap(a, b, rng())
@@ -40,6 +41,7 @@ def test_pairing_narrows_the_interval():
     assert np.diff(paired.interval) < np.diff(apart.interval) / 3
 
 
+@pytest.mark.slow
 def test_seeds_that_vary_widen_the_interval():
     rows = np.arange(2_000)
     varied = np.stack([rows < right for right in (1_000, 1_400, 1_800)])
@@ -48,7 +50,7 @@ def test_seeds_that_vary_widen_the_interval():
     assert paired_bootstrap(varied, base, rng()).interval.low < 0 < paired_bootstrap(steady, base, rng()).interval.low
 
 
-@pytest.mark.parametrize("rows", [1, 20, 2_000])
+@pytest.mark.parametrize("rows", [1, 20, pytest.param(2_000, marks=pytest.mark.slow)])
 def test_two_that_agree_on_every_row_keep_an_interval_around_0(rows):
     hits = rng(5).random((5, rows)) < 0.5
     hits[:] = hits[0]

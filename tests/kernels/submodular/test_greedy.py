@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -22,7 +22,6 @@ from curate.kernels.submodular.objectives import (
 )
 from curate.kernels.submodular.similarities import Complete
 
-small = settings(max_examples=40, deadline=None)
 E = 1 - 1 / np.e
 
 
@@ -65,7 +64,6 @@ def optimum(f, n, k):
 
 
 @every_objective
-@small
 @given(st.integers(1, 14), st.integers(0, 1000), st.booleans(), st.data())
 def test_lazy_takes_exactly_the_rows_of_the_naive_greedy(make, n, seed, twins, data):
     f = make(seed, n, twins)
@@ -84,7 +82,6 @@ def test_lazy_takes_the_rows_of_the_naive_greedy_by_volume():
 
 
 @every_objective
-@settings(max_examples=15, deadline=None)
 @given(st.integers(1, 9), st.integers(0, 1000), st.integers(1, 4))
 def test_values_are_at_least_the_promised_share_of_the_optimum(make, n, seed, k):
     k = min(k, n)
@@ -138,6 +135,7 @@ def test_one_part_is_the_greedy_and_parts_smaller_than_the_budget_do():
     assert one.tolist() == lazy(f, rows, 5)[0].tolist()
 
 
+@pytest.mark.slow
 @every_objective
 @pytest.mark.parametrize("parts", [2, 3, 7])
 def test_two_rounds_reach_the_promised_share_of_the_optimum_on_average(make, parts):
@@ -208,7 +206,6 @@ def test_distorted_greedy_of_three_modular_rows_takes_the_first_and_the_third():
     assert gains.sum() == pytest.approx(2.8)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 9), st.integers(0, 1000), st.integers(1, 4), st.floats(0, 2))
 def test_distorted_greedy_keeps_the_bound_of_harshaw(n, seed, k, dear):
     """f(S) − c(S) >= (1 − 1/e) f(O) − c(O) for every O of up to k rows; S without the rows that make up the budget."""

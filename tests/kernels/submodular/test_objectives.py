@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -67,7 +67,6 @@ every_objective = pytest.mark.parametrize(("f", "formula"), FORMULAS.values(), i
 
 
 @every_objective
-@settings(max_examples=25, deadline=None)
 @given(st.permutations(range(N)), st.integers(1, N))
 def test_gains_add_up_to_the_formula(f, formula, rows, size):
     f, total = f.fresh(), 0.0
@@ -107,7 +106,6 @@ def unit_rows(seed, n, d, *, twins=False):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.one_of(st.integers(0, 20), st.integers(250, 300)), st.integers(0, 1000), st.booleans())
 def test_facility_location_keeps_its_gains_exact_until_nothing_is_left(n, seed, twins):
     """Of more rows than one block too: what was subtracted leaves exactly the sums of the definition."""
@@ -122,7 +120,6 @@ def test_facility_location_keeps_its_gains_exact_until_nothing_is_left(n, seed, 
         assert dense.gains(rows).tolist() == graph.gains(rows).tolist() == gains.tolist()
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 12), st.integers(0, 1000))
 def test_the_first_k_rows_reach_1_minus_1_over_e_of_the_optimum_for_every_k(n, seed):
     """Brute force over all sets of k rows, on similarities in double precision."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -49,9 +49,6 @@ def test_totals_lines_and_degrees_are_those_of_the_definition(similar):
 # ---------------------------------------------------------------- the graph
 
 
-small = settings(max_examples=60, deadline=None)
-
-
 def unit_rows(seed, n, d=3, *, twins=False):
     x = np.random.default_rng(seed).standard_normal((n, d)).astype(np.float32)
     if twins:
@@ -63,7 +60,6 @@ def graph_of(x, neighbours):
     return similarity_graph(x, np.zeros(len(x), np.int32), neighbours)
 
 
-@small
 @given(st.integers(1, 30), st.integers(0, 1000))
 def test_graph_is_complete_when_every_row_is_a_neighbour(n, seed):
     x = unit_rows(seed, n)
@@ -72,7 +68,6 @@ def test_graph_is_complete_when_every_row_is_a_neighbour(n, seed):
     np.testing.assert_allclose(graph_of(x, max(n - 1, 1)).toarray(), expected, atol=1e-6)
 
 
-@small
 @given(st.integers(1, 60), st.integers(0, 1000), st.integers(1, 8))
 def test_graph_is_symmetric_has_ones_on_the_diagonal_and_lies_on_the_grid(n, seed, neighbours):
     graph = graph_of(unit_rows(seed, n, twins=True), neighbours)

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text.kneser_ney import NGramModel, kneser_ney, probabilities
@@ -67,7 +67,6 @@ class Textbook:
 
 
 @pytest.mark.parametrize("order", [1, 2, 3, 5])
-@settings(max_examples=30, deadline=None)
 @given(texts=sentences)
 def test_is_the_textbook_one(order, texts):
     asked = [[1, 2, 3], [], [9, 1], [4, 4, 4, 4, 4, 4], *texts[:3]]

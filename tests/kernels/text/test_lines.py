@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text.lines import duplicates, lines, paragraphs, sentences
@@ -48,7 +48,6 @@ def test_sentences_are_counted_by_their_marks(line, expected):
     assert sentences(line) == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["a", "bb", "cccc", "\ud800"]), max_size=12))
 def test_duplicates_are_counted_as_one_would_by_hand(pieces):
     seen, repeated = set(), []

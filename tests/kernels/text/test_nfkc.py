@@ -6,7 +6,7 @@ import unicodedata
 from sys import maxunicode
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text.nfkc import nfkc
@@ -15,13 +15,13 @@ MARKS = "\u0300\u0316\u0344\u0f73\u0f81\uff9e\u3099\u05b0"
 """Above, below, of several, and such that only normalising makes marks."""
 
 
-@settings(deadline=None)  # the first text waits for a table
 @given(st.lists(st.sampled_from([*"aéガｶ\u1100\u1161 ", "가", MARKS, MARKS * 5, *MARKS]), max_size=20))
 def test_same_as_pythons_own(pieces):
     text = "".join(pieces)
     assert nfkc(text) == unicodedata.normalize("NFKC", text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("marks", ["\u0300\u0316", "\u0f73", "\uff9e\u0300"])
 def test_a_million_marks_on_one_letter_are_no_bomb(marks):
     found = nfkc("Z" + marks * 500_000 + "\u0327")

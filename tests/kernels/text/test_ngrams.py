@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text.ngrams import repeated_ngrams, repetition
@@ -47,7 +47,6 @@ def slow_duplicate(text, n):
     return slow_rate(text, [place for places in slow(text, n).values() for place in places[1:]], n)
 
 
-@settings(deadline=None)
 @given(texts)
 def test_both_rates_are_those_of_counting_every_ngram(sample):
     top, duplicate = repetition(*numbered_words(sample), top=LENGTHS, duplicate=LENGTHS)
@@ -56,7 +55,6 @@ def test_both_rates_are_those_of_counting_every_ngram(sample):
         assert duplicate[n].tolist() == [slow_duplicate(text, n) for text in sample]
 
 
-@settings(deadline=None)
 @given(texts)
 def test_the_ngrams_found_are_all_that_a_text_has_twice_and_no_other(sample):
     numbers, _, offsets = numbered_words(sample)

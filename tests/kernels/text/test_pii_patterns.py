@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text.pii_patterns import KINDS, masked, spans
@@ -106,7 +106,6 @@ PIECES += ["+442079460958", "(415) 555-2671", "tel", "v", "@", ".", "-", "+", "1
 texts = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join) | st.text(max_size=30)
 
 
-@settings(deadline=None)
 @given(text=texts, kinds=st.sets(st.sampled_from(KINDS)))
 def test_spans_are_apart_and_what_is_masked_is_gone(text, kinds):
     places = [place for start, end, _ in spans(text) for place in (start, end)]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text import span_index
@@ -42,13 +42,11 @@ def slow(sample, length):
     return sorted(places for places in by_window.values() if len(places) > 1)
 
 
-@settings(deadline=None, max_examples=60)
 @given(texts, st.integers(2, 9), st.integers(1, 4))
 def test_they_are_those_of_a_dictionary(sample, length, block):
     assert found(sample, length, block) == slow(sample, length)
 
 
-@settings(deadline=None, max_examples=60)
 @given(texts, st.integers(2, 5))
 def test_windows_that_share_a_hash_are_told_apart_by_the_other(sample, length):
     """The first hash has two bits."""
@@ -102,7 +100,6 @@ def test_a_text_is_held_against_itself():
 # ---------------------------------------------------------------- copies
 
 
-@settings(deadline=None, max_examples=60)
 @given(texts, st.integers(2, 5))
 def test_what_is_cut_is_what_came_before_and_the_rest_stays(sample, length):
     seen: dict[tuple[str, ...], tuple[int, int]] = {}

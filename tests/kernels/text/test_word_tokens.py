@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text.shingles import shingles
@@ -30,7 +30,6 @@ def test_words(text, expected):
     assert words(text) == expected
 
 
-@settings(deadline=None)
 @given(st.lists(texts, max_size=5))
 def test_there_are_as_many_words_as_shingles_of_one_word(sample):
     """The two read texts in different ways, and must agree on what a word is."""
@@ -38,7 +37,6 @@ def test_there_are_as_many_words_as_shingles_of_one_word(sample):
     assert [max(1, len(words(text))) for text in sample] == expected
 
 
-@settings(deadline=None)
 @given(st.lists(texts, max_size=5))
 def test_equal_numbers_are_equal_words_of_one_text(sample):
     numbers, characters, offsets = numbered_words(sample)

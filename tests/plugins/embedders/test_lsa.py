@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from functools import cache
 from math import log
 from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from scipy.linalg import eigh
 
 from curate.kernels.parallel import VARIABLE
 from curate.kernels.text.char_ngrams import trigrams
@@ -84,7 +86,6 @@ def test_texts_about_one_thing_are_nearer_than_texts_about_others():
     assert (kind[similarity.argmax(axis=1)] == kind).all()
 
 
-@settings(max_examples=40, deadline=None)
 @given(sample=st.lists(words, min_size=1, max_size=8), others=st.lists(words, max_size=6))
 def test_a_vector_does_not_depend_in_any_bit_on_the_texts_beside_it(sample, others):
     embedder = fitted(sample)
@@ -185,18 +186,27 @@ def neighbors(texts, dimensions):
     return similarity.argmax(axis=1)
 
 
-@pytest.mark.parametrize("dimensions", [32, 128])
-def test_98_of_100_texts_have_the_nearest_neighbor_of_the_exact_decomposition(monkeypatch, dimensions):
+@pytest.mark.slow
+def test_98_of_100_texts_have_the_nearest_neighbor_of_the_exact_decomposition(monkeypatch):
     """With 2 iterations and an oversampling of 10, .63 and .85 of these have it."""
     files = [POOL / f"{name}.jsonl" for name in ("encyclopedia", "forum", "manual", "tickets", "web")]
     rows = [json.loads(line) for file in files for line in file.read_text().splitlines() if line.endswith("}")]
     texts = [text for text in dict.fromkeys(f"{row['instruction']} {row['output']}" for row in rows) if len(text) > 30]
     assert len(texts) > 1000
-    found = neighbors(texts, dimensions)
+    found = {dimensions: neighbors(texts, dimensions) for dimensions in (32, 128)}
+
+    @cache  # the matrix is the same for both
+    def eigenvectors():
+        (matrix,) = matrices
+        squares, vectors = eigh((matrix @ matrix.T).toarray(), subset_by_index=(len(texts) - 128, len(texts) - 1))
+        return np.sqrt(squares[::-1]), vectors[:, ::-1]
 
     def exact(matrix, count, seed):
-        _, values, directions = np.linalg.svd(matrix.toarray(), full_matrices=False)
-        return values[:count], directions[:count]
+        matrices[:] = [matrix.astype(np.float64)]
+        values, vectors = eigenvectors()
+        return values[:count], (matrices[0].T @ vectors[:, :count] / values[:count]).T
 
+    matrices = []
     monkeypatch.setattr(lsa, "_singular", exact)
-    assert (found == neighbors(texts, dimensions)).mean() >= 0.98
+    for dimensions, nearest in found.items():
+        assert (nearest == neighbors(texts, dimensions)).mean() >= 0.98

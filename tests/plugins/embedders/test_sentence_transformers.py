@@ -173,6 +173,7 @@ def released():
     gc.collect()
 
 
+@pytest.mark.slow
 @needs_library
 @pytest.mark.usefixtures("released")
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
@@ -185,6 +186,7 @@ def test_an_exported_model_gives_the_same_vectors_and_leaves_the_models_folder_a
     assert content(tiny) == before
 
 
+@pytest.mark.slow
 @needs_minilm
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_pretrained_model_knows_what_texts_mean(minilm, dtype):

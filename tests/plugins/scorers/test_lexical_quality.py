@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.scorers import lexical_quality as module
@@ -39,7 +39,6 @@ def slow_top_ngram(text, n):
     return min(1.0, covered / sum(map(len, words)))
 
 
-@settings(deadline=None)
 @given(st.lists(texts, max_size=5))
 def test_every_value_is_a_number_in_the_declared_range(sample):
     result = lexical_quality(sample)
@@ -49,7 +48,6 @@ def test_every_value_is_a_number_in_the_declared_range(sample):
         assert ((values >= column.range[0]) & (values <= column.range[1]) & np.isfinite(values)).all(), column.name
 
 
-@settings(deadline=None)
 @given(st.lists(texts, min_size=1, max_size=5))
 def test_a_score_does_not_depend_on_the_texts_beside_it(sample):
     alone = np.concatenate([lexical_quality([text]) for text in sample])
@@ -63,7 +61,6 @@ def test_blocks_do_not_change_a_score(monkeypatch):
     np.testing.assert_array_equal(lexical_quality(sample), whole)
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from(["ab", "cd", "efg", "a"]), min_size=1, max_size=14).map(" ".join))
 def test_top_ngrams_are_those_of_a_counter(text):
     result = scores(text)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.interfaces import traits
@@ -12,7 +12,6 @@ def unit(rng, n, d):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-@settings(max_examples=50, deadline=None)
 @given(n=st.integers(0, 60), k=st.integers(1, 5), seed=st.integers(0, 999))
 def test_equals_the_slow_version(n, k, seed):
     rng = np.random.default_rng(seed)

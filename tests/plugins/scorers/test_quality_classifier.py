@@ -45,6 +45,7 @@ def test_planted_junk_is_told_from_clean_rows():
     assert (score(junk[1::2]) < 0.5).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_probabilities_are_those_that_texts_were_drawn_with():
     rng = RNG(1)
     learnt, score = fitted(drawn(rng, 3000, 0.4), drawn(rng, 3000, 0.6), ngram=1)
@@ -55,6 +56,7 @@ def test_probabilities_are_those_that_texts_were_drawn_with():
     assert np.abs(score(asked) - true).mean() < 0.06
 
 
+@pytest.mark.slow
 def test_labels_that_mean_nothing_teach_nothing():
     rng = RNG(2)
     texts = drawn(rng, 1200, 0.5)
@@ -64,6 +66,7 @@ def test_labels_that_mean_nothing_teach_nothing():
     assert np.abs(score(texts) - 0.5).mean() < 0.1  # also of those that it was shown
 
 
+@pytest.mark.slow
 def test_copies_are_on_one_side_of_every_split_so_that_remembering_them_gains_nothing():
     rng = RNG(3)
     texts = drawn(rng, 400, 0.5)
@@ -73,6 +76,7 @@ def test_copies_are_on_one_side_of_every_split_so_that_remembering_them_gains_no
     assert learnt.facts["auc_low"] <= 0.5
 
 
+@pytest.mark.slow
 def test_a_text_among_both_is_a_good_one():
     rng = RNG(4)
     good, bad = drawn(rng, 100, 0.1), drawn(rng, 100, 0.9)
@@ -89,6 +93,7 @@ def test_too_few_texts_are_refused(few):
         fitted(drawn(RNG(5), 50, 0.5), few)
 
 
+@pytest.mark.slow
 def test_hostile_texts_have_a_score():
     rng = RNG(6)
     _, score = fitted(drawn(rng, 50, 0.1), drawn(rng, 50, 0.9))

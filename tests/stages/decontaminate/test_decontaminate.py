@@ -84,6 +84,7 @@ def states(data):
 # ---------------------------------------------------------------- what is found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "evaluation"),
     [
@@ -149,6 +150,7 @@ def test_embeddings_find_what_words_miss(planted, checked):
     assert dropped() == ["r0008"]
 
 
+@pytest.mark.slow
 def test_embeddings_of_a_column_and_of_a_fitted_embedder(planted, checked):
     planted({8: QUESTION}, math=[QUESTION])
     lines = [json.loads(line) for path in sorted(Path("pool").iterdir()) for line in path.read_text().splitlines()]
@@ -171,6 +173,7 @@ def test_embeddings_of_a_column_and_of_a_fitted_embedder(planted, checked):
     assert found().filter(kind="embedding")["id"].to_list() == ["r0008"]
 
 
+@pytest.mark.slow
 def test_the_share_of_an_evaluation_text_that_is_enough(planted, checked):
     planted({7: QUESTION, 8: " ".join(QUESTION.split()[:13])}, math=[QUESTION])
     curate.run(checked({"min_overlap_rate": 0.5}))
@@ -180,6 +183,7 @@ def test_the_share_of_an_evaluation_text_that_is_enough(planted, checked):
     assert found()["similarity"].to_list() == pytest.approx([1, 1 / 7])
 
 
+@pytest.mark.slow
 def test_runs_of_words_that_many_rows_have_are_no_sign_of_a_copy(planted, checked):
     licence = "permission is hereby granted free of charge to any person obtaining a copy of this software"
     texts = {number: f"{licence} number {number}" for number in range(10, 15)}
@@ -259,6 +263,7 @@ def test_chance_draws_from_what_is_not_contaminated(planted, checked):
     assert np.flatnonzero(Figures(context, done).uniform).tolist() == list(range(30, 60))
 
 
+@pytest.mark.slow
 def test_evaluating_a_run_leaves_contaminated_rows_out(planted, checked, command):
     planted(dict.fromkeys(range(0, 60, 4), QUESTION), math=[QUESTION])
     data = checked(metrics=[{"use": "tokens"}, {"use": "coverage"}])
@@ -274,6 +279,7 @@ def test_evaluating_a_run_leaves_contaminated_rows_out(planted, checked, command
 # ---------------------------------------------------------------- stale and fresh
 
 
+@pytest.mark.slow
 def test_another_evaluation_file_costs_no_other_stage(planted, checked):
     planted({7: QUESTION}, math=[QUESTION])
     data = checked({"min_similarity": 0.9})
@@ -294,6 +300,7 @@ def test_another_evaluation_file_costs_no_other_stage(planted, checked):
         curate.run(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"min_overlap_rate": 0.9}, {"ngram": 12}, {"min_similarity": 0.99}, {"files": {"m": "eval/math.jsonl"}}]
 )
@@ -303,6 +310,7 @@ def test_what_counts_as_enough_makes_it_stale_and_another_order_of_sets_too(plan
     assert states(checked(change)) | {"score": "fresh", "decontaminate": "stale"} == states(checked(change))
 
 
+@pytest.mark.slow
 def test_the_order_of_sets_decides_which_one_a_row_is_dropped_for(planted, checked):
     planted({7: QUESTION}, one=[QUESTION], two=[QUESTION])
     for names in (["one", "two"], ["two", "one"]):
@@ -310,6 +318,7 @@ def test_the_order_of_sets_decides_which_one_a_row_is_dropped_for(planted, check
         assert ledger().filter(id="r0007")["reason"][0].endswith(f"'{names[0]}'")
 
 
+@pytest.mark.slow
 def test_a_refresh_looks_only_at_shards_that_changed(planted, checked, monkeypatch):
     planted({7: QUESTION}, math=[QUESTION])
     curate.run(checked({"max_ngram_rows": 9}))
@@ -326,6 +335,7 @@ def test_a_refresh_looks_only_at_shards_that_changed(planted, checked, monkeypat
     assert looked[0] < 30
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_gives_the_same_bytes_and_so_does_an_interruption(planted, checked, monkeypatch):
     planted({7: QUESTION, 21: SHORT, 50: CHINESE}, math=[QUESTION, CHINESE], geo=[SHORT])
 
@@ -355,6 +365,7 @@ def test_any_number_of_workers_gives_the_same_bytes_and_so_does_an_interruption(
     assert done("cut", Serial()) == serial
 
 
+@pytest.mark.slow
 def test_what_is_left_of_other_sets_and_shards_is_removed(planted, checked):
     planted({7: QUESTION}, math=[QUESTION], geo=[SHORT])
     curate.run(checked())
@@ -371,6 +382,7 @@ def test_what_is_left_of_other_sets_and_shards_is_removed(planted, checked):
 # ---------------------------------------------------------------- what is told
 
 
+@pytest.mark.slow
 def test_the_card_says_what_was_checked_also_where_nothing_was_found(planted, checked):
     planted({}, math=[QUESTION, "", "Too short."])
     curate.run(checked({"min_similarity": 0.97, "max_ngram_rows": 10}))

@@ -190,6 +190,7 @@ def test_no_text_is_quoted_unmasked_after_a_run_that_failed(people, config):
     assert MAIL not in explain.explain(Path("run"), "r0000").text
 
 
+@pytest.mark.slow
 def test_workers_and_a_mask_that_comes_back_give_the_same_bytes(people, config):
     plain = pipeline.run(from_data(config(**sections(mask=[]))), Serial())
     done = pipeline.run(from_data(config(**sections())), Serial())

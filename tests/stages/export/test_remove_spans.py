@@ -48,6 +48,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 def test_all_copies_but_the_first_are_cut_and_it_is_told_everywhere(notices, config):
     done = pipeline.run(from_data(config(**sections())), Serial())
     rows = rows_of(done.export)
@@ -74,6 +75,7 @@ def test_a_copy_in_a_row_that_is_dropped_cuts_nothing(notices, config):
     assert not answers["r0006"].endswith(NOTICE)
 
 
+@pytest.mark.slow
 def test_workers_and_an_option_that_comes_back_give_the_same_bytes(notices, config):
     plain = pipeline.run(from_data(config(**sections(cut_repeated=None))), Serial())
     done = pipeline.run(from_data(config(**sections())), Serial())
@@ -88,6 +90,7 @@ def test_workers_and_an_option_that_comes_back_give_the_same_bytes(notices, conf
     assert bytes_of(elsewhere.export) == written
 
 
+@pytest.mark.slow
 def test_epochs_have_the_same_rows_with_the_same_cuts(notices, config):
     plan = {"select": [{"use": "rs2", "epochs": 2, "keep_rate": 0.5}]}
     done = pipeline.run(from_data(config(**sections() | plan)), Serial())

@@ -98,6 +98,7 @@ def test_a_row_group_is_no_larger_than_it_may_be_and_changes_no_value(pool, conf
 # ---------------------------------------------------------------- same bytes, reuse
 
 
+@pytest.mark.slow
 def test_workers_and_interruptions_never_change_a_byte_and_what_is_trained_is_not_trained_again(
     pool, config, monkeypatch
 ):
@@ -177,6 +178,7 @@ def test_fewer_than_two_classes_are_refused(pool, config, label, told):
 # ---------------------------------------------------------------- CCS with the scores it was published with
 
 
+@pytest.mark.slow
 def test_ccs_cuts_off_mislabelled_rows_by_aum_whatever_score_its_strata_are_of(pool, config, tmp_path):
     """Three topics far apart; every tenth row has another's label. The cutoff takes exactly those."""
     rng = np.random.default_rng(0)

@@ -63,6 +63,7 @@ def bytes_of(pattern: str) -> dict[str, str]:
     return {str(path)[4:]: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(Path().glob(pattern))}
 
 
+@pytest.mark.slow
 def test_how_well_it_learnt_stands_in_the_manifest_the_log_and_the_report(examples, config, command):
     curate.run(config(**SCORES))
     facts = json.loads(Path("run/score/quality_classifier/manifest.json").read_text())["facts"]
@@ -77,6 +78,7 @@ def test_how_well_it_learnt_stands_in_the_manifest_the_log_and_the_report(exampl
     assert f"score quality_classifier: learnt from {facts['learnt']}" in told
 
 
+@pytest.mark.slow
 def test_only_other_content_of_the_example_files_makes_it_stale(examples, config):
     scored(config(**SCORES))
     texts("good.jsonl", "amber", "birch", "cobalt")  # the same again
@@ -91,6 +93,7 @@ def test_only_other_content_of_the_example_files_makes_it_stale(examples, config
     assert [name for name, time in fits().items() if time != kept[name]] == ["quality_classifier"]
 
 
+@pytest.mark.slow
 def test_a_pool_that_grows_keeps_the_fit_and_the_scores_and_only_new_shards_are_scored(examples, config):
     scored(config(**SCORES))
     before = {name: scores(name) for name in ("quality_classifier", "from_pool", "perplexity")}
@@ -108,6 +111,7 @@ def test_a_pool_that_grows_keeps_the_fit_and_the_scores_and_only_new_shards_are_
     assert scores("quality_classifier").items() >= before["quality_classifier"].items()
 
 
+@pytest.mark.slow
 def test_workers_and_interruptions_never_change_a_byte_and_what_was_learnt_is_not_learnt_again(
     examples, config, monkeypatch
 ):
@@ -133,6 +137,7 @@ def test_workers_and_interruptions_never_change_a_byte_and_what_was_learnt_is_no
     assert bytes_of("one/score/*/part-*") == bytes_of("two/score/*/part-*") == bytes_of("cut/score/*/part-*") != {}
 
 
+@pytest.mark.slow
 def test_a_fit_that_is_damaged_is_made_again(examples, config):
     scored(config(**SCORES))
     before = scores("from_pool")

@@ -64,6 +64,7 @@ def test_a_plan_tells_the_largest_group_once_it_is_known(pool, config):
     assert f"(up to 40 in the largest group of 'source'): {GROWTH}; smaller groups bound it" in by_source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("keys", "told"),
     [

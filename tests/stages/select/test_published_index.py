@@ -64,6 +64,7 @@ def remembered(entry="minhash", run="run"):
     return sorted(pl.read_parquet(f"{run}/published/{entry}/*.parquet")["id"])
 
 
+@pytest.mark.slow
 def test_new_rows_go_though_what_they_copy_has_left_the_pool(tonight, nightly):
     tonight(a=text(1), b=text(2))
     assert not curate.run(nightly()).unchanged
@@ -91,6 +92,7 @@ def test_what_was_published_stays_in_a_pool_that_grows(tonight, nightly):
     assert remembered() == ["b", "c"]
 
 
+@pytest.mark.slow
 def test_a_row_whose_text_has_changed_is_no_copy_of_itself(tonight, nightly):
     tonight(a=text(1), b=text(2))
     curate.run(nightly())
@@ -103,6 +105,7 @@ def test_a_row_whose_text_has_changed_is_no_copy_of_itself(tonight, nightly):
     assert exported() == {"f"}, "both texts of a were published"
 
 
+@pytest.mark.slow
 def test_rows_published_before_anything_was_remembered_count(tonight, nightly, config):
     tonight(a=text(1), b=text(1), c=text(2))
     settings = {"files": "pool/*.jsonl", "id": "id", "text": "text", "rows_per_shard": 4}
@@ -113,6 +116,7 @@ def test_rows_published_before_anything_was_remembered_count(tonight, nightly, c
     assert remembered() == ["a", "b", "c"]
 
 
+@pytest.mark.slow
 def test_what_was_taken_back_is_not_published(tonight, nightly):
     tonight(a=text(1))
     curate.run(nightly())
@@ -128,6 +132,7 @@ def test_what_was_taken_back_is_not_published(tonight, nightly):
     assert second not in standing(root)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_it_published_has_published_nothing(tonight, nightly, monkeypatch):
     tonight(a=text(1))
     with monkeypatch.context() as patch:
@@ -140,6 +145,7 @@ def test_a_run_that_was_killed_before_it_published_has_published_nothing(tonight
     assert exported() == {"b"}
 
 
+@pytest.mark.slow
 def test_a_damaged_ledger_is_made_again_as_it_was(tonight, nightly):
     tonight(a=text(1), b=text(2))
     curate.run(nightly())
@@ -160,6 +166,7 @@ def test_a_run_that_changes_nothing_reads_nothing_of_what_was_published(tonight,
     assert curate.run(nightly()).unchanged
 
 
+@pytest.mark.slow
 def test_other_fields_are_refused_until_the_folder_is_deleted(tonight, nightly):
     tonight(a=text(1), b=text(2))
     curate.run(nightly())

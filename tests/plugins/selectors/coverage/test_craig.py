@@ -6,14 +6,12 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import PluginError
 from curate.plugins.batches import Pool
 from curate.plugins.selectors.coverage.craig import Craig, craig
-
-small = settings(max_examples=60, deadline=None)
 
 
 def vectors(seed, n, d=3, *, twins=False):
@@ -44,7 +42,6 @@ def largest_of(g):
     return 2 * np.linalg.norm(g.astype(np.float64), axis=1).max()
 
 
-@small
 @given(st.integers(1, 25), st.integers(0, 1000), st.booleans())
 def test_every_pick_raises_the_objective_most_and_gains_are_by_how_much(n, seed, twins):
     g = vectors(seed, n, twins=twins)
@@ -57,7 +54,6 @@ def test_every_pick_raises_the_objective_most_and_gains_are_by_how_much(n, seed,
         assert gains[step] == pytest.approx(after[pick], abs=1e-5 * n * largest)
 
 
-@small
 @given(st.integers(1, 12), st.integers(0, 1000), st.data())
 def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
     k = data.draw(st.integers(1, min(n, 5)))
@@ -67,7 +63,6 @@ def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
     assert value(distance, largest, craig(g, k)[0]) >= (1 - 1 / np.e) * optimum - 1e-4
 
 
-@small
 @given(st.integers(1, 40), st.integers(0, 1000), st.booleans(), st.data())
 def test_weights_count_the_nearest_rows_and_the_gradient_is_off_by_no_more_than_the_distances(n, seed, twins, data):
     budget = data.draw(st.integers(1, n))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import combinations
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.submodular.similarities import similarity_graph
@@ -42,10 +42,6 @@ def naive_greedy(similarity, budget):
     return chosen, gains
 
 
-small = settings(max_examples=60, deadline=None)
-
-
-@small
 @given(st.integers(1, 14), st.integers(0, 1000), st.integers(1, 14), st.booleans())
 def test_sequence_and_gains_are_exactly_those_of_the_naive_greedy(n, seed, neighbours, twins):
     """With ties to the lowest index, on complete and on sparse graphs, until nothing is left."""
@@ -56,7 +52,6 @@ def test_sequence_and_gains_are_exactly_those_of_the_naive_greedy(n, seed, neigh
     assert gains.tolist() == np.array(expected_gains, np.float32).tolist()
 
 
-@small
 @given(st.integers(1, 12), st.integers(0, 1000), st.data())
 def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
     """Brute force over all sets of k rows, on all similarities."""
@@ -68,7 +63,6 @@ def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
     assert coverage(similarity, order) >= (1 - 1 / np.e) * optimum - 1e-5
 
 
-@small
 @given(st.integers(2, 60), st.integers(0, 1000), st.integers(1, 10), st.floats(0, 1))
 def test_value_on_a_sparse_graph_is_a_lower_bound_of_the_value_on_all_similarities(n, seed, neighbours, rate):
     x = unit_rows(seed, n, 4)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
@@ -20,7 +20,6 @@ from curate.plugins.scorers.el2n import error_norm
 from curate.plugins.selectors.coverage.grad_match import GradMatch, grad_match
 
 INTENTS = Path(os.environ.get("CURATE_DATA", "data")) / "intents" / "clinc150_data_full.json"
-small = settings(max_examples=80, deadline=None)
 
 
 def vectors(seed, n, d=4, *, twins=False):
@@ -54,7 +53,6 @@ def objective(g, order, weights, regularisation):
     return error @ error + ridge(g, regularisation) * (weights.astype(np.float64) ** 2).sum()
 
 
-@small
 @given(
     st.integers(1, 10), st.integers(1, 6), st.integers(0, 1000), st.sampled_from([1e-6, 0.1, 0.5, 5.0]), st.booleans()
 )
@@ -66,7 +64,6 @@ def test_without_a_limit_the_weights_are_those_of_non_negative_least_squares(n, 
     assert objective(g, order, weights, regularisation) == pytest.approx(best**2, rel=1e-4, abs=1e-4)
 
 
-@small
 @given(st.integers(1, 30), st.integers(0, 1000), st.data())
 def test_weights_are_the_best_for_the_rows_kept_and_gains_are_the_falls(n, seed, data):
     budget = data.draw(st.integers(1, n))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.selectors.coverage.herding import herding
@@ -19,7 +19,6 @@ def mean_error(x, chosen):
     return np.linalg.norm(x[chosen].mean(axis=0, dtype=np.float64) - x.mean(axis=0, dtype=np.float64))
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 40), st.integers(0, 1000), st.integers(1, 6))
 def test_every_pick_is_the_best_by_the_recurrence(n, seed, d):
     """w is rebuilt from its closed form, (t + 1) times the mean less the sum of the picks, in double precision."""

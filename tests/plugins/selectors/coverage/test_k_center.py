@@ -6,7 +6,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.batches import Pool
@@ -36,7 +36,6 @@ def test_points_0_1_4_9_from_0_give_0_9_4():
     assert nearest.tolist() == [-1, 0, -1, -1]
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 10), st.integers(0, 1000), st.data())
 def test_radius_is_at_most_twice_the_optimum(n, seed, data):
     """Brute force over all sets of k centres."""
@@ -47,7 +46,6 @@ def test_radius_is_at_most_twice_the_optimum(n, seed, data):
     assert between[:, order].min(axis=1).max() <= 2 * optimum + 1e-3
 
 
-@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 120), st.integers(0, 1000), st.booleans())
 def test_every_pick_is_the_farthest_row_and_every_gain_its_distance(n, seed, twins):
     """Against one plain pass a pick, in double precision, up to the rounding of float32."""

@@ -93,6 +93,7 @@ def test_a_column_of_groups_may_have_gaps_and_every_budget_is_met(objective, gro
         assert selection.order.tolist() == markov(plain, budget, objective, numbers)[0].tolist()
 
 
+@pytest.mark.slow
 def test_the_choice_is_near_the_optimum_of_small_chains():
     """Of 8 noisy Boolean networks, 4 of 8 rows; shares of the span from the worst to the best choice."""
     shares: dict[str, list[float]] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.clustering.lloyd import assign, lloyd
@@ -30,7 +30,6 @@ def test_hard_rows_are_the_farthest_from_their_centre_and_easy_rows_the_nearest(
     assert selection.reasons[0].startswith(reason)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 1000))
 def test_on_clusters_of_converged_kmeans_it_is_the_distance_to_the_nearest_centroid(seed):
     """The published score; one more move of converged centroids changes nothing."""

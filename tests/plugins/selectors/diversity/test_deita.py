@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.selectors.diversity import deita as module
@@ -31,7 +31,6 @@ def one_at_a_time(x, quality, budget, max_similarity):
     return taken, passed
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 60), st.integers(0, 1000), st.floats(-0.9, 0.99), st.data())
 def test_it_is_the_rule_one_row_at_a_time_then_what_was_passed_over(n, seed, max_similarity, data):
     """In blocks of 7 rows compared with 5 taken rows at a time, so that every border is crossed."""

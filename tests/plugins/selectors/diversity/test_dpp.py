@@ -55,6 +55,7 @@ def p_value(draw, share, times=3_000):
 # ---------------------------------------------------------------- the distribution
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 3, 4])
 def test_sets_of_k_rows_are_drawn_by_their_volume(k):
     x, quality = unit_rows(1, 8, 4), np.random.default_rng(2).random(8)

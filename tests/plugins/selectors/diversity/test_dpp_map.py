@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.batches import Pool
@@ -35,7 +35,6 @@ def naive_greedy(x, merit, budget, weight):
     return chosen, gains
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 12), st.integers(0, 1000), st.floats(0, 0.95), st.sampled_from([1, 2, 3, 512]), st.integers(0, 12)
 )

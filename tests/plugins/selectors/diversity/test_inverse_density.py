@@ -23,6 +23,7 @@ def two_steps(n, seed=0):
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32), dense
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("exponent", "share"), [(1.0, 0.5), (0.0, 0.9), (0.5, 0.75)])
 def test_densities_of_9_to_1_give_shares_of_9_to_the_power_of_1_less_the_exponent(exponent, share):
     """In ten draws of 100 rows, so few that those drawn hardly thin out the sparse arc; 3 sigma of a share."""

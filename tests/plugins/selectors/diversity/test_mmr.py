@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.plugins.selectors.diversity import mmr as module
@@ -29,7 +29,6 @@ def scores_now(x, quality, picked, diversity_weight):
     return scores
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.integers(1, 60), st.integers(0, 1000), st.floats(0, 1), st.booleans(), st.sampled_from([1, 4, 100]))
 def test_every_pick_has_the_largest_score(n, seed, diversity_weight, twins, active):
     """Whether one, four or all rows are kept up to date, and picks are caught up with three at a time."""

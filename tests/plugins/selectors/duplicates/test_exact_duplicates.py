@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import curate
@@ -80,7 +80,6 @@ def test_best_quality_stays_if_asked_for_ties_to_the_lowest_index():
     assert selection.representative.tolist() == [2, 3, -1, -1, 2]
 
 
-@settings(max_examples=100, deadline=None)
 @given(
     texts=st.lists(st.text("aA.b \u200b\u00ad\u00e9e\u0301\u3000\ud800", max_size=3), max_size=40),
     seed=st.integers(0, 99),

@@ -257,6 +257,7 @@ def first_of_chain(texts, threshold):
     return first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crowd", [2, 256])
 @pytest.mark.parametrize("min_similarity", [0.4, 0.7, 0.9])
 @pytest.mark.parametrize(
@@ -275,6 +276,7 @@ def test_components_of_templates_are_those_of_union_find(monkeypatch, pool, min_
     assert [row if first < 0 else first for row, first in enumerate(found.tolist())] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("min_similarity", "words", "values"),
     [(0.5, 42, (10**9, 30, 10**12)), (0.7, 60, (1000,) * 3), (0.9, 200, (20,) * 4)],

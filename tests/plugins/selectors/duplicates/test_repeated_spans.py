@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text.word_tokens import words
@@ -57,7 +57,6 @@ def slow(texts, quality, min_words, min_repeated_rate):
     return representative, repeated
 
 
-@settings(deadline=None, max_examples=60)
 @given(
     st.lists(st.lists(st.sampled_from("aabc你"), max_size=20).map(" ".join), max_size=12),
     st.lists(st.integers(0, 2), min_size=12, max_size=12),
@@ -112,6 +111,7 @@ def test_a_row_at_the_rate_is_dropped():
 # ---------------------------------------------------------------- odd texts
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_identical_documents():
     texts = ["the same document as all the others are"] * 100_000
     representative, repeated = run(texts, block=65_536)

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
@@ -139,7 +139,6 @@ def test_rows_of_other_clusters_are_not_compared_and_those_of_none_are_one_clust
     assert nearest[:3].tolist() == [-1, -1, -1]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 60),
     st.integers(0, 1000),
@@ -211,7 +210,6 @@ def by_definition(x, cells, threshold, published):
     return kept, representative, nearest
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.integers(1, 60),
     st.integers(0, 2**16),

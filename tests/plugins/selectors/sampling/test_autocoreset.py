@@ -98,6 +98,7 @@ def test_importance_weights_of_all_models_losses_are_unbiased():
     assert abs(np.mean(sums) - first.sum()) < 4 * np.std(sums) / 2_000**0.5 + 1e-9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("summary", "budget", "d", "least", "most"),
     [("importance", 50, 5, 0.89, 0.94), ("importance", 100, 20, 0.76, 0.81), ("caratheodory", 100, 20, 0.04, 0.12)],
@@ -161,6 +162,7 @@ def test_models_by_importance_are_better_than_the_best_of_as_many_uniform_sample
     assert coreset < best_uniform / 2
 
 
+@pytest.mark.slow
 def test_models_by_elimination_are_better_than_those_of_uniform_samples():
     coreset, uniform, _ = mean_gaps("caratheodory")
     assert coreset < uniform

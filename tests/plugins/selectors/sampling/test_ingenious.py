@@ -6,7 +6,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.submodular.greedy import naive
@@ -87,7 +87,6 @@ def test_the_last_row_of_the_greedy_order_can_be_drawn():
     assert sum(last in rows for rows in plan) > 10
 
 
-@settings(deadline=None)
 @given(st.integers(0, 60), st.floats(0, 1), st.integers(1, 9), st.integers(1, 4), st.integers(0, 99))
 def test_every_epoch_has_exactly_the_budget_and_parts_give_alike(n, rate, size, epochs, seed):
     """The published shares are rounded up, so that their sum exceeds the budget."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import PluginError
@@ -182,7 +182,6 @@ def test_one_epoch_is_no_plan_and_more_weigh_the_rows_by_their_epochs():
 # ---------------------------------------------------------------- the budget
 
 
-@settings(deadline=None)
 @given(
     st.integers(0, 40),
     st.floats(0, 1),

@@ -48,6 +48,7 @@ def p_value(draw, share, times=3_000):
 # ---------------------------------------------------------------- volume sampling
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [1, 2, 3, 4, 6])
 def test_sets_are_drawn_by_their_volume(k):
     """Of 7 rows of rank 3: fewer, as many, and more."""
@@ -55,6 +56,7 @@ def test_sets_are_drawn_by_their_volume(k):
     assert p_value(lambda rng: volume_sampling(x, k, rng)[0], volumes(x, k)) > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("k", [2, 3, 4])
 def test_least_squares_on_the_sets_is_on_average_that_on_all_rows(k):
     """By the shares of the definition exactly; by 4,000 draws within four standard errors."""
@@ -97,6 +99,7 @@ def test_zero_rows_identical_rows_and_no_rank_meet_the_budget(draw):
 # ---------------------------------------------------------------- rescaled
 
 
+@pytest.mark.slow
 def test_rescaled_rows_beyond_the_rank_come_by_leverage():
     """The third row of three, of rank 2: after D, row i with probability τ_i over the sum of the τ of those left."""
     x = rows(6, 6, 2)
@@ -117,6 +120,7 @@ def test_rescaled_weights_at_the_rank_are_inverse_leverage_scores():
     np.testing.assert_allclose(weights, 1 / leverage[order])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("budget", [3, 10, 60])
 def test_rescaled_weighted_sums_and_weighted_least_squares_are_those_of_all_rows_on_average(budget):
     """Of 60 rows, one of them by far the longest, in 2,000 draws."""
@@ -135,6 +139,7 @@ def test_rescaled_weighted_sums_and_weighted_least_squares_are_those_of_all_rows
     assert (np.abs(np.mean(fits, axis=0) - whole) < 4 * error + 0.01).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("seed", "budget"), [(0, 4), (0, 6), (2, 6), (2, 7)])
 def test_rescaled_coefficients_of_a_small_pool_are_unbiased_within_a_few_percent(seed, budget):
     """Of 8 rows; while drawing ended with the last new row, 19, 31, 17 and 12 %, and weighted sums 8 to 15 %."""
