@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from curate.accounting import Count
 from curate.errors import DataError, PluginError
-from curate.kernels.types import Matrix
+from curate.kernels.types import AnyArray, FittedState, Matrix
+from curate.plugins.interfaces import Faithful, FittedEmbedder
 from curate.plugins.registry import Spec
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Embedded
@@ -111,7 +112,7 @@ class _Entry:
     context: Context
     source: Inputs
     entry: EmbedEntry
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, object]
     """Everything but the pool and what is learnt from it."""
 
     fitted_in: Path | None = None
@@ -122,7 +123,7 @@ class _Entry:
         return self.context.folder / "embed" / self.entry.name
 
 
-def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, Any]:
+def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, object]:
     plugin = entry.spec.plugin()
     with running(entry.spec, entry.name):
         revision = entry.spec.build().revision() if plugin.traits.revision else None
@@ -182,17 +183,16 @@ def _damage(making: _Entry, rows: Sequence[int]) -> str:
 
 def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome[EmbedResult]:
     context, source, entry, folder = making.context, making.source, making.entry, making.folder
-    plugin: Any = entry.spec.build()
     state: fitted_state.State | None = None
     drift: float | None = None
     if fitted_on is not None:
-        state, drift = _fitted(making, plugin, fitted_on)
+        state, drift = _fitted(making, fitted_on)
     model = {"model": str(dict(entry.spec.fields).get("model", entry.spec.name))}
     if making.recipe["revision"] is not None:
-        model["revision"] = making.recipe["revision"]
+        model["revision"] = str(making.recipe["revision"])
     keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
     changed = [number for number, key in enumerate(keys) if not current(parquet_io.part(folder, number), key)]
-    reads_text = _wanted(plugin, entry.spec)[0] == "text"
+    reads_text = _wanted(entry.spec)[0] == "text"
     reused = vector_reuse.gather(context, source, folder, recipe, fingerprint, changed) if reads_text else None
     told = tuple({**model, "recipe": recipe}.items())
     tasks = [
@@ -229,7 +229,7 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
 # ---------------------------------------------------------------- fitting
 
 
-def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[fitted_state.State, float | None]:
+def _fitted(making: _Entry, fitted_on: str) -> tuple[fitted_state.State, float | None]:
     """What the embedder learnt from the pool of that fingerprint, today's if it is no other; and its drift since."""
     if making.fitted_in is not None:
         return fitted_state.State(making.fitted_in / FITTED, fitted_on), None
@@ -241,51 +241,53 @@ def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[fitted_state.S
     if learnt is None or fit is None or fit.fingerprint != state.fingerprint:
         (folder / fitted_state.NAME).unlink(missing_ok=True)
         if learnt is None:
-            learnt = _fit(making, plugin, state)
-        fit = fitted_state.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, plugin, learnt))
+            learnt = _fit(making, state)
+        fit = fitted_state.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, learnt))
         fitted_state.save(folder, fit)
         return state, 0.0
     if fitted_on == pool:
         return state, 0.0
-    return state, fitted_state.drift(fit, _fidelity(making, plugin, learnt))
+    return state, fitted_state.drift(fit, _fidelity(making, learnt))
 
 
-def _fit(making: _Entry, plugin: Any, state: fitted_state.State) -> dict[str, Any]:
+def _fit(making: _Entry, state: fitted_state.State) -> FittedState:
     """Let the embedder learn from a seeded sample of the pool and save what it learnt."""
     entry = making.entry
+    plugin: FittedEmbedder = entry.spec.build()
     rng = rng_for(making.context.config.seed, f"embed/{entry.name}")
     size = dict(entry.spec.fields).get("sample_size", _SAMPLE)
-    texts = _sample(making, plugin, f"fitting {entry.name}", size, rng)
+    texts = _sample(making, f"fitting {entry.name}", size, rng)
     with running(entry.spec, entry.name):
-        learnt: dict[str, Any] = plugin.fit(texts, rng)
+        learnt = plugin.fit(texts, rng)
     npz.save(state.path, state.fingerprint, learnt)
     return learnt
 
 
-def _fidelity(making: _Entry, plugin: Any, learnt: Mapping[str, Any]) -> float | None:
+def _fidelity(making: _Entry, learnt: FittedState) -> float | None:
     """The mean share of a row that the fitted embedder expresses, over a seeded sample; None if it cannot tell."""
     entry = making.entry
     if not entry.spec.plugin().traits.fidelity:
         return None
     with running(entry.spec, entry.name):
-        fitted = plugin.fitted(learnt)
+        fitted: Faithful = entry.spec.build().fitted(learnt)
     rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
-    texts = _sample(making, plugin, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
+    texts = _sample(making, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
     with running(entry.spec, entry.name):
         return float(np.mean(fitted.fidelity(texts), dtype=np.float64))
 
 
-def _sample(making: _Entry, plugin: Any, what: str, size: int, rng: np.random.Generator) -> Any:
+def _sample(making: _Entry, what: str, size: int, rng: np.random.Generator) -> list[str] | pa.ChunkedArray:
     """A seeded sample of the pool's rows, in their order: texts, or the values of the column the embedder reads."""
-    role, column = _wanted(plugin, making.entry.spec)
+    role, column = _wanted(making.entry.spec)
     return sample(making.context.progress, making.source, what, size, rng, role, column or "")
 
 
-def _wanted(plugin: Any, spec: Spec) -> tuple[str | None, str | None]:
+def _wanted(spec: Spec) -> tuple[str | None, str | None]:
     """The role or the column that the embedder reads."""
     if "column" not in spec.plugin().traits.reads:
         return "text", None
-    return (None, plugin.column) if plugin.column is not None else ("vector", None)
+    column = spec.build().column
+    return (None, column) if column is not None else ("vector", None)
 
 
 # ---------------------------------------------------------------- one shard
@@ -359,9 +361,9 @@ def _encode(task: _Task) -> _Done:
     return _Done(len(keep), encoded, units.shape[1], Counter(origin), Counter(origin[row] for row in reasons))
 
 
-def _units(task: _Task, hashes: pa.ChunkedArray) -> tuple[NDArray[Any], dict[int, str], int]:
+def _units(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[int, str], int]:
     """The shard's vectors as they are stored, what is wrong with some of them, and how many rows were encoded now."""
-    role, column = _wanted(task.spec.build(), task.spec)
+    role, column = _wanted(task.spec)
     if role == "text":
         codes = hashes.combine_chunks().dictionary_encode()
         owner = codes.indices.to_numpy()
@@ -384,7 +386,7 @@ def _units(task: _Task, hashes: pa.ChunkedArray) -> tuple[NDArray[Any], dict[int
 
 def _of_texts(
     task: _Task, hashes: pa.Array, first: NDArray[np.intp]
-) -> tuple[NDArray[Any], dict[int, str], NDArray[np.intp]]:
+) -> tuple[AnyArray, dict[int, str], NDArray[np.intp]]:
     """The vectors of the shard's m different texts: those made before as they were, the others encoded.
 
     Parameters
@@ -407,13 +409,13 @@ def _of_texts(
     return units, {int(new[text]): reason for text, reason in wrong.items()}, new
 
 
-def _encoded(task: _Task, texts: list[str]) -> tuple[NDArray[Any], dict[int, str]]:
+def _encoded(task: _Task, texts: list[str]) -> tuple[AnyArray, dict[int, str]]:
     with running(task.spec, task.spec.name):
         encoded = fitted_state.ready(task.spec, task.state).encode(texts)
     return _normalised(_checked(encoded, len(texts), task.spec.name), task.precision)
 
 
-def _normalised(vectors: Matrix, precision: str) -> tuple[NDArray[Any], dict[int, str]]:
+def _normalised(vectors: Matrix, precision: str) -> tuple[AnyArray, dict[int, str]]:
     """Rows of unit length as they are stored, and those that have no direction."""
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
     wrong = {int(row): "its embedding holds NaN or infinity" for row in np.flatnonzero(~np.isfinite(norms))}
@@ -423,7 +425,7 @@ def _normalised(vectors: Matrix, precision: str) -> tuple[NDArray[Any], dict[int
     return units.astype(np.float16 if precision == "float16" else np.float32, copy=False), wrong
 
 
-def _checked(vectors: Any, rows: int, name: str) -> Matrix:
+def _checked(vectors: object, rows: int, name: str) -> Matrix:
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != rows or vectors.dtype != np.float32:
         got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__
         raise PluginError(f"embedder {name!r} gave {got}; expected float32 ({rows}, d)")

@@ -26,7 +26,7 @@ from curate.errors import DataError, PluginError
 from curate.kernels.arrow_categories import categories, codes
 from curate.kernels.parallel import one_blas_thread, ranges
 from curate.kernels.stats.softmax import half_logs
-from curate.kernels.types import Codes, Matrix, Vectors, frozen
+from curate.kernels.types import Codes, FittedState, Matrix, Vectors, frozen
 from curate.plugins.registry import Spec
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Proxied
@@ -244,7 +244,7 @@ def _embeddings(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> 
 
 
 @lru_cache(maxsize=1)
-def _learnt(path: Path, fingerprint: str) -> dict[str, Any]:
+def _learnt(path: Path, fingerprint: str) -> FittedState:
     learnt = npz.load(path, fingerprint)
     if learnt is None:
         raise DataError("the proxy is not whole", where=str(path), hint="run the stage again")
