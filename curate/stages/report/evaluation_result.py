@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from curate.pool.sidecars import Selected
 from curate.report.evaluation_data import Evaluation
@@ -20,7 +19,7 @@ def path(folder: Path) -> Path:
     return folder / "evaluate" / "evaluate.json"
 
 
-def parts(context: Context, selected: Selected) -> dict[str, Any]:
+def parts(context: Context, selected: Selected) -> dict[str, object]:
     """What the report tells of an evaluation: that of this very selection, or a line that says how to get it."""
     file, why = path(context.folder), ""
     found = read_as(Evaluation, parquet_io.read_json(file), null_is_nan=True)

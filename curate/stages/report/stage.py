@@ -5,7 +5,7 @@ Every figure stands beside a uniform selection of the same budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
@@ -16,14 +16,15 @@ from curate.stages.export.stage import ExportResult
 from curate.stages.report import evaluation_result
 from curate.stages.report.figures import Figures
 from curate.stages.report.outline import change, outline
+from curate.store.versions import Publication
 
 
 def report(
     context: Context,
     done: Progressed,
-    publication: Mapping[str, Any] | None,
+    publication: Publication | None,
     reused: Collection[str] = (),
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Render the report.
 
     Parameters
@@ -44,7 +45,7 @@ def report(
     """
     context.progress.begin("writing the report", 6)
     figures = Figures(context, done)
-    steps: dict[str, Callable[[], Any]] = {
+    steps: dict[str, Callable[[], object]] = {
         "scores": figures.histograms,
         "shares": figures.shares,
         "neighbours": figures.neighbours,
