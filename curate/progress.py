@@ -210,8 +210,8 @@ class _Bars:
         self._progress.stop()
 
 
-def _complain(text: str, facts: Mapping[str, object]) -> None:
-    if facts["exit_code"]:  # else the result on stdout says how it went
+def _complain(text: str, details: Mapping[str, object]) -> None:
+    if details["exit_code"]:  # else the result on stdout says how it went
         complain(text)
 
 
