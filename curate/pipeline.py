@@ -409,10 +409,9 @@ def _stages(context: Context, until: str) -> Iterator[Progressed]:
     names = [stage.name for stage in PIPELINE]
     stages, done = PIPELINE[: names.index(until) + 1], Progressed()
     ground_truth.asked(context.config)
-    for number, stage in enumerate(stages):
-        if number == 1:  # before anything is embedded
-            for later in stages:
-                later.prepare(context)
+    for stage in stages:
+        stage.prepare(context)
+    for stage in stages:
         entries = stage.entries(context.config)
         if not entries:
             continue

@@ -77,7 +77,7 @@ def compare(
 ) -> None:
     """Compare selectors × prune rates × seeds with chance, and say in one sentence which to use."""
     from curate import pipeline
-    from curate.config.csv_option import names, rates
+    from curate.cli.comma_lists import names, rates
     from curate.config.loader import load
     from curate.evaluation import verdict
     from curate.evaluation.compare import compare as compared

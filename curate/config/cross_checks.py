@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from curate.config import template
+from curate.config import template_syntax
 from curate.config.budget import Budget
 from curate.config.entries import Draft
 from curate.config.issues import Report, dotted, nearest
@@ -165,7 +165,7 @@ class _Checks:
         for key, done in (("mask", "masked"), ("cut_repeated", "cut")):
             if not draft.keys.get(key) or self.report.blames(("input",)):
                 continue
-            if identity in [name for _, name in template.parts(text) or [("", text)]]:
+            if identity in [name for _, name in template_syntax.parts(text) or [("", text)]]:
                 message = f"column {identity!r} is part of the text and the id, and ids are never {done}"
                 self.report.add((*draft.path, key), message, "take it out of input.text")
         return {key: value for key, value in draft.keys.items() if key != "use"}
@@ -195,7 +195,7 @@ class _Checks:
                 self.report.add(path, REFUSED)
             if isinstance(mark, Template) and isinstance(value, str):
                 try:
-                    template.parts(value)
+                    template_syntax.parts(value)
                 except ValueError as error:
                     self.report.add(path, str(error).removeprefix("text: "))
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from curate import paths
-from curate.config import template
+from curate.config import template_syntax
 from curate.config.budget import Budget
 from curate.kernels.text.pii_patterns import Kind
 from curate.kernels.text.text_differences import DIFFERENCES, Difference
@@ -61,7 +61,7 @@ class InputConfig:
     """About how many rows are worked on at a time."""
 
     def __post_init__(self) -> None:
-        template.parts(self.text)  # raises what is wrong with it
+        template_syntax.parts(self.text)  # raises what is wrong with it
         if any(map(has_secret, [self.files] if isinstance(self.files, str) else self.files)):
             raise ValueError(f"files: {REFUSED}")
 
@@ -140,7 +140,7 @@ class DecontaminateConfig:
     def __post_init__(self) -> None:
         told = {"": self.text} if isinstance(self.text, str) else self.text or {}
         for text in told.values():
-            template.parts(text)  # raises what is wrong with it
+            template_syntax.parts(text)  # raises what is wrong with it
         if any(has_secret(name) for names in self.sets.values() for name in names):
             raise ValueError(f"files: {REFUSED}")
         if isinstance(self.text, Mapping):

@@ -276,7 +276,7 @@ class Stage(ABC, Generic[E, S]):
         """Add the results of its steps, one for each entry, to what later stages see."""
 
     def prepare(self, context: Context) -> None:
-        """Check, before anything is embedded, the files that the stage reads itself."""
+        """Check the files that the stage reads itself, before any stage runs."""
 
     def guard(self, context: Context, done: Progressed) -> Sequence[str]:
         """Return warnings about what is done, or refuse to go on."""

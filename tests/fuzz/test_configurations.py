@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from curate.config import template
+from curate.config import template_syntax
 from curate.config.loader import load
 from curate.config.model import RunConfig
 from curate.errors import ConfigError, PluginError
@@ -179,7 +179,7 @@ def test_any_override_is_obeyed_or_an_error_that_repeats_it(overrides):
 @given(st.text(st.sampled_from('{}[]!:.a "\\\0é'), max_size=12) | st.text(max_size=30))
 def test_any_template_is_taken_apart_or_refused(text):
     try:
-        parts = template.parts(text)
+        parts = template_syntax.parts(text)
     except ValueError as error:
         assert str(error).startswith("text: ")
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from curate.config.template import parts
+from curate.config.template_syntax import parts
 from curate.kernels.text.json_values import is_binary, text_of
 from curate.kernels.text.text_identity import is_blank
 

@@ -18,7 +18,7 @@ def test_groups_are_merged_by_row_and_their_samples_add_up():
     whole = merged(4, [np.array([3, 0]), np.array([1])], parts)
     np.testing.assert_allclose(whole.nearest, [0.2, 0.3, -1, 0.1], rtol=1e-6)
     assert whole.sample == Sample(3, 5, 1)
-    assert whole.facts()["sample"] == {"rows": 3, "pairs": 5, "missed": 1}
+    assert (whole.curve().rows, whole.curve().sample) == (4, Sample(3, 5, 1))
 
 
 def test_nothing_is_merged_where_a_group_was_not_compared():

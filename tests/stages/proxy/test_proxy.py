@@ -109,7 +109,7 @@ def test_workers_and_interruptions_never_change_a_byte_and_what_is_trained_is_no
     real = proxy_stage._predict
 
     def dies(task):
-        if task.shard == 2:
+        if task.number == 2:
             raise KeyboardInterrupt
         return real(task)
 

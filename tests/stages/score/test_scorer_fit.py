@@ -67,7 +67,7 @@ def bytes_of(pattern: str) -> dict[str, str]:
 def test_how_well_it_learnt_stands_in_the_manifest_the_log_and_the_report(examples, config, command):
     curate.run(config(**SCORES))
     facts = json.loads(Path("run/score/quality_classifier/manifest.json").read_text())["facts"]
-    assert {"good": 40, "bad": 40}.items() <= facts.items()
+    assert {"good": 40, "bad": 40}.items() <= facts["measured"].items()
     measured = facts["measured"]
     assert measured["auc_low"] <= measured["auc"] <= measured["auc_high"]
     assert "40 good examples and 40 bad ones; held out, its AUC is" in facts["learnt"]
@@ -122,7 +122,7 @@ def test_workers_and_interruptions_never_change_a_byte_and_what_was_learnt_is_no
     real = score_stage._score_shard
 
     def dies(task):
-        if task.shard == 1:
+        if task.number == 1:
             raise KeyboardInterrupt
         return real(task)
 

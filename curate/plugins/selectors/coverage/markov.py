@@ -73,6 +73,27 @@ def markov(
     return distorted(information, information.cost, np.arange(n), budget, submodular=False, negative=falls)
 
 
+def numbered(sequences: pl.Series) -> NDArray[np.int64]:
+    """Number the states of a column of sequences from 0; (n, t).
+
+    Raises
+    ------
+    PluginError : if it is no column of lists of one length, at least 2, without gaps
+    """
+    if not isinstance(sequences.dtype, pl.List | pl.Array):
+        message = f"markov: the column {sequences.name!r} holds {sequences.dtype}, no lists"
+        raise PluginError(message, hint="name a column of lists of states")
+    states = sequences.explode()
+    lengths = sequences.list.len() if isinstance(sequences.dtype, pl.List) else sequences.arr.len()
+    if sequences.null_count() or states.null_count() or lengths.n_unique() > 1 or (lengths < 2).any():
+        raise PluginError(
+            f"markov: the lists in {sequences.name!r} differ in length, have gaps, or fewer than 2 states",
+            hint="give every row as many states, at the same times",
+        )
+    numbers: NDArray[np.int64] = states.rank("dense").to_numpy().astype(np.int64) - 1
+    return numbers.reshape(len(sequences), lengths[0] if len(lengths) else 0)
+
+
 @selector(
     version=2,
     reads={"frame"},
@@ -123,24 +144,3 @@ class Markov:
             groups = frame[self.groups].rank("dense").fill_null(0).to_numpy().astype(np.intp)
         order, gains = markov(numbered(frame[self.column]), budget, self.objective, groups)
         return Selection(order, gains.astype(np.float32), reasons=("adds less than the rows kept",))
-
-
-def numbered(sequences: pl.Series) -> NDArray[np.int64]:
-    """Number the states of a column of sequences from 0; (n, t).
-
-    Raises
-    ------
-    PluginError : if it is no column of lists of one length, at least 2, without gaps
-    """
-    if not isinstance(sequences.dtype, pl.List | pl.Array):
-        message = f"markov: the column {sequences.name!r} holds {sequences.dtype}, no lists"
-        raise PluginError(message, hint="name a column of lists of states")
-    states = sequences.explode()
-    lengths = sequences.list.len() if isinstance(sequences.dtype, pl.List) else sequences.arr.len()
-    if sequences.null_count() or states.null_count() or lengths.n_unique() > 1 or (lengths < 2).any():
-        raise PluginError(
-            f"markov: the lists in {sequences.name!r} differ in length, have gaps, or fewer than 2 states",
-            hint="give every row as many states, at the same times",
-        )
-    numbers: NDArray[np.int64] = states.rank("dense").to_numpy().astype(np.int64) - 1
-    return numbers.reshape(len(sequences), lengths[0] if len(lengths) else 0)

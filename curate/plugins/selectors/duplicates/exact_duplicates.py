@@ -97,6 +97,10 @@ def text_hashes(texts: Texts, differences: Collection[Difference]) -> Hashes:
     return halves
 
 
+def _both_halves(sketches: pa.Table) -> Hashes:
+    return np.stack([sketches[half].to_numpy() for half in _HALVES])
+
+
 @selector(
     version=2,
     reads={"text", "quality"},
@@ -143,7 +147,3 @@ class ExactDuplicates:
     def sketch(self, pool: Pool) -> pa.Table:
         """The two halves of each text's hash."""
         return pa.table(dict(zip(_HALVES, text_hashes(given(pool.texts), self.normalize), strict=True)))
-
-
-def _both_halves(sketches: pa.Table) -> Hashes:
-    return np.stack([sketches[half].to_numpy() for half in _HALVES])

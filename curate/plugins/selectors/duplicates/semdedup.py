@@ -196,6 +196,22 @@ def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: 
     return Sample(len(sample), pairs, missed)
 
 
+def _similarities(embeddings: Matrix, representative: Rows, published: Published) -> Vector:
+    """(n,) the cosine of each row to its representative, NaN where there is none."""
+    n = len(embeddings)
+    similarity = np.full(n, np.nan, np.float32)
+    dropped = np.flatnonzero((representative >= 0) & (representative < n))
+    for block in ranges(len(dropped), _BLOCK):
+        rows = dropped[block]
+        similarity[rows] = np.einsum("ij,ij->i", embeddings[rows], embeddings[representative[rows]])
+    start = n
+    for sketches in _sketches(published, embeddings.shape[1]) if (representative >= n).any() else ():
+        rows = np.flatnonzero((representative >= start) & (representative < start + len(sketches)))
+        similarity[rows] = np.einsum("ij,ij->i", embeddings[rows], sketches[representative[rows] - start])
+        start += len(sketches)
+    return similarity
+
+
 @selector(
     version=3,
     reads={"embedding", "cluster", "quality"},
@@ -266,19 +282,3 @@ class SemDeDup:
         """The vector of each row."""
         values = pa.array(pool.embeddings.ravel())
         return pa.table({_COLUMN: pa.FixedSizeListArray.from_arrays(values, pool.embeddings.shape[1])})
-
-
-def _similarities(embeddings: Matrix, representative: Rows, published: Published) -> Vector:
-    """(n,) the cosine of each row to its representative, NaN where there is none."""
-    n = len(embeddings)
-    similarity = np.full(n, np.nan, np.float32)
-    dropped = np.flatnonzero((representative >= 0) & (representative < n))
-    for block in ranges(len(dropped), _BLOCK):
-        rows = dropped[block]
-        similarity[rows] = np.einsum("ij,ij->i", embeddings[rows], embeddings[representative[rows]])
-    start = n
-    for sketches in _sketches(published, embeddings.shape[1]) if (representative >= n).any() else ():
-        rows = np.flatnonzero((representative >= start) & (representative < start + len(sketches)))
-        similarity[rows] = np.einsum("ij,ij->i", embeddings[rows], sketches[representative[rows] - start])
-        start += len(sketches)
-    return similarity
