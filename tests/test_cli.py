@@ -639,6 +639,7 @@ def test_a_result_that_cannot_be_written_is_told(written):
 # ---------------------------------------------------------------- ids that look like options
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["-5", "-56", "--weird", "--weird=3", "--json-lines"])
 def test_an_id_that_begins_with_a_dash_is_given_after_two_dashes(command, pool, config, name):
     lines = (pool / "a.jsonl").read_text()

@@ -92,6 +92,7 @@ def test_workers_and_shard_order_never_change_a_byte(pool, config, select):
     assert digests("one") == digests("two")
 
 
+@pytest.mark.slow
 def test_a_pool_beyond_the_memory_limit_gives_the_same_bytes_and_leaves_nothing_behind(pool, config):
     sections = {
         "score": [{"use": "prototypicality"}, {"use": "density"}],
@@ -388,6 +389,7 @@ def test_a_ragged_vector_column_sets_the_odd_rows_aside(pool, config):
     }
 
 
+@pytest.mark.slow
 def test_a_run_that_was_cut_short_goes_on_and_gives_the_same_bytes(pool, config, monkeypatch):
     from curate.stages import cluster
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import typing
+from itertools import product
 from pathlib import Path
 
 import annotated_types
@@ -169,19 +170,17 @@ def _simplex(n):
 
 @every_selector
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-@pytest.mark.parametrize("clusters", ["one", "each its own", "none"])
-@pytest.mark.parametrize("levels", [1, None])
-def test_odd_pools_give_the_budget_and_finite_numbers(name, odd, clusters, levels):
+def test_odd_pools_give_the_budget_and_finite_numbers(name, odd):
     """Rank below the budget, constant scores, clusters of one row, negative similarities."""
     n = 12
-    plain = make_pool(build(name), declared(name).reads, n, seed=3, levels=levels)
-    x = plain.embeddings if not plain.embeddings.size else odd(plain.embeddings).astype(np.float32)
-    cluster = {"one": np.zeros(n), "each its own": np.arange(n), "none": np.full(n, -1)}[clusters].astype(np.int32)
-    pool = dataclasses.replace(plain, embeddings=x, cluster=cluster)
-    for budget in (0, 1, 7, n):
-        selection = run(name, pool, budget)
-        assert np.isfinite(selection.gain).all()
-        assert selection.weight is None or (np.isfinite(selection.weight) & (selection.weight >= 0)).all()
+    for levels, cluster in product((1, None), (np.zeros(n), np.arange(n), np.full(n, -1))):
+        plain = make_pool(build(name), declared(name).reads, n, seed=3, levels=levels)
+        x = plain.embeddings if not plain.embeddings.size else odd(plain.embeddings).astype(np.float32)
+        pool = dataclasses.replace(plain, embeddings=x, cluster=cluster.astype(np.int32))
+        for budget in (0, 1, 7, n):
+            selection = run(name, pool, budget)
+            assert np.isfinite(selection.gain).all()
+            assert selection.weight is None or (np.isfinite(selection.weight) & (selection.weight >= 0)).all()
 
 
 @every_selector_that_is("budgeted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -58,18 +59,29 @@ def test_a_row_that_changed_its_source_is_kept():
 # ---------------------------------------------------------------- two runs
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folders of both runs, once a test has made them."""
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def two(pool, config):
+def two(pool, config, kept):
     """Two runs: for the second, a line is rewritten, one is gone, one is new, one is empty, and other rows are kept."""
-    curate.run(config(run="one", select=[{"use": "where", "drop": "stars = 0"}]))
-    lines = [json.loads(line) for line in (pool / "a.jsonl").read_text().splitlines()]
-    lines[1]["text"] += " and more"
-    lines[2]["text"] = " "
-    del lines[3]
-    lines.append({**lines[1], "id": "new", "stars": 3, "source": "new"})
-    (pool / "a.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
-    settings = config(run="two", select=[{"use": "where", "drop": "stars = 4"}], guard={"max_quarantine_rate": 0.1})
-    curate.run(settings)
+    if not any(kept.iterdir()):
+        curate.run(config(run="one", select=[{"use": "where", "drop": "stars = 0"}]))
+        lines = [json.loads(line) for line in (pool / "a.jsonl").read_text().splitlines()]
+        lines[1]["text"] += " and more"
+        lines[2]["text"] = " "
+        del lines[3]
+        lines.append({**lines[1], "id": "new", "stars": 3, "source": "new"})
+        (pool / "a.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+        settings = config(run="two", select=[{"use": "where", "drop": "stars = 4"}], guard={"max_quarantine_rate": 0.1})
+        curate.run(settings)
+        shutil.copytree(".", kept, symlinks=True, dirs_exist_ok=True)
+    else:
+        for folder in (pool.parent / name for name in ("pool", "one", "two")):
+            shutil.copytree(kept / folder.name, folder, symlinks=True, dirs_exist_ok=True)
     return Path("one"), Path("two")
 
 

@@ -321,6 +321,7 @@ def test_a_shown_text_is_one_line_that_no_terminal_obeys(text, line):
 # ---------------------------------------------------------------- the commands
 
 
+@pytest.mark.slow
 def test_explain_diff_and_rollback_from_a_shell(command, pool, config):
     curate.run(config(select=[{"use": "top_k", "keep": 10}]))
     curate.run(config())

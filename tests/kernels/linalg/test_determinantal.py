@@ -46,6 +46,7 @@ def test_eigenvectors_are_drawn_by_the_product_of_their_values():
     assert chisquare([drawn[c] for c in sorted(share)], 4_000 * expected / expected.sum()).pvalue > 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", [1, 4, 128])
 def test_projection_dpp_draws_sets_by_their_volume_however_many_rows_are_proposed_at_a_time(monkeypatch, ahead):
     monkeypatch.setattr("curate.kernels.linalg.determinantal._DRAWN", ahead)

@@ -10,6 +10,7 @@ from sklearn.metrics import roc_auc_score
 from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, platt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("shift", "good", "bad"), [(0.0, 40, 40), (1.0, 30, 90), (2.5, 25, 25)])
 def test_nineteen_intervals_of_twenty_hold_the_true_area(shift, good, bad):
     from scipy.stats import norm

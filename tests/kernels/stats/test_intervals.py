@@ -61,6 +61,7 @@ def test_two_that_agree_on_every_row_keep_an_interval_around_0(rows):
     assert found.p > 0.9
 
 
+@pytest.mark.slow
 def test_bootstrap_covers_the_truth_about_as_often_as_it_says():
     """200 test sets of 300 rows, 95 %: 190 are expected, give or take four standard deviations (12)."""
     generator, covered = rng(6), 0

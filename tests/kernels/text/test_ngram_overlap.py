@@ -7,7 +7,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text import ngram_overlap
@@ -43,7 +43,6 @@ def has(text, ngram):
     return any(tuple(words[i : i + len(ngram)]) == ngram for i in range(len(words)))
 
 
-@settings(deadline=None)  # the first call loads what later ones find loaded
 @given(texts, texts, st.integers(1, 4), st.integers(1, 4))
 def test_every_shared_ngram_is_found_and_no_other(evaluation, pool, length, min_words):
     ngrams = Ngrams.of(evaluation, length, min_words)

@@ -61,6 +61,7 @@ def test_windows_that_share_a_hash_are_told_apart_by_the_other(sample, length):
         assert found(sample, length) == slow(sample, length)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("at_once", "passes"), [(40, 33), (4000, 2)])
 def test_more_windows_than_are_held_take_more_passes_and_none_is_lost(monkeypatch, at_once, passes):
     """One of them stands 60 times, which no range of hashes is without."""

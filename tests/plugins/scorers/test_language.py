@@ -58,6 +58,7 @@ def test_a_text_without_evidence_has_the_share_of_the_languages_asked_for(text):
     assert language([text], ["en"])[0] == pytest.approx(1 / len(module._model().nb_classes), rel=0.02)
 
 
+@pytest.mark.slow
 def test_a_million_marks_on_one_letter_are_no_bomb():
     """The package normalises texts, which takes more than half an hour for these."""
     above_and_below, ordered = language(
@@ -98,6 +99,7 @@ def sections(folder, score):
     }
 
 
+@pytest.mark.slow
 def test_the_rows_of_the_sample_in_another_language_are_dropped_and_no_clean_one(tmp_path, plain_map):
     """Recall 1; what else is dropped is junk, which is in no language."""
     done = pipeline.run(from_data(sections(tmp_path, [{"use": "language"}])), Serial())

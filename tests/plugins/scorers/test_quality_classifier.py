@@ -29,6 +29,7 @@ def drawn(rng, n, share):
     return [" ".join(f"{'b' if rng.random() < share else 'a'}{rng.integers(50)}" for _ in range(8)) for _ in range(n)]
 
 
+@pytest.mark.slow
 def test_planted_junk_is_told_from_clean_rows():
     kinds = dict(pl.read_parquet(SAMPLES / "key.parquet").select("id", "kind").iter_rows())
     rows = []

@@ -280,6 +280,7 @@ def test_a_type_that_cannot_be_stored_names_its_column(tmp_path):
         ingested(tmp_path, {"a.parquet": table.set_column(1, "s", twice)})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "size"), [(6_600, 3_300), (220, 100_000)])
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
 @pytest.mark.parametrize("same", [False, True])

@@ -69,6 +69,7 @@ def unevenness(angles):
     return max((np.arange(1, n + 1) / n - ordered).max(), (ordered - np.arange(n) / n).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_a_tree_is_more_even_over_the_support_than_balanced_plain_clusters(seed):
     """Points on an arc, nineteen of twenty of them on its first tenth."""

@@ -63,6 +63,7 @@ def test_sets_of_k_rows_are_drawn_by_their_volume(k):
     assert p_value(lambda rng: dpp(x, quality, k, rng), volumes(rows @ rows.T, k)) > 0.01
 
 
+@pytest.mark.slow
 def test_inclusion_of_the_worked_example():
     """L = diag(1, 2, 3), k = 2: rows are drawn with probability 5/11, 8/11, 9/11."""
     rng, counts = np.random.default_rng(0), np.zeros(3)
@@ -71,6 +72,7 @@ def test_inclusion_of_the_worked_example():
     np.testing.assert_allclose(counts / 5_000, np.array([5, 8, 9]) / 11, atol=0.025)
 
 
+@pytest.mark.slow
 def test_leading_eigenvectors_make_the_projection_dpp():
     x = unit_rows(3, 8, 4)
     v = np.linalg.svd(x.astype(np.float64), full_matrices=False)[0][:, :2]
