@@ -69,7 +69,8 @@ def mmr(embeddings: Matrix, quality: Vector, budget: int, *, diversity_weight: f
         scores, x = np.empty(0), embeddings[:0]
         for step in range(1, budget):
             if len(active):  # compare with the last pick
-                closer = np.maximum(similarity[active], x @ embeddings[order[step - 1]])
+                with np.errstate(invalid="ignore"):  # BLAS sets the flag now and then on a few finite rows
+                    closer = np.maximum(similarity[active], x @ embeddings[order[step - 1]])
                 similarity[active], seen[active] = closer, step
                 scores = _scores(worth, similarity, free, diversity_weight, active)
             while not len(active) or (-scores.max(), active[scores.argmax()]) > limit:
