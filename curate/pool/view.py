@@ -114,7 +114,22 @@ class PoolView:
     @cached_property
     def ids(self) -> pa.ChunkedArray:
         """Row ids, (n,) strings, a chunk for each shard."""
-        return pa.chunked_array([shard.read_ids() for shard in self.shards()], pa.string())
+        return pa.chunked_array([shard.ids for shard in self.shards()], pa.string())
+
+    @cached_property
+    def _ids(self) -> dict[int, pa.Array]:
+        """Ids of the shards that were read."""
+        return {}
+
+    @cached_property
+    def _masks(self) -> dict[tuple[str, int], pa.Array]:
+        """Which rows of an embed entry's shard are in the pool, where not all are, by entry and shard."""
+        return {}
+
+    @cached_property
+    def _positions(self) -> dict[int, Rows]:
+        """Positions of the pool's rows in the input shards whose ids were compared."""
+        return {}
 
     @cached_property
     def hashes(self) -> pa.ChunkedArray:
@@ -276,7 +291,7 @@ class PoolView:
 
 
 class PoolShard:
-    """One shard's m rows of the pool; the ids are read once."""
+    """One shard's m rows of the pool; a view reads their ids once."""
 
     def __init__(self, pool: PoolView, number: int) -> None:
         self.pool, self.number = pool, number
@@ -284,31 +299,39 @@ class PoolShard:
     def __len__(self) -> int:
         return self.pool.sizes[self.number]
 
-    @cached_property
+    @property
     def ids(self) -> pa.Array:
-        """Row ids, (m,) strings."""
-        known = vars(self.pool).get("ids")
-        return self.read_ids() if known is None else known.chunk(self.number)
+        """Ids of the rows that every embedder could embed, (m,) strings."""
+        self._load_ids()
+        return self.pool._ids[self.number]
 
-    def read_ids(self) -> pa.Array:
-        """Read the ids of the rows that every embedder could embed."""
-        first, *others = (_ids(entry, self.number) for entry in self.pool.embedded)
+    def _load_ids(self) -> None:
+        """Read the ids of every embed entry, once, and note which of its rows are in the pool."""
+        if self.number in self.pool._ids:
+            return
+        every = {entry.name: _ids(entry, self.number) for entry in self.pool.embedded}
+        first, *others = every.values()
         for other in others:
             first = first.filter(pc.is_in(first, other))
-        return first
+        self.pool._ids[self.number] = first
+        masks = {name: pc.is_in(ids, first) for name, ids in every.items() if len(ids) > len(first)}
+        self.pool._masks.update({(name, self.number): mask for name, mask in masks.items()})
 
     @property
     def complete(self) -> bool:
         """Whether every row of the input shard is in the pool."""
         return len(self) == self.pool.inputs.shards[self.number]
 
-    @cached_property
-    def positions(self) -> NDArray[np.intp]:
+    @property
+    def positions(self) -> Rows:
         """Position of each row in its input shard, (m,)."""
         if self.complete:
             return np.arange(len(self))
-        everything = self.pool.inputs.read(self.number, ["id"])["id"].combine_chunks()
-        return np.asarray(pc.index_in(self.ids, everything).to_numpy(), np.intp)
+        known = self.pool._positions
+        if self.number not in known:
+            everything = self.pool.inputs.read(self.number, ["id"])["id"].combine_chunks()
+            known[self.number] = np.asarray(pc.index_in(self.ids, everything).to_numpy(), np.intp)
+        return known[self.number]
 
     def of_input(self, table: pa.Table) -> pa.Table:
         """Return the pool rows of a table that has a line for each row of the input shard."""
@@ -325,10 +348,11 @@ class PoolShard:
     def vectors(self, name: str | None) -> Matrix:
         """Read the embeddings by one embed entry, (m, d) float32."""
         entry = self.pool.embedding(name)
-        if entry.rows[self.number] == len(self):
-            return embedding_matrix.matrix(parquet_io.read(entry.path(self.number), ["embedding"])["embedding"])
-        table = parquet_io.read(entry.path(self.number), ["id", "embedding"])
-        return embedding_matrix.matrix(table.filter(pc.is_in(table["id"], self.ids))["embedding"])
+        table = parquet_io.read(entry.path(self.number), ["embedding"])
+        if len(table) > len(self):
+            self._load_ids()
+            table = table.filter(self.pool._masks[entry.name, self.number])
+        return embedding_matrix.matrix(table["embedding"])
 
 
 def _ids(entry: Embedded, shard: int) -> pa.Array:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections import Counter
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,6 +15,8 @@ from curate import pipeline
 from curate.config.loader import from_data
 from curate.errors import CurateError, DataError
 from curate.executors.serial import Serial
+from curate.progress import NullProgress
+from curate.store import parquet_io
 from curate.store.arrow_values import stored
 
 ROOT = Path(__file__).parents[2]
@@ -64,3 +68,48 @@ def test_a_column_that_conditions_cannot_use_is_refused_with_a_remedy(tmp_path, 
     with pytest.raises(CurateError, match=r"column 'x' is .*, which conditions and groups cannot use") as refused:
         run(tmp_path, array, **use)
     assert "input.types: {x: string}" in str(refused.value)
+
+
+# ---------------------------------------------------------------- how often a column is read
+
+
+class Steps(NullProgress):
+    """The step under way."""
+
+    def __init__(self):
+        self.step = ""
+
+    def enter(self, stage, entry):
+        self.step = f"{stage} {entry}"
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["every row", "some rows quarantined"])
+def test_a_step_reads_the_ids_of_a_shard_once(pool, config, monkeypatch, lost):
+    """Whatever it needs them for, and however many embed entries there are."""
+    for path in pool.iterdir():
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        vectors = [[float(number % 5 + 1), 1.0] for number in range(len(rows))]
+        if lost:
+            vectors[3] = [0.0, 0.0]
+        lines = [json.dumps({**row, "v": vector}) for row, vector in zip(rows, vectors, strict=True)]
+        path.write_text("\n".join(lines) + "\n")
+    settings = config(
+        embed=[{"use": "hashing", "dimensions": 32}, {"use": "column", "column": "v"}],
+        proxy={"use": "logistic", "epochs": 2},
+        score=[{"use": "el2n"}, {"use": "density"}],
+        select=[{"use": "where", "drop": "stars = 4"}, {"use": "k_center", "keep": 20, "within": "topic"}],
+        export={"use": "jsonl", "add": ["cluster"]},
+        guard={"max_quarantine_rate": 0.5},
+    )
+    progress, reads, real = Steps(), Counter(), parquet_io.read
+
+    def read(path, columns=None, **options):
+        if path.parts[1] == "embed" and progress.step and columns is not None and "id" in columns:
+            reads[progress.step, path] += 1
+        return real(path, columns, **options)
+
+    monkeypatch.setattr(parquet_io, "read", read)
+    pipeline.run(from_data(settings), Serial(), progress)
+    steps = {step for step, _ in reads}
+    assert {"proxy logistic", "score el2n", "select select"} <= steps
+    assert set(reads.values()) == {1}

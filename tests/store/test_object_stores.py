@@ -148,6 +148,13 @@ def exported(run: str = "run") -> dict[str, bytes]:
 # ---------------------------------------------------------------- the same results
 
 
+def test_a_proxy_beyond_the_memory_limit_trains_in_a_store(pool, settings, bucket):
+    sections = {"proxy": {"use": "logistic", "epochs": 2}, "score": [{"use": "el2n"}], "memory_limit": 1_000}
+    curate.run(settings(**sections))
+    curate.run(settings(**sections, run=f"{bucket.url}/run"))
+    assert bucket.export("run") == exported()
+
+
 def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, bucket):
     curate.run(settings())
     done = curate.run(settings(run=f"{bucket.url}/run"))

@@ -192,7 +192,7 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
     keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
     changed = [number for number, key in enumerate(keys) if not current(parquet_io.part(folder, number), key)]
     reads_text = _wanted(entry.spec)[0] == "text"
-    reused = vector_reuse.gather(context, source, folder, recipe, fingerprint, changed) if reads_text else None
+    reused = vector_reuse.collect(context, source, folder, recipe, fingerprint, changed) if reads_text else None
     told = tuple({**model, "recipe": recipe}.items())
     tasks = [
         _Task(entry.spec, entry.precision, source, number, state, reused, folder, key, told)

@@ -33,7 +33,7 @@ _WANTED = "wanted.npz"
 _ROWS_PER_GROUP = 4096
 
 
-def gather(
+def collect(
     context: Context, source: Inputs, folder: Path, recipe: str, fingerprint: str, changed: Sequence[int]
 ) -> Path | None:
     """Put aside what the old shards hold of the texts in the ``changed`` ones.

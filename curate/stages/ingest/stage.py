@@ -246,7 +246,7 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
         map_strings.check(context.config, types)
     _check_tokens(config, counting, files, counts)
     _check_vectors(config, files, counts)
-    shard_paths = _gather(folder, [path for item in done for path in item.paths])
+    shard_paths = _number_shards(folder, [path for item in done for path in item.paths])
     twice = _settle_ids(folder, shard_paths, config, [file["path"] for file in files], fingerprint)
     paths.remove(folder / _INCOMING)
     for number, _ in twice:
@@ -419,7 +419,7 @@ def _check_vectors(config: InputConfig, files: Sequence[FileFacts], counts: Sequ
 # ---------------------------------------------------------------- ids
 
 
-def _gather(folder: Path, incoming: Sequence[Path]) -> list[Path]:
+def _number_shards(folder: Path, incoming: Sequence[Path]) -> list[Path]:
     """Number the shards through."""
     shard_paths = [parquet_io.part(folder, number) for number in range(len(incoming))]
     for path, place in zip(incoming, shard_paths, strict=True):
