@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from curate.errors import ConfigError, catching_panics
-from curate.kernels.types import Texts, frozen
+from curate.kernels.types import AnyArray, Texts, frozen
 from curate.plugins.batches import Pool
 from curate.plugins.results import Selection
 from curate.seeds import rng_for
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    config: str | Path | Mapping[str, Any],
+    config: str | Path | Mapping[str, object],
     overrides: Sequence[str] = (),
     *,
     executor: str = "serial",
@@ -66,7 +66,7 @@ def select(
     scores: Mapping[str, ArrayLike] | None = None,
     texts: Sequence[str] | None = None,
     seed: int = 0,
-    **fields: Any,
+    **fields: object,
 ) -> Selection:
     """Choose rows of an array with one selector.
 
@@ -120,7 +120,7 @@ def select(
     return answer.check(n, rows)
 
 
-def _column(values: ArrayLike | None, dtype: type, n: int) -> NDArray[Any]:
+def _column(values: ArrayLike | None, dtype: type, n: int) -> AnyArray:
     return np.zeros(n, dtype) if values is None else np.array(values, dtype)
 
 

@@ -13,12 +13,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
 from curate.errors import ConfigError, CurateError, DataError, PluginError, missing_extra
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
+
+FileFacts: TypeAlias = dict[str, Any]
+"""Facts about one input file, as a manifest holds them: its stamp (see ``known``), and what reading it adds."""
 
 REFUSED = "holds credentials: leave them out of the URL and in the environment"
 """Why such a URL is refused; see ``shown``."""
@@ -118,7 +121,7 @@ def unreached(path: Path, error: Exception) -> DataError:
 # ---------------------------------------------------------------- what is there
 
 
-def matching(pattern: str) -> dict[str, dict[str, Any]]:
+def matching(pattern: str) -> dict[str, FileFacts]:
     """Find the files that a pattern names, each with its stamp as ``known`` gives it.
 
     ``*``, ``?`` and ``[…]`` match within a name, ``**`` any folders; a name that is there just so is no pattern. Links
@@ -205,7 +208,7 @@ def distinct(names: Iterable[str]) -> list[str]:
     return sorted(chosen.values())
 
 
-def known(path: Path) -> dict[str, Any]:
+def known(path: Path) -> FileFacts:
     """Return the stamp of a file: its size, and whatever changes when it is written again.
 
     Returns
@@ -241,7 +244,7 @@ def known(path: Path) -> dict[str, Any]:
         raise DataError(f"cannot read the file: {error.strerror or 'it is not there'}", where=str(path)) from error
 
 
-def settle(stamps: Iterable[Mapping[str, Any]]) -> None:
+def settle(stamps: Iterable[FileFacts]) -> None:
     """Wait, if one of the files changed within this tick of its clock, until a later change must give it another time.
 
     A file that is hashed after that can only change together with its stamp. File systems that keep whole seconds tick
@@ -254,7 +257,7 @@ def settle(stamps: Iterable[Mapping[str, Any]]) -> None:
         time.sleep((max(ends) - now) / 1e9)
 
 
-def _known(info: dict[str, Any]) -> dict[str, Any]:
+def _known(info: Mapping[str, object]) -> FileFacts:
     tag = info.get("ETag") or info.get("etag")
     if tag:
         return {"size": info["size"], "tag": str(tag)}
@@ -338,7 +341,7 @@ def forget_contents() -> None:
 
 
 @lru_cache(maxsize=1024)
-def _sha256(path: Path, stamp: tuple[tuple[str, Any], ...]) -> str:  # noqa: ARG001 - the stamp is part of the key
+def _sha256(path: Path, stamp: tuple[tuple[str, object], ...]) -> str:  # noqa: ARG001 - the stamp is part of the key
     return sha256(path)
 
 
@@ -362,7 +365,7 @@ def parquet(path: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
-        source: Any = path
+        source: Path | IO[bytes] = path
         if is_object(path):
             with reached(path):
                 source = stack.enter_context(path.open("rb", buffering=_FOOTER))

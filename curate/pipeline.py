@@ -112,7 +112,7 @@ class Summary:
         last = self.records[-1].result
         return last if isinstance(last, ExportResult) else None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """Return the same as plain data."""
         exported = self._exported()
         changed = {} if exported is None else asdict(exported)
@@ -130,7 +130,7 @@ class Summary:
         }
 
 
-def accounting(records: Iterable[Record[StageResult]]) -> list[dict[str, Any]]:
+def accounting(records: Iterable[Record[StageResult]]) -> list[dict[str, object]]:
     """One line a step: rows in, kept, dropped, quarantined, seconds and bytes of memory."""
     return [
         {
@@ -326,7 +326,7 @@ def _shown(context: Context) -> str:
     )
 
 
-def _manifest(context: Context, done: Progressed, shown: str | None) -> dict[str, Any]:
+def _manifest(context: Context, done: Progressed, shown: str | None) -> dict[str, object]:
     return {
         "curate": __version__,
         "seed": context.config.seed,
@@ -371,7 +371,7 @@ def finished(config: RunConfig, progress: Progress) -> Progressed:
     return done
 
 
-def write_report(context: Context, done: Progressed) -> tuple[Path, dict[str, Any]]:
+def write_report(context: Context, done: Progressed) -> tuple[Path, dict[str, object]]:
     """Write the report of a finished run again.
 
     Returns
@@ -389,7 +389,7 @@ def write_report(context: Context, done: Progressed) -> tuple[Path, dict[str, An
 
 
 @catching_panics()
-def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, Any]]:
+def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, object]]:
     """Write the report of a finished run again; see ``write_report``."""
     context = context_of(config, Serial(), progress)
     if not run_directory.is_run(context.folder):

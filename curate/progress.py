@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from curate.errors import visible
 
@@ -71,7 +71,7 @@ class _Sink(Protocol):
 
     def begin(self, what: str, total: int) -> None: ...
     def advance(self, units: int, place: Mapping[str, str]) -> None: ...
-    def tell(self, event: str, text: str, facts: Mapping[str, Any]) -> None: ...
+    def tell(self, event: str, text: str, facts: Mapping[str, object]) -> None: ...
     def close(self) -> None: ...
 
 
@@ -119,11 +119,11 @@ class ConsoleProgress:
     def warn(self, message: str) -> None:
         self.tell("warning", message)
 
-    def end(self, exit_code: int, message: str, **facts: Any) -> None:
+    def end(self, exit_code: int, message: str, **facts: object) -> None:
         """The last word: how it went."""
         self.tell("end", message, exit_code=exit_code, **facts)
 
-    def tell(self, event: str, text: str, **facts: Any) -> None:
+    def tell(self, event: str, text: str, **facts: object) -> None:
         self._sink.tell(event, text, {**self._place(), **facts})
 
     def _place(self) -> dict[str, str]:
@@ -157,7 +157,7 @@ class _Lines:
         facts = {"done": self._done, "total": self._total, "seconds_left": round(left, 1)}
         self.tell("progress", text, {**place, **facts})
 
-    def tell(self, event: str, text: str, facts: Mapping[str, Any]) -> None:
+    def tell(self, event: str, text: str, facts: Mapping[str, object]) -> None:
         if self._style == "json":
             with suppress(OSError):  # a log that cannot be written must not end a run
                 line = {"time": round(time.time(), 3), "event": event, "message": text, **facts}
@@ -197,7 +197,7 @@ class _Bars:
     def advance(self, units: int, place: Mapping[str, str]) -> None:  # noqa: ARG002
         self._progress.advance(self._task, units)
 
-    def tell(self, event: str, text: str, facts: Mapping[str, Any]) -> None:
+    def tell(self, event: str, text: str, facts: Mapping[str, object]) -> None:
         if event == "end":
             self._progress.stop()
             _complain(text, facts)
@@ -210,8 +210,8 @@ class _Bars:
         self._progress.stop()
 
 
-def _complain(text: str, facts: Mapping[str, Any]) -> None:
-    if facts["exit_code"]:  # else the result on stdout says how it went
+def _complain(text: str, details: Mapping[str, object]) -> None:
+    if details["exit_code"]:  # else the result on stdout says how it went
         complain(text)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from curate.errors import visible
 
@@ -14,7 +13,7 @@ _FORMULA = tuple(
 )
 
 
-def show_json(data: Any) -> None:
+def show_json(data: object) -> None:
     """Print data as JSON on stdout, for programs.
 
     What a terminal might obey is escaped as JSON has it, and so is everything beyond ASCII where stdout has no UTF-8.

@@ -217,7 +217,7 @@ class Entry:
         }
 
 
-def params(spec: Spec) -> dict[str, Any]:
+def params(spec: Spec) -> dict[str, object]:
     """The fields of a plugin that can change its result, as plain data."""
     relevant = {one.name for one in fields(spec.plugin().cls) if not one.execution_only}
     return {name: plain(value) for name, value in spec.fields if name in relevant}

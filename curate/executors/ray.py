@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -71,7 +72,7 @@ class Ray:
         finally:
             self._end_tasks()
 
-    def _connected(self) -> Any:
+    def _connected(self) -> ModuleType:
         """The ray module, once this process is part of a cluster."""
         with _our_signals():
             try:
@@ -84,7 +85,7 @@ class Ray:
                 self._send = self._sender(ray)
         return ray
 
-    def _start(self, ray: Any) -> None:
+    def _start(self, ray: ModuleType) -> None:
         # A folder of its own goes with the cluster, and who looks in the usual one for a cluster to join finds none.
         # Not in TMPDIR, as sockets lie in it, whose paths may have 107 characters.
         self._folder = tempfile.TemporaryDirectory(prefix="curate-ray-", dir="/tmp", ignore_cleanup_errors=True)
@@ -97,7 +98,7 @@ class Ray:
             **_QUIET,
         )
 
-    def _join(self, ray: Any, address: str) -> None:
+    def _join(self, ray: ModuleType, address: str) -> None:
         if address != "auto":
             _knock(ray, address)
         try:
@@ -108,7 +109,7 @@ class Ray:
         if self._all:
             self.workers = max(1, int(ray.cluster_resources().get("CPU", 0)))
 
-    def _sender(self, ray: Any) -> Callable[..., Any]:
+    def _sender(self, ray: ModuleType) -> Callable[..., Any]:
         share = threads_of(cores() if self._folder is None else self.workers)
         # Retries are ours, so that one task is begun as often on any executor, also when Ray ends it for its memory.
         options = {"num_cpus": 1, "max_retries": 0, "runtime_env": {"env_vars": share}}
@@ -150,7 +151,7 @@ def _our_signals() -> Iterator[None]:
         signal.siginterrupt(signal.SIGINT, True)  # Polars' handler would let the wait for a task go on
 
 
-def _knock(ray: Any, address: str) -> None:
+def _knock(ray: ModuleType, address: str) -> None:
     """See whether anybody listens: Ray itself would try for two minutes, and then end this process."""
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
@@ -175,7 +176,7 @@ def _unreachable(address: str, why: str) -> ConfigError:
     )
 
 
-def _result(ray: Any, done: Future[Any], *, last: bool) -> Result[Any] | None:
+def _result(ray: ModuleType, done: Future[Any], *, last: bool) -> Result[Any] | None:
     """What a task that has ended gave; None if it was lost and may be begun again."""
     lost = (
         ray.exceptions.WorkerCrashedError,

@@ -45,7 +45,10 @@ Hashes = NDArray[np.uint64]
 Signatures = NDArray[np.uint32]
 """Hashes of 32 bits."""
 
-FittedState = Mapping[str, NDArray[Any]]
+AnyArray = NDArray[Any]
+"""Array of any type and shape."""
+
+FittedState = Mapping[str, AnyArray]
 """Fitted parameters of a plugin as named arrays, which can be saved and frozen."""
 
 

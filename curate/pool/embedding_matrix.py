@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from curate.errors import DataError
 from curate.kernels.linalg.cosines import unit
-from curate.kernels.types import Matrix, Vectors
+from curate.kernels.types import AnyArray, Matrix, Vectors
 
 
 def matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
@@ -26,7 +24,7 @@ def matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
     return unit(values) if values.dtype == np.float16 else values.astype(np.float32, copy=False)
 
 
-def stored(column: pa.ChunkedArray | pa.Array) -> NDArray[Any]:
+def stored(column: pa.ChunkedArray | pa.Array) -> AnyArray:
     """A fixed-size list column as (n, d) of the type that it is stored in, without a copy."""
     array = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     if isinstance(array, pa.ChunkedArray):  # no chunk at all

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ def sample(
     rng: np.random.Generator,
     role: str | None,
     column: str = "",
-) -> Any:
+) -> list[str] | pa.ChunkedArray:
     """At most ``size`` values of a role or of a column, in the order of their rows: texts as a list, else an array.
 
     Memory: the values, and a shard.

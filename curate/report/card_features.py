@@ -19,7 +19,7 @@ class UnknownTypeError(ValueError):
 
 def features(
     columns: Mapping[str, pa.DataType], *, as_json: bool, known: Mapping[str, Feature] | None = None
-) -> list[dict[str, Any]]:
+) -> list[Feature]:
     """Return the features of an export.
 
     Without them the library takes a column's type from the first file, and fails where all its values there are null.
@@ -93,7 +93,7 @@ def _dtype(kind: pa.DataType, as_json: bool) -> str:
 # ---------------------------------------------------------------- what the input's own features say
 
 
-def overrides(described: Mapping[str, Any], *, as_json: bool) -> dict[str, Feature]:
+def overrides(described: Mapping[str, object], *, as_json: bool) -> dict[str, Feature]:
     """Return the features of those columns whose own say more than their type does.
 
     Parameters
@@ -121,7 +121,7 @@ _CONTAINERS = {"Value", "List", "LargeList", "Sequence", ""}
 """Features that say no more than a type; the empty one is a mapping of features by name."""
 
 
-def _kinds(feature: Any) -> Iterator[str]:
+def _kinds(feature: object) -> Iterator[str]:
     """Yield the kind of a feature and of those in it."""
     if isinstance(feature, list):
         for each in feature:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from curate.accounting import Count, sum_of
 from curate.report import contamination_text, sentences
+from curate.report.card_features import Feature
 from curate.report.contents import Report
 from curate.report.formatting import DASH, compact, count, plural, share
 
@@ -29,7 +29,7 @@ class Export:
     columns: tuple[tuple[str, str], ...] = ()
     """Name and type of every column."""
 
-    features: Sequence[Mapping[str, Any]] = ()
+    features: Sequence[Feature] = ()
     """The columns as ``features.features`` gives them, for the front matter."""
 
     unreadable: str = ""
@@ -79,7 +79,7 @@ def _front(report: Report, export: Export) -> str:
 
     folders = "data/epoch=*" if report.epochs else export.folder
     data = {"split": "train", "path": f"{folders}/train-*{export.suffix}"}
-    front: dict[str, Any] = {
+    front: dict[str, object] = {
         "pretty_name": " ".join(report.run.split()),  # on one line, so that it cannot end the front matter
         "size_categories": [size_category(sum(report.epochs) or report.rows.kept)],
         "tags": ["curate", "data-selection"],

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from curate.report.formatting import (
     short,
     value,
 )
+
+T = TypeVar("T")
 
 SOURCES = 20
 """Sources listed one by one; the smaller ones are summed."""
@@ -245,7 +247,7 @@ def fractions(counts: NDArray[np.int64]) -> NDArray[np.float64]:
 
 
 def _measured(
-    name: str, number: Callable[[Any], float], sets: tuple[Any, Any, Any], what: str = "", *, rate: bool = False
+    name: str, number: Callable[[T], float], sets: tuple[T, T, T], what: str = "", *, rate: bool = False
 ) -> Evidence:
     pool, selection, uniform = (float(number(each)) for each in sets)
     return Evidence(name, pool, selection, uniform, what, rate)

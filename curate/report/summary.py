@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from curate.accounting import Count
 from curate.report import evaluation_text, sentences
@@ -13,7 +12,7 @@ from curate.report.contents import OTHERS, Answers, Decontamination, Histogram, 
 from curate.report.formatting import short
 
 
-def summary(report: Report) -> dict[str, Any]:
+def summary(report: Report) -> dict[str, object]:
     """The report's numbers and sentences as JSON types; without figures and examples. Unknown numbers are None.
 
     >>> from curate.report.contents import Stage
@@ -67,12 +66,12 @@ def summary(report: Report) -> dict[str, Any]:
     }
 
 
-def _answered(found: Answers) -> dict[str, Any]:
+def _answered(found: Answers) -> dict[str, object]:
     kinds = {kind: dict(zip(found.fates, counts, strict=True)) for kind, counts in found.rows}
     return {"kinds": kinds, "unknown": found.unknown}
 
 
-def _conflicts(report: Report) -> dict[str, Any] | None:
+def _conflicts(report: Report) -> dict[str, object] | None:
     """As in the model, but for the texts, of which the beginnings are enough."""
     if report.conflicts is None:
         return None
@@ -81,15 +80,15 @@ def _conflicts(report: Report) -> dict[str, Any] | None:
     return {**told, "finding": sentences.of_conflicts(report.conflicts), "groups": groups}
 
 
-def _checked(found: Decontamination) -> dict[str, Any]:
+def _checked(found: Decontamination) -> dict[str, object]:
     told = dataclasses.asdict(found)
     del told["hits"]
     return {**told, "sets": [dict(one, files=dict(one["files"])) for one in told["sets"]]}
 
 
-def _by_source(sources: Mapping[str, Count], unlisted: int) -> dict[str, Any]:
+def _by_source(sources: Mapping[str, Count], unlisted: int) -> dict[str, object]:
     """Return the account of each listed source, and one for all others if there are any."""
-    found: dict[str, Any] = {"sources": {name: _account(rows) for name, rows in sources.items() if name != OTHERS}}
+    found: dict[str, object] = {"sources": {name: _account(rows) for name, rows in sources.items() if name != OTHERS}}
     if OTHERS in sources:
         found["other_sources"] = {"sources": unlisted, **_account(sources[OTHERS])}
     return found

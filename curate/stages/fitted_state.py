@@ -56,7 +56,7 @@ def ready(spec: Spec, state: State | None) -> Any:
     ------
     DataError : what it learnt is not there, or not whole
     """
-    plugin: Any = spec.build()
+    plugin = spec.build()
     if state is None:
         return plugin
     learnt = npz.load(state.path, state.fingerprint)

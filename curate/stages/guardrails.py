@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate import paths
 from curate.errors import DataError, GuardrailError
+from curate.paths import FileFacts
 from curate.pool.view import PoolView
 from curate.stages.base import QUARANTINE, Context
 from curate.store import versions
 from curate.store.churn import churn
 from curate.store.inputs import InputResult
 from curate.store.ledger import chosen
-from curate.store.manifest import Record
+from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
     from curate.config.model import GuardConfig, RunConfig
@@ -23,7 +24,7 @@ _SHOWN = 5
 """Sources named in a message."""
 
 
-def quarantine(context: Context, records: Sequence[Record[Any]]) -> list[str]:
+def quarantine(context: Context, records: Sequence[Record[StageResult]]) -> list[str]:
     """Refuse a pool with too many bad rows; warn if there are any at all."""
     config, stages = context.config, {stage.name: stage for stage in context.stages}
     rows = records[0].count.rows_in
@@ -60,7 +61,7 @@ def files(config: RunConfig, record: Record[InputResult]) -> list[str]:
     return [message]
 
 
-def _emptiness(file: Mapping[str, Any]) -> str:
+def _emptiness(file: FileFacts) -> str:
     if file["quarantined"]:
         return f"{file['path']} (all {file['quarantined']:,} quarantined)"
     return f"{file['path']} ({file['size']:,} bytes)"
@@ -84,7 +85,7 @@ def drift(config: RunConfig, drifts: Mapping[str, float | None]) -> list[str]:
     ]
 
 
-def selection(context: Context, pool: PoolView, record: Record[Any]) -> None:
+def selection(context: Context, pool: PoolView, record: Record[StageResult]) -> None:
     """Refuse to publish a selection that breaks a rule of the guard section.
 
     Raises
@@ -97,7 +98,7 @@ def selection(context: Context, pool: PoolView, record: Record[Any]) -> None:
         _churn(context.folder / versions.FOLDER, guard.max_churn_rate, pool)
 
 
-def drops(guard: GuardConfig, record: Record[Any]) -> None:
+def drops(guard: GuardConfig, record: Record[StageResult]) -> None:
     """Refuse a selection that keeps nothing or too little, or drops more of the pool or of one source than it may."""
     count = record.count
     dropped = {name: (source.dropped, source.rows_in) for name, source in record.sources.items()}

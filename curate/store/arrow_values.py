@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -58,7 +57,7 @@ def _storable_timestamp(kind: pa.TimestampType) -> pa.DataType:
     return pa.timestamp("ms", kind.tz) if kind.unit == "s" else kind
 
 
-_FAMILIES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[Any], pa.DataType]], ...] = (
+_FAMILIES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa.DataType]], ...] = (
     (lambda kind: types.is_dictionary(kind) or types.is_run_end_encoded(kind), lambda kind: _inner(kind.value_type)),
     (types.is_struct, _storable_struct),
     (types.is_map, lambda kind: pa.map_(_inner(kind.key_type), _inner(kind.item_type))),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
@@ -29,7 +28,7 @@ class Churn:
         changed = self.added + self.removed
         return changed / (changed + self.kept) if changed else 0.0
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The same for programs."""
         counts = {"added": self.added, "removed": self.removed, "kept": self.kept, "churn_rate": self.rate}
         return counts | (

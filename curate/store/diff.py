@@ -101,7 +101,7 @@ class Difference:
             if one.status is not None:
                 yield f"    {without}: {one.why()}"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The same for programs."""
         return {
             "run_a": self.run_a,
@@ -236,5 +236,5 @@ def _words(status: str, by: str | None, reason: str | None) -> str:
     return status if by is None else f"{status} by {by}{why}"
 
 
-def _plain(one: Reason | Example) -> dict[str, Any]:
+def _plain(one: Reason | Example) -> dict[str, object]:
     return {name: getattr(one, name) for name in one.__dataclass_fields__}

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -173,7 +172,7 @@ class Story:
     missing: tuple[str, ...] = ()
     """Stages that were run again since rows were selected, so that what they say now had no part in it."""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The same for programs."""
         return asdict(self)
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from curate.errors import DataError
 from curate.kernels.text.json_values import identifier_of, text_of
+from curate.paths import FileFacts
 from curate.store import manifest, parquet_io
 from curate.store.arrow_values import convert_column
 from curate.store.json_shape import fits
@@ -43,7 +43,7 @@ NO_SOURCE = "(none)"
 class InputResult(StageResult):
     """What reading the input leaves in its manifest."""
 
-    files: tuple[Mapping[str, Any], ...]
+    files: tuple[FileFacts, ...]
     """For each file: its path, stamp, sha256, where it may be cut, and its bytes, lines, rows and quarantined lines."""
 
     rows: tuple[int, ...]
@@ -139,7 +139,7 @@ class Inputs:
         if len(stored) != self.shards[shard]:
             told = f"the shard has {len(stored):,} rows, and the manifest says {self.shards[shard]:,}"
             raise DataError(told, where=str(self.path(shard)), hint=_AGAIN)
-        arrays: dict[str, Any] = {}
+        arrays: dict[str, pa.ChunkedArray | pa.Array] = {}
         for role, name in mine.items():
             if role == "source":
                 arrays[role] = self._sources(stored, name)
@@ -161,7 +161,7 @@ class Inputs:
             raise DataError(f"a row has no {bad[0]}", where=str(self.path(shard)), hint=_AGAIN)
         return pa.table(list(arrays.values()), names=list(arrays))
 
-    def _sources(self, stored: pa.Table, name: str) -> Any:
+    def _sources(self, stored: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
         if name in stored.column_names:
             return as_text(stored[name]).fill_null(NO_SOURCE)
         return pa.array([NO_SOURCE if "source" in self.roles else ALL] * len(stored), pa.string())

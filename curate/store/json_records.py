@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import IO, Any
+from typing import IO, TypeAlias
 
 import orjson
 import pyarrow as pa
@@ -97,6 +97,9 @@ class _Joined:
         line, self._before = self._before[:end], self._before[end:]
         return line
 
+
+_Value: TypeAlias = "bool | int | float | str | Decimal | list[_Value] | dict[str, _Value] | None"
+"""Value of a record: parsed JSON, with decimals for numbers that float64 does not hold."""
 
 Raw = tuple[int, bytes, str]
 """The number of a line, what is on it, and why it cannot be read; "" if that is not known yet."""
@@ -238,7 +241,7 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
     texts = pa.array([text for _, text, _ in raws], pa.large_binary())
     long = pc.match_substring_regex(texts, _LONG_NUMBER).to_pylist()
     exact = _Exact()
-    records: list[dict[str, Any]] = []
+    records: list[dict[str, _Value]] = []
     good: list[Raw] = []
     bad: list[Bad] = []
     for (line, text, wrong), long_number in zip(raws, long, strict=True):
@@ -276,7 +279,7 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
     return Batch(table, [line - 1 for line in lines], lines, bad, votes=votes, non_finite=exact.non_finite)
 
 
-def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, Any], str]:
+def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, _Value], str]:
     """Return the record on a line, and why it cannot be read ("" if it can)."""
     try:
         record = orjson.loads(text)
@@ -306,7 +309,7 @@ class _Exact:
         self.non_finite = 0
         self._decoder = json.JSONDecoder(parse_int=_integer, parse_float=_fraction, parse_constant=self._constant)
 
-    def loads(self, text: bytes, *, valid: bool) -> tuple[Any, str]:
+    def loads(self, text: bytes, *, valid: bool) -> tuple[object, str]:
         """Return the value of a text, and why it cannot be read ("" if it can).
 
         ``valid``: it is known to be JSON.
@@ -360,11 +363,11 @@ def _fraction(digits: str) -> float | Decimal:
     return wanted
 
 
-def _too_deep(record: dict[str, Any], text: bytes) -> str:
+def _too_deep(record: dict[str, _Value], text: bytes) -> str:
     """Say what is wrong with a record that no Parquet file could hold; "" if nothing is."""
     if text.count(b"[") + text.count(b"{") <= _DEEPEST:
         return ""
-    level: list[Any] = [record]
+    level: list[list[_Value] | dict[str, _Value]] = [record]
     for _ in range(_DEEPEST):
         inner = (one for outer in level for one in (outer.values() if isinstance(outer, dict) else outer))
         level = [one for one in inner if isinstance(one, dict | list)]
@@ -373,7 +376,7 @@ def _too_deep(record: dict[str, Any], text: bytes) -> str:
     return f"is nested more than {_DEEPEST} deep"
 
 
-def _as_text(value: Any) -> str | None:
+def _as_text(value: _Value) -> str | None:
     if value is None or isinstance(value, str):
         return value
     return dumps(value).decode() if not isinstance(value, Decimal) else format(value, "f")
@@ -382,7 +385,7 @@ def _as_text(value: Any) -> str | None:
 # ---------------------------------------------------------------- tables
 
 
-def _table(records: Sequence[dict[str, Any]], raws: Sequence[Raw], path: str) -> pa.Table | str:
+def _table(records: Sequence[dict[str, _Value]], raws: Sequence[Raw], path: str) -> pa.Table | str:
     """Make a column for every key; return the name of one whose values no type holds, if there is one."""
     names = dict.fromkeys(name for record in records for name in record)
     if len(names) > _MOST_COLUMNS:
@@ -397,7 +400,7 @@ def _table(records: Sequence[dict[str, Any]], raws: Sequence[Raw], path: str) ->
     return pa.table(arrays, names=list(names))
 
 
-def _array(values: Sequence[Any]) -> pa.Array | None:
+def _array(values: Sequence[_Value]) -> pa.Array | None:
     try:
         array = pa.array(values)
     except (pa.ArrowException, OverflowError, ValueError):
@@ -419,7 +422,7 @@ def _array(values: Sequence[Any]) -> pa.Array | None:
     return arrow_values.stored(array)
 
 
-def _with_decimals(value: Any) -> Any:
+def _with_decimals(value: _Value) -> _Value:
     """Replace every integer in a value with a decimal."""
     if isinstance(value, dict):
         return {name: _with_decimals(inner) for name, inner in value.items()}
@@ -436,7 +439,7 @@ def _has_decimal(kind: pa.DataType) -> bool:
     return any(map(types.is_decimal, arrow_values.leaves(kind)))
 
 
-def _has_boolean(value: Any) -> bool:
+def _has_boolean(value: _Value) -> bool:
     if not isinstance(value, dict | list):
         return isinstance(value, bool)
     inner = value.values() if isinstance(value, dict) else value
@@ -454,7 +457,7 @@ INTEGER, BIG, NUMBER = "an integer", "a number with more digits than a float hol
 _NUMBERS = {INTEGER, BIG, NUMBER}
 
 
-def _kind_of(value: Any) -> str:
+def _kind_of(value: _Value) -> str:
     if isinstance(value, Decimal):
         return BIG
     if isinstance(value, int) and not isinstance(value, bool):
@@ -462,7 +465,7 @@ def _kind_of(value: Any) -> str:
     return _NAMES[type(value)]
 
 
-def _kinds(value: Any, path: str) -> Iterator[tuple[str, str]]:
+def _kinds(value: _Value, path: str) -> Iterator[tuple[str, str]]:
     """Yield the kind of a value and the kinds of everything in it, each with its path."""
     if value is None:
         return
@@ -475,7 +478,7 @@ def _kinds(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _kinds(inner, f"{path}[]")
 
 
-def count_kinds(records: Iterable[Mapping[str, Any]]) -> Votes:
+def count_kinds(records: Iterable[Mapping[str, _Value]]) -> Votes:
     """Count the kinds of the values at every path of some records."""
     votes: Votes = {}
     for record in records:
@@ -537,7 +540,7 @@ def decided(votes: Votes) -> Kinds:
     return found
 
 
-def _wrong_kinds(records: Sequence[Mapping[str, Any]], kinds: Kinds) -> list[str]:
+def _wrong_kinds(records: Sequence[Mapping[str, _Value]], kinds: Kinds) -> list[str]:
     """Say of every record which of its values is of another kind than most; "" where none is."""
     reasons = []
     for record in records:

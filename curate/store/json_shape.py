@@ -78,16 +78,16 @@ def read_as(cls: type[T], data: object, *, null_is_nan: bool = False) -> T | Non
     return built
 
 
-def _build(kind: Any, data: Any, null_is_nan: bool) -> Any:
+def _build(kind: object, data: Any, null_is_nan: bool) -> Any:
     """Build a value of type ``kind``; raise ValueError if ``data`` has another shape."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return _build_member(inner, data, null_is_nan)
-    if is_dataclass(kind) and isinstance(data, dict):
+    if isinstance(kind, type) and is_dataclass(kind) and isinstance(data, dict):
         return _build_dataclass(kind, data, null_is_nan)
     if origin in (tuple, list) and isinstance(data, list):
         variadic = origin is list or inner[1:] == (...,)
-        kinds: Sequence[Any] = [inner[0]] * len(data) if variadic else inner
+        kinds: Sequence[object] = [inner[0]] * len(data) if variadic else inner
         return origin([_build(each, item, null_is_nan) for each, item in zip(kinds, data, strict=True)])
     if origin in (Mapping, dict) and isinstance(data, dict):
         return {key: _build(inner[1], item, null_is_nan) for key, item in data.items()}
@@ -98,7 +98,7 @@ def _build(kind: Any, data: Any, null_is_nan: bool) -> Any:
     return float(data) if kind is float else data
 
 
-def _is_scalar(kind: Any, data: object) -> bool:
+def _is_scalar(kind: object, data: object) -> bool:
     origin = get_origin(kind)
     if kind is float:
         return _is_number(data)
@@ -111,7 +111,7 @@ def _is_scalar(kind: Any, data: object) -> bool:
     return kind is Any
 
 
-def _build_member(kinds: tuple[Any, ...], data: Any, null_is_nan: bool) -> Any:
+def _build_member(kinds: tuple[object, ...], data: object, null_is_nan: bool) -> Any:
     if data is None and NoneType in kinds:
         return None
     for kind in kinds:
@@ -122,7 +122,7 @@ def _build_member(kinds: tuple[Any, ...], data: Any, null_is_nan: bool) -> Any:
     raise ValueError("no member of the union")
 
 
-def _build_dataclass(cls: Any, data: dict[str, Any], null_is_nan: bool) -> Any:
+def _build_dataclass(cls: type, data: dict[str, object], null_is_nan: bool) -> Any:
     known = _hints(cls)
     if not (data.keys() <= known.keys() and all(name in data for name, (_, required) in known.items() if required)):
         raise ValueError("other keys")
@@ -130,7 +130,7 @@ def _build_dataclass(cls: Any, data: dict[str, Any], null_is_nan: bool) -> Any:
 
 
 @lru_cache
-def _hints(cls: type) -> dict[str, tuple[Any, bool]]:
+def _hints(cls: type) -> dict[str, tuple[object, bool]]:
     """Return the type of each field, and whether a value is required."""
     hints = get_type_hints(cls)
     return {

@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -146,7 +146,9 @@ def _object(path: Path, handle: int, note: Callable[[str], None]) -> Iterator[No
     _release(path, mine)
 
 
-def _take_over(path: Path, left: dict[str, Any] | None, mine: dict[str, Any], note: Callable[[str], None]) -> None:
+def _take_over(
+    path: Path, left: Mapping[str, object] | None, mine: Mapping[str, object], note: Callable[[str], None]
+) -> None:
     """Replace the object of a run that held the local lock which this one holds now: no other process may."""
     by = _holder(left)
     if left is None or by is None or any(left.get(key) != mine[key] for key in ("host", "boot", "file")):
@@ -159,7 +161,7 @@ def _take_over(path: Path, left: dict[str, Any] | None, mine: dict[str, Any], no
     parquet_io.write_json(path, mine)
 
 
-def _release(path: Path, mine: dict[str, Any]) -> None:
+def _release(path: Path, mine: Mapping[str, object]) -> None:
     if parquet_io.read_json(path) == mine:  # else somebody deleted it, and another run may hold its own
         path.unlink(missing_ok=True)
 

@@ -227,7 +227,7 @@ def _with_table(record: Record[R], table: Path) -> Record[R]:
 
 
 def _table_of(counts: Mapping[str, Mapping[str, Count]]) -> pa.Table:
-    columns: dict[str, list[Any]] = {name: [] for name in _SOURCES.names}
+    columns: dict[str, list[object]] = {name: [] for name in _SOURCES.names}
     for entry, sources in counts.items():
         columns["entry"] += [entry] * len(sources)
         columns["source"] += sources
@@ -240,7 +240,7 @@ def _table_of(counts: Mapping[str, Mapping[str, Count]]) -> pa.Table:
 def load(folder: Path) -> Record[StageResult] | None: ...
 @overload
 def load(folder: Path, result: type[R]) -> Record[R] | None: ...
-def load(folder: Path, result: type[Any] = StageResult) -> Record[Any] | None:
+def load(folder: Path, result: type[StageResult] = StageResult) -> Record[StageResult] | None:
     """Return the manifest in ``folder``; None if there is none, or it is not as this release writes it.
 
     Parameters
@@ -273,7 +273,7 @@ def load(folder: Path, result: type[Any] = StageResult) -> Record[Any] | None:
     )
 
 
-def lines(records: Iterable[Record[Any]]) -> list[Record[StageResult]]:
+def lines(records: Iterable[Record[StageResult]]) -> list[Record[StageResult]]:
     """Return the records, with one for each entry of a step that has several, for tables that people read."""
     found: list[Record[StageResult]] = []
     for record in records:
@@ -309,8 +309,8 @@ def compare(record: Record[R] | None, inputs: Mapping[str, object]) -> tuple[Sta
     )
 
 
-def _flat(parts: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
+def _flat(parts: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
     for key, value in parts.items():
         if isinstance(value, dict):
             flat.update(_flat(value, f"{prefix}{key}."))
@@ -319,6 +319,6 @@ def _flat(parts: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _change(key: str, old: Any, new: Any) -> str:
+def _change(key: str, old: object, new: object) -> str:
     short = all(len(json.dumps(value)) < 40 for value in (old, new))
     return f"{key}: {json.dumps(old)} is now {json.dumps(new)}" if short else f"{key} changed"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import tokenize
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate import paths
+from curate.kernels.types import AnyArray
 
 
 def shape(path: Path) -> tuple[int, ...]:
@@ -19,7 +19,7 @@ def shape(path: Path) -> tuple[int, ...]:
         return _header(file)[0]
 
 
-def rows(path: Path, start: int, stop: int) -> NDArray[Any]:
+def rows(path: Path, start: int, stop: int) -> AnyArray:
     """Rows of the array in a file; ValueError if it holds none that can be read so."""
     if not paths.is_object(path):
         return np.asarray(np.lib.format.open_memmap(path, mode="r")[start:stop])
@@ -33,7 +33,7 @@ def rows(path: Path, start: int, stop: int) -> NDArray[Any]:
         return np.frombuffer(file.read((stop - start) * width), kind).reshape(stop - start, *others)
 
 
-def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     try:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from curate import paths
+from curate.kernels.types import FittedState
 from curate.store import parquet_io
 
 
-def save(path: Path, fingerprint: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+def save(path: Path, fingerprint: str, arrays: FittedState) -> None:
     """Write the arrays, whole or not at all."""
     with parquet_io.atomic(path) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays, curate_fingerprint=np.array(fingerprint))
 
 
-def load(path: Path, fingerprint: str) -> dict[str, Any] | None:
+def load(path: Path, fingerprint: str) -> FittedState | None:
     """The arrays; None if the file is not whole or was made from something else."""
     try:
         with paths.opened(path) as stored, np.load(stored, allow_pickle=False) as file:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -97,7 +97,11 @@ def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
 
 
 def _batch(
-    batch: pa.RecordBatch, row: int, kinds: dict[str, pa.DataType], features: dict[str, Any], as_text: Collection[str]
+    batch: pa.RecordBatch,
+    row: int,
+    kinds: dict[str, pa.DataType],
+    features: dict[str, object],
+    as_text: Collection[str],
 ) -> Batch:
     names = batch.schema.names
     table = pa.table([arrow_values.convert(batch.column(name), kinds[name]) for name in names], names=names)
@@ -139,7 +143,7 @@ def _wrong_rows(array: pa.Array, rows: NDArray[np.int64]) -> Iterator[tuple[int,
         yield from _wrong_rows(array, rows[half:])
 
 
-def _features(schema: pa.Schema) -> dict[str, Any]:
+def _features(schema: pa.Schema) -> dict[str, object]:
     """Read the features of columns that Hugging Face's datasets writes into a schema's metadata."""
     try:
         data = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))

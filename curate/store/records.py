@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import pyarrow as pa
 
@@ -79,7 +78,7 @@ class Batch:
     non_finite: int = 0
     """Number of NaN and Infinity literals that were read as null."""
 
-    features: Mapping[str, Any] = field(default_factory=dict)
+    features: Mapping[str, object] = field(default_factory=dict)
     """The features of columns, as Hugging Face's datasets describes them, such as the names of class labels."""
 
 

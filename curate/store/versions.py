@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired, TypedDict
 
 import polars as pl
 import pyarrow as pa
@@ -45,6 +45,27 @@ _HISTORY = {"publications": [{"version": str, "published": str, "by": str, "rows
 _CONTENTS = {"fingerprint": str, "rows": int, "files": [{"file": str, "rows": int, "bytes": int, "sha256": str}]}
 _LENGTH = 12
 _VERSION = re.compile(rf"[0-9a-f]{{{_LENGTH}}}")
+
+
+class Publication(TypedDict):
+    """Line of the publication history, as it is stored."""
+
+    version: str
+    published: str
+    """Time in UTC."""
+
+    by: Literal["run", "rollback"]
+    rows: int
+    replaces: NotRequired[str | None]
+    """Version before, or None if there was none."""
+
+    over: NotRequired[str]
+    """Version that the numbers below compare with; they are missing where the rows of one of the two are unknown."""
+
+    added: NotRequired[int]
+    removed: NotRequired[int]
+    churn_rate: NotRequired[float]
+
 
 IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source", pa.string(), nullable=False)])
 """The rows of a version."""
@@ -113,7 +134,7 @@ def is_whole(root: Path, version: str) -> bool:
     return contents(root / version) is not None
 
 
-def history(root: Path) -> list[dict[str, Any]]:
+def history(root: Path) -> list[Publication]:
     """Return every publication, oldest first: version, time, ``by`` (run or rollback), rows, churn against ``over``."""
     data = parquet_io.read_json(root / HISTORY)
     lines = list(data["publications"]) if data is not None and fits(data, _HISTORY) else []
@@ -185,7 +206,7 @@ def set_aside(root: Path, version: str) -> Path:
 # ---------------------------------------------------------------- publishing
 
 
-def publication(root: Path, version: str, by: Literal["run", "rollback"] = "run") -> dict[str, Any] | None:
+def publication(root: Path, version: str, by: Literal["run", "rollback"] = "run") -> Publication | None:
     """Return the line of the history for publishing ``version``; None if it is published and written down.
 
     Nothing is written: ``publish`` takes the line.
@@ -201,7 +222,7 @@ def publication(root: Path, version: str, by: Literal["run", "rollback"] = "run"
         before = lines[-1]["version"] if lines else None  # another one, if it is not written down yet
     if before == version:
         return None
-    line: dict[str, Any] = {
+    line: Publication = {
         "version": version,
         "published": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
         "by": by,
@@ -214,7 +235,7 @@ def publication(root: Path, version: str, by: Literal["run", "rollback"] = "run"
     return line
 
 
-def publish(root: Path, line: Mapping[str, Any]) -> None:
+def publish(root: Path, line: Publication) -> None:
     """Write down a publication, then let ``current`` name its version: a reader sees the old export or the new.
 
     Raises
@@ -299,7 +320,7 @@ class Rollback:
     rows: int
     before: str
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         """The same for programs."""
         return asdict(self)
 

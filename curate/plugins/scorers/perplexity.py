@@ -194,13 +194,13 @@ class Perplexity:
         return FittedPerplexity(tuple(map(NGramModel.of, parts)))
 
     def learnt(self, state: FittedState) -> Learnt:
-        facts = {name: float(state[name]) for name in FACTS}
+        numbers = {name: float(state[name]) for name in FACTS}
         whose = "of the pool" if self.files is None else "of the files"
         told = (
-            f"{facts['texts']:,.0f} texts {whose}, {facts['words']:,.0f} words; held out, their perplexity is "
-            f"{facts['perplexity']:,.1f} a word, that of half of them below {facts['median']:,.1f}"
+            f"{numbers['texts']:,.0f} texts {whose}, {numbers['words']:,.0f} words; held out, their perplexity is "
+            f"{numbers['perplexity']:,.1f} a word, that of half of them below {numbers['median']:,.1f}"
         )
-        return Learnt(facts=facts, told=told)
+        return Learnt(facts=numbers, told=told)
 
 
 @dataclass(frozen=True, slots=True)

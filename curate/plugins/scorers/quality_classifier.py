@@ -233,15 +233,16 @@ class QualityClassifier:
         return FittedClassifier(state["weights"], state["bias"], self.ngram, self.hash_bits)
 
     def learnt(self, state: FittedState) -> Learnt:
-        facts = {name: float(state[name]) for name in FACTS}
+        numbers = {name: float(state[name]) for name in FACTS}
         from_pool = "rows of the pool for bad ones" if self.bad is None else "bad ones"
-        chance = "; it cannot tell them apart" if facts["auc_low"] <= 0.5 else ""
+        chance = "; it cannot tell them apart" if numbers["auc_low"] <= 0.5 else ""
         told = (
-            f"{facts['good']:,.0f} good examples and {facts['bad']:,.0f} {from_pool}; held out, its AUC is "
-            f"{facts['auc']:.3f} (95 % interval {facts['auc_low']:.3f} to {facts['auc_high']:.3f}), its Brier score "
-            f"{facts['brier']:.3f}, its calibration error {facts['calibration_error']:.3f}{chance}"
+            f"{numbers['good']:,.0f} good examples and {numbers['bad']:,.0f} {from_pool}; held out, its AUC is "
+            f"{numbers['auc']:.3f} (95 % interval {numbers['auc_low']:.3f} to {numbers['auc_high']:.3f}), "
+            "its Brier score "
+            f"{numbers['brier']:.3f}, its calibration error {numbers['calibration_error']:.3f}{chance}"
         )
-        return Learnt(facts=facts, told=told)
+        return Learnt(facts=numbers, told=told)
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,9 +47,9 @@ class Figure:
 
     height: int
     data: list[Trace]
-    layout: dict[str, Any]
+    layout: dict[str, object]
     views: list[View] = field(default_factory=list)
-    rows: dict[str, Any] = field(default_factory=dict)
+    rows: dict[str, object] = field(default_factory=dict)
     """What the card beside a map's point shows, column by column."""
 
     wide: bool = True

@@ -6,7 +6,6 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any
 
 from curate.report.charts.bars import Figure
 from curate.report.html.tags import Markup, tag
@@ -89,7 +88,7 @@ def figure(drawn: Figure) -> Markup:
     )
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     """JSON that may stand inside a script element; numbers that are not finite become null."""
     import orjson
 

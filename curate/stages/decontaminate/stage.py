@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +25,7 @@ from curate.contamination import EvaluationSet
 from curate.kernels.linalg.cosines import lowest
 from curate.kernels.text.ngram_overlap import Ngrams, most_similar
 from curate.kernels.text.text_differences import Difference
-from curate.kernels.types import Matrix
+from curate.kernels.types import AnyArray, Matrix
 from curate.pool.sidecars import Decontaminated
 from curate.pool.view import PoolView
 from curate.stages.base import (
@@ -128,7 +128,7 @@ class _Looking:
     min_similarity: float | None
     embedding: str | None
 
-    def parts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, object]:
         """What decides what is found in a shard, besides its rows."""
         return {
             "version": _VERSION,
@@ -311,7 +311,7 @@ def _find(task: _Task) -> None:
     parquet_io.write(table, task.found, task.fingerprint, compression="zstd")
 
 
-def _lines(rows: NDArray[Any], **columns: NDArray[Any]) -> pa.Table:
+def _lines(rows: AnyArray, **columns: AnyArray) -> pa.Table:
     """Lines of what was found, null in the columns that are not given."""
     given = {"row": rows, **columns}
     arrays = [

@@ -9,15 +9,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from curate.accounting import Count
 from curate.errors import DataError, PluginError
+from curate.kernels.types import AnyArray, FittedState
+from curate.plugins.interfaces import Faithful, FittedEmbedder
 from curate.plugins.registry import Spec
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Embedded
@@ -110,7 +111,7 @@ class _Entry:
     context: Context
     source: Inputs
     entry: EmbedEntry
-    recipe: Mapping[str, Any]
+    recipe: Mapping[str, object]
     """Everything but the pool and what is learnt from it."""
 
     fitted_in: Path | None = None
@@ -121,7 +122,7 @@ class _Entry:
         return self.context.folder / "embed" / self.entry.name
 
 
-def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, Any]:
+def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, object]:
     plugin = entry.spec.plugin()
     with running(entry.spec, entry.name):
         revision = entry.spec.build().revision() if plugin.traits.revision else None
@@ -181,17 +182,16 @@ def _damage(making: _Entry, rows: Sequence[int]) -> str:
 
 def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome[EmbedResult]:
     context, source, entry, folder = making.context, making.source, making.entry, making.folder
-    plugin: Any = entry.spec.build()
     state: fitted_state.State | None = None
     drift: float | None = None
     if fitted_on is not None:
-        state, drift = _fitted(making, plugin, fitted_on)
+        state, drift = _fitted(making, fitted_on)
     model = {"model": str(dict(entry.spec.fields).get("model", entry.spec.name))}
     if making.recipe["revision"] is not None:
-        model["revision"] = making.recipe["revision"]
+        model["revision"] = str(making.recipe["revision"])
     keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
     changed = [number for number, key in enumerate(keys) if not current(parquet_io.part(folder, number), key)]
-    reads_text = _wanted(plugin, entry.spec)[0] == "text"
+    reads_text = _wanted(entry.spec)[0] == "text"
     reused = vector_reuse.gather(context, source, folder, recipe, fingerprint, changed) if reads_text else None
     told = tuple({**model, "recipe": recipe}.items())
     tasks = [
@@ -228,7 +228,7 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
 # ---------------------------------------------------------------- fitting
 
 
-def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[fitted_state.State, float | None]:
+def _fitted(making: _Entry, fitted_on: str) -> tuple[fitted_state.State, float | None]:
     """What the embedder learnt from the pool of that fingerprint, today's if it is no other; and its drift since."""
     if making.fitted_in is not None:
         return fitted_state.State(making.fitted_in / FITTED, fitted_on), None
@@ -240,51 +240,53 @@ def _fitted(making: _Entry, plugin: Any, fitted_on: str) -> tuple[fitted_state.S
     if learnt is None or fit is None or fit.fingerprint != state.fingerprint:
         (folder / fitted_state.NAME).unlink(missing_ok=True)
         if learnt is None:
-            learnt = _fit(making, plugin, state)
-        fit = fitted_state.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, plugin, learnt))
+            learnt = _fit(making, state)
+        fit = fitted_state.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, learnt))
         fitted_state.save(folder, fit)
         return state, 0.0
     if fitted_on == pool:
         return state, 0.0
-    return state, fitted_state.drift(fit, _fidelity(making, plugin, learnt))
+    return state, fitted_state.drift(fit, _fidelity(making, learnt))
 
 
-def _fit(making: _Entry, plugin: Any, state: fitted_state.State) -> dict[str, Any]:
+def _fit(making: _Entry, state: fitted_state.State) -> FittedState:
     """Let the embedder learn from a seeded sample of the pool and save what it learnt."""
     entry = making.entry
+    plugin: FittedEmbedder = entry.spec.build()
     rng = rng_for(making.context.config.seed, f"embed/{entry.name}")
     size = dict(entry.spec.fields).get("sample_size", _SAMPLE)
-    texts = _sample(making, plugin, f"fitting {entry.name}", size, rng)
+    texts = _sample(making, f"fitting {entry.name}", size, rng)
     with running(entry.spec, entry.name):
-        learnt: dict[str, Any] = plugin.fit(texts, rng)
+        learnt = plugin.fit(texts, rng)
     npz.save(state.path, state.fingerprint, learnt)
     return learnt
 
 
-def _fidelity(making: _Entry, plugin: Any, learnt: Mapping[str, Any]) -> float | None:
+def _fidelity(making: _Entry, learnt: FittedState) -> float | None:
     """The mean share of a row that the fitted embedder expresses, over a seeded sample; None if it cannot tell."""
     entry = making.entry
     if not entry.spec.plugin().traits.fidelity:
         return None
     with running(entry.spec, entry.name):
-        fitted = plugin.fitted(learnt)
+        fitted: Faithful = entry.spec.build().fitted(learnt)
     rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
-    texts = _sample(making, plugin, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
+    texts = _sample(making, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
     with running(entry.spec, entry.name):
         return float(np.mean(fitted.fidelity(texts), dtype=np.float64))
 
 
-def _sample(making: _Entry, plugin: Any, what: str, size: int, rng: np.random.Generator) -> Any:
+def _sample(making: _Entry, what: str, size: int, rng: np.random.Generator) -> list[str] | pa.ChunkedArray:
     """A seeded sample of the pool's rows, in their order: texts, or the values of the column the embedder reads."""
-    role, column = _wanted(plugin, making.entry.spec)
+    role, column = _wanted(making.entry.spec)
     return sample(making.context.progress, making.source, what, size, rng, role, column or "")
 
 
-def _wanted(plugin: Any, spec: Spec) -> tuple[str | None, str | None]:
+def _wanted(spec: Spec) -> tuple[str | None, str | None]:
     """The role or the column that the embedder reads."""
     if "column" not in spec.plugin().traits.reads:
         return "text", None
-    return (None, plugin.column) if plugin.column is not None else ("vector", None)
+    column = spec.build().column
+    return (None, column) if column is not None else ("vector", None)
 
 
 # ---------------------------------------------------------------- one shard
@@ -325,7 +327,7 @@ def _encode(task: _Task) -> _Done:
         width = parquet_io.schema(path).field("embedding").type.list_size
         if not len(lost) or current(aside, task.fingerprint):
             return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
-    role, column = _wanted(task.spec.build(), task.spec)
+    role, column = _wanted(task.spec)
     units, reasons, encoded = _of_texts(task, table["hash"]) if role == "text" else _of_column(task, role, column)
     keep = np.setdiff1d(np.arange(len(table)), np.fromiter(reasons, int, len(reasons)))
     schema = schemas.embed(units.shape[1], task.precision, dict(task.model))
@@ -359,7 +361,7 @@ def _encode(task: _Task) -> _Done:
     return _Done(len(keep), encoded, units.shape[1], Counter(origin), Counter(origin[row] for row in reasons))
 
 
-def _of_column(task: _Task, role: str | None, column: str | None) -> tuple[NDArray[Any], dict[int, str], int]:
+def _of_column(task: _Task, role: str | None, column: str | None) -> tuple[AnyArray, dict[int, str], int]:
     """Return the vectors of the shard's rows that a column holds, and what is wrong with some of them.
 
     Returns
@@ -382,7 +384,7 @@ def _of_column(task: _Task, role: str | None, column: str | None) -> tuple[NDArr
     return units, wrong | ragged, len(values)
 
 
-def _of_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[NDArray[Any], dict[int, str], int]:
+def _of_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[int, str], int]:
     """Return the vectors of the shard's rows, and what is wrong with some of them; each text is encoded once.
 
     Texts that have a vector from an earlier run keep it.
@@ -418,10 +420,10 @@ def _of_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[NDArray[Any], dict[
     return units[owner], bad, int(np.isin(owner, new).sum())
 
 
-def _encoded(task: _Task, values: Any) -> tuple[NDArray[Any], dict[int, str]]:
+def _encoded(task: _Task, values: Sequence[str] | pa.ChunkedArray) -> tuple[AnyArray, dict[int, str]]:
     """Encode texts or the values of a column, to rows of unit length; return them as stored, and what is wrong."""
     with running(task.spec, task.spec.name):
-        vectors: Any = fitted_state.ready(task.spec, task.state).encode(values)
+        vectors: object = fitted_state.ready(task.spec, task.state).encode(values)
     rows = len(values)
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != rows or vectors.dtype != np.float32:
         got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -123,7 +122,7 @@ def _put_aside(task: _Task) -> None:
     with paths.opened(task.place / _WANTED) as file, np.load(file, allow_pickle=False) as wanted:
         keys, wanting = wanted["keys"], wanted["shards"]
     try:
-        table: Any = parquet_io.read(task.old, ["content_hash", "embedding"])
+        table: pa.Table = parquet_io.read(task.old, ["content_hash", "embedding"])
     except DataError:  # damaged: its texts are embedded again
         return
     own, once = np.unique(text_keys(table["content_hash"]), return_index=True)

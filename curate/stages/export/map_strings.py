@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import orjson
@@ -138,11 +138,11 @@ def _strings(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Arra
 def _json(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
     """Return JSON texts with every string in them changed, keys too; numbers keep their digits."""
 
-    def value(row: int, one: Any) -> Any:
+    def value(row: int, one: object) -> object:
         if isinstance(one, str):
             return change(row, one)
         if isinstance(one, dict):
-            out: dict[str, Any] = {}
+            out: dict[str, object] = {}
             for key, inner in one.items():
                 name = change(row, key)
                 while name in out:  # two keys may become the same

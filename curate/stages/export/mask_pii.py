@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
 
 import pyarrow as pa
 
@@ -12,7 +12,17 @@ from curate.kernels.text.pii_patterns import Kind, masked
 from curate.stages.export.map_strings import changed
 
 
-def mask(table: pa.Table, names: Sequence[str], kinds: Sequence[Kind]) -> tuple[pa.Table, dict[str, Any]]:
+class Counts(TypedDict):
+    """Counts of what was replaced."""
+
+    rows: int
+    """Number of rows that were changed."""
+
+    spans: dict[str, int]
+    """Number of spans that were replaced, by kind."""
+
+
+def mask(table: pa.Table, names: Sequence[str], kinds: Sequence[Kind]) -> tuple[pa.Table, Counts]:
     """The table with placeholders for personal data in some of its columns.
 
     Every string is masked for itself: of a list or a struct those within, however deep, and a map's keys too. Numbers
@@ -45,7 +55,7 @@ def mask(table: pa.Table, names: Sequence[str], kinds: Sequence[Kind]) -> tuple[
     return changed(table, names, change), {"rows": len(rows), "spans": {kind: spans[kind] for kind in kinds}}
 
 
-def total(counts: Iterable[Mapping[str, Any]], kinds: Sequence[Kind]) -> dict[str, Any]:
+def total(counts: Iterable[Counts], kinds: Sequence[Kind]) -> Counts:
     """The counts of several tables as those of one; a row that several epochs have counts in each."""
     counts = list(counts)
     return {

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +49,9 @@ from curate.version import __version__
 
 if TYPE_CHECKING:
     from curate.config.model import ExportConfig, RunConfig
+
+_File: TypeAlias = dict[str, Any]
+"""One data file, as the manifest of a version lists it: its path, rows, bytes, sha256, and counts of changed text."""
 
 _STAGING = ".incoming"
 PREFIX = "curate_"
@@ -169,20 +172,20 @@ def _work(context: Context, done: Progressed, folder: Path, fingerprint: str) ->
     )
 
 
-def _masked(context: Context, files: Sequence[Mapping[str, Any]]) -> Masked | None:
+def _masked(context: Context, files: Sequence[_File]) -> Masked | None:
     """Return what was masked in all files; None if nothing was to be."""
     kinds = context.config.export.mask
     return Masked(**mask_pii.total((file["masked"] for file in files), kinds)) if kinds else None
 
 
-def _cut(context: Context, files: Sequence[Mapping[str, Any]]) -> Cut | None:
+def _cut(context: Context, files: Sequence[_File]) -> Cut | None:
     """Return what was cut out of all files; None if nothing was to be."""
     if not context.config.export.cut_repeated:
         return None
     return Cut(**remove_spans.total(file["cut"] for file in files))
 
 
-def _whole(context: Context, folder: Path, fingerprint: str) -> list[dict[str, Any]] | None:
+def _whole(context: Context, folder: Path, fingerprint: str) -> list[_File] | None:
     """The files of a version that was written before and is still as it was, as when a change is taken back."""
     if versions.damage(folder.parent, folder.name, read=True):
         return None
@@ -198,7 +201,7 @@ def _whole(context: Context, folder: Path, fingerprint: str) -> list[dict[str, A
     return list(found["files"])
 
 
-def _version(context: Context, done: Progressed, folder: Path, fingerprint: str) -> tuple[list[dict[str, Any]], int]:
+def _version(context: Context, done: Progressed, folder: Path, fingerprint: str) -> tuple[list[_File], int]:
     """Write the files of a version, the manifest last.
 
     They replace those of a damaged version one by one, which its readers may do without noticing: the same name stands
@@ -234,7 +237,7 @@ def _version(context: Context, done: Progressed, folder: Path, fingerprint: str)
     return files, peak
 
 
-def _placed(staging: Path, folder: Path, files: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _placed(staging: Path, folder: Path, files: Sequence[_File]) -> list[_File]:
     """Move files whose format does not carry the types of columns to their places in a version.
 
     The first file of each folder changes places with the one in which the fewest columns have no value, if that has
@@ -298,7 +301,7 @@ def _rows(pool: PoolView) -> dict[int | None, tuple[int, ...]]:
 
 
 def _manifest(
-    context: Context, done: Progressed, fingerprint: str, files: Sequence[Mapping[str, Any]], card_sha256: str
+    context: Context, done: Progressed, fingerprint: str, files: Sequence[_File], card_sha256: str
 ) -> dict[str, object]:
     """What is in the export and where it comes from; holds no time and no machine's name, so that its bytes repeat."""
     selected, pool = done.one("select", SelectResult), done.pool
@@ -328,10 +331,10 @@ def _model(result: EmbedResult) -> dict[str, object]:
     return {"model": result.model, **revision, "dimensions": result.dimensions}
 
 
-def _by_source(sources: Mapping[str, Count]) -> dict[str, Any]:
+def _by_source(sources: Mapping[str, Count]) -> dict[str, object]:
     """Return the counts of the largest sources, and one for all others beyond as many as a manifest holds."""
     listed, others = manifest.divided(sources, manifest.largest(sources, manifest.MOST_SOURCES))
-    found: dict[str, Any] = {"sources": {name: asdict(listed[name]) for name in sorted(listed)}}
+    found: dict[str, object] = {"sources": {name: asdict(listed[name]) for name in sorted(listed)}}
     if more := len(sources) - len(listed):
         found["other_sources"] = {"sources": more, **asdict(others)}
     return found
@@ -367,7 +370,7 @@ class _Task:
     """In that folder."""
 
 
-def _write(task: _Task) -> dict[str, Any]:
+def _write(task: _Task) -> _File:
     tables: list[pa.Table] = []
     cuts: list[remove_spans.Counts] = []
     seen = 0
@@ -379,7 +382,7 @@ def _write(task: _Task) -> dict[str, Any]:
             cuts.append(cut)
         seen += count
     table = pa.concat_tables(tables)
-    told: dict[str, Any] = {} if task.cuts is None else {"cut": remove_spans.total(cuts)}
+    told: dict[str, object] = {} if task.cuts is None else {"cut": remove_spans.total(cuts)}
     if task.mask:
         table, told["masked"] = mask_pii.mask(table, task.text_columns, task.mask)
     table = table.replace_schema_metadata(task.pool.inputs.schema.metadata)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -96,7 +96,7 @@ class Read:
     columns: dict[str, Column] = field(default_factory=dict)
     """What each column holds."""
 
-    features: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    features: dict[str, tuple[object, str]] = field(default_factory=dict)
     """Each column's feature as Hugging Face's datasets describes it, and the first file that says so."""
 
     files: dict[int, FileCount] = field(default_factory=dict)
@@ -159,7 +159,7 @@ def _describe(done: Read, batch: Batch, path: str) -> None:
     add_features(done.features, {name: (feature, path) for name, feature in batch.features.items()})
 
 
-def add_features(known: dict[str, tuple[Any, str]], more: Mapping[str, tuple[Any, str]]) -> None:
+def add_features(known: dict[str, tuple[object, str]], more: Mapping[str, tuple[object, str]]) -> None:
     """Add features of columns to those of earlier files.
 
     Raises

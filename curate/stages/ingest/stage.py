@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -22,6 +22,8 @@ import pyarrow.compute as pc
 from curate import paths
 from curate.accounting import Count
 from curate.errors import DataError
+from curate.kernels.types import Hashes
+from curate.paths import FileFacts
 from curate.pool.view import PoolView
 from curate.stages import guardrails
 from curate.stages.base import QUARANTINE, Context, Outcome, Progressed, Stage, Step, run_step
@@ -98,14 +100,14 @@ def ingest(context: Context) -> tuple[Inputs, Record[InputResult]]:
 # ---------------------------------------------------------------- what is there
 
 
-def files_of(config: InputConfig) -> dict[str, dict[str, Any]]:
+def files_of(config: InputConfig) -> dict[str, FileFacts]:
     """The input files in name order, each once, with what is known of it without reading it."""
     return matching("input.files", *([config.files] if isinstance(config.files, str) else config.files))
 
 
-def matching(key: str, *patterns: str) -> dict[str, dict[str, Any]]:
+def matching(key: str, *patterns: str) -> dict[str, FileFacts]:
     """The files that match any of the patterns under ``key`` of the configuration, as ``files_of`` gives them."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, FileFacts] = {}
     for pattern in patterns:
         matched = paths.matching(pattern)
         if not matched:
@@ -120,17 +122,17 @@ def matching(key: str, *patterns: str) -> dict[str, dict[str, Any]]:
     return {path: found[path] for path in paths.distinct(found)}
 
 
-def survey(context: Context) -> list[dict[str, Any]]:
+def survey(context: Context) -> list[FileFacts]:
     """Return what is known of each input file: its path and stamp, its sha256, and where it may be cut.
 
     A file is read here only if its stamp is not the one it had when it was last read, or the run verifies its inputs.
     """
     config = context.config.input
     previous = manifest.load(context.folder / "input", InputResult)
-    before: dict[str, dict[str, Any]] = {}
+    before: dict[str, FileFacts] = {}
     if previous is not None and previous.inputs.get("rows_per_shard") == config.rows_per_shard:
         before = {file["path"]: dict(file) for file in previous.result.files}
-    files: list[dict[str, Any]] = []
+    files: list[FileFacts] = []
     found = files_of(config)
     run_directory.refuse_own(found, context.folder)
     for path, known in found.items():
@@ -148,13 +150,13 @@ def survey(context: Context) -> list[dict[str, Any]]:
     return files
 
 
-def _seen(path: str, known: Mapping[str, Any], suffix: str | None) -> dict[str, Any]:
+def _seen(path: str, known: FileFacts, suffix: str | None) -> FileFacts:
     """Return the stamp of an input file and of the array of its vectors: if it is the same, so is the content."""
     seen = {"path": path, **known}
     return seen | {"vectors": paths.known(vectors_of(paths.place(path), suffix))} if suffix else seen
 
 
-def _refuse_changed(files: Sequence[Mapping[str, Any]], suffix: str | None) -> None:
+def _refuse_changed(files: Sequence[FileFacts], suffix: str | None) -> None:
     """End the run if a file was written to since it was hashed: the rows are then not those of the hash.
 
     A stamp may also change without the bytes, as when a link is made to the file.
@@ -168,7 +170,7 @@ def _refuse_changed(files: Sequence[Mapping[str, Any]], suffix: str | None) -> N
             raise DataError("the file changed while it was read", where=file["path"], hint=hint)
 
 
-def _same_bytes(file: Mapping[str, Any], path: Path, suffix: str | None) -> bool:
+def _same_bytes(file: FileFacts, path: Path, suffix: str | None) -> bool:
     """Return whether an input file, and the array of its vectors, still hold what was hashed."""
     vectors: bool = suffix is None or paths.sha256(vectors_of(path, suffix)) == file["vectors_sha256"]
     return vectors and bool(paths.sha256(path) == file["sha256"])
@@ -181,12 +183,12 @@ class _Scan:
     vectors: str | None
 
 
-def _scan(task: _Scan) -> dict[str, Any]:
+def _scan(task: _Scan) -> FileFacts:
     path = paths.place(task.path)
     try:
         with paths.reached(path):
             sha256, cuts = readers.scan(path, task.rows_per_shard)
-            found: dict[str, Any] = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
+            found: FileFacts = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
             if task.vectors:
                 with paths.opened(vectors_of(path, task.vectors)) as file:
                     found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
@@ -195,12 +197,12 @@ def _scan(task: _Scan) -> dict[str, Any]:
     return found
 
 
-def estimated_rows(files: Sequence[Mapping[str, Any]]) -> int:
+def estimated_rows(files: Sequence[FileFacts]) -> int:
     """About how many rows the files hold."""
     return sum(rows for index, file in enumerate(files) for _, rows in _pieces(index, file))
 
 
-def fingerprint_inputs(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> dict[str, object]:
+def fingerprint_inputs(config: InputConfig, files: Sequence[FileFacts]) -> dict[str, object]:
     """Return everything that can change the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "types", "vectors", "rows_per_shard")
     return {
@@ -211,7 +213,7 @@ def fingerprint_inputs(config: InputConfig, files: Sequence[Mapping[str, Any]]) 
     }
 
 
-def _counts_itself(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> bool:
+def _counts_itself(config: InputConfig, files: Sequence[FileFacts]) -> bool:
     """Return whether the tokens of a row are counted by a tokenizer."""
     return config.tokens is not None and _how_tokens_are_counted(config, list(files)) == "tokenizer"
 
@@ -219,7 +221,7 @@ def _counts_itself(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> b
 # ---------------------------------------------------------------- the work
 
 
-def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerprint: str) -> Outcome[InputResult]:
+def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: str) -> Outcome[InputResult]:
     config = context.config.input
     paths.remove(folder / _INCOMING)
     for left_over in list((folder / QUARANTINE).glob("part-*.parquet")):
@@ -280,7 +282,7 @@ def _work(context: Context, folder: Path, files: list[dict[str, Any]], fingerpri
 
 
 def _tasks(
-    config: InputConfig, files: Sequence[Mapping[str, Any]], counting: Counting, folder: Path, fingerprint: str
+    config: InputConfig, files: Sequence[FileFacts], counting: Counting, folder: Path, fingerprint: str
 ) -> Iterator[Reading]:
     """Pieces of about ``rows_per_shard`` rows: big files are cut, small ones of the same format gathered."""
     common = (config, counting, folder / _INCOMING, folder / QUARANTINE, fingerprint)
@@ -300,7 +302,7 @@ def _tasks(
         yield Reading(number, tuple(gathered), weight, *common)
 
 
-def _pieces(index: int, file: Mapping[str, Any]) -> Iterator[tuple[Piece, int]]:
+def _pieces(index: int, file: FileFacts) -> Iterator[tuple[Piece, int]]:
     cuts = file["cuts"]
     if cuts is None:
         yield Piece(file["path"], index), max(1, file["size"] // _BYTES_PER_ROW)
@@ -309,7 +311,7 @@ def _pieces(index: int, file: Mapping[str, Any]) -> Iterator[tuple[Piece, int]]:
         yield Piece(file["path"], index, start, following[0] if following else None, first_row), rows
 
 
-def _how_tokens_are_counted(config: InputConfig, files: Sequence[Mapping[str, Any]]) -> Counting:
+def _how_tokens_are_counted(config: InputConfig, files: Sequence[FileFacts]) -> Counting:
     if config.tokens is None:
         return "estimate"
     if token_counts.is_file(config.tokens):
@@ -319,7 +321,7 @@ def _how_tokens_are_counted(config: InputConfig, files: Sequence[Mapping[str, An
 
 
 def _check_tokens(
-    config: InputConfig, counting: Counting, files: Sequence[Mapping[str, Any]], counts: Sequence[FileCount]
+    config: InputConfig, counting: Counting, files: Sequence[FileFacts], counts: Sequence[FileCount]
 ) -> None:
     """Refuse files without the column of token counts that others have: their rows would count as free."""
     if counting != "column":
@@ -378,7 +380,7 @@ def _schema(done: Sequence[Read]) -> pa.Schema:
     DataError : no type holds the values of two files
     """
     columns: dict[str, Column] = {}
-    features: dict[str, tuple[Any, str]] = {}
+    features: dict[str, tuple[object, str]] = {}
     for item in done:
         for name, column in item.columns.items():
             columns.setdefault(name, Column()).add(column)
@@ -404,7 +406,7 @@ def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> Non
             raise DataError(f"input.{key}: column {name!r} is {types[name]}; it must be text or a number")
 
 
-def _check_vectors(config: InputConfig, files: Sequence[Mapping[str, Any]], counts: Sequence[FileCount]) -> None:
+def _check_vectors(config: InputConfig, files: Sequence[FileFacts], counts: Sequence[FileCount]) -> None:
     if config.vectors is None:
         return
     for file, count in zip(files, counts, strict=True):
@@ -477,7 +479,7 @@ def _settle_ids(
     return moved
 
 
-def _hashes(path: Path, column: str) -> np.ndarray[Any, np.dtype[np.uint64]]:
+def _hashes(path: Path, column: str) -> Hashes:
     names = inputs.as_identifiers(parquet_io.read(path, [column])[column])
     series = pl.from_arrow(names)
     return series.hash(0).to_numpy() if isinstance(series, pl.Series) else np.empty(0, np.uint64)

@@ -11,11 +11,11 @@ epochs there are; a recorded log is read into mapped files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,8 @@ from curate.errors import DataError, PluginError
 from curate.kernels.arrow_categories import categories, codes
 from curate.kernels.parallel import one_blas_thread, ranges
 from curate.kernels.stats.softmax import half_logs
-from curate.kernels.types import Codes, Matrix, Vectors, frozen
+from curate.kernels.types import Codes, FittedState, Matrix, Vectors, frozen
+from curate.paths import FileFacts
 from curate.plugins.registry import Spec
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Proxied
@@ -75,7 +76,7 @@ class ProxyResult(StageResult):
     unknown: int
     """Number of lines of the log about rows that are not in the pool."""
 
-    files: tuple[Mapping[str, Any], ...]
+    files: tuple[FileFacts, ...]
     """Path, stamp and sha256 of each file of a recorded log."""
 
 
@@ -118,7 +119,7 @@ def _trains(spec: Spec) -> bool:
     return "log" not in spec.plugin().traits.reads
 
 
-def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[dict[str, Any]]:
+def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[FileFacts]:
     """Return the path, stamp and sha256 of each file of a recorded log, read only if its stamp is not as before."""
     if _trains(entry.spec):
         return []
@@ -139,7 +140,7 @@ def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[dict[str, 
 
 
 def _work(
-    context: Context, pool: PoolView, entry: ProxyEntry, files: Sequence[Mapping[str, Any]], fingerprint: str
+    context: Context, pool: PoolView, entry: ProxyEntry, files: Sequence[FileFacts], fingerprint: str
 ) -> Outcome[ProxyResult]:
     labels_by_shard = [shard.read(("label",))["label"] for shard in pool.shards()]
     names = _classes(labels_by_shard, entry)
@@ -244,7 +245,7 @@ def _embeddings(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> 
 
 
 @lru_cache(maxsize=1)
-def _learnt(path: Path, fingerprint: str) -> dict[str, Any]:
+def _learnt(path: Path, fingerprint: str) -> FittedState:
     learnt = npz.load(path, fingerprint)
     if learnt is None:
         raise DataError("the proxy is not whole", where=str(path), hint="run the stage again")
@@ -283,7 +284,7 @@ def _logged(
     entry: ProxyEntry,
     labels: Codes,
     names: pa.Array,
-    files: Sequence[Mapping[str, Any]],
+    files: Sequence[FileFacts],
     fingerprint: str,
 ) -> training_logs.Log:
     """Write what the log says of every shard."""

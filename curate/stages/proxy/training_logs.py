@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from curate.errors import DataError
 from curate.kernels.stats.softmax import half_logs
+from curate.kernels.types import Matrix
 from curate.plugins.interfaces import RecordedProxy
 from curate.store import readers
 from curate.store.inputs import as_text
@@ -100,7 +100,7 @@ class _Reading:
                 self._settle((str(run), float(epoch)), rows[mine], given[mine], lines[mine], path)
 
     def _settle(
-        self, key: tuple[str, float], rows: NDArray[np.intp], given: Any, lines: NDArray[np.int32], path: Path
+        self, key: tuple[str, float], rows: NDArray[np.intp], given: Matrix, lines: NDArray[np.int32], path: Path
     ) -> None:
         if key not in self.steps:
             n = len(self.rows)

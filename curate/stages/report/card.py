@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
@@ -54,15 +53,16 @@ def render(context: Context, done: Progressed, exported: Exported) -> str:
     return dataset_card.card(contents, export)
 
 
-def _described(inputs: Inputs) -> dict[str, Any]:
+def _described(inputs: Inputs) -> dict[str, object]:
     """Return the features that the input's files have in the metadata of their schemas, by column."""
     metadata = inputs.schema.metadata or {}
-    found: dict[str, Any] = json.loads(metadata.get(b"huggingface", '{"info": {"features": {}}}'))["info"]["features"]
+    data = json.loads(metadata.get(b"huggingface", '{"info": {"features": {}}}'))
+    found: dict[str, object] = data["info"]["features"]
     return found
 
 
 def _exported(
-    suffix: str, folder: str, types: Mapping[str, pa.DataType], described: Mapping[str, Any]
+    suffix: str, folder: str, types: Mapping[str, pa.DataType], described: Mapping[str, object]
 ) -> dataset_card.Export:
     """Return what the card says of the files and their columns; ``described`` are the input's own features."""
     as_json = ".jsonl" in suffix

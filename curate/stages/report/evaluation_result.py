@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from curate.pool.sidecars import Selected
 from curate.report.evaluation_data import Evaluation
@@ -20,8 +19,8 @@ def path(folder: Path) -> Path:
     return folder / "evaluate" / "evaluate.json"
 
 
-def parts(context: Context, selected: Selected) -> dict[str, Any]:
-    """What the report tells of an evaluation: that of this very selection, or a line that says how to get it."""
+def read(context: Context, selected: Selected) -> tuple[Evaluation | None, str]:
+    """Return the evaluation of this very selection, or a line that says why there is none and how to get one."""
     file, why = path(context.folder), ""
     found = read_as(Evaluation, parquet_io.read_json(file), null_is_nan=True)
     if not file.exists():
@@ -30,8 +29,9 @@ def parts(context: Context, selected: Selected) -> dict[str, Any]:
         why = f"{file} is not as this release writes it"
     elif found.select != selected.fingerprint:
         why, found = "Whether it trains a better model was measured on an earlier selection", None
-    return {
-        "evaluation": found,
-        "unevaluated": f"{why}: run curate evaluate {context.config.run}" if why else "",
-        "comparison": COMPARISON if (context.folder / COMPARISON).exists() else "",
-    }
+    return found, f"{why}: run curate evaluate {context.config.run}" if why else ""
+
+
+def comparison(context: Context) -> str:
+    """Return the name of the page of ``curate compare`` next to the report; empty if there is none."""
+    return COMPARISON if (context.folder / COMPARISON).exists() else ""

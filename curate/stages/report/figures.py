@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -23,6 +23,9 @@ from curate.stages.decontaminate.stage import NGRAM
 from curate.stages.report.ground_truth import read as read_key
 from curate.stages.score.stage import ScoreResult
 from curate.store import redaction
+
+if TYPE_CHECKING:
+    from curate.config.model import Entry
 
 _PROBES = 2_000
 """Rows whose nearest neighbour is looked for in each set."""
@@ -238,5 +241,5 @@ def _text_of(stand: str | None, places: Mapping[str, int], texts: Mapping[int, s
     return texts[places[stand]] if stand in places else "(published before, and no longer in the pool)"
 
 
-def _columns(name: str, entry: Any) -> list[str]:
+def _columns(name: str, entry: Entry) -> list[str]:
     return [f"{name}_{column.name}" if column.name else name for column in entry.spec.plugin().traits.columns]

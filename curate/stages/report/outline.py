@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate.accounting import Count
 from curate.report import contents
@@ -14,6 +14,7 @@ from curate.store import manifest
 from curate.store.inputs import InputResult
 from curate.store.ledger import SelectResult
 from curate.store.manifest import EntryAccount
+from curate.store.versions import Publication
 from curate.version import __version__
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _retained(entries: Sequence[EntryAccount]) -> Iterator[contents.Retained]:
             )
 
 
-def change(line: Mapping[str, Any] | None) -> contents.Change | None:
+def change(line: Publication | None) -> contents.Change | None:
     """Return what a publication changed; None if no version was replaced."""
     if line is None or "over" not in line:
         return None

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow.compute as pc
 
@@ -154,7 +153,7 @@ def _publication(only: Mapping[str, str], root: Path) -> Iterator[Gauge]:
     version, lines = versions.published(root), versions.history(root)
     if version is None or not lines:
         return
-    contents: dict[str, Any] = parquet_io.read_json(root / version / manifest.NAME) or {}
+    contents = parquet_io.read_json(root / version / manifest.NAME) or {}
     size = sum(file["bytes"] for file in contents["files"])
     yield Gauge("curate_export_rows", "Rows of the published export.", [(only, contents["rows"])])
     yield Gauge("curate_export_bytes", "Bytes of the data files of the published export.", [(only, size)])

@@ -5,9 +5,9 @@ Every figure stands beside a uniform selection of the same budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Any
+from typing import TypeVar
 
 from curate.report import run_page
 from curate.report.summary import summary
@@ -16,14 +16,17 @@ from curate.stages.export.stage import ExportResult
 from curate.stages.report import evaluation_result
 from curate.stages.report.figures import Figures
 from curate.stages.report.outline import change, outline
+from curate.store.versions import Publication
+
+T = TypeVar("T")
 
 
 def report(
     context: Context,
     done: Progressed,
-    publication: Mapping[str, Any] | None,
+    publication: Publication | None,
     reused: Collection[str] = (),
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, object]]:
     """Render the report.
 
     Parameters
@@ -42,25 +45,32 @@ def report(
     summary : dict
         The same content as plain data.
     """
-    context.progress.begin("writing the report", 6)
-    figures = Figures(context, done)
-    steps: dict[str, Callable[[], Any]] = {
-        "scores": figures.histograms,
-        "shares": figures.shares,
-        "neighbours": figures.neighbours,
-        "map": figures.map,
-        "conflicts": figures.conflicts,
-        "answers": figures.answers,
-        "examples": figures.examples,
-    }
-    exported = done.one("export", ExportResult).result
-    contents = replace(outline(context, done, reused), masked=exported.masked, cut=exported.cut)
-    parts: dict[str, Any] = {"warnings": done.warnings, "change": change(publication)}
-    parts |= evaluation_result.parts(context, done.pool.selected)
-    for name, step in steps.items():
-        parts[name] = step()
-        context.progress.advance(1)
+    progress = context.progress
+    progress.begin("writing the report", 7)
+
+    def advanced(part: T) -> T:
+        progress.advance(1)
+        return part
+
+    figures, exported = Figures(context, done), done.one("export", ExportResult).result
+    evaluation, unevaluated = evaluation_result.read(context, done.pool.selected)
+    contents = replace(
+        outline(context, done, reused),
+        warnings=done.warnings,
+        masked=exported.masked,
+        cut=exported.cut,
+        change=change(publication),
+        evaluation=evaluation,
+        unevaluated=unevaluated,
+        comparison=evaluation_result.comparison(context),
+        scores=advanced(figures.histograms()),
+        shares=advanced(figures.shares()),
+        neighbours=advanced(figures.neighbours()),
+        map=advanced(figures.map()),
+        conflicts=advanced(figures.conflicts()),
+        answers=advanced(figures.answers()),
+        examples=advanced(figures.examples()),
+    )
     if contents.decontamination is not None:
-        parts["decontamination"] = replace(contents.decontamination, hits=figures.hits())
-    contents = replace(contents, **parts)
+        contents = replace(contents, decontamination=replace(contents.decontamination, hits=figures.hits()))
     return run_page.render(contents), summary(contents)

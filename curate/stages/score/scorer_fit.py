@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate.errors import CurateError, DataError
 from curate.plugins.fields import fields, marks
-from curate.plugins.interfaces import Examples
+from curate.plugins.interfaces import Examples, LearningScorer
 from curate.plugins.results import Learnt
 from curate.pool.training_sample import sample
 from curate.seeds import rng_for
@@ -54,9 +54,9 @@ class Lesson:
         """Whether rows of the pool are among what it learns from."""
         return None in self.files().values()
 
-    def recipe(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, object]:
         """What is learnt from, but for the pool: the content of the files, and how they are read."""
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         for field, patterns in self.files().items():
             if patterns is None:
                 found[field] = None
@@ -121,7 +121,7 @@ class Lesson:
     def fit(self, source: Inputs, fit: Fit) -> tuple[State, Learnt]:
         """Learn what ``fit`` is of, unless that is on disk; where it is, and how well it was learnt."""
         context, entry = self.context, self.entry
-        plugin: Any = entry.spec.build()
+        plugin: LearningScorer = entry.spec.build()
         state = State(self.folder / FITTED, fit.fingerprint)
         learnt = npz.load(state.path, state.fingerprint)
         if learnt is None:

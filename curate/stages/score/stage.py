@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -270,7 +270,7 @@ def _scores(job: _Job, batch: ScoreBatch, rng: np.random.Generator, n: int) -> V
     m = len(job.spec.plugin().traits.columns)
     with running(job.spec, job.name):
         plugin = job.spec.build() if job.state is None else fitted_state.ready(job.spec, job.state)
-        scores: Any = plugin.score(batch, rng)
+        scores: object = plugin.score(batch, rng)
     if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):
         got = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
         raise PluginError(f"scorer {job.name!r} gave {got}; expected float32 ({n}, {m})")

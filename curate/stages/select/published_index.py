@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from curate.errors import ConfigError
 from curate.kernels.types import Rows
 from curate.plugins.batches import Published
+from curate.plugins.interfaces import Remembering
 from curate.pool.view import PoolView
 from curate.stages.base import Context, running
 from curate.stages.select.run_selector import pool_of
@@ -134,7 +135,7 @@ def _lines(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
 
 
 def _sketch(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
-    selector: Any = entry.spec.build()
+    selector: Remembering = entry.spec.build()
     some = pool_of(pool, rows, entry)
     with running(entry.spec, entry.name):
         sketches: pa.Table = selector.sketch(some)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from curate.errors import PluginError
 from curate.kernels.types import Rows
@@ -19,6 +20,8 @@ from curate.stages.select.incumbents import Anchor, anchored
 
 if TYPE_CHECKING:
     from curate.config.model import SelectEntry
+
+S = TypeVar("S", bound=np.generic)
 
 
 def choose(
@@ -65,12 +68,12 @@ def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: Publ
     reads = entry.spec.plugin().traits.reads
     n, whole = len(survivors), len(survivors) == len(view)
 
-    def taken(array: Any) -> Any:
+    def taken(array: NDArray[S]) -> NDArray[S]:
         part = array if whole else array[survivors]
         part.flags.writeable = False
         return part
 
-    selector: Any = entry.spec.build()
+    selector = entry.spec.build()
     quality = view.quality(entry.quality if "quality" in reads else None)
     with running(entry.spec, entry.name):
         wanted = selector.columns() if "frame" in reads else ()
@@ -116,7 +119,7 @@ def _run(
     entry: SelectEntry, seed: int, pool: Pool, anchor: Anchor | None, budget: int | None, task: int = 0
 ) -> Selection:
     """Run the selector, and hold a budgeted one to the published rows as far as the configuration asks."""
-    selector: Any = entry.spec.build()
+    selector = entry.spec.build()
     with running(entry.spec, entry.name):
         answer: Selection = selector.select(pool, budget, rng_for(seed, f"select/{entry.name}", task))
     planned = 0 if answer.epochs is None else len(answer.epochs)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from curate.config.model import DECONTAMINATE
 from curate.errors import GuardrailError
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.types import Rows
+from curate.kernels.types import AnyArray, Rows
 from curate.plugins.results import Selection
 from curate.pool.sidecars import Selected
 from curate.pool.view import PoolView
@@ -334,7 +334,7 @@ class _Plan:
         )
 
 
-def _masked(values: NDArray[Any], null: NDArray[np.bool_]) -> pa.Array:
+def _masked(values: AnyArray, null: NDArray[np.bool_]) -> pa.Array:
     return pa.array(values, mask=null)
 
 

@@ -60,7 +60,7 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
     reads={"embedding", "cluster"},
     prefix=True,
     random=False,
-    cost="a neighbour graph, and O(k (n + m²)) for m neighbours",
+    cost="a neighbour graph, and O(n + k m²) for m neighbours",
     guarantee="1 − 1/e of the optimum on the graph",
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
