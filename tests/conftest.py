@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import signal
 import sys
 import tempfile
@@ -20,7 +21,7 @@ collect_ignore = ["fuzz/run.py"]  # a command, which needs atheris
 TIERS = ("fast", "slow", "exhaustive")
 """The tiers of tests, each of which runs with those before it."""
 
-EXAMPLES = {"fast": 15, "slow": 50, "exhaustive": 200}
+EXAMPLES = {"fast": 10, "slow": 50, "exhaustive": 200}
 """Number of Hypothesis examples in each tier."""
 
 TIER_OF = {
@@ -238,3 +239,21 @@ def config() -> Callable[..., dict[str, Any]]:
         } | sections
 
     return made
+
+
+@pytest.fixture(scope="session")
+def kept_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run below lies, once a test has made it."""
+    return tmp_path_factory.mktemp("kept") / "run"
+
+
+@pytest.fixture
+def finished(pool: Path, config: Callable[..., dict[str, Any]], kept_run: Path) -> Path:
+    """The folder of a finished run of that configuration, which is made once and copied."""
+    if kept_run.exists():
+        return shutil.copytree(kept_run, "run", symlinks=True)
+    import curate
+
+    curate.run(config())
+    shutil.copytree("run", kept_run, symlinks=True)
+    return Path("run")

@@ -139,7 +139,8 @@ def contents(batch):
     return [value.tobytes() if isinstance(value, np.ndarray) else repr(value) for value in values]
 
 
-every_scorer = pytest.mark.parametrize("name", ALL)
+IN_GROUPS = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ALL]  # what is fitted, is once
+every_scorer = pytest.mark.parametrize("name", IN_GROUPS)
 sizes = st.integers(1, 40)
 seeds = st.integers(0, 2**16)
 

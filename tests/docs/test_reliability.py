@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,17 @@ ROWS = [
 ]
 
 
+@cache
+def functions(path: Path) -> set[str]:
+    return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[0])
 def test_every_row_names_a_test_that_there_is(row):
     fault, told, code, left, test = row
     assert all((fault, told, code, left))
     file, _, name = test.strip("`").partition("::")
-    tree = ast.parse((ROOT / file).read_text())
-    assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    assert name in functions(ROOT / file)
     assert name.startswith("test_")
 
 

@@ -1,7 +1,5 @@
 from dataclasses import replace
 
-import pytest
-
 from curate.contamination import EvaluationSet, Hit
 from curate.report import contamination_text, dataset_card, run_page
 from curate.report.contents import Contaminated, Decontamination, Report
@@ -30,7 +28,6 @@ FOUND = Decontamination(
 )  # fmt: skip
 
 
-@pytest.mark.slow
 def test_names_and_texts_cannot_break_the_page_or_the_card(rich: Report) -> None:
     told = replace(rich, decontamination=FOUND)
     html = run_page.render(told)

@@ -173,8 +173,7 @@ def test_a_row_that_could_not_be_embedded_was_set_aside_there(pool, config):
     assert "set aside by embed column: its embedding is all zero" in told("r0042")
 
 
-def test_an_unknown_id_is_an_error_with_the_nearest(pool, config):
-    curate.run(config())
+def test_an_unknown_id_is_an_error_with_the_nearest(finished):
     with pytest.raises(ConfigError) as unknown:
         explain(Path("run"), "r00007")
     assert str(unknown.value).startswith("run: no row has the id 'r00007'; did you mean 'r0007'")
@@ -202,15 +201,13 @@ def test_before_rows_were_selected_a_row_is_undecided(pool, config):
     assert Run.open(Path("run")).fates(["r0001", "x"])["status"].to_list() == ["undecided", "not in the pool"]
 
 
-def test_a_ledger_of_another_pool_decides_nothing(pool, config):
-    curate.run(config())
+def test_a_ledger_of_another_pool_decides_nothing(finished, pool, config):
     add(pool, '{"id": "new", "text": "one more row", "topic": "t0", "source": "left", "stars": 1, "tags": []}')
     run_until(from_data(config()), Serial(), until="embed")
     assert explain(Path("run"), "r0001").fate.status == "undecided"
 
 
-def test_figures_made_after_the_selection_are_left_out_and_that_is_told(pool, config):
-    curate.run(config())
+def test_figures_made_after_the_selection_are_left_out_and_that_is_told(finished, config):
     changed = config(cluster={"use": "kmeans", "n_clusters": 3}, score=[{"use": "prototypicality"}])
     run_until(from_data(changed), Serial(), until="score")
     story = explain(Path("run"), "r0001")
@@ -219,8 +216,7 @@ def test_figures_made_after_the_selection_are_left_out_and_that_is_told(pool, co
     assert "cluster, score prototypicality: run again since rows were selected" in told("r0001")
 
 
-def test_an_export_of_another_selection_is_told(pool, config):
-    curate.run(config())
+def test_an_export_of_another_selection_is_told(finished, config):
     out = next(name for name, line in ledger().items() if line["selected"])
     run_until(from_data(config(select=[{"use": "where", "drop": f"id = '{out}'"}])), Serial(), until="select")
     story = explain(Path("run"), out)
@@ -258,8 +254,7 @@ def test_many_fates_come_in_the_order_asked_for(pool, config):
             assert (fate["by"], fate["reason"], fate["rank"]) == (line["dropped_by"], line["reason"], line["rank"])
 
 
-def test_the_chosen_rows_are_those_of_the_ledger_with_their_place(pool, config):
-    curate.run(config())
+def test_the_chosen_rows_are_those_of_the_ledger_with_their_place(finished):
     run = Run.open(Path("run"))
     rows = chosen(run.inputs, Path("run/select"))
     assert rows["id"].to_list() == [name for name, line in ledger().items() if line["selected"]]
@@ -267,8 +262,7 @@ def test_the_chosen_rows_are_those_of_the_ledger_with_their_place(pool, config):
     assert [text.split()[-1] for text in texts] == [str(int(name[1:])) for name in rows["id"]]
 
 
-def test_ids_are_read_no_further_than_the_row(pool, config, monkeypatch):
-    curate.run(config())
+def test_ids_are_read_no_further_than_the_row(finished, monkeypatch):
     real, read = Inputs.read, []
     monkeypatch.setattr(Inputs, "read", lambda self, shard, *rest: read.append(shard) or real(self, shard, *rest))
     assert Run.open(Path("run")).find("r0017") == Place(1, 1)
@@ -278,8 +272,7 @@ def test_ids_are_read_no_further_than_the_row(pool, config, monkeypatch):
 # ---------------------------------------------------------------- damage
 
 
-def test_a_lost_or_cut_off_shard_of_the_ledger_is_an_error_that_says_what_to_do(pool, config):
-    curate.run(config())
+def test_a_lost_or_cut_off_shard_of_the_ledger_is_an_error_that_says_what_to_do(finished):
     path = Path("run/select/part-00000.parquet")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(
@@ -292,8 +285,7 @@ def test_a_lost_or_cut_off_shard_of_the_ledger_is_an_error_that_says_what_to_do(
         explain(Path("run"), "r0001")
 
 
-def test_a_name_in_a_manifest_cannot_lead_out_of_the_run_folder(pool, config):
-    curate.run(config())
+def test_a_name_in_a_manifest_cannot_lead_out_of_the_run_folder(finished):
     Path("outside").mkdir()
     for file in Path("run/score/prototypicality").iterdir():
         (Path("outside") / file.name).write_bytes(file.read_bytes())
