@@ -55,7 +55,7 @@ TIER_OF = {
     "tests/store/test_versions.py": "slow",
     "tests/test_api.py": "fast",
     "tests/test_cases.py": "exhaustive",
-    "tests/test_cli.py": "fast",
+    "tests/cli": "fast",
     "tests/test_configs.py": "slow",
     "tests/test_damage.py": "slow",
     "tests/test_faults.py": "slow",
