@@ -45,6 +45,7 @@ TIER_OF = {
     "tests/properties": "slow",
     "tests/report": "fast",
     "tests/stages": "fast",
+    "tests/stages/proxy/test_proxy.py": "slow",
     "tests/stages/select/test_run_selector.py": "slow",
     "tests/stages/test_epochs.py": "slow",
     "tests/stages/test_guardrails.py": "slow",

@@ -312,6 +312,7 @@ def test_an_added_column_never_overwrites_one_of_the_input(pool, config):
         curate.run(config(export={"use": "parquet", "add": ["rank"]}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "tsv", "parquet", "jsonl.gz", "jsonl.zst"])
 def test_every_format_gives_the_same_selection(pool, config, kind):
     curate.run(config(run="plain"))

@@ -168,6 +168,7 @@ def _simplex(n):
     return centred / np.linalg.norm(centred, axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 @every_selector
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_odd_pools_give_the_budget_and_finite_numbers(name, odd):
