@@ -21,7 +21,7 @@ collect_ignore = ["fuzz/run.py"]  # a command, which needs atheris
 TIERS = ("fast", "slow", "exhaustive")
 """The tiers of tests, each of which runs with those before it."""
 
-EXAMPLES = {"fast": 10, "slow": 50, "exhaustive": 200}
+EXAMPLES = {"fast": 10, "slow": 25, "exhaustive": 200}
 """Number of Hypothesis examples in each tier."""
 
 TIER_OF = {
@@ -63,7 +63,7 @@ TIER_OF = {
     "tests/test_full_disk.py": "slow",
     "tests/test_imports.py": "fast",
     "tests/test_input_patterns.py": "fast",
-    "tests/test_odd_texts.py": "slow",
+    "tests/test_odd_texts.py": "exhaustive",
     "tests/test_paths.py": "fast",
     "tests/test_pipeline.py": "fast",
     "tests/test_progress.py": "fast",

@@ -100,11 +100,15 @@ def _scores(
 
 
 def _highest(bounds: Numbers) -> tuple[Rows, tuple[float, int]]:
-    """The rows of highest bound, ascending, and the best of the others: its bound, turned negative, and its place."""
+    """Return the rows of highest bound, ascending, and the best of the others: its negative bound, and its place.
+
+    Ties go to the lowest index, so that no other row comes before these: else the search would not end.
+    """
     if len(bounds) <= _ACTIVE:
         return np.arange(len(bounds)), (np.inf, 0)
-    chosen = np.zeros(len(bounds), np.bool_)
-    chosen[np.argpartition(-bounds, _ACTIVE)[:_ACTIVE]] = True
+    lowest = np.partition(bounds, -_ACTIVE)[-_ACTIVE]
+    chosen = bounds > lowest
+    chosen[np.flatnonzero(bounds == lowest)[: _ACTIVE - np.count_nonzero(chosen)]] = True
     others = np.where(chosen, -np.inf, bounds)
     best = int(others.argmax())
     return np.flatnonzero(chosen), (-others[best], best)
