@@ -257,7 +257,7 @@ def test_input_in_a_store_is_read_in_every_format_by_two_processes_and_only_when
     assert data_of[0] == data_of[1] != {}
 
     scanned: list[str] = []
-    scan = curate.stages.ingest.stage.formats.scan
+    scan = curate.stages.ingest.stage.readers.scan
     monkeypatch.setattr("curate.store.readers.scan", lambda path, rows: scanned.append(path.name) or scan(path, rows))
     changed = Path("mixed/a.jsonl").read_bytes().replace(b"text 3 ", b"text x ")  # of the same size
     bucket.put("mixed/a.jsonl", changed)
