@@ -24,6 +24,9 @@ Codes = NDArray[np.int32]
 Numbers = NDArray[np.float64]
 """Numbers in double precision."""
 
+Half = NDArray[np.float16]
+"""Numbers in half precision, as they are stored."""
+
 Counts = NDArray[np.int64]
 """Integers: counts, offsets, fold numbers."""
 

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 
 from curate.errors import DataError
 from curate.kernels.stats.softmax import half_logs
-from curate.kernels.types import Matrix
+from curate.kernels.types import Half, Matrix
 from curate.plugins.interfaces import RecordedProxy
 from curate.store import readers
 from curate.store.inputs import as_text
 from curate.store.readers import Piece
-
-Half = NDArray[np.float16]
 
 
 @dataclass(slots=True)
