@@ -193,6 +193,7 @@ def test_a_plan_of_epochs_has_a_folder_an_epoch_in_a_store_too(pool, settings, b
     assert bucket.export("run") == exported()
 
 
+@pytest.mark.exhaustive
 def test_a_run_in_a_store_is_evaluated_and_compared_there(pool, settings, bucket):
     asked = {"metrics": [{"use": "knn_probe"}], "evaluate": {"holdout_rate": 0.4, "seeds": 2}}
     Path("test.jsonl").write_text('{"id": "t", "text": "a row of today", "topic": "t1", "source": "left"}\n')
@@ -379,6 +380,7 @@ def test_a_lock_that_was_given_to_another_is_not_let_go_of(bucket):
     assert bucket.get(f"run/{lock.NAME}") == b"{}"
 
 
+@pytest.mark.exhaustive
 def test_versions_are_kept_and_rolled_back(command, pool, settings, bucket):
     root = paths.place(f"{bucket.url}/run") / versions.FOLDER
     published = []

@@ -46,7 +46,7 @@ def test_planted_junk_is_told_from_clean_rows():
     assert (score(junk[1::2]) < 0.5).mean() > 0.95
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_probabilities_are_those_that_texts_were_drawn_with():
     rng = RNG(1)
     learnt, score = fitted(drawn(rng, 3000, 0.4), drawn(rng, 3000, 0.6), ngram=1)
@@ -57,7 +57,7 @@ def test_probabilities_are_those_that_texts_were_drawn_with():
     assert np.abs(score(asked) - true).mean() < 0.06
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_labels_that_mean_nothing_teach_nothing():
     rng = RNG(2)
     texts = drawn(rng, 1200, 0.5)
@@ -77,7 +77,7 @@ def test_copies_are_on_one_side_of_every_split_so_that_remembering_them_gains_no
     assert learnt.facts["auc_low"] <= 0.5
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_text_among_both_is_a_good_one():
     rng = RNG(4)
     good, bad = drawn(rng, 100, 0.1), drawn(rng, 100, 0.9)

@@ -162,7 +162,7 @@ def test_models_by_importance_are_better_than_the_best_of_as_many_uniform_sample
     assert coreset < best_uniform / 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_models_by_elimination_are_better_than_those_of_uniform_samples():
     coreset, uniform, _ = mean_gaps("caratheodory")
     assert coreset < uniform
