@@ -290,3 +290,15 @@ def test_the_report_tells_what_was_taken_over_and_what_changed(written, nightly)
     assert embedded["refreshed"].startswith("20 rows embedded, the others' vectors taken over")
     assert told["change"]["added"] == told["change"]["removed"] > 0
     assert "Since the export before (" in page.read_text()
+
+
+def test_a_manifest_of_the_release_before_is_read(written, nightly):
+    """It had no ``revision`` for an embedder without one: the rows are not embedded again."""
+    written([line(number) for number in range(60)])
+    curate.run(nightly())
+    path = Path("run/embed/hashing/manifest.json")
+    data = json.loads(path.read_text())
+    del data["facts"]["revision"]
+    path.write_text(json.dumps(data))
+    assert curate.run(nightly()).unchanged
+    assert json.loads(path.read_text()) == data

@@ -73,7 +73,7 @@ class EmbedResult(StageResult):
     """How much less of the rows the fit expresses than when it was made, as a share of that."""
 
     model: str
-    revision: str | None
+    revision: str | None = None
 
 
 class Embed(Stage["EmbedEntry", Embedded]):
