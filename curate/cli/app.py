@@ -59,6 +59,9 @@ for group in (pipeline_commands, inspect_commands, evaluate_commands, plugin_com
 def main() -> None:
     """Run the command line and exit with the code that says how it went."""
     signal.signal(signal.SIGTERM, on_sigterm)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before Python began: nobody reads
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a result that stdout has no letters for is no failure
     os.environ["PYTHONSAFEPATH"] = "1"  # no worker imports what happens to lie in the current folder

@@ -688,3 +688,15 @@ def test_init_replaces_a_file_only_if_told_to(command, pool):
 def test_init_makes_the_folder_it_is_to_write_into(command, pool):
     assert command("init", "configs/new.yaml", "--files", "pool/*.jsonl").returncode == 0
     assert command("check", "configs/new.yaml").returncode == 0
+
+
+@pytest.mark.parametrize("closed", ["stdout", "stderr"])
+def test_a_stream_that_was_closed_before_is_no_bug(pool, closed):
+    """As ``curate plugins >&-`` has it."""
+    script = (
+        f"import os, sys; os.close({['stdout', 'stderr'].index(closed) + 1}); os.execv(sys.executable, sys.argv[1:])"
+    )
+    words = [sys.executable, "-m", "curate", "plugins", "exporter"]
+    done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, "bug" in done.stderr) == (0, False)
+    assert ("parquet" in done.stdout) == (closed == "stderr")
