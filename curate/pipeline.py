@@ -418,9 +418,7 @@ def _stages(context: Context, until: str) -> Iterator[Progressed]:
         steps = _each(partial(stage.run, context, done, entry) for entry in entries)
         done = replace(done, records=(*done.records, *(record for _, record in steps)))
         done = stage.extend(context, done, [result for result, _ in steps])
-        yield done
-        warnings = stage.guard(context, done)
-        done = replace(done, warnings=(*done.warnings, *warnings))
+        done = replace(done, warnings=(*done.warnings, *stage.guard(context, done)))
         yield done
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from curate.accounting import Count, in_sequence
 from curate.contamination import EvaluationSet, Hit
+from curate.kernels.neighbors.retention import RetentionCurve
 from curate.report.evaluation_data import Evaluation
 
 OTHERS = "\udcff"
@@ -187,44 +188,11 @@ class Neighbours:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Missed:
-    """What comparing rows with some others misses, as rows tell that were compared with all others."""
-
-    rows: int
-    pairs: int
-    """Of duplicates, that these rows are in."""
-
-    missed: int
-    """Of the pairs."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retained:
-    """How many rows each threshold of a de-duplicating entry keeps."""
+class Retained(RetentionCurve):
+    """Number of rows that each threshold of a de-duplicating entry would keep."""
 
     entry: str
-    similarity: str
-    """Which it is, as in ``cosine similarity``."""
-
-    threshold: float
-    """The one in use, in [-1, 1]."""
-
-    rows: int
-    """That the entry was given."""
-
-    kept: tuple[int, ...]
-    """(101,) at 0, 0.01, …, 1: the rows that no row before them is as similar to."""
-
-    found: tuple[float, ...] = ()
-    """(101,) the probability with which two rows of each similarity are compared; empty if all are, or if it was
-    measured."""
-
-    sample: Missed | None = None
-    """What is missed, where it was measured."""
-
-    def __post_init__(self) -> None:
-        if len(self.kept) != 101 or len(self.found) not in (0, 101) or not -1 <= self.threshold <= 1:
-            raise ValueError("thresholds are those from 0 to 1 in steps of 0.01")
+    """Name of the entry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,6 @@ from curate import paths
 from curate.accounting import Count, sum_of
 from curate.config import yaml_positions
 from curate.config.model import Entry
-from curate.config.sections import ENTRIES
 from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics
 from curate.executors.base import Executor, Result, Task, Value, finishing, peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
@@ -28,7 +27,6 @@ from curate.store.manifest import EntryAccount, Record, StageResult, State
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
-    from curate.plugins.kinds import Kind
     from curate.plugins.registry import Spec
     from curate.pool.view import PoolView
     from curate.progress import Progress
@@ -242,11 +240,6 @@ class Stage(ABC, Generic[E, S]):
     def owns(self) -> tuple[str, ...]:
         """Every entry of the run directory that the stage writes."""
         return (self.name, *self.also_owns)
-
-    @property
-    def kind(self) -> Kind | None:
-        """Kind of the plugins that its entries use; None if they use none."""
-        return ENTRIES[self.section].kind if self.section in ENTRIES else None
 
     def entries(self, config: RunConfig) -> Sequence[E]:
         """Return the entries of its section, a step for each; none if the section is missing."""

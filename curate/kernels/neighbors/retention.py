@@ -50,10 +50,9 @@ class RetentionCurve:
     """What is missed, where it was measured."""
 
     def __post_init__(self) -> None:
-        if len(self.kept) != len(THRESHOLDS) or len(self.found) not in (0, len(THRESHOLDS)):
+        n = len(THRESHOLDS)
+        if len(self.kept) != n or len(self.found) not in (0, n) or not -1 <= self.threshold <= 1:
             raise ValueError("thresholds are those from 0 to 1 in steps of 0.01")
-        if not -1 <= self.threshold <= 1:
-            raise ValueError("a threshold is from -1 to 1")
 
 
 @dataclass(frozen=True, slots=True)

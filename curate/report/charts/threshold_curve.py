@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from curate.kernels.neighbors.retention import Sample
 from curate.report.charts.bars import Figure, Trace
-from curate.report.contents import Missed, Retained
+from curate.report.contents import Retained
 from curate.report.formatting import begun, count, plural, share
 
 _LOWEST = 0.3
@@ -67,10 +68,10 @@ def title(part: Retained) -> str:
     return f"{part.entry}: duplicates are {', '.join([f'{first} of the rows at {rest}', *dropped[1:]])}"
 
 
-def missed(sample: Missed) -> str:
+def missed(sample: Sample) -> str:
     """How many duplicates were not compared.
 
-    >>> missed(Missed(rows=1000, pairs=412, missed=9))
+    >>> missed(Sample(rows=1000, pairs=412, missed=9))
     '1,000 rows were compared with all others: of the 412 pairs of duplicates that they are in, 9 (2.2 %) are missed.'
     """
     found = f"{plural(sample.rows, 'row')} were compared with all others"

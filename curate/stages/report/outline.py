@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from curate.accounting import Count
@@ -91,15 +91,7 @@ def _stages(context: Context, done: Progressed, reused: Collection[str]) -> Iter
 def _retained(entries: Sequence[EntryAccount]) -> Iterator[contents.Retained]:
     for entry in entries:
         if (curve := entry.retention) is not None:
-            yield contents.Retained(
-                entry=entry.name,
-                similarity=curve.similarity,
-                threshold=curve.threshold,
-                rows=curve.rows,
-                kept=curve.kept,
-                found=curve.found,
-                sample=None if curve.sample is None else contents.Missed(**asdict(curve.sample)),
-            )
+            yield contents.Retained(entry=entry.name, **{one.name: getattr(curve, one.name) for one in fields(curve)})
 
 
 def change(line: Publication | None) -> contents.Change | None:

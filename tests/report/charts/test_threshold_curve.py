@@ -7,7 +7,7 @@ import pytest
 
 from curate.kernels.neighbors.retention import Retention, Sample, merged
 from curate.report.charts.threshold_curve import of_retention, title
-from curate.report.contents import Missed, Retained
+from curate.report.contents import Retained
 
 
 def retained(**parts):
@@ -36,9 +36,9 @@ def test_what_is_compared_too_seldom_is_drawn_beside_it():
 
 
 def test_how_many_duplicates_are_missed_is_told_where_it_was_measured():
-    figure = of_retention(0, retained(sample=Missed(rows=1000, pairs=200, missed=3)))
+    figure = of_retention(0, retained(sample=Sample(rows=1000, pairs=200, missed=3)))
     assert "of the 200 pairs of duplicates that they are in, 3 (1.5 %) are missed" in figure.note
-    assert "in no pair of duplicates" in of_retention(0, retained(sample=Missed(rows=9, pairs=0, missed=0))).note
+    assert "in no pair of duplicates" in of_retention(0, retained(sample=Sample(rows=9, pairs=0, missed=0))).note
 
 
 @pytest.mark.parametrize("parts", [{"kept": (1,) * 100}, {"found": (1.0,)}, {"threshold": 7.0}])
