@@ -21,7 +21,7 @@ collect_ignore = ["fuzz/run.py"]  # a command, which needs atheris
 TIERS = ("fast", "slow", "exhaustive")
 """The tiers of tests, each of which runs with those before it."""
 
-EXAMPLES = {"fast": 10, "slow": 15, "exhaustive": 200}
+EXAMPLES = {"fast": 6, "slow": 15, "exhaustive": 200}
 """Number of Hypothesis examples in each tier."""
 
 TIER_OF = {
