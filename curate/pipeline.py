@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -36,6 +35,7 @@ from curate.stages.proxy.stage import Proxy
 from curate.stages.report import ground_truth
 from curate.stages.report.stage import report as render
 from curate.stages.score.stage import Score
+from curate.stages.select import published_index
 from curate.stages.select.stage import Select
 from curate.store import lock, manifest, parquet_io, redaction, run_directory, symlinks, versions
 from curate.store.json_shape import fits
@@ -228,6 +228,7 @@ def context_of(
 
 def _run(context: Context, until: str) -> Summary:
     config = context.config
+    versions.published(context.folder / versions.FOLDER)  # an error, if that is not known
     redaction.write(context.folder, config.export.mask)
     parquet_io.write_text(context.folder / "config.yaml", context.yaml)
     data = parquet_io.read_json(context.folder / manifest.NAME)
@@ -265,6 +266,8 @@ def _publish(context: Context, done: Progressed, before: Mapping[str, Any], late
     with ExitStack() as stack:
         try:
             line = None if done.export is None else versions.publication(root, done.export.name)
+            if line is not None and done.export is not None:
+                line["remembers"] = published_index.remembered(context, done.export.name)
             unchanged = before["fingerprints"] == done.fingerprints() and line is None
             shown: str | None = _shown(context)
             puts: list[Callable[[], None]] = []
@@ -275,7 +278,7 @@ def _publish(context: Context, done: Progressed, before: Mapping[str, Any], late
                 published = line or next(iter(versions.history(root)[-1:]), None)
                 text, _ = render(context, done, published, reused)
                 puts.append(stack.enter_context(parquet_io.staged(page, text)))
-            written = json.dumps(_manifest(context, done, shown), indent=2, ensure_ascii=False) + "\n"
+            written = parquet_io.json_text(_manifest(context, done, shown))
             puts.append(stack.enter_context(parquet_io.staged(context.folder / manifest.NAME, written)))
             if line is not None:
                 versions.publish(root, line)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from curate.config.loader import from_data
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
-from curate.store import versions
+from curate.store import parquet_io, versions
 
 STAGES = ("input", "embed/column", "cluster", "score/length", "select")
 
@@ -110,26 +111,43 @@ def test_a_half_written_file_beside_the_shards_is_seen_and_made_anew(settings, p
     assert why(settings(), pattern) == ""
 
 
-@pytest.mark.parametrize("file", ["embed/column/fitted.npz", "embed/column/fit.json", "cluster/fit.json"])
-@pytest.mark.parametrize("damage", [truncated, zeroed])
-def test_a_half_written_fit_is_learnt_again_when_it_is_needed(settings, pool, file, damage):
-    curate.run(settings())
+FITS = ["embed/lsa/fitted.npz", "embed/lsa/fit.json", "cluster/centroids.parquet", "cluster/fit.json"]
+
+
+@pytest.mark.parametrize("file", FITS)
+@pytest.mark.parametrize("damage", [truncated, zeroed, None])
+def test_a_fit_that_is_lost_is_learnt_again_only_from_the_same_pool_or_when_its_folder_is_deleted(
+    settings, pool, file, damage
+):
+    fitted = settings() | {"embed": {"use": "lsa", "dimensions": 8}}
+    curate.run(fitted)
+    path, before = Path("run") / file, state()
+
+    def break_it():
+        path.unlink() if damage is None else path.write_bytes(damage(path.read_bytes()))
+
+    break_it()
+    if path.name == "fit.json":
+        with pytest.raises(DataError, match=rf"{path}: .*; restore it from a copy, or delete {path.parent}: "):
+            curate.run(fitted)
+        shutil.rmtree(path.parent)
+    curate.run(fitted)
+    assert state() == before
     more = (pool / "b.jsonl").read_text().replace("number 41", "number forty-one")
     (pool / "b.jsonl").write_text(more)
-    path = Path("run") / file
-    path.write_bytes(damage(path.read_bytes()))
-    curate.run(settings())
-    before = state()
-    curate.run(settings() | {"run": "anew"})
-    Path("run").rename("damaged")
-    Path("anew").rename("run")
-    assert {name: value for name, value in state().items() if "/data/" in name} == {
-        name: value for name, value in before.items() if "/data/" in name
-    }
+    break_it()
+    with pytest.raises(DataError, match=rf"{path.parent}.*; restore it from a copy, or delete {path.parent}: "):
+        curate.run(fitted)
+    shutil.rmtree(path.parent)
+    curate.run(fitted)
+    assert state() != before
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_bytes_that_changed_in_a_shard_are_told_when_they_are_read_and_deleting_it_mends_the_run(settings, stage):
+def test_bytes_that_changed_in_a_shard_are_told_when_they_are_read_and_deleting_it_mends_the_run(
+    settings, stage, monkeypatch
+):
+    monkeypatch.setattr(parquet_io, "_ENDS", 16)  # as if the shards were large: their middle is not sealed
     curate.run(settings())
     path = Path("run") / stage / "part-00001.parquet"
     good = path.read_bytes()

@@ -339,6 +339,8 @@ class Step(Generic[R]):
     name: str
     folder: Path
     result: type[R] = field(compare=False)
+    files: tuple[str, ...] = ("*", f"{QUARANTINE}/*")
+    """What the files of the step are called, in its folder; each is sealed in its manifest."""
 
 
 def run_step(
@@ -350,7 +352,8 @@ def run_step(
     """Return the record of a step that is done: now, or before.
 
     The old manifest goes first and the new one comes last, so that a folder with a manifest was complete once. Shards
-    left by an interrupted run, or next to a damaged one, are kept where their footers say that they fit.
+    left by an interrupted run, or next to a damaged one, are kept where their footers say that they fit. A file that is
+    not as its manifest says is deleted before the work begins.
 
     Parameters
     ----------
@@ -361,7 +364,7 @@ def run_step(
     work : callable
         Does the work; receives the fingerprint.
     damage : callable
-        Returns which file other than a shard is missing or corrupt; empty if none is.
+        Returns which file that the manifest does not seal is missing or corrupt; empty if none is.
 
     Raises
     ------
@@ -372,8 +375,10 @@ def run_step(
     context.progress.enter(step.stage, step.name)
     record = manifest.load(folder, step.result)
     state, why = manifest.compare(record, inputs)
-    if record is not None and state == "fresh" and (why := damaged_shard(record, folder) or damage(record)):
-        state = "stale"
+    broken = {} if record is None else manifest.broken(record, folder)
+    if record is not None and state == "fresh":
+        why = next(iter(broken.values()), "") or missing_shard(record, folder) or damage(record)
+        state = "stale" if why else "fresh"
     if context.plan is not None:
         context.plan.append(Planned(step.stage, step.name, state, why))
     if record is not None and state == "fresh":
@@ -382,6 +387,8 @@ def run_step(
     if context.plan is not None:
         raise NotReadyError(f"{step.stage} {step.name} is {state}")
     (folder / manifest.NAME).unlink(missing_ok=True)
+    for name in broken:  # its footer may tell of other rows than it holds
+        (folder / name).unlink(missing_ok=True)
     begun = time.perf_counter()
     reset_peak_memory()
     fingerprint = manifest.fingerprint(inputs)
@@ -402,6 +409,7 @@ def run_step(
         seconds=time.perf_counter() - begun,
         peak_memory=max(outcome.peak_memory, peak_memory()),
         entries=outcome.entries,
+        seals=manifest.seal(folder, step.files),
         result=outcome.result,
     )
     record = manifest.save(record, folder)
@@ -409,15 +417,11 @@ def run_step(
     return record
 
 
-def damaged_shard(record: Record[R], folder: Path) -> str:
-    """Return what is wrong with one of the shards of a step that was done; empty if nothing is with any."""
+def missing_shard(record: Record[R], folder: Path) -> str:
+    """Return which shard of a step that was done is gone, in words; empty if none is."""
     there = paths.names(folder)
-    for path in (parquet_io.part(folder, number) for number in range(record.shards)):
-        if path.name not in there:
-            return f"{path.name} is gone"
-        if not paths.is_object(path) and (wrong := parquet_io.damage(path)):  # an object is complete, or not there
-            return wrong
-    return ""
+    shards = (parquet_io.part(folder, number).name for number in range(record.shards))
+    return next((f"{name} is gone" for name in shards if name not in there), "")
 
 
 def all_kept(sources: Mapping[str, int]) -> dict[str, Count]:

@@ -121,18 +121,32 @@ def cluster(context: Context, pool: PoolView) -> tuple[Clustered, Record[Cluster
             Step(context, "cluster", entry.name, folder, ClusterResult),
             parts,
             lambda _: _work(context, pool, folder, fit, manifest.fingerprint(made)),
-            damage=lambda _: parquet_io.damage(folder / CENTROIDS),
         )
 
     if column is not None:  # groups the user has are not learnt
         record = done(today)
     else:
-        kept = fitted_state.load(folder)
-        if kept is not None and not parquet_io.is_current(folder / CENTROIDS, kept.fingerprint):
-            kept = None
-        fingerprint = manifest.fingerprint(recipe)
-        record = fitted_state.up_to_date(context, kept, fingerprint, today, done, lambda found: found.drift)
+        record = fitted_state.up_to_date(
+            context,
+            folder,
+            lambda fit: _whole(folder / CENTROIDS, fit.fingerprint),
+            manifest.fingerprint(recipe),
+            today,
+            done,
+            lambda found: found.drift,
+        )
     return Clustered(folder, record.fingerprint, record.result.recipe, entry.embedding), record
+
+
+def _whole(centroids: Path, fingerprint: str) -> bool:
+    """Return whether the centroids of a fit are on disk, as they were written."""
+    if not parquet_io.is_current(centroids, fingerprint):
+        return False
+    try:
+        parquet_io.read(centroids)
+    except DataError:
+        return False
+    return True
 
 
 def _work(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit, recipe: str) -> Outcome[ClusterResult]:

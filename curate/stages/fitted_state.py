@@ -73,8 +73,41 @@ def fingerprint(recipe: str, pool: str) -> str:
 
 
 def load(folder: Path) -> Fit | None:
-    """The fit in ``folder``; None if there is no whole one."""
-    return read_as(Fit, parquet_io.read_json(folder / NAME))
+    """Return the fit in ``folder``; None if there is none.
+
+    Raises
+    ------
+    DataError
+        If it is not as it was written.
+    """
+    return read_as(Fit, parquet_io.read_state(folder / NAME, _again(folder)))
+
+
+def _again(folder: Path) -> str:
+    return f"restore it from a copy, or delete {folder}: the next run then learns from the pool as it is"
+
+
+def _earlier(folder: Path, is_whole: Callable[[Fit], bool], recipe: str, pool: str) -> Fit | None:
+    """Return the fit to go on with; None where learning from today's pool gives the same, or is what is wanted.
+
+    Raises
+    ------
+    DataError
+        If it was learnt from an earlier pool, and is gone or damaged.
+    """
+    fit = load(folder)
+    if fit is None:
+        record = manifest.load(folder)
+        if record is not None and NAME in record.seals:
+            raise DataError("what was learnt before is gone", where=str(folder / NAME), hint=_again(folder))
+        return None
+    if fit.recipe != recipe:
+        return None
+    if not is_whole(fit):
+        if fit.pool != pool:
+            raise DataError("what was learnt before is gone, or not whole", where=str(folder), hint=_again(folder))
+        return None
+    return fit
 
 
 def save(folder: Path, fit: Fit) -> None:
@@ -100,13 +133,14 @@ def drift(fit: Fit | None, now: float | None) -> float | None:
 
 def up_to_date(
     context: Context,
-    kept: Fit | None,
+    folder: Path,
+    is_whole: Callable[[Fit], bool],
     recipe: str,
     pool: str,
     do: Callable[[str], Record[R]],
     drift_of: Callable[[R], float | None] = lambda _: None,
 ) -> Record[R]:
-    """Return the record of a step that rests on a fit: the ``kept`` one, or one of today's pool.
+    """Return the record of a step that rests on a fit: the one in ``folder``, or one of today's pool.
 
     With ``refit: drift`` the step is done with the earlier fit, and once more with a new one if that drifted too far.
 
@@ -114,17 +148,25 @@ def up_to_date(
     ----------
     context : Context
         The run.
-    kept : Fit or None
-        The fit on disk.
+    folder : Path
+        The folder of the step.
+    is_whole : callable
+        Returns whether the arrays of a fit are on disk.
     recipe, pool : str
         Fingerprints of what a fit of today would be made with and from.
     do : callable
         Runs the step with the fit of the pool whose fingerprint it receives.
     drift_of : callable
         Returns the drift that a result reports.
+
+    Raises
+    ------
+    DataError
+        If the fit of an earlier pool is gone or damaged.
     """
     refresh = context.config.refresh
-    if kept is None or kept.recipe != recipe or refresh.refit == "always":
+    kept = None if refresh.refit == "always" else _earlier(folder, is_whole, recipe, pool)
+    if kept is None:
         return do(pool)
     record = do(kept.pool)
     drifted = drift_of(record.result) or 0.0

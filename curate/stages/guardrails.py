@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate import paths
 from curate.errors import DataError, GuardrailError
 from curate.paths import FileFacts
 from curate.pool.view import PoolView
@@ -129,12 +128,13 @@ def _churn(root: Path, limit: float, pool: PoolView) -> None:
     version = versions.published(root)
     if version is None:
         return
-    if versions.ids(root, version).name not in paths.names(root):
-        raise GuardrailError(
-            f"guard.max_churn_rate cannot be checked: {versions.ids(root, version)} is gone",
-            hint="leave the rule out of one run, and it is written again",
-        )
-    changed = churn(versions.read_ids(root, version), chosen(pool.inputs, pool.selected.folder))
+    try:
+        before = versions.read_ids(root, version)
+    except DataError as error:
+        hint = f"leave the rule out of one run; or {error.hint}"
+        message = f"guard.max_churn_rate cannot be checked: {error.message}"
+        raise GuardrailError(message, where=error.where, hint=hint) from error
+    changed = churn(before, chosen(pool.inputs, pool.selected.folder))
     if changed.rate > limit:
         moved = {
             name: (one.added + one.removed, one.added + one.removed + one.kept) for name, one in changed.sources.items()

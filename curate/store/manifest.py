@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Generic, Literal, TypeVar, overload
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import paths
 from curate.accounting import Count, sum_of
-from curate.errors import AccountingError
+from curate.errors import AccountingError, DataError
 from curate.kernels.neighbors.retention import RetentionCurve
 from curate.store import parquet_io
 from curate.store.json_shape import fits, read_as
@@ -91,7 +92,18 @@ class Record(Generic[R_co]):
     entries: tuple[EntryAccount, ...] = ()
     """Accounts of the entries, for a step that has several."""
 
+    seals: Mapping[str, str] = field(default_factory=dict)
+    """Seal of each file of the step, by its path in the folder; empty in an object store."""
+
     result: R_co
+
+    def is_balanced(self) -> bool:
+        """Return whether every row is accounted for."""
+        try:
+            self.check()
+        except AccountingError:
+            return False
+        return True
 
     def check(self) -> Record[R_co]:
         """The record itself, if no row is unaccounted for."""
@@ -195,20 +207,22 @@ def save(record: Record[R], folder: Path) -> Record[R]:
     record.check()
     tabled = len(record.sources) > MOST_SOURCES
     entries = [{**asdict(entry), "sources": {} if tabled else _plain(entry.sources)} for entry in record.entries]
+    table = folder / SOURCES
+    if tabled and not parquet_io.is_current(table, record.fingerprint):
+        counts = {"": record.sources, **{entry.name: entry.sources for entry in record.entries}}
+        parquet_io.write(_table_of(counts), table, record.fingerprint, compression="zstd")
+    seals = {**record.seals, **({SOURCES: _seal(table)} if tabled else {})}
     data: dict[str, object] = {
         **{
             name: getattr(record, name) for name in ("stage", "name", "fingerprint", "shards", "seconds", "peak_memory")
         },
         "parts": record.inputs,
+        "seals": seals,
         "count": asdict(record.count),
         "sources": {} if tabled else _plain(record.sources),
         "facts": {**asdict(record.result), **({_ENTRIES: entries} if entries else {})},
         **({_TABLED: len(record.sources)} if tabled else {}),
     }
-    table = folder / SOURCES
-    if tabled and not parquet_io.is_current(table, record.fingerprint):
-        counts = {"": record.sources, **{entry.name: entry.sources for entry in record.entries}}
-        parquet_io.write(_table_of(counts), table, record.fingerprint, compression="zstd")
     parquet_io.write_json(folder / NAME, data)
     if not tabled:
         table.unlink(missing_ok=True)
@@ -256,7 +270,8 @@ def load(folder: Path, result: type[StageResult] = StageResult) -> Record[StageR
     facts = dict(data["facts"])
     entries = read_as(tuple[EntryAccount, ...], facts.pop(_ENTRIES, []))
     found = StageResult() if result is StageResult else read_as(result, facts)
-    if entries is None or found is None:
+    seals = data.get("seals", {})
+    if entries is None or found is None or not fits(seals, {str: str}):
         return None
     record = Record(
         **{name: data[name] for name in ("stage", "name", "fingerprint", "shards", "seconds", "peak_memory")},
@@ -264,13 +279,62 @@ def load(folder: Path, result: type[StageResult] = StageResult) -> Record[StageR
         count=Count(**data["count"]),
         sources={source: Count(**count) for source, count in data["sources"].items()},
         entries=entries,
+        seals=seals,
         result=found,
     )
     if _TABLED not in data:
-        return record
+        return record if record.is_balanced() else None
     return (
         _with_table(record, folder / SOURCES) if parquet_io.is_current(folder / SOURCES, record.fingerprint) else None
     )
+
+
+def seal(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
+    """Return the seals of the files of a step, by their paths in its folder; empty ones in an object store.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder of the step.
+    patterns : sequence of str
+        What its files are called; a file whose name begins with a dot is not one of them.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be read.
+    """
+    names = (PurePosixPath(name) for name in paths.files(folder))
+    own = [name for name in names if any(_matches(name, PurePosixPath(each)) for each in patterns)]
+    return {str(name): _seal(folder / name) for name in own if str(name) not in (NAME, SOURCES)}
+
+
+def _matches(name: PurePosixPath, pattern: PurePosixPath) -> bool:
+    return len(name.parts) == len(pattern.parts) and not name.name.startswith(".") and name.match(str(pattern))
+
+
+def broken(record: Record[StageResult], folder: Path) -> dict[str, str]:
+    """Return what is wrong with files of a step, in words, by their paths in its folder."""
+    if paths.is_object(folder):  # an object is whole, or not there
+        there = set(paths.files(folder))
+        return {name: f"{name} is gone" for name in record.seals if name not in there}
+    wrong: dict[str, str] = {}
+    for name, sealed in record.seals.items():
+        path = folder / name
+        if not path.is_file():
+            wrong[name] = f"{name} is gone" if not parquet_io.there(path) else f"{name} is not a file"
+        elif _seal(path) != sealed:
+            wrong[name] = f"{name} is not whole" if path.suffix == ".parquet" else f"{name} is not as it was written"
+    return wrong
+
+
+def _seal(path: Path) -> str:
+    if paths.is_object(path):
+        return ""
+    try:
+        return parquet_io.seal(path)
+    except OSError as error:
+        raise DataError(f"cannot read the file: {error.strerror}", where=str(path)) from error
 
 
 def lines(records: Iterable[Record[StageResult]]) -> list[Record[StageResult]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -19,6 +20,12 @@ from curate.errors import DataError
 
 FINGERPRINT = "curate.fingerprint"
 """The footer key that says which inputs and parameters a shard was made from."""
+
+CHECKSUM = "checksum"
+"""Last key of a JSON file: the sha256 of the rest, as canonical JSON."""
+
+_ENDS = 64 << 10
+"""Bytes at both ends of a file that ``seal`` reads at least."""
 
 
 def atomic(path: Path) -> AbstractContextManager[Path]:
@@ -179,13 +186,6 @@ def fingerprint(path: Path) -> str | None:
     return str(metadata.get(FINGERPRINT.encode(), b"").decode(errors="replace"))
 
 
-def damage(path: Path) -> str:
-    """What is wrong with the shard at ``path``, as far as its footer tells, in words; empty if nothing is."""
-    if not path.exists():
-        return f"{path.name} is gone"
-    return "" if fingerprint(path) is not None else f"{path.name} is not whole"
-
-
 def is_current(path: Path, made_from: str | None) -> bool:
     """Whether ``path`` is a whole shard made from what ``made_from`` stands for."""
     return made_from is not None and fingerprint(path) == made_from
@@ -203,19 +203,83 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
+def seal(path: Path) -> str:
+    """Return a hash of a file's size, its beginning, and its end, with all of the footer of a Parquet file.
+
+    The pages of a Parquet file and the members of an .npz file carry checksums of their own, which are compared when
+    they are read; their footers and directories do not.
+
+    Returns
+    -------
+    str
+        32 hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        digest = hashlib.blake2b(b"%d" % size, digest_size=16)
+        digest.update(file.read(_ENDS))
+        file.seek(max(0, size - 8))
+        footer = int.from_bytes(file.read(4), "little") + 8 if path.suffix == ".parquet" else 0
+        file.seek(max(0, size - max(_ENDS, footer)))
+        digest.update(file.read())
+    return digest.hexdigest()
+
+
+def json_text(data: Mapping[str, object]) -> str:
+    """Return a JSON object as a person can read it, with a checksum over all that it holds."""
+    return json.dumps({**data, CHECKSUM: _checksum(data)}, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_json(path: Path, data: Mapping[str, object]) -> None:
-    """Write a JSON file that a person can read, whole or not at all."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    """Write a JSON file that a person can read, with a checksum, whole or not at all."""
+    write_text(path, json_text(data))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object at ``path``; None if there is no whole one."""
+    """Return the JSON object at ``path`` without its checksum; None if there is none as it was written.
+
+    One without a checksum is taken as it is: earlier releases wrote none.
+    """
     try:
         with paths.reached(path):
             data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
-    return data if isinstance(data, dict) else None
+    if not isinstance(data, dict):
+        return None
+    checksum = data.pop(CHECKSUM, None)
+    return data if checksum is None or checksum == _checksum(data) else None
+
+
+def read_state(path: Path, hint: str) -> dict[str, Any] | None:
+    """Return the JSON object at ``path``, which cannot be made again from anything else; None if nothing is there.
+
+    Raises
+    ------
+    DataError
+        If it is not as it was written; with the remedy ``hint``.
+    """
+    data = read_json(path)
+    if data is None and there(path):
+        raise DataError("this is not as it was written", where=str(path), hint=hint)
+    return data
+
+
+def there(path: Path) -> bool:
+    """Return whether anything has that name, even a link that leads nowhere."""
+    with paths.reached(path):
+        return path.exists() if paths.is_object(path) else os.path.lexists(path)
+
+
+def _checksum(data: Mapping[str, object]) -> str:
+    as_read = json.loads(json.dumps(data))  # keys are text then, and in the order of text
+    text = json.dumps(as_read, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def part(folder: Path, number: int) -> Path:

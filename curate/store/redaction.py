@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from curate.errors import DataError
 from curate.kernels.text.pii_patterns import KINDS, Kind, masked
 from curate.store import parquet_io
 from curate.store.json_shape import fits
@@ -18,10 +19,18 @@ def write(folder: Path, kinds: Collection[Kind]) -> None:
 
 
 def read(folder: Path) -> tuple[Kind, ...]:
-    """The kinds that the run in ``folder`` masks."""
+    """Return the kinds that the run in ``folder`` masks.
+
+    Raises
+    ------
+    DataError
+        If that is not known: a text that is quoted might hold what must not be shown.
+    """
     data = parquet_io.read_json(folder / NAME)
     if data is None or not fits(data, {"mask": [str]}):
-        return ()
+        what = "is not as it was written" if parquet_io.there(folder / NAME) else "is gone"
+        message = f"the file that says what is masked {what}, so no text is shown"
+        raise DataError(message, where=str(folder / NAME), hint=f"run again: curate run {folder / 'config.yaml'}")
     return tuple(kind for kind in KINDS if kind in data["mask"])
 
 

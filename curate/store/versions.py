@@ -6,7 +6,9 @@ holds the version's name. A run directory that was copied with its links followe
 the version that it is a copy of.
 
 ``export/history.json`` lists what was published, in order. A line is written before the switch, and counts only once
-``current`` no longer names the version that the line replaces: so nothing has to be written after the switch.
+``current`` no longer names the version that the line replaces: so nothing has to be written after the switch. Where one
+of the two is there, so is the other; if it is not, or not as it was written, what was published is not known, and
+nothing that depends on it is done. A rollback to a named version then begins a new history.
 ``export/<version>.ids.parquet`` lists the rows of a version.
 """
 
@@ -15,8 +17,8 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +27,7 @@ from typing import Any, Literal, NotRequired, TypedDict
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from curate import paths
 from curate.errors import ConfigError, DataError
@@ -65,6 +68,8 @@ class Publication(TypedDict):
     added: NotRequired[int]
     removed: NotRequired[int]
     churn_rate: NotRequired[float]
+    remembers: NotRequired[Mapping[str, int]]
+    """Number of sketches that each entry which compares with earlier versions has of this one."""
 
 
 IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source", pa.string(), nullable=False)])
@@ -84,44 +89,133 @@ def ids(root: Path, version: str) -> Path:
 
 
 def read_ids(root: Path, version: str) -> pl.DataFrame:
-    """The id and source of every row of ``version``."""
-    return frame_of(parquet_io.read(ids(root, version), IDS.names))
+    """Return the id and source of every row of ``version``.
+
+    Raises
+    ------
+    DataError
+        If they are gone, damaged, or those of another version.
+    """
+    with _known_rows(root, version) as file:
+        return frame_of(file.read(IDS.names))
 
 
-def holds(root: Path, version: str, name: str) -> bool | None:
-    """Whether the row with the id ``name`` is in ``version``; None if that is not known. Memory: a batch of ids."""
+def holds(root: Path, version: str, name: str) -> bool:
+    """Return whether the row with the id ``name`` is in ``version``. Memory: a batch of ids.
+
+    Raises
+    ------
+    DataError
+        If the rows of the version are not known.
+    """
+    with _known_rows(root, version) as file:
+        return any(pc.index(batch["id"], name).as_py() >= 0 for batch in file.iter_batches(columns=["id"]))
+
+
+@contextmanager
+def _known_rows(root: Path, version: str) -> Iterator[pq.ParquetFile]:
+    """Open the file with the rows of a version, if it is what was written for it."""
+    path, expected = ids(root, version), _rows_published(root, version)
     try:
-        with paths.parquet(ids(root, version)) as file:
-            return any(pc.index(batch["id"], name).as_py() >= 0 for batch in file.iter_batches(columns=["id"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, KeyError, pa.ArrowException) as error:
-        hint = "the next run that publishes this version writes it again"
-        raise DataError(
-            f"cannot read the ids of a version: {error}", where=str(ids(root, version)), hint=hint
-        ) from error
+        with paths.parquet(path) as file:
+            made_from = (file.schema_arrow.metadata or {}).get(parquet_io.FINGERPRINT.encode(), b"")
+            if name_of(made_from.decode(errors="replace")) != version or expected not in (None, file.metadata.num_rows):
+                raise ValueError("it is not what was written")
+            yield file
+    except FileNotFoundError as error:
+        told = f"the rows of the version {version} are not known: the file is gone"
+        raise DataError(told, where=str(path), hint=_begin(root)) from error
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        told = f"the rows of the version {version} are not known: {error}"
+        raise DataError(told, where=str(path), hint=_begin(root)) from error
+
+
+def _rows_published(root: Path, version: str) -> int | None:
+    return next((line["rows"] for line in reversed(history(root)) if line["version"] == version), None)
 
 
 def published(root: Path) -> str | None:
-    """Return the version that ``current`` names, if it is there and complete."""
-    version = _named(root)
-    return version if version is not None and is_whole(root, version) else None
+    """Return the version that ``current`` names; None if nothing was published.
+
+    Raises
+    ------
+    DataError
+        If ``current`` or the history is gone or damaged, so that what is published is not known.
+    """
+    return _state(root)[0]
+
+
+def _state(root: Path) -> tuple[str | None, list[Publication]]:
+    """Return the published version, and every publication that was completed."""
+    version, lines = _named(root), _written(root)
+    if lines is None:
+        if version is not None:
+            raise DataError("the list of what was published is gone", where=str(root / HISTORY), hint=_begin(root))
+        return None, []
+    if lines and "replaces" in lines[-1] and lines[-1]["replaces"] == version != lines[-1]["version"]:
+        lines.pop()  # the switch did not follow
+    if lines and version is None:
+        raise DataError("what is published is gone", where=str(root / CURRENT), hint=_begin(root))
+    return version, lines
+
+
+def _begin(root: Path) -> str:
+    """Return how to go on where what is published, or what was, is not known."""
+    there = ", ".join(kept(root))
+    again = f"publish a version again: curate rollback {root.parent} VERSION (there are: {there}); or " if there else ""
+    return (
+        f"restore it from a copy; or {again}delete {root / CURRENT} and {root / HISTORY}: the next run then begins a "
+        "new history, and compares with nothing that was published before"
+    )
+
+
+def _written(root: Path) -> list[Publication] | None:
+    """Return the lines of the history; None if there is none.
+
+    Raises
+    ------
+    DataError
+        If it is not as it was written.
+    """
+    lines = _legible(root)
+    if lines is None and parquet_io.there(root / HISTORY):
+        message = "the list of what was published is not as it was written"
+        raise DataError(message, where=str(root / HISTORY), hint=_begin(root))
+    return lines
+
+
+def _legible(root: Path) -> list[Publication] | None:
+    """Return the lines of the history; None if there is none as it was written."""
+    data = parquet_io.read_json(root / HISTORY)
+    return list(data["publications"]) if data is not None and fits(data, _HISTORY) else None
 
 
 def _named(root: Path) -> str | None:
-    """Return the version that ``current`` names, or that it is a copy of, whatever became of it."""
+    """Return the version that ``current`` names, or that it is a copy of; None if there is no ``current``.
+
+    Raises
+    ------
+    DataError
+        If it names no version.
+    """
     link = root / CURRENT
+    if not parquet_io.there(link):
+        return None
     try:
         with paths.reached(root):
             if paths.is_object(root):
                 version = link.read_text(encoding="utf-8")
             elif _is_copy(link):
                 version = str((contents(link) or {"fingerprint": ""})["fingerprint"])[:_LENGTH]
+                if not _VERSION.fullmatch(version):
+                    raise _unknown_copy(root)
             else:
                 version = str(link.readlink())
-    except OSError:
-        return None
-    return version if _VERSION.fullmatch(version) else None
+    except (OSError, UnicodeDecodeError):  # a file, or an object that is no text
+        version = ""
+    if not _VERSION.fullmatch(version):
+        raise DataError("this names no version", where=str(link), hint=_begin(root))
+    return version
 
 
 def _is_copy(current: Path) -> bool:
@@ -136,16 +230,16 @@ def is_whole(root: Path, version: str) -> bool:
 
 def history(root: Path) -> list[Publication]:
     """Return every publication, oldest first: version, time, ``by`` (run or rollback), rows, churn against ``over``."""
-    data = parquet_io.read_json(root / HISTORY)
-    lines = list(data["publications"]) if data is not None and fits(data, _HISTORY) else []
-    if lines and "replaces" in lines[-1] and lines[-1]["replaces"] == _named(root) != lines[-1]["version"]:
-        lines.pop()  # the switch did not follow
-    return lines
+    return _state(root)[1]
 
 
 def kept(root: Path) -> list[str]:
-    """The whole versions on disk, in the order in which runs last published them; first any that never were."""
-    last = {line["version"]: place for place, line in enumerate(history(root)) if line["by"] == "run"}
+    """Return the whole versions on disk, in the order in which runs last published them; first any that never were.
+
+    Where the history is not known, they are in the order of their times.
+    """
+    lines = enumerate(_legible(root) or ())
+    last = {line["version"]: place for place, line in lines if line["by"] == "run"}
     found = [name for name in paths.names(root) if _VERSION.fullmatch(name) and is_whole(root, name)]
     return sorted(found, key=lambda name: (last.get(name, -1), (root / name / manifest.NAME).stat().st_mtime, name))
 
@@ -173,7 +267,7 @@ def damage(root: Path, version: str, *, read: bool = False) -> str:
             return f"{version}/{file['file']} is not what was written"
     if CARD not in there:
         return f"{version}/{CARD} is gone"
-    changed = read and found.get("card") not in (None, paths.sha256(root / version / CARD))
+    changed = found.get("card") not in (None, paths.sha256(root / version / CARD))
     return f"{version}/{CARD} is not what was written" if changed else ""
 
 
@@ -217,33 +311,57 @@ def publication(root: Path, version: str, by: Literal["run", "rollback"] = "run"
         ``version``, ``published`` (the time), ``by``, ``rows`` and ``replaces`` (the version before, or None); where
         the rows of both are known, also ``over``, ``added``, ``removed`` and ``churn_rate``.
     """
-    before, lines = published(root), history(root)
-    if before == version:
-        before = lines[-1]["version"] if lines else None  # another one, if it is not written down yet
+    current, lines = _state(root)
+    before = lines[-1]["version"] if current == version and lines else current  # it may not be written down yet
     if before == version:
         return None
+    line = _line(root, version, by, current, lines)
+    if before is not None:
+        with suppress(DataError):  # the rows of one of the two are not known
+            changed = churn(read_ids(root, before), read_ids(root, version))
+            line |= {"over": before, "added": changed.added, "removed": changed.removed, "churn_rate": changed.rate}
+    return line
+
+
+def _line(
+    root: Path, version: str, by: Literal["run", "rollback"], replaces: str | None, lines: Sequence[Publication]
+) -> Publication:
     line: Publication = {
         "version": version,
         "published": datetime.now(UTC).isoformat(sep=" ", timespec="seconds"),
         "by": by,
         "rows": _rows(root, version),
-        "replaces": _named(root),
+        "replaces": replaces,
     }
-    if before is not None and {ids(root, one).name for one in (before, version)} <= paths.names(root):
-        changed = churn(read_ids(root, before), read_ids(root, version))
-        line |= {"over": before, "added": changed.added, "removed": changed.removed, "churn_rate": changed.rate}
+    if (remembered := remembered_of(lines, version)) is not None:  # another publication of it is no other version
+        line["remembers"] = remembered
     return line
 
 
-def publish(root: Path, line: Publication) -> None:
+def remembered_of(lines: Iterable[Publication], version: str) -> Mapping[str, int] | None:
+    """Return how many sketches of ``version`` each entry has; None if that was not written down."""
+    return next((line["remembers"] for line in lines if line["version"] == version and "remembers" in line), None)
+
+
+def publish(root: Path, line: Publication, earlier: Sequence[Publication] | None = None) -> None:
     """Write down a publication, then let ``current`` name its version: a reader sees the old export or the new.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of the versions.
+    line : dict
+        The publication.
+    earlier : sequence of dict, optional
+        Those before it; by default what the history holds.
 
     Raises
     ------
     DataError
         If either cannot be written; ``current`` then names what it named before.
     """
-    parquet_io.write_json(root / HISTORY, {"publications": [*history(root), line]})
+    earlier = history(root) if earlier is None else earlier
+    parquet_io.write_json(root / HISTORY, {"publications": [*earlier, line]})
     _point(root, line["version"])
 
 
@@ -252,8 +370,6 @@ def _rows(root: Path, version: str) -> int:
 
 
 def _point(root: Path, version: str) -> None:
-    if published(root) == version:
-        return
     if paths.is_object(root):
         parquet_io.write_text(root / CURRENT, version)
         return
@@ -278,12 +394,16 @@ def _refuse_unknown_copy(root: Path) -> None:
     DataError
         With the remedy.
     """
-    version = _named(root)
     data = contents(root / CURRENT)
-    if version is None or data is None or _edited(root / CURRENT, data):
-        message = "this is a folder, where a link is expected, and it is no unchanged copy of a version"
-        hint = "move it elsewhere, or delete it, and run again"
-        raise DataError(message, where=str(root / CURRENT), hint=hint)
+    if data is None or not _VERSION.match(data["fingerprint"]) or _edited(root / CURRENT, data):
+        raise _unknown_copy(root)
+
+
+def _unknown_copy(root: Path) -> DataError:
+    message = "this is a folder, where a link is expected, and it is no unchanged copy of a version"
+    there = ", ".join(kept(root))
+    hint = f"move it elsewhere, publish a version again: curate rollback {root.parent} VERSION (there are: {there})"
+    return DataError(message, where=str(root / CURRENT), hint=f"{hint}; and run again")
 
 
 def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
@@ -325,6 +445,10 @@ class Rollback:
         return asdict(self)
 
     def __str__(self) -> str:
+        if not self.before:
+            return (
+                f"{self.run}: published {self.published} again ({self.rows:,} rows); what was published is known anew"
+            )
         if self.published == self.before:
             return f"{self.run}: {self.published} ({self.rows:,} rows) is the published version already"
         return f"{self.run}: published {self.published} again ({self.rows:,} rows), in place of {self.before}"
@@ -336,15 +460,17 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     Raises
     ------
     ConfigError : if there is no such version, with those that there are
-    DataError : if it is not as it was written
+    DataError : if it is not as it was written, or what was published is not known and no version is named
     LockedError : if a run is under way
     """
     symlinks.refuse(run)
     root = run / FOLDER
-    if published(root) is None or not run_directory.is_run(run):
+    if not run_directory.is_run(run) or not kept(root):
         raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
     with lock.held(run, note):
-        before, versions = published(root) or "", kept(root)
+        begun_anew = None if version is None else _left(root)
+        before = "" if begun_anew is not None else published(root) or ""
+        versions = kept(root)
         earlier = versions[: versions.index(before)] if before in versions else versions
         chosen = version or (earlier[-1] if earlier else None)
         if chosen not in versions:
@@ -352,7 +478,9 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
             raise ConfigError(told, where=str(run), hint=f"there are, oldest first: {_listed(root, versions)}")
         if wrong := damage(root, chosen, read=True):
             raise DataError(f"cannot go back: {wrong}", where=str(root), hint="name another version, or run again")
-        if line := publication(root, chosen, "rollback"):
+        if begun_anew is not None:
+            publish(root, _line(root, chosen, "rollback", None, begun_anew), begun_anew)
+        elif line := publication(root, chosen, "rollback"):
             publish(root, line)
             if not paths.is_object(root):
                 with suppress(OSError):  # the switch is done
@@ -360,9 +488,19 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     return Rollback(run=str(run), published=chosen, rows=_rows(root, chosen), before=before)
 
 
+def _left(root: Path) -> list[Publication] | None:
+    """Return what is still known of the history, if what is published is not known; None if it is."""
+    try:
+        _state(root)
+    except DataError:
+        return _legible(root) or []
+    return None
+
+
 def _listed(root: Path, versions: list[str]) -> str:
-    last = {line["version"]: line for line in history(root) if line["by"] == "run"}
-    current = published(root)
+    left = _left(root)
+    last = {line["version"]: line for line in (history(root) if left is None else left) if line["by"] == "run"}
+    current = published(root) if left is None else None
     named = []
     for version in versions:
         told = [f"{last[version]['rows']:,} rows, {last[version]['published']}"] if version in last else []

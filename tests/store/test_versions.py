@@ -105,11 +105,52 @@ def test_what_killed_runs_left_is_cleared_away_and_nothing_else(pool, config):
     assert (ROOT / "notes" / "manifest.json").exists()
 
 
-def test_a_lost_history_is_begun_again(pool, config):
+# ---------------------------------------------------------------- what is published is not known
+
+
+def cut_off(path):
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def flipped(path):
+    path.write_bytes(path.read_bytes().replace(b'"rows": 20', b'"rows": 21'))
+
+
+def replaced(path):
+    path.unlink()
+    path.mkdir()
+
+
+LOST = [
+    *((versions.HISTORY, damage) for damage in (Path.unlink, cut_off, flipped, replaced)),
+    *((versions.CURRENT, damage) for damage in (Path.unlink, replaced)),
+]
+
+
+@pytest.mark.parametrize(("name", "damage"), LOST, ids=[f"{name} {damage.__name__}" for name, damage in LOST])
+def test_what_is_published_is_not_lost_silently_and_both_remedies_work(pool, config, command, name, damage):
     first, second = publish(config, 10), publish(config, 20)
-    (ROOT / versions.HISTORY).write_text("{")
-    third = publish(config, 30)
-    assert versions.kept(ROOT) == [first, second, third]
+    damage(ROOT / name)
+    for keep in (20, 30):
+        with pytest.raises(DataError, match=rf"run/export/{name}: .*curate rollback run VERSION .*{first}") as told:
+            publish(config, keep)
+        assert told.value.exit_code == 3
+    for asked in (("diff", "run"), ("explain", "run", "r0000"), ("rollback", "run")):
+        assert command(*asked).returncode == 3
+    shutil.copytree("run", "other", symlinks=True)
+    if (ROOT / name).is_dir():
+        (ROOT / name).rmdir()  # what is in the way of a file is moved elsewhere, as the error says
+    assert str(versions.rollback(Path("run"), second, silent)).startswith(f"run: published {second} again (20 rows)")
+    assert versions.published(ROOT) == second
+    assert publish(config, 30) == versions.published(ROOT)
+    assert [line["version"] for line in versions.history(ROOT)][-2:] == [second, versions.published(ROOT)]
+    shutil.rmtree("run")
+    Path("other").rename("run")
+    for each in (versions.HISTORY, versions.CURRENT):
+        path = ROOT / each
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+    assert publish(config, 20) == second
+    assert [line["version"] for line in versions.history(ROOT)] == [second]
 
 
 # ---------------------------------------------------------------- going back
@@ -189,7 +230,8 @@ def test_a_version_knows_its_rows(pool, config):
     assert inside == data
     assert versions.holds(ROOT, version, inside[3]) is True
     assert versions.holds(ROOT, version, "nobody") is False
-    assert versions.holds(ROOT, "0123456789ab", "nobody") is None
+    with pytest.raises(DataError, match="0123456789ab are not known: the file is gone"):
+        versions.holds(ROOT, "0123456789ab", "nobody")
 
 
 # ---------------------------------------------------------------- a run directory that was copied
@@ -239,10 +281,11 @@ def test_a_folder_that_is_no_copy_of_a_version_is_not_replaced(copied, config, c
     else:
         (ROOT / "current" / "manifest.json").unlink()
     before = {path: path.read_bytes() for path in (ROOT / "current").rglob("*") if path.is_file()}
-    with pytest.raises(DataError, match=r"run/export/current: this is a folder, .*; move it elsewhere, or delete it"):
+    with pytest.raises(DataError, match=r"run/export/current: this is a folder, .*; move it elsewhere, publish"):
         publish(config, 30)
     assert {path: path.read_bytes() for path in (ROOT / "current").rglob("*") if path.is_file()} == before
     shutil.rmtree(ROOT / "current")
+    versions.rollback(Path("run"), copied[1], silent)
     publish(config, 30)
     assert rows() == 30
 

@@ -112,7 +112,7 @@ def decontaminate(
         "pool": pool.inputs.text_fingerprint,
         "embed": {entry.name: entry.fingerprint for entry in pool.embedded},
     }
-    step = Step(context, DECONTAMINATE, DECONTAMINATE, folder, DecontaminateResult)
+    step = Step(context, DECONTAMINATE, DECONTAMINATE, folder, DecontaminateResult, ("*", f"{_FOUND}/*"))
     record = run_step(step, made_from, lambda _: _work(context, pool, config, folder))
     return Decontaminated(folder, record.fingerprint), record
 

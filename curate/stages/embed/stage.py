@@ -146,11 +146,14 @@ def embed(
             raise DataError("the embedder has not been fitted", where=str(fitted_in), hint="run the embed stage first")
         record = _done(making, borrowed.fingerprint)
     elif fits:
-        recipe, kept = manifest.fingerprint(making.recipe), fitted_state.load(making.folder)
-        if kept is not None and npz.load(making.folder / FITTED, kept.fingerprint) is None:
-            kept = None
         record = fitted_state.up_to_date(
-            context, kept, recipe, source.text_fingerprint, lambda pool: _done(making, pool), lambda done: done.drift
+            context,
+            making.folder,
+            lambda fit: npz.load(making.folder / FITTED, fit.fingerprint) is not None,
+            manifest.fingerprint(making.recipe),
+            source.text_fingerprint,
+            lambda pool: _done(making, pool),
+            lambda done: done.drift,
         )
     else:
         record = _done(making, None)
@@ -169,15 +172,7 @@ def _done(making: _Entry, fitted_on: str | None) -> Record[EmbedResult]:
         Step(making.context, "embed", making.entry.name, making.folder, EmbedResult),
         {**recipe, "input": source.text_fingerprint, "rows": source.shards},
         lambda key: _work(making, fitted_on, manifest.fingerprint(recipe), key),
-        lambda record: _damage(making, record.result.rows),
     )
-
-
-def _damage(making: _Entry, rows: Sequence[int]) -> str:
-    """What is wrong with the lists of rows set aside, one for each shard that has fewer ``rows`` than its input."""
-    fewer = [number for number, there in enumerate(making.source.shards) if rows[number] < there]
-    told = (parquet_io.damage(parquet_io.part(making.folder / QUARANTINE, number)) for number in fewer)
-    return next((f"{QUARANTINE}/{wrong}" for wrong in told if wrong), "")
 
 
 def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome[EmbedResult]:

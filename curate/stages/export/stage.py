@@ -133,10 +133,10 @@ def export(context: Context, done: Progressed) -> tuple[Path, Record[ExportResul
     made_from = fingerprint_inputs(context, pool)
     version = versions.name_of(manifest.fingerprint(made_from))
     record = run_step(
-        Step(context, "export", context.config.export.name, root, ExportResult),
+        Step(context, "export", context.config.export.name, root, ExportResult, (versions.ids(root, version).name,)),
         made_from,
         lambda key: _work(context, done, root / version, key),
-        lambda _: versions.damage(root, version) or parquet_io.damage(versions.ids(root, version)),
+        lambda _: versions.damage(root, version, read=context.verify),
     )
     if context.plan is None:  # keep sketches of what is to be published, for the entries that will compare with it
         published_index.write(context, pool, pool.ledger["selected"].to_numpy, pool.selected.known, version)

@@ -109,7 +109,6 @@ def proxy(context: Context, pool: PoolView, entry: ProxyEntry) -> tuple[Proxied,
         Step(context, "proxy", entry.name, folder, ProxyResult),
         parts,
         lambda key: _work(context, pool, entry, files, key),
-        lambda _: parquet_io.damage(folder / CLASSES),
     )
     result = record.result
     return Proxied(folder, record.fingerprint, result.classes, result.runs, result.epochs), record

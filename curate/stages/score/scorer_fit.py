@@ -113,10 +113,9 @@ class Lesson:
 
     # ------------------------------------------------------------ the fit
 
-    def kept(self) -> Fit | None:
-        """The fit of before, if it is whole."""
-        fit = fitted_state.load(self.folder)
-        return None if fit is None or npz.load(self.folder / FITTED, fit.fingerprint) is None else fit
+    def is_whole(self, fit: Fit) -> bool:
+        """Return whether what was learnt is on disk, as it was written."""
+        return npz.load(self.folder / FITTED, fit.fingerprint) is not None
 
     def fit(self, source: Inputs, fit: Fit) -> tuple[State, Learnt]:
         """Learn what ``fit`` is of, unless that is on disk; where it is, and how well it was learnt."""

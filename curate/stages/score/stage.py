@@ -128,7 +128,8 @@ def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[Scored, 
         today = pool.inputs.text_fingerprint if lesson.reads_pool else ""
         record = fitted_state.up_to_date(
             context,
-            lesson.kept(),
+            folder,
+            lesson.is_whole,
             recipe,
             today,
             lambda of: done(fitted_state.Fit(recipe=recipe, pool=of, fidelity=None)),

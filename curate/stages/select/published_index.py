@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.errors import ConfigError
+from curate import paths
+from curate.errors import ConfigError, DataError
 from curate.kernels.types import Rows
 from curate.plugins.batches import Published
 from curate.plugins.interfaces import Remembering
@@ -69,13 +70,14 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
     Raises
     ------
     ConfigError : if the sketches were made with other fields
+    DataError : if sketches are gone or damaged
     """
-    folder, recipe = context.folder / FOLDER / entry.name, _recipe(pool, entry)
-    paths = [path for version in known if (path := folder / f"{version}.parquet").exists()]
+    recipe = _recipe(pool, entry)
+    files = _remembered(context, entry, known)
     held, named = np.zeros(len(pool), np.bool_), np.zeros(len(pool), np.bool_)
     ids: list[pa.ChunkedArray] = []
     valid: list[Rows] = []
-    for path in paths:
+    for path in files:
         _refuse_other(path, recipe, entry)
         table = parquet_io.read(path, schemas.published())
         place = pc.index_in(table["id"], pool.ids)
@@ -90,13 +92,61 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
     ids.append(pool.ids.take(pa.array(fresh)))
 
     def read(part: int, names: Sequence[str]) -> pa.Table:
-        if part == len(paths):
+        if part == len(files):
             return sketches.select(list(names))
-        return parquet_io.read(paths[part], list(names)).take(pa.array(valid[part]))
+        return parquet_io.read(files[part], list(names)).take(pa.array(valid[part]))
 
     sizes = tuple(map(len, ids))
     everything = pa.chunked_array([chunk for each in ids for chunk in each.chunks], pa.string())
     return Recalled(Published(held | unknown, sizes, read), everything, unknown)
+
+
+def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> list[Path]:
+    """Return the file of each version that an entry has sketches of.
+
+    A version from before the entry compared with any has none. Without the folder, everything is forgotten: a warning
+    says so.
+
+    Raises
+    ------
+    DataError
+        If a file is gone, or does not hold what was written.
+    """
+    folder, lines = context.folder / FOLDER / entry.name, versions.history(context.folder / versions.FOLDER)
+    rows = {version: (versions.remembered_of(lines, version) or {}).get(entry.name) for version in known}
+    if not paths.names(folder):
+        if lost := [version for version in known if rows[version] is not None]:
+            context.progress.warn(
+                f"select {entry.name}: {folder} is gone, and with it what {', '.join(lost)} published: only rows that "
+                "are still in the pool are known to be published"
+            )
+        return []
+    found = []
+    for version in known:
+        path = folder / f"{version}.parquet"
+        if (there := parquet_io.there(path)) or rows[version] is not None:
+            held = parquet_io.rows(path) if there else 0
+            if not there or rows[version] not in (None, held):
+                what = f"holds {held:,} of {rows[version]:,} rows" if there else "is gone"
+                message = f"select {entry.name}: the file of what {version} published {what}"
+                raise DataError(message, where=str(path), hint=_forgetting(folder))
+            found.append(path)
+    return found
+
+
+def remembered(context: Context, version: str) -> dict[str, int]:
+    """Return how many rows each entry that compares with earlier versions remembers of a version."""
+    files = {
+        entry.name: context.folder / FOLDER / entry.name / f"{version}.parquet" for entry in entries(context.config)
+    }
+    return {name: parquet_io.rows(path) for name, path in files.items()}
+
+
+def _forgetting(folder: Path) -> str:
+    return (
+        f"restore it from a copy, or delete {folder}: rows that are published and in the pool are then remembered "
+        "anew, and those that are no longer in the pool are forgotten"
+    )
 
 
 def write(
@@ -145,7 +195,7 @@ def _sketch(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
 def _of_last(context: Context, pool: PoolView, known: Sequence[str]) -> NDArray[np.bool_]:
     """(n,) the rows of the pool that are in the last of the versions, as far as that is still known."""
     root = context.folder / versions.FOLDER
-    if not known or not versions.ids(root, known[-1]).exists():
+    if not known:
         return np.zeros(len(pool), np.bool_)
     mask: NDArray[np.bool_] = pc.is_in(pool.ids, versions.read_ids(root, known[-1])["id"].to_arrow()).to_numpy()
     return mask
@@ -170,8 +220,5 @@ def _refuse_other(path: Path, recipe: str, entry: SelectEntry) -> None:
         return
     fields = ", ".join(entry.spec.plugin().traits.sketch or ()) or "its embeddings"
     told = f"select {entry.name}: what was published is remembered in another way, or the file is damaged"
-    hint = (
-        f"set back what sketches depend on ({fields}), or delete {path.parent}: rows that are published and in the "
-        "pool are then remembered anew, and those that are no longer in the pool are forgotten"
-    )
+    hint = f"set back what sketches depend on ({fields}); or {_forgetting(path.parent)}"
     raise ConfigError(told, where=str(path), hint=hint)

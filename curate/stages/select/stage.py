@@ -40,7 +40,6 @@ from curate.stages.base import (
     Progressed,
     Stage,
     Step,
-    damaged_shard,
     run_step,
 )
 from curate.stages.decontaminate.stage import NGRAM
@@ -155,7 +154,7 @@ def _published(context: Context, pool: PoolView) -> _Published:
     own = _Published(record.inputs.get("previous"), _known(record))
     right = manifest.compare(record, fingerprint_inputs(context, pool, own))[0] == "fresh"
     gone = own.previous is not None and not versions.ids(root, own.previous).exists()
-    return own if right and not (gone and damaged_shard(record, folder)) else now  # it could not be made again
+    return own if right and not (gone and manifest.broken(record, folder)) else now  # it could not be made again
 
 
 def _known(record: Record[SelectResult]) -> tuple[str, ...]:
