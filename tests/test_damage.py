@@ -175,3 +175,93 @@ def test_a_version_that_is_damaged_is_not_gone_back_to(settings):
     with pytest.raises(DataError, match=rf"cannot go back: {old}/data/\S+ is not what was written"):
         versions.rollback(Path("run"), None, print)
     assert versions.published(root) == now
+
+
+# ---------------------------------------------------------------- what a footer or a manifest says is not believed
+
+
+def test_rows_that_only_a_footer_loses_are_noticed(settings):
+    """A footer has no checksum of its own: one that leads to fewer rows would be believed."""
+    curate.run(settings())
+    before = state()
+    for stage in (*STAGES, "cluster/centroids.parquet", "embed/column/quarantine"):
+        path = Path("run") / stage
+        path = path if path.suffix else path / "part-00000.parquet"
+        good = path.read_bytes()
+        table = pq.read_table(path)
+        pq.write_table(table.slice(1), path)  # whole, with the fingerprint of the other
+        pq.read_table(path)
+        assert why(settings(), stage) == f"{path.relative_to(Path('run') / folder_of(stage))} is not whole"
+        curate.run(settings())
+        assert path.read_bytes() == good
+    assert state() == before
+
+
+def folder_of(stage):
+    return "/".join(part for part in stage.split("/") if part not in ("quarantine", "centroids.parquet"))
+
+
+def test_a_digit_that_changed_in_a_manifest_reaches_no_card(settings):
+    curate.run(settings())
+    before = state()
+    for manifest in sorted(Path("run").rglob("manifest.json")):
+        good = manifest.read_bytes()
+        for place in [match.start() for match in re.finditer(rb"[0-9]", good)][::97]:
+            data = bytearray(good)
+            data[place] ^= 1
+            manifest.write_bytes(data)
+            curate.run(settings())
+        assert state() == before
+
+
+def test_a_card_that_changed_is_written_again(settings):
+    curate.run(settings())
+    before = state()
+    card = next(Path("run/export").glob("*/README.md"))
+    card.write_text(card.read_text()[:-30])
+    assert why(settings(), "export").endswith("README.md is not what was written")
+    curate.run(settings())
+    kept = {name: value for name, value in state().items() if ".edited-" not in name}
+    assert kept == before
+
+
+def test_a_run_that_verifies_reads_what_is_published(settings):
+    curate.run(settings())
+    before = state()
+    (data,) = Path("run/export", versions.published(Path("run/export"))).glob("data/*")
+    flip(data)
+    assert curate.run(settings()).unchanged
+    with pytest.raises(AssertionError):
+        assert state() == before
+    curate.run(settings(), verify=True)
+    assert state() == before
+
+
+@pytest.mark.parametrize("damage", ["gone", "half", "other kinds"])
+def test_nothing_is_quoted_where_it_is_not_known_what_is_masked(settings, pool, command, damage):
+    curate.run(settings() | {"export": {"use": "parquet", "mask": ["email"]}})
+    path = Path("run/mask.json")
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_text(path.read_text()[:-9] if damage == "half" else path.read_text().replace("email", "phone"))
+    told = command("explain", "run", "r0000")
+    assert (told.returncode, told.stdout) == (3, "")
+    assert "run/mask.json: the file that says what is masked is" in told.stderr
+    assert "run again" in told.stderr
+    curate.run(settings() | {"export": {"use": "parquet", "mask": ["email"]}})
+    assert command("explain", "run", "r0000").returncode == 0
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_commands_that_only_read_tell_what_is_damaged(settings, command, stage):
+    curate.run(settings())
+    for path in (Path("run") / stage / "manifest.json", Path("run") / stage / "part-00001.parquet"):
+        good = path.read_bytes()
+        path.write_bytes(truncated(good))
+        told = command("explain", "run", "r0030")
+        assert told.returncode == 3
+        assert str(path) in told.stderr
+        assert "run again" in told.stderr
+        path.write_bytes(good)
+    assert command("explain", "run", "r0030").returncode == 0

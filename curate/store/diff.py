@@ -158,7 +158,7 @@ def last(folder: Path, examples: int) -> Difference:
     """
     run, root = Run.open(folder), folder / versions.FOLDER
     before, now = _published(folder)
-    made = manifest.load(root)
+    made = manifest.intact(root)
     of_ledger = None
     if made is not None and run.selection is not None and made.inputs.get("select") == run.selection.fingerprint:
         of_ledger = versions.name_of(made.fingerprint)

@@ -353,7 +353,7 @@ def _evaluation(hit: Hit) -> str:
 
 
 def _hits(run: Run, place: Place, name: str) -> Iterator[Hit]:
-    record = manifest.load(run.folder / _DECONTAMINATE)
+    record = manifest.intact(run.folder / _DECONTAMINATE)
     made = {} if run.selection is None else run.selection.inputs
     if record is None or record.fingerprint != made.get(_DECONTAMINATE):
         return

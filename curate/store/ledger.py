@@ -97,11 +97,11 @@ class Run:
         ConfigError : if there is none
         """
         symlinks.refuse(folder)
-        read = manifest.load(folder / "input")
+        read = manifest.intact(folder / "input")
         if read is None or read.stage != "input":
             hint = "name the folder that 'run:' in the configuration says"
             raise ConfigError("there is no run in this folder", where=str(folder), hint=hint)
-        selection = manifest.load(folder / "select", SelectResult)
+        selection = manifest.intact(folder / "select", SelectResult)
         if selection is not None and not _of_input(selection, read.fingerprint):
             selection = None
         return cls(folder, Inputs(folder / "input", read.fingerprint), selection, redaction.read(folder))
@@ -126,12 +126,12 @@ class Run:
         """The entries of a stage that the ledger was made from, but for those that were made again since."""
         made = {} if self.selection is None else self.selection.inputs[stage]
         there = {path.name: path for path in (self.folder / stage).glob("*") if path.name in made}
-        records = [(name, manifest.load(there[name])) for name in made if name in there]
+        records = [(name, manifest.intact(there[name])) for name in made if name in there]
         return [one for name, one in records if one is not None and (one.name, one.fingerprint) == (name, made[name])]
 
     def clusters(self) -> Record[StageResult] | None:
         """The cluster stage that the ledger was made from; None if it was made again since."""
-        record = manifest.load(self.folder / "cluster")
+        record = manifest.intact(self.folder / "cluster")
         if record is None or self.selection is None or record.fingerprint != self.selection.inputs["cluster"]:
             return None
         return record

@@ -337,6 +337,29 @@ def _seal(path: Path) -> str:
         raise DataError(f"cannot read the file: {error.strerror}", where=str(path)) from error
 
 
+@overload
+def intact(folder: Path) -> Record[StageResult] | None: ...
+@overload
+def intact(folder: Path, result: type[R]) -> Record[R] | None: ...
+def intact(folder: Path, result: type[StageResult] = StageResult) -> Record[StageResult] | None:
+    """Return the manifest in ``folder``, for who reads what the step left; None if it was not done.
+
+    Raises
+    ------
+    DataError
+        If the manifest, or a file of the step, is not as it was written.
+    """
+    record = load(folder, result)
+    hint = "run again: what is not as it was written is made again"
+    if record is None:
+        if parquet_io.there(folder / NAME) and parquet_io.read_json(folder / NAME) is None:
+            raise DataError("this is not as it was written", where=str(folder / NAME), hint=hint)
+        return None
+    for name, wrong in broken(record, folder).items():
+        raise DataError(f"cannot read what the step left: {wrong}", where=str(folder / name), hint=hint)
+    return record
+
+
 def lines(records: Iterable[Record[StageResult]]) -> list[Record[StageResult]]:
     """Return the records, with one for each entry of a step that has several, for tables that people read."""
     found: list[Record[StageResult]] = []

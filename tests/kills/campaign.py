@@ -240,7 +240,17 @@ def state(run: Path) -> dict[str, str]:
 
 def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
-        passing = ("seconds", "peak_memory", "modified", "changed", "inode", "published", "encoded")
+        passing = (
+            "seconds",
+            "peak_memory",
+            "modified",
+            "changed",
+            "inode",
+            "published",
+            "encoded",
+            "checksum",
+            "seals",
+        )
         return {key: _timeless(inner) for key, inner in value.items() if key not in passing}
     return [_timeless(inner) for inner in value] if isinstance(value, list) else value
 

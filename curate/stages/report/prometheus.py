@@ -19,7 +19,7 @@ from curate import paths
 from curate.errors import ConfigError, DataError
 from curate.report import prometheus_format
 from curate.report.prometheus_format import Gauge
-from curate.store import manifest, parquet_io, versions
+from curate.store import parquet_io, versions
 from curate.store.manifest import Record, StageResult
 
 _OURS = "# HELP curate_"
@@ -151,9 +151,9 @@ def _reasons(run: str, entries: Sequence[Record[StageResult]]) -> Iterator[tuple
 def _publication(only: Mapping[str, str], root: Path) -> Iterator[Gauge]:
     """What is published now, and what its publication changed."""
     version, lines = versions.published(root), versions.history(root)
-    if version is None or not lines:
+    contents = None if version is None else versions.contents(root / version)
+    if not lines or contents is None:
         return
-    contents = parquet_io.read_json(root / version / manifest.NAME) or {}
     size = sum(file["bytes"] for file in contents["files"])
     yield Gauge("curate_export_rows", "Rows of the published export.", [(only, contents["rows"])])
     yield Gauge("curate_export_bytes", "Bytes of the data files of the published export.", [(only, size)])

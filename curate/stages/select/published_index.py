@@ -104,34 +104,52 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
 def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> list[Path]:
     """Return the file of each version that an entry has sketches of.
 
-    A version from before the entry compared with any has none. Without the folder, everything is forgotten: a warning
-    says so.
+    A version from before the entry compared with any has none, and where the whole folder is gone, everything is
+    forgotten; see ``forgotten``.
 
     Raises
     ------
     DataError
         If a file is gone, or does not hold what was written.
     """
-    folder, lines = context.folder / FOLDER / entry.name, versions.history(context.folder / versions.FOLDER)
-    rows = {version: (versions.remembered_of(lines, version) or {}).get(entry.name) for version in known}
-    if not paths.names(folder):
-        if lost := [version for version in known if rows[version] is not None]:
-            context.progress.warn(
+    folder, rows = context.folder / FOLDER / entry.name, _written_down(context, entry, known)
+    files = {version: folder / f"{version}.parquet" for version in known} if paths.names(folder) else {}
+    found = {version: path for version, path in files.items() if rows[version] is not None or parquet_io.there(path)}
+    for version, path in found.items():
+        if wrong := _wrong(path, rows[version]):
+            message = f"select {entry.name}: the file of what {version} published {wrong}"
+            raise DataError(message, where=str(path), hint=_forgetting(folder))
+    return list(found.values())
+
+
+def _written_down(context: Context, entry: SelectEntry, known: Sequence[str]) -> dict[str, int | None]:
+    """Return how many rows of each version an entry had sketches of when it was published; None where it had none."""
+    lines = versions.history(context.folder / versions.FOLDER)
+    return {version: (versions.remembered_of(lines, version) or {}).get(entry.name) for version in known}
+
+
+def _wrong(path: Path, rows: int | None) -> str:
+    """Return what is wrong with a file of sketches, in words; empty if nothing is."""
+    if not parquet_io.there(path):
+        return "is gone"
+    try:
+        held = parquet_io.rows(path)
+    except DataError:
+        return "is not whole"
+    return "" if rows in (None, held) else f"holds {held:,} of {rows:,} rows"
+
+
+def forgotten(context: Context) -> list[str]:
+    """Return a warning for each entry whose folder was deleted, and with it what it knew of published rows."""
+    warnings, known = [], standing(context.folder / versions.FOLDER)
+    for entry in entries(context.config):
+        lost = [version for version, rows in _written_down(context, entry, known).items() if rows is not None]
+        if lost and not paths.names(folder := context.folder / FOLDER / entry.name):
+            warnings.append(
                 f"select {entry.name}: {folder} is gone, and with it what {', '.join(lost)} published: only rows that "
                 "are still in the pool are known to be published"
             )
-        return []
-    found = []
-    for version in known:
-        path = folder / f"{version}.parquet"
-        if (there := parquet_io.there(path)) or rows[version] is not None:
-            held = parquet_io.rows(path) if there else 0
-            if not there or rows[version] not in (None, held):
-                what = f"holds {held:,} of {rows[version]:,} rows" if there else "is gone"
-                message = f"select {entry.name}: the file of what {version} published {what}"
-                raise DataError(message, where=str(path), hint=_forgetting(folder))
-            found.append(path)
-    return found
+    return warnings
 
 
 def remembered(context: Context, version: str) -> dict[str, int]:

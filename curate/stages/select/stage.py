@@ -79,7 +79,7 @@ class Select(Stage[tuple["SelectEntry", ...], Selected]):
     def guard(self, context: Context, done: Progressed) -> Sequence[str]:
         if context.plan is None:
             guardrails.selection(context, done.pool, done.one(self.name, SelectResult))
-        return ()
+        return published_index.forgotten(context)
 
     def describe(self, entry: tuple[SelectEntry, ...]) -> Mapping[str, str]:
         own = {one.name: one.spec.plugin().summary() for one in entry}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
 import curate
-from curate.errors import ConfigError
+from curate.errors import ConfigError, CurateError, GuardrailError
 from curate.stages.select import published_index
 from curate.stages.select.published_index import standing
 from curate.store import versions
@@ -206,3 +207,48 @@ def test_only_filters_that_remember_can_be_asked_and_in_no_group(tonight, nightl
     tonight(a=text(1))
     with pytest.raises(ConfigError, match="published"):
         curate.run(nightly(entry))
+
+
+# ---------------------------------------------------------------- what is remembered is not lost silently
+
+
+def gone(path):
+    path.unlink()
+
+
+def half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def other(path):
+    """Put what another night published in its place."""
+    path.write_bytes(next(each for each in sorted(path.parent.iterdir()) if each != path).read_bytes())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", [gone, half, other])
+def test_a_lost_file_of_what_was_published_is_told_until_it_is_back_or_its_folder_is_deleted(tonight, nightly, damage):
+    tonight(a=text(1), b=text(2))
+    curate.run(nightly())
+    first = versions.published(Path("run/export"))
+    tonight(c=text(3))
+    curate.run(nightly())
+    path = Path(f"run/published/minhash/{first}.parquet")
+    good, before = path.read_bytes(), exported()
+    damage(path)
+    tonight(d=near(1), e=near(3))
+    for _ in range(2):
+        with pytest.raises(CurateError, match=f"{path}: .*delete run/published/minhash"):
+            curate.run(nightly())
+    assert exported() == before
+    shutil.copytree("run", "other", symlinks=True)
+    path.write_bytes(good)
+    with pytest.raises(GuardrailError, match="the selection is empty"):
+        curate.run(nightly())
+    Path("run").rename("mended")
+    Path("other").rename("run")
+    shutil.rmtree("run/published/minhash")
+    done = curate.run(nightly())
+    assert exported() == {"d", "e"}
+    assert any(f"run/published/minhash is gone, and with it what {first}, " in each for each in done.warnings)
+    assert not any("is gone" in each for each in curate.run(nightly()).warnings)
