@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from curate import paths
 from curate.errors import DataError
 from curate.stages.base import Context, running
 from curate.store import manifest, npz, parquet_io
@@ -87,7 +88,18 @@ def _again(folder: Path) -> str:
     return f"restore it from a copy, or delete {folder}: the next run then learns from the pool as it is"
 
 
-def _earlier(folder: Path, is_whole: Callable[[Fit], bool], recipe: str, pool: str) -> Fit | None:
+def _was_there(context: Context, folder: Path) -> bool:
+    """Return whether the last run that ended had the step of a folder."""
+    last = parquet_io.read_json(context.folder / manifest.NAME) or {}
+    return any(
+        stage.folder(context.folder, stage.entry_name(entry)) == folder
+        for stage in context.stages
+        for entry in stage.entries(context.config)
+        if f"{stage.name} {stage.entry_name(entry)}" in last.get("fingerprints", {})
+    )
+
+
+def _earlier(context: Context, folder: Path, is_whole: Callable[[Fit], bool], recipe: str, pool: str) -> Fit | None:
     """Return the fit to go on with; None where learning from today's pool gives the same, or is what is wanted.
 
     Raises
@@ -100,6 +112,8 @@ def _earlier(folder: Path, is_whole: Callable[[Fit], bool], recipe: str, pool: s
         record = manifest.load(folder)
         if record is not None and NAME in record.seals:
             raise DataError("what was learnt before is gone", where=str(folder / NAME), hint=_again(folder))
+        if not paths.names(folder) and _was_there(context, folder):
+            context.progress.warn(f"{folder} is gone, and what was learnt is lost: it is learnt anew from today's pool")
         return None
     if fit.recipe != recipe:
         return None
@@ -165,7 +179,7 @@ def up_to_date(
         If the fit of an earlier pool is gone or damaged.
     """
     refresh = context.config.refresh
-    kept = None if refresh.refit == "always" else _earlier(folder, is_whole, recipe, pool)
+    kept = None if refresh.refit == "always" else _earlier(context, folder, is_whole, recipe, pool)
     if kept is None:
         return do(pool)
     record = do(kept.pool)

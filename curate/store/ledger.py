@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from curate.errors import ConfigError, DataError
 from curate.kernels.text.pii_patterns import Kind
-from curate.store import manifest, parquet_io, redaction, schemas, symlinks
+from curate.store import manifest, parquet_io, redaction, run_directory, schemas, symlinks
 from curate.store.inputs import Inputs
 from curate.store.json_shape import fits
 from curate.store.manifest import Record, StageResult
@@ -98,6 +98,9 @@ class Run:
         """
         symlinks.refuse(folder)
         read = manifest.intact(folder / "input")
+        if read is None and run_directory.is_run(folder):
+            hint = f"run: curate run {folder / 'config.yaml'}"
+            raise DataError("the input was not read, or is gone", where=str(folder / "input"), hint=hint)
         if read is None or read.stage != "input":
             hint = "name the folder that 'run:' in the configuration says"
             raise ConfigError("there is no run in this folder", where=str(folder), hint=hint)

@@ -420,8 +420,11 @@ def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
         if edited(root, version):
             warn(f"{root / version} was edited since it was written; it is kept in {set_aside(root, version)}")
         (root / version / manifest.NAME).unlink()  # first, so that a half-deleted one never looks whole
-    whole = kept(root)
-    for name in paths.names(root):
+    whole, there = kept(root), paths.names(root)
+    for version in list(dict.fromkeys(line["version"] for line in reversed(history(root))))[:keep]:
+        if version not in whole and f"{version}{_IDS}" in there:
+            warn(f"{root / version} is gone or not whole: it is lost, and nobody can go back to it")
+    for name in there:
         if _VERSION.fullmatch(name) and name not in whole:
             paths.remove(root / name)
         elif _VERSION.fullmatch(name.removesuffix(_IDS)) and name.endswith(_IDS) and name[: -len(_IDS)] not in whole:
@@ -465,12 +468,15 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     """
     symlinks.refuse(run)
     root = run / FOLDER
-    if not run_directory.is_run(run) or not kept(root):
+    if not run_directory.is_run(run) or not paths.names(root):
         raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
     with lock.held(run, note):
         begun_anew = None if version is None else _left(root)
         before = "" if begun_anew is not None else published(root) or ""
         versions = kept(root)
+        if not versions:
+            where, hint = str(root / (before or CURRENT)), "run again: it is made again"
+            raise DataError("no version is whole", where=where, hint=hint)
         earlier = versions[: versions.index(before)] if before in versions else versions
         chosen = version or (earlier[-1] if earlier else None)
         if chosen not in versions:

@@ -18,6 +18,7 @@ from curate.evaluation import verdict
 from curate.evaluation.compare import compare
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
+from curate.store import parquet_io
 
 RATES = [0.95]
 FOLDER = Path(__file__).parent
@@ -41,7 +42,7 @@ class Counting(Serial):
 
 def written(run: str = "run") -> dict:
     """What stands on disk, but for the times."""
-    found = json.loads(Path(run, "compare.json").read_text())
+    found = parquet_io.read_json(Path(run, "compare.json"))
     for cell in found["cells"]:
         del cell["seconds"], cell["pareto"]
     return {**found, "run": ""}

@@ -13,6 +13,7 @@ from curate.errors import DataError
 from curate.evaluation.evaluate import as_dict, evaluate
 from curate.executors.serial import Serial
 from curate.report import evaluation_text
+from curate.store import parquet_io
 
 FOLDER = Path(__file__).parent
 WITH_PLANS = [str(FOLDER / "nearest_class.py"), str(FOLDER / "weighed.py"), str(FOLDER.parent / "stages/draws.py")]
@@ -28,7 +29,7 @@ def test_the_published_selection_is_tested_on_the_test_files(crowd, over):
     low, high = line.resampled
     assert 0 < low < line.difference.mean < high
     assert "by paired bootstrap" in evaluation_text.metrics(found.metrics)[0]
-    written = json.loads(Path("run/evaluate/evaluate.json").read_text())
+    written = parquet_io.read_json(Path("run/evaluate/evaluate.json"))
     assert written == json.loads(json.dumps(as_dict(found)))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from curate.evaluation.compare import compare
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
 from curate.report.evaluation_data import Evaluation
+from curate.store import parquet_io
 from curate.store.json_shape import read_as
 
 ASKED = "Does it train a better model?"
@@ -61,7 +61,7 @@ def test_the_export_does_not_depend_on_it(crowd, over):
 def test_what_is_written_is_what_is_read(crowd, over):
     curate.run(over())
     found = evaluate(Path("run"), Serial(), seeds=1)
-    again = read_as(Evaluation, json.loads(FILE.read_text()), null_is_nan=True)
+    again = read_as(Evaluation, parquet_io.read_json(FILE), null_is_nan=True)
     assert repr(again) == repr(found).replace("'overlapping': ()", "'overlapping': []")  # NaN equals nothing
 
 
@@ -78,9 +78,9 @@ DAMAGED = {
 def test_what_another_wrote_is_not_shown(crowd, over):
     curate.run(over())
     evaluate(Path("run"), Serial(), seeds=1)
-    written = json.loads(FILE.read_text())
+    written = parquet_io.read_json(FILE)
     for what, damage in DAMAGED.items():
-        FILE.write_text(json.dumps({**written, **damage}))
+        parquet_io.write_json(FILE, {**written, **damage})
         pipeline.report(from_data(over()))
         assert "evaluate.json is not as this release writes it: run curate evaluate run" in page(), what
         assert ASKED not in page(), what

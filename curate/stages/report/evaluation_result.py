@@ -27,6 +27,7 @@ def read(context: Context, selected: Selected) -> tuple[Evaluation | None, str]:
         why = "Whether it trains a better model has not been measured"
     elif found is None:
         why = f"{file} is not as this release writes it"
+        context.progress.warn(f"{why}: what was measured is lost; run curate evaluate {context.config.run}")
     elif found.select != selected.fingerprint:
         why, found = "Whether it trains a better model was measured on an earlier selection", None
     return found, f"{why}: run curate evaluate {context.config.run}" if why else ""

@@ -7,7 +7,7 @@ what the selector holds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from curate.pool.view import PoolView
 from curate.stages.base import Context, running
 from curate.stages.select.run_selector import pool_of
 from curate.store import manifest, parquet_io, schemas, versions
+from curate.store.versions import Publication
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig, SelectEntry
@@ -38,10 +39,10 @@ def entries(config: RunConfig) -> list[SelectEntry]:
     return [entry for entry in config.select if entry.against is not None]
 
 
-def standing(root: Path) -> list[str]:
-    """The versions that were published and not taken back since, in order."""
+def standing(lines: Iterable[Publication]) -> list[str]:
+    """Return the versions that were published and not taken back since, in order."""
     found: list[str] = []
-    for line in versions.history(root):
+    for line in lines:
         if line["version"] not in found:
             found.append(line["version"])
         elif line["by"] == "rollback":
@@ -141,7 +142,7 @@ def _wrong(path: Path, rows: int | None) -> str:
 
 def forgotten(context: Context) -> list[str]:
     """Return a warning for each entry whose folder was deleted, and with it what it knew of published rows."""
-    warnings, known = [], standing(context.folder / versions.FOLDER)
+    warnings, known = [], standing(versions.history(context.folder / versions.FOLDER))
     for entry in entries(context.config):
         lost = [version for version, rows in _written_down(context, entry, known).items() if rows is not None]
         if lost and not paths.names(folder := context.folder / FOLDER / entry.name):

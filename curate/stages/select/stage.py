@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,19 +142,32 @@ def fingerprint_inputs(context: Context, pool: PoolView, published: _Published) 
 
 
 def _published(context: Context, pool: PoolView) -> _Published:
-    """Return the exports as they are now; for a ledger that is still right, those that it was made with."""
+    """Return the exports as they are now; for a ledger that is right, or was lost, those that it was made with."""
     folder, root = context.folder / "select", context.folder / versions.FOLDER
     now = _Published(
         versions.published(root) if context.config.refresh.keep_previous_weight else None,
-        tuple(published_index.standing(root)) if published_index.entries(context.config) else (),
+        tuple(published_index.standing(versions.history(root))) if published_index.entries(context.config) else (),
     )
     record = manifest.load(folder, SelectResult)
     if record is None:
-        return now
+        exported = manifest.load(root)
+        of_ledger = None if exported is None else exported.inputs.get("select")
+        candidates = _earlier(context, now) if of_ledger is not None else ()
+        made_from = ((own, fingerprint_inputs(context, pool, own)) for own in candidates)
+        return next((own for own, parts in made_from if manifest.fingerprint(parts) == of_ledger), now)
     own = _Published(record.inputs.get("previous"), _known(record))
     right = manifest.compare(record, fingerprint_inputs(context, pool, own))[0] == "fresh"
     gone = own.previous is not None and not versions.ids(root, own.previous).exists()
     return own if right and not (gone and manifest.broken(record, folder)) else now  # it could not be made again
+
+
+def _earlier(context: Context, now: _Published) -> Iterator[_Published]:
+    """Yield the exports as they were before each publication, the last first."""
+    lines = versions.history(context.folder / versions.FOLDER)
+    for count in reversed(range(len(lines))):
+        before = lines[:count]
+        previous = before[-1]["version"] if before and now.previous is not None else None
+        yield _Published(previous, tuple(published_index.standing(before)) if now.known else ())
 
 
 def _known(record: Record[SelectResult]) -> tuple[str, ...]:

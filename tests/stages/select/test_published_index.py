@@ -124,13 +124,13 @@ def test_what_was_taken_back_is_not_published(tonight, nightly):
     tonight(b=text(2))
     curate.run(nightly())
     root = Path("run") / versions.FOLDER
-    first, second = standing(root)
+    first, second = standing(versions.history(root))
     versions.rollback(Path("run"), None, lambda _: None)
-    assert standing(root) == [first]
+    assert standing(versions.history(root)) == [first]
     tonight(c=text(1), d=text(2))
     curate.run(nightly())
     assert exported() == {"d"}
-    assert second not in standing(root)
+    assert second not in standing(versions.history(root))
 
 
 @pytest.mark.slow
@@ -252,3 +252,17 @@ def test_a_lost_file_of_what_was_published_is_told_until_it_is_back_or_its_folde
     assert exported() == {"d", "e"}
     assert any(f"run/published/minhash is gone, and with it what {first}, " in each for each in done.warnings)
     assert not any("is gone" in each for each in curate.run(nightly()).warnings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["manifest.json", ""])
+def test_a_selection_whose_manifest_is_lost_is_made_again_as_it_was(tonight, nightly, name):
+    """It does not compare its rows with the version that it is itself, as if that had been published before."""
+    refresh = {"refresh": {"keep_previous_weight": 0.5}}
+    for rows in ({"a": text(1), "b": text(2)}, {"a": text(1), "c": text(3)}, {"c": text(3), "d": text(4)}):
+        tonight(**rows)
+        done = curate.run(nightly(**refresh))
+    path = Path("run/select") / name
+    path.unlink() if path.is_file() else shutil.rmtree(path)
+    again = curate.run(nightly(**refresh))
+    assert (again.unchanged, again.export) == (True, done.export)
