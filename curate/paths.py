@@ -8,13 +8,15 @@ import hashlib
 import io
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
+from curate import anchored
 from curate.errors import ConfigError, CurateError, DataError, PluginError, missing_extra
 
 if TYPE_CHECKING:
@@ -227,7 +229,7 @@ def known(path: Path) -> FileFacts:
         with reached(path):
             if is_object(path):
                 return _known(_fs(path).info(_key(path)))
-            with path.open("rb", buffering=0) as file:
+            with open(path, "rb", buffering=0, opener=anchored.opener) as file:
                 status = os.fstat(file.fileno())
                 ends = hashlib.blake2b(file.read(_END), digest_size=16)
                 if status.st_size > _END:
@@ -268,7 +270,18 @@ def _known(info: Mapping[str, object]) -> FileFacts:
 def names(folder: Path) -> set[str]:
     """The names in a folder; none if it is not there."""
     with reached(folder):
-        return {path.name for path in folder.glob("*")}
+        if is_object(folder):
+            return {path.name for path in folder.glob("*")}
+        try:
+            with anchored.folder(folder) as there:
+                return set(os.listdir(there))  # noqa: PTH208 - names alone
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+
+
+def parts(folder: Path) -> list[Path]:
+    """Return the paths of the shards in a folder, sorted; none if it is not there."""
+    return [folder / name for name in sorted(names(folder)) if name.startswith("part-") and name.endswith(".parquet")]
 
 
 def files(folder: Path) -> list[str]:
@@ -277,7 +290,7 @@ def files(folder: Path) -> list[str]:
         if is_object(folder):
             root = _key(folder)
             return sorted(str(name).removeprefix(f"{root}/") for name in _fs(folder).find(root))
-        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        return sorted(name for name, _ in _sizes(folder))
 
 
 def size(folder: Path) -> int:
@@ -285,7 +298,21 @@ def size(folder: Path) -> int:
     if is_object(folder):
         with reached(folder):
             return int(_fs(folder).du(_key(folder)))
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return sum(size for _, size in _sizes(folder))
+
+
+def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
+    """Yield the name and size of every file in a local folder and in those below; of a link, those of its target."""
+    try:
+        with anchored.folder(folder) as there:
+            for above, _, files, handle in os.fwalk(f"{there}/."):
+                for name in files:
+                    with suppress(FileNotFoundError):
+                        status = os.stat(name, dir_fd=handle)
+                        if stat.S_ISREG(status.st_mode):
+                            yield Path(above, name).relative_to(there).as_posix(), status.st_size
+    except (FileNotFoundError, NotADirectoryError):
+        return
 
 
 # ---------------------------------------------------------------- content
@@ -352,11 +379,21 @@ def _sha256(path: Path, stamp: tuple[tuple[str, object], ...]) -> str:  # noqa: 
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, read as they are asked for, some megabytes at a time."""
     with ExitStack() as stack:
-        with reached(path):
-            file: Any = stack.enter_context(path.open("rb", buffering=_BLOCK))
-        if is_object(path):  # by themselves they are slow to find the end of a line
-            file = stack.enter_context(io.BufferedReader(file, _BLOCK))
-        yield file
+        if is_object(path):
+            with reached(path):
+                raw: Any = stack.enter_context(path.open("rb", buffering=_BLOCK))
+        else:
+            raw = io.FileIO(path, opener=anchored.opener)
+        # An object by itself is slow to find the end of a line.
+        yield stack.enter_context(io.BufferedReader(raw, _BLOCK))
+
+
+def read(path: Path) -> bytes:
+    """Return the bytes of a small file."""
+    if is_object(path):
+        return path.read_bytes()
+    with open(path, "rb", opener=anchored.opener) as file:
+        return file.read()
 
 
 @contextmanager
@@ -365,10 +402,12 @@ def parquet(path: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
-        source: Path | IO[bytes] = path
+        source: Path | IO[bytes]
         if is_object(path):
             with reached(path):
                 source = stack.enter_context(path.open("rb", buffering=_FOOTER))
+        else:
+            source = stack.enter_context(anchored.reading(path))
         yield stack.enter_context(pq.ParquetFile(source, pre_buffer=is_object(path), page_checksum_verification=True))
 
 
@@ -407,8 +446,8 @@ def move(path: Path, target: Path) -> None:
     """
     if not is_object(path):
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+            with anchored.inside(path) as there, anchored.inside(target, make=True) as place:
+                there.replace(place)
         except OSError as error:
             raise DataError(f"cannot write: {error.strerror or error}", where=str(target)) from error
         return
@@ -422,8 +461,12 @@ def copy(path: Path, target: Path) -> None:
     if not is_object(path):
         import shutil
 
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target)
+        with (
+            anchored.reading(path) as source,
+            anchored.inside(target, make=True) as there,
+            anchored.created(there) as place,
+        ):
+            shutil.copy2(source, place)
         return
     with reached(path):
         _fs(path).cp_file(_key(path), _key(target))
@@ -434,11 +477,25 @@ def remove(folder: Path) -> None:
     if not is_object(folder):
         import shutil
 
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError), anchored.inside(folder) as there:  # what cannot be deleted is in somebody's way later
+            shutil.rmtree(there, ignore_errors=True)
         return
     with reached(folder):
         if folder.exists():
             _fs(folder).rm(_key(folder), recursive=True)
+
+
+def unlink(path: Path, *, missing_ok: bool = False) -> None:
+    """Delete a file or a link."""
+    if is_object(path):
+        path.unlink(missing_ok=missing_ok)
+        return
+    try:
+        with anchored.inside(path) as there:
+            there.unlink()
+    except FileNotFoundError:  # perhaps the folder
+        if not missing_ok:
+            raise
 
 
 def _fs(path: Path) -> Any:

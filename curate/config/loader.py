@@ -17,7 +17,7 @@ from curate.config.sections import ENTRIES, SECTIONS, TOP, resolved
 from curate.config.validator import Validator, Values
 from curate.config.yaml_positions import Data
 from curate.errors import ConfigError, PluginError
-from curate.paths import REFUSED, has_secret
+from curate.paths import REFUSED, has_secret, read
 from curate.plugins.fields import Field, show
 from curate.plugins.registry import Local, Plugin
 
@@ -36,7 +36,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     PluginError : if a plugin that it uses cannot be imported
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read(path).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read the configuration: {error.strerror}", where=str(path)) from error
     except UnicodeDecodeError as error:

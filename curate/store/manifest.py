@@ -16,6 +16,7 @@ from typing import Any, Generic, Literal, TypeVar, overload
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import paths
 from curate.accounting import Count, sum_of
 from curate.errors import AccountingError
 from curate.kernels.neighbors.retention import RetentionCurve
@@ -211,7 +212,7 @@ def save(record: Record[R], folder: Path) -> Record[R]:
         parquet_io.write(_table_of(counts), table, record.fingerprint, compression="zstd")
     parquet_io.write_json(folder / NAME, data)
     if not tabled:
-        table.unlink(missing_ok=True)
+        paths.unlink(table, missing_ok=True)
         return record
     return _with_table(record, table)
 

@@ -26,7 +26,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import paths
+from curate import anchored, paths
 from curate.errors import ConfigError, DataError
 from curate.store import lock, manifest, parquet_io, run_directory, symlinks
 from curate.store.churn import churn
@@ -118,7 +118,8 @@ def _named(root: Path) -> str | None:
             elif _is_copy(link):
                 version = str((contents(link) or {"fingerprint": ""})["fingerprint"])[:_LENGTH]
             else:
-                version = str(link.readlink())
+                with anchored.inside(link) as there:
+                    version = str(there.readlink())
     except OSError:
         return None
     return version if _VERSION.fullmatch(version) else None
@@ -257,15 +258,16 @@ def _point(root: Path, version: str) -> None:
     if paths.is_object(root):
         parquet_io.write_text(root / CURRENT, version)
         return
-    fresh = root / f".{os.getpid()}.partial.{CURRENT}"
     try:
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(version)
-        if _is_copy(root / CURRENT):
-            _refuse_unknown_copy(root)
-            paths.remove(root / _COPIED)
-            (root / CURRENT).replace(root / _COPIED)  # no rename puts a link in the place of a folder
-        fresh.replace(root / CURRENT)
+        with anchored.folder(root) as there:
+            fresh = there / f".{os.getpid()}.partial.{CURRENT}"
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(version)
+            if _is_copy(root / CURRENT):
+                _refuse_unknown_copy(root)
+                paths.remove(root / _COPIED)
+                (there / CURRENT).replace(there / _COPIED)  # no rename puts a link in the place of a folder
+            fresh.replace(there / CURRENT)
     except OSError as error:
         raise DataError(f"cannot publish: {error.strerror}", where=str(root / CURRENT)) from error
 
@@ -299,13 +301,13 @@ def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
     for version in older[: max(0, len(older) + 1 - keep)]:
         if edited(root, version):
             warn(f"{root / version} was edited since it was written; it is kept in {set_aside(root, version)}")
-        (root / version / manifest.NAME).unlink()  # first, so that a half-deleted one never looks whole
+        paths.unlink(root / version / manifest.NAME)  # first, so that a half-deleted one never looks whole
     whole = kept(root)
     for name in paths.names(root):
         if _VERSION.fullmatch(name) and name not in whole:
             paths.remove(root / name)
         elif _VERSION.fullmatch(name.removesuffix(_IDS)) and name.endswith(_IDS) and name[: -len(_IDS)] not in whole:
-            (root / name).unlink()
+            paths.unlink(root / name)
 
 
 # ---------------------------------------------------------------- going back
@@ -339,6 +341,11 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     DataError : if it is not as it was written
     LockedError : if a run is under way
     """
+    with anchored.within(run):
+        return _rolled_back(run, version, note)
+
+
+def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) -> Rollback:
     symlinks.refuse(run)
     root = run / FOLDER
     if published(root) is None or not run_directory.is_run(run):

@@ -138,7 +138,7 @@ def _folder(name: str) -> str:
 def _forget(context: Context, kept: set[str]) -> None:
     """Remove what is left of sets that are asked for no more."""
     root = context.folder / DECONTAMINATE / FOLDER
-    for name in {path.name for path in root.iterdir()} - kept if root.exists() else ():
+    for name in paths.names(root) - kept:
         paths.remove(root / name)
 
 
