@@ -56,6 +56,11 @@ def call(folders: tuple[Path, ...], fn: Callable[[Task], Value], task: Task) -> 
         return fn(task)
 
 
+def covers(path: Path) -> bool:
+    """Return whether a folder is a run directory that this process works in, or lies in one."""
+    return _below(path) is not None
+
+
 @contextmanager
 def folder(path: Path, *, make: bool = False) -> Iterator[Path]:
     """Yield a path to the same folder that leads nowhere else.
@@ -206,6 +211,8 @@ def _is_link(name: str, handle: int) -> bool:
 
 
 def _refused(path: Path) -> DataError:
+    if path.parts[-2:] == ("export", "current"):
+        return DataError("this is the link to the published version", where=str(path), hint="name the version's folder")
     return DataError(LINK, where=str(path), hint="delete it")
 
 

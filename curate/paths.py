@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
+from urllib.parse import unquote
 
 from curate import anchored
 from curate.errors import ConfigError, CurateError, DataError, PluginError, missing_extra
@@ -28,9 +29,13 @@ FileFacts: TypeAlias = dict[str, Any]
 REFUSED = "holds credentials: leave them out of the URL and in the environment"
 """Why such a URL is refused; see ``shown``."""
 
-_SECRET = re.compile(
-    r"://([^/@\s]*:(?!\d+/)[^@]*@|.*[?&](x-amz-|x-goog-|sig=|signature=|token=))", re.IGNORECASE | re.DOTALL
-)
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_NAMED_BY_USER = ("abfs", "abfss", "wasb", "wasbs")
+"""Protocols whose URLs name a container where others name a user."""
+
+_PUBLIC = ("versionid",)
+"""Parameters of a URL that are no secrets; every other one may be."""
+
 _HINT = (
     "look at the URL, the network, and the credentials and the endpoint in the environment "
     "(for s3:// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
@@ -42,12 +47,41 @@ _END = 1 << 16  # bytes at each end of a file that its stamp hashes
 
 
 def has_secret(text: str) -> bool:
-    """Whether there is a URL in ``text`` with a password or a signature in it.
+    """Return whether there is a URL in ``text`` that may hold a secret: a user, or a parameter of any name but a few.
+
+    Of ``http`` every query and fragment counts, with or without a name, and so do they all where they are encoded. A
+    secret that is a part of a path looks like any other name, and is not recognized.
 
     >>> has_secret("s3://key:pass/word@bucket/pool"), has_secret("s3://bucket/pool/part-?.jsonl")
     (True, False)
+    >>> has_secret("https://host/a.jsonl%3Fapi_key%3D1"), has_secret("s3://bucket/a.jsonl?versionId=1")
+    (True, False)
     """
-    return _SECRET.search(text) is not None
+    while True:
+        if any(_tells(url[1].lower(), text[url.end() :]) for url in _URL.finditer(text)):
+            return True
+        encoded, text = text, unquote(text)
+        if text == encoded:
+            return False
+
+
+def _tells(protocol: str, rest: str) -> bool:
+    """Return whether the part of a URL after its protocol may hold a secret."""
+    user, at, _ = re.split(r"[/?#\\\s]", rest, maxsplit=1)[0].rpartition("@")
+    if at and (":" in user or protocol not in _NAMED_BY_USER):
+        return True
+    if re.match(r"[^/@\s]*:(?!\d+(/|$))[^@]*@", rest):  # a slash in a password
+        return True
+    query = re.search(r"[?#].*", rest, re.DOTALL)
+    names = re.findall(r"[?#&;]([^?#&;=/]*)=", query[0] if query else "")
+    if query and protocol in ("http", "https"):
+        names += [part.partition("=")[0] for part in re.split("[?#&;]", query[0]) if part]
+    return any(name.lower() not in _PUBLIC for name in names)
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is a URL, or several that are chained."""
+    return re.match(r"\s*([\w.+-]+::)*[a-z][a-z0-9+.-]*://", text, re.IGNORECASE) is not None
 
 
 def shown(text: str) -> str:
@@ -229,7 +263,7 @@ def known(path: Path) -> FileFacts:
         with reached(path):
             if is_object(path):
                 return _known(_fs(path).info(_key(path)))
-            with open(path, "rb", buffering=0, opener=anchored.opener) as file:
+            with path.open("rb", buffering=0) as file:
                 status = os.fstat(file.fileno())
                 ends = hashlib.blake2b(file.read(_END), digest_size=16)
                 if status.st_size > _END:
@@ -286,33 +320,34 @@ def parts(folder: Path) -> list[Path]:
 
 def files(folder: Path) -> list[str]:
     """The files in a folder and in those below, relative to it, with slashes, sorted."""
-    with reached(folder):
-        if is_object(folder):
-            root = _key(folder)
-            return sorted(str(name).removeprefix(f"{root}/") for name in _fs(folder).find(root))
-        return sorted(name for name, _ in _sizes(folder))
+    return sorted(sizes(folder))
 
 
 def size(folder: Path) -> int:
     """The bytes of all files in a folder and in those below."""
+    return sum(sizes(folder).values())
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of every file in a folder and in those below, by its path relative to it, with slashes.
+
+    A link to a file counts as that file, except in a run directory, where it is none.
+    """
+    found: dict[str, int] = {}
     if is_object(folder):
         with reached(folder):
-            return int(_fs(folder).du(_key(folder)))
-    return sum(size for _, size in _sizes(folder))
-
-
-def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
-    """Yield the name and size of every file in a local folder and in those below; of a link, those of its target."""
-    try:
-        with anchored.folder(folder) as there:
-            for above, _, files, handle in os.fwalk(f"{there}/."):
-                for name in files:
-                    with suppress(FileNotFoundError):
-                        status = os.stat(name, dir_fd=handle)
-                        if stat.S_ISREG(status.st_mode):
-                            yield Path(above, name).relative_to(there).as_posix(), status.st_size
-    except (FileNotFoundError, NotADirectoryError):
-        return
+            root = _key(folder)
+            objects = _fs(folder).find(root, detail=True)
+            return {str(name).removeprefix(f"{root}/"): int(info["size"]) for name, info in objects.items()}
+    follow = not anchored.covers(folder)
+    with suppress(FileNotFoundError, NotADirectoryError), anchored.folder(folder) as there:
+        for above, _, names, handle in os.fwalk(f"{there}/."):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    status = os.stat(name, dir_fd=handle, follow_symlinks=follow)
+                    if stat.S_ISREG(status.st_mode):
+                        found[Path(above, name).relative_to(there).as_posix()] = status.st_size
+    return found
 
 
 # ---------------------------------------------------------------- content

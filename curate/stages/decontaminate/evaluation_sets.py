@@ -81,6 +81,7 @@ def fingerprints(context: Context) -> dict[str, str]:
     found = {}
     for name, how in asked(context.config).items():
         with _named(name):
+            run_directory.refuse_own(files_of(how), context.folder, f"{DECONTAMINATE}.files")
             found[name] = manifest.fingerprint(fingerprint_inputs(how, survey(_own(context, name, how))))
     return found
 
@@ -101,7 +102,6 @@ def read(context: Context) -> tuple[list[EvaluationTexts], list[Account]]:
     for name, how in asked(context.config).items():
         own = _own(context, name, how)
         with _named(name):
-            run_directory.refuse_own(files_of(how), context.folder, f"{DECONTAMINATE}.files")
             source, record = ingest(own)
         sets.append(EvaluationTexts(name, source))
         files = tuple((file["path"], file["sha256"]) for file in record.result.files)
