@@ -1,20 +1,20 @@
-"""Choose what to train on: ``curate.run`` for a whole configuration, ``curate.select`` for arrays in a notebook."""
+"""Choose what to train on: ``curate.run`` for a whole configuration, ``curate.select`` for arrays in a notebook.
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+Nothing is imported here: ``python -m curate`` comes here before it can leave the current folder out of the search path.
+"""
 
 from curate.version import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from curate.api import run, select
+    from curate.api import published, run, select
 
-__all__ = ["__version__", "run", "select"]
+__all__ = ["__version__", "published", "run", "select"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what is heavy only when it is used."""
-    if name in ("run", "select"):
+    if name in ("published", "run", "select"):
         from curate import api
 
         return getattr(api, name)

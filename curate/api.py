@@ -1,4 +1,4 @@
-"""The two functions for notebooks and scripts, thin over what the command line uses."""
+"""The functions for notebooks and scripts, thin over what the command line uses."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from curate.seeds import rng_for
 
 if TYPE_CHECKING:
     from curate.pipeline import Summary
+    from curate.store.versions import Published
 
 
 def run(
@@ -52,6 +53,36 @@ def run(
     loaded = settings.load(Path(config), overrides) if path else settings.from_data(dict(config), overrides)  # type: ignore[arg-type]
     with pipeline.executor_named(executor, workers, ray_address) as runner:
         return pipeline.run(loaded, runner, overwrite=overwrite, verify=verify)
+
+
+def published(run: str | Path) -> Published:
+    """Look up the version that a run has published, once.
+
+    Its files stay as they are while other versions are published, so a reader sees all of one version. It is deleted
+    ``export.keep_versions`` publications after it was replaced.
+
+    Parameters
+    ----------
+    run : str or Path
+        The run directory, or its URL.
+
+    Returns
+    -------
+    Published
+        ``path``, the folder of the version; ``files``, its data files in order, for ``polars.scan_parquet``,
+        ``polars.scan_ndjson``, ``pyarrow.dataset.dataset`` or ``datasets.load_dataset``; ``version`` and ``rows``.
+
+    Raises
+    ------
+    ConfigError
+        Nothing is published in this folder.
+    DataError
+        A file of the version is missing, or of another size than was written.
+    """
+    from curate import paths
+    from curate.store import versions
+
+    return versions.resolved(paths.place(str(run)))
 
 
 def select(

@@ -8,13 +8,16 @@ import hashlib
 import io
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
+from urllib.parse import unquote
 
+from curate import anchored
 from curate.errors import ConfigError, CurateError, DataError, PluginError, missing_extra
 
 if TYPE_CHECKING:
@@ -26,9 +29,13 @@ FileFacts: TypeAlias = dict[str, Any]
 REFUSED = "holds credentials: leave them out of the URL and in the environment"
 """Why such a URL is refused; see ``shown``."""
 
-_SECRET = re.compile(
-    r"://([^/@\s]*:(?!\d+/)[^@]*@|.*[?&](x-amz-|x-goog-|sig=|signature=|token=))", re.IGNORECASE | re.DOTALL
-)
+_URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
+_NAMED_BY_USER = ("abfs", "abfss", "wasb", "wasbs")
+"""Protocols whose URLs name a container where others name a user."""
+
+_PUBLIC = ("versionid",)
+"""Parameters of a URL that are no secrets; every other one may be."""
+
 _HINT = (
     "look at the URL, the network, and the credentials and the endpoint in the environment "
     "(for s3:// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
@@ -40,12 +47,41 @@ _END = 1 << 16  # bytes at each end of a file that its stamp hashes
 
 
 def has_secret(text: str) -> bool:
-    """Whether there is a URL in ``text`` with a password or a signature in it.
+    """Return whether there is a URL in ``text`` that may hold a secret: a user, or a parameter of any name but a few.
+
+    Of ``http`` every query and fragment counts, with or without a name, and so do they all where they are encoded. A
+    secret that is a part of a path looks like any other name, and is not recognized.
 
     >>> has_secret("s3://key:pass/word@bucket/pool"), has_secret("s3://bucket/pool/part-?.jsonl")
     (True, False)
+    >>> has_secret("https://host/a.jsonl%3Fapi_key%3D1"), has_secret("s3://bucket/a.jsonl?versionId=1")
+    (True, False)
     """
-    return _SECRET.search(text) is not None
+    while True:
+        if any(_tells(url[1].lower(), text[url.end() :]) for url in _URL.finditer(text)):
+            return True
+        encoded, text = text, unquote(text)
+        if text == encoded:
+            return False
+
+
+def _tells(protocol: str, rest: str) -> bool:
+    """Return whether the part of a URL after its protocol may hold a secret."""
+    user, at, _ = re.split(r"[/?#\\\s]", rest, maxsplit=1)[0].rpartition("@")
+    if at and (":" in user or protocol not in _NAMED_BY_USER):
+        return True
+    if re.match(r"[^/@\s]*:(?!\d+(/|$))[^@]*@", rest):  # a slash in a password
+        return True
+    query = re.search(r"[?#].*", rest, re.DOTALL)
+    names = re.findall(r"[?#&;]([^?#&;=/]*)=", query[0] if query else "")
+    if query and protocol in ("http", "https"):
+        names += [part.partition("=")[0] for part in re.split("[?#&;]", query[0]) if part]
+    return any(name.lower() not in _PUBLIC for name in names)
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text is a URL, or several that are chained."""
+    return re.match(r"\s*([\w.+-]+::)*[a-z][a-z0-9+.-]*://", text, re.IGNORECASE) is not None
 
 
 def shown(text: str) -> str:
@@ -268,24 +304,50 @@ def _known(info: Mapping[str, object]) -> FileFacts:
 def names(folder: Path) -> set[str]:
     """The names in a folder; none if it is not there."""
     with reached(folder):
-        return {path.name for path in folder.glob("*")}
+        if is_object(folder):
+            return {path.name for path in folder.glob("*")}
+        try:
+            with anchored.folder(folder) as there:
+                return set(os.listdir(there))  # noqa: PTH208 - names alone
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+
+
+def parts(folder: Path) -> list[Path]:
+    """Return the paths of the shards in a folder, sorted; none if it is not there."""
+    return [folder / name for name in sorted(names(folder)) if name.startswith("part-") and name.endswith(".parquet")]
 
 
 def files(folder: Path) -> list[str]:
     """The files in a folder and in those below, relative to it, with slashes, sorted."""
-    with reached(folder):
-        if is_object(folder):
-            root = _key(folder)
-            return sorted(str(name).removeprefix(f"{root}/") for name in _fs(folder).find(root))
-        return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(sizes(folder))
 
 
 def size(folder: Path) -> int:
     """The bytes of all files in a folder and in those below."""
+    return sum(sizes(folder).values())
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes of every file in a folder and in those below, by its path relative to it, with slashes.
+
+    A link to a file counts as that file, except in a run directory, where it is none.
+    """
+    found: dict[str, int] = {}
     if is_object(folder):
         with reached(folder):
-            return int(_fs(folder).du(_key(folder)))
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+            root = _key(folder)
+            objects = _fs(folder).find(root, detail=True)
+            return {str(name).removeprefix(f"{root}/"): int(info["size"]) for name, info in objects.items()}
+    follow = not anchored.covers(folder)
+    with suppress(FileNotFoundError, NotADirectoryError), anchored.folder(folder) as there:
+        for above, _, names, handle in os.fwalk(f"{there}/."):
+            for name in names:
+                with suppress(FileNotFoundError):
+                    status = os.stat(name, dir_fd=handle, follow_symlinks=follow)
+                    if stat.S_ISREG(status.st_mode):
+                        found[Path(above, name).relative_to(there).as_posix()] = status.st_size
+    return found
 
 
 # ---------------------------------------------------------------- content
@@ -352,11 +414,21 @@ def _sha256(path: Path, stamp: tuple[tuple[str, object], ...]) -> str:  # noqa: 
 def opened(path: Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, read as they are asked for, some megabytes at a time."""
     with ExitStack() as stack:
-        with reached(path):
-            file: Any = stack.enter_context(path.open("rb", buffering=_BLOCK))
-        if is_object(path):  # by themselves they are slow to find the end of a line
-            file = stack.enter_context(io.BufferedReader(file, _BLOCK))
-        yield file
+        if is_object(path):
+            with reached(path):
+                raw: Any = stack.enter_context(path.open("rb", buffering=_BLOCK))
+        else:
+            raw = io.FileIO(path, opener=anchored.opener)
+        # An object by itself is slow to find the end of a line.
+        yield stack.enter_context(io.BufferedReader(raw, _BLOCK))
+
+
+def read(path: Path) -> bytes:
+    """Return the bytes of a small file."""
+    if is_object(path):
+        return path.read_bytes()
+    with open(path, "rb", opener=anchored.opener) as file:
+        return file.read()
 
 
 @contextmanager
@@ -365,10 +437,12 @@ def parquet(path: Path) -> Iterator[pq.ParquetFile]:
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
-        source: Path | IO[bytes] = path
+        source: Path | IO[bytes]
         if is_object(path):
             with reached(path):
                 source = stack.enter_context(path.open("rb", buffering=_FOOTER))
+        else:
+            source = stack.enter_context(anchored.reading(path))
         yield stack.enter_context(pq.ParquetFile(source, pre_buffer=is_object(path), page_checksum_verification=True))
 
 
@@ -407,8 +481,8 @@ def move(path: Path, target: Path) -> None:
     """
     if not is_object(path):
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            path.replace(target)
+            with anchored.inside(path) as there, anchored.inside(target, make=True) as place:
+                there.replace(place)
         except OSError as error:
             raise DataError(f"cannot write: {error.strerror or error}", where=str(target)) from error
         return
@@ -422,8 +496,12 @@ def copy(path: Path, target: Path) -> None:
     if not is_object(path):
         import shutil
 
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path, target)
+        with (
+            anchored.reading(path) as source,
+            anchored.inside(target, make=True) as there,
+            anchored.created(there) as place,
+        ):
+            shutil.copy2(source, place)
         return
     with reached(path):
         _fs(path).cp_file(_key(path), _key(target))
@@ -434,11 +512,25 @@ def remove(folder: Path) -> None:
     if not is_object(folder):
         import shutil
 
-        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError), anchored.inside(folder) as there:  # what cannot be deleted is in somebody's way later
+            shutil.rmtree(there, ignore_errors=True)
         return
     with reached(folder):
         if folder.exists():
             _fs(folder).rm(_key(folder), recursive=True)
+
+
+def unlink(path: Path, *, missing_ok: bool = False) -> None:
+    """Delete a file or a link."""
+    if is_object(path):
+        path.unlink(missing_ok=missing_ok)
+        return
+    try:
+        with anchored.inside(path) as there:
+            there.unlink()
+    except FileNotFoundError:  # perhaps the folder
+        if not missing_ok:
+            raise
 
 
 def _fs(path: Path) -> Any:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from curate import paths
+from curate import anchored, paths
 from curate.errors import ConfigError, CurateError, catching_panics
 from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
@@ -63,7 +63,10 @@ PIPELINE: tuple[AnyStage, ...] = (
 
 REPORT = "report.html"
 
-OWNED = (manifest.NAME, "evaluate", SCRATCH, *(name for stage in PIPELINE for name in stage.owns))
+FILES = (manifest.NAME, "config.yaml", REPORT, redaction.NAME, "compare.json", "compare.html", lock.NAME)
+"""Files in a run directory that no stage owns."""
+
+OWNED = (*FILES, "evaluate", SCRATCH, *(name for stage in PIPELINE for name in stage.owns))
 """Entries of a run directory that are read, deleted and written again."""
 
 
@@ -197,7 +200,7 @@ def run(
     context = context_of(config, executor, progress, verify=verify)
     if verify:
         paths.forget_contents()
-    with paths.reached(context.folder):
+    with paths.reached(context.folder), anchored.within(context.folder):
         run_directory.claim(context.folder, overwrite=overwrite)
     with alone(context):
         return _run(context, until)
@@ -206,7 +209,8 @@ def run(
 @contextmanager
 def alone(context: Context) -> Iterator[None]:
     """Hold the run folder; nothing half written is left there, however the block ends."""
-    with paths.reached(context.folder), lock.held(context.folder, context.progress.note):
+    held = lock.held(context.folder, context.progress.note)
+    with paths.reached(context.folder), anchored.within(context.folder), held:
         symlinks.refuse(context.folder, OWNED)
         parquet_io.sweep(context.folder)
         try:
@@ -395,11 +399,13 @@ def write_report(context: Context, done: Progressed) -> tuple[Path, dict[str, ob
 def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, object]]:
     """Write the report of a finished run again; see ``write_report``."""
     context = context_of(config, Serial(), progress)
-    if not run_directory.is_run(context.folder):
-        raise _no_finished_run(config, "there was no run yet")
-    with paths.reached(context.folder), lock.held(context.folder, context.progress.note):
-        symlinks.refuse(context.folder, OWNED)
-        return write_report(context, finished(config, context.progress))
+    held = lock.held(context.folder, context.progress.note)
+    with paths.reached(context.folder), anchored.within(context.folder):
+        if not run_directory.is_run(context.folder):
+            raise _no_finished_run(config, "there was no run yet")
+        with held:
+            symlinks.refuse(context.folder, OWNED)
+            return write_report(context, finished(config, context.progress))
 
 
 def _no_finished_run(config: RunConfig, why: str) -> ConfigError:
@@ -447,16 +453,20 @@ def plan(
     config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
 ) -> list[Planned]:
     """Return what would run and why. Only input files that changed are read; with ``verify``, all of them."""
-    planned: list[Planned] = []
-    context = replace(context_of(config, executor, progress, verify=verify), plan=planned)
+    context = replace(context_of(config, executor, progress, verify=verify), plan=[])
     if verify:
         paths.forget_contents()
-    symlinks.refuse(context.folder, OWNED)
-    done = Progressed()
-    with paths.reached(context.folder), suppress(NotReadyError):
+    with paths.reached(context.folder), anchored.within(context.folder):
+        symlinks.refuse(context.folder, OWNED)
+        return _planned(context)
+
+
+def _planned(context: Context) -> list[Planned]:
+    config, done = context.config, Progressed()
+    with suppress(NotReadyError):
         for step in _stages(context, PIPELINE[-1].name):
             done = step
-    seen = {(one.stage, one.name): one for one in planned}
+    seen = {(one.stage, one.name): one for one in context.plan or ()}
     rows = done.records[0].count.kept if done.records else estimated_rows(survey(context))
     largest = {
         name: size

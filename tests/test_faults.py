@@ -235,6 +235,15 @@ class PanicException(BaseException):
         raise TypeError("cannot pickle a panic")
 
 
+def real(path):
+    """What is behind a name of an open file or folder."""
+    text = "" if isinstance(path, int) else os.fsdecode(path or ".")
+    if not text.startswith("/proc/"):
+        return path
+    place = Path(text)
+    return os.path.realpath(place if place.parent.name == "fd" else place.parent / ".")
+
+
 class Faults:
     """Raises at the nth time that the run directory is written to since the export was written."""
 
@@ -247,7 +256,7 @@ class Faults:
     def hook(self, event, arguments):
         reads = event == "open" and not arguments[2] & (os.O_WRONLY | os.O_RDWR)
         if self.begun and event in self.EVENTS and not reads:
-            path = arguments[0]
+            path = real(arguments[0])
             below = isinstance(path, int) or (event in ("os.remove", "os.rmdir") and arguments[-1] != -1)
             if below or "run" in Path(os.fsdecode(path or ".")).parts:  # below: of a folder that is being deleted
                 self.touch(f"{event} {path}")

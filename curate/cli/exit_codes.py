@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 
-from curate import errors
+from curate import errors, paths
 from curate.executors.base import Terminated
 
 _RESUMABLE = "the same command goes on where this one stopped"
@@ -72,7 +72,7 @@ def _log(error: BaseException) -> str:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     text = (
         f"curate {__version__}, Python {platform.python_version()}, {platform.platform()}\n{versions}\n"
-        f"command: {sys.argv}\n\n{''.join(traceback.format_exception(error))}"
+        f"command: {[paths.shown(word) for word in sys.argv]}\n\n{''.join(traceback.format_exception(error))}"
     )
     with tempfile.NamedTemporaryFile("w", prefix="curate-", suffix=".log", delete=False, encoding="utf-8") as file:
         file.write(text)

@@ -54,6 +54,18 @@ def explain(
 
 
 @commands.command(rich_help_panel="Looking at results")
+def path(run: RunFolder, as_json: Json = False) -> None:
+    """Print the folder of the published version, by its own name, which later runs and rollbacks do not change."""
+    from curate.store import versions
+
+    found = versions.resolved(run)
+    if as_json:
+        output.show_json(found.as_dict())
+    else:
+        output.show_line(found.path)
+
+
+@commands.command(rich_help_panel="Looking at results")
 def diff(
     run: RunFolder,
     other: Annotated[

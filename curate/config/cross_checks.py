@@ -12,9 +12,8 @@ from curate.config.model import DECONTAMINATE, DecontaminateConfig, RefreshConfi
 from curate.config.sections import BUDGET, ENTRIES
 from curate.config.validator import Values
 from curate.config.yaml_positions import Data, KeyPath
-from curate.paths import REFUSED, has_secret
 from curate.plugins.fields import Field, fields, marked, marks
-from curate.plugins.interfaces import NamesContent, Refers, Template
+from curate.plugins.interfaces import Refers, Template
 
 
 def entries(drafts: Mapping[str, list[Draft]], pool: Data, report: Report) -> Values:
@@ -185,19 +184,16 @@ class _Checks:
             for below, mark, name in marked(field.type, value, Refers):
                 if mark.to == "score":
                     self._known_score((*draft.path, field.name, *below), name)
-            self._names_texts((*draft.path, field.name), field, value)
+            if isinstance(value, str):
+                self._names_text((*draft.path, field.name), field, value)
 
-    def _names_texts(self, path: KeyPath, field: Field, value: object) -> None:
-        """Files must be named without secrets, and a text as ``input.text`` is."""
-        names = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else []
-        for mark in marks(field.type) if names else ():
-            if isinstance(mark, NamesContent) and any(map(has_secret, names)):
-                self.report.add(path, REFUSED)
-            if isinstance(mark, Template) and isinstance(value, str):
-                try:
-                    template_syntax.parts(value)
-                except ValueError as error:
-                    self.report.add(path, str(error).removeprefix("text: "))
+    def _names_text(self, path: KeyPath, field: Field, value: str) -> None:
+        """Refuse a text that is not named as ``input.text`` is."""
+        if any(isinstance(mark, Template) for mark in marks(field.type)):
+            try:
+                template_syntax.parts(value)
+            except ValueError as error:
+                self.report.add(path, str(error).removeprefix("text: "))
 
     def _known_score(self, path: KeyPath, name: str) -> None:
         if name not in self.scores and self.scores_are_known:

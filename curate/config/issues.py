@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from curate.config.yaml_positions import Document, KeyPath
 from curate.errors import ConfigError, ConfigErrors
+from curate.paths import shown
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -84,7 +85,7 @@ class Report:
     def _error(self, issue: Issue) -> ConfigError:
         named = issue.path and not (issue.place.override and self.places.get(issue.path) == issue.place)
         prefix = f"{dotted(issue.path)}: " if named else ""
-        return ConfigError(prefix + issue.message, where=issue.place.text, hint=issue.hint)
+        return ConfigError(shown(prefix + issue.message), where=issue.place.text, hint=shown(issue.hint))
 
 
 def dotted(path: KeyPath) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from curate import paths
 from curate.config import cross_checks, entries, yaml_positions
 from curate.config import overrides as sets
 from curate.config.budget import Budget
@@ -15,9 +16,8 @@ from curate.config.issues import Report
 from curate.config.model import RunConfig, bytes_of
 from curate.config.sections import ENTRIES, SECTIONS, TOP, resolved
 from curate.config.validator import Validator, Values
-from curate.config.yaml_positions import Data
+from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import ConfigError, PluginError
-from curate.paths import REFUSED, has_secret
 from curate.plugins.fields import Field, show
 from curate.plugins.registry import Local, Plugin
 
@@ -36,7 +36,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     PluginError : if a plugin that it uses cannot be imported
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = paths.read(path).decode("utf-8-sig")
     except OSError as error:
         raise ConfigError(f"cannot read the configuration: {error.strerror}", where=str(path)) from error
     except UnicodeDecodeError as error:
@@ -97,7 +97,23 @@ def _validated(document: yaml_positions.Document, source: str, overrides: Sequen
         return report, {}
     for number, override in enumerate(overrides):
         sets.apply(override, sets.place_of(override, number), data, report)
-    return report, _sections(data, Validator(report))
+    return report, _sections(_without_secrets(data, (), report), Validator(report))
+
+
+def _without_secrets(data: Any, path: KeyPath, report: Report) -> Any:
+    """Return the data without the secrets of its URLs, each of which is a problem; nothing after this can show one."""
+    if isinstance(data, dict):
+        found = {}
+        for key, value in data.items():
+            below = (*path, paths.shown(key))
+            found[_without_secrets(key, below, report)] = _without_secrets(value, below, report)
+        return found
+    if isinstance(data, list):
+        return [_without_secrets(value, (*path, place), report) for place, value in enumerate(data)]
+    if isinstance(data, str) and paths.is_url(data) and paths.has_secret(data):
+        report.add(path, paths.REFUSED)
+        return paths.shown(data)
+    return data
 
 
 def _sections(data: dict[str, Data], validator: Validator) -> Values:
@@ -106,8 +122,6 @@ def _sections(data: dict[str, Data], validator: Validator) -> Values:
     validator.unknown(top, data, ())
     _check_version(data, validator.report)
     found = validator.values([top["run"], top["seed"]], data, ())
-    if has_secret(found.get("run") or ""):
-        validator.report.add(("run",), REFUSED)
     if "memory_limit" in data:
         found["memory_limit"] = _size(data["memory_limit"], validator.report)
     found["plugins"] = local = _local_plugins(data.get("plugins", []), top["plugins"], validator)

@@ -15,7 +15,6 @@ from curate.config import template_syntax
 from curate.config.budget import Budget
 from curate.kernels.text.pii_patterns import Kind
 from curate.kernels.text.text_differences import DIFFERENCES, Difference
-from curate.paths import REFUSED, has_secret
 from curate.plugins.fields import fields, marked
 from curate.plugins.interfaces import Examples, ExecutionOnly, NamesContent
 from curate.plugins.registry import Local, Spec
@@ -62,8 +61,6 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         template_syntax.parts(self.text)  # raises what is wrong with it
-        if any(map(has_secret, [self.files] if isinstance(self.files, str) else self.files)):
-            raise ValueError(f"files: {REFUSED}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +138,6 @@ class DecontaminateConfig:
         told = {"": self.text} if isinstance(self.text, str) else self.text or {}
         for text in told.values():
             template_syntax.parts(text)  # raises what is wrong with it
-        if any(has_secret(name) for names in self.sets.values() for name in names):
-            raise ValueError(f"files: {REFUSED}")
         if isinstance(self.text, Mapping):
             named = self.files if isinstance(self.files, Mapping) else {}
             if strange := sorted({*told} - {*named}):
@@ -355,7 +350,8 @@ class ExportConfig(Entry):
     """
 
     keep_versions: Annotated[int, Ge(1), ExecutionOnly()] = 3
-    """How many exports are kept, the newest included."""
+    """Number of publications for which a version that was replaced is kept. On disk are the published version and as
+    many as this that were published before it."""
 
 
 # ---------------------------------------------------------------- the run

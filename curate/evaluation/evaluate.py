@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate import pipeline
+from curate import anchored, pipeline
 from curate.config.budget import Budget
 from curate.errors import ConfigError
 from curate.evaluation import choices, metric_values, slices, split, stability, trials
@@ -57,7 +57,8 @@ def evaluate(
     ConfigError : if there is no finished run
     DataError : if nothing is left to test on
     """
-    config = _config(run, files, seeds)
+    with anchored.within(run):
+        config = _config(run, files, seeds)
     context = pipeline.context_of(config, executor, progress)
     with pipeline.alone(context):
         done = pipeline.finished(config, context.progress)

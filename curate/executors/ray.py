@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -81,7 +81,8 @@ class Ray:
                 raise missing_extra("ray", "ray", "--executor ray") from error
             if self._send is None:
                 if not ray.is_initialized():  # else the program that called us is part of one: that is the one to use
-                    self._start(ray) if self._address is None else self._join(ray, self._address)
+                    with chdir("/"):  # where we are is where its workers would import modules from first
+                        self._start(ray) if self._address is None else self._join(ray, self._address)
                 self._send = self._sender(ray)
         return ray
 

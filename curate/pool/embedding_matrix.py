@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from curate import anchored
 from curate.errors import DataError
 from curate.kernels.linalg.cosines import unit
 from curate.kernels.types import AnyArray, Matrix, Vectors
+
+F = TypeVar("F", bound=np.floating)
 
 
 def matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
@@ -42,7 +47,7 @@ def gather(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix:
     if vectors.rows * vectors.dimensions * 4 <= memory_limit:
         array: Matrix = np.empty(shape, np.float32)
     else:
-        array = _mapped(scratch, shape)
+        array = mapped(scratch, np.float32, shape)
     start = 0
     for block in vectors.blocks():
         array[start : start + len(block)] = block
@@ -51,16 +56,15 @@ def gather(vectors: Vectors, memory_limit: int, scratch: Path) -> Matrix:
     return array
 
 
-def _mapped(scratch: Path, shape: tuple[int, int]) -> Matrix:
-    """An array in a file without a name: it lives as long as it is mapped, however this process ends.
+def mapped(scratch: Path, kind: type[F], shape: tuple[int, int]) -> NDArray[F]:
+    """Return an array in a file without a name: it lives as long as it is mapped, however this process ends.
 
     Its room is claimed at once, as a page that the disk has no room for would end this process without a word.
     """
     try:
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=scratch) as file:
+        with anchored.folder(scratch, make=True) as there, tempfile.TemporaryFile(dir=there) as file:
             if hasattr(os, "posix_fallocate"):  # not on every system
-                os.posix_fallocate(file.fileno(), 0, 4 * shape[0] * shape[1])
-            return np.memmap(file, np.float32, "r+", shape=shape)
+                os.posix_fallocate(file.fileno(), 0, np.dtype(kind).itemsize * shape[0] * shape[1])
+            return np.memmap(file, kind, "r+", shape=shape)
     except OSError as error:
         raise DataError(f"cannot write: {error.strerror}", where=str(scratch)) from error

@@ -10,12 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import pyarrow as pa
 
-from curate import paths
+from curate import anchored, paths
 from curate.accounting import Count, sum_of
 from curate.config import yaml_positions
 from curate.config.model import Entry
@@ -136,7 +137,7 @@ class Context:
         self.progress.begin(what, sum(sizes))
         results: list[Result[Value]] = []
         with finishing():
-            for result in self.executor.map(fn, tasks):
+            for result in self.executor.map(partial(anchored.call, anchored.runs(), fn), tasks):
                 results.append(result)
                 self.progress.advance(sizes[result.index])
         results.sort(key=lambda result: result.index)
@@ -388,18 +389,17 @@ def run_step(
         return record
     if context.plan is not None:
         raise NotReadyError(f"{step.stage} {step.name} is {state}")
-    (folder / manifest.NAME).unlink(missing_ok=True)
-    for name in broken:  # its footer may tell of other rows than it holds
-        (folder / name).unlink(missing_ok=True)
+    for name in (manifest.NAME, *broken):  # the footer of a broken shard may tell of other rows than it holds
+        paths.unlink(folder / name, missing_ok=True)
     begun = time.perf_counter()
     reset_peak_memory()
     fingerprint = manifest.fingerprint(inputs)
     outcome = work(fingerprint)
     pa.default_memory_pool().release_unused()  # what Arrow keeps for itself would be counted as the next step's
-    for left_over in list(folder.glob("part-*.parquet")):
-        number = left_over.stem.removeprefix("part-")
-        if number.isdecimal() and int(number) >= outcome.shards:
-            left_over.unlink()
+    for name in paths.names(folder):
+        number = name.removeprefix("part-").removesuffix(".parquet")
+        if name == f"part-{number}.parquet" and number.isdecimal() and int(number) >= outcome.shards:
+            paths.unlink(folder / name)
     record = Record(
         stage=step.stage,
         name=step.name,

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from curate import paths
 from curate.errors import DataError
 from curate.kernels.arrow_categories import categories, codes
 from curate.kernels.clustering import lloyd
@@ -194,9 +195,9 @@ def _fitted(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fi
     entry, path = context.config.cluster, folder / CENTROIDS
     if parquet_io.is_current(path, fit.fingerprint):
         if (of := fitted_state.load(folder)) is not None and of.fingerprint != fit.fingerprint:
-            (folder / fitted_state.NAME).unlink()
+            paths.unlink(folder / fitted_state.NAME)
         return dict(json.loads((parquet_io.schema(path).metadata or {})[_FACTS]))
-    (folder / fitted_state.NAME).unlink(missing_ok=True)
+    paths.unlink(folder / fitted_state.NAME, missing_ok=True)
     column = _column(entry)
     names = None if column is None else _names(pool, column)
     if column is not None and names is not None:

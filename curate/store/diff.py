@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from curate import anchored
 from curate.errors import ConfigError
 from curate.store import manifest, versions
 from curate.store.churn import Churn, churn
@@ -124,6 +125,11 @@ def diff(folder_a: Path, folder_b: Path, examples: int) -> Difference:
     ------
     ConfigError : if one of the folders holds no run, or one that has not selected yet
     """
+    with anchored.within(folder_a, folder_b):
+        return _between(folder_a, folder_b, examples)
+
+
+def _between(folder_a: Path, folder_b: Path, examples: int) -> Difference:
     run_a, run_b = Run.open(folder_a), Run.open(folder_b)
     a, b = (chosen(run.inputs, run.folder / "select") for run in (run_a, run_b) if run.selected())
     both = a.join(b, on="id", suffix="_b")
@@ -156,6 +162,11 @@ def last(folder: Path, examples: int) -> Difference:
     ------
     ConfigError : if there is no run, no version before this one, or one of them is not kept any more
     """
+    with anchored.within(folder):
+        return _since(folder, examples)
+
+
+def _since(folder: Path, examples: int) -> Difference:
     run, root = Run.open(folder), folder / versions.FOLDER
     before, now = _published(folder)
     made = manifest.intact(root)

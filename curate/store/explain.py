@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import anchored
 from curate.contamination import Hit
 from curate.errors import ConfigError
 from curate.store import manifest, parquet_io, redaction, schemas, versions
@@ -221,6 +222,11 @@ def explain(folder: Path, name: str) -> Story:
     ------
     ConfigError : if there is no run, or no such row, with ids that are nearly the same
     """
+    with anchored.within(folder):
+        return _explained(folder, name)
+
+
+def _explained(folder: Path, name: str) -> Story:
     run = Run.open(folder)
     name = name.encode(errors="replace").decode()  # what no terminal can have meant is found nowhere
     place, aside = run.find(name), _set_aside(run, name)

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import paths
 from curate.errors import ConfigError, DataError
 from curate.kernels.text.pii_patterns import Kind
 from curate.store import manifest, parquet_io, redaction, run_directory, schemas, symlinks
@@ -128,8 +129,8 @@ class Run:
     def steps(self, stage: Literal["embed", "score"]) -> list[Record[StageResult]]:
         """The entries of a stage that the ledger was made from, but for those that were made again since."""
         made = {} if self.selection is None else self.selection.inputs[stage]
-        there = {path.name: path for path in (self.folder / stage).glob("*") if path.name in made}
-        records = [(name, manifest.intact(there[name])) for name in made if name in there]
+        there = paths.names(self.folder / stage)
+        records = [(name, manifest.intact(self.folder / stage / name)) for name in made if name in there]
         return [one for name, one in records if one is not None and (one.name, one.fingerprint) == (name, made[name])]
 
     def clusters(self) -> Record[StageResult] | None:
@@ -160,14 +161,14 @@ class Run:
 
     def quarantines(self) -> list[tuple[str, list[Path]]]:
         """The quarantine files of each stage that has any, by its name."""
-        files = self.inputs.folder.glob("quarantine/part-*.parquet")
+        files = paths.parts(self.inputs.folder / "quarantine")
         found = [("input", [path for path in files if parquet_io.is_current(path, self.inputs.fingerprint)])]
         for record in self.steps("embed"):
             folder = self.folder / "embed" / record.name
-            beside = [(path, folder / path.name) for path in folder.glob("quarantine/part-*.parquet")]
+            beside = [(path, folder / path.name) for path in paths.parts(folder / "quarantine")]
             own = [path for path, shard in beside if parquet_io.is_current(path, parquet_io.fingerprint(shard))]
             found.append((f"embed {record.name}", own))
-        return [(stage, sorted(paths)) for stage, paths in found if paths]
+        return [(stage, files) for stage, files in found if files]
 
     def fates(self, ids: Iterable[str], where: Sequence[int] | None = None) -> pl.DataFrame:
         """What became of the rows with these ids, a line each (``FATES``), in the order given.

@@ -225,7 +225,7 @@ def save(record: Record[R], folder: Path) -> Record[R]:
     }
     parquet_io.write_json(folder / NAME, data)
     if not tabled:
-        table.unlink(missing_ok=True)
+        paths.unlink(table, missing_ok=True)
         return record
     return _with_table(record, table)
 
@@ -315,15 +315,12 @@ def _matches(name: PurePosixPath, pattern: PurePosixPath) -> bool:
 
 def broken(record: Record[StageResult], folder: Path) -> dict[str, str]:
     """Return what is wrong with files of a step, in words, by their paths in its folder."""
-    if paths.is_object(folder):  # an object is whole, or not there
-        there = set(paths.files(folder))
-        return {name: f"{name} is gone" for name in record.seals if name not in there}
-    wrong: dict[str, str] = {}
+    there, wrong = paths.sizes(folder), {}
     for name, sealed in record.seals.items():
         path = folder / name
-        if not path.is_file():
+        if name not in there:
             wrong[name] = f"{name} is gone" if not parquet_io.there(path) else f"{name} is not a file"
-        elif _seal(path) != sealed:
+        elif _seal(path) != sealed:  # of an object it is empty: that is whole, or not there
             wrong[name] = f"{name} is not whole" if path.suffix == ".parquet" else f"{name} is not as it was written"
     return wrong
 

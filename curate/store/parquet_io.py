@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import paths
+from curate import anchored, paths
 from curate.errors import DataError
 
 FINGERPRINT = "curate.fingerprint"
@@ -28,12 +30,22 @@ _ENDS = 64 << 10
 """Bytes at both ends of a file that ``seal`` reads at least."""
 
 
-def atomic(path: Path) -> AbstractContextManager[Path]:
-    """A local path to write to; what was written there replaces ``path`` when the block ends without an error.
+_PARTIAL = re.compile(r"\.[0-9].*\.partial\..*", re.DOTALL)
 
-    It ends as ``path`` does, as some libraries tell the format from that.
+
+def atomic(path: Path, *, named: bool = False) -> AbstractContextManager[Path]:
+    """Yield a local path to write to; what was written there replaces ``path`` when the block ends without an error.
+
+    Parameters
+    ----------
+    path : Path
+        The file, or the object in a store.
+    named : bool
+        The path that is yielded has the name of ``path``, as some libraries tell the format from that.
     """
-    return _uploaded(path) if paths.is_object(path) else _renamed(path)
+    if paths.is_object(path):
+        return _uploaded(path)
+    return _renamed(path, _in_private_folder if named else anchored.created)
 
 
 @contextmanager
@@ -47,21 +59,44 @@ def _uploaded(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _renamed(path: Path) -> Iterator[Path]:
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+def _renamed(path: Path, begun: Callable[[Path], AbstractContextManager[Path]]) -> Iterator[Path]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)  # what is not there cannot be a link that leads elsewhere
-        yield partial
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-        sync_folder(path.parent)
+        with anchored.inside(path, make=True) as there:
+            partial = there.with_name(f".{os.getpid()}.partial.{path.name}")
+            _delete(partial)
+            try:
+                with begun(partial) as writing:
+                    yield writing
+                    _sync(writing)
+                    (writing if partial.is_dir() else partial).replace(there)
+                _sync(there.parent)
+            finally:
+                with suppress(OSError):  # it is gone, or it is why there is an error already
+                    _delete(partial)
     except OSError as error:
         raise _unwritten(path, error) from error
+
+
+@contextmanager
+def _in_private_folder(partial: Path) -> Iterator[Path]:
+    with anchored.private(partial) as folder:
+        yield folder / partial.name.partition(".partial.")[2]
+
+
+def _delete(partial: Path) -> None:
+    """Delete a half-written file, or the folder that one was written in; no link is followed."""
+    if partial.is_dir() and not partial.is_symlink():
+        shutil.rmtree(partial)
+    else:
+        partial.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
     finally:
-        with suppress(OSError):  # it is gone, or it is why there is an error already
-            partial.unlink()
+        os.close(handle)
 
 
 @contextmanager
@@ -86,18 +121,18 @@ def staged(path: Path, text: str) -> Iterator[Callable[[], None]]:
             write_text(partial, text)
         else:
             try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                partial.unlink(missing_ok=True)  # what is not there cannot be a link that leads elsewhere
-                partial.write_text(text, encoding="utf-8", newline="\n")
-                with partial.open("rb") as written:
-                    os.fsync(written.fileno())
+                with anchored.inside(partial, make=True) as there:
+                    _delete(there)
+                    with anchored.created(there) as writing:
+                        writing.write_text(text, encoding="utf-8", newline="\n")
+                        _sync(writing)
             except OSError as error:
                 raise _unwritten(path, error) from error
         yield put
     finally:
         with suppress(OSError, DataError):  # what is left now is why there is an error already
             if left:
-                partial.unlink(missing_ok=True)
+                paths.unlink(partial, missing_ok=True)
 
 
 def _unwritten(path: Path, error: OSError) -> DataError:
@@ -109,18 +144,22 @@ def sweep(folder: Path) -> None:
 
     There is no such thing in an object store.
     """
-    for left_over in [] if paths.is_object(folder) else folder.rglob(".[0-9]*.partial.*"):
-        if left_over.is_symlink() or left_over.is_file():
-            left_over.unlink(missing_ok=True)
+    if paths.is_object(folder):
+        return
+    with suppress(FileNotFoundError), anchored.folder(folder) as there:
+        for _, folders, files, handle in os.fwalk(f"{there}/."):
+            for name in filter(_PARTIAL.fullmatch, [*folders, *files]):
+                try:
+                    os.unlink(name, dir_fd=handle)
+                except (IsADirectoryError, PermissionError):  # systems differ in what they say of a folder
+                    shutil.rmtree(name, dir_fd=handle)
+            folders[:] = [name for name in folders if not _PARTIAL.fullmatch(name)]
 
 
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` survive a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with anchored.folder(folder) as there:
+        _sync(there)
 
 
 def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "none") -> None:
@@ -219,7 +258,7 @@ def seal(path: Path) -> str:
     OSError
         If the file cannot be read.
     """
-    with path.open("rb", buffering=0) as file:
+    with open(path, "rb", buffering=0, opener=anchored.opener) as file:
         size = os.fstat(file.fileno()).st_size
         digest = hashlib.blake2b(b"%d" % size, digest_size=16)
         digest.update(file.read(_ENDS))
@@ -247,7 +286,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     """
     try:
         with paths.reached(path):
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(paths.read(path).decode())
     except (OSError, ValueError, RecursionError):
         return None
     if not isinstance(data, dict):
@@ -272,8 +311,14 @@ def read_state(path: Path, hint: str) -> dict[str, Any] | None:
 
 def there(path: Path) -> bool:
     """Return whether anything has that name, even a link that leads nowhere."""
-    with paths.reached(path):
-        return path.exists() if paths.is_object(path) else os.path.lexists(path)
+    if paths.is_object(path):
+        with paths.reached(path):
+            return path.exists()
+    try:
+        with anchored.inside(path) as place:
+            return os.path.lexists(place)
+    except (FileNotFoundError, NotADirectoryError):  # of a folder above
+        return False
 
 
 def _checksum(data: Mapping[str, object]) -> str:

@@ -7,10 +7,21 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from curate import paths
+from curate import anchored, paths
 from curate.errors import DataError
 
-RESULTS = ("input", "embed", "cluster", "score", "decontaminate", "select", "export", "manifest.json", "mask.json")
+RESULTS = (
+    "input",
+    "embed",
+    "cluster",
+    "score",
+    "decontaminate",
+    "select",
+    "export",
+    "published",
+    "manifest.json",
+    "mask.json",
+)
 """Entries of a run directory that are read without running a stage."""
 
 
@@ -34,8 +45,8 @@ def refuse(folder: Path, owned: Collection[str] = RESULTS) -> None:
     for entry in () if paths.is_object(folder) else _entries(str(folder), owned):  # a store has no links
         mode = entry.stat(follow_symlinks=False).st_mode
         if not stat.S_ISREG(mode) and entry.path != str(folder / "export" / "current"):
-            what = "a link" if stat.S_ISLNK(mode) else "neither a file nor a folder"
-            raise DataError(f"this is {what}; a run folder holds none", where=entry.path, hint="delete it")
+            message = anchored.LINK if stat.S_ISLNK(mode) else anchored.NO_FILE
+            raise DataError(message, where=entry.path, hint="delete it")
 
 
 def _entries(folder: str, names: Collection[str] | None) -> Iterator[os.DirEntry[str]]:

@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import paths
+from curate import anchored, paths
 from curate.errors import ConfigError, DataError
 from curate.store import lock, manifest, parquet_io, run_directory, symlinks
 from curate.store.churn import churn
@@ -210,7 +210,8 @@ def _named(root: Path) -> str | None:
                 if not _VERSION.fullmatch(version):
                     raise _unknown_copy(root)
             else:
-                version = str(link.readlink())
+                with anchored.inside(link) as there:
+                    version = str(there.readlink())
     except (OSError, UnicodeDecodeError):  # a file, or an object that is no text
         version = ""
     if not _VERSION.fullmatch(version):
@@ -258,12 +259,12 @@ def damage(root: Path, version: str, *, read: bool = False) -> str:
     found = contents(root / version)
     if found is None:
         return f"{version}/{manifest.NAME} is gone or not whole"
-    there = set(paths.files(root / version))
+    there = paths.sizes(root / version)
     for file in found["files"]:
         if file["file"] not in there:
             return f"{version}/{file['file']} is gone"
         path = root / version / file["file"]
-        if paths.known(path)["size"] != file["bytes"] or (read and paths.sha256(path) != file["sha256"]):
+        if there[file["file"]] != file["bytes"] or (read and paths.sha256(path) != file["sha256"]):
             return f"{version}/{file['file']} is not what was written"
     if CARD not in there:
         return f"{version}/{CARD} is gone"
@@ -373,15 +374,16 @@ def _point(root: Path, version: str) -> None:
     if paths.is_object(root):
         parquet_io.write_text(root / CURRENT, version)
         return
-    fresh = root / f".{os.getpid()}.partial.{CURRENT}"
     try:
-        fresh.unlink(missing_ok=True)
-        fresh.symlink_to(version)
-        if _is_copy(root / CURRENT):
-            _refuse_unknown_copy(root)
-            paths.remove(root / _COPIED)
-            (root / CURRENT).replace(root / _COPIED)  # no rename puts a link in the place of a folder
-        fresh.replace(root / CURRENT)
+        with anchored.folder(root) as there:
+            fresh = there / f".{os.getpid()}.partial.{CURRENT}"
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(version)
+            if _is_copy(root / CURRENT):
+                _refuse_unknown_copy(root)
+                paths.remove(root / _COPIED)
+                (there / CURRENT).replace(there / _COPIED)  # no rename puts a link in the place of a folder
+            fresh.replace(there / CURRENT)
     except OSError as error:
         raise DataError(f"cannot publish: {error.strerror}", where=str(root / CURRENT)) from error
 
@@ -407,19 +409,21 @@ def _unknown_copy(root: Path) -> DataError:
 
 
 def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
-    """Make the switch survive a power cut, then delete all but the ``keep`` versions published last.
+    """Make the switch survive a power cut, then delete versions that were replaced ``keep`` publications ago or more.
 
-    The published version stays, and what killed runs left goes. A version that was edited is copied to where no run
+    The published version stays, and so do the ``keep`` that were published before it, as they may still be read. What
+    killed runs left goes. A version that was edited is copied to where no run
     writes, and ``warn`` is called.
     """
     if not paths.is_object(root):
         parquet_io.sync_folder(root)
         paths.remove(root / _COPIED)
-    older = [version for version in kept(root) if version != published(root)]
-    for version in older[: max(0, len(older) + 1 - keep)]:
+    last = {line["version"]: place for place, line in enumerate(history(root))}  # by a rollback, too
+    older = sorted(set(kept(root)) - {published(root)}, key=lambda version: (last.get(version, -1), version))
+    for version in older[: max(0, len(older) - keep)]:
         if edited(root, version):
             warn(f"{root / version} was edited since it was written; it is kept in {set_aside(root, version)}")
-        (root / version / manifest.NAME).unlink()  # first, so that a half-deleted one never looks whole
+        paths.unlink(root / version / manifest.NAME)  # first, so that a half-deleted one never looks whole
     whole, there = kept(root), paths.names(root)
     for version in list(dict.fromkeys(line["version"] for line in reversed(history(root))))[:keep]:
         if version not in whole and f"{version}{_IDS}" in there:
@@ -428,7 +432,52 @@ def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
         if _VERSION.fullmatch(name) and name not in whole:
             paths.remove(root / name)
         elif _VERSION.fullmatch(name.removesuffix(_IDS)) and name.endswith(_IDS) and name[: -len(_IDS)] not in whole:
-            (root / name).unlink()
+            paths.unlink(root / name)
+
+
+# ---------------------------------------------------------------- reading
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """The version that a run has published, by its own name: a later publication or rollback changes none of it."""
+
+    run: str
+    version: str
+    rows: int
+    path: str
+    """Folder of the version, absolute, or its URL."""
+
+    files: tuple[str, ...]
+    """Data files in order, absolute, or their URLs."""
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the same as plain data."""
+        return asdict(self)
+
+
+def resolved(run: Path) -> Published:
+    """Return the published version of a run, looked up once.
+
+    Raises
+    ------
+    ConfigError
+        Nothing is published in this folder.
+    DataError
+        A file of the version is missing, or of another size than was written.
+    """
+    with anchored.within(run), paths.reached(run):
+        symlinks.refuse(run)
+        root = run / FOLDER
+        version = published(root)
+        data = None if version is None else contents(root / version)
+        if version is None or data is None:
+            raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
+        if wrong := damage(root, version):
+            raise DataError(f"the published version is damaged: {wrong}", where=str(root), hint="run again")
+    folder = root / version if paths.is_object(run) else (root / version).resolve()
+    files = tuple(str(folder / file["file"]) for file in data["files"])
+    return Published(run=str(run), version=version, rows=data["rows"], path=str(folder), files=files)
 
 
 # ---------------------------------------------------------------- going back
@@ -466,6 +515,11 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     DataError : if it is not as it was written, or what was published is not known and no version is named
     LockedError : if a run is under way
     """
+    with anchored.within(run):
+        return _rolled_back(run, version, note)
+
+
+def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) -> Rollback:
     symlinks.refuse(run)
     root = run / FOLDER
     if not run_directory.is_run(run) or not paths.names(root):

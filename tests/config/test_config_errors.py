@@ -482,7 +482,7 @@ FILES = [  # the whole file, where the errors stand
     pytest.param(
         "curate: 1\nrun: s3://key:hidden@bucket/run\n"
         "input: {files: [a, 's3://key:hid/den@bucket/*.jsonl'], text: t}\nselect: [{use: uniform, keep: 1}]\n",
-        ["x.yaml:2:1: run", "x.yaml:3:9: input.files"],
+        ["x.yaml:2:1: run", "x.yaml:3:20: input.files.1"],
         id="credentials in a URL",
     ),
     pytest.param(

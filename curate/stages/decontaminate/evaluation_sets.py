@@ -81,6 +81,7 @@ def fingerprints(context: Context) -> dict[str, str]:
     found = {}
     for name, how in asked(context.config).items():
         with _named(name):
+            run_directory.refuse_own(files_of(how), context.folder, f"{DECONTAMINATE}.files")
             found[name] = manifest.fingerprint(fingerprint_inputs(how, survey(_own(context, name, how))))
     return found
 
@@ -101,7 +102,6 @@ def read(context: Context) -> tuple[list[EvaluationTexts], list[Account]]:
     for name, how in asked(context.config).items():
         own = _own(context, name, how)
         with _named(name):
-            run_directory.refuse_own(files_of(how), context.folder, f"{DECONTAMINATE}.files")
             source, record = ingest(own)
         sets.append(EvaluationTexts(name, source))
         files = tuple((file["path"], file["sha256"]) for file in record.result.files)
@@ -138,7 +138,7 @@ def _folder(name: str) -> str:
 def _forget(context: Context, kept: set[str]) -> None:
     """Remove what is left of sets that are asked for no more."""
     root = context.folder / DECONTAMINATE / FOLDER
-    for name in {path.name for path in root.iterdir()} - kept if root.exists() else ():
+    for name in paths.names(root) - kept:
         paths.remove(root / name)
 
 

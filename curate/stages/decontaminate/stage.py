@@ -185,7 +185,7 @@ def _work(context: Context, pool: PoolView, config: DecontaminateConfig, folder:
         for task in tasks
     ]
     for left_over in set(paths.names(folder / _FOUND)) - {task.found.name for task in tasks}:
-        (folder / _FOUND / left_over).unlink()
+        paths.unlink(folder / _FOUND / left_over)
     _, failed, also = context.map("listing what was found", _list, listings, pool.sizes)
     refuse_failed(failed)
     result = _result(looking, accounts, listings)

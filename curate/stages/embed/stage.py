@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from curate import paths
 from curate.accounting import Count
 from curate.errors import DataError, PluginError
 from curate.kernels.types import AnyArray, FittedState
@@ -233,7 +234,7 @@ def _fitted(making: _Entry, fitted_on: str) -> tuple[fitted_state.State, float |
     fit = fitted_state.load(folder)
     learnt = npz.load(state.path, state.fingerprint)
     if learnt is None or fit is None or fit.fingerprint != state.fingerprint:
-        (folder / fitted_state.NAME).unlink(missing_ok=True)
+        paths.unlink(folder / fitted_state.NAME, missing_ok=True)
         if learnt is None:
             learnt = _fit(making, state)
         fit = fitted_state.Fit(recipe=recipe, pool=pool, fidelity=_fidelity(making, learnt))
@@ -351,7 +352,7 @@ def _encode(task: _Task) -> _Done:
         ]
         parquet_io.write(pa.Table.from_pylist(entries, schemas.QUARANTINE), aside, task.fingerprint, compression="zstd")
     else:
-        aside.unlink(missing_ok=True)
+        paths.unlink(aside, missing_ok=True)
     parquet_io.write(schemas.check(shard, schema, str(path)), path, task.fingerprint)
     return _Done(len(keep), encoded, units.shape[1], Counter(origin), Counter(origin[row] for row in reasons))
 

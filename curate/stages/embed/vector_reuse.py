@@ -50,7 +50,7 @@ def collect(
         return place
     paths.remove(place)
     unchanged = {parquet_io.part(folder, number) for number in set(range(len(source.shards))).difference(changed)}
-    there = sorted(path for path in folder.glob("part-*.parquet") if path not in unchanged)
+    there = [path for path in paths.parts(folder) if path not in unchanged]
     old = [path for path in there if _made_by(path, recipe)]
     if not old or not changed:
         return None
@@ -66,7 +66,7 @@ def collect(
 def find(place: Path, shard: int) -> pa.Table | None:
     """What was put aside for one shard: content_hash and embedding, as they were stored; None if nothing was."""
     found: list[pa.Table] = []
-    for path in sorted(place.glob("part-*.parquet")):
+    for path in paths.parts(place):
         with paths.parquet(path) as file:
             column = file.schema_arrow.get_field_index("shard")
             groups = []

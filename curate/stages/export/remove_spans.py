@@ -54,7 +54,7 @@ def find(context: Context, source: Inputs, selected: Selected, min_words: int) -
             context.progress.advance(count)
 
     for left_over in set(paths.names(folder)) - {path.name for path in targets}:
-        (folder / left_over).unlink()
+        paths.unlink(folder / left_over)
     text, first, end = later_copies(repeated_windows(texts, min_words))
     begins = np.concatenate(([0], np.cumsum(sizes)))
     cuts = np.searchsorted(text, begins)

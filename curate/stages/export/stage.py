@@ -387,7 +387,7 @@ def _write(task: _Task) -> _File:
         table, told["masked"] = mask_pii.mask(table, task.text_columns, task.mask)
     table = table.replace_schema_metadata(task.pool.inputs.schema.metadata)
     path = task.folder / task.file
-    with parquet_io.atomic(path) as partial:
+    with parquet_io.atomic(path, named=True) as partial:
         with running(task.spec, task.spec.name):
             try:
                 task.spec.build().write(table, partial)

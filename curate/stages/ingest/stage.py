@@ -224,8 +224,8 @@ def _counts_itself(config: InputConfig, files: Sequence[FileFacts]) -> bool:
 def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: str) -> Outcome[InputResult]:
     config = context.config.input
     paths.remove(folder / _INCOMING)
-    for left_over in list((folder / QUARANTINE).glob("part-*.parquet")):
-        left_over.unlink()
+    for left_over in paths.parts(folder / QUARANTINE):
+        paths.unlink(left_over)
     counting = _how_tokens_are_counted(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])

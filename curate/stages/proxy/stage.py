@@ -290,9 +290,8 @@ def _logged(
     folder = context.folder / "proxy"
     context.progress.begin(f"reading the log of {entry.name}", len(labels))
     logs = [paths.place(file["path"]) for file in files]
-    scratch = context.scratch / "log.npy"
     with running(entry.spec, entry.name):
-        log = training_logs.read(entry.spec.build(), logs, pool.ids, len(names), scratch)
+        log = training_logs.read(entry.spec.build(), logs, pool.ids, len(names), context.scratch)
     known = np.where(log.seen, labels, np.int32(-1))
     schema = schemas.proxy(log.runs, log.epochs, len(names), {"model": entry.name})
     start = 0

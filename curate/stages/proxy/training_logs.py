@@ -17,6 +17,7 @@ from curate.errors import DataError
 from curate.kernels.stats.softmax import half_logs
 from curate.kernels.types import Half, Matrix
 from curate.plugins.interfaces import RecordedProxy
+from curate.pool import embedding_matrix
 from curate.store import readers
 from curate.store.inputs import as_text
 from curate.store.readers import Piece
@@ -102,7 +103,8 @@ class _Reading:
     ) -> None:
         if key not in self.steps:
             n = len(self.rows)
-            self.steps[key] = _Step(_mapped(self.scratch, (n, self.classes)), np.zeros(n, np.int32))
+            logs = embedding_matrix.mapped(self.scratch, np.float16, (n, self.classes))
+            self.steps[key] = _Step(logs, np.zeros(n, np.int32))
         step = self.steps[key]
         order = np.argsort(rows, kind="stable")
         again = order[1:][rows[order[1:]] == rows[order[:-1]]]
@@ -149,12 +151,3 @@ def _keys(table: pa.Table, where: str) -> tuple[list[str], NDArray[np.float64], 
         raise DataError(f"the log's column 'epoch' does not hold numbers: {error}", where=where) from error
     runs = as_text(table["run"]).fill_null("").to_pylist() if "run" in table.column_names else [""] * len(table)
     return as_text(table["id"]).to_pylist(), epochs, np.array(runs, np.str_)
-
-
-def _mapped(scratch: Path, shape: tuple[int, int]) -> Half:
-    """An array in a file that lives as long as it is mapped, however this process ends."""
-    scratch.parent.mkdir(parents=True, exist_ok=True)
-    scratch.unlink(missing_ok=True)
-    array: Half = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.float16, shape=shape)
-    scratch.unlink()
-    return array

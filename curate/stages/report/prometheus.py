@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from curate import paths
+from curate import anchored, paths
 from curate.errors import ConfigError, DataError
 from curate.report import prometheus_format
 from curate.report.prometheus_format import Gauge
@@ -72,7 +72,9 @@ def write(path: Path, ending: Ending) -> None:
     run = ending.run if ending.run is not None else known[0] if known else ""
     success = prometheus_format.sample(before, _LAST_SUCCESS)
     last = success[1] if success is not None and success[0] == run else None
-    parquet_io.write_text(path, prometheus_format.render(_gauges(run, ending, last)))
+    with anchored.within(*([] if ending.run is None else [paths.place(ending.run)])):
+        text = prometheus_format.render(_gauges(run, ending, last))
+    parquet_io.write_text(path, text)
 
 
 def _read(path: Path) -> str:

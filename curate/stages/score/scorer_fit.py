@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate import paths
 from curate.errors import CurateError, DataError
 from curate.plugins.fields import fields, marks
 from curate.plugins.interfaces import Examples, LearningScorer
@@ -124,7 +125,7 @@ class Lesson:
         state = State(self.folder / FITTED, fit.fingerprint)
         learnt = npz.load(state.path, state.fingerprint)
         if learnt is None:
-            (self.folder / fitted_state.NAME).unlink(missing_ok=True)
+            paths.unlink(self.folder / fitted_state.NAME, missing_ok=True)
             rng = rng_for(context.config.seed, f"score/{entry.name}/examples")
             texts = {
                 field: sample(context.progress, found or source, f"reading {field}", plugin.sample_size, rng, "text")

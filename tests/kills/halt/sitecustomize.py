@@ -59,6 +59,8 @@ def stage_of(event: str, arguments: tuple[Any, ...], run: str) -> str | None:
     if event in ("os.remove", "os.rmdir") and arguments[1] >= 0:  # a name in an open folder, as shutil.rmtree has it
         path = Path(f"/proc/self/fd/{arguments[1]}").readlink() / path
     path = Path.cwd() / path
+    if path.parts[1] == "proc":  # a name of an open file or folder
+        path = path.resolve()
     if not path.is_relative_to(run):
         return None
     inside = path.relative_to(run).parts
