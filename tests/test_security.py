@@ -26,7 +26,7 @@ from curate.errors import ConfigError, DataError, PluginError
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
 from curate.plugins.selectors.filters.where import Where, where
-from curate.store import csv_records, diff, explain, json_records, readers, redaction, symlinks, versions
+from curate.store import csv_records, diff, explain, json_records, parquet_io, readers, redaction, symlinks, versions
 from curate.store.readers import Piece
 
 PACKAGE = Path(curate.__file__).parent
@@ -217,10 +217,11 @@ def test_what_is_no_file_and_no_folder_is_refused_and_not_waited_for(run):
 def test_the_published_version_is_one_of_the_export_folder(run, home, target):
     Path("run/export/current").unlink()
     Path("run/export/current").symlink_to(target)
-    assert versions.published(Path("run/export")) is None
-    assert run["explain"]().export is None
-    with pytest.raises(ConfigError, match="nothing is published here"):
-        run["rollback"]()
+    for command in ("explain", "rollback", "run"):
+        with pytest.raises(DataError, match="run/export/current: this names no version"):
+            run[command]()
+    version = versions.kept(Path("run/export"))[-1]
+    versions.rollback(Path("run"), version, str)
     run["run"]()
     assert versions.published(Path("run/export")) is not None
 
@@ -236,13 +237,11 @@ def test_a_rollback_goes_to_a_version_and_nowhere_else(run, home, version):
 def test_a_manifest_names_no_folder_but_its_own(run, home):
     """An entry whose manifest says that it is called ../../home is not one of the run's."""
     for stage in ("embed/hashing", "score/prototypicality"):
-        path = Path("run") / stage / "manifest.json"
-        record = json.loads(path.read_text())
-        path.write_text(json.dumps(record | {"name": "../../home"}))
-        ledger = Path("run/select/manifest.json")
-        made = json.loads(ledger.read_text())
+        path, ledger = Path("run") / stage / "manifest.json", Path("run/select/manifest.json")
+        record, made = parquet_io.read_json(path), parquet_io.read_json(ledger)
+        parquet_io.write_json(path, record | {"name": "../../home"})
         made["parts"][stage.partition("/")[0]]["../../home"] = record["fingerprint"]
-        ledger.write_text(json.dumps(made))
+        parquet_io.write_json(ledger, made)
     story = run["explain"]()
     assert story.scores == ()
     assert "score prototypicality" in story.missing
@@ -252,9 +251,10 @@ def test_a_manifest_names_no_folder_but_its_own(run, home):
     "line", [{}, {"version": "../../home", "by": "run"}, [], {"version": [], "published": "", "by": "run", "rows": 1}]
 )
 def test_a_history_that_no_run_wrote_is_none(run, line):
-    Path("run/export/history.json").write_text(json.dumps({"publications": [line]}))
-    assert versions.history(Path("run/export")) == []
-    run["rollback"]()
+    parquet_io.write_json(Path("run/export/history.json"), {"publications": [line]})
+    for command in ("rollback", "run"):
+        with pytest.raises(DataError, match=r"history\.json: the list of what was published is not as it was written"):
+            run[command]()
 
 
 def test_a_shard_with_a_flipped_bit_is_not_believed(run):
@@ -263,7 +263,7 @@ def test_a_shard_with_a_flipped_bit_is_not_believed(run):
     data[30] ^= 4
     path.write_bytes(data)
     with pytest.raises(
-        DataError, match=r"part-00000.parquet: cannot read the shard.*delete it, and the next run makes it"
+        DataError, match=r"part-00000.parquet: cannot read what the step left: .* is not whole; run again"
     ):
         run["explain"]()
 
