@@ -359,9 +359,20 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         yield file
 
 
+def length(path: Path) -> int:
+    """Return the bytes of a file."""
+    with reached(path):
+        return int(_fs(path).info(_key(path))["size"]) if is_object(path) else path.stat().st_size
+
+
 @contextmanager
-def parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """A Parquet file, of an object only the parts that are asked for."""
+def parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file, of an object only the parts that are read.
+
+    Parameters
+    ----------
+    repeated : paths of columns of texts to read as dictionaries, in which a value that is repeated stands once
+    """
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
@@ -369,7 +380,14 @@ def parquet(path: Path) -> Iterator[pq.ParquetFile]:
         if is_object(path):
             with reached(path):
                 source = stack.enter_context(path.open("rb", buffering=_FOOTER))
-        yield stack.enter_context(pq.ParquetFile(source, pre_buffer=is_object(path), page_checksum_verification=True))
+        yield stack.enter_context(
+            pq.ParquetFile(
+                source,
+                pre_buffer=is_object(path),
+                page_checksum_verification=True,
+                read_dictionary=list(repeated) or None,
+            )
+        )
 
 
 # ---------------------------------------------------------------- writing
