@@ -65,11 +65,11 @@ def read_lines(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[
 
 def read_json(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
     """Read a file that is either an array of objects or has one object a line."""
-    blank, begins = b"", b""
+    blank_lines, begins = 0, b""
     while not begins and (block := file.read(_BLOCK)):
         block = block.removeprefix(_BOM)
         begins = block.lstrip()
-        blank += block[: len(block) - len(begins)]
+        blank_lines += block.count(b"\n", 0, len(block) - len(begins))
     rest = _Joined(begins, file)
     if begins.startswith(b"{") and _is_cut_off(begins.partition(b"\n")[0]):
         hint = "take the list of records out of it: jq -c '.data[]' FILE > FILE.jsonl, with its key in place of data"
@@ -77,8 +77,8 @@ def read_json(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[s
             "the file is one JSON object, not an array and not one object a line", where=piece.path, hint=hint
         )
     if not begins.startswith(b"["):
-        return _batches(_lines(rest, piece, first=blank.count(b"\n")), piece, kinds, as_text)
-    return _batches(_elements(rest, piece.path, blank.count(b"\n") + 1), piece, kinds, as_text)
+        return _batches(_lines(rest, piece, first=blank_lines), piece, kinds, as_text)
+    return _batches(_elements(rest, piece.path, blank_lines + 1), piece, kinds, as_text)
 
 
 def _is_cut_off(line: bytes) -> bool:
@@ -332,11 +332,11 @@ def _width(values: Iterable[_Value], where: str) -> int:
                     nested.append(one)
         elif isinstance(value, list):
             elements += [one for one in value if isinstance(one, dict | list)]
-    width = len(inner)
-    check_width(width, where, "the file")
-    for nested in filter(None, [elements, *inner.values()]):
-        width += _width(nested, where)
-        check_width(width, where, "the file")
+    check_width(len(inner), where)
+    width = _width(elements, where) if elements else 0
+    for nested in inner.values():
+        width += max(1, _width(nested, where)) if nested else 1
+        check_width(width, where)
     return width
 
 
@@ -414,7 +414,8 @@ def _fraction(digits: str) -> float | Decimal:
     if repr(number) == digits:
         return number
     wanted = Decimal(digits)
-    places = len("".join(map(str, wanted.as_tuple().digits)).rstrip("0")) or 1
+    mantissa = digits.lower().partition("e")[0].replace(".", "")
+    places = len(mantissa.lstrip("-0").rstrip("0")) or 1
     vanished = number == 0 and wanted != 0
     if math.isfinite(number) and not vanished and (places <= 15 or Decimal(f"{number:.{places - 1}e}") == wanted):
         return number

@@ -101,12 +101,24 @@ def _struct(width: int) -> pa.Array:
     return pa.StructArray.from_arrays([pa.array([1, 2])] * width, names=[f"f{field}" for field in range(width)])
 
 
-def _many_rows(path: Path, text: str, rows: int, rows_at_once: int = 1 << 20) -> None:
+def _many_rows(path: Path, text: str, rows: int, rows_at_once: int = 1 << 24) -> None:
     """Write the same text in every row: a dictionary of one value, and runs of its index."""
     table = pa.table({"text": pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows_at_once, np.int8)), [text])})
     with pq.ParquetWriter(path, table.schema, compression="zstd") as file:
         for _ in range(rows // rows_at_once):
             file.write_table(table, rows_at_once)
+
+
+def _long_lists(path: Path, values: int) -> None:
+    """Write two rows, each a list of the same number again and again."""
+    numbers = pa.ListArray.from_arrays([0, values, 2 * values], pa.array(np.zeros(2 * values, np.int8)))
+    _parquet(path, pa.table({"text": ["x", "y"], "numbers": numbers}))
+
+
+def _dictionary_in_lists(path: Path) -> None:
+    """Write lists of one long text, which the file stores once."""
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(400_000, np.int16)), ["long text " * 20_000])
+    _parquet(path, pa.table({"text": ["x"] * 4, "texts": pa.ListArray.from_arrays([0, 1, 2, 3, 400_000], texts)}))
 
 
 def _nested(depth: int) -> str:
@@ -151,31 +163,66 @@ HOSTILE = [
         "ragged.csv.gz",
         lambda path: _repeated(path, _gz, b"a,b,c,d,e\n", 10_000_000, b"text,k\nfirst,1\n"),
         3,
-        "expands",
+        "bytes expand to more than",
     ),
-    Hostile("bad.jsonl.gz", lambda path: _repeated(path, _gz, b'{"text": bad}\n', 8_000_000), 3, "expands"),
-    Hostile("bad.jsonl.zst", lambda path: _repeated(path, _zst, b'{"text": bad}\n', 8_000_000), 3, "expands"),
-    Hostile("bad.jsonl.bz2", lambda path: _repeated(path, _bz2, b'{"text": bad}\n', 8_000_000), 3, "expands"),
-    Hostile("bad.jsonl.xz", lambda path: _repeated(path, _xz, b'{"text": bad}\n', 8_000_000), 3, "expands"),
-    Hostile("empty-objects.jsonl.gz", lambda path: _repeated(path, _gz, b"{}\n", 40_000_000), 3, "expands"),
-    Hostile("blank.jsonl.gz", lambda path: _repeated(path, _gz, b"\n" * 64, 16_000_000, GOOD), 3, "expands"),
-    Hostile("blank.csv.gz", lambda path: _repeated(path, _gz, b"\n" * 64, 16_000_000, b"text\nx\n"), 3, "expands"),
-    Hostile("good.jsonl.gz", lambda path: _repeated(path, _gz, GOOD, 30_000_000), 3, "expands"),
+    Hostile(
+        "bad.jsonl.gz", lambda path: _repeated(path, _gz, b'{"text": bad}\n', 8_000_000), 3, "bytes expand to more than"
+    ),
+    Hostile(
+        "bad.jsonl.zst",
+        lambda path: _repeated(path, _zst, b'{"text": bad}\n', 8_000_000),
+        3,
+        "bytes expand to more than",
+    ),
+    Hostile(
+        "bad.jsonl.bz2",
+        lambda path: _repeated(path, _bz2, b'{"text": bad}\n', 1_000_000),
+        3,
+        "bytes expand to more than",
+    ),
+    Hostile(
+        "bad.jsonl.xz", lambda path: _repeated(path, _xz, b'{"text": bad}\n', 8_000_000), 3, "bytes expand to more than"
+    ),
+    Hostile(
+        "empty-objects.jsonl.gz", lambda path: _repeated(path, _gz, b"{}\n", 40_000_000), 3, "bytes expand to more than"
+    ),
+    Hostile(
+        "blank.jsonl.gz",
+        lambda path: _repeated(path, _gz, b"\n" * 64, 16_000_000, GOOD),
+        3,
+        "bytes expand to more than",
+    ),
+    Hostile(
+        "blank.csv.gz",
+        lambda path: _repeated(path, _gz, b"\n" * 64, 16_000_000, b"text\nx\n"),
+        3,
+        "bytes expand to more than",
+    ),
+    Hostile("good.jsonl.gz", lambda path: _repeated(path, _gz, GOOD, 4_000_000), 3, "bytes expand to more than"),
     Hostile("quotes.csv.gz", lambda path: _repeated(path, _gz, b'"a', 60_000_000, b"text,k\n"), 3, ""),
-    Hostile("quotes.tsv.gz", lambda path: _repeated(path, _gz, b'"a\n', 60_000_000, b"text\tk\n"), 3, "expands"),
-    Hostile("zeros.jsonl.gz", lambda path: _repeated(path, _gz, bytes(1 << 20), 2_000, GOOD), 3, "expands"),
-    Hostile("zeros.json.gz", lambda path: _repeated(path, _gz, b" " * (1 << 20), 2_000), 3, "expands"),
+    Hostile(
+        "quotes.tsv.gz",
+        lambda path: _repeated(path, _gz, b'"a\n', 60_000_000, b"text\tk\n"),
+        3,
+        "bytes expand to more than",
+    ),
+    Hostile(
+        "zeros.jsonl.gz", lambda path: _repeated(path, _gz, bytes(1 << 20), 2_000, GOOD), 3, "bytes expand to more than"
+    ),
+    Hostile(
+        "zeros.json.gz", lambda path: _repeated(path, _gz, b" " * (1 << 20), 2_000), 3, "bytes expand to more than"
+    ),
     Hostile("zeros.csv.gz", lambda path: _repeated(path, _gz, bytes(1 << 20), 2_000, b"text\n"), 3, ""),
     Hostile("zeros.tsv.zst", lambda path: _repeated(path, _zst, bytes(1 << 20), 2_000, b"text\n"), 3, ""),
     Hostile(
         "long-lines.jsonl.gz",
         lambda path: _repeated(path, _gz, b"x" * (100 << 20) + b"\n", 20, GOOD),
         3,
-        "expands",
+        "bytes expand to more than",
     ),
     Hostile(
         "long-bad-lines.jsonl.gz",
-        lambda path: _repeated(path, _gz, b"x" * (10 << 20) + b"\n", 40, GOOD * 10),
+        lambda path: _repeated(path, _gz, b"x" * (10 << 20) + b"\n", 12, GOOD * 10),
         3,
         "guard.max_quarantine_rate",
     ),
@@ -188,8 +235,8 @@ HOSTILE = [
     Hostile(
         "empty-lists.jsonl.gz",
         lambda path: _repeated(path, _gz, b'{"text": "x", "a": [' + b"{}," * 5_000_000 + b"{}]}\n", 20),
-        0,
-        "",
+        3,
+        "bytes expand to more than",
     ),
     Hostile("each-its-key.jsonl", lambda path: _lines(path, _each_its_key(60_000)), 3, _TOO_WIDE),
     Hostile("each-its-key.json", lambda path: _json(path, _each_its_key(60_000)), 3, _TOO_WIDE),
@@ -228,22 +275,82 @@ HOSTILE = [
         3,
         _TOO_WIDE,
     ),
-    Hostile("rows.parquet", lambda path: _many_rows(path, "x", 1 << 30), 3, "expands"),
+    Hostile("rows.parquet", lambda path: _many_rows(path, "x", 1 << 26), 3, "bytes expand to more than"),
     Hostile(
-        "long-texts.parquet", lambda path: _many_rows(path, "long text " * 100_000, 1 << 16, 1 << 12), 3, "expands"
+        "long-texts.parquet",
+        lambda path: _many_rows(path, "long text " * 100_000, 1 << 16, 1 << 12),
+        3,
+        "bytes expand to more than",
     ),
     Hostile(
-        "one-row-group.parquet", lambda path: _many_rows(path, "long text " * 100_000, 1 << 16, 1 << 16), 3, "expands"
+        "one-row-group.parquet",
+        lambda path: _many_rows(path, "long text " * 100_000, 1 << 16, 1 << 16),
+        3,
+        "bytes expand to more than",
     ),
     Hostile(
         "deep.jsonl",
         lambda path: path.write_text('{"text": "x", "a": ' + _nested(1_000_000) + "}\n"),
         3,
-        "cannot be used",
+        "none of the 1 rows can be used",
     ),
     Hostile("deep.json", lambda path: path.write_text('[{"text": "x", "a": ' + _nested(1_000_000) + "}]"), 3, "deep"),
     Hostile(
-        "long-number.jsonl", lambda path: path.write_text('{"text": "x", "a": ' + "9" * 10_000_000 + "}\n"), 3, "used"
+        "long-number.jsonl",
+        lambda path: path.write_text('{"text": "x", "a": ' + "9" * 10_000_000 + "}\n"),
+        3,
+        "can be used",
+    ),
+    Hostile(
+        "long-fraction.jsonl",
+        lambda path: path.write_text('{"text": "x", "a": 0.' + "12" * 7_000_000 + "}\n"),
+        3,
+        "can be used",
+    ),
+    Hostile(
+        "no-objects.json.gz",
+        lambda path: _repeated(path, _gz, b"1,", 60_000_000, b'[{"text": "x"},'),
+        3,
+        "bytes expand to more than",
+    ),
+    Hostile(
+        "lists.json.gz", lambda path: _repeated(path, _gz, b"[],", 40_000_000, b"["), 3, "bytes expand to more than"
+    ),
+    Hostile(
+        "row-without-end.csv.gz",
+        lambda path: _repeated(path, _gz, b'"\n",', 30_000_000, b"text,k\n"),
+        3,
+        "",
+    ),
+    Hostile(
+        "wide-rows.csv.gz", lambda path: _repeated(path, _gz, b"1," * 8_000_000 + b"\n", 8, b"text,k\nx,1\n"), 3, ""
+    ),
+    Hostile("long-lists.parquet", lambda path: _long_lists(path, 20_000_000), 3, "values in 2 rows"),
+    Hostile("texts-in-lists.parquet", _dictionary_in_lists, 3, "a row takes 80,"),
+    Hostile("page.parquet", lambda path: _parquet(path, pa.table({"text": ["a" * (1 << 28)]})), 3, "expand"),
+    Hostile(
+        "sources.jsonl",
+        lambda path: _lines(path, (_row(n, s=f"source {n}") for n in range(30_000))),
+        0,
+        "",
+        "source: s",
+    ),
+    Hostile("at-the-limit.csv", lambda path: _csv(path, 4_999, 30), 0, ""),
+    Hostile("at-the-limit.jsonl", lambda path: _lines(path, [_row(n, **_keys(4_999)) for n in range(30)]), 0, ""),
+    Hostile(
+        "nested-at-the-limit.jsonl", lambda path: _lines(path, [_row(n, a=_keys(4_999)) for n in range(30)]), 0, ""
+    ),
+    Hostile(
+        "at-the-limit.parquet",
+        lambda path: _parquet(path, pa.table({"text": ["x", "y"], **{f"c{c}": [1, 2] for c in range(4_999)}})),
+        0,
+        "",
+    ),
+    Hostile(
+        "sparse-at-the-limit.jsonl",
+        lambda path: _lines(path, (_row(n, **{f"key{n % 4_999}": n}) for n in range(20_000))),
+        0,
+        "",
     ),
     Hostile("vectors", lambda path: _with_vectors(path, (1 << 60, 8)), 3, "cannot read the vectors", 'vectors: ".npy"'),
     Hostile("wide-vectors", lambda path: _with_vectors(path, (3, 1 << 60)), 3, "cannot read", 'vectors: ".npy"'),
@@ -311,13 +418,10 @@ def written(one: Hostile, folder: Path) -> Path:
     """Write the file, in a folder of its own if there are several, and a configuration over it."""
     pool = folder / "pool"
     pool.mkdir()
-    if one.more:
-        one.write(pool)
-        files = "pool/*.jsonl"
-    else:
-        one.write(pool / one.name)
-        files = f"pool/{one.name}"
-    embed = "{use: column}" if one.more else "{use: hashing, dimensions: 16}"
+    folders = "." not in one.name
+    one.write(pool if folders else pool / one.name)
+    files = "pool/*.jsonl" if folders else f"pool/{one.name}"
+    embed = "{use: column}" if folders else "{use: hashing, dimensions: 16}"
     path = folder / "x.yaml"
     path.write_text(
         f"curate: 1\nrun: run\ninput:\n  files: {files}\n  text: text\n  {one.more}\n"

@@ -189,8 +189,10 @@ class _Waiting:
 
 
 def _leaves(fields: Iterable[pa.Field], path: str = "") -> Iterator[str]:
-    """Yield the path of every column that is not an object, and of every field of those that are, at any depth."""
+    """Yield the path of every column that is not an object, and of every field of those that are; not of ours."""
     for one in fields:
+        if not path and one.name.startswith(inputs.PREFIX):
+            continue
         kind, place = one.type, f"{path}.{one.name}"
         while is_list(kind):
             kind = kind.value_type
