@@ -431,9 +431,20 @@ def read(path: Path) -> bytes:
         return file.read()
 
 
+def length(path: Path) -> int:
+    """Return the bytes of a file."""
+    with reached(path):
+        return int(_fs(path).info(_key(path))["size"]) if is_object(path) else path.stat().st_size
+
+
 @contextmanager
-def parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """A Parquet file, of an object only the parts that are asked for."""
+def parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file, of an object only the parts that are read.
+
+    Parameters
+    ----------
+    repeated : paths of columns of texts to read as dictionaries, in which a value that is repeated stands once
+    """
     import pyarrow.parquet as pq
 
     with ExitStack() as stack:
@@ -443,7 +454,14 @@ def parquet(path: Path) -> Iterator[pq.ParquetFile]:
                 source = stack.enter_context(path.open("rb", buffering=_FOOTER))
         else:
             source = stack.enter_context(anchored.reading(path))
-        yield stack.enter_context(pq.ParquetFile(source, pre_buffer=is_object(path), page_checksum_verification=True))
+        yield stack.enter_context(
+            pq.ParquetFile(
+                source,
+                pre_buffer=is_object(path),
+                page_checksum_verification=True,
+                read_dictionary=list(repeated) or None,
+            )
+        )
 
 
 # ---------------------------------------------------------------- writing

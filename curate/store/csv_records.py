@@ -13,9 +13,22 @@ from typing import IO
 import pyarrow as pa
 
 from curate.errors import DataError
-from curate.store.records import BATCH_BYTES, BATCH_ROWS, LONGEST, Bad, Batch, Piece, check_names, is_utf8, shown
+from curate.store.records import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    LONGEST,
+    SHOWN,
+    VALUE_BYTES,
+    Bad,
+    Batch,
+    Piece,
+    check_names,
+    is_utf8,
+    shown,
+)
 
-_MOST_OPEN_QUOTES = 1_000  # each is looked for to the end of the file
+_MOST_OPEN_QUOTES = 1_000  # each is looked for in as many characters as a row may have
+_MOST_READ_AGAIN = 1 << 29  # characters, of all rows with an open quote together
 
 
 def read_csv(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
@@ -85,19 +98,24 @@ def _csv_rows(lines: _Lines) -> Iterator[Row]:
     taken: list[str] = []
 
     def feed() -> Iterator[str]:
+        size = 0
         for line in lines:
+            size = _size(line) + (size if taken else 0)
             taken.append(line)
+            if len(taken) > 1 and size > LONGEST:
+                raise csv.Error(f"a row is longer than {LONGEST:,} characters")
             yield line
 
-    reader, open_quotes = csv.reader(feed(), strict=True), 0
+    reader, open_quotes, read_again = csv.reader(feed(), strict=True), 0, 0
     while True:
         taken.clear()
         try:
             cells = next(reader, None)
         except csv.Error as error:
             open_quotes += len(taken) > 1
+            read_again += sum(map(len, taken[1:]))
             lines.put_back(taken[1:])
-            if open_quotes > _MOST_OPEN_QUOTES:
+            if open_quotes > _MOST_OPEN_QUOTES or read_again > _MOST_READ_AGAIN:
                 hint = "double the quotes within quoted cells, or name the file .tsv if its cells are not quoted"
                 raise DataError("too many quotes do not pair", where=lines.where, hint=hint) from error
             yield [taken[0].rstrip("\r\n")], f"does not parse: {error}", lines.number
@@ -106,6 +124,11 @@ def _csv_rows(lines: _Lines) -> Iterator[Row]:
         if cells is None:
             return
         yield cells, "", lines.number
+
+
+def _size(line: str) -> int:
+    """Return about the bytes that a line takes in memory: an empty one takes as many as a short one."""
+    return len(line) + VALUE_BYTES
 
 
 _OPEN = re.compile(r'[^"]*(?:""[^"]*)*')
@@ -164,7 +187,7 @@ def _continued(line: str, cells: list[str], columns: int, lines: _Lines) -> list
     """
     taken: list[str] = []
     parts = [cells[-1] + line[len(line.rstrip("\r\n")) :]]
-    size = len(parts[0])
+    size = _size(parts[0])
     while size <= LONGEST and (following := lines.next()) is not None:
         taken.append(following)
         if len(_tsv_cells(following)) == columns:
@@ -177,7 +200,7 @@ def _continued(line: str, cells: list[str], columns: int, lines: _Lines) -> list
                 return closed
             break
         parts.append(following)
-        size += len(following)
+        size += _size(following)
     lines.put_back(taken)
     return cells
 
@@ -240,13 +263,15 @@ class _Making:
     def take(self, cells: list[str], wrong: str, line: int, delimiter: str) -> None:
         """Add a row; a blank line is none."""
         if wrong:
-            record = shown(delimiter.join(cells).encode(errors="surrogateescape"))
+            text = delimiter.join(cells[:SHOWN] if len(cells) > SHOWN else cells)
+            record = shown(text[: SHOWN + 1].encode(errors="surrogateescape"))
             self.bad.append(Bad(self.record, line, wrong, record))
+            self.size += len(record)
         elif cells:
             self.rows.append([cell or None for cell in cells])
             self.places.append(self.record)
             self.lines.append(line)
-            self.size += sum(map(len, cells))
+            self.size += sum(map(len, cells)) + VALUE_BYTES * len(cells)
         self.record += 1
 
     def batch(self, names: list[str]) -> Batch:

@@ -20,6 +20,7 @@ ERRORS: tuple[type[Exception], ...] = (OSError, EOFError, zlib.error, lzma.LZMAE
 """What reading a damaged file raises."""
 
 _BLOCK = 1 << 20
+_PACKED = 1 << 10  # bytes of zstd at a time: a block of four may hold 128 KiB
 _LONGEST_WINDOW = 1 << 31  # of zstd --long=31, the most that its format allows on 32 bits
 
 
@@ -72,7 +73,7 @@ class _Zstd(io.RawIOBase):
         """Decompress the next block; return False at the end of the file."""
         import zstandard
 
-        packed = self._packed or self._file.read(_BLOCK)
+        packed = self._packed or self._file.read(_PACKED)
         self._packed = b""
         if not packed:
             if self._frame is not None:

@@ -21,12 +21,24 @@ from curate.kernels.arrow_lists import is_list, lists_of
 from curate.kernels.text.json_values import dumps
 from curate.store import arrow_values
 from curate.store.column_types import EXACT
-from curate.store.records import BATCH_BYTES, BATCH_ROWS, LONGEST, SHOWN, Bad, Batch, Piece, Votes, shown
+from curate.store.records import (
+    BATCH_BYTES,
+    BATCH_CELLS,
+    BATCH_ROWS,
+    LONGEST,
+    SHOWN,
+    VALUE_BYTES,
+    Bad,
+    Batch,
+    Piece,
+    Votes,
+    check_width,
+    shown,
+)
 
 _BOM = b"\xef\xbb\xbf"
 _BLOCK = 1 << 22
 _DEEPEST = 32  # objects and lists in one another; Parquet holds no more than 50 lists
-_MOST_COLUMNS = 10_000  # where every key is data, a column each would fill the memory
 _MOST_DIGITS = 76  # of a decimal
 _LONG_NUMBER = r"[0-9.]{16}[0-9.eE]|[0-9][eE]-[0-9]{3}"
 """What a number must look like for int64 or float64 not to hold it: 16 digits with a point or an exponent, or 17."""
@@ -53,11 +65,11 @@ def read_lines(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[
 
 def read_json(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
     """Read a file that is either an array of objects or has one object a line."""
-    blank, begins = b"", b""
+    blank_lines, begins = 0, b""
     while not begins and (block := file.read(_BLOCK)):
         block = block.removeprefix(_BOM)
         begins = block.lstrip()
-        blank += block[: len(block) - len(begins)]
+        blank_lines += block.count(b"\n", 0, len(block) - len(begins))
     rest = _Joined(begins, file)
     if begins.startswith(b"{") and _is_cut_off(begins.partition(b"\n")[0]):
         hint = "take the list of records out of it: jq -c '.data[]' FILE > FILE.jsonl, with its key in place of data"
@@ -65,8 +77,8 @@ def read_json(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[s
             "the file is one JSON object, not an array and not one object a line", where=piece.path, hint=hint
         )
     if not begins.startswith(b"["):
-        return _batches(_lines(rest, piece, first=blank.count(b"\n")), piece, kinds, as_text)
-    return _batches(_elements(rest, piece.path, blank.count(b"\n") + 1), piece, kinds, as_text)
+        return _batches(_lines(rest, piece, first=blank_lines), piece, kinds, as_text)
+    return _batches(_elements(rest, piece.path, blank_lines + 1), piece, kinds, as_text)
 
 
 def _is_cut_off(line: bytes) -> bool:
@@ -114,7 +126,7 @@ def _lines(file: IO[bytes] | _Joined, piece: Piece, first: int = 0) -> Iterator[
         line += 1
         if len(raw) == LONGEST and (rest := _skip_line(file)):
             position += rest
-            yield line, raw[:SHOWN], f"is longer than {LONGEST:,} bytes"
+            yield line, raw[: SHOWN - 1] + "…".encode(), f"is longer than {LONGEST:,} bytes"
             continue
         text = raw.removeprefix(_BOM).strip() if line == 1 else raw.strip()
         if text:
@@ -201,8 +213,9 @@ class _Scanner:
             return text
 
     def _more(self) -> bool:
-        """Read on; twice as much for every value that was longer than what there is."""
-        block = self._file.read(max(_BLOCK, len(self._text) - self._at))
+        """Read on; twice as much for every value that was longer than what there is, but not far beyond the longest."""
+        there = len(self._text) - self._at
+        block = self._file.read(max(_BLOCK, min(there, LONGEST - there)))
         if not block:
             return False
         data = self._bytes + block
@@ -228,18 +241,22 @@ def _batches(found: Iterable[Raw], piece: Piece, kinds: Kinds, as_text: Collecti
     raws: list[Raw] = []
     size = 0
     for raw in found:
-        raws.append(raw)
-        size += len(raw[1])
-        if len(raws) == BATCH_ROWS or size > BATCH_BYTES:
-            yield _batch(raws, piece, kinds, as_text)
+        text = raw[1]
+        more = len(text) + VALUE_BYTES * (text.count(b",") + text.count(b"{") + text.count(b"["))
+        if raws and (len(raws) == BATCH_ROWS or size + more > BATCH_BYTES):
+            yield from _batch(raws, piece, kinds, as_text)
             raws, size = [], 0
+        raws.append(raw)
+        size += more
     if raws:
-        yield _batch(raws, piece, kinds, as_text)
+        yield from _batch(raws, piece, kinds, as_text)
 
 
-def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Batch:
+def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+    """Parse records; they are one batch, unless their columns are too many for that."""
     texts = pa.array([text for _, text, _ in raws], pa.large_binary())
     long = pc.match_substring_regex(texts, _LONG_NUMBER).to_pylist()
+    del texts
     exact = _Exact()
     records: list[dict[str, _Value]] = []
     good: list[Raw] = []
@@ -255,7 +272,26 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
         for name in as_text:
             if name in record:
                 record[name] = _as_text(record[name])
-    table, votes = _table(records, good, piece.path), Votes()
+    width = _width(records, f"{piece.path}, lines {raws[0][0]:,} to {raws[-1][0]:,}")
+    rows_at_once = max(1, BATCH_CELLS // max(1, width))
+    for start in range(0, max(1, len(records)), rows_at_once):
+        stop = start + rows_at_once
+        last = stop >= len(records)
+        ends = math.inf if last else good[stop][0]
+        now = [one for one in bad if one.line < ends]
+        bad = bad[len(now) :]
+        yield _batch_of(records[start:stop], good[start:stop], now, piece, kinds, exact.non_finite if last else 0)
+
+
+def _batch_of(
+    records: Sequence[dict[str, _Value]],
+    good: Sequence[Raw],
+    bad: list[Bad],
+    piece: Piece,
+    kinds: Kinds,
+    non_finite: int,
+) -> Batch:
+    table, votes = _table(records), Votes()
     if isinstance(table, str) or kinds:
         votes = count_kinds(records)
         reasons = _wrong_kinds(records, {**decided(votes), **kinds})
@@ -267,7 +303,7 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
         bad.sort(key=lambda one: one.line)
         records = [record for record, reason in zip(records, reasons, strict=True) if not reason]
         good = [raw for raw, reason in zip(good, reasons, strict=True) if not reason]
-        table = _table(records, good, piece.path)
+        table = _table(records)
     if isinstance(table, str):
         raise DataError(
             f"column {table!r} has numbers that together need more than {_MOST_DIGITS} digits",
@@ -276,7 +312,32 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
         )
     lines = [line for line, _, _ in good]
     votes = votes or _kinds_of_table(table)
-    return Batch(table, [line - 1 for line in lines], lines, bad, votes=votes, non_finite=exact.non_finite)
+    return Batch(table, [line - 1 for line in lines], lines, bad, votes=votes, non_finite=non_finite)
+
+
+def _width(values: Iterable[_Value], where: str) -> int:
+    """Return the number of columns of some records, or of values at one path, counting the fields of objects.
+
+    Raises
+    ------
+    DataError : they are too many
+    """
+    inner: dict[str, list[_Value]] = {}
+    elements: list[_Value] = []
+    for value in values:
+        if isinstance(value, dict):
+            for name, one in value.items():
+                nested = inner.setdefault(name, [])
+                if isinstance(one, dict | list):
+                    nested.append(one)
+        elif isinstance(value, list):
+            elements += [one for one in value if isinstance(one, dict | list)]
+    check_width(len(inner), where)
+    width = _width(elements, where) if elements else 0
+    for nested in inner.values():
+        width += max(1, _width(nested, where)) if nested else 1
+        check_width(width, where)
+    return width
 
 
 def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, _Value], str]:
@@ -353,7 +414,8 @@ def _fraction(digits: str) -> float | Decimal:
     if repr(number) == digits:
         return number
     wanted = Decimal(digits)
-    places = len("".join(map(str, wanted.as_tuple().digits)).rstrip("0")) or 1
+    mantissa = digits.lower().partition("e")[0].replace(".", "")
+    places = len(mantissa.lstrip("-0").rstrip("0")) or 1
     vanished = number == 0 and wanted != 0
     if math.isfinite(number) and not vanished and (places <= 15 or Decimal(f"{number:.{places - 1}e}") == wanted):
         return number
@@ -385,12 +447,9 @@ def _as_text(value: _Value) -> str | None:
 # ---------------------------------------------------------------- tables
 
 
-def _table(records: Sequence[dict[str, _Value]], raws: Sequence[Raw], path: str) -> pa.Table | str:
+def _table(records: Sequence[dict[str, _Value]]) -> pa.Table | str:
     """Make a column for every key; return the name of one whose values no type holds, if there is one."""
     names = dict.fromkeys(name for record in records for name in record)
-    if len(names) > _MOST_COLUMNS:
-        message = f"lines {raws[0][0]:,} to {raws[-1][0]:,} have {len(names):,} different keys, each of them a column"
-        raise DataError(message, where=path, hint='put keys that are data into a list: [{"key": …, "value": …}]')
     arrays = []
     for name in names:
         array = _array([record.get(name) for record in records])

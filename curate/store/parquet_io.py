@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +181,48 @@ def write_in_groups(tables: Iterable[pa.Table], schema: pa.Schema, path: Path, f
     ):
         for table in tables:
             file.write_table(table.replace_schema_metadata(footer), max(1, len(table)))
+
+
+class Growing:
+    """A Parquet shard that is written in parts; it is in its place once it is closed.
+
+    Parameters
+    ----------
+    path : of the shard; nothing is written there before the first part
+    schema : of every part
+    fingerprint : what the shard is made from
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema, fingerprint: str) -> None:
+        footer = {**(schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
+        self._path, self._schema = path, schema.with_metadata(footer)
+        self._stack = ExitStack()
+        self._file: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        """Write a row group."""
+        try:
+            if self._file is None:
+                partial = self._stack.enter_context(atomic(self._path))
+                writer = pq.ParquetWriter(partial, self._schema, compression="zstd", write_page_checksum=True)
+                self._file = self._stack.enter_context(writer)
+            self._file.write_table(table.replace_schema_metadata(self._schema.metadata))
+        except OSError as error:
+            raise _unwritten(self._path, error) from error
+
+    def close(self) -> None:
+        """Put the shard in its place, if there is one."""
+        self._stack.close()
+
+    def discard(self) -> None:
+        """Remove what was written, unless the shard is in its place."""
+        with suppress(_DiscardedError), self._stack:
+            if self._file is not None:
+                raise _DiscardedError
+
+
+class _DiscardedError(Exception):
+    """What was written is not to be kept."""
 
 
 @contextmanager

@@ -3,40 +3,81 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
+from pyarrow import types
 
 from curate import paths
 from curate.errors import DataError
-from curate.kernels.text.json_values import text_of
+from curate.kernels.arrow_lists import is_list, lists_of, maps_of
+from curate.kernels.text.json_values import is_binary, text_of
 from curate.store import arrow_values
-from curate.store.records import BATCH_BYTES, BATCH_ROWS, Bad, Batch, Piece, check_names
+from curate.store.expansion import FREE, Expansion
+from curate.store.records import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    LONGEST,
+    Bad,
+    Batch,
+    Piece,
+    check_names,
+    check_width,
+)
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 
+_REMEDY = "write it without dictionaries and compression: pyarrow.parquet.write_table(…, use_dictionary=False)"
+_VALUE_BYTES = 4
+"""Bytes that a value of a Parquet file counts for: repeated ones take no room in the file, and four or more here."""
+
+
 @contextmanager
-def opened(path: Path) -> Iterator[pq.ParquetFile]:
+def opened(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file.
+
+    Parameters
+    ----------
+    repeated : paths of columns whose values are read as the file stores them, each once
 
     Raises
     ------
-    DataError : it is not one, or is cut off
+    DataError : it is not one, is cut off, or has too many columns, rows or values for its size
     """
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(paths.parquet(path))
+            file = stack.enter_context(paths.parquet(path, repeated))
+            check_width(file.metadata.num_columns, str(path))
             check_names(list(file.schema_arrow.names), str(path))
         except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: names that are not UTF-8
             raise DataError(f"not a complete Parquet file: {error}", where=str(path)) from error
         yield file
+
+
+def _check_expansion(file: pq.ParquetFile, path: str, size: int) -> None:
+    metadata = file.metadata
+    values = plain = 0
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        plain += group.total_byte_size
+        for column in map(group.column, range(group.num_columns)):
+            values += column.num_values
+            if column.num_values > LONGEST * max(1, group.num_rows):
+                raise DataError(
+                    f"column {column.path_in_schema!r} has {column.num_values:,} values in {group.num_rows:,} rows",
+                    where=path,
+                    hint="leave it out, or cut its lists into rows",
+                )
+    Expansion(path, size, _REMEDY).add(max(plain, _VALUE_BYTES * values), rows=metadata.num_rows)
 
 
 def row_groups(path: Path, rows_per_piece: int) -> list[tuple[int, int, int]]:
@@ -61,15 +102,94 @@ def read_parquet(path: Path, piece: Piece, as_text: Collection[str]) -> Iterator
     as_text : columns to read as text, whatever their type
     """
     row = piece.first_row
+    size = paths.length(path)
     with opened(path) as file:
+        _check_expansion(file, piece.path, size)
         kinds = {field.name: _storable(field, piece.path) for field in file.schema_arrow}
         features = _features(file.schema_arrow)
         stop = file.metadata.num_row_groups if piece.stop is None else piece.stop
         groups = range(piece.start, stop)
-        for batch in file.iter_batches(_rows_at_once(file, groups), row_groups=groups):
-            for part in _parts(batch):
-                yield _batch(part, row, kinds, features, as_text)
+        rows_at_once = _rows_at_once(file, groups)
+        repeated = _repeated(path, file, groups, rows_at_once)
+    expansion = Expansion(piece.path, size, _REMEDY)
+    with opened(path, repeated) as file:
+        for batch in file.iter_batches(rows_at_once, row_groups=groups):
+            for part in _parts(batch, f"{piece.path}:{row + 1}"):
+                expansion.add(_plain_size(part), rows=part.num_rows)
+                made = _batch(part, row, kinds, features, as_text)
+                yield replace(made, expansion=expansion.ratio)
                 row += part.num_rows
+
+
+def _repeated(path: Path, file: pq.ParquetFile, groups: range, rows: int) -> list[str]:
+    """Find the columns of texts with a dictionary whose longest value, were it in every row, would fill the memory."""
+    metadata, found = file.metadata, dict[str, int]()
+    wide = {field.name for field in file.schema_arrow if _has_extension(field.type)}
+    for number in groups:
+        group = metadata.row_group(number)
+        for place in range(group.num_columns):
+            column = group.column(place)
+            most = column.total_uncompressed_size * min(rows, group.num_rows)
+            each = max(1, column.num_values // max(1, group.num_rows))
+            texts = column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page
+            name = column.path_in_schema
+            if texts and most * each > FREE and name not in found and name.partition(".")[0] not in wide:
+                found[name] = each
+    if not found:
+        return []
+    longest = Counter[str]()
+    with opened(path, list(found)) as stored:
+        for number in groups:
+            for batch in stored.iter_batches(1, row_groups=[number], columns=list(found)):
+                for name, column in zip(batch.schema.names, batch.columns, strict=True):
+                    longest[name] = max(longest[name], *map(_longest, _dictionaries(column)), 0)
+                break
+    return [path for path, each in found.items() if longest[path.partition(".")[0]] * each * rows > FREE]
+
+
+def _longest(values: pa.Array) -> int:
+    return int(pc.max(pc.binary_length(values)).as_py() or 0)
+
+
+def _dictionaries(array: pa.Array) -> Iterator[pa.Array]:
+    """Yield the dictionaries of texts at any depth of an array."""
+    if types.is_dictionary(array.type):
+        if _is_text(array.type.value_type):
+            yield array.dictionary
+    else:
+        for child in _children(array):
+            yield from _dictionaries(child)
+
+
+def _children(array: pa.Array) -> list[pa.Array]:
+    """Return the fields of objects, the elements of lists, and the keys and values of maps."""
+    if types.is_struct(array.type):
+        return list(array.flatten())
+    if types.is_map(array.type):
+        return list(maps_of(array)[1:])
+    return [lists_of(array)[1]] if is_list(array.type) else []
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return any(belongs(kind) for belongs in (types.is_string, types.is_large_string, is_binary))
+
+
+def _has_extension(kind: pa.DataType) -> bool:
+    return any(isinstance(leaf, pa.BaseExtensionType) for leaf in arrow_values.leaves(kind))
+
+
+def _plain_size(array: pa.Array | pa.RecordBatch) -> int:
+    """Return the bytes of an array whose dictionaries are decoded."""
+    if isinstance(array, pa.RecordBatch):
+        return sum(map(_plain_size, array.columns))
+    if types.is_dictionary(array.type):
+        kind = array.type.value_type
+        if not _is_text(kind):
+            return len(array) * 8 if types.is_primitive(kind) else len(array) * array.dictionary.nbytes
+        lengths = pc.binary_length(array.dictionary).take(array.indices)
+        return int(pc.sum(lengths.cast(pa.int64())).as_py() or 0) + 4 * len(array)
+    children = _children(array)
+    return sum(map(_plain_size, children)) + 4 * len(array) if children else int(array.nbytes)
 
 
 def _storable(field: pa.Field, path: str) -> pa.DataType:
@@ -81,19 +201,28 @@ def _storable(field: pa.Field, path: str) -> pa.DataType:
 
 def _rows_at_once(file: pq.ParquetFile, groups: range) -> int:
     """Return the number of rows in a batch of about ``BATCH_BYTES``."""
-    each = [file.metadata.row_group(group) for group in groups]
-    largest = max((group.total_byte_size / max(1, group.num_rows) for group in each), default=0)
+    largest = 0.0
+    for group in map(file.metadata.row_group, groups):
+        values = sum(group.column(place).num_values for place in range(group.num_columns))
+        size = max(group.total_byte_size, _VALUE_BYTES * values)
+        largest = max(largest, size / max(1, group.num_rows))
     return int(min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, largest))))
 
 
-def _parts(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def _parts(batch: pa.RecordBatch, where: str) -> Iterator[pa.RecordBatch]:
     """Halve a batch until it is small enough: values that a file stores once may take much more room here."""
-    if batch.nbytes <= BATCH_BYTES or batch.num_rows < 2:
+    size = _plain_size(batch)
+    if size <= BATCH_BYTES:
         yield batch
-        return
-    half = batch.num_rows // 2
-    yield from _parts(batch.slice(0, half))
-    yield from _parts(batch.slice(half))
+    elif batch.num_rows < 2:
+        if size > FREE:
+            hint = "leave the row out, or cut its lists into rows"
+            raise DataError(f"a row takes {size:,} bytes; at most {FREE:,} are read", where=where, hint=hint)
+        yield batch
+    else:
+        half = batch.num_rows // 2
+        yield from _parts(batch.slice(0, half), where)
+        yield from _parts(batch.slice(half), where)
 
 
 def _batch(

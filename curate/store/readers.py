@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Literal
@@ -17,6 +17,7 @@ from curate import paths
 from curate.errors import DataError
 from curate.store import csv_records, decompression, json_records, parquet_records
 from curate.store.decompression import Compression
+from curate.store.expansion import Expansion, counted
 from curate.store.records import Bad, Batch, Piece
 
 __all__ = ["Bad", "Batch", "Piece", "column_names", "format_of", "partitions_of", "read", "scan", "stem_of"]
@@ -103,14 +104,13 @@ def read(piece: Piece, *, kinds: json_records.Kinds | None = None, as_text: Coll
 
     Raises
     ------
-    DataError : the file cannot be read
+    DataError : the file cannot be read, or expands to too much
     """
     path = paths.place(piece.path)
     partitions = partitions_of(piece.path)
     with paths.reached(path):
         try:
-            for batch in _read(path, piece, kinds or {}, as_text):
-                yield _with_partitions(batch, partitions)
+            yield from (_with_partitions(batch, partitions) for batch in _read(path, piece, kinds or {}, as_text))
         except (*decompression.ERRORS, pa.ArrowException) as error:
             hint = "is the file complete? write it elsewhere and move it here when it is"
             raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
@@ -121,21 +121,35 @@ def _read(path: Path, piece: Piece, kinds: json_records.Kinds, as_text: Collecti
     if kind == "parquet":
         yield from parquet_records.read_parquet(path, piece, as_text)
         return
-    with _open(path, compression) as file:
-        if kind == "jsonl":
-            yield from json_records.read_lines(file, piece, kinds, as_text)
-        elif kind == "json":
-            yield from json_records.read_json(file, piece, kinds, as_text)
-        elif kind == "csv":
-            yield from csv_records.read_csv(file, piece)
-        else:
-            yield from csv_records.read_tsv(file, piece)
+    with paths.opened(path) as packed, decompression.decompressed(packed, compression) as plain:
+        if not compression:
+            yield from _records(plain, kind, piece, kinds, as_text)
+            return
+        remedy = "decompress it first" if compression != "gz" else "decompress it first: gunzip FILE"
+        expansion = Expansion(piece.path, _size(packed), remedy)
+        for batch in _records(counted(plain, expansion), kind, piece, kinds, as_text):
+            expansion.add(rows=len(batch.rows) + len(batch.bad))
+            yield replace(batch, expansion=expansion.ratio)
 
 
-@contextmanager
-def _open(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
-    with paths.opened(path) as file, decompression.decompressed(file, compression) as plain:
-        yield plain
+def _records(
+    file: IO[bytes], kind: Format, piece: Piece, kinds: json_records.Kinds, as_text: Collection[str]
+) -> Iterator[Batch]:
+    if kind == "jsonl":
+        yield from json_records.read_lines(file, piece, kinds, as_text)
+    elif kind == "json":
+        yield from json_records.read_json(file, piece, kinds, as_text)
+    elif kind == "csv":
+        yield from csv_records.read_csv(file, piece)
+    else:
+        yield from csv_records.read_tsv(file, piece)
+
+
+def _size(file: IO[bytes]) -> int:
+    """Return the bytes of a file that is open at its beginning."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    return size
 
 
 # ---------------------------------------------------------------- folders that are columns

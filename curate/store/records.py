@@ -11,14 +11,31 @@ import pyarrow as pa
 from curate.errors import DataError
 
 BATCH_ROWS = 8_192
+"""Most records of a batch, those that cannot be read included."""
+
 BATCH_BYTES = 1 << 26
-"""About the most bytes of text in a batch; a batch has at least one record."""
+"""About the most bytes of a batch in memory, so that a few long records are a batch; it has at least one record."""
 
-LONGEST = 1 << 27
-"""Bytes of a JSON record, and characters of a CSV line or cell, beyond which it is not read."""
+VALUE_BYTES = 64
+"""About the bytes that a value of a record takes in memory besides its text: an empty object is two bytes in a file."""
 
-SHOWN = 1_000
-"""Characters that are kept of a record that is too long."""
+BATCH_CELLS = 1 << 22
+"""Most rows times columns of a batch of JSON records: where each has keys of its own, almost every cell is null."""
+
+LONGEST = 1 << 24
+"""Bytes of a JSON record, and characters of a CSV row or cell, beyond which it is not read.
+
+A parsed record takes up to thirty times as much memory as its text, and so do the words of a text that is embedded.
+"""
+
+MOST_COLUMNS = 5_000
+"""Most columns of a pool, counting each field of nested objects as one.
+
+Where keys are data, such as ids, every record adds columns; each of them costs memory and time in every shard.
+"""
+
+SHOWN = 4_096
+"""Characters that are kept of a record that is quarantined: its file and line say where all of it is."""
 
 Votes = dict[str, Counter[str]]
 """How many values of each kind (text, number, list, …) a file has at each path of its JSON records."""
@@ -78,12 +95,31 @@ class Batch:
     non_finite: int = 0
     """Number of NaN and Infinity literals that were read as null."""
 
+    expansion: int = 0
+    """How many times its size the file has expanded to so far, where that is worth a report."""
+
     features: Mapping[str, object] = field(default_factory=dict)
     """The features of columns, as Hugging Face's datasets describes them, such as the names of class labels."""
 
 
+def check_width(columns: int, where: str, what: str = "the file") -> None:
+    """Refuse more than ``MOST_COLUMNS`` columns.
+
+    Raises
+    ------
+    DataError : with ``what`` has the columns, and the remedy
+    """
+    if columns > MOST_COLUMNS:
+        raise DataError(
+            f"{what} has {columns:,} columns, counting the fields of objects; a pool may have {MOST_COLUMNS:,}",
+            where=where,
+            hint='leave some out, or put keys that are data into a list: [{"key": …, "value": …}]',
+        )
+
+
 def check_names(names: list[str], where: str) -> None:
-    """Refuse a header with two columns of one name, or with names that are not UTF-8."""
+    """Refuse a header with too many columns, with two of one name, or with names that are not UTF-8."""
+    check_width(len(names), where)
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise DataError(f"column {twice[0]!r} stands twice in the header", where=where)
@@ -92,8 +128,17 @@ def check_names(names: list[str], where: str) -> None:
 
 
 def shown(raw: bytes) -> str:
-    """Return bytes as text, those that are not UTF-8 as escapes."""
-    return raw.decode(errors="backslashreplace")
+    """Return bytes as text, those that are not UTF-8 as escapes, as long as ``preview`` makes it."""
+    return preview(raw[: 4 * SHOWN + 4].decode(errors="backslashreplace"))  # a character has up to four bytes
+
+
+def preview(text: str) -> str:
+    """Return the beginning of a text that is quarantined.
+
+    >>> preview("short"), len(preview("x" * 10_000))
+    ('short', 4097)
+    """
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def is_utf8(text: str) -> bool:

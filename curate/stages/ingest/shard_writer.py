@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.errors import DataError
+from curate.kernels.arrow_lists import is_list
 from curate.kernels.text.json_values import identifier_of, is_binary, text_of
 from curate.kernels.text.text_identity import is_blank
 from curate.stages.ingest import declared_types, text_template, token_counts
 from curate.store import inputs, json_records, npy, parquet_io, readers, schemas
-from curate.store.arrow_values import convert
+from curate.store.arrow_values import convert_column
 from curate.store.column_types import Column, cells_of, column_of
 from curate.store.inputs import ALL, NO_SOURCE
-from curate.store.records import Batch, Piece, Votes
+from curate.store.records import Batch, Piece, Votes, check_width, preview
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig
@@ -32,6 +33,12 @@ Counting = Literal["column", "tokenizer", "estimate"]
 
 SHARD_BYTES = 1 << 29
 """The most bytes of a shard, but for those of one batch; it has fewer rows than asked for where they are long."""
+
+_QUARANTINE_ROWS = 1 << 16
+_QUARANTINE_BYTES = 1 << 25
+"""Most rows and bytes of quarantined records that wait to be written, so that a file may hold any number of them."""
+
+_NULL_BYTES = 8  # of a column that a batch lacks, in a shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,9 @@ class FileCount:
     non_finite: int = 0
     """NaN and Infinity literals of JSON that became null."""
 
+    expansion: int = 0
+    """How many times its size the file expanded to, where that is worth a report."""
+
     extent: int = 0
     """Records, counting bad and blank ones, up to the last."""
 
@@ -78,6 +88,7 @@ class FileCount:
         self.rows += other.rows
         self.quarantined += other.quarantined
         self.non_finite += other.non_finite
+        self.expansion = max(self.expansion, other.expansion)
         self.tokens |= other.tokens
 
     def as_dict(self) -> dict[str, int]:
@@ -112,48 +123,138 @@ def read(task: Reading) -> Read:
     Where records of a JSON file disagree on a type, nothing is written, and the votes say so.
     """
     done = Read()
-    bad: list[dict[str, object]] = []
-    waiting: list[pa.Table] = []
-    held = size = 0
+    waiting = _Waiting()
     mixed = False
-    for piece in task.pieces:
-        votes: Votes = {}
-        done.files[piece.number] = FileCount()
-        for batch in readers.read(piece, kinds=task.kinds.get(piece.number), as_text=task.config.types or ()):
-            for path, counts in batch.votes.items():
-                votes.setdefault(path, Counter()).update(counts)
-            mixed = mixed or (piece.number not in task.kinds and bool(json_records.decided(votes)))
-            if mixed:
-                continue
-            table = _admit(task, piece, batch, bad, done)
-            waiting.append(table)
-            held += len(table)
-            size += table.nbytes
-            while held >= task.config.rows_per_shard or (size > SHARD_BYTES and held):
-                joined = _joined(waiting, done.columns)
-                _write(task, joined.slice(0, task.config.rows_per_shard), done)
-                waiting = [joined.slice(task.config.rows_per_shard)]
-                held, size = len(waiting[0]), waiting[0].nbytes
-        if piece.number not in task.kinds and (not piece.complete or json_records.decided(votes)):
-            done.votes[piece.number] = votes
-    if mixed:
-        return done
-    if held:
-        _write(task, _joined(waiting, done.columns), done)
-    if bad:
-        quarantine = parquet_io.part(task.quarantine, task.number + 1)  # part 0 is for ids that occur twice
-        parquet_io.write(
-            pa.Table.from_pylist(bad, schemas.QUARANTINE), quarantine, task.fingerprint, compression="zstd"
-        )
+    with _Quarantine(task) as bad:
+        for piece in task.pieces:
+            votes: Votes = {}
+            done.files[piece.number] = FileCount()
+            for batch in readers.read(piece, kinds=task.kinds.get(piece.number), as_text=task.config.types or ()):
+                for path, counts in batch.votes.items():
+                    votes.setdefault(path, Counter()).update(counts)
+                mixed = mixed or (piece.number not in task.kinds and bool(json_records.decided(votes)))
+                if mixed:
+                    continue
+                waiting.add(_admit(task, piece, batch, bad, done), piece.path)
+                while waiting.rows >= task.config.rows_per_shard or (waiting.bytes > SHARD_BYTES and waiting.rows):
+                    joined = _joined(waiting.tables, done.columns)
+                    check_width(_leaves_of(joined.schema), piece.path, _FILES_SO_FAR)
+                    _write(task, joined.slice(0, task.config.rows_per_shard), done)
+                    waiting = _Waiting()
+                    if len(rest := joined.slice(task.config.rows_per_shard)):
+                        waiting.add(rest, piece.path)
+            if piece.number not in task.kinds and (not piece.complete or json_records.decided(votes)):
+                done.votes[piece.number] = votes
+        if mixed:
+            return done
+        if waiting.rows:
+            joined = _joined(waiting.tables, done.columns)
+            check_width(_leaves_of(joined.schema), task.pieces[-1].path, _FILES_SO_FAR)
+            _write(task, joined, done)
+        bad.close()
     return done
+
+
+_FILES_SO_FAR = "the pool, up to this file,"
+
+
+class _Waiting:
+    """Tables that wait until they are enough for a shard."""
+
+    def __init__(self) -> None:
+        self.tables: list[pa.Table] = []
+        self.rows = 0
+        self._bytes = self._cells = 0
+        self._columns: set[str] = set()
+
+    def add(self, table: pa.Table, path: str) -> None:
+        """Add a table with rows of the file ``path``.
+
+        Raises
+        ------
+        DataError : together the tables have too many columns
+        """
+        columns = set(_leaves(table.schema))
+        self._columns |= columns
+        check_width(len(self._columns), path, _FILES_SO_FAR)
+        self.tables.append(table)
+        self.rows += len(table)
+        self._bytes += table.nbytes
+        self._cells += len(table) * len(columns)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of the shard that the tables would become, with the nulls of columns that some of them lack."""
+        return self._bytes + _NULL_BYTES * (self.rows * len(self._columns) - self._cells)
+
+
+def _leaves(fields: Iterable[pa.Field], path: str = "") -> Iterator[str]:
+    """Yield the path of every column that is not an object, and of every field of those that are; not of ours."""
+    for one in fields:
+        if not path and one.name.startswith(inputs.PREFIX):
+            continue
+        kind, place = one.type, f"{path}.{one.name}"
+        while is_list(kind):
+            kind = kind.value_type
+        if pa.types.is_struct(kind):
+            yield from _leaves(kind, place)
+        else:
+            yield place
+
+
+def _leaves_of(schema: pa.Schema) -> int:
+    return sum(1 for _ in _leaves(schema))
+
+
+class _Quarantine:
+    """Rows that cannot be used, in a file of the task's own, which is there when the task is done."""
+
+    def __init__(self, task: Reading) -> None:
+        path = parquet_io.part(task.quarantine, task.number + 1)  # part 0 is for ids that occur twice
+        self._file = parquet_io.Growing(path, schemas.QUARANTINE, task.fingerprint)
+        self._rows: list[dict[str, object]] = []
+        self._bytes = 0
+
+    def add(self, identity: object, source: str, path: str, line: int, reason: str, record: str | None) -> None:
+        """Add a row; only the beginning of its text is kept."""
+        name = None if identity is None else preview(str(identity))
+        text = None if record is None else preview(record)
+        row: dict[str, object] = {
+            "id": name,
+            "source": source,
+            "file": path,
+            "line": line,
+            "reason": preview(reason),
+            "record": text,
+        }
+        self._rows.append(row)
+        self._bytes += len(text or "") + len(name or "") + len(source)
+        if len(self._rows) >= _QUARANTINE_ROWS or self._bytes > _QUARANTINE_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._rows:
+            self._file.write(pa.Table.from_pylist(self._rows, schemas.QUARANTINE))
+        self._rows, self._bytes = [], 0
+
+    def close(self) -> None:
+        """Put the file in place, if there are any rows."""
+        self._flush()
+        self._file.close()
+
+    def __enter__(self) -> _Quarantine:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.discard()
 
 
 def _describe(done: Read, batch: Batch, path: str) -> None:
     """Add what the columns of a batch hold to what is known of them."""
-    for name in batch.table.column_names:
+    for name, column in zip(batch.table.column_names, batch.table.columns, strict=True):
         if name.startswith(inputs.PREFIX):
             raise DataError(f"column {name!r}: names that begin with {inputs.PREFIX!r} are reserved", where=path)
-        array = _array(batch.table, name)
+        array = _array(batch.table, name) if column.num_chunks != 1 else column.chunk(0)
         found = cells_of(array, path) if name in batch.cells else column_of(array, path)
         done.columns.setdefault(name, Column()).add(found)
     add_features(done.features, {name: (feature, path) for name, feature in batch.features.items()})
@@ -177,7 +278,7 @@ def add_features(known: dict[str, tuple[object, str]], more: Mapping[str, tuple[
             )
 
 
-def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object]], done: Read) -> pa.Table:
+def _admit(task: Reading, piece: Piece, batch: Batch, bad: _Quarantine, done: Read) -> pa.Table:
     """Return the rows of ``batch`` that have an id and a text, with our columns; add the others to ``bad``."""
     config = task.config
     table, undeclared = declared_types.parsed(batch.table, config.types or {})
@@ -194,9 +295,9 @@ def _admit(task: Reading, piece: Piece, batch: Batch, bad: list[dict[str, object
     counts = _counted(task, table, rejected, done.files[piece.number])
     rejected.add(is_blank(text), "has no text")
     for row, reason in sorted(rejected.reasons.items()):
-        bad.append(_entry(identity[row].as_py(), source[row], piece.path, batch.lines[row], reason, text[row].as_py()))
+        bad.add(identity[row].as_py(), source[row], piece.path, batch.lines[row], reason, text[row].as_py())
     for record in batch.bad:
-        bad.append(_entry(None, _unread(config), piece.path, record.line, record.reason, record.record))
+        bad.add(None, _unread(config), piece.path, record.line, record.reason, record.record)
     done.sources.update(source)
     done.quarantined.update(source[row] for row in rejected.reasons)
     done.sources[_unread(config)] += len(batch.bad)
@@ -245,12 +346,9 @@ def _nulls(array: pa.Array) -> NDArray[np.bool_]:
 def _count(count: FileCount, batch: Batch, kept: int, rejected: int) -> None:
     last = max([*batch.rows[-1:], *(record.row for record in batch.bad)], default=-1)
     line = max([*batch.lines[-1:], *(record.line for record in batch.bad)], default=0)
-    count.add(FileCount(line, kept, rejected + len(batch.bad), batch.non_finite, last + 1))
-
-
-def _entry(identity: object, source: str, path: str, line: int, reason: str, record: str | None) -> dict[str, object]:
-    name = None if identity is None else str(identity)
-    return {"id": name, "source": source, "file": path, "line": line, "reason": reason, "record": record}
+    count.add(
+        FileCount(line, kept, rejected + len(batch.bad), batch.non_finite, expansion=batch.expansion, extent=last + 1)
+    )
 
 
 def _unread(config: InputConfig) -> str:
@@ -347,20 +445,24 @@ def vectors_of(path: Path, suffix: str) -> Path:
 def _joined(tables: list[pa.Table], columns: Mapping[str, Column]) -> pa.Table:
     """Join tables under one schema; cells of text files stay text, and are cast when they are read."""
     if len(tables) == 1:
-        return tables[0].combine_chunks()
-    names = dict.fromkeys(name for table in tables for name in table.column_names)
-    kinds = {name: _joined_type(name, tables, columns) for name in names}
-    return pa.concat_tables([_conformed(table, kinds) for table in tables]).combine_chunks()
+        return tables[0]
+    found: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for one in table.schema:
+            found.setdefault(one.name, set()).add(one.type)
+    kinds = {name: _joined_type(name, types, columns) for name, types in found.items()}
+    return pa.concat_tables([_conformed(table, kinds) for table in tables])
 
 
-def _joined_type(name: str, tables: Iterable[pa.Table], columns: Mapping[str, Column]) -> pa.DataType:
-    found = {table.schema.field(name).type for table in tables if name in table.column_names} - {pa.null()}
-    return found.pop() if len(found) == 1 else columns[name].type(name) if found else pa.null()
+def _joined_type(name: str, found: set[pa.DataType], columns: Mapping[str, Column]) -> pa.DataType:
+    found = found - {pa.null()}
+    return next(iter(found)) if len(found) == 1 else columns[name].type(name) if found else pa.null()
 
 
 def _conformed(table: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
+    there = dict(zip(table.column_names, table.columns, strict=True))
     arrays = [
-        convert(_array(table, name), kind) if name in table.column_names else pa.nulls(len(table), kind)
+        convert_column(there[name], kind) if name in there else pa.nulls(len(table), kind)
         for name, kind in kinds.items()
     ]
     return pa.table(arrays, names=list(kinds))
