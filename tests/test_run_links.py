@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import random
 import shutil
 from pathlib import Path
@@ -205,7 +204,7 @@ def test_a_swap_during_a_run_touches_nothing_outside(run, settings, commands, ke
                 pipeline.run(work, Serial(), Swapping(late, swap))
             except CurateError as error:
                 refused += "this is a link" in str(error)
-        assert {key: value for key, value in (state(home) if home.exists() else {}).items()} == before, path
+        assert (state(home) if home.exists() else {}) == before, path
         shutil.rmtree("run")
         shutil.rmtree(home, ignore_errors=True)
         shutil.rmtree(home.with_name("aside"), ignore_errors=True)
@@ -233,8 +232,7 @@ def test_a_swap_after_the_check_of_the_other_commands_touches_nothing_outside(
             try:
                 commands[name]()
             except CurateError as error:
-                assert inspect.trace()
-                assert "bug" not in str(error)
+                assert "this is a link" in str(error)
         assert state(home) == before, path
         shutil.rmtree("run")
         shutil.rmtree(home)
