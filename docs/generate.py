@@ -40,6 +40,7 @@ COMMANDS = (
     "compare",
     "explain",
     "diff",
+    "path",
     "rollback",
     "plugins",
     "schema",

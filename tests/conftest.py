@@ -52,8 +52,10 @@ TIER_OF = {
     "tests/store": "fast",
     "tests/store/test_lock.py": "slow",
     "tests/store/test_object_stores.py": "slow",
+    "tests/store/test_published.py": "slow",
     "tests/store/test_run_directory.py": "slow",
     "tests/store/test_versions.py": "slow",
+    "tests/test_anchored.py": "fast",
     "tests/test_api.py": "fast",
     "tests/test_cases.py": "exhaustive",
     "tests/cli": "fast",
@@ -68,6 +70,7 @@ TIER_OF = {
     "tests/test_pipeline.py": "fast",
     "tests/test_progress.py": "fast",
     "tests/test_refresh.py": "slow",
+    "tests/test_run_links.py": "slow",
     "tests/test_same_bytes.py": "slow",
     "tests/test_security.py": "slow",
 }

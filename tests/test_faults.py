@@ -446,6 +446,8 @@ def test_an_edited_version_that_cannot_be_copied_is_kept_and_leaves_no_half_copy
     curate.run(settings)
     first = versions.published(ROOT)
     (ROOT / first / "notes.txt").write_text("mine")
+    settings["select"][0]["keep"] = 40
+    curate.run(settings)
     settings["select"][0]["keep"] = 30
     real = ingest_stage.paths.copy
 

@@ -204,7 +204,7 @@ def _published(folder: Path) -> tuple[str, str]:
         hint = "name two runs to compare them"
         raise ConfigError(f"{now} is the only version that was published", where=str(folder), hint=hint)
     if gone := next((one for one in (before, now) if not versions.ids(root, one).exists()), None):
-        hint = "let export.keep_versions be 2 or more"
+        hint = "the next publication can be compared with this one"
         raise ConfigError(f"the version {gone} is not kept any more", where=str(folder), hint=hint)
     return before, now
 

@@ -385,7 +385,7 @@ def test_versions_are_kept_and_rolled_back(command, pool, settings, bucket):
     root = paths.place(f"{bucket.url}/run") / versions.FOLDER
     published = []
     for keep in (10, 15, 20):
-        export = {"use": "jsonl", "keep_versions": 2}
+        export = {"use": "jsonl", "keep_versions": 1}
         curate.run(settings(run=f"{bucket.url}/run", select=[{"use": "top_k", "keep": keep}], export=export))
         published.append(bucket.get("run/export/current").decode())
     first, *newest = published

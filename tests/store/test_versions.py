@@ -58,7 +58,7 @@ def test_versions_are_ordered_by_publication_not_by_the_times_of_folders(pool, c
     os.utime(ROOT / first, (4e9, 4e9))
     os.utime(ROOT / second, (5e9, 5e9))
     assert versions.kept(ROOT) == [first, second, third]
-    fourth = publish(config, 40)
+    fourth = publish(config, 40, versions_kept=2)
     assert versions.kept(ROOT) == [second, third, fourth]
     assert not versions.ids(ROOT, first).exists()
 
@@ -99,7 +99,7 @@ def test_what_killed_runs_left_is_cleared_away_and_nothing_else(pool, config):
     half.write_text("{}")
     (ROOT / "notes").mkdir()
     (ROOT / "notes" / "manifest.json").write_text("{}")
-    second = publish(config, 20, versions_kept=2)
+    second = publish(config, 20, versions_kept=1)
     assert versions.kept(ROOT) == [first, second]
     assert not (ROOT / "ba9876543210").exists()
     assert (ROOT / "notes" / "manifest.json").exists()
@@ -192,12 +192,23 @@ def test_the_next_run_publishes_again_and_says_that_it_changed_something(pool, c
 
 
 def test_the_published_version_outlives_its_turn_after_a_rollback(pool, config):
-    first = publish(config, 10)
-    publish(config, 20)
+    first, second, third = (publish(config, keep) for keep in (10, 20, 30))
     versions.rollback(Path("run"), first, silent)
     versions.forget(ROOT, 1, silent)
-    assert versions.kept(ROOT) == [first]
+    assert versions.kept(ROOT) == [first, third]
+    assert second not in versions.kept(ROOT)
     assert rows() == 10
+
+
+def test_a_version_is_kept_for_as_many_publications_after_it_was_replaced(pool, config):
+    """The count begins when another takes its place, be it by a run or by a rollback."""
+    first, second = (publish(config, keep, versions_kept=1) for keep in (10, 20))
+    assert set(versions.kept(ROOT)) == {first, second}
+    versions.rollback(Path("run"), first, silent)
+    third = publish(config, 30, versions_kept=1)  # replaces the first, which was published again
+    assert set(versions.kept(ROOT)) == {first, third}
+    fourth = publish(config, 40, versions_kept=1)
+    assert set(versions.kept(ROOT)) == {third, fourth}
 
 
 def test_a_rollback_to_the_published_version_changes_nothing_and_says_so(pool, config):
