@@ -35,7 +35,7 @@ def _uploaded(path: Path) -> Iterator[Path]:
         try:
             yield Path(folder) / path.name
         except OSError as error:
-            raise _unwritten(Path(folder), error) from error
+            raise paths.unwritten(Path(folder), error) from error
         paths.put(Path(folder) / path.name, path)
 
 
@@ -51,7 +51,7 @@ def _renamed(path: Path) -> Iterator[Path]:
         partial.replace(path)
         sync_folder(path.parent)
     except OSError as error:
-        raise _unwritten(path, error) from error
+        raise paths.unwritten(path, error) from error
     finally:
         with suppress(OSError):  # it is gone, or it is why there is an error already
             partial.unlink()
@@ -85,16 +85,12 @@ def staged(path: Path, text: str) -> Iterator[Callable[[], None]]:
                 with partial.open("rb") as written:
                     os.fsync(written.fileno())
             except OSError as error:
-                raise _unwritten(path, error) from error
+                raise paths.unwritten(path, error) from error
         yield put
     finally:
         with suppress(OSError, DataError):  # what is left now is why there is an error already
             if left:
                 partial.unlink(missing_ok=True)
-
-
-def _unwritten(path: Path, error: OSError) -> DataError:
-    return DataError(f"cannot write: {error.strerror or error}", where=str(path))
 
 
 def sweep(folder: Path) -> None:
@@ -143,6 +139,9 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
         try:
             with paths.parquet(path) as file:
                 yield file
+        except FileNotFoundError as error:
+            hint = "the next run makes it again"
+            raise DataError("the shard is missing", where=str(path), hint=hint) from error
         except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: names that are not UTF-8
             hint = "delete it, and the next run makes it again"
             raise DataError(f"cannot read the shard: {error}", where=str(path), hint=hint) from error

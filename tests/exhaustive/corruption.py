@@ -35,6 +35,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -506,10 +507,8 @@ def state(folder: Path) -> dict[str, str]:
             if path.is_file() and path.name != "sources.parquet":
                 data = path.read_bytes()
                 if path.suffix == ".json":
-                    try:
+                    with suppress(ValueError):  # corrupt: its bytes are compared
                         data = json.dumps(_timeless(json.loads(data))).encode()
-                    except ValueError:
-                        pass
                 found[path.relative_to(run).as_posix()] = hashlib.sha256(data).hexdigest()
     return found
 
@@ -565,7 +564,7 @@ class Ending:
     reading: tuple[tuple[Any, Any], ...]
 
 
-class Fault(Exception):
+class FaultError(Exception):
     """A promise was broken."""
 
 
@@ -645,8 +644,8 @@ def play(scene: Path, expected: dict[str, Ending], folder: Path, served: Served,
         try:
             verdict, why = _judged(served, folder, asked, command, reads, expected[asked.scenario])
             if _outside(folder) != outside:
-                raise Fault("touched what is outside of the run directory")
-        except Fault as fault:
+                raise FaultError("touched what is outside of the run directory")
+        except FaultError as fault:
             verdict, why = "FAULT", str(fault)
         return line | {"verdict": verdict, "why": why, "s": round(time.monotonic() - begun, 2)}
     finally:
@@ -661,11 +660,11 @@ def _once(served: Served, folder: Path, command: Command) -> dict[str, Any]:
     """Run a command; raise what must never happen."""
     (done,) = served.ask(folder, [command])
     if done["code"] in ("hang", "crash"):
-        raise Fault(f"{done['code']}: {done['err'][-300:]}")
+        raise FaultError(f"{done['code']}: {done['err'][-300:]}")
     if done["code"] == 1 or "Traceback" in done["err"]:
-        raise Fault(f"a bug: {done['err'][-300:]}")
+        raise FaultError(f"a bug: {done['err'][-300:]}")
     if SECRET.search(done["out"] + done["err"]):
-        raise Fault(f"masked text in the output of {command[0]}: {SECRET.findall(done['out'] + done['err'])[:2]}")
+        raise FaultError(f"masked text in the output of {command[0]}: {SECRET.findall(done['out'] + done['err'])[:2]}")
     return done
 
 
@@ -677,10 +676,10 @@ def _judged(
     if done["code"] == expected.answer[0]:
         return _compared(served, folder, asked, done, errors, reads, expected)
     if not names(done["err"], asked.file):
-        raise Fault(f"names another file: {done['err'][-400:]}")
+        raise FaultError(f"names another file: {done['err'][-400:]}")
     for _ in range(3):
         if not remedy(folder, done["err"]):
-            raise Fault(f"no remedy: {done['err'][-400:]}")
+            raise FaultError(f"no remedy: {done['err'][-400:]}")
         if reads:
             again = SCENARIOS["run"][0]
             done = _once(served, folder, again)
@@ -694,7 +693,7 @@ def _judged(
             return ("told" if verdict in ("equal", "latent") else "lost"), " | ".join(
                 error[-200:] for error in errors[:1]
             ) + why
-    raise Fault(f"remedy does not work: {errors[0][-300:]} THEN {errors[-1][-300:]}")
+    raise FaultError(f"remedy does not work: {errors[0][-300:]} THEN {errors[-1][-300:]}")
 
 
 def _compared(
@@ -717,12 +716,12 @@ def _compared(
         if one == other:
             continue
         if one[0] == 1 or one[0] in ("crash", "hang"):
-            raise Fault(f"a bug: {command[0]} afterwards: {one}")
+            raise FaultError(f"a bug: {command[0]} afterwards: {one}")
         if one[0] and command[0] in ("rollback", "explain", "diff"):  # is told when it is met, by its own scenario
             continue
         different.append(f"{command[0]} afterwards: {_difference(one, other)}")
     if SECRET.search(json.dumps(found.reading)):
-        raise Fault("masked text in the output of a command afterwards")
+        raise FaultError("masked text in the output of a command afterwards")
     if not different:
         return "equal", ""
     announced = any(names(error, asked.file) and LOSS.search(error) for error in errors)
@@ -735,7 +734,7 @@ def _compared(
     if all(_lies_in(_resolved(name, found), asked.file) for name in different):
         return "latent", f" {sorted(different)[:3]}"
     cause = "remedy does not work" if len(errors) > 1 else "different with the exit code of success"
-    raise Fault(f"{cause}: {sorted(different)[:4]}" + (f" {errors[0][-300:]}" if len(errors) > 1 else ""))
+    raise FaultError(f"{cause}: {sorted(different)[:4]}" + (f" {errors[0][-300:]}" if len(errors) > 1 else ""))
 
 
 def _resolved(name: str, found: Ending) -> str:
