@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -149,3 +150,36 @@ def missing_extra(package: str, extra: str, feature: str) -> PluginError:
         f"{feature} needs the package {package!r}, which is not installed",
         hint=f"run: pip install 'curate[{extra}]'",
     )
+
+
+_MEMORY = (
+    "failed to map segment",
+    "cannot allocate memory",
+    "can't start new thread",
+    "can't allocate",
+    "out of memory",
+)
+"""Words of errors that are raised in place of a MemoryError, by the loader of libraries and by threads."""
+
+
+def memory_short(error: BaseException | None) -> DataError | None:
+    """Return the error to raise in place of one that too little memory caused; None if nothing says that it did.
+
+    A library that cannot be loaded and a thread that cannot start are no faults of whoever asked for them.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        worded = isinstance(error, ImportError | RuntimeError | OSError) and not isinstance(error, CurateError)
+        if (
+            isinstance(error, MemoryError)
+            or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+            or (worded and any(words in str(error).lower() for words in _MEMORY))
+        ):
+            return DataError(
+                f"memory is short: {type(error).__name__}: {error}".rstrip(": "),
+                hint="use fewer --workers, a lower memory_limit or smaller input.rows_per_shard, or allow the process "
+                "more memory (ulimit -v, the limit of the container or of the batch job)",
+            )
+        error = error.__cause__ or error.__context__
+    return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fnmatch
 import glob
 import hashlib
@@ -41,6 +42,9 @@ _HINT = (
     "(for s3:// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
 )
 _LIBRARIES = ("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "s3fs")
+_PATIENT: Mapping[str, Any] = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 10}}}
+"""Options of s3fs: a store that is too busy (503) is asked again after a second, then two, up to twenty."""
+
 _BLOCK = 1 << 22
 _FOOTER = 1 << 18
 _END = 1 << 16  # bytes at each end of a file that its stamp hashes
@@ -112,7 +116,8 @@ def place(text: str) -> Path:
     try:
         from upath import UPath
 
-        found = UPath(text, use_listings_cache=False)  # a listing must show what other processes wrote
+        patient = _PATIENT if protocol in ("s3", "s3a") and "AWS_MAX_ATTEMPTS" not in os.environ else {}
+        found = UPath(text, use_listings_cache=False, **patient)  # a listing must show what other processes wrote
         library = type(found.fs).__module__  # imports it
     except ImportError as error:
         if protocol in ("s3", "s3a") or error.name == "upath":
@@ -277,7 +282,13 @@ def known(path: Path) -> FileFacts:
             "ends": ends.hexdigest(),
         }
     except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror or 'it is not there'}", where=str(path)) from error
+        raise unread(path, error) from error
+
+
+def unread(path: Path, error: OSError) -> DataError:
+    """Return the error for a file that cannot be read."""
+    hint = "a folder has the name that a file should have: rename or delete it" if error.errno == errno.EISDIR else ""
+    return DataError(f"cannot read the file: {error.strerror or 'it is not there'}", where=str(path), hint=hint)
 
 
 def settle(stamps: Iterable[FileFacts]) -> None:
@@ -394,7 +405,7 @@ def content(path: Path) -> str:
                 digest.update(bytes.fromhex(_sha256(path / name, tuple(stamp.items()))))
             return digest.hexdigest()
     except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", where=error.filename or str(path)) from error
+        raise unread(Path(error.filename) if isinstance(error.filename, str) else path, error) from error
 
 
 def forget_contents() -> None:
@@ -467,6 +478,26 @@ def parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile
 # ---------------------------------------------------------------- writing
 
 
+def unwritten(path: Path, error: OSError) -> DataError:
+    """Return the error for a local file that cannot be written or deleted; it names what lies in the way, if anything.
+
+    Parameters
+    ----------
+    path : Path
+        The file that a run writes.
+    error : OSError
+        Why it could not.
+    """
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY):
+        hint = "move it elsewhere, or delete it, and run again"
+        for folder in reversed(path.parents):
+            if os.path.lexists(folder) and not folder.is_dir():
+                return DataError("this is a file, where a folder is expected", where=str(folder), hint=hint)
+        if path.is_dir():
+            return DataError("this is a folder, where a file is expected", where=str(path), hint=hint)
+    return DataError(f"cannot write: {error.strerror or error}", where=str(path))
+
+
 def put(file: Path, path: Path) -> None:
     """Upload a local file, which is then there as a whole."""
     with reached(path):
@@ -502,7 +533,7 @@ def move(path: Path, target: Path) -> None:
             with anchored.inside(path) as there, anchored.inside(target, make=True) as place:
                 there.replace(place)
         except OSError as error:
-            raise DataError(f"cannot write: {error.strerror or error}", where=str(target)) from error
+            raise unwritten(target, error) from error
         return
     with reached(path):
         _fs(path).cp_file(_key(path), _key(target))
@@ -539,7 +570,13 @@ def remove(folder: Path) -> None:
 
 
 def unlink(path: Path, *, missing_ok: bool = False) -> None:
-    """Delete a file or a link."""
+    """Delete a file or a link.
+
+    Raises
+    ------
+    DataError
+        If it is a folder.
+    """
     if is_object(path):
         path.unlink(missing_ok=missing_ok)
         return
@@ -549,6 +586,8 @@ def unlink(path: Path, *, missing_ok: bool = False) -> None:
     except FileNotFoundError:  # perhaps the folder
         if not missing_ok:
             raise
+    except IsADirectoryError as error:
+        raise unwritten(path, error) from error
 
 
 def _fs(path: Path) -> Any:

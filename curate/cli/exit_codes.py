@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import sys
+from pathlib import Path
 
 from curate import errors, paths
 from curate.executors.base import Terminated
+from curate.paths import unwritten
 
 _RESUMABLE = "the same command goes on where this one stopped"
 
@@ -19,11 +21,17 @@ _ENVIRONMENT = (
     errno.EPERM,
     errno.EIO,
     errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENOTEMPTY,
+    errno.ENOMEM,
     errno.EEXIST,
     errno.EMFILE,
 )
 """What is the machine's doing, or the user's, and no bug: a full disk, a folder that may not be written to, …"""
 
+
+_IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
+"""A file is where a folder should be, or the other way round."""
 
 ERRORS = (Exception, KeyboardInterrupt, Terminated)
 
@@ -44,6 +52,8 @@ def exit_code(error: BaseException) -> int:
 def explained(error: BaseException) -> tuple[str, int]:
     """What to tell of an error, and the exit code."""
     code = exit_code(error)
+    if isinstance(error, Exception) and (short := errors.memory_short(error)) is not None:
+        return str(short), short.exit_code
     match error:
         case KeyboardInterrupt():
             return f"interrupted; {_RESUMABLE}", code
@@ -53,6 +63,8 @@ def explained(error: BaseException) -> tuple[str, int]:
             return f"{error}\nthe traceback is in {_log(error)}", code
         case errors.CurateError():
             return str(error), code
+        case OSError() if error.errno in _IN_THE_WAY and isinstance(error.filename, str):
+            return str(unwritten(Path(error.filename), error)), code
         case OSError() if code == errors.DATA:
             return errors.visible(f"{error.filename or 'output'}: {error.strerror}"), code
     told = errors.visible(f"this is a bug: {type(error).__name__}: {error}")

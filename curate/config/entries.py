@@ -19,6 +19,9 @@ from curate.plugins.registry import Local, Plugin, Spec
 RESERVED = frozenset({"use", "name", *BUDGET, "within", "quota", "quality"})
 """Keys that no plugin may have as a field, whatever its kind."""
 
+MOST_LETTERS = 255
+"""Number of letters that the name of a folder may have."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
@@ -116,7 +119,9 @@ def _name(section: EntrySection, data: Mapping[str, Data], path: KeyPath, names:
     name = data.get(key)
     if not isinstance(name, str) or not name:
         return ""
-    if section.many and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+    if section.many and len(name) > MOST_LETTERS:
+        report.add((*path, key), f"must have at most {MOST_LETTERS} letters, as a folder is named so; got {len(name)}")
+    elif section.many and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         message = f"must be letters, digits and underscores, and not begin with a digit; got {show(name)}"
         if key == "name":
             report.add((*path, key), message)

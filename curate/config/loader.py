@@ -38,7 +38,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         text = paths.read(path).decode("utf-8-sig")
     except OSError as error:
-        raise ConfigError(f"cannot read the configuration: {error.strerror}", where=str(path)) from error
+        hint = "name the YAML file in it" if path.is_dir() else ""
+        raise ConfigError(f"cannot read the configuration: {error.strerror}", where=str(path), hint=hint) from error
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} is {error.object[error.start]:#04x}"
         raise ConfigError(f"not UTF-8 text: {byte}", where=str(path)) from error

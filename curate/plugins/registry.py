@@ -23,7 +23,7 @@ from typing import Any
 
 import curate.plugins
 from curate import paths
-from curate.errors import PluginError
+from curate.errors import PluginError, memory_short
 from curate.plugins.interfaces import QUADRATIC, Traits, traits
 from curate.plugins.kinds import KINDS, Kind
 
@@ -142,6 +142,8 @@ def _load_local(local: Local) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
+        if (short := memory_short(error)) is not None:
+            raise short from error
         if isinstance(error, PluginError):
             raise PluginError(error.message, where=local.path, hint=error.hint) from error
         raise PluginError(
@@ -202,6 +204,8 @@ def get(kind: Kind, name: str, local: tuple[Local, ...] = ()) -> Plugin:
     except PluginError as error:
         raise PluginError(error.message, where=error.where or origin, hint=error.hint) from error
     except ImportError as error:
+        if (short := memory_short(error)) is not None:
+            raise short from error
         raise PluginError(
             f"{kind} {name!r} cannot be imported: {error}", where=origin, hint="install what it needs"
         ) from error

@@ -20,7 +20,7 @@ from curate import anchored, paths
 from curate.accounting import Count, sum_of
 from curate.config import yaml_positions
 from curate.config.model import Entry
-from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics
+from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics, memory_short
 from curate.executors.base import Executor, Result, Task, Value, finishing, peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.store import manifest, parquet_io
@@ -388,7 +388,7 @@ def run_step(
         context.progress.leave(manifest.lines([record]), reused=True)
         return record
     if context.plan is not None:
-        raise NotReadyError(f"{step.stage} {step.name} is {state}")
+        raise NotReadyError(f"{step.stage} {step.name} is {state}" + f" ({why})" * bool(why))
     for name in (manifest.NAME, *broken):  # the footer of a broken shard may tell of other rows than it holds
         paths.unlink(folder / name, missing_ok=True)
     begun = time.perf_counter()
@@ -462,6 +462,8 @@ def running(spec: Spec, name: str) -> Iterator[None]:
     except CurateError:
         raise
     except (Exception, SystemExit) as error:
+        if (short := memory_short(error)) is not None:
+            raise DataError(f"{spec.kind} {name!r}: {short.message}", hint=short.hint) from error
         file = inspect.getfile(spec.plugin().cls)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         place = f"{file}:{lines[-1]}" if lines else file

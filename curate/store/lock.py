@@ -94,7 +94,7 @@ def _opened(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
-        raise DataError(f"cannot write: {error.strerror}", where=str(path)) from error
+        raise paths.unwritten(path, error) from error
 
 
 def _acquire(handle: int, path: Path, folder: Path, note: Callable[[str], None]) -> None:

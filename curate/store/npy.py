@@ -42,4 +42,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic
         raise ValueError(f"the header is damaged: {error}") from error
     if len(shape) != 2 or kind.kind not in "fiub":
         raise ValueError(f"they must be numbers (rows, dimensions); these are {kind} {shape}")
+    if not shape[1]:
+        raise ValueError(f"they have no dimensions: their shape is {shape}")
     return shape, fortran, kind

@@ -54,7 +54,7 @@ def _uploaded(path: Path) -> Iterator[Path]:
         try:
             yield Path(folder) / path.name
         except OSError as error:
-            raise _unwritten(Path(folder), error) from error
+            raise paths.unwritten(Path(folder), error) from error
         paths.put(Path(folder) / path.name, path)
 
 
@@ -74,7 +74,7 @@ def _renamed(path: Path, begun: Callable[[Path], AbstractContextManager[Path]]) 
                 with suppress(OSError):  # it is gone, or it is why there is an error already
                     _delete(partial)
     except OSError as error:
-        raise _unwritten(path, error) from error
+        raise paths.unwritten(path, error) from error
 
 
 @contextmanager
@@ -127,16 +127,12 @@ def staged(path: Path, text: str) -> Iterator[Callable[[], None]]:
                         writing.write_text(text, encoding="utf-8", newline="\n")
                         _sync(writing)
             except OSError as error:
-                raise _unwritten(path, error) from error
+                raise paths.unwritten(path, error) from error
         yield put
     finally:
         with suppress(OSError, DataError):  # what is left now is why there is an error already
             if left:
                 paths.unlink(partial, missing_ok=True)
-
-
-def _unwritten(path: Path, error: OSError) -> DataError:
-    return DataError(f"cannot write: {error.strerror or error}", where=str(path))
 
 
 def sweep(folder: Path) -> None:
@@ -208,7 +204,7 @@ class Growing:
                 self._file = self._stack.enter_context(writer)
             self._file.write_table(table.replace_schema_metadata(self._schema.metadata))
         except OSError as error:
-            raise _unwritten(self._path, error) from error
+            raise paths.unwritten(self._path, error) from error
 
     def close(self) -> None:
         """Put the shard in its place, if there is one."""
@@ -231,6 +227,9 @@ def _reading(path: Path) -> Iterator[pq.ParquetFile]:
         try:
             with paths.parquet(path) as file:
                 yield file
+        except FileNotFoundError as error:
+            hint = "the next run makes it again"
+            raise DataError("the shard is missing", where=str(path), hint=hint) from error
         except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: names that are not UTF-8
             hint = "delete it, and the next run makes it again"
             raise DataError(f"cannot read the shard: {error}", where=str(path), hint=hint) from error

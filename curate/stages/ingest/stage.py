@@ -113,11 +113,10 @@ def matching(key: str, *patterns: str) -> dict[str, FileFacts]:
         if not matched:
             url = "://" in pattern
             hint = "is that the bucket's name?" if url else "patterns are relative to the current folder"
-            raise DataError(
-                f"{key}: no file matches {pattern!r}",
-                where="" if url else str(Path.cwd()),
-                hint=f"{hint}; ** descends into folders",
-            )
+            message = f"{key}: no file matches {pattern!r}"
+            if not url and Path(pattern).is_dir():
+                message, hint = f"{key}: {pattern!r} is a folder", f"name the files in it: {pattern.rstrip('/')}/*"
+            raise DataError(message, where="" if url else str(Path.cwd()), hint=f"{hint}; ** descends into folders")
         found |= matched
     return {path: found[path] for path in paths.distinct(found)}
 
@@ -193,7 +192,7 @@ def _scan(task: _Scan) -> FileFacts:
                 with paths.opened(vectors_of(path, task.vectors)) as file:
                     found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"cannot read the file: {error.strerror}", where=task.path) from error
+        raise paths.unread(path, error) from error
     return found
 
 
@@ -411,7 +410,10 @@ def _check_vectors(config: InputConfig, files: Sequence[FileFacts], counts: Sequ
         return
     for file, count in zip(files, counts, strict=True):
         path = vectors_of(paths.place(file["path"]), config.vectors)
-        held = npy.shape(path)[0]
+        try:
+            held = npy.shape(path)[0]
+        except (OSError, ValueError, OverflowError) as error:
+            raise DataError(f"cannot read the vectors: {error}", where=str(path)) from error
         if held != count.extent:
             raise DataError(f"holds {held:,} vectors, but {file['path']} has {count.extent:,} rows", where=str(path))
 

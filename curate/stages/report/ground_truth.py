@@ -29,7 +29,8 @@ def asked(config: RunConfig) -> None:
         return
     path = paths.place(config.evaluate.key)
     if not path.is_file():
-        raise DataError("there is no such file", where=config.evaluate.key, hint="evaluate.key names an answer key")
+        message = "this is a folder, where a file is expected" if path.is_dir() else "there is no such file"
+        raise DataError(message, where=config.evaluate.key, hint="evaluate.key names an answer key")
     read(path)
 
 
