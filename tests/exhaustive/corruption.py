@@ -524,6 +524,8 @@ PASSING = (
     "encoded",
     "memory",
     "disk",
+    "checksum",
+    "seals",
 )
 
 
