@@ -56,7 +56,7 @@ class InputConfig:
     vectors: NonEmpty | None = None
     """The ending of the array file beside each input file that holds its embeddings, such as ".npy"."""
 
-    rows_per_shard: Annotated[int, Ge(1)] = 65_536
+    rows_per_shard: Annotated[int, Ge(1), Le(10_000_000)] = 65_536
     """About how many rows are worked on at a time."""
 
     def __post_init__(self) -> None:
@@ -115,7 +115,7 @@ class DecontaminateConfig:
     """Words in a run that a row may not share with an evaluation text, which is compared whole if it is shorter; null:
     compare embeddings only."""
 
-    min_words: Annotated[int, Ge(1)] = 8
+    min_words: Annotated[int, Ge(1), Le(1_000_000)] = 8
     """Words of the shortest evaluation texts that are compared by runs of words; shorter ones would hit by chance."""
 
     normalize: tuple[Difference, ...] = DIFFERENCES
@@ -182,7 +182,7 @@ class EvaluateConfig:
     holdout_rate: Annotated[float, Gt(0), Lt(1)] = 0.2
     """The share of the pool that is held out to test on; copies of a text fall on one side."""
 
-    seeds: Annotated[int, Ge(1)] = 5
+    seeds: Annotated[int, Ge(1), Le(1_000)] = 5
     """How often everything that is random is repeated."""
 
 
@@ -349,7 +349,7 @@ class ExportConfig(Entry):
     nothing is left is exported all the same, and counted. Tokens and scores are of the texts as they were read.
     """
 
-    keep_versions: Annotated[int, Ge(1), ExecutionOnly()] = 3
+    keep_versions: Annotated[int, Ge(1), Le(10_000), ExecutionOnly()] = 3
     """Number of publications for which a version that was replaced is kept. On disk are the published version and as
     many as this that were published before it."""
 
@@ -367,10 +367,10 @@ class RunConfig:
     run: NonEmpty
     """The folder that the run's results are written to, or a URL such as "s3://bucket/run"."""
 
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Annotated[int, Ge(0), Lt(1 << 63)] = 0
     """The seed of everything that is random."""
 
-    memory_limit: Annotated[int, Ge(1)] = 4 << 30
+    memory_limit: Annotated[int, Ge(1), Le(1 << 60)] = 4 << 30
     """Bytes, or a size such as "8GiB": a pool with more embeddings than this is read from a mapped file."""
 
     plugins: tuple[Local, ...] = ()

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias, TypeVar
 
+from annotated_types import Le, Lt
 from pydantic import TypeAdapter, ValidationError
 
 from curate.config import yaml_positions
 from curate.config.issues import Report, nearest
 from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import ConfigError
-from curate.plugins.fields import Field, describe, fields, item_type, nested, not_null, show
+from curate.plugins.fields import Field, describe, fields, item_type, marks, nested, not_null, show
 
 Values: TypeAlias = dict[str, Any]
 """Validated values by the names of their fields, whose types they have."""
@@ -40,6 +41,25 @@ def _locate(annotation: object, value: Data, loc: Iterable[int | str]) -> tuple[
     return path, annotation, value
 
 
+MOST_NUMBER = 10**15
+"""Largest number, up to its sign, of a field without a bound of its own: counts and sizes are far below it, and
+products of two such numbers still are numbers."""
+
+
+def _is_bounded(annotation: object) -> bool:
+    return any(isinstance(mark, Le | Lt) for mark in marks(annotation))
+
+
+def _beyond(value: Data) -> int | float | None:
+    """Return a number in a value that is larger than any field means."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return next((found for found in map(_beyond, inner) if found is not None), None)
+    if isinstance(value, int | float) and not -MOST_NUMBER <= value <= MOST_NUMBER:
+        return value
+    return None
+
+
 class Validator:
     """Validator of values and objects, whose results count only if ``report`` has no problem."""
 
@@ -55,7 +75,10 @@ class Validator:
         if value and isinstance(value, list) and nested(item):
             return tuple(self.value(item, each, (*path, index)) for index, each in enumerate(value))
         try:
-            return _adapter(annotation).validate_json(json.dumps(value), strict=True)
+            valid = _adapter(annotation).validate_json(json.dumps(value), strict=True)
+            if not _is_bounded(annotation) and (beyond := _beyond(value)) is not None:
+                self.report.add(path, f"must be at most {MOST_NUMBER:,}; got {show(beyond)}")
+            return valid
         except ValidationError as error:
             wrong = {at: rest for at, *rest in (_locate(annotation, value, each["loc"]) for each in error.errors())}
             for at, (wanted, got) in wrong.items():

@@ -151,12 +151,12 @@ class Inputs:
                 arrays[role] = as_text(stored[name])
             else:
                 arrays[role] = stored[name]
-        types = self.columns
+        types, there = self.columns, set(stored.column_names)
         for name in columns:
             if name not in types:
                 raise DataError(f"the input has no column {name!r}", hint=f"there are: {', '.join(types)}")
-            there = name in stored.column_names
-            arrays[name] = convert_column(stored[name], types[name]) if there else pa.nulls(len(stored), types[name])
+            held = name in there
+            arrays[name] = convert_column(stored[name], types[name]) if held else pa.nulls(len(stored), types[name])
         if bad := [role for role in ("id", "text") if role in mine and arrays[role].null_count]:
             raise DataError(f"a row has no {bad[0]}", where=str(self.path(shard)), hint=_AGAIN)
         return pa.table(list(arrays.values()), names=list(arrays))

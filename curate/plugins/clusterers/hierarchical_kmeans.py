@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.clustering.kmeans_levels import hierarchical_kmeans
 from curate.kernels.clustering.spherical_kmeans import automatic_clusters
@@ -37,13 +37,13 @@ class HierarchicalKMeans:
     """How many clusters of the last level; auto: the whole part of the square root of the number of rows, at most
     10,000."""
 
-    n_levels: Annotated[int, Ge(1)] = 2
+    n_levels: Annotated[int, Ge(1), Le(20)] = 2
     """How many levels; there are fewer when the rows, or the distinct ones in the sample, are too few."""
 
-    branching: Annotated[int, Ge(2)] = 10
+    branching: Annotated[int, Ge(2), Le(10_000)] = 10
     """How many clusters of a level there are for each cluster of the next; never more than there are rows."""
 
-    resamplings: Annotated[int, Ge(0)] = 10
+    resamplings: Annotated[int, Ge(0), Le(1_000)] = 10
     """How many times k-means is run again at each level, on the members nearest to the centroids."""
 
     def fit(self, vectors: Vectors, rng: np.random.Generator) -> Clustering:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
 from curate.kernels.types import Vectors
@@ -35,13 +35,13 @@ class KMeans:
     n_clusters: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     """How many clusters; auto: the whole part of the square root of the number of rows, at most 10,000."""
 
-    max_iterations: Annotated[int, Ge(1)] = 25
+    max_iterations: Annotated[int, Ge(1), Le(100_000)] = 25
     """How many times the rows are read at most to move the centroids."""
 
     tolerance: Annotated[float, Ge(0)] = 1e-3
     """Stop when an iteration lowers the sum of distances to the own centroid by no more than this share of it."""
 
-    sample_per_cluster: Annotated[int, Ge(1)] = 16
+    sample_per_cluster: Annotated[int, Ge(1), Le(10_000)] = 16
     """Rows in the sample that the start is chosen from, for each cluster."""
 
     def fit(self, vectors: Vectors, rng: np.random.Generator) -> Clustering:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Codes, Matrix, Vector
@@ -78,7 +78,7 @@ class LogisticProbe:
     strength: Annotated[float, Gt(0)] = 10.0
     """C: how much the loss on the rows counts against the penalty; more is less regularised."""
 
-    max_iterations: Annotated[int, Ge(1)] = 1_000
+    max_iterations: Annotated[int, Ge(1), Le(100_000)] = 1_000
     """After as many iterations the fit is taken as it is, with a note."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn

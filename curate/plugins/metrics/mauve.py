@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from scipy.special import rel_entr, xlogy
 
 from curate.kernels.clustering.kmeans_plusplus import seed
@@ -123,7 +123,7 @@ class Mauve:
     smoothing: Annotated[float, Ge(0)] = 0.0
     """Added to every count; 0.5 is the Krichevsky-Trofimov estimate, called MAUVE*."""
 
-    starts: Annotated[int, Ge(1)] = 5
+    starts: Annotated[int, Ge(1), Le(1_000)] = 5
     """How often the k-means is started; the best is taken."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Codes, Matrix, Vector
@@ -84,13 +84,13 @@ class MLPProbe:
     Rumelhart, Hinton & Williams (1986), doi:10.1038/323533a0. As a probe: Hewitt & Liang (2019), arXiv:1909.03368.
     """
 
-    hidden: Annotated[int, Ge(1)] = 128
+    hidden: Annotated[int, Ge(1), Le(100_000)] = 128
     """Units in the hidden layer."""
 
     penalty: Annotated[float, Ge(0)] = 0.1
     """Weight decay: half of it, over the number of rows, multiplies the squared coefficients."""
 
-    max_iterations: Annotated[int, Ge(1)] = 500
+    max_iterations: Annotated[int, Ge(1), Le(100_000)] = 500
     """After as many iterations the fit is taken as it is, with a note."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:

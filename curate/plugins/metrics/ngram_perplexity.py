@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.ngram_ids import before, found, nested_ngrams
@@ -122,7 +122,7 @@ class NGramPerplexity:
     Witten & Bell (1991), doi:10.1109/18.87000. Chen & Goodman (1999), doi:10.1006/csla.1999.0128.
     """
 
-    order: Annotated[int, Ge(1)] = 6
+    order: Annotated[int, Ge(1), Le(100)] = 6
     """n: a character is predicted from the n - 1 before it."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.stats.hash_sampling import samples
@@ -87,7 +87,7 @@ class OptimalTransport:
     tolerance: Annotated[float, Gt(0)] = 1e-3
     """The share of the weight that the plan may put in the wrong place."""
 
-    max_iterations: Annotated[int, Ge(1)] = 1_000
+    max_iterations: Annotated[int, Ge(1), Le(100_000)] = 1_000
     """After as many iterations it is given up."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
 from curate.kernels.parallel import map_blocks, ranges
@@ -101,7 +101,7 @@ class SlicedWasserstein:
     Deviations: moments of the control variate are centred at the sample's means.
     """
 
-    directions: Annotated[int, Ge(2)] = 100
+    directions: Annotated[int, Ge(2), Le(100_000)] = 100
     """How many random directions the rows are projected on."""
 
     control: Literal["lower", "upper"] = "lower"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt, Lt
+from annotated_types import Ge, Gt, Le, Lt
 
 from curate.kernels.parallel import map_blocks, ranges
 from curate.kernels.stats.softmax import softmax
@@ -90,10 +90,10 @@ class Logistic:
     on good embeddings forgets less and is right sooner.
     """
 
-    epochs: Annotated[int, Ge(1)] = 20
+    epochs: Annotated[int, Ge(1), Le(10_000)] = 20
     """How many times a run goes through the rows."""
 
-    runs: Annotated[int, Ge(1)] = 1
+    runs: Annotated[int, Ge(1), Le(1_000)] = 1
     """How many times it is trained, each time on another order of the rows. Of two runs, el2n and aum rank the rows of
     CLINC150 alike (Spearman's correlation above 0.99); counts of forgetting (0.7) gain from the mean over several."""
 
@@ -103,7 +103,7 @@ class Logistic:
     momentum: Annotated[float, Ge(0), Lt(1)] = 0.9
     """The share of the step before that is taken again."""
 
-    batch_size: Annotated[int, Ge(1)] = 128
+    batch_size: Annotated[int, Ge(1), Le(1_000_000)] = 128
     """How many rows make one step."""
 
     weight_decay: Annotated[float, Ge(0)] = 0.0

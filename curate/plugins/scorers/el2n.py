@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import Dynamics, ScoreBatch, given
@@ -70,7 +70,7 @@ class EL2N:
     with ``epochs: 10`` it is a tenth of what the code of CCS sums up.
     """
 
-    epochs: Annotated[int, Ge(1)] = 10
+    epochs: Annotated[int, Ge(1), Le(10_000)] = 10
     """How many epochs from the first on are averaged; all of them, where the proxy has fewer."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn

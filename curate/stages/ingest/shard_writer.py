@@ -38,7 +38,7 @@ _QUARANTINE_ROWS = 1 << 16
 _QUARANTINE_BYTES = 1 << 25
 """Most rows and bytes of quarantined records that wait to be written, so that a file may hold any number of them."""
 
-_NULL_BYTES = 8  # of a column that a batch lacks, in a shard
+_NULL_BYTES = 16  # of a column that a batch lacks: 8 in a shard, and as many again while it is read
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +137,13 @@ def read(task: Reading) -> Read:
                     continue
                 waiting.add(_admit(task, piece, batch, bad, done), piece.path)
                 while waiting.rows >= task.config.rows_per_shard or (waiting.bytes > SHARD_BYTES and waiting.rows):
-                    joined = _joined(waiting.tables, done.columns)
-                    check_width(_leaves_of(joined.schema), piece.path, _FILES_SO_FAR)
-                    _write(task, joined.slice(0, task.config.rows_per_shard), done)
-                    waiting = _Waiting()
-                    if len(rest := joined.slice(task.config.rows_per_shard)):
-                        waiting.add(rest, piece.path)
+                    waiting = _written(task, waiting, piece.path, done)
             if piece.number not in task.kinds and (not piece.complete or json_records.decided(votes)):
                 done.votes[piece.number] = votes
         if mixed:
             return done
         if waiting.rows:
-            joined = _joined(waiting.tables, done.columns)
-            check_width(_leaves_of(joined.schema), task.pieces[-1].path, _FILES_SO_FAR)
-            _write(task, joined, done)
+            _written(task, waiting, task.pieces[-1].path, done)
         bad.close()
     return done
 
@@ -200,10 +193,6 @@ def _leaves(fields: Iterable[pa.Field], path: str = "") -> Iterator[str]:
             yield from _leaves(kind, place)
         else:
             yield place
-
-
-def _leaves_of(schema: pa.Schema) -> int:
-    return sum(1 for _ in _leaves(schema))
 
 
 class _Quarantine:
@@ -468,7 +457,15 @@ def _conformed(table: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
     return pa.table(arrays, names=list(kinds))
 
 
-def _write(task: Reading, table: pa.Table, done: Read) -> None:
-    path = task.out / f"{task.number:05d}-{len(done.paths):05d}.parquet"
-    parquet_io.write(table, path, task.fingerprint, compression="zstd")
-    done.paths.append(path)
+def _written(task: Reading, waiting: _Waiting, path: str, done: Read) -> _Waiting:
+    """Write a shard, and return the rows that are too many for it; ``path`` is the file that was read last."""
+    joined = _joined(waiting.tables, done.columns)
+    check_width(sum(1 for _ in _leaves(joined.schema)), path, _FILES_SO_FAR)
+    place = task.out / f"{task.number:05d}-{len(done.paths):05d}.parquet"
+    rows = task.config.rows_per_shard
+    parquet_io.write(joined.slice(0, rows), place, task.fingerprint, compression="zstd")
+    done.paths.append(place)
+    rest = _Waiting()
+    if len(joined) > rows:
+        rest.add(joined.slice(rows), path)
+    return rest

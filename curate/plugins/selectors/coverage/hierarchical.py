@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.clustering.kmeans_levels import hierarchical_kmeans
 from curate.kernels.clustering.lloyd import assign
@@ -119,13 +119,13 @@ class Hierarchical:
     n_clusters: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
     """Clusters of the lowest level; auto: the whole part of the square root of the number of rows, at most 10,000."""
 
-    n_levels: Annotated[int, Ge(1)] = 3
+    n_levels: Annotated[int, Ge(1), Le(20)] = 3
     """Levels of the tree at most; a level of fewer than two clusters is left out."""
 
-    branching: Annotated[int, Ge(2)] = 10
+    branching: Annotated[int, Ge(2), Le(10_000)] = 10
     """How many clusters of a level there are for each cluster of the next."""
 
-    resamplings: Annotated[int, Ge(0)] = 10
+    resamplings: Annotated[int, Ge(0), Le(1_000)] = 10
     """How many times k-means is run again at each level, on the members nearest to the centroids."""
 
     draw: Draw = "random"

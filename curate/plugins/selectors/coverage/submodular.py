@@ -334,7 +334,7 @@ class Submodular:
     epsilon: Annotated[float, Gt(0), Lt(1)] = 0.01
     """What stochastic and threshold may lose of the guarantee, for speed."""
 
-    parts: Annotated[int, Ge(1)] = 8
+    parts: Annotated[int, Ge(1), Le(100_000)] = 8
     """The number of parts of distributed."""
 
     cost: ColumnName | None = None

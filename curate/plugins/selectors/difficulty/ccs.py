@@ -118,7 +118,7 @@ class CCS:
     by: ScoreName
     """The score whose range is divided into strata: how hard or important a row is."""
 
-    n_strata: Annotated[int, Ge(1)] = 50
+    n_strata: Annotated[int, Ge(1), Le(1_000_000)] = 50
     """Number of strata of equal width."""
 
     cutoff_rate: Annotated[float, Ge(0), Lt(1)] = 0.0

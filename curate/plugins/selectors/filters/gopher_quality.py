@@ -9,7 +9,7 @@ from string import punctuation
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from curate.kernels.text.lines import BULLETS, lines
 from curate.kernels.text.quality_rules import Measures, Rate, Rule, first_failed, limits, refuse_crossed
@@ -141,7 +141,7 @@ class GopherQuality:
     Deviations: words are what stands between white space, where others take them from a tokenizer.
     """
 
-    min_words: Annotated[int, Ge(0)] | None = 50
+    min_words: Annotated[int, Ge(0), Le(1_000_000)] | None = 50
     """The least number of words."""
 
     max_words: Annotated[int, Ge(0)] | None = 100_000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.linalg.leverage import span
 from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
@@ -215,10 +215,10 @@ class AutoCoreset:
     one by one, so that the total losses of the models met stay the same. Weights are then very uneven; the model is
     mostly nearer to that of all rows, and sometimes far from it."""
 
-    starts: Annotated[int, Ge(1)] = 3
+    starts: Annotated[int, Ge(1), Le(1_000)] = 3
     """Models trained on uniform samples to begin with."""
 
-    patience: Annotated[int, Ge(1)] = 5
+    patience: Annotated[int, Ge(1), Le(10_000)] = 5
     """Rounds in a row without a better model, after which the search ends."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 
 from curate.kernels.parallel import map_blocks
 from curate.kernels.ragged import runs
@@ -127,7 +127,7 @@ class Ingenious:
     pool, where the paper takes them anew from the model in training.
     """
 
-    epochs: Annotated[int, Ge(1)] = 1
+    epochs: Annotated[int, Ge(1), Le(10_000)] = 1
     """How many epochs are planned, each drawn from the same probabilities; the budget is that of each."""
 
     partition_size: Annotated[int, Ge(1)] = 5000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.stats.bandits import exp3, thompson, ucb
 from curate.kernels.stats.distributions import share_of_range
@@ -188,14 +188,14 @@ class Quad:
     """How much is tried that looks worse: α of ucb and the standard deviation that thompson takes rewards to have, in
     units of the range of rewards; with exp3 γ, above 0 and at most 1, the share of picks at random."""
 
-    epochs: Annotated[int, Ge(1)] = 1
+    epochs: Annotated[int, Ge(1), Le(10_000)] = 1
     """How many epochs are planned; the budget is that of each. What one has learnt the next one knows, and in a cluster
     the rows come first that fewer epochs have used."""
 
-    clusters_per_round: Annotated[int, Ge(1)] = 1
+    clusters_per_round: Annotated[int, Ge(1), Le(1_000_000)] = 1
     """Clusters picked before the next look at what they gave."""
 
-    samples_per_cluster: Annotated[int, Ge(1)] = 1
+    samples_per_cluster: Annotated[int, Ge(1), Le(1_000_000)] = 1
     """Rows drawn of a cluster each time that it is picked."""
 
     min_reward: float | None = None

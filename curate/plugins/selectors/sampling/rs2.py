@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
-from annotated_types import Ge
+from annotated_types import Ge, Le
 
 from curate.kernels.types import Rows
 from curate.plugins.batches import Pool
@@ -72,7 +72,7 @@ class RS2:
     arXiv:2305.18424.
     """
 
-    epochs: Annotated[int, Ge(1)]
+    epochs: Annotated[int, Ge(1), Le(10_000)]
     """How many epochs are planned; the budget is that of each."""
 
     replacement: bool = False
