@@ -575,7 +575,7 @@ def unlink(path: Path, *, missing_ok: bool = False) -> None:
     Raises
     ------
     DataError
-        If it is a folder.
+        If it is a folder, or a file is in the place of one above it.
     """
     if is_object(path):
         path.unlink(missing_ok=missing_ok)
@@ -586,7 +586,7 @@ def unlink(path: Path, *, missing_ok: bool = False) -> None:
     except FileNotFoundError:  # perhaps the folder
         if not missing_ok:
             raise
-    except IsADirectoryError as error:
+    except (IsADirectoryError, NotADirectoryError) as error:
         raise unwritten(path, error) from error
 
 

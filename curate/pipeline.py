@@ -232,11 +232,14 @@ def context_of(
 
 def _run(context: Context, until: str) -> Summary:
     config = context.config
-    versions.published(context.folder / versions.FOLDER)  # an error, if that is not known
+    published = versions.published(context.folder / versions.FOLDER)  # an error, if that is not known
     redaction.write(context.folder, config.export.mask)
     parquet_io.write_text(context.folder / "config.yaml", context.yaml)
     data = parquet_io.read_json(context.folder / manifest.NAME)
     before = data if data is not None and fits(data, _WRITTEN) else {"fingerprints": {}}
+    if before.get("export") is not None and published is None:
+        gone = f"{context.folder / versions.FOLDER} is gone, and with it what was published"
+        context.progress.warn(f"{gone}: the history begins anew, and nothing is compared with what is lost")
     done = Progressed()
     for step in _stages(context, until):
         done = step

@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 import curate
-from curate import pipeline, progress
+from curate import paths, pipeline, progress
 from curate.cli import output
 from curate.config.loader import from_data
 from curate.errors import ConfigError, DataError, PluginError
@@ -465,3 +465,127 @@ def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
                 command()
         link.unlink()
     assert pipeline.run(loaded, Serial()).unchanged
+
+
+# ---------------------------------------------------------------- names with control characters
+
+CONTROLS = [chr(code) for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))]
+LAYOUT = "\t\n"
+
+
+def test_no_control_character_of_a_source_reaches_what_people_read(pool, config, command):
+    """Every control character of C0 and C1, and those that turn the direction of text."""
+    rows = [
+        {"id": f"c{number}", "text": f"text number {number} of them {one}", "topic": f"t{one}", "source": f"s{one}x"}
+        for number, one in enumerate(CONTROLS)
+    ]
+    (pool / "c\x1b[31m\u202e.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
+    Path("x.yaml").write_text(json.dumps(config(evaluate={"key": "key.jsonl"})))
+    Path("key.jsonl").write_text("".join(json.dumps({"id": row["id"], "kind": row["source"]}) + "\n" for row in rows))
+    done = command("run", "x.yaml", "--metrics-file", "m.prom")
+    assert done.returncode == 0, done.stderr
+    shown = [done.stdout, done.stderr, Path("m.prom").read_text(), Path("run/export/current/README.md").read_text()]
+    shown += [command(*words).stdout for words in (("explain", "run", "c27"), ("diff", "run", "run"))]
+    page = Path("run/report.html").read_text()
+    shown.append("".join(part.rpartition("</script>")[2] for part in page.split("<script")))
+    for text in shown:
+        assert [one for one in CONTROLS if one in text and one not in LAYOUT] == []
+
+
+# ---------------------------------------------------------------- secrets in URLs
+
+SECRET = "Tr0ub4dor"
+PLACES = {
+    "run": lambda url: {"run": url},
+    "input.files": lambda url: {"input": {"files": url, "text": "text"}},
+    "input.files.1": lambda url: {"input": {"files": ["pool/*.jsonl", url], "text": "text"}},
+    "input.vectors": lambda url: {"input": {"files": "pool/*.jsonl", "text": "text", "vectors": url}},
+    "input.tokens": lambda url: {"input": {"files": "pool/*.jsonl", "text": "text", "tokens": url}},
+    "embed": lambda url: {"embed": {"use": "sentence_transformers", "model": url}},
+    "proxy": lambda url: {"proxy": {"use": "recorded", "files": url}},
+    "score": lambda url: {"score": [{"use": "quality_classifier", "good": url, "bad": ["a.jsonl", url]}]},
+    "decontaminate": lambda url: {"decontaminate": {"files": url}},
+    "decontaminate of names": lambda url: {"decontaminate": {"files": {"a": [url]}}},
+    "the name of a set": lambda url: {"decontaminate": {"files": {url: "a"}}},
+    "evaluate.key": lambda url: {"evaluate": {"key": url}},
+    "evaluate.files": lambda url: {"evaluate": {"files": [url]}},
+    "plugins": lambda url: {"plugins": [url]},
+    "a key that is not known": lambda url: {"inputs": {"x": [{"y": url}]}},
+    "a key": lambda url: {url: 1},
+}
+URLS = [
+    *(f"s3://bucket/a.jsonl?{name}={SECRET}" for name in ("access_token", "api_key", "key", "auth", "sig", "SIG", "x")),
+    *(f"https://host/a?X-Amz-Signature={SECRET}", f"https://host/a?{SECRET}", f"https://host/a#{SECRET}"),
+    *(f"https://host/a?versionId=1&t={SECRET}", f"https://host/a?versionId=1;t={SECRET}", f"https://host/a#t={SECRET}"),
+    *(f"https://{SECRET}@host/a", f"HTTPS://{SECRET}@HOST/a", f"https://host%2F@{SECRET}@x/a", f"s3://u:{SECRET}@b/a"),
+    *(f"https://{SECRET}%40host/a", f"https://host/a%3Fapi_key%3D{SECRET}", f"https://host/a%253Fapi_key%253D{SECRET}"),
+    *(f"s3://key:pass/{SECRET}@bucket/a", f"simplecache::https://host/a?k={SECRET}", f"zip://a::https://{SECRET}@h/b"),
+    *(f" https://{SECRET}@host/a", f"abfs://box:{SECRET}@account/a", f"gs://bucket/*.jsonl?token={SECRET}"),
+]
+HARMLESS = [
+    *(
+        "s3://bucket/pool/part-?.jsonl",
+        "s3://bucket/a@b/c.jsonl",
+        "s3://bucket/day=1/part-?.jsonl",
+        "https://host:8080/a",
+    ),
+    *(
+        "s3://bucket/a.jsonl?versionId=abc",
+        "abfs://box@account.dfs.core.windows.net/a",
+        "s3://bucket/a&b=c",
+        "pool/a?b=c",
+    ),
+    *("s3://bucket/202?-0?/lang=en/*.jsonl", "a@b", "memory://x/y"),
+]
+
+
+@pytest.mark.parametrize("url", HARMLESS)
+def test_a_url_without_a_secret_is_none(url):
+    assert not paths.has_secret(url)
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_secret_in_a_url_is_refused_wherever_it_stands_and_never_shown(pool, config, command, place):
+    for url in URLS:
+        settings = config(**PLACES[place](url))
+        Path("x.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True))
+        for words in (("run", "x.yaml"), ("check", "x.yaml"), ("plan", "x.yaml", "--log", "json")):
+            done = command(*words)
+            assert done.returncode == 2, (url, done)
+            assert SECRET not in done.stdout + done.stderr, (url, done)
+            assert paths.REFUSED in done.stderr, (url, done)
+        with pytest.raises(ConfigError) as caught:
+            from_data(settings)
+        assert SECRET not in str(caught.value)
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_secret_on_the_command_line_is_refused_and_never_shown(pool, config, command, url):
+    Path("x.yaml").write_text(json.dumps(config()))
+    for key in ("run", "input.files", "input.files.0", "evaluate.key", "select.0.by", "strange"):
+        done = command("run", "x.yaml", "--set", f"{key}={json.dumps(url)}")
+        assert done.returncode == 2
+        assert SECRET not in done.stdout + done.stderr, (key, url, done)
+    for words in (("explain", url, "r1"), ("path", url), ("rollback", url), ("evaluate", url)):
+        done = command(*words)
+        assert done.returncode == 2, done
+        assert SECRET not in done.stdout + done.stderr, (words, done)
+
+
+# ---------------------------------------------------------------- modules in the current folder
+
+
+@pytest.mark.parametrize("command", [["-m", "curate"], ["curate"]])
+def test_modules_of_the_current_folder_are_not_imported(pool, config, command):
+    """Not by the command, and not by its workers."""
+    names = ("csv", "json", "polars", "numpy", "pyarrow", "typer", "yaml", "typing", "__future__", "socket", "logging")
+    for name in names:
+        Path(f"{name}.py").write_text(f"from pathlib import Path\nPath('ran-{name}').touch()\n")
+    Path("x.yaml").write_text(json.dumps(config()))
+    program = [sys.executable, *command] if command[0] == "-m" else [Path(sys.executable).parent / "curate"]
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [*program, "run", "x.yaml", "--workers", "2"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (done.returncode, sorted(Path().glob("ran*"))) == (0, []), done.stderr

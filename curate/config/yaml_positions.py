@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import yaml
 
-from curate.errors import ConfigError
+from curate.errors import ConfigError, without_controls
 
 Data: TypeAlias = "bool | int | float | str | list[Data] | dict[str, Data] | None"
 """Plain data, as JSON has it."""
@@ -276,4 +276,6 @@ def dump(data: object) -> str:
     "run: '1e-3'\nseed: 0\n"
     """
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    if without_controls(text) != text:
+        text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=120)
     return text

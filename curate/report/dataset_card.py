@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from curate.accounting import Count, sum_of
+from curate.errors import without_controls
 from curate.report import contamination_text, sentences
 from curate.report.card_features import Feature
 from curate.report.contents import Report
@@ -88,7 +89,7 @@ def _front(report: Report, export: Export) -> str:
     if export.features:  # else the library takes the types from the first file, where a column may be null throughout
         front["dataset_info"] = {"features": [dict(feature) for feature in export.features]}
     text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1_000)
-    if yaml.safe_load(text) != front:  # a name with a line separator of Unicode, which must be escaped
+    if yaml.safe_load(text) != front or without_controls(text) != text:  # a name that must be escaped
         text = yaml.safe_dump(front, sort_keys=False, width=1_000)
     return f"---\n{text}---"
 
@@ -201,8 +202,8 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]], other: str = "---
 
 
 def _plain(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    safe = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    """Text that Markdown shows as it is, on one line, with control characters written out."""
+    safe = without_controls(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", safe)
 
 

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from curate.errors import visible
+
 _LABEL = r'"((?:[^"\\]|\\.)*)"'
 
 
@@ -43,7 +45,8 @@ def sample(text: str, name: str) -> tuple[str, float] | None:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
+    lines = "\n".join(map(visible, text.split("\n")))
+    return lines.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _plain(text: str) -> str:

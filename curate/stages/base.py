@@ -376,8 +376,8 @@ def run_step(
     context.progress.enter(step.stage, step.name)
     record = manifest.load(folder, step.result)
     state, why = manifest.compare(record, inputs)
-    if record is None and parquet_io.there(folder / manifest.NAME):
-        why = f"{manifest.NAME} is not as this release writes it, or not whole"
+    if record is None:
+        why = manifest.unreadable(folder) or why
     broken = {} if record is None else manifest.broken(record, folder)
     if record is not None and state == "fresh":
         why = next(iter(broken.values()), "") or missing_shard(record, folder) or damage(record)

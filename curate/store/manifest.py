@@ -349,8 +349,8 @@ def intact(folder: Path, result: type[StageResult] = StageResult) -> Record[Stag
     record = load(folder, result)
     hint = "run again: what is not as it was written is made again"
     if record is None:
-        if parquet_io.there(folder / NAME) and parquet_io.read_json(folder / NAME) is None:
-            raise DataError("this is not as it was written", where=str(folder / NAME), hint=hint)
+        if wrong := unreadable(folder):
+            raise DataError(f"cannot read what the step left: {wrong}", where=str(folder), hint=hint)
         return None
     for name, wrong in broken(record, folder).items():
         raise DataError(f"cannot read what the step left: {wrong}", where=str(folder / name), hint=hint)
@@ -375,6 +375,16 @@ def lines(records: Iterable[Record[StageResult]]) -> list[Record[StageResult]]:
             for entry in record.entries
         ] or [record]
     return found
+
+
+def unreadable(folder: Path) -> str:
+    """Return why there is no record of a step though it has a manifest, in words; empty if it has none."""
+    if not parquet_io.there(folder / NAME):
+        return ""
+    data = parquet_io.read_json(folder / NAME)
+    if data is not None and _TABLED in data and not parquet_io.is_current(folder / SOURCES, str(data["fingerprint"])):
+        return f"{SOURCES} is gone or not whole"
+    return f"{NAME} is not as this release writes it, or not whole"
 
 
 State = Literal["fresh", "stale", "missing"]

@@ -115,7 +115,7 @@ def holds(root: Path, version: str, name: str) -> bool:
 @contextmanager
 def _known_rows(root: Path, version: str) -> Iterator[pq.ParquetFile]:
     """Open the file with the rows of a version, if it is what was written for it."""
-    path, expected = ids(root, version), _rows_published(root, version)
+    path, expected, hint = ids(root, version), _rows_published(root, version), _begin(root, other_than=version)
     try:
         with paths.parquet(path) as file:
             made_from = (file.schema_arrow.metadata or {}).get(parquet_io.FINGERPRINT.encode(), b"")
@@ -124,10 +124,10 @@ def _known_rows(root: Path, version: str) -> Iterator[pq.ParquetFile]:
             yield file
     except FileNotFoundError as error:
         told = f"the rows of the version {version} are not known: the file is gone"
-        raise DataError(told, where=str(path), hint=_begin(root)) from error
+        raise DataError(told, where=str(path), hint=hint) from error
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         told = f"the rows of the version {version} are not known: {error}"
-        raise DataError(told, where=str(path), hint=_begin(root)) from error
+        raise DataError(told, where=str(path), hint=hint) from error
 
 
 def _rows_published(root: Path, version: str) -> int | None:
@@ -159,9 +159,9 @@ def _state(root: Path) -> tuple[str | None, list[Publication]]:
     return version, lines
 
 
-def _begin(root: Path) -> str:
+def _begin(root: Path, other_than: str = "") -> str:
     """Return how to go on where what is published, or what was, is not known."""
-    there = ", ".join(kept(root))
+    there = ", ".join(version for version in kept(root) if version != other_than)
     again = f"publish a version again: curate rollback {root.parent} VERSION (there are: {there}); or " if there else ""
     return (
         f"restore it from a copy; or {again}delete {root / CURRENT} and {root / HISTORY}: the next run then begins a "

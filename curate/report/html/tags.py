@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import html
 
+from curate.errors import without_controls
+
 
 class Markup(str):
     """Text that is HTML already."""
@@ -21,7 +23,7 @@ def tag(name: str, *children: str | None, **attributes: str | None) -> Markup:
     '<p class="note">a &lt; b<b>c</b></p>'
     """
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{html.escape(text)}"'
+        f' {key.rstrip("_").replace("_", "-")}="{_escaped(text, quote=True)}"'
         for key, text in attributes.items()
         if text is not None
     )
@@ -45,8 +47,12 @@ def join(*children: str | None) -> Markup:
     """
     return Markup(
         "".join(
-            child if isinstance(child, Markup) else html.escape(child, quote=False)
+            child if isinstance(child, Markup) else _escaped(child, quote=False)
             for child in children
             if child is not None
         )
     )
+
+
+def _escaped(text: str, *, quote: bool) -> str:
+    return html.escape(without_controls(text), quote=quote)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from curate import anchored, paths
-from curate.errors import ConfigError, DataError
+from curate.errors import ConfigError, DataError, visible
 from curate.report import prometheus_format
 from curate.report.prometheus_format import Gauge
 from curate.store import parquet_io, versions
@@ -71,7 +71,8 @@ def write(path: Path, ending: Ending) -> None:
     known = prometheus_format.sample(before, _EXIT_CODE)
     run = ending.run if ending.run is not None else known[0] if known else ""
     success = prometheus_format.sample(before, _LAST_SUCCESS)
-    last = success[1] if success is not None and success[0] == run else None
+    shown = "\n".join(map(visible, run.split("\n")))  # as a label has it
+    last = success[1] if success is not None and success[0] == shown else None
     with anchored.within(*([] if ending.run is None else [paths.place(ending.run)])):
         text = prometheus_format.render(_gauges(run, ending, last))
     parquet_io.write_text(path, text)

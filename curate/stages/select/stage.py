@@ -76,10 +76,14 @@ class Select(Stage[tuple["SelectEntry", ...], Selected]):
         done.pool.forget_embeddings()
         return replace(done, view=replace(done.pool, selection=results[0]))
 
+    def prepare(self, context: Context) -> None:
+        for warning in published_index.forgotten(context):
+            context.progress.warn(warning)
+
     def guard(self, context: Context, done: Progressed) -> Sequence[str]:
         if context.plan is None:
             guardrails.selection(context, done.pool, done.one(self.name, SelectResult))
-        return published_index.forgotten(context)
+        return ()
 
     def describe(self, entry: tuple[SelectEntry, ...]) -> Mapping[str, str]:
         own = {one.name: one.spec.plugin().summary() for one in entry}
