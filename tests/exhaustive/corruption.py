@@ -27,7 +27,6 @@ import random
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -37,7 +36,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +273,8 @@ class Served:
         if self.process.stdin is not None:
             self.process.stdin.close()
         self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 class _Killer:
@@ -477,7 +477,7 @@ FILES: dict[str, Corrupt] = {
 }
 FOLDERS: dict[str, Corrupt] = {
     "delete": FILES["delete"],
-    "a file": _replaced(lambda path, scene: None if path.write_bytes(b"a file\n") else None),
+    "a file": _replaced(lambda path, scene: path.write_text("a file\n") and None),
     "an empty folder": FILES["a folder"],
     "a link": _linked_folder,
     "a pipe": FILES["a pipe"],
@@ -524,7 +524,9 @@ PASSING = (
     "encoded",
     "memory",
     "disk",
+    "refreshed",
 )
+"""What is not the same in two runs, or says what one of them did."""
 
 
 def _timeless(value: Any) -> Any:
@@ -602,7 +604,7 @@ def names(text: str, file: str) -> bool:
 
 DELETES = re.compile(r"\b(?:delete|remove)d? (?:the (?:file|folder|link) |both )?(it\b|[\w./-]*[\w/])")
 LOSS = re.compile(
-    r"\b(lost|forget|forgets|forgotten|begins? again|starts? again|unknown|no longer|learned again|"
+    r"\b(lost|forget|forgets|forgotten|begins? again|starts? again|unknown|no longer|learned again|repairs|"
     r"learnt again|repaired|cannot be known|anew)\b",
     re.IGNORECASE,
 )
@@ -823,7 +825,7 @@ def campaign(folder: Path, rounds: int | None, seed: int, jobs: int, match: str 
     planned = planned if rounds is None else sampled(planned, rounds)
     servers: list[Served] = [Served() for _ in range(jobs)]
 
-    def one(numbered: tuple[int, Round]) -> dict[str, Any]:
+    def played(numbered: tuple[int, Round]) -> dict[str, Any]:
         served = servers.pop()
         try:
             line = {"round": numbered[0]}
@@ -832,7 +834,7 @@ def campaign(folder: Path, rounds: int | None, seed: int, jobs: int, match: str 
             servers.append(served)
 
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(one, enumerate(planned))
+        yield from pool.map(played, enumerate(planned))
     for served in servers:
         served.close()
 
@@ -847,7 +849,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write every round that applied to this JSON file")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="curate-corruption-"))
-    lines, verdicts = [], Counter()
+    lines: list[dict[str, Any]] = []
+    verdicts: Counter[str] = Counter()
     for line in campaign(folder, None if asked.all else asked.rounds, asked.seed, asked.jobs, asked.match):
         verdicts[line["verdict"]] += 1
         if line["verdict"] != "does not apply":
