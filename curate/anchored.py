@@ -22,6 +22,7 @@ Task = TypeVar("Task")
 Value = TypeVar("Value")
 
 LINK = "this is a link; a run folder holds none"
+NO_LINK = "put what it leads to in its place; or delete it, and what can be made again is made again"
 NO_FILE = "this is neither a file nor a folder; a run folder holds none"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -213,7 +214,7 @@ def _is_link(name: str, handle: int) -> bool:
 def _refused(path: Path) -> DataError:
     if path.parts[-2:] == ("export", "current"):
         return DataError("this is the link to the published version", where=str(path), hint="name the version's folder")
-    return DataError(LINK, where=str(path), hint="delete it")
+    return DataError(LINK, where=str(path), hint=NO_LINK)
 
 
 def _named(handle: int, path: Path) -> Path:

@@ -37,6 +37,7 @@ TIER_OF = {
     "tests/evaluation/test_report.py": "slow",
     "tests/executors": "fast",
     "tests/executors/test_ray.py": "exhaustive",
+    "tests/exhaustive": "exhaustive",
     "tests/fuzz": "exhaustive",
     "tests/kernels": "fast",
     "tests/kills": "exhaustive",

@@ -45,8 +45,8 @@ def refuse(folder: Path, owned: Collection[str] = RESULTS) -> None:
     for entry in () if paths.is_object(folder) else _entries(str(folder), owned):  # a store has no links
         mode = entry.stat(follow_symlinks=False).st_mode
         if not stat.S_ISREG(mode) and entry.path != str(folder / "export" / "current"):
-            message = anchored.LINK if stat.S_ISLNK(mode) else anchored.NO_FILE
-            raise DataError(message, where=entry.path, hint="delete it")
+            message, hint = (anchored.LINK, anchored.NO_LINK) if stat.S_ISLNK(mode) else (anchored.NO_FILE, "delete it")
+            raise DataError(message, where=entry.path, hint=hint)
 
 
 def _entries(folder: str, names: Collection[str] | None) -> Iterator[os.DirEntry[str]]:

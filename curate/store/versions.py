@@ -165,7 +165,7 @@ def _begin(root: Path, other_than: str = "") -> str:
     again = f"publish a version again: curate rollback {root.parent} VERSION (there are: {there}); or " if there else ""
     return (
         f"restore it from a copy; or {again}delete {root / CURRENT} and {root / HISTORY}: the next run then begins a "
-        "new history, and compares with nothing that was published before"
+        "new history, and what was published before is forgotten"
     )
 
 

@@ -21,13 +21,13 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import random
 import re
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
@@ -37,7 +37,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +274,8 @@ class Served:
         if self.process.stdin is not None:
             self.process.stdin.close()
         self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
 
 
 class _Killer:
@@ -477,7 +478,7 @@ FILES: dict[str, Corrupt] = {
 }
 FOLDERS: dict[str, Corrupt] = {
     "delete": FILES["delete"],
-    "a file": _replaced(lambda path, scene: None if path.write_bytes(b"a file\n") else None),
+    "a file": _replaced(lambda path, scene: path.write_text("a file\n") and None),
     "an empty folder": FILES["a folder"],
     "a link": _linked_folder,
     "a pipe": FILES["a pipe"],
@@ -524,9 +525,11 @@ PASSING = (
     "encoded",
     "memory",
     "disk",
+    "refreshed",
     "checksum",
     "seals",
 )
+"""What is not the same in two runs, or says what one of them did."""
 
 
 def _timeless(value: Any) -> Any:
@@ -602,9 +605,9 @@ def names(text: str, file: str) -> bool:
     return len(parts) > 1 and all(re.search(rf"(?<![\w.]){re.escape(part)}(?![\w-])", text) for part in parts)
 
 
-DELETES = re.compile(r"\b(?:delete|remove)d? (?:the (?:file|folder|link) |both )?(it\b|[\w./-]*[\w/])")
+DELETES = re.compile(r"\b(?:delete|remove)d? (?:the (?:file|folder|link) |both )?(it\b|[\w./-]*[\w/])(?: and (run/[\w./-]*\w))?")
 LOSS = re.compile(
-    r"\b(lost|forget|forgets|forgotten|begins? again|starts? again|unknown|no longer|learned again|"
+    r"\b(lost|forget|forgets|forgotten|begins? again|starts? again|unknown|no longer|learned again|repairs|"
     r"learnt again|repaired|cannot be known|anew)\b",
     re.IGNORECASE,
 )
@@ -620,7 +623,7 @@ def remedy(folder: Path, text: str) -> bool:
         (folder / where).unlink()
         (shutil.copytree if target.is_dir() else shutil.copy)(target, folder / where)
         return True
-    for named in DELETES.findall(line):
+    for named in filter(None, itertools.chain.from_iterable(DELETES.findall(line))):
         target = where if named == "it" else named
         path = folder / target
         if not path.is_relative_to(folder / RUN) or ".." in target:
@@ -825,7 +828,7 @@ def campaign(folder: Path, rounds: int | None, seed: int, jobs: int, match: str 
     planned = planned if rounds is None else sampled(planned, rounds)
     servers: list[Served] = [Served() for _ in range(jobs)]
 
-    def one(numbered: tuple[int, Round]) -> dict[str, Any]:
+    def played(numbered: tuple[int, Round]) -> dict[str, Any]:
         served = servers.pop()
         try:
             line = {"round": numbered[0]}
@@ -834,7 +837,7 @@ def campaign(folder: Path, rounds: int | None, seed: int, jobs: int, match: str 
             servers.append(served)
 
     with ThreadPoolExecutor(jobs) as pool:
-        yield from pool.map(one, enumerate(planned))
+        yield from pool.map(played, enumerate(planned))
     for served in servers:
         served.close()
 
@@ -849,7 +852,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write every round that applied to this JSON file")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="curate-corruption-"))
-    lines, verdicts = [], Counter()
+    lines: list[dict[str, Any]] = []
+    verdicts: Counter[str] = Counter()
     for line in campaign(folder, None if asked.all else asked.rounds, asked.seed, asked.jobs, asked.match):
         verdicts[line["verdict"]] += 1
         if line["verdict"] != "does not apply":
