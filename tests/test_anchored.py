@@ -84,7 +84,7 @@ def test_a_folder_that_became_a_link_is_refused(run, outside, use, where):
     (run / where).rename("aside")
     (run / where).symlink_to(outside if where == "stage/deep" else outside.parent / "aside")
     (outside.parent / "aside").mkdir(exist_ok=True)
-    with pytest.raises(DataError, match="this is a link; a run folder holds none; delete it"):
+    with pytest.raises(DataError, match="this is a link; a run folder holds none; put what it leads to in its place"):
         used(run / "stage" / "deep")[use]()
 
 

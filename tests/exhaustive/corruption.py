@@ -605,7 +605,9 @@ def names(text: str, file: str) -> bool:
     return len(parts) > 1 and all(re.search(rf"(?<![\w.]){re.escape(part)}(?![\w-])", text) for part in parts)
 
 
-DELETES = re.compile(r"\b(?:delete|remove)d? (?:the (?:file|folder|link) |both )?(it\b|[\w./-]*[\w/])(?: and (run/[\w./-]*\w))?")
+DELETES = re.compile(
+    r"\b(?:delete|remove)d? (?:the (?:file|folder|link) |both )?(it\b|[\w./-]*[\w/])(?: and (run/[\w./-]*\w))?"
+)
 LOSS = re.compile(
     r"\b(lost|forget|forgets|forgotten|begins? again|starts? again|unknown|no longer|learned again|repairs|"
     r"learnt again|repaired|cannot be known|anew)\b",
