@@ -350,7 +350,8 @@ def intact(folder: Path, result: type[StageResult] = StageResult) -> Record[Stag
     hint = "run again: what is not as it was written is made again"
     if record is None:
         if wrong := unreadable(folder):
-            raise DataError(f"cannot read what the step left: {wrong}", where=str(folder), hint=hint)
+            where = folder / wrong.partition(" ")[0]
+            raise DataError(f"cannot read what the step left: {wrong}", where=str(where), hint=hint)
         return None
     for name, wrong in broken(record, folder).items():
         raise DataError(f"cannot read what the step left: {wrong}", where=str(folder / name), hint=hint)
