@@ -576,16 +576,23 @@ def test_a_secret_on_the_command_line_is_refused_and_never_shown(pool, config, c
 # ---------------------------------------------------------------- modules in the current folder
 
 
-@pytest.mark.parametrize("command", [["-m", "curate"], ["curate"]])
-def test_modules_of_the_current_folder_are_not_imported(pool, config, command):
+@pytest.mark.parametrize(
+    ("program", "executor"),
+    [("-m", "processes"), ("curate", "processes"), pytest.param("-m", "ray", marks=pytest.mark.exhaustive)],
+)
+def test_modules_of_the_current_folder_are_not_imported(pool, config, program, executor):
     """Not by the command, and not by its workers."""
     names = ("csv", "json", "polars", "numpy", "pyarrow", "typer", "yaml", "typing", "__future__", "socket", "logging")
     for name in names:
         Path(f"{name}.py").write_text(f"from pathlib import Path\nPath('ran-{name}').touch()\n")
     Path("x.yaml").write_text(json.dumps(config()))
-    program = [sys.executable, *command] if command[0] == "-m" else [Path(sys.executable).parent / "curate"]
+    start = [sys.executable, "-m", "curate"] if program == "-m" else [Path(sys.executable).parent / "curate"]
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
     done = subprocess.run(
-        [*program, "run", "x.yaml", "--workers", "2"], capture_output=True, text=True, check=False, env=environment
+        [*start, "run", "x.yaml", "--workers", "2", "--executor", executor],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
     )
     assert (done.returncode, sorted(Path().glob("ran*"))) == (0, []), done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -24,6 +25,9 @@ RESULTS = (
 )
 """Entries of a run directory that are read without running a stage."""
 
+_CURRENT = re.compile(r"(\.[0-9]+\.partial\.)?current")
+"""The link to the published version, and the one that will take its place."""
+
 
 def refuse(folder: Path, owned: Collection[str] = RESULTS) -> None:
     """Refuse a run directory that holds anything but files, folders, and the link ``export/current``.
@@ -43,8 +47,13 @@ def refuse(folder: Path, owned: Collection[str] = RESULTS) -> None:
         Naming the first.
     """
     for entry in () if paths.is_object(folder) else _entries(str(folder), owned):  # a store has no links
-        mode = entry.stat(follow_symlinks=False).st_mode
-        if not stat.S_ISREG(mode) and entry.path != str(folder / "export" / "current"):
+        try:
+            mode = entry.stat(follow_symlinks=False).st_mode
+        except FileNotFoundError:  # a run that is under way has deleted or renamed it
+            continue
+        above, name = os.path.split(entry.path)
+        current = above == str(folder / "export") and _CURRENT.fullmatch(name)
+        if not stat.S_ISREG(mode) and not (current and stat.S_ISLNK(mode)):
             message, hint = (anchored.LINK, anchored.NO_LINK) if stat.S_ISLNK(mode) else (anchored.NO_FILE, "delete it")
             raise DataError(message, where=entry.path, hint=hint)
 

@@ -475,7 +475,7 @@ def resolved(run: Path) -> Published:
             raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
         if wrong := damage(root, version):
             raise DataError(f"the published version is damaged: {wrong}", where=str(root), hint="run again")
-    folder = root / version if paths.is_object(run) else (root / version).resolve()
+    folder = (run if paths.is_object(run) else run.resolve()) / FOLDER / version
     files = tuple(str(folder / file["file"]) for file in data["files"])
     return Published(run=str(run), version=version, rows=data["rows"], path=str(folder), files=files)
 

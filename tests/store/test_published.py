@@ -77,7 +77,7 @@ def test_readers_see_all_of_one_version_while_others_are_published(exported):
     """Back and forth, and with publications in between; both ways of reading several files."""
     texts = {}
     for keep in (12, 20):
-        found = exported(keep)
+        found = exported(keep, keep_versions=2)  # for as long as two more publications, which are milliseconds here
         texts[found.version] = sorted(pl.read_parquet(list(found.files))["id"])
     whole, mixed, over = [], [], threading.Event()
 
@@ -107,7 +107,7 @@ def test_readers_see_all_of_one_version_while_others_are_published(exported):
         versions.rollback(
             Path("run"), sorted(set(versions.kept(Path("run/export"))) - {curate.published("run").version})[0], str
         )
-    exported(16)
+    exported(16, keep_versions=2)
     over.set()
     for one in readers:
         one.join()
