@@ -193,7 +193,7 @@ def _expanded(folder: str, parts: Sequence[str]) -> Iterator[str]:
         yield folder
         return
     part, rest = parts[0], parts[1:]
-    literal = str(Path(folder, part))
+    literal = os.path.join(folder, part)  # noqa: PTH118 - for speed
     if part == "**":
         for below in _folders(folder, set()):
             yield from _expanded(below, rest or ("*",))
@@ -202,7 +202,7 @@ def _expanded(folder: str, parts: Sequence[str]) -> Iterator[str]:
     elif glob.has_magic(part):
         for name in _listed(folder) if Path(folder).is_dir() else ():
             if fnmatch.fnmatchcase(name, part) and (part.startswith(".") or not name.startswith(".")):
-                yield from _expanded(str(Path(folder, name)), rest)
+                yield from _expanded(os.path.join(folder, name), rest)  # noqa: PTH118 - for speed
 
 
 def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
@@ -212,15 +212,16 @@ def _folders(folder: str, seen: set[tuple[int, int]]) -> Iterator[str]:
         return
     seen.add((status.st_dev, status.st_ino))
     yield folder
-    for name in _listed(folder):
-        below = Path(folder, name)
-        if not name.startswith(".") and below.is_dir():
-            yield from _folders(str(below), seen)
+    for name in _listed(folder, folders=True):
+        if not name.startswith("."):
+            yield from _folders(os.path.join(folder, name), seen)  # noqa: PTH118 - for speed
 
 
-def _listed(folder: str) -> list[str]:
+def _listed(folder: str, *, folders: bool = False) -> list[str]:
+    """Return the names in a folder, or only those of folders and of links to them."""
     try:
-        return sorted(os.listdir(folder or "."))  # noqa: PTH208 - names alone
+        with os.scandir(folder or ".") as entries:
+            return sorted(entry.name for entry in entries if not folders or entry.is_dir())
     except OSError as error:
         raise DataError(f"cannot read the folder: {error.strerror}", where=folder) from error
 
@@ -232,9 +233,11 @@ def _is_input(name: str) -> bool:
     except UnicodeEncodeError:
         shown = os.fsencode(name).decode(errors="backslashreplace")
         raise DataError("the name of the file is not UTF-8", where=shown, hint="rename it") from None
+    with suppress(OSError):
+        mode = os.stat(name).st_mode  # noqa: PTH116 - for speed
+        if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+            return stat.S_ISREG(mode)
     path = Path(name)
-    if path.is_file() or path.is_dir():
-        return path.is_file()
     what = "the link leads nowhere" if path.is_symlink() else "it is neither a file nor a folder"
     raise DataError(what, where=name, hint="remove it, or choose a pattern that does not match it")
 
@@ -242,11 +245,25 @@ def _is_input(name: str) -> bool:
 def distinct(names: Iterable[str]) -> list[str]:
     """Sort names, and keep one of several that lead to the same file: its own, or else the first."""
     chosen: dict[str, str] = {}
+    _real_folder.cache_clear()
     for name in sorted(names):
-        real = name if "://" in name else os.path.realpath(name)
-        if real not in chosen or os.path.abspath(name) == real:  # noqa: PTH100 - does not follow links
-            chosen[real] = name
+        real_name = name if "://" in name else real(name)
+        if real_name not in chosen or os.path.abspath(name) == real_name:  # noqa: PTH100 - does not follow links
+            chosen[real_name] = name
     return sorted(chosen.values())
+
+
+def real(name: str) -> str:
+    """Return the path of a local file without links in it; that of a folder is looked up once for all of its files."""
+    if os.path.islink(name) or os.path.basename(name) in ("", ".", ".."):  # noqa: PTH114, PTH119 - for speed
+        return os.path.realpath(name)
+    folder, base = os.path.split(name)
+    return os.path.join(_real_folder(folder), base)  # noqa: PTH118 - for speed
+
+
+@lru_cache(maxsize=1024)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def known(path: Path) -> FileFacts:
@@ -268,7 +285,7 @@ def known(path: Path) -> FileFacts:
         with reached(path):
             if is_object(path):
                 return _known(_fs(path).info(_key(path)))
-            with path.open("rb", buffering=0) as file:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - for speed
                 status = os.fstat(file.fileno())
                 ends = hashlib.blake2b(file.read(_END), digest_size=16)
                 if status.st_size > _END:

@@ -254,9 +254,7 @@ def _batches(found: Iterable[Raw], piece: Piece, kinds: Kinds, as_text: Collecti
 
 def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
     """Parse records; they are one batch, unless their columns are too many for that."""
-    texts = pa.array([text for _, text, _ in raws], pa.large_binary())
-    long = pc.match_substring_regex(texts, _LONG_NUMBER).to_pylist()
-    del texts
+    long = _have_long_numbers([text for _, text, _ in raws])
     exact = _Exact()
     records: list[dict[str, _Value]] = []
     good: list[Raw] = []
@@ -281,6 +279,17 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
         now = [one for one in bad if one.line < ends]
         bad = bad[len(now) :]
         yield _batch_of(records[start:stop], good[start:stop], now, piece, kinds, exact.non_finite if last else 0)
+
+
+def _have_long_numbers(texts: list[bytes]) -> list[bool]:
+    if sum(map(len, texts)) < _FEW_BYTES:  # for Arrow the expression would be compiled again
+        return [_LONG.search(text) is not None for text in texts]
+    long: list[bool] = pc.match_substring_regex(pa.array(texts, pa.large_binary()), _LONG_NUMBER).to_pylist()
+    return long
+
+
+_LONG = re.compile(_LONG_NUMBER.encode())
+_FEW_BYTES = 1 << 12
 
 
 def _batch_of(

@@ -90,7 +90,7 @@ def _build(kind: object, data: Any, null_is_nan: bool) -> Any:
         kinds: Sequence[object] = [inner[0]] * len(data) if variadic else inner
         return origin([_build(each, item, null_is_nan) for each, item in zip(kinds, data, strict=True)])
     if origin in (Mapping, dict) and isinstance(data, dict):
-        return {key: _build(inner[1], item, null_is_nan) for key, item in data.items()}
+        return data if inner[1] is Any else {key: _build(inner[1], item, null_is_nan) for key, item in data.items()}
     if kind is float and data is None and null_is_nan:
         return math.nan
     if not _is_scalar(kind, data):

@@ -57,10 +57,15 @@ def refuse_own(files: Iterable[str], folder: Path, key: str = "input.files") -> 
     ------
     ConfigError : naming the first of the input files that lies in the run folder
     """
-    if inside := next((name for name in files if _resolved(paths.place(name)).is_relative_to(_resolved(folder))), None):
+    own = _resolved(folder)
+    if inside := next((name for name in files if _resolved_name(name).is_relative_to(own)), None):
         told = f"{key}: this file lies in the run folder {folder}, which a run writes to"
         raise ConfigError(told, where=inside, hint="let 'run' name a folder that holds no input")
 
 
 def _resolved(path: Path) -> PurePath:
     return PurePosixPath(str(path)) if paths.is_object(path) else path.resolve()
+
+
+def _resolved_name(name: str) -> PurePath:
+    return _resolved(paths.place(name)) if "://" in name else PurePath(paths.real(name))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -142,9 +143,10 @@ def survey(context: Context) -> list[FileFacts]:
     unread = [file for file in files if "sha256" not in file]
     if unread:
         paths.settle([*unread, *(file["vectors"] for file in unread if config.vectors)])
-        tasks = [_Scan(file["path"], config.rows_per_shard, config.vectors) for file in unread]
-        scans, _, _ = context.map("hashing input", _scan, tasks, [file["size"] for file in unread])
-        for file, scanned in zip(unread, scans, strict=True):
+        tasks = [_Scan(tuple(file["path"] for file in group), config) for group in _grouped(unread)]
+        sizes = [sum(file["size"] for file in group) for group in _grouped(unread)]
+        scans, _, _ = context.map("hashing input", _scan, tasks, sizes)
+        for file, scanned in zip(unread, itertools.chain.from_iterable(scans), strict=True):
             file.update(scanned)
     return files
 
@@ -175,21 +177,42 @@ def _same_bytes(file: FileFacts, path: Path, suffix: str | None) -> bool:
     return vectors and bool(paths.sha256(path) == file["sha256"])
 
 
+_FILES_AT_ONCE = 500
+_BYTES_AT_ONCE = 1 << 26
+"""Most files and bytes that a task hashes, unless it is one file: a task for each small file would take longer."""
+
+
+def _grouped(files: Sequence[FileFacts]) -> Iterator[list[FileFacts]]:
+    group: list[FileFacts] = []
+    size = 0
+    for file in files:
+        if group and (len(group) == _FILES_AT_ONCE or size + file["size"] > _BYTES_AT_ONCE):
+            yield group
+            group, size = [], 0
+        group.append(file)
+        size += file["size"]
+    if group:
+        yield group
+
+
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    path: str
-    rows_per_shard: int
-    vectors: str | None
+    paths: tuple[str, ...]
+    config: InputConfig
 
 
-def _scan(task: _Scan) -> FileFacts:
-    path = paths.place(task.path)
+def _scan(task: _Scan) -> list[FileFacts]:
+    return [_scan_file(name, task.config.rows_per_shard, task.config.vectors) for name in task.paths]
+
+
+def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileFacts:
+    path = paths.place(name)
     try:
         with paths.reached(path):
-            sha256, cuts = readers.scan(path, task.rows_per_shard)
+            sha256, cuts = readers.scan(path, rows_per_shard)
             found: FileFacts = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
-            if task.vectors:
-                with paths.opened(vectors_of(path, task.vectors)) as file:
+            if vectors:
+                with paths.opened(vectors_of(path, vectors)) as file:
                     found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise paths.unread(path, error) from error
