@@ -59,6 +59,10 @@ class Recalled:
     unknown: NDArray[np.bool_]
     """(n,) rows that are published, and that the folder knows nothing of yet."""
 
+    forgotten: int = 0
+    """Number of rows that cannot be compared with any more: their sketches rest on embeddings that were fitted again
+    since, and their texts are no longer in the pool."""
+
 
 def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence[str]) -> Recalled:
     """What was published in the versions ``known``.
@@ -71,20 +75,30 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
     ConfigError : if the sketches were made with other fields
     """
     folder, recipe = context.folder / FOLDER / entry.name, _recipe(pool, entry)
-    paths = [path for version in known if (path := folder / f"{version}.parquet").exists()]
-    held, named = np.zeros(len(pool), np.bool_), np.zeros(len(pool), np.bool_)
+    there = [path for version in known if (path := folder / f"{version}.parquet").exists()]
+    held, named, again = (np.zeros(len(pool), np.bool_) for _ in range(3))
+    paths: list[Path] = []
     ids: list[pa.ChunkedArray] = []
     valid: list[Rows] = []
-    for path in paths:
-        _refuse_other(path, recipe, entry)
+    forgotten = 0
+    for path in there:
+        outdated = _is_outdated(context, path, recipe, entry)
+        if not outdated:
+            _refuse_other(path, recipe, entry)
         table = parquet_io.read(path, schemas.published())
         place = pc.index_in(table["id"], pool.ids)
         same = pc.equal(table["content_hash"], pool.hashes.take(place)).fill_null(False).to_numpy()
-        rows, there = place.fill_null(-1).to_numpy(), pc.is_valid(place).to_numpy()
-        held[rows[same]], named[rows[there]] = True, True
-        valid.append(np.flatnonzero(same | ~there))
+        rows, found = place.fill_null(-1).to_numpy(), pc.is_valid(place).to_numpy()
+        named[rows[found]] = True
+        if outdated:  # sketched again where the pool has the text
+            again[rows[same]] = True
+            forgotten += int((~found).sum())
+            continue
+        held[rows[same]] = True
+        paths.append(path)
+        valid.append(np.flatnonzero(same | ~found))
         ids.append(table["id"].take(pa.array(valid[-1])))
-    unknown = _of_last(context, pool, known) & ~named
+    unknown = ((_of_last(context, pool, known) & ~named) | again) & ~held
     fresh = np.flatnonzero(unknown)
     sketches = _sketch(pool, fresh, entry)
     ids.append(pool.ids.take(pa.array(fresh)))
@@ -96,7 +110,7 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
 
     sizes = tuple(map(len, ids))
     everything = pa.chunked_array([chunk for each in ids for chunk in each.chunks], pa.string())
-    return Recalled(Published(held | unknown, sizes, read), everything, unknown)
+    return Recalled(Published(held | unknown, sizes, read), everything, unknown, forgotten)
 
 
 def write(
@@ -162,6 +176,13 @@ def _recipe(pool: PoolView, entry: SelectEntry) -> str:
     if "embedding" in plugin.traits.reads:
         made_with["embed"] = pool.embedding(entry.embedding).recipe
     return manifest.fingerprint(made_with)
+
+
+def _is_outdated(context: Context, path: Path, recipe: str, entry: SelectEntry) -> bool:
+    """Return whether sketches rest on embeddings of an earlier fit, and ``refresh.refit`` asked for a new one."""
+    found = parquet_io.fingerprint(path)
+    refits = context.config.refresh.refit != "never" and "embedding" in entry.spec.plugin().traits.reads
+    return refits and found is not None and found != recipe
 
 
 def _refuse_other(path: Path, recipe: str, entry: SelectEntry) -> None:

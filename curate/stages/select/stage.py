@@ -196,6 +196,11 @@ def _work(
                 context.progress.note(told)
         context.progress.begin(f"selecting with {entry.name}", len(before))
         known = None if entry.against is None else published_index.recall(context, pool, entry, published.known)
+        if known is not None and known.forgotten:
+            context.progress.warn(
+                f"select {entry.name}: since the embeddings were fitted again, {known.forgotten:,} rows that were "
+                "published and are no longer in the pool are not compared with"
+            )
         with one_blas_thread():
             chosen = choose(
                 pool,
