@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 OK = 0
@@ -39,6 +39,16 @@ def without_controls(text: str) -> str:
     'red \\x1b[31m\n'
     """
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def listed(names: Collection[str], most: int = 20) -> str:
+    """Return names for a message: the first of them, each of at most 60 letters; a damaged file may have any.
+
+    >>> listed(["id", "x" * 70], most=1), listed([])
+    ('id and 1 more', 'none')
+    """
+    shown = [name if len(name) <= 60 else f"{name[:59]}…" for name in names][:most]
+    return (", ".join(shown) or "none") + (f" and {len(names) - most:,} more" if len(names) > most else "")
 
 
 class PanicError(Exception):
@@ -165,13 +175,7 @@ def missing_extra(package: str, extra: str, feature: str) -> PluginError:
     )
 
 
-_MEMORY = (
-    "failed to map segment",
-    "cannot allocate memory",
-    "can't start new thread",
-    "can't allocate",
-    "out of memory",
-)
+_MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new thread", "launch worker thread")
 """Words of errors that are raised in place of a MemoryError, by the loader of libraries and by threads."""
 
 
@@ -183,7 +187,7 @@ def memory_short(error: BaseException | None) -> DataError | None:
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
-        worded = isinstance(error, ImportError | RuntimeError | OSError) and not isinstance(error, CurateError)
+        worded = isinstance(error, Exception) and not isinstance(error, CurateError)
         if (
             isinstance(error, MemoryError)
             or (isinstance(error, OSError) and error.errno == errno.ENOMEM)

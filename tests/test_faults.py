@@ -11,6 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,7 +19,7 @@ import pytest
 import curate
 import curate.stages.report.prometheus
 from curate.config.loader import from_data
-from curate.errors import DataError, PluginError, RetryableError
+from curate.errors import ConfigErrors, CurateError, DataError, PluginError, RetryableError, missing_extra
 from curate.executors.serial import Serial
 from curate.pipeline import plan
 from curate.stages.ingest import stage as ingest_stage
@@ -481,3 +482,95 @@ def test_metrics_that_cannot_be_written_after_the_switch_are_a_warning(pool, con
     assert done.returncode == 0
     assert "the metrics are not written: curate.prom: cannot write: No space left on device" in done.stderr
     assert (ROOT / "current").is_symlink()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 3.00 GiB"),
+        ImportError("libscipy.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+        OSError(12, "Cannot allocate memory"),
+        pa.ArrowMemoryError("malloc of size 64 failed"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("place", ["plugin", "driver", "extra"])
+def test_short_memory_is_no_fault_of_a_plugin_and_no_bug(command, pool, config, monkeypatch, error, place):
+    def fails(*_: object, **__: object) -> None:
+        if place == "extra":
+            raise missing_extra("polars", "polars", "this") from error
+        raise error
+
+    names = {"plugin": "plugins.scorers.length.Length.score", "driver": "store.manifest.save"}
+    monkeypatch.setattr(f"curate.{names.get(place, 'store.manifest.save')}", fails)
+    Path("config.yaml").write_text(json.dumps(config(score=[{"use": "length"}])))
+    done = command("run", "config.yaml", "--log", "quiet")
+    assert done.returncode == 3
+    assert f"memory is short: {type(error).__name__}: " in done.stderr
+    assert "use fewer --workers" in done.stderr
+    assert "bug" not in done.stderr
+    assert "failed:" not in done.stderr.replace("malloc of size 64 failed", "")
+
+
+def test_a_file_or_a_folder_in_the_way_is_named_with_a_remedy_wherever_it_is(command, pool, config):
+    Path("config.yaml").write_text(json.dumps(config()))
+    assert command("run", "config.yaml", "--log", "quiet").returncode == 0
+    shutil.copytree("run", "good", symlinks=True)
+    good = Path("good")
+    current = {path.relative_to(good).as_posix() for path in (good / "export/current").rglob("*")}
+    names = [path.relative_to(good) for path in sorted(good.rglob("*"))]
+    for name in [name for name in names if name.as_posix() not in current and name.as_posix() != "export/current"]:
+        shutil.rmtree("run")
+        shutil.copytree("good", "run", symlinks=True)
+        path = "run" / name
+        if path.is_dir():
+            shutil.rmtree(path)
+            path.write_text("a file")
+        else:
+            path.unlink()
+            path.mkdir()
+        Path("other.yaml").write_text(json.dumps(config(export={"use": "jsonl"})))
+        done = command("run", "other.yaml", "--log", "quiet")
+        assert done.returncode in (0, 3), (name, done.stderr)
+        if done.returncode:
+            told = done.stderr.splitlines()[-1]
+            assert told.startswith(f"curate: {path}: "), told
+            assert "delete it" in told, told
+
+
+def test_an_array_without_dimensions_is_refused(pool, config):
+    for path in sorted(pool.iterdir()):
+        np.save(path.with_suffix(".npy"), np.zeros((len(path.read_text().splitlines()), 0), np.float32))
+    settings = config(embed={"use": "column"})
+    settings["input"]["vectors"] = ".npy"
+    with pytest.raises(DataError, match=r"pool/a.npy: cannot read the vectors: they have no dimensions"):
+        curate.run(settings)
+
+
+def test_the_name_of_an_entry_is_no_longer_than_that_of_a_folder(config, pool):
+    with pytest.raises(ConfigErrors, match=r"score.0.name: must have at most 255 letters"):
+        curate.run(config(score=[{"use": "length", "name": "x" * 256}]))
+    assert curate.run(config(score=[{"use": "length", "name": "x" * 255}])).export
+
+
+@pytest.mark.parametrize(
+    ("sections", "told"),
+    [
+        ({"input": "folder"}, "input.files: 'folder' is a folder; name the files in it: folder/*"),
+        ({"decontaminate": {"files": "folder"}}, "decontaminate.files: 'folder' is a folder; name the files in it"),
+        ({"evaluate": {"key": "folder"}}, "folder: this is a folder, where a file is expected"),
+        ({"run": "file"}, "file: this is a file, where a folder is expected; move it elsewhere, or delete it"),
+        ({"run": "file/run"}, "file: this is a file, where a folder is expected; move it elsewhere, or delete it"),
+    ],
+    ids=str,
+)
+def test_a_folder_that_the_configuration_names_as_a_file_is_told(pool, config, sections, told):
+    Path("folder").mkdir()
+    Path("file").write_text("a file")
+    settings = config(**{key: value for key, value in sections.items() if key != "input"})
+    if "input" in sections:
+        settings["input"]["files"] = sections["input"]
+    with pytest.raises(CurateError) as failure:
+        curate.run(settings)
+    assert told in str(failure.value)

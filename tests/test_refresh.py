@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 import curate
@@ -298,3 +299,28 @@ def test_a_manifest_of_the_release_before_is_read(written, nightly):
     path.write_text(json.dumps(data))
     assert curate.run(nightly()).unchanged
     assert json.loads(path.read_text()) == data
+
+
+def test_published_rows_are_sketched_again_when_their_embeddings_were_fitted_again(command, pool, config):
+    settings = config(
+        embed={"use": "lsa", "dimensions": 4},
+        select=[
+            {"use": "semdedup", "against": "published", "min_similarity": 0.9999},
+            {"use": "uniform", "keep_rate": 0.9},
+        ],
+        refresh={"refit": "always"},
+    )
+    first = curate.run(settings)
+    published = pq.read_table(first.export / "data")["id"].to_pylist()
+    lines = (pool / "a.jsonl").read_text().splitlines()
+    copy = next(json.loads(line) for line in lines if json.loads(line)["id"] in published) | {"id": "copy"}
+    more = [json.dumps({"id": f"n{number}", "text": f"quartz zebra {number}", "topic": "t0"}) for number in range(9)]
+    (pool / "b.jsonl").write_text("\n".join([*more, json.dumps(copy)]) + "\n")  # the rows of before are no longer there
+    Path("config.yaml").write_text(json.dumps(settings))
+    done = command("run", "config.yaml", "--log", "plain")
+    gone = sum(name >= "r0040" for name in published)
+    assert done.returncode == 0, done.stderr
+    assert f"{gone} rows that were published and are no longer in the pool are not compared with" in done.stderr
+    fate = [row for path in Path("run/select").glob("part-*") for row in pq.read_table(path).to_pylist()]
+    assert next(row["dropped_by"] for row in fate if row["id"] == "copy") == "semdedup"
+    assert curate.run(settings).unchanged

@@ -141,7 +141,9 @@ def test_a_link_in_the_place_of_any_entry_is_refused_by_every_command(run, comma
         for name, command in commands.items():
             if name in READERS and path.parts[1] not in symlinks.RESULTS:
                 continue
-            with pytest.raises(DataError, match="this is a link; a run folder holds none; put what it leads to in its place"):
+            with pytest.raises(
+                DataError, match="this is a link; a run folder holds none; put what it leads to in its place"
+            ):
                 command()
             tried += 1
         assert state(home) == before, path

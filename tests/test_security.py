@@ -184,7 +184,9 @@ def test_a_link_in_a_run_folder_is_refused_by_every_command(run, home, place):
     path.rename("aside")
     path.symlink_to(home / "manifest.json" if path.suffix else home)
     for command in run.values():
-        with pytest.raises(DataError, match=f"run/{place}: this is a link; a run folder holds none; put what it leads to in its place"):
+        with pytest.raises(
+            DataError, match=f"run/{place}: this is a link; a run folder holds none; put what it leads to in its place"
+        ):
             command()
 
 

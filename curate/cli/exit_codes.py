@@ -51,9 +51,9 @@ def exit_code(error: BaseException) -> int:
 
 def explained(error: BaseException) -> tuple[str, int]:
     """What to tell of an error, and the exit code."""
+    if isinstance(error, Exception):
+        error = errors.memory_short(error) or error
     code = exit_code(error)
-    if isinstance(error, Exception) and (short := errors.memory_short(error)) is not None:
-        return str(short), short.exit_code
     match error:
         case KeyboardInterrupt():
             return f"interrupted; {_RESUMABLE}", code
@@ -63,10 +63,14 @@ def explained(error: BaseException) -> tuple[str, int]:
             return f"{error}\nthe traceback is in {_log(error)}", code
         case errors.CurateError():
             return str(error), code
-        case OSError() if error.errno in _IN_THE_WAY and isinstance(error.filename, str):
-            return str(unwritten(Path(error.filename), error)), code
         case OSError() if code == errors.DATA:
-            return errors.visible(f"{error.filename or 'output'}: {error.strerror}"), code
+            in_the_way = error.errno in _IN_THE_WAY and isinstance(error.filename, str)
+            told = (
+                unwritten(Path(error.filename), error)
+                if in_the_way
+                else f"{error.filename or 'output'}: {error.strerror}"
+            )
+            return errors.visible(str(told)), code
     told = errors.visible(f"this is a bug: {type(error).__name__}: {error}")
     return f"{told}\nnothing that was published has changed; please report it with {_log(error)}", code
 

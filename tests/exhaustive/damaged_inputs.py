@@ -117,18 +117,22 @@ PARQUET: tuple[dict[str, Any], ...] = (
 )
 
 
-def good_files() -> dict[str, tuple[str, bytes]]:
-    """Return good files: by a label, the ending and the bytes."""
-    found = {}
+Good = dict[str, tuple[str, bytes, Callable[[bytes], bytes]]]
+"""Good files by a label: the ending, the bytes before they are compressed, and what compresses them."""
+
+
+def good_files() -> Good:
+    """Return good files."""
+    found: Good = {}
     for ending, make in PLAIN.items():
         for suffix, pack in PACKED.items():
             for number in (20, 41):
-                found[f"{ending}{suffix} {number}"] = (f"{ending}{suffix}", pack(make(number)))
+                found[f"{ending}{suffix} {number}"] = (f"{ending}{suffix}", make(number), pack)
     for place, options in enumerate(PARQUET):
-        found[f".parquet {place}"] = (".parquet", parquet(20, **options))
+        found[f".parquet {place}"] = (".parquet", parquet(20, **options), PACKED[""])
     vectors = io.BytesIO()
     np.save(vectors, np.eye(20, 6, dtype=np.float32))
-    found[".npy"] = (".npy", vectors.getvalue())
+    found[".npy"] = (".npy", vectors.getvalue(), PACKED[""])
     return found
 
 
@@ -202,7 +206,7 @@ def attempt(name: str, data: bytes, *, named: bool) -> str:
             told = str(error)
             if exit_code(error) == errors.BUG or not (name.partition(".")[0] in told or "input" in told):
                 return f"FAULT names no file: {told[:300]}"
-            return "error" if told.isprintable() and len(told) < 5000 else f"FAULT not one short line: {told[:300]!r}"
+            return "error" if told.isprintable() and len(told) < 1000 else f"FAULT not one short line: {told[:300]!r}"
         except (Exception, RecursionError) as error:
             return f"FAULT a bug: {type(error).__name__}: {str(error)[:300]}"
         if not source.rows == read == record.count.kept > 0:
@@ -214,17 +218,18 @@ def attempt(name: str, data: bytes, *, named: bool) -> str:
         return "quarantined" if record.count.quarantined else "read"
 
 
-def drawn(seed: int, number: int, good: dict[str, tuple[str, bytes]]) -> tuple[str, str, bytes, list[str], bool]:
+def drawn(seed: int, number: int, good: Good) -> tuple[str, str, bytes, list[str], bool]:
     """Return the label, the name and the bytes of a damaged file, its damages, and whether its rows have ids."""
     rng = random.Random(f"{seed}/{number}")
     label = rng.choice(sorted(good))
-    ending, data = good[label]
-    other = good[rng.choice(sorted(good))][1]
-    data, damages = damaged(data, other, rng)
+    ending, data, pack = good[label]
+    other, inside = good[rng.choice(sorted(good))][1], rng.random() < 0.5
+    data, damages = damaged(data if inside else pack(data), other, rng)
+    data = pack(data) if inside else data
     return label, f"pool{ending}", data, damages, rng.random() < 0.7
 
 
-def batch(seed: int, numbers: list[int], good: dict[str, tuple[str, bytes]]) -> Iterator[dict[str, Any]]:
+def batch(seed: int, numbers: list[int], good: Good) -> Iterator[dict[str, Any]]:
     """Read some files in a process of its own; a file that ends the process is a fault, and the others follow."""
     while numbers:
         read, write = os.pipe()

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from curate.store import versions
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "curate", "run", "config.yaml", "--executor", "serial", "--log", "quiet"]
 CONFIG: dict[str, Any] = {
@@ -81,14 +83,7 @@ def published(report: bool = True) -> dict[str, str]:
 
 def history() -> list[dict[str, Any]]:
     """Return the publications as commands see them."""
-    command = [
-        sys.executable,
-        "-c",
-        "import sys; from pathlib import Path; from curate.store import versions; "
-        "import json; print(json.dumps(versions.history(Path('disk/run/export'))))",
-    ]
-    env = os.environ | {"PYTHONPATH": str(ROOT)}
-    lines = json.loads(subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout)
+    lines = versions.history(Path("disk/run/export"))
     return [{key: value for key, value in line.items() if key != "published"} for line in lines]
 
 

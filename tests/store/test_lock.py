@@ -257,5 +257,8 @@ def test_a_file_system_that_cannot_lock_says_so(tmp_path, monkeypatch):
 
 def test_a_folder_that_cannot_be_made_is_a_data_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="file: this is a file, where a folder is expected"), lock.held(tmp_path / "file" / "run", refused):
+    with (
+        pytest.raises(DataError, match="file: this is a file, where a folder is expected"),
+        lock.held(tmp_path / "file" / "run", refused),
+    ):
         pass

@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from curate import paths
 from curate.accounting import Count
-from curate.errors import DataError
+from curate.errors import DataError, listed
 from curate.kernels.types import Hashes
 from curate.paths import FileFacts
 from curate.pool.view import PoolView
@@ -422,7 +422,7 @@ def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> Non
             near = difflib.get_close_matches(name, types, n=1)
             raise DataError(
                 f"input.{key}: no input file has a column {name!r}",
-                hint=f"did you mean {near[0]!r}?" if near else f"the columns are: {', '.join(types) or 'none'}",
+                hint=f"did you mean {near[0]!r}?" if near else f"the columns are: {listed(types)}",
             )
         if key not in ("text", "types") and pa.types.is_nested(types[name]):
             raise DataError(f"input.{key}: column {name!r} is {types[name]}; it must be text or a number")

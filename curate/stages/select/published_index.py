@@ -61,6 +61,10 @@ class Recalled:
     unknown: NDArray[np.bool_]
     """(n,) rows that are published, and that the folder knows nothing of yet."""
 
+    forgotten: int = 0
+    """Number of rows that cannot be compared with any more: their sketches rest on embeddings that were fitted again
+    since, and their texts are no longer in the pool."""
+
 
 def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence[str]) -> Recalled:
     """What was published in the versions ``known``.
@@ -74,20 +78,29 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
     DataError : if sketches are gone or damaged
     """
     recipe = _recipe(pool, entry)
-    files = _remembered(context, entry, known)
-    held, named = np.zeros(len(pool), np.bool_), np.zeros(len(pool), np.bool_)
+    held, named, again = (np.zeros(len(pool), np.bool_) for _ in range(3))
+    files: list[Path] = []
     ids: list[pa.ChunkedArray] = []
     valid: list[Rows] = []
-    for path in files:
-        _refuse_other(path, recipe, entry)
+    forgotten = 0
+    for path in _remembered(context, entry, known):
+        outdated = _is_outdated(context, path, recipe, entry)
+        if not outdated:
+            _refuse_other(path, recipe, entry)
         table = parquet_io.read(path, schemas.published())
         place = pc.index_in(table["id"], pool.ids)
         same = pc.equal(table["content_hash"], pool.hashes.take(place)).fill_null(False).to_numpy()
-        rows, there = place.fill_null(-1).to_numpy(), pc.is_valid(place).to_numpy()
-        held[rows[same]], named[rows[there]] = True, True
-        valid.append(np.flatnonzero(same | ~there))
+        rows, found = place.fill_null(-1).to_numpy(), pc.is_valid(place).to_numpy()
+        named[rows[found]] = True
+        if outdated:  # sketched again where the pool has the text
+            again[rows[same]] = True
+            forgotten += int((~found).sum())
+            continue
+        held[rows[same]] = True
+        files.append(path)
+        valid.append(np.flatnonzero(same | ~found))
         ids.append(table["id"].take(pa.array(valid[-1])))
-    unknown = _of_last(context, pool, known) & ~named
+    unknown = ((_of_last(context, pool, known) & ~named) | again) & ~held
     fresh = np.flatnonzero(unknown)
     sketches = _sketch(pool, fresh, entry)
     ids.append(pool.ids.take(pa.array(fresh)))
@@ -99,14 +112,14 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
 
     sizes = tuple(map(len, ids))
     everything = pa.chunked_array([chunk for each in ids for chunk in each.chunks], pa.string())
-    return Recalled(Published(held | unknown, sizes, read), everything, unknown)
+    return Recalled(Published(held | unknown, sizes, read), everything, unknown, forgotten)
 
 
 def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> list[Path]:
     """Return the file of each version that an entry has sketches of.
 
     A version from before the entry compared with any has none, and where the whole folder is gone, everything is
-    forgotten; see ``forgotten``.
+    forgotten; see ``deleted``.
 
     Raises
     ------
@@ -140,7 +153,7 @@ def _wrong(path: Path, rows: int | None) -> str:
     return "" if rows in (None, held) else f"holds {held:,} of {rows:,} rows"
 
 
-def forgotten(context: Context) -> list[str]:
+def deleted(context: Context) -> list[str]:
     """Return a warning for each entry whose folder was deleted, and with it what it knew of published rows."""
     warnings, known = [], standing(versions.history(context.folder / versions.FOLDER))
     for entry in entries(context.config):
@@ -231,6 +244,13 @@ def _recipe(pool: PoolView, entry: SelectEntry) -> str:
     if "embedding" in plugin.traits.reads:
         made_with["embed"] = pool.embedding(entry.embedding).recipe
     return manifest.fingerprint(made_with)
+
+
+def _is_outdated(context: Context, path: Path, recipe: str, entry: SelectEntry) -> bool:
+    """Return whether sketches rest on embeddings of an earlier fit, and ``refresh.refit`` asked for a new one."""
+    found = parquet_io.fingerprint(path)
+    refits = context.config.refresh.refit != "never" and "embedding" in entry.spec.plugin().traits.reads
+    return refits and found is not None and found != recipe
 
 
 def _refuse_other(path: Path, recipe: str, entry: SelectEntry) -> None:

@@ -77,7 +77,7 @@ class Select(Stage[tuple["SelectEntry", ...], Selected]):
         return replace(done, view=replace(done.pool, selection=results[0]))
 
     def prepare(self, context: Context) -> None:
-        for warning in published_index.forgotten(context):
+        for warning in published_index.deleted(context):
             context.progress.warn(warning)
 
     def guard(self, context: Context, done: Progressed) -> Sequence[str]:
@@ -212,6 +212,11 @@ def _work(
                 context.progress.note(told)
         context.progress.begin(f"selecting with {entry.name}", len(before))
         known = None if entry.against is None else published_index.recall(context, pool, entry, published.known)
+        if known is not None and known.forgotten:
+            context.progress.warn(
+                f"select {entry.name}: since the embeddings were fitted again, {known.forgotten:,} rows that were "
+                "published and are no longer in the pool are not compared with"
+            )
         with one_blas_thread():
             chosen = choose(
                 pool,
