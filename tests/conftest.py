@@ -35,6 +35,7 @@ TIER_OF = {
     "tests/docs": "fast",
     "tests/evaluation": "fast",
     "tests/evaluation/test_report.py": "slow",
+    "tests/exhaustive": "exhaustive",
     "tests/executors": "fast",
     "tests/executors/test_ray.py": "exhaustive",
     "tests/exhaustive": "exhaustive",

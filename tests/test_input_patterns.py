@@ -114,13 +114,13 @@ def test_a_name_that_is_not_utf8_is_an_error_that_shows_it(pool):
 
 
 def test_a_folder_that_cannot_be_listed_is_an_error(pool, monkeypatch):
-    listed = os.listdir
+    listed = os.scandir
 
-    def refusing(folder: str) -> list[str]:
+    def refusing(folder: str):
         if str(folder).endswith("deep"):
             raise PermissionError(13, "Permission denied")
         return listed(folder)
 
-    monkeypatch.setattr(os, "listdir", refusing)
+    monkeypatch.setattr(os, "scandir", refusing)
     with pytest.raises(DataError, match="pool/en/deep: cannot read the folder: Permission denied"):
         found("pool/**/*.jsonl")

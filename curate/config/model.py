@@ -367,7 +367,7 @@ class RunConfig:
     run: NonEmpty
     """The folder that the run's results are written to, or a URL such as "s3://bucket/run"."""
 
-    seed: Annotated[int, Ge(0), Lt(1 << 63)] = 0
+    seed: Annotated[int, Ge(0)] = 0
     """The seed of everything that is random."""
 
     memory_limit: Annotated[int, Ge(1), Le(1 << 60)] = 4 << 30

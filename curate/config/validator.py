@@ -41,9 +41,8 @@ def _locate(annotation: object, value: Data, loc: Iterable[int | str]) -> tuple[
     return path, annotation, value
 
 
-MOST_NUMBER = 10**15
-"""Largest number, up to its sign, of a field without a bound of its own: counts and sizes are far below it, and
-products of two such numbers still are numbers."""
+MOST_NUMBER = 2**63 - 1
+"""Largest number, up to its sign, of a field without a bound of its own: what a library takes for an integer."""
 
 
 def _is_bounded(annotation: object) -> bool:

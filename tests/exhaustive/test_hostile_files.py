@@ -347,7 +347,7 @@ HOSTILE = [
     ),
     Hostile(
         "sparse-at-the-limit.jsonl",
-        lambda path: _lines(path, (_row(n, **{f"key{n % 4_999}": n}) for n in range(20_000))),
+        lambda path: _lines(path, (_row(n, **{f"key{n % 4_999}": n}) for n in range(10_000))),
         0,
         "",
     ),
