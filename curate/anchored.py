@@ -22,8 +22,9 @@ Task = TypeVar("Task")
 Value = TypeVar("Value")
 
 LINK = "this is a link; a run folder holds none"
-NO_LINK = "put what it leads to in its place; or delete it, and what can be made again is made again"
+NO_LINK = "put what it leads to in its place; or delete it: what cannot be made again is lost then"
 NO_FILE = "this is neither a file nor a folder; a run folder holds none"
+NO_FILE_HINT = "delete it; what was there before, and cannot be made again, is lost"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is refused, and not waited for
@@ -147,7 +148,7 @@ def _opened(path: Path) -> int:
         os.close(handle)
         if stat.S_ISDIR(kind):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        raise DataError(NO_FILE, where=str(path), hint="delete it")
+        raise DataError(NO_FILE, where=str(path), hint=NO_FILE_HINT)
     return handle
 
 

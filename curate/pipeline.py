@@ -237,6 +237,8 @@ def _run(context: Context, until: str) -> Summary:
     parquet_io.write_text(context.folder / "config.yaml", context.yaml)
     data = parquet_io.read_json(context.folder / manifest.NAME)
     before = data if data is not None and fits(data, _WRITTEN) else {"fingerprints": {}}
+    if data is None and parquet_io.there(context.folder / manifest.NAME):
+        context.progress.warn(f"{context.folder / manifest.NAME} is not as it was written: it is made anew")
     if before.get("export") is not None and published is None:
         gone = f"{context.folder / versions.FOLDER} is gone, and with it what was published"
         context.progress.warn(f"{gone}: the history begins anew, and nothing is compared with what is lost")

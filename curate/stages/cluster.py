@@ -129,7 +129,7 @@ def cluster(context: Context, pool: PoolView) -> tuple[Clustered, Record[Cluster
     else:
         record = fitted_state.up_to_date(
             context,
-            folder,
+            folder / CENTROIDS,
             lambda fit: _whole(folder / CENTROIDS, fit.fingerprint),
             manifest.fingerprint(recipe),
             today,

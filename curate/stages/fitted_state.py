@@ -85,7 +85,7 @@ def load(folder: Path) -> Fit | None:
 
 
 def _again(folder: Path) -> str:
-    return f"restore it from a copy, or delete {folder}: the next run then learns from the pool as it is"
+    return f"restore it from a copy, or delete {folder}: what was learnt is lost then, and learnt anew from the pool"
 
 
 def _was_there(context: Context, folder: Path) -> bool:
@@ -99,7 +99,7 @@ def _was_there(context: Context, folder: Path) -> bool:
     )
 
 
-def _earlier(context: Context, folder: Path, is_whole: Callable[[Fit], bool], recipe: str, pool: str) -> Fit | None:
+def _earlier(context: Context, arrays: Path, is_whole: Callable[[Fit], bool], recipe: str, pool: str) -> Fit | None:
     """Return the fit to go on with; None where learning from today's pool gives the same, or is what is wanted.
 
     Raises
@@ -107,6 +107,7 @@ def _earlier(context: Context, folder: Path, is_whole: Callable[[Fit], bool], re
     DataError
         If it was learnt from an earlier pool, and is gone or damaged.
     """
+    folder = arrays.parent
     fit = load(folder)
     if fit is None:
         record = manifest.load(folder)
@@ -119,7 +120,7 @@ def _earlier(context: Context, folder: Path, is_whole: Callable[[Fit], bool], re
         return None
     if not is_whole(fit):
         if fit.pool != pool:
-            raise DataError("what was learnt before is gone, or not whole", where=str(folder), hint=_again(folder))
+            raise DataError("what was learnt before is gone, or not whole", where=str(arrays), hint=_again(folder))
         return None
     return fit
 
@@ -147,14 +148,14 @@ def drift(fit: Fit | None, now: float | None) -> float | None:
 
 def up_to_date(
     context: Context,
-    folder: Path,
+    arrays: Path,
     is_whole: Callable[[Fit], bool],
     recipe: str,
     pool: str,
     do: Callable[[str], Record[R]],
     drift_of: Callable[[R], float | None] = lambda _: None,
 ) -> Record[R]:
-    """Return the record of a step that rests on a fit: the one in ``folder``, or one of today's pool.
+    """Return the record of a step that rests on a fit: the one on disk, or one of today's pool.
 
     With ``refit: drift`` the step is done with the earlier fit, and once more with a new one if that drifted too far.
 
@@ -162,10 +163,10 @@ def up_to_date(
     ----------
     context : Context
         The run.
-    folder : Path
-        The folder of the step.
+    arrays : Path
+        The file of the arrays that were learnt, in the folder of the step.
     is_whole : callable
-        Returns whether the arrays of a fit are on disk.
+        Returns whether those of a fit are there, as they were written.
     recipe, pool : str
         Fingerprints of what a fit of today would be made with and from.
     do : callable
@@ -179,7 +180,7 @@ def up_to_date(
         If the fit of an earlier pool is gone or damaged.
     """
     refresh = context.config.refresh
-    kept = None if refresh.refit == "always" else _earlier(context, folder, is_whole, recipe, pool)
+    kept = None if refresh.refit == "always" else _earlier(context, arrays, is_whole, recipe, pool)
     if kept is None:
         return do(pool)
     record = do(kept.pool)

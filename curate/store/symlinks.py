@@ -54,7 +54,9 @@ def refuse(folder: Path, owned: Collection[str] = RESULTS) -> None:
         above, name = os.path.split(entry.path)
         current = above == str(folder / "export") and _CURRENT.fullmatch(name)
         if not stat.S_ISREG(mode) and not (current and stat.S_ISLNK(mode)):
-            message, hint = (anchored.LINK, anchored.NO_LINK) if stat.S_ISLNK(mode) else (anchored.NO_FILE, "delete it")
+            message, hint = (
+                (anchored.LINK, anchored.NO_LINK) if stat.S_ISLNK(mode) else (anchored.NO_FILE, anchored.NO_FILE_HINT)
+            )
             raise DataError(message, where=entry.path, hint=hint)
 
 

@@ -700,6 +700,8 @@ def _judged(
             return ("told" if verdict in ("equal", "latent") else "lost"), " | ".join(
                 error[-200:] for error in errors[:1]
             ) + why
+        if not done["code"] and LOSS.search(errors[0]):
+            return "lost", f"nothing is left to refuse: {errors[0][-200:]}"  # a guard has nothing to compare with
     raise FaultError(f"remedy does not work: {errors[0][-300:]} THEN {errors[-1][-300:]}")
 
 

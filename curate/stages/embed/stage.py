@@ -149,7 +149,7 @@ def embed(
     elif fits:
         record = fitted_state.up_to_date(
             context,
-            making.folder,
+            making.folder / FITTED,
             lambda fit: npz.load(making.folder / FITTED, fit.fingerprint) is not None,
             manifest.fingerprint(making.recipe),
             source.text_fingerprint,

@@ -128,7 +128,7 @@ def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[Scored, 
         today = pool.inputs.text_fingerprint if lesson.reads_pool else ""
         record = fitted_state.up_to_date(
             context,
-            folder,
+            folder / scorer_fit.FITTED,
             lesson.is_whole,
             recipe,
             today,
