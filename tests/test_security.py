@@ -414,7 +414,7 @@ def test_a_record_that_no_parquet_file_can_hold_is_set_aside(tmp_path):
 
 def test_keys_that_are_data_do_not_become_a_column_each(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps({f"k{n}-{i}": 1 for i in range(20)}) for n in range(600)))
-    with pytest.raises(DataError, match="lines 1 to 600 have 12,000 different keys"):
+    with pytest.raises(DataError, match=r"lines 1 to 600: the file has 12,000 columns, .* a pool may have 5,000"):
         list(readers.read(Piece(str(tmp_path / "a.jsonl"), 0)))
 
 

@@ -111,7 +111,7 @@ def test_versions_with_and_without_a_plan_are_compared_by_their_rows_and_forgott
     second = set(ledger().filter("selected")["id"])
     found = last(Path("run"), examples=0).churn
     assert (found.added, found.removed, found.kept) == (len(second - first), len(first - second), len(first & second))
-    for keep in (3, 4, 5):
+    for keep in (3, 4, 5, 6):
         curate.run(config(select=[{"use": "top_k", "keep": keep}]))
     assert list(files()) == ["README.md", "data/train-00000-of-00001.parquet", "manifest.json"]
     assert not list(Path("run/export").rglob("epoch=*"))

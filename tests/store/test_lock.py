@@ -136,6 +136,8 @@ def test_while_a_run_is_under_way_every_command_that_writes_exits_with_75(comman
             '{"fingerprint": "f", "rows": 1, "files": []}'
         )
         (Path("run") / "export" / "current").symlink_to("0123456789ab")
+        line = {"version": "0123456789ab", "published": "2026-01-01 00:00:00+00:00", "by": "run", "rows": 1}
+        (Path("run") / "export" / "history.json").write_text(json.dumps({"publications": [line]}))
         done = command(name, "run" if name == "rollback" else slow)
         assert (done.returncode, done.stdout) == (75, "")
         told = f"curate: run: another run holds this folder: process {process.pid} on {socket.gethostname()}, started 2"

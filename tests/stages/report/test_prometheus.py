@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -148,13 +149,17 @@ def test_a_folder_is_no_metrics_file(tmp_path):
         prometheus.check(tmp_path, overwrite=True)
 
 
-def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     ending = Ending(run=None, seconds=1.0, exit_code=0, steps=())
     path = tmp_path / "a.prom"
     prometheus.write(path, ending)
     before = path.read_bytes()
-    os.mkdir(tmp_path / f".{os.getpid()}.partial.a.prom")  # noqa: PTH102
-    with pytest.raises(DataError, match=r"a\.prom: cannot write"):
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match=r"a\.prom: cannot write: No space left"):
         prometheus.write(path, ending)
     assert path.read_bytes() == before
 

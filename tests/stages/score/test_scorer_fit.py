@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import polars as pl
@@ -138,12 +139,15 @@ def test_workers_and_interruptions_never_change_a_byte_and_what_was_learnt_is_no
 
 
 @pytest.mark.slow
-def test_a_fit_that_is_damaged_is_made_again(examples, config):
+def test_a_fit_that_is_damaged_is_made_again_once_its_folder_is_deleted(examples, config):
     scored(config(**SCORES))
     before = scores("from_pool")
     path = Path("run/score/from_pool/fitted.npz")
     path.write_bytes(path.read_bytes()[:100])
     grow(examples)
+    with pytest.raises(DataError, match=r"fitted\.npz: what was learnt before is gone, or not whole; .*, or delete "):
+        scored(config(**SCORES))
+    shutil.rmtree(path.parent)
     scored(config(**SCORES))
     assert {row: value for row, value in scores("from_pool").items() if row in before} != before
 
