@@ -280,6 +280,21 @@ def test_a_type_that_cannot_be_stored_names_its_column(tmp_path):
         ingested(tmp_path, {"a.parquet": table.set_column(1, "s", twice)})
 
 
+def test_records_without_a_key_are_quarantined(tmp_path):
+    _, record = ingested(tmp_path, {"a.jsonl": "{}\n{}\n", "b.jsonl": lines({"text": "x"}), "c.json": "[{}]"})
+    assert (record.count.rows_in, record.count.kept, record.count.quarantined) == (4, 1, 3)
+    assert quarantined(tmp_path) == [
+        (f, n, "is an empty object") for f, n in [("a.jsonl", 1), ("a.jsonl", 2), ("c.json", 1)]
+    ]
+
+
+def test_a_column_without_a_value_goes_with_any_type(tmp_path):
+    files = {"a.jsonl": lines({"text": "x"}, {"text": None, "lang": []}), "lang=en/b.jsonl": lines({"text": ""})}
+    source, record = ingested(tmp_path, files, files=str(tmp_path / "pool" / "**"))
+    assert (record.count.kept, record.count.quarantined) == (1, 2)
+    assert rows(source) == [{"text": "x", "lang": None}]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "size"), [(6_600, 3_300), (220, 100_000)])
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)
