@@ -94,7 +94,8 @@ class FileCount:
     def as_dict(self) -> dict[str, int]:
         """Return what a manifest says of the file."""
         counts = {"lines": self.lines, "rows": self.rows, "quarantined": self.quarantined}
-        return {**counts, "non_finite": self.non_finite} if self.non_finite else counts
+        rare = {"non_finite": self.non_finite, "expansion": self.expansion}
+        return {**counts, **{name: value for name, value in rare.items() if value}}
 
 
 @dataclass(slots=True)
