@@ -6,21 +6,21 @@ Each pool is generated JSONL: about 60 words a text, drawn with long tails from 
 k-means, the scorers that see one shard, top_k and parquet by the command line, in a process of its own. A step's peak
 is what its manifest says: the most that the driver or any one worker held during the step (``VmHWM``, reset before
 it), so with w workers the machine must hold up to w + 1 times as much. Of the report, which has no manifest, it is the
-most that ``curate report`` and its children held together, read every hundredth of a second; a run writes the same
-report in its driver, next to idle workers. The last line is the growth of each step: the
-slope of a straight line through the peaks, in bytes a row, and the largest pool's peak over the smallest's.
+most that ``curate report`` held; a run writes the same report in its driver, next to idle workers. The last line is the
+growth of each step: the slope of a straight line through the peaks, in bytes a row, and the largest pool's peak over
+the smallest's.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -98,25 +98,17 @@ def measure(rows: int, workers: int, folder: Path) -> list[dict[str, Any]]:
 
 
 def peak_of(command: list[str]) -> tuple[float, int]:
-    """Seconds of a command, and the most bytes that it and its children held together."""
+    """Seconds of a command, and the most bytes that it held."""
     begun, peak = time.perf_counter(), 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            peak = max(peak, held(process.pid))
+            with suppress(OSError):  # it has ended
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                peak = max([peak, *(int(line.split()[1]) << 10 for line in status.splitlines() if "VmHWM" in line)])
             time.sleep(0.01)
     if process.returncode:
         raise SystemExit(f"{command} ended with code {process.returncode}")
     return round(time.perf_counter() - begun, 1), peak
-
-
-def held(pid: int) -> int:
-    """Bytes that a process and its children hold."""
-    try:
-        own = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (OSError, IndexError):  # it has ended
-        return 0
-    return own + sum(held(int(child)) for child in children)
 
 
 def growth(lines: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
