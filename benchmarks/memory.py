@@ -5,8 +5,10 @@
 Each pool is generated JSONL: about 60 words a text, drawn with long tails from 400 topics. It is run through lsa,
 k-means, the scorers that see one shard, top_k and parquet by the command line, in a process of its own. A step's peak
 is what its manifest says: the most that the driver or any one worker held during the step (``VmHWM``, reset before
-it), so with w workers the machine must hold up to w + 1 times as much. The last line is the growth of each step: the
-slope of a straight line through the peaks, in bytes a row, and the largest pool's peak over the smallest's.
+it), so with w workers the machine must hold up to w + 1 times as much. Of the report, which has no manifest, it is the
+most that ``curate report`` held; a run writes the same report in its driver, next to idle workers. The last line is the
+growth of each step: the slope of a straight line through the peaks, in bytes a row, and the largest pool's peak over
+the smallest's.
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -79,6 +83,7 @@ def measure(rows: int, workers: int, folder: Path) -> list[dict[str, Any]]:
     command += ["--workers", str(workers)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     size = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+    seconds, peak = peak_of([*command[:3], "report", str(written)])
     told = {"rows": rows, "workers": workers, "pool_mib": mib(pool.stat().st_size), "run_mib": mib(size)}
     pool.unlink()
     return [
@@ -89,7 +94,21 @@ def measure(rows: int, workers: int, folder: Path) -> list[dict[str, Any]]:
             "peak_mib": mib(step["peak_memory"]),
         }
         for step in json.loads(done.stdout)["accounting"]
-    ]
+    ] + [{**told, "step": "report", "seconds": seconds, "peak_mib": mib(peak)}]
+
+
+def peak_of(command: list[str]) -> tuple[float, int]:
+    """Seconds of a command, and the most bytes that it held."""
+    begun, peak = time.perf_counter(), 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            with suppress(OSError):  # it has ended
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                peak = max([peak, *(int(line.split()[1]) << 10 for line in status.splitlines() if "VmHWM" in line)])
+            time.sleep(0.01)
+    if process.returncode:
+        raise SystemExit(f"{command} ended with code {process.returncode}")
+    return round(time.perf_counter() - begun, 1), peak
 
 
 def growth(lines: list[dict[str, Any]]) -> dict[str, dict[str, float]]:

@@ -6,7 +6,7 @@ The rows of the pool are those input rows that every embedder could embed, in in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from operator import methodcaller
@@ -28,6 +28,8 @@ from curate.store.arrow_values import leaves
 from curate.store.inputs import Inputs
 
 T = TypeVar("T")
+
+_LEDGER = ("id", "selected", "dropped_by", "reason", "representative", "similarity")
 
 _HITS = pa.schema([("row", pa.int64()), ("kind", pa.string()), ("set", pa.string()), ("similarity", pa.float32())])
 
@@ -189,8 +191,7 @@ class PoolView:
                 row = pc.add(place.cast(pa.int64()), start)
                 tables.append(pa.table([row, *found.select(columns).columns], _HITS))
             start += size
-        frame = pl.from_arrow(pa.concat_tables(tables))
-        return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+        return _frame(pa.concat_tables(tables))
 
     @cached_property
     def contaminated(self) -> NDArray[np.bool_]:
@@ -199,13 +200,46 @@ class PoolView:
         mask[self.hits["row"].to_numpy()] = True
         return mask
 
-    @cached_property
+    @property
     def ledger(self) -> pl.DataFrame:
         """The rows' lines in the ledger, n of them."""
-        columns = ["id", "selected", "dropped_by", "reason", "representative", "similarity"]
-        tables = [shard.of_input(self.selected.read(shard.number, columns)) for shard in self.shards()]
-        frame = pl.from_arrow(pa.concat_tables(tables))
-        return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+        return _frame(pa.concat_tables([self._ledger(shard, _LEDGER) for shard in self.shards()]))
+
+    def ledger_of(self, rows: Rows) -> pl.DataFrame:
+        """Return the lines of some rows in the ledger; reads one shard at a time."""
+        order = np.argsort(rows, kind="stable")
+        ends = np.searchsorted(rows[order], np.cumsum((0, *self.sizes)))
+        tables: list[pa.Table] = []
+        for shard, start in zip(self.shards(), np.cumsum((0, *self.sizes[:-1])).tolist(), strict=True):
+            some = rows[order[ends[shard.number] : ends[shard.number + 1]]] - start
+            if len(some):
+                tables.append(self._ledger(shard, _LEDGER).take(some))
+        there = pa.concat_tables(tables or [self._ledger(self.shard(0), _LEDGER).slice(0, 0)])
+        return _frame(there.take(np.argsort(order, kind="stable")))
+
+    def places_of(self, ids: Collection[str]) -> dict[str, int]:
+        """Return the rows with some ids, those that are in the pool; reads one shard at a time."""
+        wanted, found, start = pa.array(list(ids), pa.string()), dict[str, int](), 0
+        for shard in self.shards() if len(ids) else ():
+            there = self._ledger(shard, ["id"])["id"]
+            rows = np.flatnonzero(pc.is_in(there, wanted).to_numpy())
+            found |= dict(zip(there.take(rows).to_pylist(), (rows + start).tolist(), strict=True))
+            start += len(shard)
+        return found
+
+    @cached_property
+    def kept(self) -> NDArray[np.bool_]:
+        """Whether each row was selected, (n,)."""
+        return np.concatenate([self._ledger(shard, ["selected"])["selected"].to_numpy() for shard in self.shards()])
+
+    def dropped_by(self, entry: str) -> Rows:
+        """Return the rows that a select entry dropped, ascending; reads one shard at a time."""
+        columns = (self._ledger(shard, ["dropped_by"])["dropped_by"] for shard in self.shards())
+        parts = [pc.equal(column, entry).fill_null(False).to_numpy() for column in columns]
+        return np.flatnonzero(np.concatenate(parts))
+
+    def _ledger(self, shard: PoolShard, columns: Sequence[str]) -> pa.Table:
+        return shard.of_input(self.selected.read(shard.number, columns))
 
     def quality(self, name: str | None) -> Vector:
         """Return the score ``name`` with its sign turned so that higher = keep, (n,) float32; zeros for None.
@@ -382,3 +416,8 @@ def _series(column: pa.ChunkedArray, name: str) -> pl.Series:
             f"column {name!r} is {column.type}, which conditions and groups cannot use: {str(error).splitlines()[0]}",
             hint=f"read it as text: input.types: {{{name}: string}}",
         ) from error
+
+
+def _frame(table: pa.Table) -> pl.DataFrame:
+    frame = pl.from_arrow(table)
+    return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()

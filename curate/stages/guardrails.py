@@ -12,6 +12,7 @@ from curate.pool.view import PoolView
 from curate.stages.base import QUARANTINE, Context
 from curate.store import versions
 from curate.store.churn import churn
+from curate.store.expansion import MOST_EXPANSION, REMARKABLE
 from curate.store.inputs import InputResult
 from curate.store.ledger import chosen
 from curate.store.manifest import Record, StageResult
@@ -42,6 +43,18 @@ def quarantine(context: Context, records: Sequence[Record[StageResult]]) -> list
             hint="mend the input, or raise the guard if these rows may go",
         )
     return [told]
+
+
+def expansion(record: Record[InputResult]) -> list[str]:
+    """Warn if there are files that expand to very much more than their size, naming the worst."""
+    times = {file["path"]: file["expansion"] for file in record.result.files if file.get("expansion")}
+    if not times:
+        return []
+    worst = max(times, key=lambda path: times[path])
+    beyond = (
+        f"{len(times):,} of {len(record.result.files):,} input files expand to more than {REMARKABLE} times their size"
+    )
+    return [f"{beyond}, {worst} to {times[worst]:,} times; beyond {MOST_EXPANSION} times, files are refused"]
 
 
 def files(config: RunConfig, record: Record[InputResult]) -> list[str]:

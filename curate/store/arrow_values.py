@@ -102,7 +102,7 @@ def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
     array = _decoded(array, kind)
     if array.type == kind:
         return array
-    if types.is_null(array.type) or types.is_null(kind):
+    if types.is_null(array.type) or types.is_null(kind) or array.null_count == len(array):
         return _nulls_of(array, kind)
     if types.is_struct(array.type):
         return _convert_struct(array, kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import math
@@ -281,6 +282,30 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
         yield _batch_of(records[start:stop], good[start:stop], now, piece, kinds, exact.non_finite if last else 0)
 
 
+def parse_valid(
+    data: bytes, piece: Piece, as_text: Collection[str]
+) -> tuple[list[dict[str, _Value]], list[int]] | None:
+    """Return the records of a file with one object a line, and their lines; None if one of them cannot be read."""
+    exact = _Exact()
+    records, lines = [], []
+    for line, text, wrong in _lines(io.BytesIO(data), piece):
+        record, reason = ({}, wrong) if wrong else _parse(text, exact, long_number=_LONG.search(text) is not None)
+        if reason or exact.non_finite:
+            return None
+        for name in as_text:
+            if name in record:
+                record[name] = _as_text(record[name])
+        records.append(record)
+        lines.append(line)
+    return (records, lines) if any(records) or not records else None
+
+
+def table_of(records: Sequence[dict[str, _Value]]) -> pa.Table | None:
+    """Return records as a table, in the order of their keys; None if no type holds the values of a column."""
+    table = _table(records)
+    return None if isinstance(table, str) else table
+
+
 def _have_long_numbers(texts: list[bytes]) -> list[bool]:
     if sum(map(len, texts)) < _FEW_BYTES:  # for Arrow the expression would be compiled again
         return [_LONG.search(text) is not None for text in texts]
@@ -309,10 +334,15 @@ def _batch_of(
             for (line, text, _), reason in zip(good, reasons, strict=True)
             if reason
         ]
-        bad.sort(key=lambda one: one.line)
+        bad.sort(key=_line)
         records = [record for record, reason in zip(records, reasons, strict=True) if not reason]
         good = [raw for raw, reason in zip(good, reasons, strict=True) if not reason]
         table = _table(records)
+    if good and not any(records):  # a table without a column has no rows
+        bad = sorted(
+            [*bad, *(Bad(line - 1, line, "is an empty object", shown(text)) for line, text, _ in good)], key=_line
+        )
+        good = []
     if isinstance(table, str):
         raise DataError(
             f"column {table!r} has numbers that together need more than {_MOST_DIGITS} digits",
@@ -322,6 +352,10 @@ def _batch_of(
     lines = [line for line, _, _ in good]
     votes = votes or _kinds_of_table(table)
     return Batch(table, [line - 1 for line in lines], lines, bad, votes=votes, non_finite=non_finite)
+
+
+def _line(bad: Bad) -> int:
+    return bad.line
 
 
 def _width(values: Iterable[_Value], where: str) -> int:

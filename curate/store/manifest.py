@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any, Generic, Literal, TypeVar, overload
@@ -27,6 +27,9 @@ NAME = "manifest.json"
 SOURCES = "sources.parquet"
 MOST_SOURCES = 1_000
 """Number of sources up to which a manifest holds their counts itself."""
+
+MOST_INDENTED = 10_000
+"""Number of input files up to which a manifest has a line for each value; beyond, it has one line for all."""
 
 _COUNT = {"rows_in": int, "kept": int, "dropped": int, "quarantined": int}
 _RECORD = {
@@ -212,7 +215,7 @@ def save(record: Record[R], folder: Path) -> Record[R]:
         counts = {"": record.sources, **{entry.name: entry.sources for entry in record.entries}}
         parquet_io.write(_table_of(counts), table, record.fingerprint, compression="zstd")
     seals = {**record.seals, **({SOURCES: _seal(table)} if tabled else {})}
-    data: dict[str, object] = {
+    data: dict[str, Any] = {
         **{
             name: getattr(record, name) for name in ("stage", "name", "fingerprint", "shards", "seconds", "peak_memory")
         },
@@ -220,14 +223,20 @@ def save(record: Record[R], folder: Path) -> Record[R]:
         "seals": seals,
         "count": asdict(record.count),
         "sources": {} if tabled else _plain(record.sources),
-        "facts": {**asdict(record.result), **({_ENTRIES: entries} if entries else {})},
+        "facts": {**_facts(record.result), **({_ENTRIES: entries} if entries else {})},
         **({_TABLED: len(record.sources)} if tabled else {}),
     }
-    parquet_io.write_json(folder / NAME, data)
+    files = data["facts"].get("files")
+    many = isinstance(files, tuple) and len(files) > MOST_INDENTED
+    parquet_io.write_json(folder / NAME, data, indent=None if many else 2)
     if not tabled:
         paths.unlink(table, missing_ok=True)
         return record
     return _with_table(record, table)
+
+
+def _facts(result: StageResult) -> dict[str, object]:
+    return {each.name: getattr(result, each.name) for each in fields(result)}
 
 
 def _plain(sources: Mapping[str, Count]) -> dict[str, dict[str, int]]:
@@ -264,7 +273,43 @@ def load(folder: Path, result: type[StageResult] = StageResult) -> Record[StageR
     result : type
         What the step leaves in its manifest; by default that is not read.
     """
-    data = parquet_io.read_json(folder / NAME)
+    record = _parsed(folder, result)
+    if record is None or not isinstance(record.sources, _Tabled):
+        return record
+    record = replace(record, sources={})
+    return (
+        _with_table(record, folder / SOURCES) if parquet_io.is_current(folder / SOURCES, record.fingerprint) else None
+    )
+
+
+class _Tabled(dict[str, Count]):
+    """Marks the counts of a manifest that are in the table next to it."""
+
+
+_recent: dict[tuple[Path, type[StageResult]], tuple[bytes, Record[StageResult] | None]] = {}
+"""Large manifests that this process parsed last, with a hash of each; see ``_parsed``."""
+
+_LARGE = 1 << 20
+_MOST_RECENT = 4
+
+
+def _parsed(folder: Path, result: type[StageResult]) -> Record[StageResult] | None:
+    """Return the manifest in ``folder``; a large one is not parsed again unless its bytes have changed."""
+    text = parquet_io.read_bytes(folder / NAME)
+    if text is None or len(text) < _LARGE:
+        return _record(parquet_io.parse_json(text), result)
+    digest = hashlib.sha256(text).digest()
+    held = _recent.get((folder, result))
+    if held is not None and held[0] == digest:
+        return held[1]
+    record = _record(parquet_io.parse_json(text), result)
+    if len(_recent) == _MOST_RECENT:
+        _recent.clear()
+    _recent[folder, result] = digest, record
+    return record
+
+
+def _record(data: dict[str, Any] | None, result: type[StageResult]) -> Record[StageResult] | None:
     if data is None or not fits(data, _RECORD):
         return None
     facts = dict(data["facts"])
@@ -277,16 +322,12 @@ def load(folder: Path, result: type[StageResult] = StageResult) -> Record[StageR
         **{name: data[name] for name in ("stage", "name", "fingerprint", "shards", "seconds", "peak_memory")},
         inputs=data["parts"],
         count=Count(**data["count"]),
-        sources={source: Count(**count) for source, count in data["sources"].items()},
+        sources=_Tabled() if _TABLED in data else {source: Count(**count) for source, count in data["sources"].items()},
         entries=entries,
         seals=seals,
         result=found,
     )
-    if _TABLED not in data:
-        return record if record.is_balanced() else None
-    return (
-        _with_table(record, folder / SOURCES) if parquet_io.is_current(folder / SOURCES, record.fingerprint) else None
-    )
+    return record if _TABLED in data or record.is_balanced() else None
 
 
 def seal(folder: Path, patterns: Sequence[str]) -> dict[str, str]:

@@ -11,6 +11,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -310,14 +311,25 @@ def seal(path: Path) -> str:
     return digest.hexdigest()
 
 
-def json_text(data: Mapping[str, object]) -> str:
-    """Return a JSON object as a person can read it, with a checksum over all that it holds."""
-    return json.dumps({**data, CHECKSUM: _checksum(data)}, indent=2, ensure_ascii=False) + "\n"
+def json_text(data: Mapping[str, object], *, indent: int | None = 2) -> str:
+    """Return a JSON object as a person can read it, with a checksum over all that it holds.
+
+    Dataclasses in it become objects with their fields.
+    """
+    as_read = json.loads(json.dumps(data, default=_fields))  # keys are text then, and in the order of text
+    text = json.dumps({**data, CHECKSUM: _checksum(as_read)}, indent=indent, ensure_ascii=False, default=_fields)
+    return text + "\n"
 
 
-def write_json(path: Path, data: Mapping[str, object]) -> None:
+def _fields(value: object) -> dict[str, object]:
+    if not is_dataclass(value):
+        raise TypeError(f"a {type(value).__name__} is nothing that JSON has")
+    return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def write_json(path: Path, data: Mapping[str, object], *, indent: int | None = 2) -> None:
     """Write a JSON file that a person can read, with a checksum, whole or not at all."""
-    write_text(path, json_text(data))
+    write_text(path, json_text(data, indent=indent))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -325,10 +337,23 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
     One without a checksum is taken as it is: earlier releases wrote none.
     """
+    return parse_json(read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """Return the bytes of a small file; None if it cannot be read."""
     try:
         with paths.reached(path):
-            data = json.loads(paths.read(path).decode())
-    except (OSError, ValueError, RecursionError):
+            return paths.read(path)
+    except (OSError, ValueError):
+        return None
+
+
+def parse_json(text: bytes | None) -> dict[str, Any] | None:
+    """Return what ``read_json`` does of a file that has these bytes."""
+    try:
+        data = None if text is None else json.loads(text.decode())
+    except (ValueError, RecursionError):
         return None
     if not isinstance(data, dict):
         return None
@@ -362,8 +387,8 @@ def there(path: Path) -> bool:
         return False
 
 
-def _checksum(data: Mapping[str, object]) -> str:
-    as_read = json.loads(json.dumps(data))  # keys are text then, and in the order of text
+def _checksum(as_read: Mapping[str, object]) -> str:
+    """Return the checksum of data as ``json.loads`` returns it."""
     text = json.dumps(as_read, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -20,7 +20,18 @@ from curate.store.decompression import Compression
 from curate.store.expansion import Expansion, counted
 from curate.store.records import Bad, Batch, Piece
 
-__all__ = ["Bad", "Batch", "Piece", "column_names", "format_of", "partitions_of", "read", "scan", "stem_of"]
+__all__ = [
+    "Bad",
+    "Batch",
+    "Piece",
+    "column_names",
+    "format_of",
+    "partitions_of",
+    "read",
+    "scan",
+    "stem_of",
+    "with_partitions",
+]
 
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
 
@@ -110,7 +121,7 @@ def read(piece: Piece, *, kinds: json_records.Kinds | None = None, as_text: Coll
     partitions = partitions_of(piece.path)
     with paths.reached(path):
         try:
-            yield from (_with_partitions(batch, partitions) for batch in _read(path, piece, kinds or {}, as_text))
+            yield from (with_partitions(batch, partitions) for batch in _read(path, piece, kinds or {}, as_text))
         except (*decompression.ERRORS, pa.ArrowException) as error:
             hint = "is the file complete? write it elsewhere and move it here when it is"
             raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
@@ -173,7 +184,8 @@ def partitions_of(path: str) -> dict[str, str | None]:
     return found
 
 
-def _with_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
+def with_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
+    """Return the batch with the columns that the folders of its file are; see ``partitions_of``."""
     table, cells = batch.table, set(batch.cells)
     for name, value in partitions.items():
         if name not in table.column_names:

@@ -58,7 +58,8 @@ def refuse_own(files: Iterable[str], folder: Path, key: str = "input.files") -> 
     ConfigError : naming the first of the input files that lies in the run folder
     """
     own = _resolved(folder)
-    if inside := next((name for name in files if _resolved_name(name).is_relative_to(own)), None):
+    below = f"{own}/"
+    if inside := next((name for name in files if _resolved_name(name).startswith(below)), None):
         told = f"{key}: this file lies in the run folder {folder}, which a run writes to"
         raise ConfigError(told, where=inside, hint="let 'run' name a folder that holds no input")
 
@@ -67,5 +68,5 @@ def _resolved(path: Path) -> PurePath:
     return PurePosixPath(str(path)) if paths.is_object(path) else path.resolve()
 
 
-def _resolved_name(name: str) -> PurePath:
-    return _resolved(paths.place(name)) if "://" in name else PurePath(paths.real(name))
+def _resolved_name(name: str) -> str:
+    return str(_resolved(paths.place(name))) if "://" in name else paths.real(name)

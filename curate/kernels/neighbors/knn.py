@@ -24,6 +24,7 @@ def knn(
     k: int,
     *,
     queries: Indices | None = None,
+    among: Indices | None = None,
     centroids: Matrix | None = None,
     cluster: Codes | None = None,
     probes: int = 24,
@@ -39,7 +40,8 @@ def knn(
     ----------
     x : (n, d) float32, rows of unit length
     k : number of neighbours, at least 1
-    queries : (m,) rows whose neighbours are wanted; None = all n
+    queries : (m,) rows whose neighbours are wanted; None = all n, or all of ``among``
+    among : (a,) rows to compare with, ascending; the result is then exact, and no vector is copied. None = all n
     centroids : (c, d) float32, rows of unit length
     cluster : (n,) int32, the cell of each row, -1 for none
     probes : number of cells to look into, at least 1
@@ -66,10 +68,11 @@ def knn(
     >>> indices.tolist()
     [[1, 3], [3, 0], [3, 1], [1, 2]]
     """
-    rows = np.arange(len(x)) if queries is None else np.asarray(queries)
+    candidates = np.arange(len(x)) if among is None else among
+    rows = candidates if queries is None else np.asarray(queries)
     best = np.full((len(rows), k), _EMPTY)
-    if len(x) <= EXACT_ROWS or centroids is None or cluster is None or not len(centroids):
-        tasks = _everything(x, rows)
+    if among is not None or len(x) <= EXACT_ROWS or centroids is None or cluster is None or not len(centroids):
+        tasks = _everything(candidates, rows)
     else:
         tasks = _probe(x, k, rows, centroids=centroids, cluster=cluster, probes=probes)
 
@@ -105,13 +108,14 @@ def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, probes: int = 24) -> tu
     return knn(x, k, centroids=centroids, cluster=cell, probes=probes)
 
 
-def nearest_similarity(x: Matrix, queries: Indices | None = None) -> Matrix:
-    """The similarity of each row, or of the rows ``queries``, to the most similar other row of ``x``.
+def nearest_similarity(x: Matrix, queries: Indices | None = None, *, among: Indices | None = None) -> Matrix:
+    """The similarity of each row, or of the rows ``queries``, to the most similar other row of ``x``, or of ``among``.
 
     Parameters
     ----------
     x : (n, d) float32, rows of unit length
     queries : (m,) rows; a sample of them keeps the cost down
+    among : (a,) rows to compare with, ascending, without a copy of their vectors; None = all n
 
     Returns
     -------
@@ -120,7 +124,7 @@ def nearest_similarity(x: Matrix, queries: Indices | None = None) -> Matrix:
     >>> nearest_similarity(np.array([[1, 0], [0, 1], [0, 1]], np.float32)).tolist()
     [0.0, 1.0, 1.0]
     """
-    return knn(x, 1, queries=queries)[1][:, 0]
+    return knn(x, 1, queries=queries, among=among)[1][:, 0]
 
 
 # A neighbour is one int64 that sorts by similarity, then by lowest index: the float's bits, turned so that they sort
@@ -185,10 +189,9 @@ def _blocks_of(places: Indices) -> Iterator[Indices]:
     return (places[block] for block in ranges(len(places), _ROWS))
 
 
-def _everything(x: Matrix, rows: Indices) -> Iterator[Task]:
-    """All rows as the candidates of each block."""
-    candidates = [np.arange(len(x))]
-    return ((places, rows[places], candidates) for places in _blocks_of(np.arange(len(rows))))
+def _everything(candidates: Indices, rows: Indices) -> Iterator[Task]:
+    """The same candidates for each block."""
+    return ((places, rows[places], [candidates]) for places in _blocks_of(np.arange(len(rows))))
 
 
 def _probe(x: Matrix, k: int, rows: Indices, *, centroids: Matrix, cluster: Codes, probes: int) -> Iterator[Task]:

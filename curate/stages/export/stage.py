@@ -139,7 +139,7 @@ def export(context: Context, done: Progressed) -> tuple[Path, Record[ExportResul
         lambda _: versions.damage(root, version, read=context.verify),
     )
     if context.plan is None:  # keep sketches of what is to be published, for the entries that will compare with it
-        published_index.write(context, pool, pool.ledger["selected"].to_numpy, pool.selected.known, version)
+        published_index.write(context, pool, lambda: pool.kept, pool.selected.known, version)
     return root / version, record
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -20,11 +20,11 @@ from curate.kernels.arrow_lists import is_list
 from curate.kernels.text.json_values import identifier_of, is_binary, text_of
 from curate.kernels.text.text_identity import is_blank
 from curate.stages.ingest import declared_types, text_template, token_counts
-from curate.store import inputs, json_records, npy, parquet_io, readers, schemas
+from curate.store import inputs, json_records, npy, parquet_io, readers, schemas, small_files
 from curate.store.arrow_values import convert_column
 from curate.store.column_types import Column, cells_of, column_of
 from curate.store.inputs import ALL, NO_SOURCE
-from curate.store.records import Batch, Piece, Votes, check_width, preview
+from curate.store.records import MOST_COLUMNS, Batch, Piece, Votes, check_width, preview
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig
@@ -94,7 +94,8 @@ class FileCount:
     def as_dict(self) -> dict[str, int]:
         """Return what a manifest says of the file."""
         counts = {"lines": self.lines, "rows": self.rows, "quarantined": self.quarantined}
-        return {**counts, "non_finite": self.non_finite} if self.non_finite else counts
+        rare = {"non_finite": self.non_finite, "expansion": self.expansion}
+        return {**counts, **{name: value for name, value in rare.items() if value}}
 
 
 @dataclass(slots=True)
@@ -126,26 +127,78 @@ def read(task: Reading) -> Read:
     waiting = _Waiting()
     mixed = False
     with _Quarantine(task) as bad:
-        for piece in task.pieces:
+        for files, batches in _units(task, waiting):
+            number, path = files.pieces[0].number, files.pieces[0].path
             votes: Votes = {}
-            done.files[piece.number] = FileCount()
-            for batch in readers.read(piece, kinds=task.kinds.get(piece.number), as_text=task.config.types or ()):
-                for path, counts in batch.votes.items():
-                    votes.setdefault(path, Counter()).update(counts)
-                mixed = mixed or (piece.number not in task.kinds and bool(json_records.decided(votes)))
+            done.files |= {piece.number: FileCount() for piece in files.pieces}
+            for batch in batches:
+                for place, counts in batch.votes.items():
+                    votes.setdefault(place, Counter()).update(counts)
+                mixed = mixed or (number not in task.kinds and bool(json_records.decided(votes)))
                 if mixed:
                     continue
-                waiting.add(_admit(task, piece, batch, bad, done), piece.path)
+                waiting.add(_admit(task, files, batch, bad, done), path)
                 while waiting.rows >= task.config.rows_per_shard or (waiting.bytes > SHARD_BYTES and waiting.rows):
-                    waiting = _written(task, waiting, piece.path, done)
-            if piece.number not in task.kinds and (not piece.complete or json_records.decided(votes)):
-                done.votes[piece.number] = votes
+                    _write(task, waiting, path, done)
+            if number not in task.kinds and (not files.pieces[0].complete or json_records.decided(votes)):
+                done.votes[number] = votes
         if mixed:
             return done
         if waiting.rows:
-            _written(task, waiting, task.pieces[-1].path, done)
+            _write(task, waiting, task.pieces[-1].path, done)
         bad.close()
     return done
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files that the rows of a batch come from: one, or several small ones."""
+
+    pieces: Sequence[Piece]
+    counts: Sequence[int] = ()
+    """Number of records of each, if they are several."""
+
+    named: Mapping[str, str] = field(default_factory=dict)
+    valued: Mapping[str, str] = field(default_factory=dict)
+    """First file that has each column, and first that has a value in it; by default the first file."""
+
+    first_names: Sequence[str] = ()
+    """Columns of the first file, if they are several."""
+
+    def owners(self, rows: int) -> NDArray[np.intp]:
+        """Return the place in ``pieces`` of each of the rows, (n,)."""
+        return np.repeat(np.arange(len(self.pieces)), self.counts if self.counts else [rows])
+
+    def order(self, names: Sequence[str]) -> list[str]:
+        """Return the columns in the order that they have if the files are read one by one: those of later ones last."""
+        early = {*self.first_names, *(name for name in names if name.startswith(inputs.PREFIX))}
+        return [name for name in names if name in early] + [name for name in names if name not in early]
+
+
+def _units(task: Reading, waiting: _Waiting) -> Iterator[tuple[_Files, Iterable[Batch]]]:
+    """Yield what to read, one file after the other, small ones together."""
+    types = task.config.types or ()
+    several = task.counting != "column" and task.config.vectors is None
+    groups = (
+        small_files.grouped(task.pieces, task.kinds.keys(), types)
+        if several
+        else (small_files.Group([piece], together=False) for piece in task.pieces)
+    )
+    for group in groups:
+        batch = group.batch()
+        if batch is not None and _is_usual(task.config, batch.table, waiting):
+            files = _Files(group.pieces, list(map(len, group.lines)), group.named, group.valued, group.first_names)
+            yield files, [batch] if batch.rows else []
+            continue
+        for piece in group.pieces:
+            yield _Files([piece]), readers.read(piece, kinds=task.kinds.get(piece.number), as_text=types)
+
+
+def _is_usual(config: InputConfig, table: pa.Table, waiting: _Waiting) -> bool:
+    """Return whether no error about the columns of a table is to come, which would have to name the right file."""
+    text = _array(table, config.text).type
+    readable = pa.types.is_null(text) or text_template.is_text(text)
+    return (readable or text_template.columns_of(config.text) is not None) and waiting.has_room(table.schema)
 
 
 _FILES_SO_FAR = "the pool, up to this file,"
@@ -155,6 +208,10 @@ class _Waiting:
     """Tables that wait until they are enough for a shard."""
 
     def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the tables."""
         self.tables: list[pa.Table] = []
         self.rows = 0
         self._bytes = self._cells = 0
@@ -174,6 +231,10 @@ class _Waiting:
         self.rows += len(table)
         self._bytes += table.nbytes
         self._cells += len(table) * len(columns)
+
+    def has_room(self, schema: pa.Schema) -> bool:
+        """Return whether there are not too many columns with those of one more table."""
+        return len(self._columns.union(_leaves(schema))) <= MOST_COLUMNS
 
     @property
     def bytes(self) -> int:
@@ -238,13 +299,17 @@ class _Quarantine:
         self._file.discard()
 
 
-def _describe(done: Read, batch: Batch, path: str) -> None:
-    """Add what the columns of a batch hold to what is known of them."""
+def _describe(done: Read, batch: Batch, path: str, first: Mapping[str, str]) -> None:
+    """Add what the columns of a batch hold to what is known of them.
+
+    ``first`` names the first file of those columns that the file ``path`` does not have.
+    """
     for name, column in zip(batch.table.column_names, batch.table.columns, strict=True):
         if name.startswith(inputs.PREFIX):
             raise DataError(f"column {name!r}: names that begin with {inputs.PREFIX!r} are reserved", where=path)
         array = _array(batch.table, name) if column.num_chunks != 1 else column.chunk(0)
-        found = cells_of(array, path) if name in batch.cells else column_of(array, path)
+        where = first.get(name, path)
+        found = cells_of(array, where) if name in batch.cells else column_of(array, where)
         done.columns.setdefault(name, Column()).add(found)
     add_features(done.features, {name: (feature, path) for name, feature in batch.features.items()})
 
@@ -267,37 +332,44 @@ def add_features(known: dict[str, tuple[object, str]], more: Mapping[str, tuple[
             )
 
 
-def _admit(task: Reading, piece: Piece, batch: Batch, bad: _Quarantine, done: Read) -> pa.Table:
+def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: Read) -> pa.Table:
     """Return the rows of ``batch`` that have an id and a text, with our columns; add the others to ``bad``."""
     config = task.config
     table, undeclared = declared_types.parsed(batch.table, config.types or {})
     n = len(table)
+    path = files.pieces[0].path
+    owners = files.owners(n)
     rejected = _Rejected(n)
     for reason, rows in undeclared:
         rejected.add(rows, reason)
-    text = _text(config, table, piece.path, rejected)
+    text = _text(config, table, path, rejected)
     source = _source(config, table, rejected)
     identity = identifier_of(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
     if config.id:
         rejected.add(_nulls(identity), f"has no id (column {config.id!r} is null)")
     _text_role(config.label, table, "label", rejected)
-    counts = _counted(task, table, rejected, done.files[piece.number])
+    counts = _counted(task, table, rejected, done.files[files.pieces[0].number])
     rejected.add(is_blank(text), "has no text")
     for row, reason in sorted(rejected.reasons.items()):
-        bad.add(identity[row].as_py(), source[row], piece.path, batch.lines[row], reason, text[row].as_py())
+        place = files.pieces[owners[row]].path
+        bad.add(identity[row].as_py(), source[row], place, batch.lines[row], reason, text[row].as_py())
     for record in batch.bad:
-        bad.add(None, _unread(config), piece.path, record.line, record.reason, record.record)
+        bad.add(None, _unread(config), path, record.line, record.reason, record.record)
     done.sources.update(source)
     done.quarantined.update(source[row] for row in rejected.reasons)
     done.sources[_unread(config)] += len(batch.bad)
     done.quarantined[_unread(config)] += len(batch.bad)
     keep = np.flatnonzero(rejected.none)
-    _count(done.files[piece.number], batch, len(keep), len(rejected.reasons))
+    _count(done, files, batch, owners, keep)
     kept, text = table.take(keep), text.take(keep)
-    _describe(done, replace(batch, table=kept, cells=batch.cells - (config.types or {}).keys()), piece.path)
+    declared = config.types or {}
+    first = {**files.valued, **{name: files.named[name] for name in declared if name in files.named}}
+    if len(keep):
+        first |= dict.fromkeys(batch.cells - declared.keys(), files.pieces[owners[keep[0]]].path)
+    _describe(done, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first)
     hashes = [hashlib.blake2b(value.encode(), digest_size=16).digest() for value in text.to_pylist()]
     ours = {
-        inputs.FILE: pa.array(np.full(len(keep), piece.number, np.int32)),
+        inputs.FILE: pa.array(np.array([piece.number for piece in files.pieces], np.int32)[owners[keep]]),
         inputs.ROW: pa.array(np.asarray(batch.rows, np.int64)[keep]),
         inputs.LINE: pa.array(np.asarray(batch.lines, np.int64)[keep]),
         inputs.HASH: pa.array(hashes, pa.binary(16)),
@@ -308,10 +380,10 @@ def _admit(task: Reading, piece: Piece, batch: Batch, bad: _Quarantine, done: Re
     if text_template.columns_of(config.text) is not None:
         ours[inputs.TEXT] = text
     if config.vectors:
-        ours[inputs.VECTOR] = _vectors(config.vectors, piece.path, ours[inputs.ROW].to_numpy())
+        ours[inputs.VECTOR] = _vectors(config.vectors, path, ours[inputs.ROW].to_numpy())
     for name, column in ours.items():
         kept = kept.append_column(name, column)
-    return kept
+    return kept.select(files.order(kept.column_names)) if files.first_names else kept
 
 
 class _Rejected:
@@ -332,12 +404,18 @@ def _nulls(array: pa.Array) -> NDArray[np.bool_]:
     return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
 
 
-def _count(count: FileCount, batch: Batch, kept: int, rejected: int) -> None:
-    last = max([*batch.rows[-1:], *(record.row for record in batch.bad)], default=-1)
-    line = max([*batch.lines[-1:], *(record.line for record in batch.bad)], default=0)
-    count.add(
-        FileCount(line, kept, rejected + len(batch.bad), batch.non_finite, expansion=batch.expansion, extent=last + 1)
-    )
+def _count(done: Read, files: _Files, batch: Batch, owners: NDArray[np.intp], keep: NDArray[np.intp]) -> None:
+    number = len(files.pieces)
+    tabled, kept = (np.bincount(each, minlength=number).tolist() for each in (owners, owners[keep]))
+    stop = 0
+    for place, piece in enumerate(files.pieces):
+        start, stop = stop, stop + (files.counts[place] if files.counts else len(batch.rows))
+        last = max([*batch.rows[start:stop][-1:], *(record.row for record in batch.bad)], default=-1)
+        line = max([*batch.lines[start:stop][-1:], *(record.line for record in batch.bad)], default=0)
+        rejected = tabled[place] - kept[place] + len(batch.bad)
+        done.files[piece.number].add(
+            FileCount(line, kept[place], rejected, batch.non_finite, expansion=batch.expansion, extent=last + 1)
+        )
 
 
 def _unread(config: InputConfig) -> str:
@@ -457,15 +535,14 @@ def _conformed(table: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
     return pa.table(arrays, names=list(kinds))
 
 
-def _written(task: Reading, waiting: _Waiting, path: str, done: Read) -> _Waiting:
-    """Write a shard, and return the rows that are too many for it; ``path`` is the file that was read last."""
+def _write(task: Reading, waiting: _Waiting, path: str, done: Read) -> None:
+    """Write a shard, and leave the rows that are too many for it; ``path`` is the file that was read last."""
     joined = _joined(waiting.tables, done.columns)
     check_width(sum(1 for _ in _leaves(joined.schema)), path, _FILES_SO_FAR)
     place = task.out / f"{task.number:05d}-{len(done.paths):05d}.parquet"
     rows = task.config.rows_per_shard
     parquet_io.write(joined.slice(0, rows), place, task.fingerprint, compression="zstd")
     done.paths.append(place)
-    rest = _Waiting()
+    waiting.clear()
     if len(joined) > rows:
-        rest.add(joined.slice(rows), path)
-    return rest
+        waiting.add(joined.slice(rows), path)

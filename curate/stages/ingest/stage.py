@@ -60,7 +60,8 @@ class Ingest(Stage["InputConfig", Inputs]):
         return replace(done, view=PoolView(results[0], context.config.memory_limit, context.scratch))
 
     def guard(self, context: Context, done: Progressed) -> Sequence[str]:
-        warnings = guardrails.files(context.config, done.one(self.name, InputResult))
+        record = done.one(self.name, InputResult)
+        warnings = [*guardrails.files(context.config, record), *guardrails.expansion(record)]
         guardrails.quarantine(context, done.records)  # again after embed, with what cannot be embedded
         return warnings
 

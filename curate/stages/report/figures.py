@@ -50,7 +50,7 @@ class Figures:
         self.context, self.records, self.pool = context, done.records, done.pool
         self.n = len(self.pool)
         self.entries = [entry.name for record in done.of("select") for entry in record.entries]
-        self.kept: NDArray[np.bool_] = self.pool.ledger["selected"].to_numpy()
+        self.kept: NDArray[np.bool_] = self.pool.kept
         rng = rng_for(context.config.seed, "report/uniform")
         self.uniform = np.zeros(self.n, bool)
         clean = np.flatnonzero(~self.pool.contaminated)
@@ -104,15 +104,15 @@ class Figures:
         probes = min(_PROBES, int(self.kept.sum()))
         similarities = []
         for rows in (np.arange(self.n), np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
-            vectors = self.embeddings if len(rows) == self.n else self.embeddings[rows]
-            similarities.append(nearest_similarity(vectors, np.sort(rng.choice(len(rows), probes, replace=False))))
+            queries = rows[np.sort(rng.choice(len(rows), probes, replace=False))]
+            similarities.append(nearest_similarity(self.embeddings, queries, among=rows))
         how = "" if probes == self.n else f"for {probes:,} rows of each, among all of its rows"
         return contents.Neighbours(before=similarities[0], after=similarities[1], uniform=similarities[2], how=how)
 
     def map(self) -> contents.Map:
         rng = rng_for(self.context.config.seed, "report/map")
         rows = np.sort(rng.choice(self.n, min(self.n, projection.SAMPLE), replace=False))
-        ledger = self.pool.ledger[rows]
+        ledger = self.pool.ledger_of(rows)
         clusters = self.pool.cluster[rows]
         return contents.Map(
             places=projection.project(self.embeddings[rows]),
@@ -140,7 +140,8 @@ class Figures:
         firsts = found["first"].unique(maintain_order=True).head(_CONFLICTS)
         texts = self.texts(firsts.to_numpy())
         shown = found.filter(pl.col("first").is_in(firsts.implode()))
-        lines = shown.with_columns(id=self.pool.ledger["id"][shown["row"]], label=self.pool.label[shown["row"]])
+        ids = self.pool.ledger_of(shown["row"].to_numpy())["id"]
+        lines = shown.with_columns(id=ids, label=self.pool.label[shown["row"]])
         return contents.Conflicts(
             texts=found["first"].n_unique(),
             rows=len(found),
@@ -153,9 +154,8 @@ class Figures:
 
     def examples(self) -> tuple[contents.Examples, ...]:
         rng = rng_for(self.context.config.seed, "report/examples")
-        by = self.pool.ledger["dropped_by"]
         groups = [("", np.flatnonzero(self.kept))]
-        groups += [(name, (by == name).arg_true().to_numpy()) for name in self.entries]
+        groups += [(name, self.pool.dropped_by(name)) for name in self.entries]
         chosen = {
             name: np.sort(rng.choice(rows, min(_EXAMPLES, len(rows)), replace=False))
             for name, rows in groups
@@ -165,10 +165,9 @@ class Figures:
         return tuple(self._examples(name, rows, totals[name]) for name, rows in chosen.items())
 
     def _examples(self, entry: str, rows: Rows, total: int) -> contents.Examples:
-        lines = self.pool.ledger[rows].to_dicts()
+        lines = self.pool.ledger_of(rows).to_dicts()
         stands = [line["representative"] for line in lines if line["representative"] is not None]
-        found_at = self.pool.ledger.with_row_index("row").filter(pl.col("id").is_in(stands))
-        places: dict[str, int] = dict(zip(found_at["id"], found_at["row"], strict=True))
+        places = self.pool.places_of(stands)
         found = dict(zip(sorted(places.values()), self.texts(np.array(sorted(places.values()), np.intp)), strict=True))
         examples = []
         for row, text, line in zip(rows, self.texts(rows), lines, strict=True):

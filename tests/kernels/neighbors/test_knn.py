@@ -90,6 +90,11 @@ def test_nearest_similarity_is_the_first_of_knn():
     x = unit(np.random.default_rng(2), 300, 6)
     np.testing.assert_array_equal(nearest_similarity(x), knn(x, 1)[1][:, 0])
     np.testing.assert_array_equal(nearest_similarity(x, np.array([4, 2])), knn(x, 1)[1][[4, 2], 0])
+    among = np.arange(1, len(x), 2)
+    np.testing.assert_array_equal(nearest_similarity(x, among=among), nearest_similarity(x[among]))
+    np.testing.assert_array_equal(
+        nearest_similarity(x, among[[2, 0]], among=among), nearest_similarity(x[among], [2, 0])
+    )
 
 
 @pytest.mark.parametrize("probing", [False, True])

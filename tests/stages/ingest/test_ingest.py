@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import math
@@ -278,6 +279,41 @@ def test_a_type_that_cannot_be_stored_names_its_column(tmp_path):
     twice = pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     with pytest.raises(DataError, match=r"a\.parquet: column 's': objects with two fields of one name"):
         ingested(tmp_path, {"a.parquet": table.set_column(1, "s", twice)})
+
+
+def test_files_that_expand_very_much_are_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr("curate.store.expansion.FREE", 1 << 16)
+    rng = np.random.default_rng(0)
+    repeated = [{"text": rng.bytes(count).hex() + "ab " * 4_000} for count in [40] * 50]
+    table = pa.table({"text": pa.array(["ab " * 4_000] * 30).dictionary_encode()})
+    files = {"a.jsonl": lines({"text": "x"}), "b.jsonl.gz": gzip.compress(lines(*repeated).encode())}
+    _, record = ingested(tmp_path, {**files, "c.parquet": table})
+    [warning] = guardrails.expansion(record)
+    times = {Path(file["path"]).name: file.get("expansion", 0) for file in record.result.files}
+    assert times["a.jsonl"] == 0
+    assert times["b.jsonl.gz"] > 100
+    assert times["c.parquet"] > 100
+    worst = max(times, key=lambda name: times[name])
+    assert warning.startswith(f"2 of 3 input files expand to more than 100 times their size, {tmp_path}/pool/{worst}")
+    _, again = ingested(tmp_path, files)
+    assert len(guardrails.expansion(again)) == 1
+    _, usual = ingested(tmp_path, {"a.jsonl": lines({"text": "x"})})
+    assert guardrails.expansion(usual) == []
+
+
+def test_records_without_a_key_are_quarantined(tmp_path):
+    _, record = ingested(tmp_path, {"a.jsonl": "{}\n{}\n", "b.jsonl": lines({"text": "x"}), "c.json": "[{}]"})
+    assert (record.count.rows_in, record.count.kept, record.count.quarantined) == (4, 1, 3)
+    assert quarantined(tmp_path) == [
+        (f, n, "is an empty object") for f, n in [("a.jsonl", 1), ("a.jsonl", 2), ("c.json", 1)]
+    ]
+
+
+def test_a_column_without_a_value_goes_with_any_type(tmp_path):
+    files = {"a.jsonl": lines({"text": "x"}, {"text": None, "lang": []}), "lang=en/b.jsonl": lines({"text": ""})}
+    source, record = ingested(tmp_path, files, files=str(tmp_path / "pool" / "**"))
+    assert (record.count.kept, record.count.quarantined) == (1, 2)
+    assert rows(source) == [{"text": "x", "lang": None}]
 
 
 @pytest.mark.slow

@@ -1,0 +1,182 @@
+"""Many small JSON Lines files at once: to make a table of the few records of each takes longer than to read them.
+
+Only files without anything unusual are read like this, and the result is the same as that of reading each by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
+
+from curate import anchored
+from curate.store import inputs, json_records, readers
+from curate.store.records import BATCH_ROWS, VALUE_BYTES, Batch, Piece
+
+SMALL = 1 << 16
+"""Most bytes of a file that is read together with others."""
+
+_GROUP_BYTES = 1 << 24
+_MOST_LEAVES = 256
+"""Most bytes of a group, where each value counts for ``VALUE_BYTES``, and most of its columns."""
+
+_ENDINGS = (".jsonl", ".ndjson")
+
+
+@dataclass(slots=True)
+class Group:
+    """Consecutive files that are read together, or one that is read by itself."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    together: bool = True
+    """Whether the records of the files are here."""
+
+    lines: list[list[int]] = field(default_factory=list)
+    """Of each file, the lines that its records are on."""
+
+    first_names: list[str] = field(default_factory=list)
+    """Columns of the first file with a record, with those that its folders are."""
+
+    named: dict[str, str] = field(default_factory=dict)
+    """First file that has each column."""
+
+    valued: dict[str, str] = field(default_factory=dict)
+    """First file that has a value in each column, of those with values."""
+
+    _records: list[dict[str, Any]] = field(default_factory=list)
+    _partitions: dict[str, str | None] = field(default_factory=dict)
+    _shapes: dict[str, object] = field(default_factory=dict)
+    _size: int = 0
+    _leaves: int = 0
+
+    def add(self, piece: Piece, small: _Small) -> bool:
+        """Add a file, if the group has room for it, and no column then has values of two types."""
+        if self._size + small.size > _GROUP_BYTES or len(self._records) + len(small.records) > BATCH_ROWS:
+            return False
+        names: dict[str, None] = {}
+        shapes: dict[str, object] = {}
+        for record in small.records:
+            names.update(dict.fromkeys(record))
+            for name, value in record.items():
+                if value is not None:
+                    shape = _shape(value)
+                    if shape is None or shape != (self._shapes.get(name) or shapes.setdefault(name, shape)):
+                        return False
+        leaves = self._leaves + sum(map(_leaves, shapes.values())) + sum(name not in self.named for name in names)
+        if leaves > _MOST_LEAVES:
+            return False
+        if names or small.records:
+            own = [*names, *small.partitions]
+            if len(set(own)) < len(own) or any(name.startswith(inputs.PREFIX) for name in own):
+                return False
+            if not self._records:
+                self._partitions, self.first_names = small.partitions, own
+            elif self._partitions != small.partitions:
+                return False
+            for name in own:
+                self.named.setdefault(name, piece.path)
+            for name in shapes:
+                self.valued[name] = piece.path
+        self._shapes.update(shapes)
+        self._size, self._leaves = self._size + small.size, leaves
+        self.pieces.append(piece)
+        self.lines.append(small.lines)
+        self._records += small.records
+        return True
+
+    def batch(self) -> Batch | None:
+        """Return the records of all files; None if they must be read file by file."""
+        if not self.together:
+            return None
+        table = json_records.table_of(self._records)
+        if table is None:
+            return None
+        lines = [line for each in self.lines for line in each]
+        batch = readers.with_partitions(Batch(table, [line - 1 for line in lines], lines, []), self._partitions)
+        later = [name for name in batch.table.column_names if name not in set(self.first_names)]
+        return replace(batch, table=batch.table.select([*self.first_names, *later]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Small:
+    """Records of a small file."""
+
+    records: list[dict[str, Any]]
+    lines: list[int]
+    size: int
+    partitions: dict[str, str | None]
+
+
+def grouped(pieces: Sequence[Piece], alone: Collection[int], as_text: Collection[str]) -> Iterator[Group]:
+    """Yield the pieces in their order, small files together where that makes no difference.
+
+    Parameters
+    ----------
+    pieces : sequence of Piece
+        What to read.
+    alone : collection of int
+        Numbers of files to read by themselves.
+    as_text : collection of str
+        Columns to read as text, whatever is in them.
+    """
+    group = Group()
+    for piece in pieces:
+        small = None if piece.number in alone else _read(piece, as_text)
+        if small is not None and group.add(piece, small):
+            continue
+        if group.pieces:
+            yield group
+        group = Group()
+        if small is None or not group.add(piece, small):
+            yield Group([piece], together=False)
+            group = Group()
+    if group.pieces:
+        yield group
+
+
+def _read(piece: Piece, as_text: Collection[str]) -> _Small | None:
+    """Return the records of a file; None if it is not small, or has anything unusual in it."""
+    if not piece.complete or "://" in piece.path or not piece.path.lower().endswith(_ENDINGS):
+        return None
+    try:
+        with open(piece.path, "rb", buffering=0, opener=anchored.opener) as file:
+            data = file.read(SMALL + 1)
+    except OSError:
+        return None  # it is an error once the file is read by itself
+    if len(data) > SMALL:
+        return None
+    parsed = json_records.parse_valid(data, piece, as_text)
+    if parsed is None:
+        return None
+    size = len(data) + VALUE_BYTES * (data.count(b",") + data.count(b"{") + data.count(b"["))
+    return _Small(*parsed, size, _partitions_of(os.path.dirname(piece.path)))  # noqa: PTH120 - for speed
+
+
+@lru_cache(maxsize=64)
+def _partitions_of(folder: str) -> dict[str, str | None]:
+    return readers.partitions_of(f"{folder}/name")
+
+
+def _shape(value: Any) -> object:
+    """Return what a value must have in common with others for one Arrow type; None if that is not this simple."""
+    kind = type(value)
+    if kind is str or kind is bool or kind is float:
+        return kind
+    if kind is int:
+        return kind if -(1 << 63) <= value < 1 << 63 else None
+    if kind is dict:
+        inner = tuple((name, _shape(one)) for name, one in value.items())
+        return inner if inner and all(shape is not None for _, shape in inner) else None
+    if kind is list:
+        shapes = frozenset(map(_shape, value))
+        return shapes if len(shapes) == 1 and None not in shapes else None
+    return None
+
+
+def _leaves(shape: object) -> int:
+    """Return the number of columns besides itself that a column is for its fields."""
+    if isinstance(shape, frozenset):
+        return sum(map(_leaves, shape))
+    return sum(1 + _leaves(inner) for _, inner in shape) if isinstance(shape, tuple) else 0
