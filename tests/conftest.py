@@ -38,7 +38,6 @@ TIER_OF = {
     "tests/exhaustive": "exhaustive",
     "tests/executors": "fast",
     "tests/executors/test_ray.py": "exhaustive",
-    "tests/exhaustive": "exhaustive",
     "tests/fuzz": "exhaustive",
     "tests/kernels": "fast",
     "tests/kills": "exhaustive",

@@ -648,7 +648,7 @@ def test_a_result_that_cannot_be_written_after_publishing_is_a_warning(written, 
         for keep in (20, 10):
             assert curate("run", written(select=[{"use": "top_k", "keep": keep}])).returncode == 0
         words = [command, "run", "--log", "quiet"]
-    before = os.readlink("run/export/current") if command == "rollback" else None
+    before = Path("run/export/current").readlink() if command == "rollback" else None
     with Path("/dev/full").open("w") as full:
         done = curate(*words, *more, capture_output=False, stdout=full, stderr=subprocess.PIPE)
     if command == "embed":  # nothing is published: its result is all that it gives
@@ -657,7 +657,7 @@ def test_a_result_that_cannot_be_written_after_publishing_is_a_warning(written, 
     assert done.returncode == 0, done.stderr
     assert done.stderr.startswith("curate: warning: the result cannot be printed: No space left on device; ")
     assert done.stderr.count("\n") == 1
-    assert os.readlink("run/export/current") not in (None, before)
+    assert Path("run/export/current").readlink() not in (None, before)
 
 
 @pytest.mark.slow

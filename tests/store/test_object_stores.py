@@ -550,7 +550,9 @@ def test_a_store_that_is_too_busy_for_every_fifth_request_is_asked_again(pool, s
     finally:
         stop(busy)
     assert len(refused) > 10
-    data_files = [{name: body for name, body in one.items() if "data/" in name} for one in (bucket.export("run"), exported())]
+    data_files = [
+        {name: body for name, body in one.items() if "data/" in name} for one in (bucket.export("run"), exported())
+    ]
     assert data_files[0] == data_files[1] != {}
 
 
@@ -572,7 +574,9 @@ def test_an_object_that_is_missing_is_told_as_that(pool, settings, bucket, monke
 
     monkeypatch.setattr(paths, "matching", vanishes)
     monkeypatch.setattr("curate.store.inputs.matching", vanishes, raising=False)
-    with pytest.raises(DataError, match=rf"{bucket.url}/pool/b\.jsonl: .*(missing|is not there|no longer there|does not exist)"):
+    with pytest.raises(
+        DataError, match=rf"{bucket.url}/pool/b\.jsonl: .*(missing|is not there|no longer there|does not exist)"
+    ):
         curate.run(data)
 
 
