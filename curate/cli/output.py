@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from curate.errors import visible
+from curate.progress import complain
 
 _FORMULA = tuple(
     "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
@@ -57,6 +60,24 @@ def show_tables(tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]],
         show_line("")
     for line in lines:
         show_line(line)
+
+
+@contextmanager
+def after(done: object) -> Iterator[None]:
+    """Print the result of a command that has published: a stdout that cannot be written is a warning, and no error.
+
+    Parameters
+    ----------
+    done : what the command did, for the warning
+    """
+    try:
+        yield
+    except BrokenPipeError:  # the reader has had enough
+        raise
+    except OSError as error:
+        complain(visible(f"warning: the result cannot be printed: {error.strerror}; {done}"))
+        with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - what is left in the buffer would fail again at the end
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _tame(cell: str) -> str:

@@ -175,17 +175,26 @@ def rollback(
 
     with telling(log) as told:
         done = versions.rollback(run, version, told.note)
-    if as_json:
-        output.show_json(done.as_dict())
-        return
-    output.show_line(done)
-    output.show_line(
-        f"the next curate run of {run} publishes again: mend what was wrong with the input or the configuration"
-    )
+    with output.after(done):
+        if as_json:
+            output.show_json(done.as_dict())
+            return
+        output.show_line(done)
+        output.show_line(
+            f"the next curate run of {run} publishes again: mend what was wrong with the input or the configuration"
+        )
 
 
 def _tell(summary: Summary, *, as_json: bool) -> None:
     """Print what a run did: a table and one line, or JSON."""
+    if summary.export is None:
+        _show(summary, as_json=as_json)
+        return
+    with output.after(summary.sentence()):
+        _show(summary, as_json=as_json)
+
+
+def _show(summary: Summary, *, as_json: bool) -> None:
     from curate.store import manifest
 
     if as_json:

@@ -107,4 +107,6 @@ def init(
     columns = column_names(place(found[0])) if found else []
     parquet_io.write_text(path, starter(files, columns, text, f"runs/{path.stem}"))
     pool = f"{len(found)} files with the columns {', '.join(columns)}" if found else f"no file matches {files!r} yet"
-    output.show_line(f"wrote {path} ({pool}); look at it, then: curate run {path}")
+    done = f"wrote {path} ({pool}); look at it, then: curate run {path}"
+    with output.after(done):
+        output.show_line(done)

@@ -8,6 +8,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -23,6 +24,15 @@ from curate.version import __version__
 
 _PATIENCE = 10.0
 """Seconds in which a cluster must answer, and in which tasks that were ended must be gone."""
+
+_EVERY = 2.0
+"""Seconds between two knocks at the head of the cluster."""
+
+_SILENT = 4.0
+"""Seconds of silence after which the head is given up."""
+
+_SILENCE = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Seconds without the head after which Ray ends this process, whatever it does: we notice before, see ``_answers``."""
 
 _OBJECTS = 100 * 2**20
 """Bytes for the objects of a cluster of our own: tasks and results are small, the data lies in files."""
@@ -46,6 +56,12 @@ class Ray:
         self._address = address if address is not None else os.environ.get("RAY_ADDRESS") or None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._joined = False
+        self._head: tuple[str, int] | None = None
+        """Host and port at which the head of the cluster listens, if it is known."""
+        self._knocked = 0.0
+        """When that was last tried."""
+        self._silent: float | None = None
+        """Since when it has not answered; None if it answers."""
         self._send: Any = None
         self._running: dict[Future[Any], tuple[Any, int, int]] = {}
         """The tasks under way: Ray's handle on one, its index, and how often it was begun."""
@@ -54,17 +70,27 @@ class Ray:
         if not tasks:
             return
         ray = self._connected()
+        self._knocked, self._silent = 0.0, None
         waiting = deque((index, 1) for index in range(len(tasks)))
         try:
             while self._running or (waiting and not stopping()):
-                while waiting and not stopping() and len(self._running) < self.workers:
+                there = self._answers()
+                while there and waiting and not stopping() and len(self._running) < self.workers:
                     index, begun = waiting.popleft()
                     handle = self._send(fn, index, tasks[index])
                     self._running[handle.future()] = handle, index, begun
+                if not self._running:  # the head is silent, and may be back soon
+                    time.sleep(_EVERY)
                 # Not ray.wait: a signal that arrives in it can come out as a SystemError.
-                for done in wait(self._running, return_when=FIRST_COMPLETED).done:
+                for done in wait(self._running, _EVERY, FIRST_COMPLETED).done:
                     _, index, begun = self._running.pop(done)
-                    result = _result(ray, done, last=begun == TRIES)
+                    try:
+                        result = _result(ray, done, last=begun == TRIES)
+                    except CurateError as error:
+                        if not self._knock():
+                            self._silent = self._knocked
+                            raise self._gone() from error
+                        raise
                     if result is None:
                         waiting.appendleft((index, begun + 1))
                     else:
@@ -83,6 +109,7 @@ class Ray:
                 if not ray.is_initialized():  # else the program that called us is part of one: that is the one to use
                     with chdir("/"):  # where we are is where its workers would import modules from first
                         self._start(ray) if self._address is None else self._join(ray, self._address)
+                self._head = _head(ray, self._address)
                 self._send = self._sender(ray)
         return ray
 
@@ -101,14 +128,50 @@ class Ray:
 
     def _join(self, ray: ModuleType, address: str) -> None:
         if address != "auto":
-            _knock(ray, address)
+            _somebody_listens(ray, address)
         try:
-            ray.init(address, **_QUIET)
+            with _patient():
+                ray.init(address, **_QUIET)
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise _unreachable(address, str(error).partition("\n")[0]) from error
         self._joined = True
         if self._all:
             self.workers = max(1, int(ray.cluster_resources().get("CPU", 0)))
+
+    def _answers(self) -> bool:
+        """Return whether the head of the cluster is there, which is tried every few seconds.
+
+        Raises
+        ------
+        CurateError : if it has been silent for too long
+        """
+        if time.monotonic() - self._knocked >= _EVERY:
+            there = self._knock()
+            self._silent = None if there else self._silent or self._knocked
+        if self._silent is not None and time.monotonic() - self._silent > _SILENT:
+            raise self._gone()
+        return self._silent is None
+
+    def _knock(self) -> bool:
+        """Return whether somebody listens where the head of the cluster was."""
+        self._knocked = time.monotonic()
+        if self._head is None:
+            return True
+        try:
+            socket.create_connection(self._head, _EVERY).close()
+        except OSError:
+            return False
+        return True
+
+    def _gone(self) -> CurateError:
+        """Return the error for a cluster whose head has died."""
+        host, port = self._head or ("", 0)
+        own = self._folder is not None
+        return CurateError(
+            f"the Ray cluster at {self._address or f'{host}:{port}'} is gone: its head does not answer",
+            hint="the same command goes on where this one stopped"
+            + ("" if own else "; start the cluster again, or leave --ray-address out for one of this run's own"),
+        )
 
     def _sender(self, ray: ModuleType) -> Callable[..., Any]:
         share = threads_of(cores() if self._folder is None else self.workers)
@@ -125,7 +188,7 @@ class Ray:
             running, self._running = self._running, {}
             for handle, _, _ in running.values():
                 ray.cancel(handle, force=True)
-            wait(running, timeout=_PATIENCE)
+            wait(running, timeout=_PATIENCE if self._silent is None else _EVERY)
 
     def close(self) -> None:
         """Leave the cluster; a task that is still running is ended, and so is the cluster if it is our own."""
@@ -152,7 +215,32 @@ def _our_signals() -> Iterator[None]:
         signal.siginterrupt(signal.SIGINT, True)  # Polars' handler would let the wait for a task go on
 
 
-def _knock(ray: ModuleType, address: str) -> None:
+@contextmanager
+def _patient() -> Iterator[None]:
+    """Let Ray wait for a silent head, where it would end this process, and with it leave a lock and say nothing of us.
+
+    Ray reads the setting when it connects; processes that are started later do not inherit it.
+    """
+    before = os.environ.get(_SILENCE)
+    os.environ.setdefault(_SILENCE, str(3600))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SILENCE]
+
+
+def _head(ray: ModuleType, address: str | None) -> tuple[str, int] | None:
+    """Return host and port at which the head of the cluster listens; None where a program connected as a client."""
+    if not (address or "").startswith("ray://"):
+        if ray.util.client.ray.is_connected():
+            return None
+        address = f"//{ray.get_runtime_context().gcs_address}"
+    parts = urlsplit(str(address))
+    return (parts.hostname, parts.port) if parts.hostname and parts.port else None
+
+
+def _somebody_listens(ray: ModuleType, address: str) -> None:
     """See whether anybody listens: Ray itself would try for two minutes, and then end this process."""
     try:
         parts = urlsplit(address if "://" in address else f"//{address}")
@@ -198,7 +286,7 @@ def _result(ray: ModuleType, done: Future[Any], *, last: bool) -> Result[Any] | 
                 hint="most often a machine ran out of memory: use fewer --workers or smaller shards",
             ) from error
         return None
-    except ray.exceptions.RayError as error:
+    except (ray.exceptions.RayError, ConnectionError) as error:
         raise CurateError(f"Ray cannot run a task: {error}", hint="see: ray status") from error
 
 

@@ -636,6 +636,41 @@ def test_a_result_that_cannot_be_written_is_told(written):
     assert done.stderr == "curate: output: No space left on device\n"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--json"]])
+@pytest.mark.parametrize("command", ["run", "export", "embed", "rollback"])
+def test_a_result_that_cannot_be_written_after_publishing_is_a_warning(written, more, command):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    path = written()
+    words = [command, path, "--executor", "serial", "--log", "quiet"]
+    if command == "rollback":
+        for keep in (20, 10):
+            assert curate("run", written(select=[{"use": "top_k", "keep": keep}])).returncode == 0
+        words = [command, "run", "--log", "quiet"]
+    before = Path("run/export/current").readlink() if command == "rollback" else None
+    with Path("/dev/full").open("w") as full:
+        done = curate(*words, *more, capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    if command == "embed":  # nothing is published: its result is all that it gives
+        assert (done.returncode, done.stderr) == (3, "curate: output: No space left on device\n")
+        return
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("curate: warning: the result cannot be printed: No space left on device; ")
+    assert done.stderr.count("\n") == 1
+    assert Path("run/export/current").readlink() not in (None, before)
+
+
+@pytest.mark.slow
+def test_a_configuration_that_was_written_is_no_failure_where_its_name_cannot_be_printed(pool):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs /dev/full")
+    with Path("/dev/full").open("w") as full:
+        done = curate("init", "new.yaml", capture_output=False, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 0, done.stderr
+    assert "warning: the result cannot be printed" in done.stderr
+    assert Path("new.yaml").exists()
+
+
 # ---------------------------------------------------------------- ids that look like options
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -135,3 +138,63 @@ def test_tasks_end_when_the_driver_leaves_and_when_it_is_killed(ray_cluster, tmp
     driver.send_signal(sent)
     driver.wait()
     wait_until(lambda: not alive(worker))
+
+
+WAITS = """
+import time
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+from curate.plugins.interfaces import OutputColumn, scorer
+
+@scorer(version=1, reads={"text"}, columns=(OutputColumn(higher_is_better=True, unit="", range=(0, 9)),))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waits:
+    '''A scorer that waits for a file.'''
+
+    def score(self, batch, rng):
+        Path("begun").touch()
+        while not Path("go").exists():
+            time.sleep(0.1)
+        return np.ones(len(batch), np.float32)
+"""
+
+
+@pytest.mark.parametrize("dies", ["the head's process", "the whole node"])
+def test_a_head_that_dies_in_mid_run_is_told_soon_and_the_same_command_goes_on(dies, ray_cluster, pool, config):
+    from ray.cluster_utils import Cluster
+
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    head = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "include_dashboard": False, "temp_dir": folder}
+    mortal = Cluster(initialize_head=True, head_node_args=head)
+    Path("waits.py").write_text(WAITS)
+    data = config(plugins=["./waits.py"], score=[{"use": "waits"}], select=[{"use": "uniform", "keep": 20}])
+    Path("config.yaml").write_text(json.dumps(data))
+    words = [sys.executable, "-m", "curate", "run", "config.yaml", "--executor", "ray", "--ray-address"]
+    run = subprocess.Popen([*words, mortal.address], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    try:
+        wait_until(lambda: Path("begun").exists() or run.poll() is not None)
+        assert run.poll() is None, run.communicate()
+        if dies == "the whole node":
+            for processes in mortal.head_node.all_processes.values():
+                for one in processes:
+                    one.process.kill()
+        else:
+            mortal.head_node.kill_gcs_server()
+        begun = time.monotonic()
+        told = run.communicate(timeout=60)[1]
+        assert time.monotonic() - begun < 20, told  # 15 where nothing else runs
+        assert run.returncode == 3, told
+        last = told.splitlines()[-1]
+        assert last.startswith(
+            f"curate: the Ray cluster at {mortal.address} is gone: its head does not answer; the same"
+        )
+        assert Path("run/.curate.lock").read_bytes() == b""  # let go of
+        Path("go").touch()
+        again = subprocess.run([*words, ray_cluster], capture_output=True, text=True, check=False)
+        assert again.returncode == 0, again.stderr
+        assert "took over" not in again.stderr
+    finally:
+        run.kill()
+        mortal.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)

@@ -442,3 +442,12 @@ def test_a_hostile_file_ends_soon_and_in_little_memory(tmp_path, one, executor):
     assert "Traceback" not in ended.output
     assert ended.memory < MOST_MEMORY, ended
     assert ended.seconds < MOST_SECONDS, ended
+
+
+@pytest.mark.parametrize("name", ["zeros.json.gz", "blank.csv.gz"])
+def test_a_run_that_reads_a_hostile_file_ends_at_sigterm(tmp_path, name):
+    (one,) = (each for each in HOSTILE if each.name == name)
+    written(one, tmp_path)
+    ended = watched([*COMMAND, "--executor", "serial"], tmp_path, terminate_after=2.0)
+    assert ended.code == 143, ended
+    assert ended.seconds < 2.0 + 10, ended

@@ -6,6 +6,7 @@ The store is a real server of the S3 protocol on loopback.
 from __future__ import annotations
 
 import gzip
+import itertools
 import json
 import logging
 import os
@@ -520,6 +521,63 @@ def test_a_server_that_is_gone_in_the_middle_of_a_run_is_told(pool, settings, bu
     with pytest.raises(DataError, match=f"{bucket.url}/run.*: cannot be reached: Could not connect") as failure:
         curate.run(settings(run=f"{bucket.url}/run"))
     assert not failure.value.where.endswith(lock.NAME)
+
+
+@pytest.mark.exhaustive
+def test_a_store_that_is_too_busy_for_every_fifth_request_is_asked_again(pool, settings, bucket, monkeypatch):
+    from werkzeug.wrappers import Response
+
+    monkeypatch.delenv("AWS_MAX_ATTEMPTS")  # what this test file sets, so that failures come soon
+    curate.run(settings())
+    busy, requests, refused = started(), itertools.count(1), []
+    answer = busy.app
+
+    def sometimes(environ: Any, start_response: Any) -> Any:
+        if next(requests) % 5:
+            return answer(environ, start_response)
+        refused.append(environ["PATH_INFO"])
+        return Response("<Error><Code>SlowDown</Code></Error>", 503)(environ, start_response)
+
+    busy.app = sometimes
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address(busy))
+    _forget_connections()
+    try:
+        for path in pool.iterdir():
+            bucket.put(f"pool/{path.name}", path.read_bytes())
+        data = settings(run=f"{bucket.url}/run")
+        data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
+        curate.run(data)
+    finally:
+        stop(busy)
+    assert len(refused) > 10
+    data_files = [
+        {name: body for name, body in one.items() if "data/" in name} for one in (bucket.export("run"), exported())
+    ]
+    assert data_files[0] == data_files[1] != {}
+
+
+def test_an_object_that_is_missing_is_told_as_that(pool, settings, bucket, monkeypatch):
+    data = settings()
+    data["input"]["files"] = f"{bucket.url}/pool/a.jsonl"
+    with pytest.raises(DataError, match=rf"no file matches '{bucket.url}/pool/a\.jsonl'"):
+        curate.run(data)
+    for path in pool.iterdir():
+        bucket.put(f"pool/{path.name}", path.read_bytes())
+    data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
+    matching = paths.matching
+
+    def vanishes(pattern: str) -> Any:
+        found = matching(pattern)
+        if pattern.startswith(bucket.url):
+            bucket.delete("pool/b.jsonl")
+        return found
+
+    monkeypatch.setattr(paths, "matching", vanishes)
+    monkeypatch.setattr("curate.store.inputs.matching", vanishes, raising=False)
+    with pytest.raises(
+        DataError, match=rf"{bucket.url}/pool/b\.jsonl: .*(missing|is not there|no longer there|does not exist)"
+    ):
+        curate.run(data)
 
 
 def test_a_denied_access_is_told(pool, settings, bucket, monkeypatch):

@@ -218,7 +218,7 @@ class AutoCoreset:
     starts: Annotated[int, Ge(1), Le(1_000)] = 3
     """Models trained on uniform samples to begin with."""
 
-    patience: Annotated[int, Ge(1), Le(10_000)] = 5
+    patience: Annotated[int, Ge(1), Le(1_000)] = 5
     """Rounds in a row without a better model, after which the search ends."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
