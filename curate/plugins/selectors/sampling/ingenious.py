@@ -127,7 +127,7 @@ class Ingenious:
     pool, where the paper takes them anew from the model in training.
     """
 
-    epochs: Annotated[int, Ge(1), Le(10_000)] = 1
+    epochs: Annotated[int, Ge(1), Le(1_000)] = 1
     """How many epochs are planned, each drawn from the same probabilities; the budget is that of each."""
 
     partition_size: Annotated[int, Ge(1)] = 5000

@@ -188,7 +188,7 @@ class Quad:
     """How much is tried that looks worse: α of ucb and the standard deviation that thompson takes rewards to have, in
     units of the range of rewards; with exp3 γ, above 0 and at most 1, the share of picks at random."""
 
-    epochs: Annotated[int, Ge(1), Le(10_000)] = 1
+    epochs: Annotated[int, Ge(1), Le(1_000)] = 1
     """How many epochs are planned; the budget is that of each. What one has learnt the next one knows, and in a cluster
     the rows come first that fewer epochs have used."""
 

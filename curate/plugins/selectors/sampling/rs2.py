@@ -72,7 +72,7 @@ class RS2:
     arXiv:2305.18424.
     """
 
-    epochs: Annotated[int, Ge(1), Le(10_000)]
+    epochs: Annotated[int, Ge(1), Le(1_000)]
     """How many epochs are planned; the budget is that of each."""
 
     replacement: bool = False
