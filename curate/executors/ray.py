@@ -143,7 +143,7 @@ class Ray:
 
         Raises
         ------
-        CurateError : if it has been silent for too long
+        RetryableError : if it has been silent for too long
         """
         if time.monotonic() - self._knocked >= _EVERY:
             there = self._knock()
@@ -163,11 +163,11 @@ class Ray:
             return False
         return True
 
-    def _gone(self) -> CurateError:
+    def _gone(self) -> RetryableError:
         """Return the error for a cluster whose head has died."""
         host, port = self._head or ("", 0)
         own = self._folder is not None
-        return CurateError(
+        return RetryableError(
             f"the Ray cluster at {self._address or f'{host}:{port}'} is gone: its head does not answer",
             hint="the same command goes on where this one stopped"
             + ("" if own else "; start the cluster again, or leave --ray-address out for one of this run's own"),
@@ -287,7 +287,7 @@ def _result(ray: ModuleType, done: Future[Any], *, last: bool) -> Result[Any] | 
             ) from error
         return None
     except (ray.exceptions.RayError, ConnectionError) as error:
-        raise CurateError(f"Ray cannot run a task: {error}", hint="see: ray status") from error
+        raise RetryableError(f"Ray cannot run a task: {error}", hint="see: ray status") from error
 
 
 def _work(folder: str, version: str, fn: Callable[[Task], Value], index: int, task: Task) -> Result[Value]:
