@@ -156,7 +156,7 @@ class Waits:
         Path("begun").touch()
         while not Path("go").exists():
             time.sleep(0.1)
-        return np.ones(len(batch), np.float32)
+        return np.ones(len(batch.texts), np.float32)
 """
 
 
@@ -167,11 +167,12 @@ def test_a_head_that_dies_in_mid_run_is_told_soon_and_the_same_command_goes_on(d
     folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
     head = {"num_cpus": 2, "object_store_memory": 80 * 2**20, "include_dashboard": False, "temp_dir": folder}
     mortal = Cluster(initialize_head=True, head_node_args=head)
+    address = mortal.address
     Path("waits.py").write_text(WAITS)
     data = config(plugins=["./waits.py"], score=[{"use": "waits"}], select=[{"use": "uniform", "keep": 20}])
     Path("config.yaml").write_text(json.dumps(data))
     words = [sys.executable, "-m", "curate", "run", "config.yaml", "--executor", "ray", "--ray-address"]
-    run = subprocess.Popen([*words, mortal.address], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    run = subprocess.Popen([*words, address], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         wait_until(lambda: Path("begun").exists() or run.poll() is not None)
         assert run.poll() is None, run.communicate()
@@ -186,9 +187,7 @@ def test_a_head_that_dies_in_mid_run_is_told_soon_and_the_same_command_goes_on(d
         assert time.monotonic() - begun < 20, told  # 15 where nothing else runs
         assert run.returncode == 3, told
         last = told.splitlines()[-1]
-        assert last.startswith(
-            f"curate: the Ray cluster at {mortal.address} is gone: its head does not answer; the same"
-        )
+        assert last.startswith(f"curate: the Ray cluster at {address} is gone: its head does not answer; the same")
         assert Path("run/.curate.lock").read_bytes() == b""  # let go of
         Path("go").touch()
         again = subprocess.run([*words, ray_cluster], capture_output=True, text=True, check=False)
