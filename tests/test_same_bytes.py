@@ -74,15 +74,15 @@ def test_for_any_number_of_processes(run, workers):
 @pytest.mark.exhaustive
 @pytest.mark.xdist_group("ray")
 def test_on_ray_also_when_a_worker_is_killed_in_mid_stage(run, ray_cluster, monkeypatch):
-    from curate.stages import context
+    from curate.stages.base import Context
 
     killed = Path("killed").absolute()
-    real = context.Context.map
+    real = Context.map
 
     def murderous(self, what, fn, tasks, sizes):
         return real(self, what, Killer(fn, str(killed)) if "assigning" in what else fn, tasks, sizes)
 
-    monkeypatch.setattr(context.Context, "map", murderous)
+    monkeypatch.setattr(Context, "map", murderous)
     assert run(executor="ray", workers=2, ray_address=ray_cluster)
     assert killed.exists()
 
