@@ -684,6 +684,8 @@ def _judged(
         return _compared(served, folder, asked, done, errors, reads, expected)
     if not names(done["err"], asked.file):
         raise FaultError(f"names another file: {done['err'][-400:]}")
+    if not done["code"] and LOSS.search(done["err"]):  # a guard has nothing to compare with
+        return "lost", f"nothing is left to refuse: {done['err'][-200:]}"
     for _ in range(3):
         if not remedy(folder, done["err"]):
             raise FaultError(f"no remedy: {done['err'][-400:]}")
@@ -701,7 +703,7 @@ def _judged(
                 error[-200:] for error in errors[:1]
             ) + why
         if not done["code"] and LOSS.search(errors[0]):
-            return "lost", f"nothing is left to refuse: {errors[0][-200:]}"  # a guard has nothing to compare with
+            return "lost", f"nothing is left to refuse: {errors[0][-200:]}"
     raise FaultError(f"remedy does not work: {errors[0][-300:]} THEN {errors[-1][-300:]}")
 
 
