@@ -425,7 +425,7 @@ def unreadable(folder: Path) -> str:
         return ""
     data = parquet_io.read_json(folder / NAME)
     if data is not None and _TABLED in data and not parquet_io.is_current(folder / SOURCES, str(data["fingerprint"])):
-        return f"{SOURCES} is gone or not whole"
+        return f"{SOURCES} is gone, not whole, or of another {NAME}"
     return f"{NAME} is not as this release writes it, or not whole"
 
 

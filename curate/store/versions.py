@@ -147,6 +147,7 @@ def published(root: Path) -> str | None:
 
 def _state(root: Path) -> tuple[str | None, list[Publication]]:
     """Return the published version, and every publication that was completed."""
+    _refuse_file(root)
     version, lines = _named(root), _written(root)
     if lines is None:
         if version is not None:
@@ -157,6 +158,13 @@ def _state(root: Path) -> tuple[str | None, list[Publication]]:
     if lines and version is None:
         raise DataError("what is published is gone", where=str(root / CURRENT), hint=_begin(root))
     return version, lines
+
+
+def _refuse_file(root: Path) -> None:
+    """Refuse a file in the place of the folder of all versions."""
+    if not paths.is_object(root) and parquet_io.there(root) and not root.is_dir():
+        message, hint = "this is a file, where a folder is expected", "move it elsewhere, and put the folder back"
+        raise DataError(message, where=str(root), hint=f"{hint}; without it, what was published is lost")
 
 
 def _begin(root: Path, other_than: str = "") -> str:
@@ -522,6 +530,7 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
 def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) -> Rollback:
     symlinks.refuse(run)
     root = run / FOLDER
+    _refuse_file(root)
     if not run_directory.is_run(run) or not paths.names(root):
         raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
     with lock.held(run, note):
@@ -533,6 +542,10 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) ->
             raise DataError("no version is whole", where=where, hint=hint)
         earlier = versions[: versions.index(before)] if before in versions else versions
         chosen = version or (earlier[-1] if earlier else None)
+        wanted = version or next((each for each in reversed(_names(root)) if each != before), None)
+        if chosen not in versions and wanted in paths.names(root) and not is_whole(root, wanted):
+            wrong, hint = damage(root, wanted), "name another version, or run again"
+            raise DataError(f"cannot go back: {wrong}", where=str(root / wanted), hint=hint)
         if chosen not in versions:
             told = f"there is no version {version!r}" if version else "no version before the published one is kept"
             raise ConfigError(told, where=str(run), hint=f"there are, oldest first: {_listed(root, versions)}")
@@ -546,6 +559,11 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) ->
                 with suppress(OSError):  # the switch is done
                     parquet_io.sync_folder(root)
     return Rollback(run=str(run), published=chosen, rows=_rows(root, chosen), before=before)
+
+
+def _names(root: Path) -> list[str]:
+    """Return every version that was published, in order, as far as that is known."""
+    return [line["version"] for line in _legible(root) or () if _VERSION.fullmatch(line["version"])]
 
 
 def _left(root: Path) -> list[Publication] | None:

@@ -156,6 +156,27 @@ def test_what_is_published_is_not_lost_silently_and_both_remedies_work(pool, con
 # ---------------------------------------------------------------- going back
 
 
+def test_a_damaged_version_before_the_published_one_is_told(pool, config):
+    first, second = publish(config, 10), publish(config, 20)
+    (ROOT / first / "manifest.json").write_text("{")
+    for version in (None, first):
+        with pytest.raises(
+            DataError, match=f"run/export/{first}: cannot go back: {first}/manifest.json is gone or not"
+        ):
+            versions.rollback(Path("run"), version, silent)
+    assert versions.published(ROOT) == second
+
+
+@pytest.mark.parametrize("name", ["explain", "diff", "path", "rollback"])
+def test_a_file_in_the_place_of_all_versions_is_told(pool, config, command, name):
+    publish(config, 10)
+    shutil.rmtree(ROOT)
+    ROOT.write_text("a file")
+    done = command(name, "run", *(["r0000"] if name == "explain" else []))
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "curate: run/export: this is a file, where a folder is expected" in done.stderr
+
+
 def test_rollback_publishes_the_version_before_and_again_the_one_before_that(pool, config):
     first, second, third = (publish(config, keep) for keep in (10, 20, 30))
     done = versions.rollback(Path("run"), None, silent)
