@@ -60,7 +60,8 @@ def catching_panics() -> Iterator[None]:
     """Raise the panic of a native library as an exception like any other.
 
     Libraries written in Rust (Polars, tokenizers and others) raise a ``PanicException`` that is no ``Exception``, so
-    that handlers do not see it, and that cannot be sent from one process to another.
+    that handlers do not see it, and that cannot be sent from one process to another. A library in C (pandas and others)
+    makes a ``SystemError`` of what a signal raises while it is at work: the signal's own exception is raised again.
 
     Raises
     ------
@@ -69,6 +70,10 @@ def catching_panics() -> Iterator[None]:
     """
     try:
         yield
+    except SystemError as error:
+        if error.__cause__ is not None and not isinstance(error.__cause__, Exception):
+            raise error.__cause__ from None
+        raise
     except Exception:
         raise
     except BaseException as error:

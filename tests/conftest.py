@@ -62,6 +62,7 @@ TIER_OF = {
     "tests/cli": "fast",
     "tests/test_configs.py": "slow",
     "tests/test_damage.py": "slow",
+    "tests/test_errors.py": "fast",
     "tests/test_faults.py": "slow",
     "tests/test_full_disk.py": "slow",
     "tests/test_imports.py": "fast",

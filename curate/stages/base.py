@@ -388,7 +388,7 @@ def run_step(
         context.progress.leave(manifest.lines([record]), reused=True)
         return record
     if context.plan is not None:
-        raise NotReadyError(f"{step.stage} {step.name} is {state}" + f" ({why})" * bool(why))
+        raise NotReadyError(f"{step.stage} {step.name} is {state}" + f" ({folder}: {why})" * bool(why))
     for name in (manifest.NAME, *broken):  # the footer of a broken shard may tell of other rows than it holds
         paths.unlink(folder / name, missing_ok=True)
     begun = time.perf_counter()

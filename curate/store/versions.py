@@ -412,8 +412,8 @@ def _refuse_unknown_copy(root: Path) -> None:
 def _unknown_copy(root: Path) -> DataError:
     message = "this is a folder, where a link is expected, and it is no unchanged copy of a version"
     there = ", ".join(kept(root))
-    hint = f"move it elsewhere, publish a version again: curate rollback {root.parent} VERSION (there are: {there})"
-    return DataError(message, where=str(root / CURRENT), hint=f"{hint}; and run again")
+    hint = f"move it elsewhere or delete it, then publish a version again: curate rollback {root.parent} VERSION"
+    return DataError(message, where=str(root / CURRENT), hint=f"{hint} (there are: {there})")
 
 
 def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:

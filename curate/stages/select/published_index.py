@@ -160,8 +160,8 @@ def deleted(context: Context) -> list[str]:
         lost = [version for version, rows in _written_down(context, entry, known).items() if rows is not None]
         if lost and not paths.names(folder := context.folder / FOLDER / entry.name):
             warnings.append(
-                f"select {entry.name}: {folder} is gone, and with it what {', '.join(lost)} published: only rows that "
-                "are still in the pool are known to be published"
+                f"select {entry.name}: {folder} is gone, and what {', '.join(lost)} published is forgotten: only rows "
+                "that are still in the pool are known to be published"
             )
     return warnings
 
