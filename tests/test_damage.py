@@ -25,6 +25,10 @@ def truncated(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
 
+def padded(data: bytes) -> bytes:
+    return data + b"garbage"
+
+
 def zeroed(data: bytes) -> bytes:
     return bytes(len(data))
 
@@ -118,7 +122,7 @@ FITS = ["embed/lsa/fitted.npz", "embed/lsa/fit.json", "cluster/centroids.parquet
 
 
 @pytest.mark.parametrize("file", FITS)
-@pytest.mark.parametrize("damage", [truncated, zeroed, None])
+@pytest.mark.parametrize("damage", [truncated, zeroed, padded, None])
 def test_a_fit_that_is_lost_is_learnt_again_only_from_the_same_pool_or_when_its_folder_is_deleted(
     settings, pool, file, damage
 ):

@@ -118,7 +118,9 @@ def _earlier(context: Context, arrays: Path, is_whole: Callable[[Fit], bool], re
         return None
     if fit.recipe != recipe:
         return None
-    if not is_whole(fit):
+    record = manifest.load(folder)
+    sealed = None if record is None else record.seals.get(arrays.name)
+    if not is_whole(fit) or (sealed and parquet_io.seal(arrays) != sealed):
         if fit.pool != pool:
             raise DataError("what was learnt before is gone, or not whole", where=str(arrays), hint=_again(folder))
         return None

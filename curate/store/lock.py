@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import socket
+import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from curate import paths
+from curate import anchored, paths
 from curate.errors import CurateError, DataError, LockedError
 from curate.store import parquet_io
 
@@ -92,9 +93,13 @@ def _file(path: Path, folder: Path, note: Callable[[str], None]) -> Iterator[int
 def _opened(path: Path) -> int:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         raise paths.unwritten(path, error) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DataError(anchored.NO_FILE, where=str(path), hint="delete it")
+    return handle
 
 
 def _acquire(handle: int, path: Path, folder: Path, note: Callable[[str], None]) -> None:

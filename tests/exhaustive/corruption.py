@@ -688,6 +688,8 @@ def _judged(
         return "lost", f"nothing is left to refuse: {done['err'][-200:]}"
     for _ in range(3):
         if not remedy(folder, done["err"]):
+            if len(errors) > 1 and LOSS.search(errors[0]):
+                return "lost", f"{errors[0][-200:]} THEN {done['err'][-200:]}"
             raise FaultError(f"no remedy: {done['err'][-400:]}")
         if reads:
             again = SCENARIOS["run"][0]

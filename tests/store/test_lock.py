@@ -119,6 +119,12 @@ def run_under_way(*arguments: str):
         process.communicate()
 
 
+def test_a_pipe_in_the_place_of_the_lock_is_told(tmp_path):
+    os.mkfifo(tmp_path / lock.NAME)
+    with pytest.raises(DataError, match=r"\.curate\.lock: .*neither a file nor a folder"), lock.held(tmp_path, print):
+        pass
+
+
 @pytest.fixture
 def slow(pool, config):
     """A configuration whose run waits in the select stage until there is a file ``go``."""
