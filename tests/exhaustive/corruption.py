@@ -1,6 +1,6 @@
 """Corrupts every kind of file of a finished run directory and compares what commands do with it.
 
-    python tests/exhaustive/corruption.py [--rounds 600] [--seed 0] [--jobs 1] [--all] [--match TEXT] [--out FILE]
+    python tests/exhaustive/corruption.py [--rounds 600] [--seed 0] [--jobs 1] [--all] [--match REGEX] [--out FILE]
 
 A round copies a run directory that has everything, corrupts one file, folder or link of it, and lets one command meet
 the corruption: ``curate run`` with the same configuration, another one, another pool, or both, or a command that reads.
@@ -783,7 +783,7 @@ def everything(run: Path, seed: int, match: str = "") -> list[Round]:
                 file = rng.choice(files)
                 found.append(Round(kind, file, corruption, scenario, f"{seed}/{file}/{corruption}/{scenario}"))
     rng.shuffle(found)
-    return [one for one in found if match in f"{one.kind} {one.corruption} {one.scenario}"]
+    return [one for one in found if re.search(match, f"{one.kind} {one.corruption} {one.scenario}")]
 
 
 def sampled(rounds: Sequence[Round], number: int) -> list[Round]:
@@ -856,7 +856,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="rounds at a time")
     parser.add_argument("--all", action="store_true", help="every kind of file, corruption and scenario")
-    parser.add_argument("--match", default="", help="only rounds whose kind, corruption and scenario hold this text")
+    parser.add_argument("--match", default="", help="only rounds whose kind, corruption and scenario match this expression")
     parser.add_argument("--out", type=Path, help="write every round that applied to this JSON file")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="curate-corruption-"))
