@@ -163,8 +163,8 @@ def _state(root: Path) -> tuple[str | None, list[Publication]]:
 def _refuse_file(root: Path) -> None:
     """Refuse a file in the place of the folder of all versions."""
     if not paths.is_object(root) and parquet_io.there(root) and not root.is_dir():
-        message, hint = "this is a file, where a folder is expected", "move it elsewhere, and put the folder back"
-        raise DataError(message, where=str(root), hint=f"{hint}; without it, what was published is lost")
+        message, hint = "this is a file, where a folder is expected", "put the folder back in its place, or delete it"
+        raise DataError(message, where=str(root), hint=f"{hint}: what was published is lost then")
 
 
 def _begin(root: Path, other_than: str = "") -> str:
@@ -544,7 +544,7 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) ->
         chosen = version or (earlier[-1] if earlier else None)
         wanted = version or next((each for each in reversed(_names(root)) if each != before), None)
         if chosen not in versions and wanted in paths.names(root) and not is_whole(root, wanted):
-            wrong, hint = damage(root, wanted), "name another version, or run again"
+            wrong, hint = damage(root, wanted), "restore it from a copy, or name another version: this one is lost"
             raise DataError(f"cannot go back: {wrong}", where=str(root / wanted), hint=hint)
         if chosen not in versions:
             told = f"there is no version {version!r}" if version else "no version before the published one is kept"

@@ -704,7 +704,7 @@ def _judged(
             return ("told" if verdict in ("equal", "latent") else "lost"), " | ".join(
                 error[-200:] for error in errors[:1]
             ) + why
-        if not done["code"] and LOSS.search(errors[0]):
+        if not done["code"] and any(map(LOSS.search, errors)):
             return "lost", f"nothing is left to refuse: {errors[0][-200:]}"
     raise FaultError(f"remedy does not work: {errors[0][-300:]} THEN {errors[-1][-300:]}")
 
@@ -856,7 +856,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="rounds at a time")
     parser.add_argument("--all", action="store_true", help="every kind of file, corruption and scenario")
-    parser.add_argument("--match", default="", help="only rounds whose kind, corruption and scenario match this expression")
+    parser.add_argument("--match", default="", help="rounds whose kind, corruption and scenario match this")
     parser.add_argument("--out", type=Path, help="write every round that applied to this JSON file")
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="curate-corruption-"))

@@ -119,10 +119,13 @@ def run_under_way(*arguments: str):
         process.communicate()
 
 
-def test_a_pipe_in_the_place_of_the_lock_is_told(tmp_path):
-    os.mkfifo(tmp_path / lock.NAME)
-    with pytest.raises(DataError, match=r"\.curate\.lock: .*neither a file nor a folder"), lock.held(tmp_path, print):
+@pytest.mark.parametrize(("what", "told"), [("pipe", "neither a file nor a folder"), ("link", "a link")])
+def test_what_is_no_file_in_the_place_of_the_lock_is_told(tmp_path, what, told):
+    path = tmp_path / lock.NAME
+    os.mkfifo(path) if what == "pipe" else path.symlink_to("elsewhere")
+    with pytest.raises(DataError, match=rf"\.curate\.lock: this is {told}.*; delete it"), lock.held(tmp_path, print):
         pass
+    assert not (tmp_path / "elsewhere").exists()
 
 
 @pytest.fixture
