@@ -543,7 +543,8 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) ->
         earlier = versions[: versions.index(before)] if before in versions else versions
         chosen = version or (earlier[-1] if earlier else None)
         wanted = version or next((each for each in reversed(_names(root)) if each != before), None)
-        if chosen not in versions and wanted in paths.names(root) and not is_whole(root, wanted):
+        there = {name for name in paths.names(root) if _VERSION.fullmatch(name)}
+        if chosen not in versions and wanted in there and not is_whole(root, wanted):
             wrong, hint = damage(root, wanted), "restore it from a copy, or name another version: this one is lost"
             raise DataError(f"cannot go back: {wrong}", where=str(root / wanted), hint=hint)
         if chosen not in versions:
