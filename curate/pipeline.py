@@ -238,10 +238,10 @@ def _run(context: Context, until: str) -> Summary:
     data = parquet_io.read_json(context.folder / manifest.NAME)
     before = data if data is not None and fits(data, _WRITTEN) else {"fingerprints": {}}
     if data is None and parquet_io.there(context.folder / manifest.NAME):
-        context.progress.warn(f"{context.folder / manifest.NAME} is not as it was written: it is made anew")
+        context.progress.warn(f"{context.folder / manifest.NAME} is corrupt, and is repaired")
     if before.get("export") is not None and published is None:
-        gone = f"{context.folder / versions.FOLDER} is gone, and with it what was published"
-        context.progress.warn(f"{gone}: the history begins anew, and nothing is compared with what is lost")
+        lost = f"{context.folder / versions.FOLDER} is missing, and what was published is lost"
+        context.progress.warn(f"{lost}: the history begins again, and nothing is compared with it")
     done = Progressed()
     for step in _stages(context, until):
         done = step

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
+from curate import paths
 from curate.config.loader import from_data
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
 from curate.store import parquet_io, versions
+from curate.store.explain import explain
 
 STAGES = ("input", "embed/column", "cluster", "score/length", "select")
 
@@ -84,7 +88,7 @@ def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_anew(set
         path, beside = Path("run") / stage / "part-00001.parquet", Path("run") / stage / "part-00000.parquet"
         good, untouched = path.read_bytes(), beside.stat().st_mtime_ns
         path.write_bytes(damage(good))
-        assert why(settings(), stage) == "part-00001.parquet is not whole"
+        assert why(settings(), stage) == "part-00001.parquet is corrupt"
         again = curate.run(settings())
         assert path.read_bytes() == good
         assert [record.count for record in again.records] == [record.count for record in first.records]
@@ -96,13 +100,13 @@ def test_a_half_written_shard_of_a_stage_that_was_done_is_seen_and_made_anew(set
 @pytest.mark.parametrize(
     ("pattern", "told"),
     [
-        ("cluster/centroids.parquet", "centroids.parquet is not whole"),
-        ("embed/column/quarantine/part-00000.parquet", "quarantine/part-00000.parquet is not whole"),
+        ("cluster/centroids.parquet", "centroids.parquet is corrupt"),
+        ("embed/column/quarantine/part-00000.parquet", "quarantine/part-00000.parquet is corrupt"),
         ("export/current/data/*.parquet", r"\w+/data/train-00000-of-00001.parquet is not what was written"),
-        ("export/current/manifest.json", r"\w+/manifest.json is gone or not whole"),
-        ("export/*.ids.parquet", r"\w+\.ids\.parquet is not whole"),
+        ("export/current/manifest.json", r"\w+/manifest.json is missing or corrupt"),
+        ("export/*.ids.parquet", r"\w+\.ids\.parquet is corrupt"),
         *(
-            (f"{stage}/manifest.json", "manifest.json is not as this release writes it, or not whole")
+            (f"{stage}/manifest.json", "manifest.json is corrupt, or not of this release")
             for stage in (*STAGES, "export")
         ),
     ],
@@ -198,7 +202,7 @@ def test_rows_that_only_a_footer_loses_are_noticed(settings):
         table = pq.read_table(path)
         pq.write_table(table.slice(1), path)  # whole, with the fingerprint of the other
         pq.read_table(path)
-        assert why(settings(), stage) == f"{path.relative_to(Path('run') / folder_of(stage))} is not whole"
+        assert why(settings(), stage) == f"{path.relative_to(Path('run') / folder_of(stage))} is corrupt"
         curate.run(settings())
         assert path.read_bytes() == good
     assert state() == before
@@ -272,3 +276,20 @@ def test_commands_that_only_read_tell_what_is_damaged(settings, command, stage):
         assert "run again" in told.stderr
         path.write_bytes(good)
     assert command("explain", "run", "r0030").returncode == 0
+
+
+@pytest.mark.parametrize("file", ["export/history.json", "select/manifest.json", "cluster/fit.json", "mask.json"])
+def test_a_file_that_may_not_be_read_is_not_called_corrupt(settings, monkeypatch, file):
+    curate.run(settings())
+    before, real = state(), paths.read
+
+    def read(path):
+        if path.as_posix() == f"run/{file}":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(paths, "read", read)
+    reads = partial(explain, Path("run"), "r0030") if file == "mask.json" else partial(curate.run, settings(10))
+    with pytest.raises(DataError, match=rf"run/{file}: cannot read the file: Permission denied$"):
+        reads()
+    assert state() == before

@@ -255,7 +255,7 @@ def test_a_manifest_names_no_folder_but_its_own(run, home):
 def test_a_history_that_no_run_wrote_is_none(run, line):
     parquet_io.write_json(Path("run/export/history.json"), {"publications": [line]})
     for command in ("rollback", "run"):
-        with pytest.raises(DataError, match=r"history\.json: the list of what was published is not as it was written"):
+        with pytest.raises(DataError, match=r"history\.json: the list of what was published is corrupt"):
             run[command]()
 
 
@@ -265,7 +265,7 @@ def test_a_shard_with_a_flipped_bit_is_not_believed(run):
     data[30] ^= 4
     path.write_bytes(data)
     with pytest.raises(
-        DataError, match=r"part-00000.parquet: cannot read what the step left: .* is not whole; run again"
+        DataError, match=r"part-00000.parquet: cannot read what the step left: .* is corrupt; run again"
     ):
         run["explain"]()
 

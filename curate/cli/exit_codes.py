@@ -8,7 +8,6 @@ from pathlib import Path
 
 from curate import errors, paths
 from curate.executors.base import Terminated
-from curate.paths import unwritten
 
 _RESUMABLE = "the same command goes on where this one stopped"
 
@@ -65,14 +64,14 @@ def explained(error: BaseException) -> tuple[str, int]:
             return str(error), code
         case OSError() if code == errors.DATA:
             in_the_way = error.errno in _IN_THE_WAY and isinstance(error.filename, str)
-            told = (
-                unwritten(Path(error.filename), error)
+            message = (
+                paths.unwritten(Path(error.filename), error)
                 if in_the_way
                 else f"{error.filename or 'output'}: {error.strerror}"
             )
-            return errors.visible(str(told)), code
-    told = errors.visible(f"this is a bug: {type(error).__name__}: {error}")
-    return f"{told}\nnothing that was published has changed; please report it with {_log(error)}", code
+            return errors.visible(str(message)), code
+    bug = errors.visible(f"this is a bug: {type(error).__name__}: {error}")
+    return f"{bug}\nnothing that was published has changed; please report it with {_log(error)}", code
 
 
 def _log(error: BaseException) -> str:

@@ -181,7 +181,7 @@ def rollback(
             return
         output.show_line(done)
         output.show_line(
-            f"the next curate run of {run} publishes again: mend what was wrong with the input or the configuration"
+            f"the next curate run of {run} publishes again: fix what was wrong with the input or the configuration"
         )
 
 

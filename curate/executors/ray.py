@@ -168,7 +168,7 @@ class Ray:
         host, port = self._head or ("", 0)
         own = self._folder is not None
         return RetryableError(
-            f"the Ray cluster at {self._address or f'{host}:{port}'} is gone: its head does not answer",
+            f"the head of the Ray cluster at {self._address or f'{host}:{port}'} does not answer",
             hint="the same command goes on where this one stopped"
             + ("" if own else "; start the cluster again, or leave --ray-address out for one of this run's own"),
         )

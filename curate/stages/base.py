@@ -420,10 +420,10 @@ def run_step(
 
 
 def missing_shard(record: Record[R], folder: Path) -> str:
-    """Return which shard of a step that was done is gone, in words; empty if none is."""
+    """Return which shard of a complete step is missing, in words; empty if none is."""
     there = paths.names(folder)
     shards = (parquet_io.part(folder, number).name for number in range(record.shards))
-    return next((f"{name} is gone" for name in shards if name not in there), "")
+    return next((f"{name} is missing" for name in shards if name not in there), "")
 
 
 def all_kept(sources: Mapping[str, int]) -> dict[str, Count]:

@@ -85,7 +85,7 @@ def load(folder: Path) -> Fit | None:
 
 
 def _again(folder: Path) -> str:
-    return f"restore it from a copy, or delete {folder}: what was learnt is lost then, and learnt anew from the pool"
+    return f"restore it from a copy, or delete {folder}: the fitted state is lost then, and fitted again to the pool"
 
 
 def _was_there(context: Context, folder: Path) -> bool:
@@ -105,16 +105,16 @@ def _earlier(context: Context, arrays: Path, is_whole: Callable[[Fit], bool], re
     Raises
     ------
     DataError
-        If it was learnt from an earlier pool, and is gone or damaged.
+        If it was fitted to an earlier pool, and is missing or corrupt.
     """
     folder = arrays.parent
     fit = load(folder)
     if fit is None:
         record = manifest.load(folder)
         if record is not None and NAME in record.seals:
-            raise DataError("what was learnt before is gone", where=str(folder / NAME), hint=_again(folder))
+            raise DataError("the fitted state is missing", where=str(folder / NAME), hint=_again(folder))
         if not paths.names(folder) and _was_there(context, folder):
-            context.progress.warn(f"{folder} is gone, and what was learnt is lost: it is learnt anew from today's pool")
+            context.progress.warn(f"{folder} is missing: the fitted state is lost, and is fitted again to today's pool")
         return None
     if fit.recipe != recipe:
         return None
@@ -122,7 +122,7 @@ def _earlier(context: Context, arrays: Path, is_whole: Callable[[Fit], bool], re
     sealed = None if record is None else record.seals.get(arrays.name)
     if not is_whole(fit) or (sealed and parquet_io.seal(arrays) != sealed):
         if fit.pool != pool:
-            raise DataError("what was learnt before is gone, or not whole", where=str(arrays), hint=_again(folder))
+            raise DataError("the fitted state is missing or corrupt", where=str(arrays), hint=_again(folder))
         return None
     return fit
 
@@ -166,7 +166,7 @@ def up_to_date(
     context : Context
         The run.
     arrays : Path
-        The file of the arrays that were learnt, in the folder of the step.
+        The file of the fitted arrays, in the folder of the step.
     is_whole : callable
         Returns whether those of a fit are there, as they were written.
     recipe, pool : str
@@ -179,7 +179,7 @@ def up_to_date(
     Raises
     ------
     DataError
-        If the fit of an earlier pool is gone or damaged.
+        If the fitted state of an earlier pool is missing or corrupt.
     """
     refresh = context.config.refresh
     kept = None if refresh.refit == "always" else _earlier(context, arrays, is_whole, recipe, pool)

@@ -101,7 +101,7 @@ class Run:
         read = manifest.intact(folder / "input")
         if read is None and run_directory.is_run(folder):
             hint = f"run: curate run {folder / 'config.yaml'}"
-            raise DataError("the input was not read, or is gone", where=str(folder / "input"), hint=hint)
+            raise DataError("the input was not read, or is missing", where=str(folder / "input"), hint=hint)
         if read is None or read.stage != "input":
             hint = "name the folder that 'run:' in the configuration says"
             raise ConfigError("there is no run in this folder", where=str(folder), hint=hint)

@@ -360,9 +360,9 @@ def broken(record: Record[StageResult], folder: Path) -> dict[str, str]:
     for name, sealed in record.seals.items():
         path = folder / name
         if name not in there:
-            wrong[name] = f"{name} is gone" if not parquet_io.there(path) else f"{name} is not a file"
+            wrong[name] = f"{name} is missing" if not parquet_io.there(path) else f"{name} is not a file"
         elif _seal(path) != sealed:  # of an object it is empty: that is whole, or not there
-            wrong[name] = f"{name} is not whole" if path.suffix == ".parquet" else f"{name} is not as it was written"
+            wrong[name] = f"{name} is corrupt"
     return wrong
 
 
@@ -425,8 +425,8 @@ def unreadable(folder: Path) -> str:
         return ""
     data = parquet_io.read_json(folder / NAME)
     if data is not None and _TABLED in data and not parquet_io.is_current(folder / SOURCES, str(data["fingerprint"])):
-        return f"{SOURCES} is gone, not whole, or of another {NAME}"
-    return f"{NAME} is not as this release writes it, or not whole"
+        return f"{SOURCES} is missing, corrupt, or of another {NAME}"
+    return f"{NAME} is corrupt, or not of this release"
 
 
 State = Literal["fresh", "stale", "missing"]

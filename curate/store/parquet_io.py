@@ -341,12 +341,20 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """Return the bytes of a small file; None if it cannot be read."""
+    """Return the bytes of a small file; None if it is missing.
+
+    Raises
+    ------
+    DataError
+        If it is there and cannot be read, as for want of a permission: what it holds is not known to be corrupt.
+    """
     try:
         with paths.reached(path):
             return paths.read(path)
-    except (OSError, ValueError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
+    except OSError as error:
+        raise paths.unread(path, error) from error
 
 
 def parse_json(text: bytes | None) -> dict[str, Any] | None:
@@ -371,7 +379,7 @@ def read_state(path: Path, hint: str) -> dict[str, Any] | None:
     """
     data = read_json(path)
     if data is None and there(path):
-        raise DataError("this is not as it was written", where=str(path), hint=hint)
+        raise DataError("this is corrupt", where=str(path), hint=hint)
     return data
 
 

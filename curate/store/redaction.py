@@ -28,7 +28,7 @@ def read(folder: Path) -> tuple[Kind, ...]:
     """
     data = parquet_io.read_json(folder / NAME)
     if data is None or not fits(data, {"mask": [str]}):
-        what = "is not as it was written" if parquet_io.there(folder / NAME) else "is gone"
+        what = "is corrupt" if parquet_io.there(folder / NAME) else "is missing"
         message = f"the file that says what is masked {what}, so no text is shown"
         raise DataError(message, where=str(folder / NAME), hint=f"run again: curate run {folder / 'config.yaml'}")
     return tuple(kind for kind in KINDS if kind in data["mask"])

@@ -94,7 +94,7 @@ def read_ids(root: Path, version: str) -> pl.DataFrame:
     Raises
     ------
     DataError
-        If they are gone, damaged, or those of another version.
+        If they are missing, corrupt, or those of another version.
     """
     with _known_rows(root, version) as file:
         return frame_of(file.read(IDS.names))
@@ -115,19 +115,17 @@ def holds(root: Path, version: str, name: str) -> bool:
 @contextmanager
 def _known_rows(root: Path, version: str) -> Iterator[pq.ParquetFile]:
     """Open the file with the rows of a version, if it is what was written for it."""
-    path, expected, hint = ids(root, version), _rows_published(root, version), _begin(root, other_than=version)
+    path, expected = ids(root, version), _rows_published(root, version)
     try:
         with paths.parquet(path) as file:
             made_from = (file.schema_arrow.metadata or {}).get(parquet_io.FINGERPRINT.encode(), b"")
             if name_of(made_from.decode(errors="replace")) != version or expected not in (None, file.metadata.num_rows):
                 raise ValueError("it is not what was written")
             yield file
-    except FileNotFoundError as error:
-        told = f"the rows of the version {version} are not known: the file is gone"
-        raise DataError(told, where=str(path), hint=hint) from error
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
-        told = f"the rows of the version {version} are not known: {error}"
-        raise DataError(told, where=str(path), hint=hint) from error
+        why = "the file is missing" if isinstance(error, FileNotFoundError) else error
+        message = f"the rows of the version {version} are not known: {why}"
+        raise DataError(message, where=str(path), hint=_begin(root, other_than=version)) from error
 
 
 def _rows_published(root: Path, version: str) -> int | None:
@@ -140,7 +138,7 @@ def published(root: Path) -> str | None:
     Raises
     ------
     DataError
-        If ``current`` or the history is gone or damaged, so that what is published is not known.
+        If ``current`` or the history is missing or corrupt, so that what is published is not known.
     """
     return _state(root)[0]
 
@@ -151,12 +149,12 @@ def _state(root: Path) -> tuple[str | None, list[Publication]]:
     version, lines = _named(root), _written(root)
     if lines is None:
         if version is not None:
-            raise DataError("the list of what was published is gone", where=str(root / HISTORY), hint=_begin(root))
+            raise DataError("the list of what was published is missing", where=str(root / HISTORY), hint=_begin(root))
         return None, []
     if lines and "replaces" in lines[-1] and lines[-1]["replaces"] == version != lines[-1]["version"]:
         lines.pop()  # the switch did not follow
     if lines and version is None:
-        raise DataError("what is published is gone", where=str(root / CURRENT), hint=_begin(root))
+        raise DataError("what is published is missing", where=str(root / CURRENT), hint=_begin(root))
     return version, lines
 
 
@@ -187,7 +185,7 @@ def _written(root: Path) -> list[Publication] | None:
     """
     lines = _legible(root)
     if lines is None and parquet_io.there(root / HISTORY):
-        message = "the list of what was published is not as it was written"
+        message = "the list of what was published is corrupt"
         raise DataError(message, where=str(root / HISTORY), hint=_begin(root))
     return lines
 
@@ -260,22 +258,22 @@ def contents(version: Path) -> dict[str, Any] | None:
 
 
 def damage(root: Path, version: str, *, read: bool = False) -> str:
-    """What of ``version`` is gone, or of another size than its manifest says, in words; empty if nothing is.
+    """What of ``version`` is missing, or of another size than its manifest says, in words; empty if nothing is.
 
     ``read``: or holds other bytes.
     """
     found = contents(root / version)
     if found is None:
-        return f"{version}/{manifest.NAME} is gone or not whole"
+        return f"{version}/{manifest.NAME} is missing or corrupt"
     there = paths.sizes(root / version)
     for file in found["files"]:
         if file["file"] not in there:
-            return f"{version}/{file['file']} is gone"
+            return f"{version}/{file['file']} is missing"
         path = root / version / file["file"]
         if there[file["file"]] != file["bytes"] or (read and paths.sha256(path) != file["sha256"]):
             return f"{version}/{file['file']} is not what was written"
     if CARD not in there:
-        return f"{version}/{CARD} is gone"
+        return f"{version}/{CARD} is missing"
     changed = found.get("card") not in (None, paths.sha256(root / version / CARD))
     return f"{version}/{CARD} is not what was written" if changed else ""
 
@@ -435,7 +433,7 @@ def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
     whole, there = kept(root), paths.names(root)
     for version in list(dict.fromkeys(line["version"] for line in reversed(history(root))))[:keep]:
         if version not in whole and f"{version}{_IDS}" in there:
-            warn(f"{root / version} is gone or not whole: it is lost, and nobody can go back to it")
+            warn(f"{root / version} is missing or corrupt: it is lost, and nobody can go back to it")
     for name in there:
         if _VERSION.fullmatch(name) and name not in whole:
             paths.remove(root / name)
@@ -506,9 +504,7 @@ class Rollback:
 
     def __str__(self) -> str:
         if not self.before:
-            return (
-                f"{self.run}: published {self.published} again ({self.rows:,} rows); what was published is known anew"
-            )
+            return f"{self.run}: published {self.published} again ({self.rows:,} rows); the history begins again"
         if self.published == self.before:
             return f"{self.run}: {self.published} ({self.rows:,} rows) is the published version already"
         return f"{self.run}: published {self.published} again ({self.rows:,} rows), in place of {self.before}"

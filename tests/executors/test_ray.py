@@ -187,7 +187,7 @@ def test_a_head_that_dies_in_mid_run_is_told_soon_and_the_same_command_goes_on(d
         assert time.monotonic() - begun < 20, told  # 15 where nothing else runs
         assert run.returncode == 3, told
         last = told.splitlines()[-1]
-        assert last.startswith(f"curate: the Ray cluster at {address} is gone: its head does not answer; the same")
+        assert last.startswith(f"curate: the head of the Ray cluster at {address} does not answer; the same")
         assert Path("run/.curate.lock").read_bytes() == b""  # let go of
         Path("go").touch()
         again = subprocess.run([*words, ray_cluster], capture_output=True, text=True, check=False)

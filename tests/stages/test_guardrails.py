@@ -126,7 +126,7 @@ def test_a_churn_that_cannot_be_told_is_not_taken_for_none(pool, config):
     selected(config, "stars = 0")
     versions.ids(ROOT, str(versions.published(ROOT))).unlink()
     with pytest.raises(
-        GuardrailError, match=r"\w+\.ids\.parquet: guard\.max_churn_rate cannot be checked: .*: the file is gone"
+        GuardrailError, match=r"\w+\.ids\.parquet: guard\.max_churn_rate cannot be checked: .*: the file is missing"
     ):
         selected(config, "stars = 4", max_churn_rate=1.0)
     selected(config, "stars = 4")

@@ -275,10 +275,10 @@ def test_ids_are_read_no_further_than_the_row(finished, monkeypatch):
 def test_a_lost_or_cut_off_shard_of_the_ledger_is_an_error_that_says_what_to_do(finished):
     path = Path("run/select/part-00000.parquet")
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(DataError, match=r"run/select/part-\d+.parquet: .*part-00000.parquet is not whole; run again"):
+    with pytest.raises(DataError, match=r"run/select/part-\d+.parquet: .*part-00000.parquet is corrupt; run again"):
         explain(Path("run"), "r0001")
     path.unlink()
-    with pytest.raises(DataError, match=r"part-00000.parquet is gone; run again"):
+    with pytest.raises(DataError, match=r"part-00000.parquet is missing; run again"):
         explain(Path("run"), "r0001")
 
 

@@ -57,7 +57,7 @@ def test_what_is_not_published_or_damaged_is_told(exported, command, tmp_path):
     Path(found.files[0]).unlink()
     damaged = command("path", "run")
     assert (damaged.returncode, damaged.stdout) == (3, "")
-    assert "is gone" in damaged.stderr
+    assert "is missing" in damaged.stderr
     with pytest.raises(DataError):
         curate.published("run")
     shutil.rmtree("run")

@@ -160,9 +160,7 @@ def test_a_damaged_version_before_the_published_one_is_told(pool, config):
     first, second = publish(config, 10), publish(config, 20)
     (ROOT / first / "manifest.json").write_text("{")
     for version in (None, first):
-        with pytest.raises(
-            DataError, match=f"run/export/{first}: cannot go back: {first}/manifest.json is gone or not"
-        ):
+        with pytest.raises(DataError, match=f"run/export/{first}: cannot go back: {first}/manifest.json is missing or"):
             versions.rollback(Path("run"), version, silent)
     assert versions.published(ROOT) == second
 
@@ -262,7 +260,7 @@ def test_a_version_knows_its_rows(pool, config):
     assert inside == data
     assert versions.holds(ROOT, version, inside[3]) is True
     assert versions.holds(ROOT, version, "nobody") is False
-    with pytest.raises(DataError, match="0123456789ab are not known: the file is gone"):
+    with pytest.raises(DataError, match="0123456789ab are not known: the file is missing"):
         versions.holds(ROOT, "0123456789ab", "nobody")
 
 

@@ -115,7 +115,7 @@ class Lesson:
     # ------------------------------------------------------------ the fit
 
     def is_whole(self, fit: Fit) -> bool:
-        """Return whether what was learnt is on disk, as it was written."""
+        """Return whether the fitted state is on disk, as it was written."""
         return npz.load(self.folder / FITTED, fit.fingerprint) is not None
 
     def fit(self, source: Inputs, fit: Fit) -> tuple[State, Learnt]:

@@ -75,7 +75,7 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
     Raises
     ------
     ConfigError : if the sketches were made with other fields
-    DataError : if sketches are gone or damaged
+    DataError : if sketches are missing or corrupt
     """
     recipe = _recipe(pool, entry)
     held, named, again = (np.zeros(len(pool), np.bool_) for _ in range(3))
@@ -118,13 +118,13 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
 def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> list[Path]:
     """Return the file of each version that an entry has sketches of.
 
-    A version from before the entry compared with any has none, and where the whole folder is gone, everything is
+    A version from before the entry compared with any has none, and where the whole folder is missing, everything is
     forgotten; see ``deleted``.
 
     Raises
     ------
     DataError
-        If a file is gone, or does not hold what was written.
+        If a file is missing, or does not hold what was written.
     """
     folder, rows = context.folder / FOLDER / entry.name, _written_down(context, entry, known)
     files = {version: folder / f"{version}.parquet" for version in known} if paths.names(folder) else {}
@@ -145,11 +145,11 @@ def _written_down(context: Context, entry: SelectEntry, known: Sequence[str]) ->
 def _wrong(path: Path, rows: int | None) -> str:
     """Return what is wrong with a file of sketches, in words; empty if nothing is."""
     if not parquet_io.there(path):
-        return "is gone"
+        return "is missing"
     try:
         held = parquet_io.rows(path)
     except DataError:
-        return "is not whole"
+        return "is corrupt"
     return "" if rows in (None, held) else f"holds {held:,} of {rows:,} rows"
 
 
@@ -160,8 +160,8 @@ def deleted(context: Context) -> list[str]:
         lost = [version for version, rows in _written_down(context, entry, known).items() if rows is not None]
         if lost and not paths.names(folder := context.folder / FOLDER / entry.name):
             warnings.append(
-                f"select {entry.name}: {folder} is gone, and what {', '.join(lost)} published is forgotten: only rows "
-                "that are still in the pool are known to be published"
+                f"select {entry.name}: {folder} is missing, and what {', '.join(lost)} published is forgotten: only "
+                "rows that are still in the pool are known to be published"
             )
     return warnings
 
@@ -177,7 +177,7 @@ def remembered(context: Context, version: str) -> dict[str, int]:
 def _forgetting(folder: Path) -> str:
     return (
         f"restore it from a copy, or delete {folder}: rows that are published and in the pool are then remembered "
-        "anew, and those that are no longer in the pool are forgotten"
+        "again, and those that are no longer in the pool are forgotten"
     )
 
 

@@ -145,7 +145,7 @@ def test_a_fit_that_is_damaged_is_made_again_once_its_folder_is_deleted(examples
     path = Path("run/score/from_pool/fitted.npz")
     path.write_bytes(path.read_bytes()[:100])
     grow(examples)
-    with pytest.raises(DataError, match=r"fitted\.npz: what was learnt before is gone, or not whole; .*, or delete "):
+    with pytest.raises(DataError, match=r"fitted\.npz: the fitted state is missing or corrupt; .*, or delete "):
         scored(config(**SCORES))
     shutil.rmtree(path.parent)
     scored(config(**SCORES))

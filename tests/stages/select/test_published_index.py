@@ -252,9 +252,9 @@ def test_a_lost_file_of_what_was_published_is_told_until_it_is_back_or_its_folde
     shutil.rmtree("run/published/minhash")
     Path("config.json").write_text(json.dumps(nightly()))
     told = command("run", "config.json").stderr
-    assert f"run/published/minhash is gone, and what {first}, " in told.replace("\n", " ")
+    assert f"run/published/minhash is missing, and what {first}, " in told.replace("\n", " ")
     assert exported() == {"d", "e"}
-    assert "is gone" not in command("run", "config.json").stderr
+    assert "is missing" not in command("run", "config.json").stderr
 
 
 @pytest.mark.slow
