@@ -1,4 +1,4 @@
-"""The functions for notebooks and scripts, thin over what the command line uses."""
+"""Functions for notebooks and scripts, thin over the modules that the command line uses."""
 
 from __future__ import annotations
 

@@ -229,7 +229,7 @@ class PoolView:
 
     @cached_property
     def kept(self) -> NDArray[np.bool_]:
-        """Whether each row was selected, (n,)."""
+        """Mask of the rows that were selected, (n,) bool."""
         return np.concatenate([self._ledger(shard, ["selected"])["selected"].to_numpy() for shard in self.shards()])
 
     def dropped_by(self, entry: str) -> Rows:

@@ -341,7 +341,7 @@ class Step(Generic[R]):
     folder: Path
     result: type[R] = field(compare=False)
     files: tuple[str, ...] = ("*", f"{QUARANTINE}/*")
-    """What the files of the step are called, in its folder; each is sealed in its manifest."""
+    """Patterns of the names of its files in its folder; each file is sealed in the manifest."""
 
 
 def run_step(

@@ -61,7 +61,7 @@ class Expansion:
 
     @property
     def ratio(self) -> int:
-        """How many times its size the file has expanded to; 0 if that is nothing to report."""
+        """Bytes that the file has expanded to as a multiple of its size; 0 if that is not reported."""
         times = self._bytes // self._size
         return times if times > REMARKABLE and self._bytes > FREE // 2 else 0
 

@@ -219,7 +219,7 @@ class Growing:
 
 
 class _DiscardedError(Exception):
-    """What was written is not to be kept."""
+    """Signal to delete what was written."""
 
 
 @contextmanager

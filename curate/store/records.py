@@ -96,7 +96,7 @@ class Batch:
     """Number of NaN and Infinity literals that were read as null."""
 
     expansion: int = 0
-    """How many times its size the file has expanded to so far, where that is worth a report."""
+    """Bytes that the file has expanded to so far as a multiple of its size; 0 if that is not reported."""
 
     features: Mapping[str, object] = field(default_factory=dict)
     """The features of columns, as Hugging Face's datasets describes them, such as the names of class labels."""

@@ -109,7 +109,7 @@ def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, probes: int = 24) -> tu
 
 
 def nearest_similarity(x: Matrix, queries: Indices | None = None, *, among: Indices | None = None) -> Matrix:
-    """The similarity of each row, or of the rows ``queries``, to the most similar other row of ``x``, or of ``among``.
+    """Return the similarity of each row, or of ``queries``, to the most similar other row of ``x``, or of ``among``.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def _blocks_of(places: Indices) -> Iterator[Indices]:
 
 
 def _everything(candidates: Indices, rows: Indices) -> Iterator[Task]:
-    """The same candidates for each block."""
+    """Yield each block of rows with all candidates."""
     return ((places, rows[places], [candidates]) for places in _blocks_of(np.arange(len(rows))))
 
 

@@ -74,7 +74,7 @@ class FileCount:
     """NaN and Infinity literals of JSON that became null."""
 
     expansion: int = 0
-    """How many times its size the file expanded to, where that is worth a report."""
+    """Bytes that the file expanded to as a multiple of its size; 0 if that is not reported."""
 
     extent: int = 0
     """Records, counting bad and blank ones, up to the last."""
@@ -152,7 +152,7 @@ def read(task: Reading) -> Read:
 
 @dataclass(frozen=True, slots=True)
 class _Files:
-    """The files that the rows of a batch come from: one, or several small ones."""
+    """Files that the rows of a batch come from: one, or several small ones."""
 
     pieces: Sequence[Piece]
     counts: Sequence[int] = ()
