@@ -541,7 +541,10 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) ->
         wanted = version or next((each for each in reversed(_names(root)) if each != before), None)
         there = {name for name in paths.names(root) if _VERSION.fullmatch(name)}
         if chosen not in versions and wanted in there and not is_whole(root, wanted):
-            wrong, hint = damage(root, wanted), "restore it from a copy, or name another version: this one is lost"
+            wrong, hint = (
+                damage(root, wanted),
+                "restore it from a copy, or name another version: this one is lost, and the next run deletes it",
+            )
             raise DataError(f"cannot go back: {wrong}", where=str(root / wanted), hint=hint)
         if chosen not in versions:
             told = f"there is no version {version!r}" if version else "no version before the published one is kept"
