@@ -11,15 +11,14 @@ from typing import Any
 from curate import paths
 from curate.config import cross_checks, entries, yaml_positions
 from curate.config import overrides as sets
-from curate.config.budget import Budget
 from curate.config.issues import Report
-from curate.config.model import RunConfig, bytes_of
-from curate.config.sections import ENTRIES, SECTIONS, TOP, resolved
+from curate.config.model import RunConfig, SelectEntry, bytes_of
+from curate.config.sections import BUDGET, ENTRIES, SECTIONS, TOP, resolved
 from curate.config.validator import Validator, Values
 from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import ConfigError, PluginError
 from curate.plugins.fields import Field, show
-from curate.plugins.registry import Local, Plugin
+from curate.plugins.registry import Local
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -51,19 +50,13 @@ def from_data(data: Mapping[str, object], overrides: Sequence[str] = (), source:
     return _run_config(yaml_positions.plain(data), source, overrides)
 
 
-def selector_from(data: Mapping[str, object], scores: Sequence[str] = ()) -> tuple[Plugin, Any, Budget | None]:
-    """One selector as an entry of the select section describes it, for use without a configuration.
+def selector_from(data: Mapping[str, object], scores: Sequence[str] = ()) -> SelectEntry:
+    """Return an entry of the select section, for use without a configuration.
 
     Parameters
     ----------
-    data : ``use``, a budget unless it is a filter, and the selector's own fields
+    data : ``use``, a budget unless it is a filter, ``within`` and ``quota``, and the selector's own fields
     scores : the names of the scores that its fields may refer to
-
-    Returns
-    -------
-    plugin : what was declared of it
-    selector : the plugin object
-    budget : None for a filter
 
     Raises
     ------
@@ -73,8 +66,11 @@ def selector_from(data: Mapping[str, object], scores: Sequence[str] = ()) -> tup
     report = Report("select", document)
     draft = entries.alone(ENTRIES["select"], document.data, Validator(report))
     budget = cross_checks.alone(draft, scores, report)
+    for key in draft.keys.keys() - {"use", "within", "quota", "at_most", *BUDGET}:
+        report.add((key,), "has a meaning in a configuration only", "remove it")
     report.raise_if_any()
-    return draft.plugin, draft.built, budget  # type: ignore[return-value] # a report without errors has both
+    within, quota = draft.keys.get("within"), draft.keys.get("quota")
+    return SelectEntry(name=draft.name, spec=draft.spec, budget=budget, within=within, quota=quota)  # type: ignore[arg-type] # a report without errors has a spec
 
 
 def _run_config(document: yaml_positions.Document, source: str, overrides: Sequence[str]) -> RunConfig:

@@ -280,7 +280,11 @@ class Temperature:
     """T: 1 is proportional, and the larger T, the nearer to balanced."""
 
 
-Quota = Literal["proportional", "balanced"] | Temperature
+Quota = (
+    Literal["proportional", "balanced"]
+    | Temperature
+    | dict[str, Annotated[int, Ge(0)] | Annotated[float, Ge(0), Le(1)]]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +298,10 @@ class SelectEntry(Entry):
     """Select in each group of rows separately: "cluster", "label", "source", or an input column."""
 
     quota: Quota | None = None
-    """How the budget is split over the groups: proportional unless said, balanced, or {temperature: T} between."""
+    """How the budget is split over the groups: proportional (the default), balanced, {temperature: T} between the two,
+    or an amount for each group that is named, such as {codegen: 300, roleplay: 0.2}. An integer is a number of rows, or
+    of tokens for keep_tokens; a number with a point is a share of the budget. Groups that are not named split the rest
+    in proportion to their sizes."""
 
     against: Literal["published"] | None = None
     """For filters that drop duplicates: "published" drops those of rows, too, that earlier runs published."""

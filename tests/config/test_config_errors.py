@@ -351,8 +351,28 @@ ENTRIES = [  # what stands after the base's seven lines, where the errors stand
     ),
     pytest.param(
         "select: [{use: any, keep: 5, within: cluster, quota: {temprature: 2}}]\n",
-        ["x.yaml:8:47: select.0.quota.temperature", "x.yaml:8:55: select.0.quota.temprature"],
+        ["x.yaml:8:55: select.0.quota.temprature"],
         id="an unknown key in a quota",
+    ),
+    pytest.param(
+        "select: [{use: any, keep: 5, within: cluster, quota: {temperature: 2, code: 3}}]\n",
+        ["x.yaml:8:71: select.0.quota.code"],
+        id="a group next to a temperature",
+    ),
+    pytest.param(
+        'select: [{use: any, keep: 5, within: cluster, quota: {"0": 1.5}}]\n',
+        ["x.yaml:8:55: select.0.quota.0"],
+        id="a share of a budget above 1",
+    ),
+    pytest.param(
+        "select: [{use: any, keep_rate: 0.5, at_most: true}]\n",
+        ["x.yaml:8:37: select.0.at_most"],
+        id="a rate that is a bound",
+    ),
+    pytest.param(
+        "select: [{use: needle, word: x, at_most: true}]\n",
+        ["x.yaml:8:33: select.0.at_most"],
+        id="a bound for a filter",
     ),
     pytest.param(
         "select: [{use: any, keep: 5, within: source}]\n",
