@@ -311,7 +311,7 @@ def publication(
     root: Path,
     version: str,
     by: Literal["run", "rollback"] = "run",
-    note: Callable[[str], None] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Publication | None:
     """Return the line of the history for publishing ``version``; None if it is published and written down.
 
@@ -321,7 +321,7 @@ def publication(
     ----------
     root, version, by
         The folder of the export, the version, and what publishes it.
-    note
+    warn
         Called with a sentence if the rows of one of the two versions are not known.
 
     Returns
@@ -339,8 +339,8 @@ def publication(
         try:
             changed = churn(read_ids(root, before), read_ids(root, version))
         except DataError as error:
-            if note is not None:
-                note(f"warning: {error}; how many rows the publication changes is unknown")
+            if warn is not None:
+                warn(f"{error.where}: {error.message}; how many rows the publication changes is unknown")
         else:
             line |= {"over": before, "added": changed.added, "removed": changed.removed, "churn_rate": changed.rate}
     return line
@@ -526,7 +526,9 @@ class Rollback:
         return f"{self.run}: published {self.published} again ({self.rows:,} rows), in place of {self.before}"
 
 
-def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rollback:
+def rollback(
+    run: Path, version: str | None, note: Callable[[str], None], warn: Callable[[str], None] | None = None
+) -> Rollback:
     """Publish the version that a run published before the current one, or the one named.
 
     Raises
@@ -536,10 +538,10 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     LockedError : if a run is under way
     """
     with anchored.within(run):
-        return _rolled_back(run, version, note)
+        return _rolled_back(run, version, note, warn or note)
 
 
-def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) -> Rollback:
+def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], warn: Callable[[str], None]) -> Rollback:
     symlinks.refuse(run)
     root = run / FOLDER
     _refuse_file(root)
@@ -573,7 +575,7 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) ->
             )
         if begun_anew is not None:
             publish(root, _line(root, chosen, "rollback", None, begun_anew), begun_anew)
-        elif line := publication(root, chosen, "rollback", note):
+        elif line := publication(root, chosen, "rollback", warn):
             publish(root, line)
             if not paths.is_object(root):
                 with suppress(OSError):  # the switch is done
