@@ -511,6 +511,11 @@ FILES = [  # the whole file, where the errors stand
         id="input must say files and text",
     ),
     pytest.param(
+        "curate: 1\nrun: x\ninput: {files: a, text: t, vectors: emb/c.npy}\nselect: [{use: uniform, keep: 1}]\n",
+        ["x.yaml:3:28: input.vectors"],
+        id="vectors that are a path",
+    ),
+    pytest.param(
         "curate: 1\nrun: x\ninput: {files: [a, 3], text: t}\nselect: [{use: uniform, keep: 1}]\n",
         ["x.yaml:3:20: input.files.1"],
         id="a file that is not a string",
