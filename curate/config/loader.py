@@ -34,6 +34,27 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     ConfigErrors : everything that is wrong with it, one a line, in the order of the file
     PluginError : if a plugin that it uses cannot be imported
     """
+    return _run_config(_document(path), str(path), overrides)
+
+
+def local_plugins(path: Path) -> tuple[Local, ...]:
+    """Return the plugin files that the configuration in a YAML file names, whatever else is in it.
+
+    Raises
+    ------
+    ConfigErrors : if they cannot be read
+    """
+    document = _document(path)
+    report, data = Report(str(path), document), document.data
+    if not isinstance(data, dict):
+        return ()
+    top = {field.name: field for field in TOP}
+    found = _local_plugins(data.get("plugins", []), top["plugins"], Validator(report))
+    report.raise_if_any()
+    return found
+
+
+def _document(path: Path) -> yaml_positions.Document:
     try:
         text = paths.read(path).decode("utf-8-sig")
     except OSError as error:
@@ -42,7 +63,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} is {error.object[error.start]:#04x}"
         raise ConfigError(f"not UTF-8 text: {byte}", where=str(path)) from error
-    return _run_config(yaml_positions.parse(text, str(path)), str(path), overrides)
+    return yaml_positions.parse(text, str(path))
 
 
 def from_data(data: Mapping[str, object], overrides: Sequence[str] = (), source: str = "<dict>") -> RunConfig:

@@ -155,6 +155,24 @@ def test_wrong_usage_exits_with_2(command, written, arguments, told):
     assert told in done.stderr
 
 
+def test_plugins_lists_and_shows_those_of_a_configuration(command, written):
+    Path("nearest_row.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from curate.plugins.interfaces import selector\n"
+        "from curate.plugins.results import Selection\n"
+        "@selector(version=1)\n@dataclass(frozen=True)\nclass Nearest:\n"
+        '    """Keep what is nearest."""\n\n    power: float = 2.0\n    """Exponent of the distance."""\n\n'
+        "    def select(self, pool, budget, rng):\n        raise NotImplementedError\n"
+    )
+    path = written(plugins=["nearest_row.py"], select=[{"use": "no_such_selector", "keep": 3}])  # wrong, and listed
+    assert "Keep what is nearest." not in command("plugins", "selector").stdout
+    assert re.search(r"^nearest_row\tKeep what is nearest", command("plugins", "selector", "--config", path).stdout, re.M)
+    assert "Exponent of the distance." in command("plugins", "selector", "nearest_row", "--config", path).stdout
+    missing = command("plugins", "--config", written(plugins=["nowhere.py"]))
+    assert missing.returncode == 2
+    assert "nowhere.py" in missing.stderr
+
+
 def test_the_help_of_plugins_names_every_kind(command):
     told = command("plugins", "--help").stdout
     assert [kind for kind in KINDS if kind not in told] == []
