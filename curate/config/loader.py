@@ -183,5 +183,7 @@ def _local_plugins(data: Data, field: Field, validator: Validator) -> tuple[Loca
         try:
             found.append(Local.of(Path(name)))
         except PluginError as error:
-            validator.report.add(("plugins", index), error.message, "paths are relative to the current folder")
+            validator.report.add(
+                ("plugins", index), f"{error.where}: {error.message}", "paths are relative to the current folder"
+            )
     return tuple(found)

@@ -166,7 +166,7 @@ def test_plugins_lists_and_shows_those_of_a_configuration(command, written):
     )
     path = written(plugins=["nearest_row.py"], select=[{"use": "no_such_selector", "keep": 3}])  # wrong, and listed
     assert "Keep what is nearest." not in command("plugins", "selector").stdout
-    assert re.search(r"^nearest_row\tKeep what is nearest", command("plugins", "selector", "--config", path).stdout, re.M)
+    assert "\nnearest_row\tKeep what is nearest" in command("plugins", "selector", "--config", path).stdout
     assert "Exponent of the distance." in command("plugins", "selector", "nearest_row", "--config", path).stdout
     missing = command("plugins", "--config", written(plugins=["nowhere.py"]))
     assert missing.returncode == 2
