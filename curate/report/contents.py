@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from curate.accounting import Count, in_sequence
 from curate.contamination import EvaluationSet, Hit
 from curate.kernels.neighbors.retention import RetentionCurve
+from curate.report.copy_threshold import CopyThreshold
 from curate.report.evaluation_data import Evaluation
 
 OTHERS = "\udcff"
@@ -173,18 +174,20 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbours:
+class Neighbors:
     """Cosine similarity of each row to its nearest other row, within the pool, the selection and a uniform selection.
 
-    Rows without another row have no value. All three may be measured on samples of one size, as a smaller set has
-    farther neighbours.
+    Rows without another row have no value.
     """
 
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     uniform: NDArray[np.float32]
     how: str = ""
-    """How it was measured, if not on all rows: ``on 20,000 rows of each``."""
+    """How it was measured, if not on all rows: ``for at most 2,000 rows of each``."""
+
+    copies: CopyThreshold = field(default_factory=CopyThreshold)
+    """Similarity from which two rows count as near-copies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +342,7 @@ class Report:
     map: Map | None = None
     scores: tuple[Histogram, ...] = ()
     shares: tuple[Shares, ...] = ()
-    neighbours: Neighbours | None = None
+    neighbors: Neighbors | None = None
     retained: tuple[Retained, ...] = ()
     """Of each entry that drops duplicates."""
 

@@ -37,8 +37,8 @@ def render(report: Report) -> str:
 
 def _figures(report: Report) -> dict[str, Figure]:
     drawn = [scatter.of_map(report, report.map)] if report.map is not None and report.map.ids else []
-    if report.neighbours is not None and any(map(len, (report.neighbours.before, report.neighbours.after))):
-        drawn.append(bars.of_neighbours(report.neighbours))
+    if report.neighbors is not None and any(map(len, (report.neighbors.before, report.neighbors.after))):
+        drawn.append(bars.of_neighbors(report.neighbors))
     drawn += [bars.of_shares(number, part) for number, part in enumerate(report.shares) if len(part.names) > 1]
     drawn += [threshold_curve.of_retention(number, part) for number, part in enumerate(report.retained) if part.rows]
     scores = sentences.scores(report)
@@ -104,7 +104,7 @@ def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
         section("stages", "What each stage did", [tables.stages(report)]),
         section("map", "The pool and the selection", charts("map")),
         section(
-            "evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours"), *unevaluated]
+            "evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbors"), *unevaluated]
         ),
         section("answers", "Beside the answer key", ground_truth_table.section(report.answers)),
         section("shares", "What the selection is made of", [page_frame.grid(charts("shares")), *notes]),

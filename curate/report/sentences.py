@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import statistics
-from curate.report.contents import OTHERS, Conflict, Conflicts, Histogram, Neighbours, Report, Shares, Stage
+from curate.report.contents import OTHERS, Conflict, Conflicts, Histogram, Neighbors, Report, Shares, Stage
+from curate.report.copy_threshold import OVERLAP, CopyThreshold
 from curate.report.formatting import (
     DASH,
     begun,
@@ -42,7 +43,6 @@ NAMED = 3
 EXCERPT = 200
 """Characters of a text in a table."""
 
-NEAR_COPY = f"another row of the same set is more similar than {statistics.COPY}"
 EFFECTIVE = "how many groups of equal size would be as varied"
 
 
@@ -69,9 +69,13 @@ class Evidence:
 def evidence(report: Report) -> list[Evidence]:
     """The selection beside the pool and a uniform selection, in every measure; of the scores, the leading ones."""
     rows: list[Evidence] = []
-    if report.neighbours is not None:
-        sets = (report.neighbours.before, report.neighbours.after, report.neighbours.uniform)
-        rows.append(_measured("Rows with a near-copy", statistics.copies, sets, NEAR_COPY, rate=True))
+    if report.neighbors is not None:
+        sets = (report.neighbors.before, report.neighbors.after, report.neighbors.uniform)
+        least = report.neighbors.copies.similarity
+        near = f"cosine similarity to another row of the same set is at least {value(least)}"
+        rows.append(
+            _measured("Rows with a near-copy", lambda found: statistics.copies(found, least), sets, near, rate=True)
+        )
         rows.append(_measured("Median similarity to the nearest row", statistics.median, sets))
     for part in report.shares:
         counts = (part.before, part.after, part.uniform)
@@ -194,17 +198,39 @@ def of_scores(score: Histogram) -> str:
     return f"Kept rows have {side} {score.name}: median {value(kept)}, uniform {value(uniform)}"
 
 
-def of_neighbours(part: Neighbours) -> str:
+def of_neighbors(part: Neighbors) -> str:
     """What the similarities to the nearest rows show."""
-    before, after, uniform = (statistics.copies(each) for each in (part.before, part.after, part.uniform))
+    before, after, uniform = copied(part)
     if math.isnan(after):
-        return "Too few rows were kept for any to have a neighbour"
+        return "Too few rows were kept for any to have a neighbor"
     if share(before) == share(after):
         return f"{share(after)} of kept rows have a near-copy, as in the pool (uniform: {share(uniform)})"
     if not after:
         return f"No kept row has a near-copy; {share(before)} of the pool’s rows do (uniform: {share(uniform)})"
     way = "down" if after < before else "up"
     return f"{share(after)} of kept rows have a near-copy, {way} from {share(before)} (uniform: {share(uniform)})"
+
+
+def copied(part: Neighbors) -> tuple[float, float, float]:
+    """Return the shares of rows with a near-copy in the pool, the selection and a uniform selection."""
+    least = part.copies.similarity
+    return (
+        statistics.copies(part.before, least),
+        statistics.copies(part.after, least),
+        statistics.copies(part.uniform, least),
+    )
+
+
+def of_threshold(found: CopyThreshold) -> str:
+    """Return where the similarity comes from that separates near-copies from other rows."""
+    least, overlap = value(found.similarity), f"{OVERLAP:.0%}".replace("%", " %")
+    pairs = f"of {plural(found.pairs, 'pair')} of nearest rows, {count(found.copies)} are copies by their characters"
+    if not found.calibrated:
+        return f"Near-copies: similarity {least} or more, a default; {pairs}, too few to calibrate it"
+    return (
+        f"Near-copies: similarity {least} or more, calibrated for this embedder; {pairs} (at least {overlap} of "
+        f"4-grams in common), and this similarity finds them best (F1 {found.agreement:.2f})"
+    )
 
 
 def of_shares(part: Shares) -> str:

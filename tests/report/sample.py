@@ -17,7 +17,7 @@ from curate.report.contents import (
     Examples,
     Labelled,
     Map,
-    Neighbours,
+    Neighbors,
     Report,
     Retained,
     Stage,
@@ -128,7 +128,7 @@ def report(seed: int = 0) -> Report:
             statistics.shares("cluster", topic, clusters, kept, uniform),
             statistics.shares("source", source, SOURCES, kept, uniform),
         ),
-        neighbours=Neighbours(
+        neighbors=Neighbors(
             before=_nearest(embeddings), after=_nearest(embeddings[kept]), uniform=_nearest(embeddings[uniform])
         ),
         retained=(

@@ -22,7 +22,7 @@ from curate.report.contents import (
     Labelled,
     Map,
     Masked,
-    Neighbours,
+    Neighbors,
     Report,
     Stage,
     Tokens,
@@ -210,7 +210,7 @@ def everywhere(text: str) -> Report:
         ),
         scores=(statistics.histogram(text, np.array([1.0, 2.0]), kept, uniform, unit=text),),
         shares=(statistics.shares(text, np.array([0, 1]), [text, text], kept, uniform),),
-        neighbours=Neighbours(before=np.array([0.5]), after=np.array([0.5]), uniform=np.array([0.5]), how=text),
+        neighbors=Neighbors(before=np.array([0.5]), after=np.array([0.5]), uniform=np.array([0.5]), how=text),
         masked=Masked(1, {text: 1}),
         conflicts=Conflicts(
             texts=1, rows=2, kept=1,
@@ -258,7 +258,7 @@ class TestMissing:
             ),
             scores=(statistics.histogram("s", np.array([2.5]), kept, uniform),),
             shares=(statistics.shares("cluster", np.array([0]), ["c"], kept, uniform),),
-            neighbours=Neighbours(**dict.fromkeys(("before", "after", "uniform"), np.zeros(0, np.float32))),
+            neighbors=Neighbors(**dict.fromkeys(("before", "after", "uniform"), np.zeros(0, np.float32))),
         )  # fmt: skip
         page = Page(render(one))
         assert "The one row kept" in page.text
@@ -273,7 +273,7 @@ class TestMissing:
             stages=(Stage(name="select where", what="Filter.", rows=Count(2, 0, 2)),),
             scores=(statistics.histogram("s", np.array([1.0, 2.0]), kept, uniform),),
             shares=(statistics.shares("source", np.array([0, 1]), ["a", "b"], kept, uniform),),
-            neighbours=Neighbours(before=np.array([0.5, 0.5], np.float32), after=empty, uniform=empty),
+            neighbors=Neighbors(before=np.array([0.5, 0.5], np.float32), after=empty, uniform=empty),
         )
         page = Page(render(none))
         assert "0 of 2 rows kept" in page.text

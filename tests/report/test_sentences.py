@@ -5,7 +5,7 @@ import pytest
 
 from curate.accounting import Count
 from curate.report import sentences, statistics
-from curate.report.contents import Neighbours, Report, Stage, Tokens
+from curate.report.contents import Neighbors, Report, Stage, Tokens
 
 
 def run(*rows: Count, names: tuple[str, ...] = ("select a", "select b", "select c", "select d", "select e")) -> Report:
@@ -70,12 +70,12 @@ def test_a_scores_direction_is_true(values: list[float], title: str) -> None:
         ([0.1, 0.2, 0.3, 0.99], "25 % of kept rows have a near-copy, down from 50 % (uniform: 0 %)"),
         ([0.99, 0.2], "50 % of kept rows have a near-copy, as in the pool (uniform: 0 %)"),
         ([0.99], "100 % of kept rows have a near-copy, up from 50 % (uniform: 0 %)"),
-        ([], "Too few rows were kept for any to have a neighbour"),
+        ([], "Too few rows were kept for any to have a neighbor"),
     ],
 )
 def test_the_share_of_near_copies_and_its_direction_are_true(after: list[float], title: str) -> None:
     sets = [np.array(each, np.float32) for each in ([0.99, 0.5], after, [0.5])]
-    assert sentences.of_neighbours(Neighbours(before=sets[0], after=sets[1], uniform=sets[2])) == title
+    assert sentences.of_neighbors(Neighbors(before=sets[0], after=sets[1], uniform=sets[2])) == title
 
 
 @pytest.mark.parametrize(

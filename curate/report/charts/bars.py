@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import sentences, statistics
-from curate.report.contents import Histogram, Neighbours, Shares
+from curate.report.contents import Histogram, Neighbors, Shares
 from curate.report.formatting import count, plural, share, short, value
 
 Trace = dict[str, Any]
@@ -144,23 +144,26 @@ def of_shares(number: int, part: Shares) -> Figure:
     )
 
 
-def of_neighbours(part: Neighbours) -> Figure:
-    """How close each row's nearest neighbour is, in the pool, the selection and a uniform one."""
+def of_neighbors(part: Neighbors) -> Figure:
+    """Draw how close each row's nearest neighbor is, in the pool, the selection and a uniform one."""
     sets = [np.clip(each.astype(np.float64), -1, 1) for each in (part.before, part.after, part.uniform)]
     low = min(float(each.min()) for each in sets if len(each))
     edges = np.linspace(min(np.floor(low * 20) / 20, 0.9), 1, 51)
     pool, kept, uniform = (np.histogram(each, edges)[0] for each in sets)
     medians = [statistics.median(each) for each in sets]
-    copied = [share(statistics.copies(each)) for each in (part.before, part.after, part.uniform)]
-    numbers = zip(("pool", "kept", "uniform"), medians, copied, strict=True)
-    told = "; ".join(f"{name} median {value(middle)}, {near} above {statistics.COPY}" for name, middle, near in numbers)
-    line = {"type": "line", "x0": statistics.COPY, "x1": statistics.COPY, "y0": 0, "y1": 1, "yref": "paper"}
-    label = {"x": statistics.COPY, "y": 1, "yref": "paper", "text": "near-copies →", "showarrow": False}
+    least = part.copies.similarity
+    numbers = zip(("pool", "kept", "uniform"), medians, map(share, sentences.copied(part)), strict=True)
+    told = "; ".join(f"{name} median {value(middle)}, {near} near-copies" for name, middle, near in numbers)
+    line = {"type": "line", "x0": least, "x1": least, "y0": 0, "y1": 1, "yref": "paper"}
+    label = {"x": least, "y": 1, "yref": "paper", "text": "near-copies →", "showarrow": False}
     return Figure(
-        key="neighbours",
-        title=sentences.of_neighbours(part),
+        key="neighbors",
+        title=sentences.of_neighbors(part),
         alt=f"Distribution of the similarity to the nearest other row: {told}.",
-        note=f"Cosine similarity of each row to its nearest other row{f', {part.how}' if part.how else ''}: {told}.",
+        note=(
+            f"Cosine similarity of each row to its nearest other row{f', {part.how}' if part.how else ''}: {told}. "
+            f"{sentences.of_threshold(part.copies)}."
+        ),
         height=360,
         data=[
             {**_steps(edges, pool, "Pool", "@rest"), "fill": "tozeroy", "fillcolor": "@rest-fill"},

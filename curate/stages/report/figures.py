@@ -16,19 +16,17 @@ from curate.contamination import Hit
 from curate.kernels.neighbors.knn import nearest_similarity
 from curate.kernels.types import Matrix, Rows
 from curate.report import contents, ground_truth_table, statistics
-from curate.report.charts import projection
 from curate.seeds import rng_for
 from curate.stages.base import Context, Progressed
 from curate.stages.decontaminate.stage import NGRAM
+from curate.stages.report import pool_measures
 from curate.stages.report.ground_truth import read as read_key
+from curate.stages.report.pool_measures import PoolMeasures
 from curate.stages.score.stage import ScoreResult
 from curate.store import redaction
 
 if TYPE_CHECKING:
     from curate.config.model import Entry
-
-_PROBES = 2_000
-"""Rows whose nearest neighbour is looked for in each set."""
 
 _EXAMPLES = 8
 """Rows shown of the kept, and of those that each entry dropped."""
@@ -97,25 +95,34 @@ class Figures:
                 parts.append(statistics.shares(of, codes.to_numpy(), names.to_list(), self.kept, self.uniform))
         return tuple(part for part in parts if len(part.names) > 1)
 
-    def neighbours(self) -> contents.Neighbours | None:
+    @cached_property
+    def measures(self) -> PoolMeasures:
+        """Measures of the pool that do not depend on the selection."""
+        return pool_measures.measures(self.context, self.pool)
+
+    def neighbors(self) -> contents.Neighbors | None:
         if self.kept.sum() < 2:
             return None
-        rng = rng_for(self.context.config.seed, "report/neighbours")
-        probes = min(_PROBES, int(self.kept.sum()))
-        similarities = []
-        for rows in (np.arange(self.n), np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
-            queries = rows[np.sort(rng.choice(len(rows), probes, replace=False))]
+        most = pool_measures.PROBES
+        rng = rng_for(self.context.config.seed, "report/neighbors")
+        similarities = [np.array(self.measures.nearest, np.float32)]
+        for rows in (np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
+            queries = rows if len(rows) <= most else rows[np.sort(rng.choice(len(rows), most, replace=False))]
             similarities.append(nearest_similarity(self.embeddings, queries, among=rows))
-        how = "" if probes == self.n else f"for {probes:,} rows of each, among all of its rows"
-        return contents.Neighbours(before=similarities[0], after=similarities[1], uniform=similarities[2], how=how)
+        return contents.Neighbors(
+            before=similarities[0],
+            after=similarities[1],
+            uniform=similarities[2],
+            how="" if self.n <= most else f"for at most {most:,} rows of each, among all of its rows",
+            copies=self.measures.copies,
+        )
 
     def map(self) -> contents.Map:
-        rng = rng_for(self.context.config.seed, "report/map")
-        rows = np.sort(rng.choice(self.n, min(self.n, projection.SAMPLE), replace=False))
+        rows = pool_measures.map_rows(self.context, self.pool)
         ledger = self.pool.ledger_of(rows)
         clusters = self.pool.cluster[rows]
         return contents.Map(
-            places=projection.project(self.embeddings[rows]),
+            places=self.measures.places,
             ids=tuple(ledger["id"]),
             texts=tuple(self.texts(rows)),
             kept=self.kept[rows],
