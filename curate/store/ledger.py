@@ -199,6 +199,35 @@ class Run:
         nowhere = pl.col("status").fill_null("not in the pool")
         return wanted.join(first, on="id", how="left", maintain_order="left").with_columns(nowhere)
 
+    def relation(self, entry: str | None) -> str:
+        """Return what a row that an entry dropped is to its representative."""
+        return relation(next((one["budget"] for one in self.entries() if one["name"] == entry), None))
+
+    def kept_instead(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """Follow rows to those that were chosen in their place.
+
+        Parameters
+        ----------
+        ids : iterable of str
+            Ids of representatives.
+
+        Returns
+        -------
+        dict
+            The chosen row at the end of each one's representatives, itself if it was chosen; None if none was.
+        """
+        names = list(dict.fromkeys(ids))
+        ahead: dict[str, str | None] = dict(zip(names, names, strict=True))
+        known: dict[str, dict[str, Any]] = {}
+        for _ in range(len(self.entries()) + 1):
+            if not (unknown := {name for name in ahead.values() if name is not None} - known.keys()):
+                break
+            known |= {line["id"]: line for line in self.fates(sorted(unknown)).to_dicts()}
+            for name, at in ahead.items():
+                if at is not None and known[at]["status"] != "chosen":
+                    ahead[name] = known[at]["representative"]
+        return {name: at if at in known and known[at]["status"] == "chosen" else None for name, at in ahead.items()}
+
     def texts(self, places: Sequence[Place]) -> list[str]:
         """The texts of some rows as they may be shown, in the order given, reading one shard at a time."""
         texts: dict[Place, str] = {}
@@ -207,6 +236,18 @@ class Run:
             mine = {place: column[place.row].as_py() for place in places if place.shard == shard}
             texts |= {place: redaction.quoted(text, self.mask) for place, text in mine.items()}
         return [texts[place] for place in places]
+
+
+def relation(budget: object) -> str:
+    """Return what a dropped row is to its representative, from the budget of the entry that dropped it.
+
+    A filter, which has no budget, names the row of which another is a duplicate; a selector with a budget names the row
+    that covers another.
+
+    >>> relation(None), relation({"keep": 10})
+    ('duplicate of', 'represented by')
+    """
+    return "duplicate of" if budget is None else "represented by"
 
 
 def _of_input(selection: Record[SelectResult], fingerprint: str) -> bool:

@@ -89,7 +89,7 @@ def test_the_share_of_near_copies_and_its_direction_are_true(after: list[float],
 def test_the_reach_is_set_beside_uniform(after: list[int], uniform: list[int], words: str) -> None:
     sets = [np.array(each) for each in (after, uniform)]
     part = statistics.shares("cluster", np.arange(3), list("abc"), sets[0] == 1, sets[1] == 1)
-    assert sentences.story(replace(run(Count(3, 2, 1)), shares=(part,))).endswith(words)
+    assert sentences.gains(replace(run(Count(3, 2, 1)), shares=(part,)))[0].endswith(words)
 
 
 def test_tokens_say_whether_they_were_counted() -> None:
@@ -105,3 +105,20 @@ def test_evidence_measures_every_part_in_all_three_sets(rich: Report) -> None:
     assert near.selection < near.uniform < near.pool
     assert rows["Effective clusters"].selection > rows["Effective clusters"].uniform
     assert {"Median quality", "Sources with a row"} <= rows.keys()
+
+
+def test_the_headline_says_what_was_removed() -> None:
+    stages = (
+        Stage(name="input", what="", rows=Count(9, 9)),
+        Stage(name="select minhash", what="", rows=Count(9, 6, 3), removes="duplicate"),
+        Stage(name="select where", what="", rows=Count(6, 5, 1)),
+    )
+    report = replace(run(Count(9, 9)), stages=stages)
+    assert sentences.headline(report) == "5 of 9 rows kept, 3 duplicates removed"
+
+
+@pytest.mark.parametrize(("better", "gained"), [(True, True), (False, False), (None, False)])
+def test_a_score_is_a_gain_where_it_went_the_better_way(better: bool | None, gained: bool) -> None:
+    kept, uniform = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], bool)
+    score = statistics.histogram("s", np.array([3.0, 4, 1, 2]), kept, uniform, higher_is_better=better)
+    assert bool(sentences.gains(replace(run(Count(4, 2, 2)), scores=(score,)))) == gained

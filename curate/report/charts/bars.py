@@ -7,6 +7,7 @@ colour scheme. Names that come from the data are escaped, as plotly.js reads som
 from __future__ import annotations
 
 import html
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +22,10 @@ Trace = dict[str, Any]
 
 GROUPS = 15
 """Groups drawn one by one; the smaller ones are summed."""
+
+
+LINE = 36
+"""Characters of a line of an axis title: as many as a chart on a phone has room for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +69,8 @@ def of_scores(key: str, score: Histogram) -> Figure:
     """One score: kept and dropped rows as bars, a uniform selection as a line; each adds up to 100 %."""
     centres, widths = (score.edges[:-1] + score.edges[1:]) / 2, np.diff(score.edges)
     name = score.name + (f" ({score.unit})" if score.unit else "")
-    better = {None: "", True: ", higher is better", False: ", lower is better"}[score.higher_is_better]
-    notes = [f"Share of each group’s rows by {name}{better}."]
+    words = sentences.axis(score)
+    notes = [f"Share of each group’s rows by {name}{f'; {words}' if words else ''}."]
     if score.outside:
         notes.append(f"{plural(score.outside, 'value')} beyond the axis counted at its ends.")
     if score.missing:
@@ -87,7 +92,7 @@ def of_scores(key: str, score: Histogram) -> Figure:
         layout={
             "barmode": "overlay",
             "bargap": 0,
-            "xaxis": {"title": {"text": safe(name)}, "showgrid": False},
+            "xaxis": {"title": {"text": _lines(score.name, score.unit, words)}, "showgrid": False},
             "yaxis": {"ticksuffix": " %", "rangemode": "tozero", "nticks": 5},
         },
         wide=False,
@@ -95,12 +100,15 @@ def of_scores(key: str, score: Histogram) -> Figure:
 
 
 def of_shares(number: int, part: Shares) -> Figure:
-    """Groups by their share: the pool as a broad bar, the selection as a narrow one in front, uniform as a mark."""
+    """Draw groups by their share: the pool as a broad bar, the selection as a narrow one in front, uniform as a mark.
+
+    Groups beyond the largest are summed in the note: as a bar they would set the scale of all.
+    """
     order = np.argsort(-part.before, kind="stable")
     first, rest = (order, order[:0]) if len(order) <= GROUPS + 1 else (order[:GROUPS], order[GROUPS:])
-    names = [_named(part, int(i)) for i in first] + ([f"{count(len(rest))} other {part.of}s"] if len(rest) else [])
+    names = [_named(part, int(i)) for i in first]
     sets = [100 * sentences.fractions(each) for each in (part.before, part.after, part.uniform)]
-    pool, kept, uniform = ([*each[first], *([each[rest].sum()] if len(rest) else [])] for each in sets)
+    pool, kept, uniform = (each[first].tolist() for each in sets)
     places = list(range(len(names)))
     hover = [safe(name, 120) for name in names]
     traces: list[Trace] = [
@@ -126,7 +134,7 @@ def of_shares(number: int, part: Shares) -> Figure:
             f"Bar chart of the {part.of}s’ shares. The largest, {short(_named(part, largest), 60)}: pool "
             f"{told[0]}, kept {told[1]}, uniform {told[2]}."
         ),
-        note=f"Share of rows by {part.of}; broad bar: pool, narrow bar: kept, mark: uniform.",
+        note=f"Share of rows by {part.of}; broad bar: pool, narrow bar: kept, mark: uniform.{_others(part, rest)}",
         height=110 + 27 * len(names),
         data=traces,
         layout={
@@ -134,7 +142,7 @@ def of_shares(number: int, part: Shares) -> Figure:
             "xaxis": {"ticksuffix": " %", "rangemode": "tozero", "nticks": 6},
             "yaxis": {
                 "tickvals": places,
-                "ticktext": [safe(name, 22) for name in names],
+                "ticktext": [safe(name, 26) for name in names],
                 "range": [len(names) - 0.5, -0.5],
                 "showgrid": False,
                 "ticklen": 6,
@@ -184,6 +192,21 @@ def of_neighbors(part: Neighbors) -> Figure:
             ],
         },
     )
+
+
+def _others(part: Shares, rest: NDArray[np.intp]) -> str:
+    """Return what is said of the groups that are not drawn."""
+    if not len(rest):
+        return ""
+    sets = [share(float(sentences.fractions(each)[rest].sum())) for each in (part.before, part.after, part.uniform)]
+    others = f"The {count(len(rest))} other {part.of}s, not drawn, are"
+    return f" {others} {sets[0]} of the pool, {sets[1]} of the rows kept and {sets[2]} of a uniform selection."
+
+
+def _lines(*texts: str) -> str:
+    """Return an axis title of short lines, which fits a narrow screen."""
+    lines = (line for text in texts for line in textwrap.wrap(text, LINE, max_lines=2, placeholder="…"))
+    return "<br>".join(safe(line, LINE) for line in lines)
 
 
 def _named(part: Shares, group: int) -> str:

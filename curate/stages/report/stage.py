@@ -79,6 +79,7 @@ def report(
         comparison=evaluation_result.comparison(context),
         scores=advanced(figures.histograms()),
         shares=advanced(figures.shares()),
+        clusters=figures.clusters(),
         neighbors=advanced(figures.neighbors()),
         map=advanced(figures.map()),
         conflicts=advanced(figures.conflicts()),
