@@ -315,11 +315,11 @@ def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
 def _representatives(run: Run, fate: Fate, name: str | None) -> Iterator[Representative]:
     """Yield the row that a dropped one was dropped for, and so on until one was chosen or none is named.
 
-    Each was still there when the one before was dropped, so there are at most as many as there are entries.
+    Each was still there when the one before was dropped, so this ends; a damaged ledger is not followed in circles.
     """
-    for _ in run.entries():
-        if name is None:
-            return
+    seen = set[str]()
+    while name is not None and name not in seen:
+        seen.add(name)
         place = run.find(name)
         if place is None:
             yield Representative(id=name, relation=fate.relation or "", similarity=fate.similarity, text="", fate=None)

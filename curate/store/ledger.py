@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -217,16 +217,13 @@ class Run:
             The chosen row at the end of each one's representatives, itself if it was chosen; None if none was.
         """
         names = list(dict.fromkeys(ids))
-        ahead: dict[str, str | None] = dict(zip(names, names, strict=True))
         known: dict[str, dict[str, Any]] = {}
-        for _ in range(len(self.entries()) + 1):
-            if not (unknown := {name for name in ahead.values() if name is not None} - known.keys()):
-                break
-            known |= {line["id"]: line for line in self.fates(sorted(unknown)).to_dicts()}
-            for name, at in ahead.items():
-                if at is not None and known[at]["status"] != "chosen":
-                    ahead[name] = known[at]["representative"]
-        return {name: at if at in known and known[at]["status"] == "chosen" else None for name, at in ahead.items()}
+        unknown = set(names)
+        while unknown:
+            lines = self.fates(sorted(unknown)).to_dicts()
+            known |= {line["id"]: line for line in lines}
+            unknown = {line["representative"] for line in lines} - known.keys() - {None}
+        return {name: end_of_chain(name, known) for name in names}
 
     def texts(self, places: Sequence[Place]) -> list[str]:
         """The texts of some rows as they may be shown, in the order given, reading one shard at a time."""
@@ -248,6 +245,32 @@ def relation(budget: object) -> str:
     ('duplicate of', 'represented by')
     """
     return "duplicate of" if budget is None else "represented by"
+
+
+def end_of_chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the row that was chosen in place of another, itself if it was chosen; None if none was.
+
+    Parameters
+    ----------
+    name : str
+        Id of the row.
+    lines : mapping
+        ``status`` and ``representative`` of rows, by id.
+
+    Examples
+    --------
+    >>> dropped = {"status": "dropped", "representative": "b"}
+    >>> chosen = {"status": "chosen", "representative": None}
+    >>> end_of_chain("a", {"a": dropped, "b": chosen}), end_of_chain("a", {"a": dropped})
+    ('b', None)
+    """
+    at, seen = name, set[str]()
+    while at in lines and at not in seen:
+        if lines[at]["status"] == "chosen":
+            return at
+        seen.add(at)
+        at = lines[at]["representative"] or ""
+    return None
 
 
 def _of_input(selection: Record[SelectResult], fingerprint: str) -> bool:

@@ -113,8 +113,7 @@ def table(
     def line(cells: tuple[str | Markup, ...]) -> Markup:
         first = tag("th", cells[0], scope="row")
         rest = [
-            tag("td", cell, data_label=name, class_=_kind(cell))
-            for name, cell in zip(head[1:], cells[1:], strict=True)
+            tag("td", cell, data_label=name, class_=_kind(cell)) for name, cell in zip(head[1:], cells[1:], strict=True)
         ]
         return tag("tr", first, *rest)
 

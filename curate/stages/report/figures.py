@@ -265,7 +265,7 @@ class Figures:
         while ahead:
             places = self.pool.places_of(sorted(ahead))
             found = self.pool.ledger_of(np.array(sorted(places.values()), np.intp)).to_dicts()
-            lines |= {line["id"]: line for line in found}
+            lines |= {line["id"]: {**line, "status": "chosen" if line["selected"] else "dropped"} for line in found}
             ahead = {line["representative"] for line in found if line["representative"] is not None} - lines.keys()
         return {name: _chain(name, lines) for name in ids if name is not None}
 
@@ -331,11 +331,7 @@ class _Chain:
 
 def _chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> _Chain:
     dropped_by = lines[name]["dropped_by"] or "" if name in lines else ""
-    at, seen = name, {""}
-    while at not in seen and at in lines and not lines[at]["selected"]:
-        seen.add(at)
-        at = lines[at]["representative"] or ""
-    kept = at if at in lines and lines[at]["selected"] else None
+    kept = ledger.end_of_chain(name, lines)
     return _Chain(dropped_by, kept, kept or name)
 
 
