@@ -16,6 +16,7 @@ from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.progress import NullProgress, Progress
+from curate.report import contents
 from curate.report.formatting import compact, cut, in_epochs, masked
 from curate.stages.base import (
     SCRATCH,
@@ -32,7 +33,8 @@ from curate.stages.embed.stage import Embed
 from curate.stages.export.stage import Export, ExportResult
 from curate.stages.ingest.stage import Ingest, estimated_rows, survey
 from curate.stages.proxy.stage import Proxy
-from curate.stages.report import ground_truth
+from curate.stages.report import ground_truth, pool_measures
+from curate.stages.report.stage import Rendered
 from curate.stages.report.stage import report as render
 from curate.stages.score.stage import Score
 from curate.stages.select import published_index
@@ -64,7 +66,16 @@ PIPELINE: tuple[AnyStage, ...] = (
 
 REPORT = "report.html"
 
-FILES = (manifest.NAME, "config.yaml", REPORT, redaction.NAME, "compare.json", "compare.html", lock.NAME)
+FILES = (
+    manifest.NAME,
+    "config.yaml",
+    REPORT,
+    pool_measures.NAME,
+    redaction.NAME,
+    "compare.json",
+    "compare.html",
+    lock.NAME,
+)
 """Files in a run directory that no stage owns."""
 
 OWNED = (*FILES, "evaluate", SCRATCH, *(name for stage in PIPELINE for name in stage.owns))
@@ -83,6 +94,11 @@ class Summary:
     """The folder of the version that was published."""
 
     report: Path | None = None
+    """The page; None if this run wrote none and an earlier one would be out of date."""
+
+    rendered: contents.Stage | None = None
+    """What the report cost; None if none was written."""
+
     unchanged: bool = False
     """Everything was there already."""
 
@@ -111,7 +127,19 @@ class Summary:
         if exported is not None and (other := exported.cut) is not None:
             changed += f"; {cut(other.rows, other.spans, other.words, other.empty)}"
         state = "unchanged" if self.unchanged else "published"
-        return f"{result}; {state} in {self.export}, report in {self.report}{changed}"
+        page = f"no report: curate report {self.run}/config.yaml writes it"
+        if self.report is not None:
+            page = f"report in {self.report}"
+        return f"{result}; {state} in {self.export}, {page}{changed}"
+
+    def accounting(self) -> list[dict[str, Any]]:
+        """Return one line a step, and one for the report if it was written."""
+        lines = accounting(self.records)
+        if self.rendered is not None:
+            one = self.rendered
+            took, peak = round(one.seconds, 3), one.peak_bytes
+            lines.append({"stage": one.name, "name": "html", **asdict(one.rows), "seconds": took, "peak_memory": peak})
+        return lines
 
     def _selected(self) -> SelectResult | None:
         return next((one.result for one in self.records if isinstance(one.result, SelectResult)), None)
@@ -143,11 +171,11 @@ class Summary:
             "masked": changed.get("masked"),
             "cut": changed.get("cut"),
             "warnings": list(self.warnings),
-            "accounting": accounting(self.records),
+            "accounting": self.accounting(),
         }
 
 
-def accounting(records: Iterable[Record[StageResult]]) -> list[dict[str, object]]:
+def accounting(records: Iterable[Record[StageResult]]) -> list[dict[str, Any]]:
     """One line a step: rows in, kept, dropped, quarantined, seconds and bytes of memory."""
     return [
         {
@@ -188,6 +216,7 @@ def run(
     until: str = "export",
     overwrite: bool = False,
     verify: bool = False,
+    report: bool = True,
 ) -> Summary:
     """Run the pipeline up to and including the stage ``until``; results on disk that are still right are reused.
 
@@ -205,6 +234,8 @@ def run(
         Also run in a folder that holds other files, replacing those that are in the way.
     verify : bool
         Hash every input file again, whatever its size and times say.
+    report : bool
+        Write the report. Without it, an earlier report that would be out of date is deleted.
 
     Raises
     ------
@@ -217,7 +248,7 @@ def run(
     with paths.reached(context.folder), anchored.within(context.folder):
         run_directory.claim(context.folder, overwrite=overwrite)
     with alone(context):
-        return _run(context, until)
+        return _run(context, until, report=report)
 
 
 @contextmanager
@@ -244,7 +275,7 @@ def context_of(
     return Context(config, executor, progress or NullProgress(), verify=verify, stages=PIPELINE)
 
 
-def _run(context: Context, until: str) -> Summary:
+def _run(context: Context, until: str, *, report: bool) -> Summary:
     config = context.config
     published = versions.published(context.folder / versions.FOLDER)  # an error, if that is not known
     redaction.write(context.folder, config.export.mask)
@@ -260,20 +291,23 @@ def _run(context: Context, until: str) -> Summary:
     for step in _stages(context, until):
         done = step
     late: list[str] = []
-    unchanged = _publish(context, done, before, late)
+    unchanged, page, rendered = _publish(context, done, before, late, report=report)
     for warning in (*done.warnings, *late):
         context.progress.warn(warning)
     return Summary(
         config.run,
         done.records,
         done.export,
-        context.folder / REPORT if done.export is not None else None,
+        page,
+        rendered,
         unchanged,
         (*done.warnings, *late),
     )
 
 
-def _publish(context: Context, done: Progressed, before: Mapping[str, Any], late: list[str]) -> bool:
+def _publish(
+    context: Context, done: Progressed, before: Mapping[str, Any], late: list[str], *, report: bool
+) -> tuple[bool, Path | None, contents.Stage | None]:
     """Render and write all that a run shows for itself, then switch to its export.
 
     Whatever can fail is done before the switch, and leaves the earlier export and report in place. What is left after
@@ -282,10 +316,15 @@ def _publish(context: Context, done: Progressed, before: Mapping[str, Any], late
 
     Returns
     -------
-    bool
+    unchanged : bool
         Whether nothing had changed.
+    page : Path or None
+        The report of what is published; None if there is none.
+    rendered : Stage or None
+        What the report cost; None if it was not written.
     """
     root, page = context.folder / versions.FOLDER, context.folder / REPORT
+    rendered: Rendered | None = None
     with ExitStack() as stack:
         try:
             line = None if done.export is None else versions.publication(root, done.export.name)
@@ -296,11 +335,16 @@ def _publish(context: Context, done: Progressed, before: Mapping[str, Any], late
             puts: list[Callable[[], None]] = []
             if done.export is None:
                 shown = before.get("report")
-            elif not (unchanged and before.get("report") == shown and page.exists()):
+            elif report and not (unchanged and before.get("report") == shown and page.exists()):
                 reused = set(before["fingerprints"].values())
                 published = line or next(iter(versions.history(root)[-1:]), None)
-                text, _ = render(context, done, published, reused)
-                puts.append(stack.enter_context(parquet_io.staged(page, text)))
+                rendered = render(context, done, published, reused)
+                puts.append(stack.enter_context(parquet_io.staged(page, rendered.page)))
+            elif not report and unchanged and before.get("report") in (shown, None):
+                shown = before.get("report")  # None: the page, if there is one, was written by a command since
+            elif not report:
+                shown = None
+                puts.append(partial(paths.unlink, page, missing_ok=True))
             written = parquet_io.json_text(_manifest(context, done, shown))
             puts.append(stack.enter_context(parquet_io.staged(context.folder / manifest.NAME, written)))
             if line is not None:
@@ -322,7 +366,8 @@ def _publish(context: Context, done: Progressed, before: Mapping[str, Any], late
     if done.export is not None:
         with _harmless(late, "old versions of the export may be left"):
             versions.forget(root, context.config.export.keep_versions, late.append)
-    return unchanged
+    there = done.export is not None and (report or page.exists())
+    return unchanged, page if there else None, rendered.account if rendered else None
 
 
 @contextmanager
@@ -409,9 +454,9 @@ def write_report(context: Context, done: Progressed) -> tuple[Path, dict[str, ob
     """
     path = context.folder / REPORT
     last = next(iter(versions.history(context.folder / versions.FOLDER)[-1:]), None)
-    page, summary = render(context, done, last)
-    parquet_io.write_text(path, page)
-    return path, summary
+    rendered = render(context, done, last)
+    parquet_io.write_text(path, rendered.page)
+    return path, rendered.summary
 
 
 @catching_panics()

@@ -124,7 +124,7 @@ def test_cleaning_finds_everything_that_was_planted_and_nothing_else(ran):
         "rare_topic": {"kept": 18},
         OTHERS: {"kept": 1519},
     }
-    assert "Beside the answer key" in (folder / "report.html").read_text()
+    assert "Compared with the ground truth" in (folder / "report.html").read_text()
 
 
 def test_ccs_cuts_off_every_wrong_label_that_was_planted(ran):

@@ -51,6 +51,7 @@ def test_a_run_keeps_its_budget_and_carries_every_column(pool, config):
         "score prototypicality": (60, 60, 0, 0),
         "select top_k": (60, 20, 40, 0),
         "export parquet": (20, 20, 0, 0),
+        "report html": (20, 20, 0, 0),
     }
     rows = exported()
     originals = {line["id"]: line for path in pool.iterdir() for line in map(json.loads, path.read_text().splitlines())}

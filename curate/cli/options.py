@@ -81,6 +81,14 @@ Verify = Annotated[
     ),
 ]
 
+NoReport = Annotated[
+    bool,
+    typer.Option(
+        "--no-report",
+        help="Do not write the report; one that would be out of date is deleted. `curate report` writes it later.",
+    ),
+]
+
 RunFolder = Annotated[
     Path,
     typer.Argument(metavar="RUN", help="The folder of a run: what `run:` says.", show_default=False, parser=place),

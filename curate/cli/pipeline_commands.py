@@ -17,6 +17,7 @@ from curate.cli.options import (
     Log,
     LogStyle,
     MetricsFile,
+    NoReport,
     Overrides,
     Overwrite,
     RayAddress,
@@ -44,6 +45,8 @@ def _run(
     metrics_file: Path | None,
     overwrite: bool,
     verify: bool,
+    *,
+    report: bool = True,
 ) -> Summary:
     with telling(log) as told:
         with measured(told, metrics_file, overwrite=overwrite) as run_is:
@@ -53,7 +56,9 @@ def _run(
             settings = load(config, overrides or ())
             run_is(settings.run)
             with pipeline.executor_named(executor.value, workers, ray_address) as runner:
-                summary = pipeline.run(settings, runner, told, until=until, overwrite=overwrite, verify=verify)
+                summary = pipeline.run(
+                    settings, runner, told, until=until, overwrite=overwrite, verify=verify, report=report
+                )
         told.end(errors.OK, summary.sentence(), summary=summary.as_dict())
     return summary
 
@@ -89,10 +94,12 @@ def run(
     metrics_file: MetricsFile = None,
     overwrite: Overwrite = False,
     verify: Verify = False,
+    no_report: NoReport = False,
     as_json: Json = False,
 ) -> None:
     """Run the whole pipeline: every stage whose inputs changed, and no other."""
-    done = _run("export", config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
+    settings = (config, overrides, executor, workers, ray_address, log, metrics_file, overwrite, verify)
+    done = _run("export", *settings, report=not no_report)
     _tell(done, as_json=as_json)
 
 
@@ -195,15 +202,13 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
 
 
 def _show(summary: Summary, *, as_json: bool) -> None:
-    from curate.store import manifest
-
     if as_json:
         output.show_json(summary.as_dict())
         return
     rows = []
-    for line in manifest.lines(summary.records):
-        count = line.count
-        numbers = [f"{number:,}" for number in (count.rows_in, count.kept, count.dropped, count.quarantined)]
-        rows.append([line.stage, line.name, *numbers, f"{line.seconds:.1f}", f"{line.peak_memory / 2**20:,.0f}"])
+    for line in summary.accounting():
+        numbers = [f"{line[name]:,}" for name in ("rows_in", "kept", "dropped", "quarantined")]
+        peak = line["peak_memory"] or 0
+        rows.append([line["stage"], line["name"], *numbers, f"{line['seconds']:.1f}", f"{peak / 2**20:,.0f}"])
     output.show_table(["stage", "entry", "in", "kept", "dropped", "quarantined", "s", "MiB"], rows)
     output.show_line(summary.sentence())

@@ -253,6 +253,9 @@ class OutputColumn:
     range: tuple[float, float] = (float("-inf"), float("inf"))
     """Smallest and largest possible value."""
 
+    higher_means: str = ""
+    """What a higher value says of a row, as a report writes it at an axis: ``longer``, ``more unusual``."""
+
 
 ScoreColumn = OutputColumn
 """Earlier name of ``OutputColumn``, which plugins of other packages import."""

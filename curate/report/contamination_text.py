@@ -10,9 +10,6 @@ from curate.report.formatting import count, listed, plural, share, short, value
 from curate.report.html import tables
 from curate.report.html.tags import Markup, tag
 
-TEXT = 700
-"""Characters of a text that the page shows."""
-
 
 def method(found: Decontamination) -> list[str]:
     """How it was told which rows to drop, in sentences."""
@@ -54,7 +51,7 @@ def sets(found: Decontamination) -> tuple[Sequence[str], list[Sequence[str]]]:
     ]
 
 
-def section(found: Decontamination | None) -> list[Markup | None]:
+def section(found: Decontamination | None, text: int) -> list[Markup | None]:
     """The part of the page."""
     if found is None:
         return []
@@ -63,14 +60,19 @@ def section(found: Decontamination | None) -> list[Markup | None]:
         tag("p", " ".join((outcome(found), *method(found))), class_="aside"),
         tables.plain("The evaluation sets; a row can be dropped for several of them", sets(found)),
         _fold(plural(len(files), "file"), "", tables.plain("What was read", (("File", "sha256"), files))),
-        _hits(found) if found.hits else None,
+        _hits(found, text) if found.hits else None,
     ]
 
 
-def _hits(found: Decontamination) -> Markup:
+def _hits(found: Decontamination, text: int) -> Markup:
     shown, total = len(found.hits), plural(found.total, "hit")
     of = f"{count(shown)} of {total}; all are in decontaminate/part-*.parquet" if shown < found.total else total
-    return _fold("Rows and evaluation texts", of, tag("div", *map(_hit, found.hits), class_="examples"), opened=True)
+    return _fold(
+        "Rows and evaluation texts",
+        of,
+        tag("div", *(_hit(hit, text) for hit in found.hits), class_="examples"),
+        opened=True,
+    )
 
 
 def _fold(title: str, note: str, body: Markup, *, opened: bool = False) -> Markup:
@@ -78,7 +80,7 @@ def _fold(title: str, note: str, body: Markup, *, opened: bool = False) -> Marku
     return tag("details", summary, body, open="" if opened else None)
 
 
-def _hit(row: Contaminated) -> Markup:
+def _hit(row: Contaminated, text: int) -> Markup:
     hit, place = row.hit, short(f"{row.hit.file}:{row.hit.line}", 120)
     more = f", and {plural(row.texts - 1, 'more text')} of the set" if row.texts > 1 else ""
     similarity = math.nan if hit.similarity is None else hit.similarity
@@ -90,12 +92,12 @@ def _hit(row: Contaminated) -> Markup:
     return tag(
         "article",
         tag("p", tag("b", short(row.id, 80)), f": {told}", class_="reason"),
-        tag("p", f"both have: {short(hit.shared, TEXT)}", class_="reason", dir="auto") if hit.shared else None,
-        _text(row.text),
-        tag("div", label, _text(hit.text), class_="representative"),
+        tag("p", f"both have: {short(hit.shared, text)}", class_="reason", dir="auto") if hit.shared else None,
+        _text(row.text, text),
+        tag("div", label, _text(hit.text, text), class_="representative"),
         class_="dropped",
     )
 
 
-def _text(text: str) -> Markup:
-    return tag("blockquote", short(text, TEXT), dir="auto")
+def _text(text: str, length: int) -> Markup:
+    return tag("blockquote", short(text, length), dir="auto")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from curate.accounting import Count, in_sequence
 from curate.contamination import EvaluationSet, Hit
 from curate.kernels.neighbors.retention import RetentionCurve
+from curate.report.copy_threshold import CopyThreshold
 from curate.report.evaluation_data import Evaluation
 
 OTHERS = "\udcff"
@@ -41,6 +42,9 @@ class Stage:
 
     reused: bool = False
     """Taken over from an earlier run, because nothing it depends on had changed."""
+
+    removes: str = ""
+    """What the rows are that it drops, if it drops nothing else: ``duplicate``."""
 
     refreshed: str = ""
     """What it took over of an earlier run, with numbers; "" if nothing."""
@@ -153,6 +157,9 @@ class Histogram:
     missing: int = 0
     """Rows without a finite value; they are in no bin."""
 
+    higher_means: str = ""
+    """What a higher value says of a row; "" if the scorer does not declare it."""
+
     learnt: str = ""
     """What the scorer learnt from, and how well; "" for one that learns nothing."""
 
@@ -173,18 +180,37 @@ class Shares:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbours:
+class Cluster:
+    """A group of similar rows."""
+
+    name: str
+    """Number and most telling words, or the user's name."""
+
+    rows: int
+    """Number of rows of the pool."""
+
+    kept: int
+    """Number of rows of the selection."""
+
+    example: str
+    """Text of the row most similar to the centroid."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Neighbors:
     """Cosine similarity of each row to its nearest other row, within the pool, the selection and a uniform selection.
 
-    Rows without another row have no value. All three may be measured on samples of one size, as a smaller set has
-    farther neighbours.
+    Rows without another row have no value.
     """
 
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     uniform: NDArray[np.float32]
     how: str = ""
-    """How it was measured, if not on all rows: ``on 20,000 rows of each``."""
+    """How it was measured, if not on all rows: ``for at most 2,000 rows of each``."""
+
+    copies: CopyThreshold = field(default_factory=CopyThreshold)
+    """Similarity from which two rows count as near-copies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,12 +231,23 @@ class Example:
     source: str = ""
     cluster: str = ""
     scores: Mapping[str, float] = field(default_factory=dict)
+    relation: str = ""
+    """What it is to its representative: ``duplicate of``, ``represented by``."""
+
     representative: str = ""
-    """The id of the kept row that stands for this one; "" if none does."""
+    """The id of the row that it was dropped for; "" if there is none."""
+
+    representative_dropped_by: str = ""
+    """The entry that dropped the representative later; "" if none did."""
+
+    kept_instead: str = ""
+    """The id of the row that was kept in the end: the representative, or the one that represents that; "" if none."""
 
     representative_text: str = ""
+    """Text of the row that was kept in the end, or of the representative."""
+
     similarity: float = math.nan
-    """Cosine similarity to the representative."""
+    """Similarity to the representative."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,7 +376,10 @@ class Report:
     map: Map | None = None
     scores: tuple[Histogram, ...] = ()
     shares: tuple[Shares, ...] = ()
-    neighbours: Neighbours | None = None
+    clusters: tuple[Cluster, ...] = ()
+    """The largest clusters, largest first."""
+
+    neighbors: Neighbors | None = None
     retained: tuple[Retained, ...] = ()
     """Of each entry that drops duplicates."""
 

@@ -49,7 +49,7 @@ def card(report: Report, export: Export) -> str:
     parts = [
         _front(report, export),
         f"# {_plain(report.run)}",
-        f"{_plain(sentences.headline(report))}. {_plain(sentences.story(report))}",
+        f"{_plain(sentences.kept(report))}. {_plain(sentences.story(report))}",
         _tokens(report),
         _plain(sentences.changes(report)),
         *_section("What was done", _stages(report)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from curate.report import contamination_text, evaluation_text, ground_truth_table, sentences
 from curate.report.charts import bars, error_bars, scatter, threshold_curve
@@ -15,11 +15,21 @@ from curate.report.html import page_frame, tables
 from curate.report.html.page_frame import section
 from curate.report.html.tags import Markup, tag
 
-TEXT = 700
-"""Characters of an example's text that the page shows."""
+MOST_BYTES = 2_000_000
+"""Size that a page stays below, by shortening the texts that it quotes."""
+
+TEXTS = (700, 350, 175, 80, 40, 20)
+"""Characters of a quoted text: the first with which the page is small enough, else the last."""
 
 FACTS = 4
-"""Scores shown beside an example; more of them are folded away."""
+"""Scores shown with an example; more of them are folded away."""
+
+CLUSTER_TEXT = 160
+"""Most characters of the example of a cluster."""
+
+UNIFORM = (
+    "A uniform selection is as many rows, drawn at random from the pool: what choosing rows gains is the difference."
+)
 
 _PAIRED = "the difference to uniform is paired, seed by seed"
 _LEARNT = f"What models reach on test rows; {_PAIRED}"
@@ -29,16 +39,30 @@ _CAPTIONS = ("The lowest accuracy of any group of test rows", "How stable the ch
 
 
 def render(report: Report) -> str:
-    """The whole page; its bytes depend on the report alone."""
-    drawn = _figures(report)
+    """Return the page, of at most ``MOST_BYTES`` bytes unless names and the configuration alone take more.
+
+    Its bytes depend on the report alone.
+    """
+    for text in TEXTS:
+        page = _page(report, text)
+        if len(page.encode()) <= MOST_BYTES:
+            break
+    return page
+
+
+def _page(report: Report, text: int) -> str:
+    drawn = _figures(report, text)
     title = f"{sentences.headline(report)} · {report.run}"
-    return page_frame.document(title, _header(report), _sections(report, drawn), list(drawn.values()), report.version)
+    sections = _sections(report, drawn, text)
+    shown = [(key, name, body) for key, name, parts in sections if (body := section(key, name, parts)) is not None]
+    header = _header(report, [(key, name) for key, name, _ in shown], text)
+    return page_frame.document(title, header, [body for *_, body in shown], list(drawn.values()), report.version)
 
 
-def _figures(report: Report) -> dict[str, Figure]:
-    drawn = [scatter.of_map(report, report.map)] if report.map is not None and report.map.ids else []
-    if report.neighbours is not None and any(map(len, (report.neighbours.before, report.neighbours.after))):
-        drawn.append(bars.of_neighbours(report.neighbours))
+def _figures(report: Report, text: int) -> dict[str, Figure]:
+    drawn = [scatter.of_map(report, report.map, text)] if report.map is not None and report.map.ids else []
+    if report.neighbors is not None and any(map(len, (report.neighbors.before, report.neighbors.after))):
+        drawn.append(bars.of_neighbors(report.neighbors))
     drawn += [bars.of_shares(number, part) for number, part in enumerate(report.shares) if len(part.names) > 1]
     drawn += [threshold_curve.of_retention(number, part) for number, part in enumerate(report.retained) if part.rows]
     scores = sentences.scores(report)
@@ -50,11 +74,12 @@ def _figures(report: Report) -> dict[str, Figure]:
     return {figure.key: figure for figure in drawn}
 
 
-def _header(report: Report) -> Markup:
+def _header(report: Report, parts: list[tuple[str, str]], text: int) -> Markup:
     rows, sources = report.rows, report.source_count
     kept_tokens, of_tokens = sentences.tokens(report)
     spent = sum(stage.seconds for stage in report.stages if not stage.reused)
     verdict = evaluation_text.sentence(report.evaluation) if report.evaluation else ""
+    gained = [*sentences.gains(report), *([verdict] if verdict else [])]
     tiles = [
         ("Pool", count(rows.rows_in), f"rows from {plural(sources, 'source')}" if sources else "rows"),
         ("Kept", count(rows.kept), f"rows, {share(rows.kept, rows.rows_in)} of the pool"),
@@ -66,13 +91,20 @@ def _header(report: Report) -> Markup:
         "header",
         tag("p", tag("span", "curate", class_="brand"), tag("span", report.run), class_="run"),
         tag("h1", sentences.headline(report)),
-        tag("p", " ".join(filter(None, (sentences.story(report), verdict))), class_="story"),
+        tag("p", sentences.story(report), class_="story"),
+        tag("ul", *(tag("li", line) for line in gained), class_="gains") if gained else None,
         tag("p", sentences.change(report), class_="aside") if report.change else None,
         tag("p", changes, class_="aside") if (changes := sentences.changes(report)) else None,
         _warnings(report.warnings),
         tag("dl", *(page_frame.tile(*tile) for tile in tiles if tile is not None), class_="tiles"),
-        tag("p", f"seed {report.seed} · curate {report.version}", class_="meta"),
+        tag("p", f"seed {report.seed} · curate {report.version}{_shortened(text)}", class_="meta"),
+        page_frame.contents_list(parts),
     )
+
+
+def _shortened(text: int) -> str:
+    """Return that texts are shorter than usual, where they are."""
+    return "" if text == TEXTS[0] else f" · texts cut to {text} characters, to keep the page small"
 
 
 def _judged(found: Evaluation | None) -> tuple[str, str, str] | None:
@@ -90,35 +122,36 @@ def _warnings(warnings: tuple[str, ...]) -> Markup | None:
     return tag("aside", title, tag("ul", *(tag("li", text) for text in warnings)), class_="warnings")
 
 
-def _sections(report: Report, drawn: dict[str, Figure]) -> list[Markup]:
+def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple[str, str, Sequence[Markup | None]]]:
+    """Return the key, the title and the parts of each section; those without parts are not shown."""
+
     def charts(prefix: str) -> list[Markup]:
         return [page_frame.figure(figure) for key, figure in drawn.items() if key.startswith(prefix)]
 
     alone = [sentences.of_shares(part) for part in report.shares if len(part.names) == 1]
-    notes = [_aside(f"{text}.") for text in alone]
+    notes = [_aside(f"{line}.") for line in alone]
     unevaluated = [_aside(report.unevaluated)] if report.unevaluated else []
     more = charts("folded")
     folded = _fold(plural(len(more), "more score"), page_frame.grid(more)) if more else None
-    sections = [
-        section("models", "Does it train a better model?", _models(report, charts)),
-        section("stages", "What each stage did", [tables.stages(report)]),
-        section("map", "The pool and the selection", charts("map")),
-        section(
-            "evidence", "Beside a uniform selection", [tables.evidence(report), *charts("neighbours"), *unevaluated]
-        ),
-        section("answers", "Beside the answer key", ground_truth_table.section(report.answers)),
-        section("shares", "What the selection is made of", [page_frame.grid(charts("shares")), *notes]),
-        section("conflicts", "The same text, different labels", _conflicts(report)),
-        section("scores", "Scores", [page_frame.grid(charts("score")), folded, _constant(report)]),
-        section("duplicates", "What other thresholds would keep", [page_frame.grid(charts("retention"))]),
-        section("sources", "What became of each source", [tables.sources(report)]),
-        section("examples", "Rows to look at", [_examples(group) for group in report.examples if group.rows]),
-        section(
-            "decontamination", "Checked against evaluation sets", contamination_text.section(report.decontamination)
-        ),
-        section("again", "How to make it again", _again(report)),
+    compared = [tables.evidence(report), *charts("neighbors"), *unevaluated]
+    shares = [page_frame.grid(charts("shares")), tables.clusters(report, min(text, CLUSTER_TEXT)), *notes]
+    scores = [page_frame.grid(charts("score")), folded, _constant(report)]
+    checked = contamination_text.section(report.decontamination, text)
+    return [
+        ("models", "Does it train a better model?", _models(report, charts)),
+        ("stages", "What each stage did", [tables.stages(report)]),
+        ("map", "The pool and the selection", charts("map")),
+        ("evidence", "Compared with a uniform selection", [_aside(UNIFORM), *compared] if any(compared) else []),
+        ("answers", "Compared with the ground truth", ground_truth_table.section(report.answers)),
+        ("shares", "What the selection is made of", shares),
+        ("conflicts", "The same text, different labels", _conflicts(report)),
+        ("scores", "Scores", scores),
+        ("duplicates", "What other thresholds would keep", [page_frame.grid(charts("retention"))]),
+        ("sources", "What became of each source", [tables.sources(report)]),
+        ("examples", "Rows to look at", [_examples(group, text) for group in report.examples if group.rows]),
+        ("decontamination", "Checked against evaluation sets", checked),
+        ("again", "How to make it again", _again(report)),
     ]
-    return [each for each in sections if each is not None]
 
 
 def _conflicts(report: Report) -> list[Markup | None]:
@@ -176,28 +209,32 @@ def _constant(report: Report) -> Markup | None:
     return tag("p", " ".join(parts), class_="aside") if parts else None
 
 
-def _examples(group: Examples) -> Markup:
+def _examples(group: Examples, text: int) -> Markup:
     shown = len(group.rows)
     what = f"Dropped by {group.entry}" if group.entry else "Kept"
     of = f"{count(shown)} of {plural(group.total, 'row')}" if shown < group.total else plural(shown, "row")
     return tag(
         "details",
         tag("summary", tag("span", what), tag("small", of)),
-        tag("div", *(_example(example, kept=not group.entry) for example in group.rows), class_="examples"),
+        tag("div", *(_example(example, text, kept=not group.entry) for example in group.rows), class_="examples"),
         open="",
     )
 
 
-def _example(example: Example, *, kept: bool) -> Markup:
-    facts = [("id", example.id), ("source", example.source), ("cluster", example.cluster)]
+def _example(example: Example, text: int, *, kept: bool) -> Markup:
+    facts = [
+        ("id", short(example.id, 80)),
+        ("source", short(example.source, 60)),
+        ("cluster", short(example.cluster, 60)),
+    ]
     scores = [(name, value(number)) for name, number in example.scores.items() if not math.isnan(number)]
     if len(scores) <= FACTS:
         facts, scores = facts + scores, []
     return tag(
         "article",
-        tag("p", example.reason, class_="reason") if example.reason else None,
-        _text(example.text),
-        _representative(example) if example.representative else None,
+        tag("p", short(example.reason, text), class_="reason") if example.reason else None,
+        _text(example.text, text),
+        _representative(example, text) if example.representative else None,
         _facts(facts),
         tag("details", tag("summary", plural(len(scores), "score")), _facts(scores)) if scores else None,
         class_="kept" if kept else "dropped",
@@ -208,14 +245,16 @@ def _facts(facts: list[tuple[str, str]]) -> Markup:
     return tag("dl", *(tag("div", tag("dt", name), tag("dd", text)) for name, text in facts if text))
 
 
-def _representative(example: Example) -> Markup:
-    near = "" if math.isnan(example.similarity) else f", similarity {value(example.similarity)}"
-    label = tag("p", "kept in its place: ", tag("b", short(example.representative, 80)), near, class_="reason")
-    return tag("div", label, _text(example.representative_text), class_="representative")
+def _representative(example: Example, text: int) -> Markup:
+    before, name, after = sentences.of_representative(example)
+    label = tag("p", before, tag("b", name), after, class_="reason")
+    return tag("div", label, _text(example.representative_text, text), class_="representative")
 
 
-def _text(text: str) -> Markup:
-    return tag("blockquote", short(text, TEXT), dir="auto") if text else tag("blockquote", "(no text)", class_="empty")
+def _text(text: str, length: int) -> Markup:
+    return (
+        tag("blockquote", short(text, length), dir="auto") if text else tag("blockquote", "(no text)", class_="empty")
+    )
 
 
 def _again(report: Report) -> list[Markup | None]:

@@ -1,4 +1,4 @@
-"""What the numbers of a report say: its sentences, and the table that sets the selection beside a uniform one."""
+"""Sentences of a report, and the table that compares the selection with a uniform one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import statistics
-from curate.report.contents import OTHERS, Conflict, Conflicts, Histogram, Neighbours, Report, Shares, Stage
+from curate.report.contents import OTHERS, Conflict, Conflicts, Example, Histogram, Neighbors, Report, Shares, Stage
+from curate.report.copy_threshold import OVERLAP, CopyThreshold
 from curate.report.formatting import (
     DASH,
     begun,
@@ -42,7 +43,6 @@ NAMED = 3
 EXCERPT = 200
 """Characters of a text in a table."""
 
-NEAR_COPY = f"another row of the same set is more similar than {statistics.COPY}"
 EFFECTIVE = "how many groups of equal size would be as varied"
 
 
@@ -69,9 +69,13 @@ class Evidence:
 def evidence(report: Report) -> list[Evidence]:
     """The selection beside the pool and a uniform selection, in every measure; of the scores, the leading ones."""
     rows: list[Evidence] = []
-    if report.neighbours is not None:
-        sets = (report.neighbours.before, report.neighbours.after, report.neighbours.uniform)
-        rows.append(_measured("Rows with a near-copy", statistics.copies, sets, NEAR_COPY, rate=True))
+    if report.neighbors is not None:
+        sets = (report.neighbors.before, report.neighbors.after, report.neighbors.uniform)
+        least = report.neighbors.copies.similarity
+        near = f"cosine similarity to another row of the same set is at least {value(least)}"
+        rows.append(
+            _measured("Rows with a near-copy", lambda found: statistics.copies(found, least), sets, near, rate=True)
+        )
         rows.append(_measured("Median similarity to the nearest row", statistics.median, sets))
     for part in report.shares:
         counts = (part.before, part.after, part.uniform)
@@ -101,13 +105,21 @@ def scores(report: Report) -> Scores:
     return Scores(varied[:LEADING], varied[LEADING:], constant)
 
 
+def _improved(score: Histogram) -> bool:
+    """Return whether the kept rows' median is better than that of as many rows drawn at random."""
+    kept, _, uniform = score.medians
+    if score.higher_is_better is None or value(kept) == value(uniform):
+        return False
+    return kept > uniform if score.higher_is_better else kept < uniform
+
+
 def _separation(score: Histogram) -> float:
     """Total variation between the kept and the dropped rows' distributions, in [0, 1]."""
     return float(np.abs(fractions(score.kept) - fractions(score.dropped)).sum() / 2)
 
 
-def headline(report: Report) -> str:
-    """How many rows were kept, in a few words."""
+def kept(report: Report) -> str:
+    """Return how many rows were kept, in a few words."""
     rows, planned = report.rows, in_epochs(report.epochs)
     if rows.kept == rows.rows_in:
         every = f"All {plural(rows.rows_in, 'row')}" if rows.rows_in != 1 else "The one row"
@@ -115,18 +127,39 @@ def headline(report: Report) -> str:
     return f"{count(rows.kept)} of {plural(rows.rows_in, 'row')} kept{planned}"
 
 
+def headline(report: Report) -> str:
+    """Return what the run kept and what it removed, in a few words."""
+    copies = sum(stage.rows.dropped for stage in report.stages if stage.removes == "duplicate")
+    contaminated = report.decontamination.rows if report.decontamination else 0
+    removed = ((copies, "duplicate"), (contaminated, "contaminated row"))
+    gone = listed([plural(number, noun) for number, noun in removed if number])
+    return f"{kept(report)}, {gone} removed" if gone else kept(report)
+
+
 def story(report: Report) -> str:
-    """What happened, in one sentence or two."""
+    """Return which steps dropped how many rows, in one sentence."""
     rows = report.rows
     droppers = [stage for stage in report.stages if stage.rows.dropped]
     if not droppers and not rows.quarantined:
         return "Nothing was dropped and nothing quarantined."
     first = "; ".join(filter(None, (_dropped(droppers), _quarantined(rows.quarantined)))) + "."
-    first = first[0].upper() + first[1:]
+    return first[0].upper() + first[1:]
+
+
+def gains(report: Report) -> list[str]:
+    """Return what the selection gained, compared with the pool and with as many rows drawn at random."""
+    found: list[str] = []
+    if report.rows.kept == report.rows.rows_in:
+        return found
+    if report.neighbors is not None and len(report.neighbors.after):
+        found.append(f"{of_neighbors(report.neighbors)}.")
     clusters = next((part for part in report.shares if part.of == "cluster" and len(part.names) > 1), None)
-    if clusters is None or not clusters.after.sum():
-        return first
-    return f"{first} The {share(rows.kept, rows.rows_in)} that is left {_reach(clusters)} of the same size."
+    if clusters is not None and clusters.after.sum():
+        left = share(report.rows.kept, report.rows.rows_in)
+        found.append(f"The {left} that is left {_reach(clusters)} of the same size.")
+    if (better := next(filter(_improved, scores(report).leading), None)) is not None:
+        found.append(f"{of_scores(better)}{f' ({axis(better)})' if better.higher_means else ''}.")
+    return found
 
 
 def change(report: Report) -> str:
@@ -181,8 +214,39 @@ def source_groups(report: Report) -> list[tuple[str, list[str]]]:
     return [*((name, [name]) for name in first), (f"{count(report.source_count - len(first))} other sources", rest)]
 
 
+def axis(score: Histogram) -> str:
+    """Return what a higher value of a score says, for the axis of its chart.
+
+    >>> from curate.report.statistics import histogram
+    >>> axis(histogram("length", np.ones(1), np.ones(1, bool), np.ones(1, bool), higher_is_better=True))
+    'higher is better'
+    """
+    if score.higher_means:
+        return f"higher = {score.higher_means}"
+    return {None: "", True: "higher is better", False: "lower is better"}[score.higher_is_better]
+
+
+def of_representative(example: Example) -> tuple[str, str, str]:
+    """Return what is said before the id of the row that a dropped row names, that id, and what is said after it.
+
+    The id is that of the row it was dropped for; where that was dropped later, the last part says which row was kept.
+    """
+    near = "" if math.isnan(example.similarity) else f", similarity {value(example.similarity)}"
+    name = short(example.representative, 80)
+    if example.kept_instead == example.representative:
+        return f"{example.relation} ", name, f"{near}; that row was kept"
+    later = f"{near}; that row was dropped later"
+    if example.representative_dropped_by:
+        later += f" by {example.representative_dropped_by}"
+    if example.kept_instead:
+        return f"{example.relation} ", name, f"{later}, and {short(example.kept_instead, 80)} was kept in its place"
+    if not example.representative_dropped_by:
+        return f"{example.relation} ", name, f"{near}; that row is not in the export"
+    return f"{example.relation} ", name, f"{later}, and no row was kept in its place"
+
+
 def of_scores(score: Histogram) -> str:
-    """What a score's histogram shows."""
+    """Return what a score's histogram shows."""
     kept, dropped, uniform = score.medians
     if math.isnan(kept):
         return f"No kept row has a {score.name}"
@@ -194,17 +258,39 @@ def of_scores(score: Histogram) -> str:
     return f"Kept rows have {side} {score.name}: median {value(kept)}, uniform {value(uniform)}"
 
 
-def of_neighbours(part: Neighbours) -> str:
+def of_neighbors(part: Neighbors) -> str:
     """What the similarities to the nearest rows show."""
-    before, after, uniform = (statistics.copies(each) for each in (part.before, part.after, part.uniform))
+    before, after, uniform = copied(part)
     if math.isnan(after):
-        return "Too few rows were kept for any to have a neighbour"
+        return "Too few rows were kept for any to have a neighbor"
     if share(before) == share(after):
         return f"{share(after)} of kept rows have a near-copy, as in the pool (uniform: {share(uniform)})"
     if not after:
         return f"No kept row has a near-copy; {share(before)} of the pool’s rows do (uniform: {share(uniform)})"
     way = "down" if after < before else "up"
     return f"{share(after)} of kept rows have a near-copy, {way} from {share(before)} (uniform: {share(uniform)})"
+
+
+def copied(part: Neighbors) -> tuple[float, float, float]:
+    """Return the shares of rows with a near-copy in the pool, the selection and a uniform selection."""
+    least = part.copies.similarity
+    return (
+        statistics.copies(part.before, least),
+        statistics.copies(part.after, least),
+        statistics.copies(part.uniform, least),
+    )
+
+
+def of_threshold(found: CopyThreshold) -> str:
+    """Return where the similarity comes from that separates near-copies from other rows."""
+    least, overlap = value(found.similarity), f"{OVERLAP:.0%}".replace("%", " %")
+    pairs = f"of {plural(found.pairs, 'pair')} of nearest rows, {count(found.copies)} are copies by their characters"
+    if not found.calibrated:
+        return f"Near-copies: similarity {least} or more, a default; {pairs}, too few to calibrate it"
+    return (
+        f"Near-copies: similarity {least} or more, calibrated for this embedder; {pairs} (at least {overlap} of "
+        f"4-grams in common), and this similarity finds them best (F1 {found.agreement:.2f})"
+    )
 
 
 def of_shares(part: Shares) -> str:

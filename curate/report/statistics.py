@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from curate.report.contents import Histogram, Shares
 
 BINS = 40
-COPY = 0.95
-"""Cosine similarity above which two rows are called near-copies of each other."""
 
 
 def histogram(
@@ -138,9 +136,13 @@ def effective_groups(counts: NDArray[np.int64]) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def copies(similarities: NDArray[np.float32]) -> float:
-    """The share of rows that have a near-copy; NaN without rows."""
-    return float((similarities > COPY).mean()) if len(similarities) else float("nan")
+def copies(similarities: NDArray[np.float32], threshold: float) -> float:
+    """Return the share of rows whose nearest row is at least as similar as a threshold; NaN without rows.
+
+    >>> copies(np.float32([0.5, 0.875]), 0.875)
+    0.5
+    """
+    return float((similarities >= np.float32(threshold)).mean()) if len(similarities) else float("nan")
 
 
 def median(values: NDArray[np.floating]) -> float:

@@ -47,6 +47,7 @@ def summary(report: Report) -> dict[str, object]:
         "version": report.version,
         "headline": sentences.headline(report),
         "story": sentences.story(report),
+        "gains": sentences.gains(report),
         "warnings": list(report.warnings),
         "rows": _account(report.rows),
         "change": dataclasses.asdict(report.change) if report.change else None,

@@ -44,14 +44,26 @@ class Example:
 
     by: str | None
     reason: str | None
+    relation: str | None
+    """What it is to its representative: ``duplicate of``, ``represented by``; None without one."""
+
     representative: str | None
+    kept_instead: str | None
+    """The row that was kept in the end for a dropped one that has a representative; None if none was."""
+
     similarity: float | None
 
     def why(self) -> str:
         """The fate in words."""
-        stands = "" if self.representative is None else f"; {shown(self.representative)} stands for it"
+        fate = _words(self.status or "unknown", self.by, self.reason)
+        if self.representative is None:
+            return fate
         near = "" if self.similarity is None else f", similarity {self.similarity:.4g}"
-        return f"{_words(self.status or 'unknown', self.by, self.reason)}{stands}{near}"
+        fate += f"; {self.relation} {shown(self.representative)}{near}"
+        if self.kept_instead == self.representative:
+            return fate
+        instead = "no row was" if self.kept_instead is None else f"{shown(self.kept_instead)} was"
+        return f"{fate}, which was dropped later; {instead} kept in its place"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +151,7 @@ def _between(folder_a: Path, folder_b: Path, examples: int) -> Difference:
         reasons += list(_reasons(change, fates))
         some = _spread(rows, examples)
         places = {row["id"]: Place(row["shard"], row["row"]) for row in rows[some].to_dicts()}
-        shown_rows += list(_examples(change, has, rows[some], places, fates[some]))
+        shown_rows += list(_examples(change, has, rows[some], places, (other, fates[some])))
     return Difference(
         run_a=str(folder_a),
         run_b=str(folder_b),
@@ -181,7 +193,7 @@ def _since(folder: Path, examples: int) -> Difference:
             fates = run.fates(rows["id"])
             reasons += list(_reasons(change, fates))
         found = run.places(rows[some]["id"])
-        shown_rows += list(_examples(change, run, rows[some], found, None if fates is None else fates[some]))
+        shown_rows += list(_examples(change, run, rows[some], found, None if fates is None else (run, fates[some])))
     return Difference(
         run_a=str(root / before),
         run_b=str(root / now),
@@ -231,13 +243,18 @@ def _reasons(change: str, fates: pl.DataFrame) -> Iterator[Reason]:
 
 
 def _examples(
-    change: str, run: Run, rows: pl.DataFrame, places: Mapping[str, Place], fates: pl.DataFrame | None
+    change: str, run: Run, rows: pl.DataFrame, places: Mapping[str, Place], decided: tuple[Run, pl.DataFrame] | None
 ) -> Iterator[Example]:
     """One for each row; ``places``: where it is in the pool of ``run``, if it is."""
     texts = dict(zip(places, run.texts(list(places.values())), strict=True))
-    nothing: dict[str, Any] = {}
-    for row, fate in zip(rows.to_dicts(), [nothing] * len(rows) if fates is None else fates.to_dicts(), strict=True):
+    lines: list[dict[str, Any]] = [{}] * len(rows) if decided is None else decided[1].to_dicts()
+    named = [line["representative"] for line in lines if line.get("representative") is not None]
+    kept = decided[0].kept_instead(named) if decided is not None and named else {}
+    for row, fate in zip(rows.to_dicts(), lines, strict=True):
         told = {name: fate.get(name) for name in ("status", "by", "reason", "representative", "similarity")}
+        told |= {"relation": None, "kept_instead": None}
+        if decided is not None and fate["representative"] is not None:
+            told |= {"relation": decided[0].relation(fate["by"]), "kept_instead": kept[fate["representative"]]}
         text = shown(texts[row["id"]]) if row["id"] in texts else None
         yield Example(change=change, id=row["id"], source=row["source"], text=text, **told)
 

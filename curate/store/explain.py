@@ -83,8 +83,11 @@ class Fate:
     passed: tuple[str, ...] = ()
     """The entries that left it in."""
 
+    relation: str | None = None
+    """What it is to its representative: ``duplicate of``, ``represented by``."""
+
     similarity: float | None = None
-    """To the row that stands for it."""
+    """Similarity to its representative."""
 
     def __str__(self) -> str:
         after = f", after it passed {', '.join(self.passed)}" if self.passed else ""
@@ -114,9 +117,12 @@ class Fate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Representative:
-    """A row that stands for another, and what became of it."""
+    """Row that another was dropped for, and what became of it."""
 
     id: str
+    relation: str
+    """What the other row is to it: ``duplicate of``, ``represented by``."""
+
     similarity: float | None
     text: str
     fate: Fate | None
@@ -156,7 +162,10 @@ class Story:
     scores: tuple[Score, ...] = ()
     fate: Fate
     representatives: tuple[Representative, ...] = ()
-    """The row that stands for it; where that one was dropped later, the one that stands for that; and so on."""
+    """The row that it was dropped for; where that was dropped later, the one that it was dropped for; and so on."""
+
+    kept_instead: str | None = None
+    """The row at the end of these that was kept; None if none was."""
 
     hits: tuple[Hit, ...] = ()
     """For a row that was dropped for evaluation texts: that of each set which it has most in common with."""
@@ -198,9 +207,11 @@ class Story:
             yield score.name, str(score)
         yield "fate", str(self.fate)
         for one in self.representatives:
-            told = f"{shown(one.id)}, similarity {_number(one.similarity)}"
-            yield "stands for it", told if one.fate is None else f"{told}: {shown(one.text)}"
+            near = f"{shown(one.id)}, similarity {_number(one.similarity)}"
+            yield one.relation, near if one.fate is None else f"{near}: {shown(one.text)}"
             yield "its fate", "published before, and no longer in the pool" if one.fate is None else str(one.fate)
+        if self.representatives:
+            yield "kept instead", "no row" if self.kept_instead is None else shown(self.kept_instead)
         for hit in self.hits:
             yield "evaluation", _evaluation(hit)
         for aside in self.set_aside:
@@ -245,6 +256,8 @@ def _told(run: Run, place: Place, story: Story) -> Story:
     files = dict(enumerate(run.inputs.files))
     fate, stands = _fate(run, place, story.id)
     cluster, scores = _cluster(run, place, story.id), tuple(_scores(run, place, story.id))
+    chain = tuple(_representatives(run, fate, stands))
+    kept = [one.id for one in chain[-1:] if one.fate is not None and one.fate.status == "chosen"]
     version = versions.published(run.folder / versions.FOLDER)
     return replace(
         story,
@@ -256,7 +269,8 @@ def _told(run: Run, place: Place, story: Story) -> Story:
         cluster=cluster,
         scores=scores,
         fate=fate,
-        representatives=tuple(_representatives(run, fate, stands)),
+        representatives=chain,
+        kept_instead=next(iter(kept), None),
         hits=tuple(_hits(run, place, story.id)) if fate.by == _DECONTAMINATE else (),
         export=version,
         exported=None if version is None else versions.holds(run.folder / versions.FOLDER, version, story.id),
@@ -268,7 +282,7 @@ def _told(run: Run, place: Place, story: Story) -> Story:
 
 
 def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
-    """What became of the row, and the id of the one that stands for it."""
+    """Return what became of the row, and the id of the row that it was dropped for."""
     line = run.fates([name], [place.shard]).to_dicts()[0]
     entries = run.entries()
     names = [entry["name"] for entry in entries]
@@ -292,25 +306,28 @@ def _fate(run: Run, place: Place, name: str) -> tuple[Fate, str | None]:
         epochs=tuple(line["epochs"] or ()),
         of_epochs=0 if run.selection is None else len(run.selection.result.epochs),
         passed=tuple(passed),
+        relation=None if line["representative"] is None else run.relation(by),
         similarity=_finite(line["similarity"]),
     )
     return fate, line["representative"]
 
 
 def _representatives(run: Run, fate: Fate, name: str | None) -> Iterator[Representative]:
-    """The row that stands for a dropped one, and so on until one was chosen or none is named.
+    """Yield the row that a dropped one was dropped for, and so on until one was chosen or none is named.
 
-    Each was still there when the one before was dropped, so there are at most as many as there are entries.
+    Each was still there when the one before was dropped, so this ends; a damaged ledger is not followed in circles.
     """
-    for _ in run.entries():
-        if name is None:
-            return
+    seen = set[str]()
+    while name is not None and name not in seen:
+        seen.add(name)
         place = run.find(name)
         if place is None:
-            yield Representative(id=name, similarity=fate.similarity, text="", fate=None)
+            yield Representative(id=name, relation=fate.relation or "", similarity=fate.similarity, text="", fate=None)
             return
         own, after = _fate(run, place, name)
-        yield Representative(id=name, similarity=fate.similarity, text=run.texts([place])[0], fate=own)
+        yield Representative(
+            id=name, relation=fate.relation or "", similarity=fate.similarity, text=run.texts([place])[0], fate=own
+        )
         fate, name = own, after
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -199,6 +199,32 @@ class Run:
         nowhere = pl.col("status").fill_null("not in the pool")
         return wanted.join(first, on="id", how="left", maintain_order="left").with_columns(nowhere)
 
+    def relation(self, entry: str | None) -> str:
+        """Return what a row that an entry dropped is to its representative."""
+        return relation(next((one["budget"] for one in self.entries() if one["name"] == entry), None))
+
+    def kept_instead(self, ids: Iterable[str]) -> dict[str, str | None]:
+        """Follow rows to those that were chosen in their place.
+
+        Parameters
+        ----------
+        ids : iterable of str
+            Ids of representatives.
+
+        Returns
+        -------
+        dict
+            The chosen row at the end of each one's representatives, itself if it was chosen; None if none was.
+        """
+        names = list(dict.fromkeys(ids))
+        known: dict[str, dict[str, Any]] = {}
+        unknown = set(names)
+        while unknown:
+            lines = self.fates(sorted(unknown)).to_dicts()
+            known |= {line["id"]: line for line in lines}
+            unknown = {line["representative"] for line in lines} - known.keys() - {None}
+        return {name: end_of_chain(name, known) for name in names}
+
     def texts(self, places: Sequence[Place]) -> list[str]:
         """The texts of some rows as they may be shown, in the order given, reading one shard at a time."""
         texts: dict[Place, str] = {}
@@ -207,6 +233,44 @@ class Run:
             mine = {place: column[place.row].as_py() for place in places if place.shard == shard}
             texts |= {place: redaction.quoted(text, self.mask) for place, text in mine.items()}
         return [texts[place] for place in places]
+
+
+def relation(budget: object) -> str:
+    """Return what a dropped row is to its representative, from the budget of the entry that dropped it.
+
+    A filter, which has no budget, names the row of which another is a duplicate; a selector with a budget names the row
+    that covers another.
+
+    >>> relation(None), relation({"keep": 10})
+    ('duplicate of', 'represented by')
+    """
+    return "duplicate of" if budget is None else "represented by"
+
+
+def end_of_chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Return the row that was chosen in place of another, itself if it was chosen; None if none was.
+
+    Parameters
+    ----------
+    name : str
+        Id of the row.
+    lines : mapping
+        ``status`` and ``representative`` of rows, by id.
+
+    Examples
+    --------
+    >>> dropped = {"status": "dropped", "representative": "b"}
+    >>> chosen = {"status": "chosen", "representative": None}
+    >>> end_of_chain("a", {"a": dropped, "b": chosen}), end_of_chain("a", {"a": dropped})
+    ('b', None)
+    """
+    at, seen = name, set[str]()
+    while at in lines and at not in seen:
+        if lines[at]["status"] == "chosen":
+            return at
+        seen.add(at)
+        at = lines[at]["representative"] or ""
+    return None
 
 
 def _of_input(selection: Record[SelectResult], fingerprint: str) -> bool:

@@ -173,6 +173,51 @@ def test_the_page_never_scrolls_sideways(page: Any, width: int) -> None:
     wait(page, lambda d: d.execute_script(widest) <= width)  # charts follow the window a moment later
 
 
+OVERFLOWING = """
+const width = document.documentElement.clientWidth;
+const scrolls = (element) => element.closest("pre, blockquote, .js-plotly-tester, #js-plotly-tester");
+return [...document.querySelectorAll("body *")]
+  .filter((element) => element.checkVisibility() && !scrolls(element))
+  .filter((element) => {
+    const box = element.getBoundingClientRect();
+    return box.width && box.height && (box.right > width + 1 || box.left < -1);
+  })
+  .map((element) => `${element.tagName} ${element.textContent.slice(0, 60)}`);
+"""
+CLIPPED = """
+return [...document.querySelectorAll(".chart")].filter((chart) => chart.checkVisibility()).flatMap((chart) => {
+  const frame = chart.getBoundingClientRect();
+  return [...chart.querySelectorAll("text")].filter((text) => {
+    const box = text.getBoundingClientRect();
+    return box.width && (box.right > frame.right + 1 || box.left < frame.left - 1 || box.bottom > frame.bottom + 1);
+  }).map((text) => `${chart.id}: ${text.textContent}`);
+});
+"""
+
+
+@pytest.mark.parametrize("width", [420, 1400])
+def test_nothing_is_clipped(page: Any, width: int) -> None:
+    """No element reaches beyond the window, and no text of a chart beyond the chart, folds open or not."""
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 700}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    page.execute_script("document.querySelectorAll('details').forEach(fold => fold.open = true)")
+    wait(page, lambda d: d.execute_script("return innerWidth") == width)
+    wait(page, lambda d: d.execute_script(OVERFLOWING) == [])  # charts follow the window a moment later
+    wait(page, lambda d: d.execute_script(CLIPPED) == [])
+
+
+def test_a_page_is_small(report_file: Path) -> None:
+    assert report_file.stat().st_size <= 2_000_000
+
+
+def test_the_contents_lead_to_every_section(page: Any) -> None:
+    links = page.find_elements("css selector", ".contents a")
+    sections = page.find_elements("css selector", "main section")
+    assert [link.get_attribute("href").partition("#")[2] for link in links] == [
+        one.get_attribute("id") for one in sections
+    ]
+
+
 def test_print_is_light_and_leaves_the_page_as_it_was(page: Any) -> None:
     colour_scheme(page, "dark")
     wait(

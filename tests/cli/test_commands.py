@@ -496,9 +496,11 @@ def test_json_lines_end_with_the_summary_and_with_the_exit_code(command, written
     done = command("run", written(), "--log", "json", "--json")
     *events, end = [json.loads(line) for line in done.stderr.splitlines()]
     steps = [event for event in events if event["event"] == "step"]
+    *lines, report = json.loads(done.stdout)["accounting"]
     assert [(step["stage"], step["entry"], step["rows_in"], step["kept"]) for step in steps] == [
-        (step["stage"], step["name"], step["rows_in"], step["kept"]) for step in json.loads(done.stdout)["accounting"]
+        (line["stage"], line["name"], line["rows_in"], line["kept"]) for line in lines
     ]
+    assert (report["stage"], report["kept"]) == ("report", lines[-1]["kept"])
     assert (end["event"], end["exit_code"], end["summary"]) == ("end", 0, json.loads(done.stdout))
 
 

@@ -258,6 +258,7 @@ def test_columns_have_names_units_and_ranges(name):
     assert len({column.name for column in columns}) == len(columns)
     for column in columns:
         assert column.unit
+        assert column.higher_means
         assert column.range[0] < column.range[1]
         assert not column.name or column.name.isidentifier()
 

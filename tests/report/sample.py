@@ -11,13 +11,14 @@ from curate.accounting import Count
 from curate.report import statistics
 from curate.report.charts import projection
 from curate.report.contents import (
+    Cluster,
     Conflict,
     Conflicts,
     Example,
     Examples,
     Labelled,
     Map,
-    Neighbours,
+    Neighbors,
     Report,
     Retained,
     Stage,
@@ -90,7 +91,10 @@ def report(seed: int = 0) -> Report:
             source=SOURCES[source[row]],
             cluster=clusters[topic[row]],
             scores={"quality": float(quality[row])},
+            relation="duplicate of" if stands >= 0 else "",
             representative=f"row-{stands:05d}" if stands >= 0 else "",
+            representative_dropped_by=str(dropped_by[stands]) if stands >= 0 else "",
+            kept_instead=f"row-{stands:05d}" if stands >= 0 and kept[stands] else "",
             representative_text=texts[stands] if stands >= 0 else "",
             similarity=float(embeddings[row] @ embeddings[stands]) if stands >= 0 else float("nan"),
         )
@@ -119,7 +123,10 @@ def report(seed: int = 0) -> Report:
             pool_rows=ROWS,
         ),
         scores=(
-            statistics.histogram("quality", quality, kept, uniform, unit="probability", higher_is_better=True),
+            replace(
+                statistics.histogram("quality", quality, kept, uniform, unit="probability", higher_is_better=True),
+                higher_means="better prose",
+            ),
             statistics.histogram("length", length, kept, uniform, unit="characters"),
             statistics.histogram("ellipses", np.zeros(ROWS, np.float32), kept, uniform),
             *(statistics.histogram(name, rng.random(ROWS), kept, uniform) for name in NOISE),
@@ -128,7 +135,16 @@ def report(seed: int = 0) -> Report:
             statistics.shares("cluster", topic, clusters, kept, uniform),
             statistics.shares("source", source, SOURCES, kept, uniform),
         ),
-        neighbours=Neighbours(
+        clusters=tuple(
+            Cluster(
+                name=clusters[t],
+                rows=int((topic == t).sum()),
+                kept=int(kept[topic == t].sum()),
+                example=texts[int(np.flatnonzero(topic == t)[0])],
+            )
+            for t in range(15)
+        ),
+        neighbors=Neighbors(
             before=_nearest(embeddings), after=_nearest(embeddings[kept]), uniform=_nearest(embeddings[uniform])
         ),
         retained=(
@@ -246,6 +262,7 @@ def _stages(source: np.ndarray, dropped_by: np.ndarray) -> tuple[Stage, ...]:
                 seconds=time,
                 peak_bytes=int(180e6 + 9e7 * time),
                 reused=name == "embed lsa",
+                removes="duplicate" if name == "select semdedup" else "",
             )
         )
         alive &= ~out

@@ -14,7 +14,9 @@ import pytest
 
 from curate.accounting import Count
 from curate.report import statistics
+from curate.report.charts import projection
 from curate.report.contents import (
+    Cluster,
     Conflict,
     Conflicts,
     Example,
@@ -22,13 +24,13 @@ from curate.report.contents import (
     Labelled,
     Map,
     Masked,
-    Neighbours,
+    Neighbors,
     Report,
     Stage,
     Tokens,
 )
 from curate.report.evaluation_data import Estimate, Evaluation, Line, Slice, Stability
-from curate.report.run_page import render
+from curate.report.run_page import MOST_BYTES, TEXTS, render
 
 VOID = {"meta", "wbr"}
 LIBRARY = files("curate.report").joinpath("plotly-basic.min.js").read_text("utf-8")
@@ -98,7 +100,8 @@ class TestWhole:
 
     def test_nothing_is_loaded_from_elsewhere(self, page: Page) -> None:
         """No element names another file, and the policy forbids what is not named by hash."""
-        assert not [a for _, a in page.seen if a.keys() & {"src", "href", "action", "data", "srcset"}]
+        assert not [a for _, a in page.seen if a.keys() & {"src", "action", "data", "srcset"}]
+        assert all(a["href"].startswith("#") for _, a in page.seen if "href" in a)
         policy = next(a["content"] for a in page.elements("meta") if a.get("http-equiv"))
         assert policy.startswith("default-src 'none'")
         assert "http" not in policy
@@ -149,7 +152,7 @@ class TestWhole:
         """The first four are shown, the others folded, and the one without variety is named."""
         titles = {figure["key"]: figure["layout"]["xaxis"]["title"]["text"] for figure in page.figures()[5:11]}
         assert list(titles) == ["score-0", "score-1", "score-2", "score-3", "folded-0", "folded-1"]
-        assert titles["score-0"] == "quality (probability)"
+        assert titles["score-0"] == "quality<br>probability<br>higher = better prose"
         assert "2 more scores" in page.text
         assert "One value throughout: ellipses (0)." in page.text
 
@@ -191,10 +194,11 @@ def everywhere(text: str) -> Report:
     """A small report with one text in every place that holds one."""
     kept, uniform = arrays([1, 0], [0, 1])
     example = Example(
-        id=text, text=text, reason=text, source=text, cluster=text, scores={text: 1.0}, representative=text,
-        representative_text=text, similarity=0.97,
+        id=text, text=text, reason=text, source=text, cluster=text, scores={text: 1.0}, relation=text,
+        representative=text, representative_dropped_by=text, kept_instead=text + "x", representative_text=text,
+        similarity=0.97,
     )  # fmt: skip
-    assert len(fields(example)) == 9
+    assert len(fields(example)) == 12
     account = Count(2, 1, 1)
     stage = Stage(name=text, what=text, rows=account, sources={text: account})
     return Report(
@@ -208,9 +212,12 @@ def everywhere(text: str) -> Report:
             places=np.zeros((2, 2), np.float32), ids=(text, text), texts=(text, text), kept=kept, uniform=uniform,
             dropped_by=("", text), reasons=("", text), clusters=(text, text), sources=(text, text), pool_rows=2,
         ),
-        scores=(statistics.histogram(text, np.array([1.0, 2.0]), kept, uniform, unit=text),),
+        scores=(
+            replace(statistics.histogram(text, np.array([1.0, 2.0]), kept, uniform, unit=text), higher_means=text),
+        ),
         shares=(statistics.shares(text, np.array([0, 1]), [text, text], kept, uniform),),
-        neighbours=Neighbours(before=np.array([0.5]), after=np.array([0.5]), uniform=np.array([0.5]), how=text),
+        clusters=(Cluster(name=text, rows=2, kept=1, example=text),),
+        neighbors=Neighbors(before=np.array([0.5]), after=np.array([0.5]), uniform=np.array([0.5]), how=text),
         masked=Masked(1, {text: 1}),
         conflicts=Conflicts(
             texts=1, rows=2, kept=1,
@@ -258,7 +265,7 @@ class TestMissing:
             ),
             scores=(statistics.histogram("s", np.array([2.5]), kept, uniform),),
             shares=(statistics.shares("cluster", np.array([0]), ["c"], kept, uniform),),
-            neighbours=Neighbours(**dict.fromkeys(("before", "after", "uniform"), np.zeros(0, np.float32))),
+            neighbors=Neighbors(**dict.fromkeys(("before", "after", "uniform"), np.zeros(0, np.float32))),
         )  # fmt: skip
         page = Page(render(one))
         assert "The one row kept" in page.text
@@ -273,7 +280,7 @@ class TestMissing:
             stages=(Stage(name="select where", what="Filter.", rows=Count(2, 0, 2)),),
             scores=(statistics.histogram("s", np.array([1.0, 2.0]), kept, uniform),),
             shares=(statistics.shares("source", np.array([0, 1]), ["a", "b"], kept, uniform),),
-            neighbours=Neighbours(before=np.array([0.5, 0.5], np.float32), after=empty, uniform=empty),
+            neighbors=Neighbors(before=np.array([0.5, 0.5], np.float32), after=empty, uniform=empty),
         )
         page = Page(render(none))
         assert "0 of 2 rows kept" in page.text
@@ -322,9 +329,10 @@ class TestMany:
         kept = np.arange(120) % 3 == 0
         part = statistics.shares("cluster", codes, [f"c{i}" for i in range(40)], kept, ~kept)
         figure = Page(render(minimal(shares=(part,)))).figures()[0]
-        assert figure["layout"]["yaxis"]["ticktext"][-1] == "25 other clusters"
+        assert len(figure["layout"]["yaxis"]["ticktext"]) == 15
         for trace in figure["data"]:
-            assert sum(trace["x"]) == pytest.approx(100)
+            assert max(trace["x"]) == pytest.approx(2.5)  # the sum of the others would set the scale
+        assert "The 25 other clusters, not drawn, are 62.5 % of the pool, 62.5 % of the rows kept" in figure["note"]
 
     def test_entries_beyond_the_coloured_ones_share_a_colour(self, sample: ModuleType) -> None:
         m = 30
@@ -336,3 +344,62 @@ class TestMany:
         figure = Page(render(minimal(map=part))).figures()[0]
         assert figure["data"][-1]["name"] == "other entries (12)"
         assert sum(len(t["customdata"]) for t in figure["data"][4:]) == m
+
+
+class TestSize:
+    @pytest.mark.parametrize("letter", ["a", "<", "我", "\N{GRINNING FACE}"])
+    def test_long_texts_are_shortened_until_the_page_is_small(self, rich: Report, letter: str) -> None:
+        """Whatever a letter takes as UTF-8 or as an escape."""
+        text = letter * 2_000
+        m = projection.SAMPLE
+        part = Map(
+            places=np.zeros((m, 2), np.float32), ids=("i" * 80,) * m, texts=(text,) * m, kept=np.ones(m, bool),
+            uniform=np.ones(m, bool), dropped_by=("",) * m, reasons=(text,) * m, clusters=(text,) * m,
+            sources=(text,) * m, pool_rows=m,
+        )  # fmt: skip
+        row = Example(
+            id=text, text=text, reason=text, source=text, cluster=text, relation="duplicate of", representative=text,
+            representative_text=text,
+        )  # fmt: skip
+        groups = tuple(Examples(entry=f"e{i}", total=8, rows=(row,) * 8) for i in range(12))
+        page = render(replace(rich, map=part, examples=groups))
+        assert len(page.encode()) <= MOST_BYTES == 2_000_000
+
+    def test_a_page_of_short_texts_says_nothing_of_it(self, rich: Report) -> None:
+        assert "texts cut to" not in render(rich)
+        assert len(render(rich).encode()) <= MOST_BYTES
+        assert TEXTS[0] == max(TEXTS)
+
+
+class TestContents:
+    def test_every_section_is_linked_once_in_order(self, page: Page) -> None:
+        links = [a["href"].removeprefix("#") for a in page.elements("a") if a["href"].startswith("#")]
+        assert links == [a["id"] for a in page.elements("section")]
+
+    def test_axes_say_what_a_higher_score_means(self) -> None:
+        scores = [statistics.histogram("s", np.array([1.0, 2.0]), *arrays([1, 0], [0, 1]), higher_is_better=True)]
+        scores.append(replace(scores[0], name="t", higher_means="longer"))
+        figures = Page(render(minimal(scores=tuple(scores)))).figures()
+        titles = [figure["layout"]["xaxis"]["title"]["text"] for figure in figures]
+        assert titles == ["s<br>higher is better", "t<br>higher = longer"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ({"kept_instead": "a"}, "duplicate of a, similarity 0.97; that row was kept"),
+        (
+            {"representative_dropped_by": "ccs", "kept_instead": "b"},
+            "duplicate of a, similarity 0.97; that row was dropped later by ccs, and b was kept in its place",
+        ),
+        (
+            {"representative_dropped_by": "ccs"},
+            "duplicate of a, similarity 0.97; that row was dropped later by ccs, and no row was kept in its place",
+        ),
+        ({}, "duplicate of a, similarity 0.97; that row is not in the export"),
+    ],
+)
+def test_no_row_is_called_kept_that_was_dropped_later(parts: dict[str, str], said: str) -> None:
+    row = Example(id="c", text="t", relation="duplicate of", representative="a", similarity=0.97, **parts)
+    page = Page(render(minimal(examples=(Examples(entry="semdedup", total=1, rows=(row,)),))))
+    assert said in page.text

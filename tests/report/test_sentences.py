@@ -5,7 +5,7 @@ import pytest
 
 from curate.accounting import Count
 from curate.report import sentences, statistics
-from curate.report.contents import Neighbours, Report, Stage, Tokens
+from curate.report.contents import Neighbors, Report, Stage, Tokens
 
 
 def run(*rows: Count, names: tuple[str, ...] = ("select a", "select b", "select c", "select d", "select e")) -> Report:
@@ -70,12 +70,12 @@ def test_a_scores_direction_is_true(values: list[float], title: str) -> None:
         ([0.1, 0.2, 0.3, 0.99], "25 % of kept rows have a near-copy, down from 50 % (uniform: 0 %)"),
         ([0.99, 0.2], "50 % of kept rows have a near-copy, as in the pool (uniform: 0 %)"),
         ([0.99], "100 % of kept rows have a near-copy, up from 50 % (uniform: 0 %)"),
-        ([], "Too few rows were kept for any to have a neighbour"),
+        ([], "Too few rows were kept for any to have a neighbor"),
     ],
 )
 def test_the_share_of_near_copies_and_its_direction_are_true(after: list[float], title: str) -> None:
     sets = [np.array(each, np.float32) for each in ([0.99, 0.5], after, [0.5])]
-    assert sentences.of_neighbours(Neighbours(before=sets[0], after=sets[1], uniform=sets[2])) == title
+    assert sentences.of_neighbors(Neighbors(before=sets[0], after=sets[1], uniform=sets[2])) == title
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_share_of_near_copies_and_its_direction_are_true(after: list[float],
 def test_the_reach_is_set_beside_uniform(after: list[int], uniform: list[int], words: str) -> None:
     sets = [np.array(each) for each in (after, uniform)]
     part = statistics.shares("cluster", np.arange(3), list("abc"), sets[0] == 1, sets[1] == 1)
-    assert sentences.story(replace(run(Count(3, 2, 1)), shares=(part,))).endswith(words)
+    assert sentences.gains(replace(run(Count(3, 2, 1)), shares=(part,)))[0].endswith(words)
 
 
 def test_tokens_say_whether_they_were_counted() -> None:
@@ -105,3 +105,20 @@ def test_evidence_measures_every_part_in_all_three_sets(rich: Report) -> None:
     assert near.selection < near.uniform < near.pool
     assert rows["Effective clusters"].selection > rows["Effective clusters"].uniform
     assert {"Median quality", "Sources with a row"} <= rows.keys()
+
+
+def test_the_headline_says_what_was_removed() -> None:
+    stages = (
+        Stage(name="input", what="", rows=Count(9, 9)),
+        Stage(name="select minhash", what="", rows=Count(9, 6, 3), removes="duplicate"),
+        Stage(name="select where", what="", rows=Count(6, 5, 1)),
+    )
+    report = replace(run(Count(9, 9)), stages=stages)
+    assert sentences.headline(report) == "5 of 9 rows kept, 3 duplicates removed"
+
+
+@pytest.mark.parametrize(("better", "gained"), [(True, True), (False, False), (None, False)])
+def test_a_score_is_a_gain_where_it_went_the_better_way(better: bool | None, gained: bool) -> None:
+    kept, uniform = np.array([[1, 1, 0, 0], [0, 0, 1, 1]], bool)
+    score = statistics.histogram("s", np.array([3.0, 4, 1, 2]), kept, uniform, higher_is_better=better)
+    assert bool(sentences.gains(replace(run(Count(4, 2, 2)), scores=(score,)))) == gained

@@ -51,4 +51,4 @@ def test_equal_groups_are_as_varied_as_their_number(groups: int) -> None:
 
 
 def test_near_copies_are_above_the_threshold_not_at_it() -> None:
-    assert statistics.copies(np.array([0.95, 0.96, 1.0, 0.1], np.float64)) == 0.5
+    assert statistics.copies(np.array([0.95, 0.96, 1.0, 0.1], np.float32), 0.96) == 0.5

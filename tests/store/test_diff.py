@@ -159,7 +159,7 @@ def test_a_near_duplicate_is_told_with_what_stands_for_it(pool, config):
     one = diff(Path("one"), Path("two"), examples=1).examples[0]
     assert one.representative is not None
     assert one.why() == (
-        f"dropped by semdedup: near-duplicate (similarity at least 0.9); {one.representative} stands for it, "
+        f"dropped by semdedup: near-duplicate (similarity at least 0.9); duplicate of {one.representative}, "
         f"similarity {one.similarity:.4g}"
     )
 

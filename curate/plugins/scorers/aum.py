@@ -57,7 +57,7 @@ def aum(dynamics: Dynamics, margins: Literal["logits", "probabilities"]) -> Vect
 @scorer(
     version=1,
     reads={"dynamics"},
-    columns=(OutputColumn(higher_is_better=True, unit="margin of the label"),),
+    columns=(OutputColumn(higher_is_better=True, unit="margin of the label", higher_means="the label fits better"),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AUM:

@@ -19,7 +19,7 @@ from curate.plugins.interfaces import OutputColumn, scorer
     version=3,
     reads={"embedding", "cluster"},
     within="corpus",
-    columns=(OutputColumn(higher_is_better=False, unit="nats"),),
+    columns=(OutputColumn(higher_is_better=False, unit="nats", higher_means="more rows like it"),),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Density:

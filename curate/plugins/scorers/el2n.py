@@ -52,7 +52,14 @@ def el2n(dynamics: Dynamics, epochs: int) -> Vector:
 @scorer(
     version=1,
     reads={"dynamics"},
-    columns=(OutputColumn(higher_is_better=True, unit="mean length of the error vector", range=(0, 1.4142136)),),
+    columns=(
+        OutputColumn(
+            higher_is_better=True,
+            unit="mean length of the error vector",
+            range=(0, 1.4142136),
+            higher_means="harder, or mislabeled",
+        ),
+    ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EL2N:

@@ -52,7 +52,11 @@ def forgetting(dynamics: Dynamics, never_learnt: Literal["most", "none"]) -> Vec
 @scorer(
     version=1,
     reads={"dynamics"},
-    columns=(OutputColumn(higher_is_better=True, unit="times forgotten", range=(0, float("inf"))),),
+    columns=(
+        OutputColumn(
+            higher_is_better=True, unit="times forgotten", range=(0, float("inf")), higher_means="harder to learn"
+        ),
+    ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forgetting:

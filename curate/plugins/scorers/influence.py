@@ -93,7 +93,11 @@ def influence(embeddings: Matrix, dynamics: Dynamics, epoch: int, damping: float
     version=1,
     reads={"embedding", "dynamics"},
     within="corpus",
-    columns=(OutputColumn(higher_is_better=True, unit="fall of the mean loss, per unit of weight"),),
+    columns=(
+        OutputColumn(
+            higher_is_better=True, unit="fall of the mean loss, per unit of weight", higher_means="teaches more"
+        ),
+    ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Influence:

@@ -81,7 +81,11 @@ def _model() -> LanguageIdentifier:
 @scorer(
     version=1,
     reads={"text"},
-    columns=(OutputColumn(higher_is_better=True, unit="probability", range=(0.0, 1.0)),),
+    columns=(
+        OutputColumn(
+            higher_is_better=True, unit="probability", range=(0.0, 1.0), higher_means="more surely in a wanted language"
+        ),
+    ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:

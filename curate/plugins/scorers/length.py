@@ -38,8 +38,10 @@ def lengths(texts: Sequence[str]) -> Matrix:
     version=1,
     reads={"text"},
     columns=(
-        OutputColumn(higher_is_better=True, unit="characters", range=(0.0, float("inf"))),
-        OutputColumn(name="words", higher_is_better=True, unit="words", range=(0.0, float("inf"))),
+        OutputColumn(higher_is_better=True, unit="characters", range=(0.0, float("inf")), higher_means="longer"),
+        OutputColumn(
+            name="words", higher_is_better=True, unit="words", range=(0.0, float("inf")), higher_means="longer"
+        ),
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

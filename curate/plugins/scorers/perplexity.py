@@ -137,7 +137,14 @@ def _marks() -> re.Pattern[str]:
 @scorer(
     version=1,
     reads={"text"},
-    columns=(OutputColumn(higher_is_better=False, unit="perplexity of a word", range=(1.0, float("inf"))),),
+    columns=(
+        OutputColumn(
+            higher_is_better=False,
+            unit="perplexity of a word",
+            range=(1.0, float("inf")),
+            higher_means="less like the clean texts",
+        ),
+    ),
     fits=True,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,9 +52,17 @@ def counts(texts: Sequence[str]) -> Matrix:
     version=1,
     reads={"text"},
     columns=(
-        OutputColumn(higher_is_better=False, unit="found", range=(0.0, float("inf"))),
+        OutputColumn(
+            higher_is_better=False, unit="found", range=(0.0, float("inf")), higher_means="more personal data"
+        ),
         *(
-            OutputColumn(name=_NAMES[kind][0], higher_is_better=False, unit=_NAMES[kind][1], range=(0.0, float("inf")))
+            OutputColumn(
+                name=_NAMES[kind][0],
+                higher_is_better=False,
+                unit=_NAMES[kind][1],
+                range=(0.0, float("inf")),
+                higher_means=f"more {_NAMES[kind][1]}",
+            )
             for kind in KINDS
         ),
     ),

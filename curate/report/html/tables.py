@@ -1,4 +1,4 @@
-"""The tables of a report as HTML: what each stage did, what became of each source, and the comparison with chance."""
+"""Tables of a report as HTML: what each stage did, what became of each source, and the comparison with chance."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ from curate.report.html.tags import Markup, breakable, join, tag
 
 ENTRIES = 4
 """Entries with a column of their own in the table of sources; the others are summed."""
+
+
+NUMBER = 30
+"""Characters of a cell from which it is a text, which may be broken into lines."""
 
 
 def stages(report: Report) -> Markup:
@@ -63,7 +67,21 @@ def evidence(report: Report) -> Markup | None:
         return None
     head = ("Measure", "Pool", "Kept", "Uniform")
     body = [(join(tag("strong", row.name), _what(row.what)), *row.words()) for row in rows]
-    return table("The pool, the rows kept, and a uniform selection of the same size", head, body)
+    return table("The pool, the rows kept, and a uniform selection of the same size", head, body, wide=True)
+
+
+def clusters(report: Report, length: int) -> Markup | None:
+    """Return the largest clusters, each with an example of at most ``length`` characters; None without clusters."""
+    if not report.clusters:
+        return None
+    body = []
+    for one in report.clusters:
+        name = join(tag("strong", short(one.name, 80)), _what(short(" ".join(one.example.split()), length)))
+        body.append((name, count(one.rows), count(one.kept), _meter(one.kept, one.rows)))
+    caption = (
+        f"The {count(len(body))} largest clusters, named by their most telling words, each with its most central row"
+    )
+    return table(caption, ("Cluster", "Rows", "Kept", "Kept share"), body, wide=True)
 
 
 def conflicts(part: Conflicts) -> Markup | None:
@@ -95,8 +113,7 @@ def table(
     def line(cells: tuple[str | Markup, ...]) -> Markup:
         first = tag("th", cells[0], scope="row")
         rest = [
-            tag("td", cell, data_label=name, class_="none" if cell == DASH else None)
-            for name, cell in zip(head[1:], cells[1:], strict=True)
+            tag("td", cell, data_label=name, class_=_kind(cell)) for name, cell in zip(head[1:], cells[1:], strict=True)
         ]
         return tag("tr", first, *rest)
 
@@ -109,6 +126,13 @@ def table(
         class_="wide" if wide or len(head) > 4 else None,
     )
     return tag("div", whole, class_="table")
+
+
+def _kind(cell: str | Markup) -> str | None:
+    """Return the class of a cell: of one without a number, of one with a text that needs several lines."""
+    if cell == DASH:
+        return "none"
+    return "text" if not isinstance(cell, Markup) and len(cell) > NUMBER else None
 
 
 def _numbers(rows: Count) -> tuple[str, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
@@ -15,20 +15,19 @@ from curate import paths
 from curate.contamination import Hit
 from curate.kernels.neighbors.knn import nearest_similarity
 from curate.kernels.types import Matrix, Rows
-from curate.report import contents, ground_truth_table, statistics
-from curate.report.charts import projection
+from curate.report import cluster_terms, contents, ground_truth_table, statistics
+from curate.report.charts import bars
 from curate.seeds import rng_for
 from curate.stages.base import Context, Progressed
 from curate.stages.decontaminate.stage import NGRAM
+from curate.stages.report import pool_measures
 from curate.stages.report.ground_truth import read as read_key
+from curate.stages.report.pool_measures import PoolMeasures
 from curate.stages.score.stage import ScoreResult
-from curate.store import redaction
+from curate.store import ledger, redaction
 
 if TYPE_CHECKING:
     from curate.config.model import Entry
-
-_PROBES = 2_000
-"""Rows whose nearest neighbour is looked for in each set."""
 
 _EXAMPLES = 8
 """Rows shown of the kept, and of those that each entry dropped."""
@@ -42,9 +41,15 @@ _HITS = 20
 _GROUPS = 500
 """Labels beyond which their shares are not drawn."""
 
+_NAMED, _SAMPLED = 100, 20
+"""Clusters that are named by their words, and rows of each that are read for it."""
+
+_NO_LONGER = "(published before, and no longer in the pool)"
+"""In place of the text of a row that an earlier run published."""
+
 
 class Figures:
-    """The selection over the pool's n rows, beside a uniform one of the same size."""
+    """The selection over the pool's n rows, compared with a uniform one of the same size."""
 
     def __init__(self, context: Context, done: Progressed) -> None:
         self.context, self.records, self.pool = context, done.records, done.pool
@@ -63,8 +68,50 @@ class Figures:
 
     @cached_property
     def cluster_names(self) -> list[str]:
-        """Names of the clusters."""
-        return self.pool.clustered.names()
+        """Names of the clusters: the user's, or a number and, of the largest, the words that set their texts apart."""
+        names = self.pool.clustered.names()
+        rng = rng_for(self.context.config.seed, "report/clusters")
+        numbered = [code for code in self._largest(_NAMED) if names[code] == str(code)]
+        order, starts = self._by_cluster
+        samples = []
+        for code in numbered:
+            rows = order[starts[code] : starts[code + 1]]
+            samples.append(rows if len(rows) <= _SAMPLED else rng.choice(rows, _SAMPLED, replace=False))
+        rows = np.sort(np.concatenate(samples)) if samples else np.zeros(0, np.intp)
+        terms = cluster_terms.top_terms(self.texts(rows), self.pool.cluster[rows])
+        return [" · ".join(filter(None, (name, ", ".join(terms.get(code, ()))))) for code, name in enumerate(names)]
+
+    @cached_property
+    def _by_cluster(self) -> tuple[Rows, NDArray[np.int64]]:
+        """Rows by cluster, then by number, and where the rows of each cluster begin and end."""
+        clusters = self.pool.cluster
+        order = np.argsort(clusters, kind="stable")
+        return order, np.searchsorted(clusters[order], np.arange(len(self.pool.clustered.names()) + 1))
+
+    def _largest(self, number: int) -> list[int]:
+        """Return the largest clusters, largest first; ties to the lowest number."""
+        sizes = np.diff(self._by_cluster[1])
+        found: list[int] = np.argsort(-sizes, kind="stable")[:number].tolist()
+        return [code for code in found if sizes[code]]
+
+    def clusters(self) -> tuple[contents.Cluster, ...]:
+        """Return the largest clusters, each with its most central row."""
+        order, starts = self._by_cluster
+        largest = self._largest(bars.GROUPS)
+        if len(largest) < 2:
+            return ()
+        tables = [self.pool.clustered.read(number) for number in range(len(self.pool.sizes))]
+        central = np.concatenate([table["centroid_similarity"].to_numpy() for table in tables])
+        members = [order[starts[code] : starts[code + 1]] for code in largest]
+        middles = [int(rows[central[rows].argmax()]) for rows in members]
+        ascending = sorted(middles)
+        texts = dict(zip(ascending, self.texts(np.array(ascending, np.intp)), strict=True))
+        return tuple(
+            contents.Cluster(
+                name=self.cluster_names[code], rows=len(rows), kept=int(self.kept[rows].sum()), example=texts[middle]
+            )
+            for code, rows, middle in zip(largest, members, middles, strict=True)
+        )
 
     def histograms(self) -> tuple[contents.Histogram, ...]:
         learnt = {one.name: one.result.learnt for one in self.records if isinstance(one.result, ScoreResult)}
@@ -83,6 +130,7 @@ class Figures:
                     unit=column.unit,
                     higher_is_better=column.higher_is_better,
                 ),
+                higher_means=column.higher_means,
                 learnt=told,
             )
             for name, column, told in columns
@@ -97,31 +145,40 @@ class Figures:
                 parts.append(statistics.shares(of, codes.to_numpy(), names.to_list(), self.kept, self.uniform))
         return tuple(part for part in parts if len(part.names) > 1)
 
-    def neighbours(self) -> contents.Neighbours | None:
+    @cached_property
+    def measures(self) -> PoolMeasures:
+        """Measures of the pool that do not depend on the selection."""
+        return pool_measures.measures(self.context, self.pool)
+
+    def neighbors(self) -> contents.Neighbors | None:
         if self.kept.sum() < 2:
             return None
-        rng = rng_for(self.context.config.seed, "report/neighbours")
-        probes = min(_PROBES, int(self.kept.sum()))
-        similarities = []
-        for rows in (np.arange(self.n), np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
-            queries = rows[np.sort(rng.choice(len(rows), probes, replace=False))]
+        most = pool_measures.PROBES
+        rng = rng_for(self.context.config.seed, "report/neighbors")
+        similarities = [np.array(self.measures.nearest, np.float32)]
+        for rows in (np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
+            queries = rows if len(rows) <= most else rows[np.sort(rng.choice(len(rows), most, replace=False))]
             similarities.append(nearest_similarity(self.embeddings, queries, among=rows))
-        how = "" if probes == self.n else f"for {probes:,} rows of each, among all of its rows"
-        return contents.Neighbours(before=similarities[0], after=similarities[1], uniform=similarities[2], how=how)
+        return contents.Neighbors(
+            before=similarities[0],
+            after=similarities[1],
+            uniform=similarities[2],
+            how="" if self.n <= most else f"for at most {most:,} rows of each, among all of its rows",
+            copies=self.measures.copies,
+        )
 
     def map(self) -> contents.Map:
-        rng = rng_for(self.context.config.seed, "report/map")
-        rows = np.sort(rng.choice(self.n, min(self.n, projection.SAMPLE), replace=False))
-        ledger = self.pool.ledger_of(rows)
+        rows = pool_measures.map_rows(self.context, self.pool)
+        lines = self.pool.ledger_of(rows)
         clusters = self.pool.cluster[rows]
         return contents.Map(
-            places=projection.project(self.embeddings[rows]),
-            ids=tuple(ledger["id"]),
+            places=self.measures.places,
+            ids=tuple(lines["id"]),
             texts=tuple(self.texts(rows)),
             kept=self.kept[rows],
             uniform=self.uniform[rows],
-            dropped_by=tuple(ledger["dropped_by"].fill_null("")),
-            reasons=tuple(ledger["reason"].fill_null("")),
+            dropped_by=tuple(lines["dropped_by"].fill_null("")),
+            reasons=tuple(lines["reason"].fill_null("")),
             clusters=tuple("none" if code < 0 else self.cluster_names[code] for code in clusters),
             sources=tuple(self.pool.source[rows].cast(pl.String)) if self.pool.source.n_unique() > 1 else (),
             pool_rows=self.n,
@@ -166,26 +223,51 @@ class Figures:
 
     def _examples(self, entry: str, rows: Rows, total: int) -> contents.Examples:
         lines = self.pool.ledger_of(rows).to_dicts()
-        stands = [line["representative"] for line in lines if line["representative"] is not None]
-        places = self.pool.places_of(stands)
-        found = dict(zip(sorted(places.values()), self.texts(np.array(sorted(places.values()), np.intp)), strict=True))
+        chains = self._chains([line["representative"] for line in lines])
+        shown = {chain.shown for chain in chains.values()}
+        places = self.pool.places_of(shown)
+        ascending = sorted(places.values())
+        texts = dict(zip(ascending, self.texts(np.array(ascending, np.intp)), strict=True))
         examples = []
         for row, text, line in zip(rows, self.texts(rows), lines, strict=True):
-            stand = line["representative"]
-            examples.append(
-                contents.Example(
-                    id=line["id"],
-                    text=text,
-                    reason=line["reason"] or "",
-                    source=str(self.pool.source[int(row)]),
-                    cluster=self.cluster_names[self.pool.cluster[row]] if self.pool.cluster[row] >= 0 else "",
-                    scores={name: float(score[row]) for name, score in self.pool.scores.items()},
-                    representative=stand or "",
-                    representative_text=_text_of(stand, places, found),
+            example = contents.Example(
+                id=line["id"],
+                text=text,
+                reason=line["reason"] or "",
+                source=str(self.pool.source[int(row)]),
+                cluster=self.cluster_names[self.pool.cluster[row]] if self.pool.cluster[row] >= 0 else "",
+                scores={name: float(score[row]) for name, score in self.pool.scores.items()},
+            )
+            if (stand := line["representative"]) is not None:
+                chain = chains[stand]
+                at = places.get(chain.shown)
+                example = replace(
+                    example,
+                    relation=self.relations[entry],
+                    representative=stand,
+                    representative_dropped_by=chain.dropped_by,
+                    kept_instead=chain.kept or "",
+                    representative_text=_NO_LONGER if at is None else texts[at],
                     similarity=float("nan") if line["similarity"] is None else line["similarity"],
                 )
-            )
+            examples.append(example)
         return contents.Examples(entry=entry, total=total, rows=tuple(examples))
+
+    @cached_property
+    def relations(self) -> dict[str, str]:
+        """What a row is to the one that represents it, by the entry that dropped it."""
+        return {entry.name: ledger.relation(entry.budget) for entry in self.context.config.select}
+
+    def _chains(self, ids: Sequence[str | None]) -> dict[str, _Chain]:
+        """Follow each representative to the row that was kept in its place."""
+        lines: dict[str, Mapping[str, Any]] = {}
+        ahead = {name for name in ids if name is not None}
+        while ahead:
+            places = self.pool.places_of(sorted(ahead))
+            found = self.pool.ledger_of(np.array(sorted(places.values()), np.intp)).to_dicts()
+            lines |= {line["id"]: {**line, "status": "chosen" if line["selected"] else "dropped"} for line in found}
+            ahead = {line["representative"] for line in found if line["representative"] is not None} - lines.keys()
+        return {name: _chain(name, lines) for name in ids if name is not None}
 
     def hits(self) -> tuple[contents.Contaminated, ...]:
         """The first rows that share too much with an evaluation text, beside that."""
@@ -233,11 +315,24 @@ def _conflict(text: str, rows: pl.DataFrame) -> contents.Conflict:
     )
 
 
-def _text_of(stand: str | None, places: Mapping[str, int], texts: Mapping[int, str]) -> str:
-    """Of a row that stands for another; one that was published may have left the pool since."""
-    if stand is None:
-        return ""
-    return texts[places[stand]] if stand in places else "(published before, and no longer in the pool)"
+@dataclass(frozen=True, slots=True)
+class _Chain:
+    """What became of a representative."""
+
+    dropped_by: str
+    """The entry that dropped it later; empty if none did."""
+
+    kept: str | None
+    """The row that was kept in its place, itself if it was kept; None if none was."""
+
+    shown: str
+    """The row whose text is shown: the one that was kept, or the representative."""
+
+
+def _chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> _Chain:
+    dropped_by = lines[name]["dropped_by"] or "" if name in lines else ""
+    kept = ledger.end_of_chain(name, lines)
+    return _Chain(dropped_by, kept, kept or name)
 
 
 def _columns(name: str, entry: Entry) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from curate.accounting import Count
+from curate.plugins.registry import Plugin
 from curate.report import contents
 from curate.stages.base import Context, Progressed
 from curate.stages.decontaminate.stage import DecontaminateResult
@@ -70,6 +71,7 @@ def _decontamination(config: RunConfig, done: Progressed) -> contents.Decontamin
 
 def _stages(context: Context, done: Progressed, reused: Collection[str]) -> Iterator[contents.Stage]:
     listed = manifest.largest(done.records[0].sources, manifest.MOST_SOURCES)
+    removing = {entry.name for entry in context.config.select if _removes_duplicates(entry.spec.plugin())}
     for stage in context.stages:
         summaries: dict[str, str] = {}
         for entry in stage.entries(context.config):
@@ -84,8 +86,14 @@ def _stages(context: Context, done: Progressed, reused: Collection[str]) -> Iter
                     seconds=line.seconds,
                     peak_bytes=line.peak_memory,
                     reused=line.fingerprint in reused,
+                    removes="duplicate" if stage.section == "select" and line.name in removing else "",
                     refreshed="; ".join(stage.remarks(record)),
                 )
+
+
+def _removes_duplicates(plugin: Plugin) -> bool:
+    """Return whether a selector drops duplicates, and nothing else."""
+    return plugin.traits.sketch is not None or ".duplicates." in plugin.cls.__module__
 
 
 def _retained(entries: Sequence[EntryAccount]) -> Iterator[contents.Retained]:

@@ -1,15 +1,18 @@
 """The report of a run, filled from what the stages left behind.
 
-Every figure stands beside a uniform selection of the same budget.
+Every figure shows a uniform selection of the same budget as well.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from curate.report import run_page
+from curate.accounting import Count
+from curate.executors.base import peak_memory, reset_peak_memory
+from curate.report import contents, run_page
 from curate.report.summary import summary
 from curate.stages.base import Context, Progressed
 from curate.stages.export.stage import ExportResult
@@ -20,13 +23,30 @@ from curate.store.versions import Publication
 
 T = TypeVar("T")
 
+NAME = "report"
+"""Name of the report in tables of stages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rendered:
+    """A report, and what it cost."""
+
+    page: str
+    """The HTML file."""
+
+    summary: dict[str, object]
+    """The same content as plain data."""
+
+    account: contents.Stage
+    """The rows that it is of, and its cost."""
+
 
 def report(
     context: Context,
     done: Progressed,
     publication: Publication | None,
     reused: Collection[str] = (),
-) -> tuple[str, dict[str, object]]:
+) -> Rendered:
     """Render the report.
 
     Parameters
@@ -37,15 +57,9 @@ def report(
         The line of the history for the export that the report is of.
     reused : collection of str
         The fingerprints of steps that were done before this run.
-
-    Returns
-    -------
-    page : str
-        The HTML file.
-    summary : dict
-        The same content as plain data.
     """
-    progress = context.progress
+    begun, progress = time.perf_counter(), context.progress
+    reset_peak_memory()
     progress.begin("writing the report", 7)
 
     def advanced(part: T) -> T:
@@ -54,7 +68,7 @@ def report(
 
     figures, exported = Figures(context, done), done.one("export", ExportResult).result
     evaluation, unevaluated = evaluation_result.read(context, done.pool.selected)
-    contents = replace(
+    filled = replace(
         outline(context, done, reused),
         warnings=done.warnings,
         masked=exported.masked,
@@ -65,12 +79,29 @@ def report(
         comparison=evaluation_result.comparison(context),
         scores=advanced(figures.histograms()),
         shares=advanced(figures.shares()),
-        neighbours=advanced(figures.neighbours()),
+        clusters=figures.clusters(),
+        neighbors=advanced(figures.neighbors()),
         map=advanced(figures.map()),
         conflicts=advanced(figures.conflicts()),
         answers=advanced(figures.answers()),
         examples=advanced(figures.examples()),
     )
-    if contents.decontamination is not None:
-        contents = replace(contents, decontamination=replace(contents.decontamination, hits=figures.hits()))
-    return run_page.render(contents), summary(contents)
+    if filled.decontamination is not None:
+        filled = replace(filled, decontamination=replace(filled.decontamination, hits=figures.hits()))
+    own = contents.Stage(
+        name=NAME,
+        what="Measure the selection, draw the figures and write this page.",
+        rows=_all_kept(filled.stages[-1].rows),
+        sources={source: _all_kept(count) for source, count in filled.stages[-1].sources.items()},
+        seconds=time.perf_counter() - begun,
+        peak_bytes=peak_memory(),
+    )
+    filled = replace(filled, stages=(*filled.stages, own))
+    page, data = run_page.render(filled), summary(filled)
+    took = time.perf_counter() - begun
+    progress.note(f"report: {filled.rows.kept:,} rows in, written in {took:.1f} s")
+    return Rendered(page=page, summary=data, account=replace(own, seconds=took))
+
+
+def _all_kept(rows: Count) -> Count:
+    return Count(rows.kept, rows.kept)

@@ -35,7 +35,7 @@ def test_the_report_sets_the_key_beside_what_became_of_the_rows(pool, config, co
     told = config(evaluate={"key": "key.csv"}, select=[{"use": "uniform", "keep": 59}])
     curate.run(told)
     page = Path("run/report.html").read_text()
-    assert "Beside the answer key" in page
+    assert "Compared with the ground truth" in page
     assert "1 of the key’s rows are not in the pool" in page
 
 

@@ -197,7 +197,8 @@ def test_the_story_of_a_row_names_what_left_the_pool(tonight, nightly, command):
     tonight(b=text(1), c=text(2))
     curate.run(nightly())
     told = command("explain", "run", "b").stdout
-    assert re.search(r"stands for it +a, similarity 1\n", told)
+    assert re.search(r"duplicate of +a, similarity 1\n", told)
+    assert re.search(r"kept instead +no row\n", told)
     assert "published before, and no longer in the pool" in told
     assert "no longer in the pool" in Path("run/report.html").read_text()
 
