@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -38,7 +38,30 @@ SHOWN = 4_096
 """Characters that are kept of a record that is quarantined: its file and line say where all of it is."""
 
 Votes = dict[str, Counter[str]]
-"""How many values of each kind (text, number, list, …) a file has at each path of its JSON records."""
+"""Number of values of each kind (text, number, list, …) in each column of a JSON file."""
+
+Kinds = Mapping[str, Collection[str]]
+"""Kinds of values that columns of a JSON file may hold, of those columns that have values of several kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """Treatment of the values of single columns."""
+
+    kinds: Kinds = field(default_factory=dict)
+    """Of a JSON file: a value of another kind makes its record bad."""
+
+    as_text: Collection[str] = ()
+    """Columns to read as text, whatever is in them."""
+
+    as_json: Collection[str] = ()
+    """Columns of JSON files to read as JSON texts, whatever is in them."""
+
+    rendered: Collection[str] = ()
+    """Columns that texts are made of."""
+
+    scalar: Collection[str] = ()
+    """Columns of JSON files that hold text or numbers: a list or an object among these is of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +120,18 @@ class Batch:
 
     expansion: int = 0
     """Bytes that the file has expanded to so far as a multiple of its size; 0 if that is not reported."""
+
+    nulls: pa.Array | None = None
+    """Of a JSON file: the columns that each record has a null in, (n,) lists of strings; it lacks the others it has no
+    value in."""
+
+    nested: Mapping[str, pa.Array | None] = field(default_factory=dict)
+    """Of a JSON file: the lists and objects of each column that has any, also those of bad records; None for a column
+    with other values."""
+
+    texts: Mapping[str, pa.Array] = field(default_factory=dict)
+    """Of a JSON file: the lists and objects of columns that texts are made of as JSON texts, each with the keys of its
+    own record in their order."""
 
     features: Mapping[str, object] = field(default_factory=dict)
     """The features of columns, as Hugging Face's datasets describes them, such as the names of class labels."""

@@ -372,13 +372,15 @@ class _Task:
 
 def _write(task: _Task) -> _File:
     tables: list[pa.Table] = []
+    nulls: list[list[str] | None] = []
     cuts: list[remove_spans.Counts] = []
     seen = 0
     for shard, count in enumerate(task.rows):
         first, last = max(task.start - seen, 0), min(task.stop - seen, count)
         if first < last:
-            table, cut = _chosen(task, shard, first, last)
+            table, own, cut = _chosen(task, shard, first, last)
             tables.append(table)
+            nulls += own
             cuts.append(cut)
         seen += count
     table = pa.concat_tables(tables)
@@ -390,7 +392,8 @@ def _write(task: _Task) -> _File:
     with parquet_io.atomic(path, named=True) as partial:
         with running(task.spec, task.spec.name):
             try:
-                task.spec.build().write(table, partial)
+                more = {"nulls": nulls} if task.spec.plugin().traits.nulls else {}
+                task.spec.build().write(table, partial, **more)
             except OSError as error:
                 raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
         written = {"bytes": partial.stat().st_size, "sha256": paths.sha256(partial)}
@@ -398,8 +401,17 @@ def _write(task: _Task) -> _File:
     return {"file": task.file, "rows": len(table), **written, **told, "empty_columns": empty}
 
 
-def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, remove_spans.Counts]:
-    """Of the chosen rows of a shard, those from ``first`` on and before ``last``; and what was cut out of them."""
+def _chosen(
+    task: _Task, shard: int, first: int, last: int
+) -> tuple[pa.Table, list[list[str] | None], remove_spans.Counts]:
+    """Return the chosen rows of a shard from ``first`` on and before ``last``.
+
+    Returns
+    -------
+    table : the rows
+    nulls : for each row with keys of its own, the columns that are to be written though it has no value in them
+    cut : what was cut out of the rows
+    """
     source, pool = task.pool.inputs, task.pool
     ledger = pool.selected.read(shard)
     mask = ledger["selected"] if task.epoch is None else _in_epoch(ledger, task.epoch)
@@ -407,7 +419,8 @@ def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, r
     if task.cuts is not None:
         rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))[first:last]
         table, cut = remove_spans.cut(table, task.text_columns, parquet_io.part(task.cuts, shard), rows.tolist())
-    table, ledger = (each.filter(mask).slice(first, last - first) for each in (table, ledger))
+    nulls = source.read(shard, ("nulls",))
+    table, ledger, nulls = (each.filter(mask).slice(first, last - first) for each in (table, ledger, nulls))
     for name in ("id", "rank", "gain", "weight"):
         if name in task.add:
             table = table.append_column(PREFIX + name, ledger[name])
@@ -420,7 +433,8 @@ def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, r
             scores = entry.read(shard).take(take)
             for column in entry.columns:
                 table = table.append_column(PREFIX + column, scores[column])
-    return table, cut
+    added = table.column_names[len(source.columns) :]
+    return table, [None if names is None else [*names, *added] for names in nulls["nulls"].to_pylist()], cut
 
 
 def _in_epoch(ledger: pa.Table, epoch: int) -> pa.Array:

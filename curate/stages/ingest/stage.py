@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from curate import paths
 from curate.accounting import Count
 from curate.errors import DataError, listed
+from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Hashes
 from curate.paths import FileFacts
 from curate.pool.view import PoolView
@@ -30,7 +31,16 @@ from curate.stages import guardrails
 from curate.stages.base import QUARANTINE, Context, Outcome, Progressed, Stage, Step, run_step
 from curate.stages.export import map_strings
 from curate.stages.ingest import text_template, token_counts
-from curate.stages.ingest.shard_writer import Counting, FileCount, Read, Reading, add_features, read, vectors_of
+from curate.stages.ingest.shard_writer import (
+    Counting,
+    FileCount,
+    Nested,
+    Read,
+    Reading,
+    add_features,
+    read,
+    vectors_of,
+)
 from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
 from curate.store.column_types import Column
 from curate.store.inputs import ALL, NO_SOURCE, InputResult, Inputs
@@ -229,7 +239,7 @@ def fingerprint_inputs(config: InputConfig, files: Sequence[FileFacts]) -> dict[
     """Return everything that can change the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "types", "vectors", "rows_per_shard")
     return {
-        "version": 3,
+        "version": 4,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: getattr(config, name) for name in settings},
         **({"tokenizer": token_counts.revision(str(config.tokens))} if _counts_itself(config, files) else {}),
@@ -252,10 +262,10 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
     counting = _how_tokens_are_counted(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
-    again = _with_kinds(tasks, done)
+    again = _to_repeat(tasks, done)
     if again:
         redone, _, more = context.map(
-            "reading files with mistyped rows", read, list(again.values()), [task.weight for task in again.values()]
+            "reading files of several types", read, list(again.values()), [task.weight for task in again.values()]
         )
         peak = max(peak, more)
         for number, one in zip(again, redone, strict=True):
@@ -371,10 +381,11 @@ def _told(counting: Counting, config: InputConfig) -> str:
 # ---------------------------------------------------------------- columns
 
 
-def _with_kinds(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Reading]:
-    """Find the tasks to run again, by number: a JSON file of theirs has values of several kinds at one path.
+def _to_repeat(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Reading]:
+    """Find the tasks to run again, by number: their columns have values of several kinds.
 
-    Most values of a file say what is right; records with others are quarantined.
+    Most values of a JSON file say what is right, and records with others are quarantined. Lists and objects may differ:
+    a column of which they do is carried as JSON texts, of the values as they are in the files.
     """
     votes: dict[int, Votes] = {}
     for item in done:
@@ -382,9 +393,35 @@ def _with_kinds(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Rea
             for path, counts in of_piece.items():
                 votes.setdefault(number, {}).setdefault(path, Counter()).update(counts)
     kinds = {number: found for number, each in votes.items() if (found := json_records.decided(each))}
-    return {
-        task.number: replace(task, kinds=kinds) for task in tasks if any(piece.number in kinds for piece in task.pieces)
-    }
+    as_json = _carried(done)
+    kinds = {number: {name: found[name] for name in found.keys() - as_json} for number, found in kinds.items()}
+    again = {}
+    for task, item in zip(tasks, done, strict=True):
+        mistyped = item.incomplete or any(kinds.get(piece.number) for piece in task.pieces)
+        if mistyped or any(not all(map(is_json, _types_from_json(item, name))) for name in as_json):
+            again[task.number] = replace(task, kinds=kinds, as_json=as_json)
+    return again
+
+
+def _carried(done: Sequence[Read]) -> frozenset[str]:
+    """Find the columns that JSON texts carry: lists and objects of JSON files that have no common type."""
+    nested: dict[str, Nested] = {}
+    for item in done:
+        for name, found in item.nested.items():
+            nested.setdefault(name, Nested()).add(found)
+    carried = set()
+    for name, found in nested.items():
+        column = found.column
+        for item in done if column.kinds else ():
+            column.add(item.columns.get(name, Column()))
+        if column.kinds and (found.scalar or is_json(column.type(name))):
+            carried.add(name)
+    return frozenset(carried)
+
+
+def _types_from_json(item: Read, name: str) -> Set[pa.DataType]:
+    """Return the types that a column has in the shards of a task."""
+    return item.columns[name].from_json if name in item.columns else frozenset()
 
 
 def _file_counts(done: Sequence[Read], files: int) -> list[FileCount]:
