@@ -36,6 +36,7 @@ from curate.stages.base import (
     run_step,
     running,
 )
+from curate.stages.column_names import EPOCH, PREFIX
 from curate.stages.embed.stage import EmbedResult
 from curate.stages.export import mask_pii, remove_spans
 from curate.stages.export.map_strings import text_columns
@@ -54,11 +55,6 @@ _File: TypeAlias = dict[str, Any]
 """One data file, as the manifest of a version lists it: its path, rows, bytes, sha256, and counts of changed text."""
 
 _STAGING = ".incoming"
-PREFIX = "curate_"
-"""Begins the name of every column that ``export.add`` adds."""
-
-EPOCH = "epoch"
-"""The column that readers of folders such as ``epoch=003`` make of their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +141,6 @@ def export(context: Context, done: Progressed) -> tuple[Path, Record[ExportResul
 
 def _work(context: Context, done: Progressed, folder: Path, fingerprint: str) -> Outcome[ExportResult]:
     pool = done.pool
-    columns(context.config.export, pool)
     files, peak = _whole(context, folder, fingerprint), 0
     if files is None:
         files, peak = _version(context, done, folder, fingerprint)
@@ -445,19 +440,8 @@ _TYPES = {"id": pa.string(), "rank": pa.int32(), "gain": pa.float32(), "weight":
 
 
 def columns(config: ExportConfig, pool: PoolView) -> dict[str, pa.DataType]:
-    """The columns of the export: the input's own, then those that are added.
-
-    Raises
-    ------
-    DataError : if one that is added, or the folder of an epoch, would take the name of one of the input
-    """
-    own = pool.inputs.columns
-    if pool.selected.epochs and EPOCH in own:
-        told = f"the input has a column {EPOCH!r}, and so have the rows of a plan, from the names of its folders"
-        raise DataError(told, hint="rename that column, or set epochs: 1 in the select section")
+    """Return the columns of the export: the input's own, then those that are added."""
     added = {PREFIX + name: kind for name, kind in _TYPES.items() if name in config.add}
     if "scores" in config.add:
         added |= {PREFIX + column: pa.float32() for entry in pool.scored for column in entry.columns}
-    if taken := next((name for name in added if name in own), None):
-        raise DataError(f"export.add would overwrite the input's own column {taken!r}", hint="rename that column")
-    return {**own, **added}
+    return {**pool.inputs.columns, **added}

@@ -27,7 +27,7 @@ from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Hashes
 from curate.paths import FileFacts
 from curate.pool.view import PoolView
-from curate.stages import guardrails
+from curate.stages import column_names, guardrails
 from curate.stages.base import QUARANTINE, Context, Outcome, Progressed, Stage, Step, run_step
 from curate.stages.export import map_strings
 from curate.stages.ingest import text_template, token_counts
@@ -64,7 +64,10 @@ class Ingest(Stage["InputConfig", Inputs]):
     single = True
 
     def run(self, context: Context, done: Progressed, entry: InputConfig) -> tuple[Inputs, Record[StageResult]]:
-        return ingest(context)
+        source, record = ingest(context)
+        if context.plan is None:
+            column_names.check(context.config, source.columns)
+        return source, record
 
     def extend(self, context: Context, done: Progressed, results: Sequence[Inputs]) -> Progressed:
         return replace(done, view=PoolView(results[0], context.config.memory_limit, context.scratch))
