@@ -27,6 +27,7 @@ from curate.store.records import (
     BATCH_CELLS,
     BATCH_ROWS,
     LONGEST,
+    NOT_UTF8,
     SHOWN,
     VALUE_BYTES,
     Bad,
@@ -36,6 +37,7 @@ from curate.store.records import (
     ReadOptions,
     Votes,
     check_width,
+    refuse_utf16,
     shown,
 )
 
@@ -60,6 +62,7 @@ def read_json(file: IO[bytes], piece: Piece, options: ReadOptions) -> Iterator[B
     """Read a file that is either an array of objects or has one object a line."""
     blank_lines, begins = 0, b""
     while not begins and (block := file.read(_BLOCK)):
+        refuse_utf16(block, piece.path)
         block = block.removeprefix(_BOM)
         begins = block.lstrip()
         blank_lines += block.count(b"\n", 0, len(block) - len(begins))
@@ -115,6 +118,8 @@ def _lines(file: IO[bytes] | _Joined, piece: Piece, first: int = 0) -> Iterator[
     while raw := file.readline(LONGEST):
         if piece.stop is not None and position >= piece.stop:
             break
+        if not position:
+            refuse_utf16(raw, piece.path)
         position += len(raw)
         line += 1
         if len(raw) == LONGEST and (rest := _skip_line(file)):
@@ -440,7 +445,7 @@ def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, 
         record = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         if not _SPECIAL_NUMBER.search(text):
-            return {}, f"does not parse: {error.msg}"
+            return {}, f"does not parse: {error.msg}" if _is_utf8(text) else NOT_UTF8
         record, reason = exact.loads(text, valid=False)
     else:
         same = not long_number or orjson.dumps(record).replace(b" ", b"") == text.replace(b" ", b"")
@@ -452,6 +457,14 @@ def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, 
     if not isinstance(record, dict):
         return {}, "is not a JSON object"
     return record, _too_deep(record, text)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 _SPECIAL_NUMBER = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
@@ -479,7 +492,7 @@ class _Exact:
         except RecursionError:
             reason = f"is nested more than {_DEEPEST} deep"
         except ValueError as error:
-            reason = f"does not parse: {getattr(error, 'msg', 'not UTF-8')}"
+            reason = f"does not parse: {error.msg}" if isinstance(error, json.JSONDecodeError) else NOT_UTF8
         else:
             return value, ""
         self.non_finite = before

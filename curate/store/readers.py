@@ -27,6 +27,7 @@ __all__ = [
     "ReadOptions",
     "column_names",
     "format_of",
+    "header_like_data",
     "partitions_of",
     "read",
     "scan",
@@ -145,10 +146,31 @@ def _records(file: IO[bytes], kind: Format, piece: Piece, options: ReadOptions) 
         yield from json_records.read_lines(file, piece, options)
     elif kind == "json":
         yield from json_records.read_json(file, piece, options)
-    elif kind == "csv":
-        yield from csv_records.read_csv(file, piece)
+    elif _has_tabs(kind, options):
+        yield from csv_records.read_tsv(file, piece, options)
     else:
-        yield from csv_records.read_tsv(file, piece)
+        yield from csv_records.read_csv(file, piece, options)
+
+
+def _has_tabs(kind: Format, options: ReadOptions) -> bool:
+    return kind == "tsv" and options.delimiter in (None, "\t")
+
+
+def header_like_data(path: Path, options: ReadOptions) -> str:
+    """Return a name in the first row of a CSV or TSV file that looks like data; "" if there is none."""
+    kind, compression = format_of(path)
+    if kind not in ("csv", "tsv") or options.header is not True:
+        return ""
+    try:
+        with (
+            paths.reached(path),
+            paths.opened(path) as packed,
+            decompression.decompressed(packed, compression) as plain,
+        ):
+            names = csv_records.read_header(plain, str(path), tabs=_has_tabs(kind, options), options=options)
+    except decompression.ERRORS:  # which reading the file reports
+        return ""
+    return next(filter(csv_records.looks_like_data, names), "")
 
 
 def _size(file: IO[bytes]) -> int:
@@ -189,7 +211,7 @@ def with_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch
     return batch if table is batch.table else replace(batch, table=table, cells=frozenset(cells))
 
 
-def column_names(path: Path, number: int = 0) -> list[str]:
+def column_names(path: Path, options: ReadOptions | None = None) -> list[str]:
     """Return the columns of the first records of a file."""
-    batch = next(read(Piece(str(path), number)), None)
+    batch = next(read(Piece(str(path), 0), options), None)
     return [] if batch is None else list(batch.table.column_names)

@@ -57,6 +57,12 @@ class ReadOptions:
     as_json: Collection[str] = ()
     """Columns of JSON files to read as JSON texts, whatever is in them."""
 
+    header: bool | tuple[str, ...] = True
+    """Of a CSV or TSV file: whether its first row names the columns, or the names of the columns if none does."""
+
+    delimiter: str | None = None
+    """Of a CSV or TSV file: the character between cells; None finds out."""
+
     rendered: Collection[str] = ()
     """Columns that texts are made of."""
 
@@ -157,9 +163,27 @@ def check_names(names: list[str], where: str) -> None:
     check_width(len(names), where)
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise DataError(f"column {twice[0]!r} stands twice in the header", where=where)
+        hint = "rename one of them; of a CSV or TSV file without a header, set input.header: false"
+        raise DataError(f"column {twice[0]!r} stands twice in the header", where=where, hint=hint)
     if not all(map(is_utf8, names)):
-        raise DataError("the names of the columns are not UTF-8", where=where)
+        hint = "convert the file: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
+        raise DataError("the names of the columns are not UTF-8", where=where, hint=hint)
+
+
+NOT_UTF8 = "does not parse: not UTF-8 (convert the file: iconv -f WINDOWS-1252 -t UTF-8)"
+"""Reason why a record with other bytes cannot be read."""
+
+
+def refuse_utf16(beginning: bytes, where: str) -> None:
+    """Refuse a file that begins as UTF-16 or UTF-32 does.
+
+    Raises
+    ------
+    DataError : with the remedy
+    """
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in beginning[:4]:
+        hint = "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"
+        raise DataError("the file is UTF-16, and UTF-8 is read", where=where, hint=hint)
 
 
 def shown(raw: bytes) -> str:

@@ -52,7 +52,7 @@ def write_jsonl(
         for start in range(0, table.num_rows, ROWS_AT_ONCE):
             for rows in table.slice(start, ROWS_AT_ONCE).to_batches():
                 decimals = [one.name for one in rows.schema if pa.types.is_decimal(one.type) and one.type.scale > 0]
-                columns = [_values(column, name) for name, column in zip(names, rows.columns, strict=True)]
+                columns = [values(column, name) for name, column in zip(names, rows.columns, strict=True)]
                 for values in zip(*columns, strict=True):
                     record = dict(zip(names, values, strict=True))
                     if nulls is not None and (null := nulls[row]) is not None:
@@ -84,15 +84,21 @@ def _opened(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
             yield raw
 
 
-def _values(array: pa.Array, name: str) -> list[object]:
+def values(array: pa.Array, name: str) -> list[object]:
+    """Return the values of a column as JSON Lines hold them.
+
+    Raises
+    ------
+    PluginError : the column is of a type that JSON cannot represent
+    """
     if is_json(array.type):
         texts = array.storage.to_pylist()
         return [None if text is None else orjson.Fragment(_on_one_line(text)) for text in texts]
     try:
-        values: list[object] = json_array(array, name).to_pylist()
-        return values
+        plain: list[object] = json_array(array, name).to_pylist()
     except TypeError as error:
         raise PluginError(str(error), hint="export to parquet, or drop the column") from error
+    return plain
 
 
 def _on_one_line(json: str) -> str:

@@ -61,12 +61,17 @@ class Reading:
     as_json: frozenset[str] = frozenset()
     """Columns whose lists and objects have no common type."""
 
+    again: bool = False
+    """Whether the kinds and columns are known, as all tasks have run once."""
+
     def options(self, file: int) -> ReadOptions:
         """Return how to read the file of that number."""
         return ReadOptions(
             kinds=self.kinds.get(file, {}),
             as_text=tuple(self.config.types or ()),
             as_json=self.as_json,
+            header=self.config.header,
+            delimiter=self.config.delimiter,
             rendered=text_template.columns_of(self.config.text) or (),
             scalar=scalars(self.config),
         )
@@ -147,7 +152,7 @@ class Read:
     """Of JSON files, what each column but the scalar ones holds, also in bad records."""
 
     incomplete: bool = False
-    """Whether nothing was written, as records of a file disagree on a kind."""
+    """Whether shards are missing, as records disagree on a kind."""
 
     features: dict[str, tuple[object, str]] = field(default_factory=dict)
     """Each column's feature as Hugging Face's datasets describes it, and the first file that says so."""
@@ -180,16 +185,36 @@ def read(task: Reading) -> Read:
                 if done.incomplete:
                     continue
                 waiting.add(_admit(task, files, batch, bad, done), path)
-                while waiting.rows >= task.config.rows_per_shard or (waiting.bytes > SHARD_BYTES and waiting.rows):
-                    _write(task, waiting, path, done)
+                while not done.incomplete and waiting.rows and _is_shard(task, waiting):
+                    _write_once_known(task, waiting, path, done)
             if number not in task.kinds and (not files.pieces[0].complete or json_records.decided(votes)):
                 done.votes[number] = votes
         if done.incomplete:
             return done
         if waiting.rows:
-            _write(task, waiting, task.pieces[-1].path, done)
-        bad.close()
+            _write_once_known(task, waiting, task.pieces[-1].path, done)
+        if not done.incomplete:
+            bad.close()
     return done
+
+
+def _is_shard(task: Reading, waiting: _Waiting) -> bool:
+    return waiting.rows >= task.config.rows_per_shard or waiting.bytes > SHARD_BYTES
+
+
+def _write_once_known(task: Reading, waiting: _Waiting, path: str, done: Read) -> None:
+    """Write a shard, or note that it must wait until it is known which records are to be quarantined.
+
+    Raises
+    ------
+    DataError : that is known, and no type holds the values of a column
+    """
+    try:
+        _write(task, waiting, path, done)
+    except DataError:
+        if task.again:
+            raise
+        done.incomplete = True
 
 
 @dataclass(frozen=True, slots=True)

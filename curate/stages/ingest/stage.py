@@ -240,7 +240,7 @@ def estimated_rows(files: Sequence[FileFacts]) -> int:
 
 def fingerprint_inputs(config: InputConfig, files: Sequence[FileFacts]) -> dict[str, object]:
     """Return everything that can change the input shards."""
-    settings = ("text", "id", "label", "source", "tokens", "types", "vectors", "rows_per_shard")
+    settings = ("text", "id", "label", "source", "tokens", "types", "header", "delimiter", "vectors", "rows_per_shard")
     return {
         "version": 4,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
@@ -262,6 +262,7 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
     paths.remove(folder / _INCOMING)
     for left_over in paths.parts(folder / QUARANTINE):
         paths.unlink(left_over)
+    _warn_of_headers(context, files)
     counting = _how_tokens_are_counted(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
@@ -352,8 +353,26 @@ def _how_tokens_are_counted(config: InputConfig, files: Sequence[FileFacts]) -> 
         return "estimate"
     if token_counts.is_file(config.tokens):
         return "tokenizer"
-    named = (config.tokens in readers.column_names(paths.place(file["path"])) for file in files)
+    options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
+    named = (config.tokens in readers.column_names(paths.place(file["path"]), options) for file in files)
     return "column" if any(named) else "tokenizer"
+
+
+def _warn_of_headers(context: Context, files: Sequence[FileFacts]) -> None:
+    """Warn of CSV and TSV files whose first row looks like data: it names the columns, and is no row of the pool."""
+    config = context.config.input
+    options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
+    found = {file["path"]: readers.header_like_data(paths.place(file["path"]), options) for file in files}
+    suspects = [(path, name) for path, name in found.items() if name]
+    for path, name in suspects[:1]:
+        more = f" (and {len(suspects) - 1:,} more files)" if len(suspects) > 1 else ""
+        shown = name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}…"
+        context.progress.warn(
+            f"{path}{more}: the first row names the columns, and has {shown!r}; if it is data, set input.header: false"
+        )
+
+
+_MOST_SHOWN = 40  # characters of a name
 
 
 def _check_tokens(
@@ -402,7 +421,7 @@ def _to_repeat(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Read
     for task, item in zip(tasks, done, strict=True):
         mistyped = item.incomplete or any(kinds.get(piece.number) for piece in task.pieces)
         if mistyped or any(not all(map(is_json, _types_from_json(item, name))) for name in as_json):
-            again[task.number] = replace(task, kinds=kinds, as_json=as_json)
+            again[task.number] = replace(task, kinds=kinds, as_json=as_json, again=True)
     return again
 
 

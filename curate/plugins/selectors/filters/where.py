@@ -170,7 +170,7 @@ class Where:
 
     drop: str
     """A condition in Polars' SQL over score and input columns, such as "score_language < 0.5 OR source = 'ads'". Names
-    with spaces or marks stand in double quotes, and so do those that are operators (and, in); other keywords need none."""
+    with spaces or marks stand in double quotes, and so do those that are operators (and, in); other keywords do not."""
 
     def __post_init__(self) -> None:
         check_no_query(self.drop)
