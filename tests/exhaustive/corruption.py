@@ -9,7 +9,8 @@ The files are found by walking the tree; nothing here lists them. Then it ends i
 equal      the published bytes, the ledger, the history, the stored sketches, and what explain, diff, report, plan and
            rollback print are those of the directory that nobody corrupted
 told       an error that names the file; after its remedy the next run ends equal
-lost       an error or a warning that names the file and says what is lost, which differs afterwards
+lost       an error or a warning, of the command or of one that reads afterwards, that names the file and says what is
+           lost, which differs afterwards
 latent     equal, but for the file itself, which nothing has read
 FAULT      anything else: a difference without a word, a bug, a crash, a hang, an error that names another file or has
            no remedy that works, masked text in the output, or a change outside of the run directory
@@ -567,6 +568,8 @@ class Ending:
     answer: tuple[Any, Any]
     state: dict[str, str]
     reading: tuple[tuple[Any, Any], ...]
+    warnings: tuple[str, ...] = ()
+    """What the commands that read print on stderr."""
 
 
 class FaultError(Exception):
@@ -585,7 +588,8 @@ def arrange(scene: Path, folder: Path, scenario: str) -> None:
 def ending(served: Served, folder: Path, answer: dict[str, Any], *, reads: bool) -> Ending:
     """Return what there is after a command; what runs leave is read by every command that reads."""
     left = state(folder)
-    return Ending(said(answer), left, () if reads else tuple(map(said, served.ask(folder, READING))))
+    after = [] if reads else served.ask(folder, READING)
+    return Ending(said(answer), left, tuple(map(said, after)), tuple(each["err"] for each in after))
 
 
 def is_reading(scenario: str) -> bool:
@@ -737,7 +741,7 @@ def _compared(
         raise FaultError("masked text in the output of a command afterwards")
     if not different:
         return "equal", ""
-    announced = any(names(error, asked.file) and LOSS.search(error) for error in errors)
+    announced = any(names(error, asked.file) and LOSS.search(error) for error in (*errors, *found.warnings))
     if asked.scenario == "plan":  # it says what is not as it should be
         announced |= '"why": "' in done["out"]
     if asked.scenario.startswith("explain"):
