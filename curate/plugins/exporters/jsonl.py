@@ -53,8 +53,8 @@ def write_jsonl(
             for rows in table.slice(start, ROWS_AT_ONCE).to_batches():
                 decimals = [one.name for one in rows.schema if pa.types.is_decimal(one.type) and one.type.scale > 0]
                 columns = [values(column, name) for name, column in zip(names, rows.columns, strict=True)]
-                for values in zip(*columns, strict=True):
-                    record = dict(zip(names, values, strict=True))
+                for cells in zip(*columns, strict=True):
+                    record = dict(zip(names, cells, strict=True))
                     if nulls is not None and (null := nulls[row]) is not None:
                         record = _with_own_keys(record, null, decimals)
                     file.write(dumps(record, newline=True))
