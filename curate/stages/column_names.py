@@ -22,7 +22,7 @@ GROUPS = ("cluster", "label", "source")
 
 
 def added(config: RunConfig) -> dict[str, str]:
-    """Return the columns that conditions may name besides those of the pool, each with a phrase of what it is.
+    """Return the columns that conditions may name next to those of the pool, each with a phrase of what it is.
 
     A column that is the pool's own under the same name, such as ``input.label: label``, is not among them.
     """
