@@ -9,7 +9,8 @@ from decimal import Decimal
 import pyarrow as pa
 
 from curate.errors import DataError
-from curate.kernels.text.json_values import dumps, identifier_of, json_array, text_of
+from curate.kernels.text.json_values import dumps, identifier_of, text_of
+from curate.plugins.exporters.jsonl import values
 from curate.stages.export import map_strings
 from curate.store.arrow_values import storable
 
@@ -70,7 +71,7 @@ def _row(name: str, array: pa.Array) -> list[str]:
     nested = pa.types.is_nested(kind)
     text = text_of(array)[0].as_py()
     identifier = "refused" if nested else _code(identifier_of(array)[0].as_py())
-    shown = _code(dumps(json_array(array)[0].as_py()).decode())
+    shown = _code(dumps(values(array, "")[0]).decode())
     return [name, "the same" if kind == array.type else f"`{kind}`", _code(text), identifier, _masked(kind), shown]
 
 

@@ -205,8 +205,8 @@ def test_schemas_widen_and_a_conflict_names_both_files(pool, config):
     curate.run(config(select=[{"use": "uniform", "keep_rate": 1.0}]))
     rows = {row["id"]: row for row in exported().to_dicts()}
     assert rows["c1"]["stars"] == 2.5
-    assert rows["c1"]["extra"] == {"a": 1, "b": None}
-    assert rows["d1"]["extra"] == {"a": None, "b": "x"}
+    assert rows["c1"]["extra"] == '{"a":1}'
+    assert rows["d1"]["extra"] == '{"b":"x"}'
     assert rows["r0001"]["extra"] is None
     (pool / "e.jsonl").write_text('{"id": "e1", "text": "words", "stars": "many"}\n')
     with pytest.raises(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, Lt, MinLen
+from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 
 from curate import paths
 from curate.config import template_syntax
@@ -53,6 +53,14 @@ class InputConfig:
     """The types of columns, such as {zip: string, price: float64}; without one, a column of a CSV file is numeric only
     if numbers write every cell back as it is. A row whose value is not of the type is quarantined."""
 
+    header: bool | Annotated[tuple[NonEmpty, ...], MinLen(1)] = True
+    """Whether the first row of a CSV or TSV file names the columns. If false, they are column_1, column_2, …; a list
+    gives the names of the columns of files without such a row."""
+
+    delimiter: Annotated[str, MinLen(1), MaxLen(1)] | None = None
+    """The character between the cells of CSV and TSV files. Without one it is a tab in .tsv files, in .csv files the
+    first of comma, semicolon, tab and pipe that the first line has."""
+
     vectors: NonEmpty | None = None
     """Ending of the array file next to each input file that holds its embeddings: with ".npy", those of pool/a.jsonl
     are in pool/a.npy."""
@@ -62,6 +70,10 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         template_syntax.parts(self.text)  # raises what is wrong with it
+        if self.delimiter is not None and self.delimiter in '"\r\n':
+            raise ValueError("delimiter: a quote or a line break cannot stand between cells")
+        if isinstance(self.header, tuple) and len(set(self.header)) < len(self.header):
+            raise ValueError("header: two columns have the same name")
         if self.vectors is not None and (re.search(r"[/\\]", self.vectors) or not self.vectors.endswith(".npy")):
             raise ValueError(
                 f"vectors: must be an ending such as '.npy', with which the vectors of pool/a.jsonl are in pool/a.npy; "

@@ -312,6 +312,10 @@ class Traits:
     schema: bool = False
     """An exporter whose files carry the types of their columns; readers take those of others from the first file."""
 
+    nulls: bool = False
+    """An exporter whose ``write`` takes ``nulls``: for each row, the columns in which it is null and not without a
+    value; None for a row that has every column."""
+
     cost: str = ""
     """Of a selector: its time for n rows of d dimensions and a budget of k, in a few words."""
 
@@ -501,10 +505,10 @@ def selector(
 
 
 def exporter(
-    *, version: int, schema: bool = False, example: Mapping[str, object] | None = None
+    *, version: int, schema: bool = False, nulls: bool = False, example: Mapping[str, object] | None = None
 ) -> Callable[[type[T]], type[T]]:
-    """Declare an exporter, and whether its files carry the types of their columns."""
-    return _declare(Traits(kind="exporter", version=version, schema=schema, example=example or {}))
+    """Declare an exporter, whether its files carry the types of their columns, and whether rows may lack a column."""
+    return _declare(Traits(kind="exporter", version=version, schema=schema, nulls=nulls, example=example or {}))
 
 
 def metric(

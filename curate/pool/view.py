@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import orjson
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from curate.errors import ConfigError, DataError
+from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Codes, Matrix, Rows, Texts, Vector, Vectors, frozen
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Clustered, Decontaminated, Embedded, Proxied, Scored, Selected
@@ -402,11 +404,15 @@ def _done(result: T | None, stage: str) -> T:
 def _series(column: pa.ChunkedArray, name: str) -> pl.Series:
     """Return a column of the input for conditions and groups.
 
+    JSON texts become the objects that they represent, with all fields of all of them, if one type holds those.
+
     Raises
     ------
     DataError
         Polars, which computes these, cannot represent its type.
     """
+    if is_json(column.type):
+        column = _parsed(column)
     try:
         if any(map(pa.types.is_decimal256, leaves(column.type))):
             raise pl.exceptions.InvalidOperationError("decimals of more than 38 digits are not supported")
@@ -416,6 +422,14 @@ def _series(column: pa.ChunkedArray, name: str) -> pl.Series:
             f"column {name!r} is {column.type}, which conditions and groups cannot use: {str(error).splitlines()[0]}",
             hint=f"read it as text: input.types: {{{name}: string}}",
         ) from error
+
+
+def _parsed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    texts = [text for chunk in column.chunks for text in chunk.storage.to_pylist()]
+    try:
+        return pa.chunked_array([pa.array([None if text is None else orjson.loads(text) for text in texts])])
+    except (pa.ArrowException, OverflowError):
+        return pa.chunked_array([pa.array(texts, pa.large_string())])
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from curate.kernels.arrow_lists import is_list, lists_from, lists_of, maps_from, maps_of
+from curate.kernels.text.json_values import is_json, json_texts
 
 
 def storable(kind: pa.DataType) -> pa.DataType:
@@ -88,7 +89,8 @@ def stored(array: pa.Array) -> pa.Array:
 def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
     """Convert an array to a type that holds all of its values, such as ``column_types`` finds.
 
-    Structs gain fields, which are null. Numbers and times are checked: a value that ``kind`` does not hold is an error.
+    Structs gain fields, which are null, and lists and objects may become JSON texts. Numbers and times are checked: a
+    value that ``kind`` does not hold is an error.
 
     Parameters
     ----------
@@ -99,6 +101,8 @@ def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
     ------
     ArrowException : a value would be lost
     """
+    if is_json(kind) and array.type != kind:
+        array = pa.ExtensionArray.from_storage(kind, json_texts(array).storage.cast(kind.storage_type))
     array = _decoded(array, kind)
     if array.type == kind:
         return array

@@ -16,7 +16,8 @@ from pyarrow import types
 
 from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list, lists_of, maps_of
-from curate.kernels.text.json_values import is_binary
+from curate.kernels.text.json_values import is_binary, is_json
+from curate.store import arrow_values
 
 Span = tuple[int, int]
 """The smallest and the largest of some integers."""
@@ -67,10 +68,14 @@ class Column:
     cells_file: str = ""
     """The first file with a cell that is not empty."""
 
+    from_json: set[pa.DataType] = field(default_factory=set)
+    """Those of ``kinds`` that JSON files have."""
+
     def add(self, other: Column) -> None:
         """Add what is known of later files."""
         for kind, file in other.kinds.items():
             self.kinds.setdefault(kind, file)
+        self.from_json |= other.from_json
         for key, span in other.spans.items():
             self.spans[key] = _joined_span(self.spans.get(key), span)
         if other.cells is not None:
@@ -79,6 +84,8 @@ class Column:
 
     def type(self, name: str) -> pa.DataType:
         """Find the narrowest type that holds every value of the column ``name``.
+
+        Lists and objects of JSON files have one only if all are of one shape; else they are carried as JSON texts.
 
         Raises
         ------
@@ -92,6 +99,14 @@ class Column:
             elif self.cells.span is not None and types.is_integer(kind):
                 spans["", kind] = _joined_span(spans.get(("", kind)), self.cells.span)
             kinds.setdefault(kind, self.cells_file)
+        nested = any(types.is_nested(kind) or is_json(kind) for kind in self.from_json)
+        others = kinds.keys() - self.from_json
+        if (
+            nested
+            and all(map(_is_carried, others))
+            and not (have_same_fields(list(kinds)) and _have_join(kinds, spans))
+        ):
+            return _jsons(list(filter(is_json, kinds)))
         try:
             return join(list(kinds), spans)
         except _ConflictError as error:
@@ -117,11 +132,11 @@ class _ConflictError(Exception):
 # ---------------------------------------------------------------- what a file has
 
 
-def column_of(array: pa.Array, file: str) -> Column:
+def column_of(array: pa.Array, file: str, *, from_json: bool = False) -> Column:
     """Describe the values of an array of a storable type that ``file`` has."""
     if types.is_null(array.type):
         return Column()
-    return Column({array.type: file}, dict(_spans(array, "")))
+    return Column({array.type: file}, dict(_spans(array, "")), from_json={array.type} if from_json else set())
 
 
 def cells_of(array: pa.StringArray, file: str) -> Column:
@@ -226,6 +241,44 @@ def join(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType], S
             return joined(kinds, spans, path)
     left, right = _strangers(kinds)
     raise _ConflictError((left, right), path, "no type holds the values of both")
+
+
+def _have_join(kinds: Iterable[pa.DataType], spans: Mapping[tuple[str, pa.DataType], Span]) -> bool:
+    try:
+        join(list(kinds), spans)
+    except _ConflictError:
+        return False
+    return True
+
+
+def have_same_fields(kinds: Sequence[pa.DataType]) -> bool:
+    """Return whether objects of these types have the same fields, at every depth.
+
+    >>> have_same_fields([pa.struct({"a": pa.int8()}), pa.struct({"a": pa.null()}), pa.struct({"b": pa.int8()})])
+    False
+    """
+    if all(map(types.is_struct, kinds)):
+        names = [{one.name for one in kind} for kind in kinds]
+        return all(each == names[0] for each in names) and all(
+            have_same_fields([kind.field(name).type for kind in kinds if not types.is_null(kind.field(name).type)])
+            for name in (names[0] if names else ())
+        )
+    lists = [kind.value_type for kind in kinds if is_list(kind)]
+    return have_same_fields([kind for kind in lists if not types.is_null(kind)]) if len(lists) == len(kinds) else True
+
+
+def _is_carried(kind: pa.DataType) -> bool:
+    """Return whether JSON holds all values of a type of lists and objects, or of JSON texts."""
+    return is_json(kind) or (types.is_nested(kind) and all(map(_is_in_json, arrow_values.leaves(kind))))
+
+
+def _is_in_json(kind: pa.DataType) -> bool:
+    same = types.is_null(kind) or types.is_boolean(kind) or types.is_integer(kind) or types.is_floating(kind)
+    return bool(same or _is_text(kind))
+
+
+def _jsons(kinds: Sequence[pa.DataType], *_: object) -> pa.DataType:
+    return pa.json_() if all(kind == pa.json_() for kind in kinds) else pa.json_(pa.large_string())
 
 
 def _strangers(kinds: Sequence[pa.DataType]) -> tuple[pa.DataType, pa.DataType]:
@@ -402,6 +455,7 @@ def _at(kind: pa.DataType, path: str) -> Iterable[pa.DataType]:
 
 
 _FAMILIES = (
+    (is_json, _jsons),
     (types.is_struct, _structs),
     (is_list, _lists),
     (types.is_map, _maps),

@@ -17,13 +17,16 @@ from curate.store.records import (
     BATCH_BYTES,
     BATCH_ROWS,
     LONGEST,
+    NOT_UTF8,
     SHOWN,
     VALUE_BYTES,
     Bad,
     Batch,
     Piece,
+    ReadOptions,
     check_names,
     is_utf8,
+    refuse_utf16,
     shown,
 )
 
@@ -31,16 +34,18 @@ _MOST_OPEN_QUOTES = 1_000  # each is looked for in as many characters as a row m
 _MOST_READ_AGAIN = 1 << 29  # characters, of all rows with an open quote together
 
 
-def read_csv(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
+def read_csv(file: IO[bytes], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     """Read a CSV file as RFC 4180 has it: a quoted cell may hold commas, doubled quotes and line breaks.
 
     A row that breaks these rules is bad, and reading goes on at the next line.
     """
     with _text(file) as text:
-        yield from _batches(_csv_rows(_Lines(text, piece.path)), piece, ",")
+        lines = _Lines(text, piece.path)
+        delimiter = _delimiter(lines, options.delimiter)
+        yield from _batches(_csv_rows(lines, delimiter), piece, options, delimiter)
 
 
-def read_tsv(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
+def read_tsv(file: IO[bytes], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     """Read a TSV file: quotes are part of the text, unless the cell can only have been quoted by a program.
 
     That is a cell which begins and ends with a quote, has all its inner quotes doubled, and has a reason to be quoted:
@@ -48,7 +53,41 @@ def read_tsv(file: IO[bytes], piece: Piece) -> Iterator[Batch]:
     is a row by itself; otherwise a text that begins with a quote would take the rows after it into itself.
     """
     with _text(file) as text:
-        yield from _batches(_tsv_rows(_Lines(text, piece.path)), piece, "\t")
+        yield from _batches(_tsv_rows(_Lines(text, piece.path)), piece, options, "\t")
+
+
+def read_header(file: IO[bytes], path: str, *, tabs: bool, options: ReadOptions) -> list[str]:
+    """Return the cells of the first row of a CSV file, or of a TSV file if ``tabs``; none if it cannot be read."""
+    with _text(file) as text:
+        lines = _Lines(text, path)
+        rows = _tsv_rows(lines) if tabs else _csv_rows(lines, _delimiter(lines, options.delimiter))
+        return next((cells for cells, reason, _ in rows if cells and not reason), [])
+
+
+def looks_like_data(name: str) -> bool:
+    """Return whether a cell, other than the name of a column, is a number that is no year or has more than five words.
+
+    >>> [looks_like_data(name) for name in ("text", "2024", "0.5", "it was a film that I liked")]
+    [False, False, True, True]
+    """
+    number = re.fullmatch(r"[+-]?\d+([.,]\d+)?", name.strip())
+    return (number is not None and not re.fullmatch(r"(19|20)\d\d", name.strip())) or len(name.split()) > _MOST_WORDS
+
+
+_MOST_WORDS = 5  # of the name of a column
+_SEPARATOR = re.compile(r"sep=(.)\r?\n?")
+
+
+def _delimiter(lines: _Lines, given: str | None) -> str:
+    """Find the character between the cells of a CSV file, and skip a line that only names it, as Excel writes one."""
+    line = lines.next()
+    if line is None:
+        return given or ","
+    if named := _SEPARATOR.fullmatch(line):
+        return given or named[1]
+    lines.put_back([line])
+    bare = re.sub('"[^"]*"', "", line)
+    return given or next((mark for mark in ",;\t|" if mark in bare), ",")
 
 
 def _text(file: IO[bytes]) -> io.TextIOWrapper:
@@ -73,6 +112,8 @@ class _Lines:
         if not line:
             return None
         self.number += 1
+        if self.number == 1:
+            refuse_utf16(line[:4].encode(errors="surrogateescape"), self._path)
         if len(line) == LONGEST and not line.endswith(("\n", "\r")):
             hint = "is there a line break in it, and is it the format that its name says?"
             raise DataError(f"a line is longer than {LONGEST:,} characters", where=self.where, hint=hint)
@@ -93,7 +134,7 @@ Row = tuple[list[str], str, int]
 """The cells of a row, why they cannot be read ("" if they can), and the line that the row ends on."""
 
 
-def _csv_rows(lines: _Lines) -> Iterator[Row]:
+def _csv_rows(lines: _Lines, delimiter: str) -> Iterator[Row]:
     csv.field_size_limit(LONGEST)
     taken: list[str] = []
 
@@ -106,7 +147,7 @@ def _csv_rows(lines: _Lines) -> Iterator[Row]:
                 raise csv.Error(f"a row is longer than {LONGEST:,} characters")
             yield line
 
-    reader, open_quotes, read_again = csv.reader(feed(), strict=True), 0, 0
+    reader, open_quotes, read_again = csv.reader(feed(), strict=True, delimiter=delimiter), 0, 0
     while True:
         taken.clear()
         try:
@@ -119,7 +160,7 @@ def _csv_rows(lines: _Lines) -> Iterator[Row]:
                 hint = "double the quotes within quoted cells, or name the file .tsv if its cells are not quoted"
                 raise DataError("too many quotes do not pair", where=lines.where, hint=hint) from error
             yield [taken[0].rstrip("\r\n")], f"does not parse: {error}", lines.number
-            reader = csv.reader(feed(), strict=True)
+            reader = csv.reader(feed(), strict=True, delimiter=delimiter)
             continue
         if cells is None:
             return
@@ -213,29 +254,37 @@ def _unquoted(cell: str) -> str:
 # ---------------------------------------------------------------- rows into batches
 
 
-def _batches(rows: Iterator[Row], piece: Piece, delimiter: str) -> Iterator[Batch]:
-    names: list[str] | None = None
+def _batches(rows: Iterator[Row], piece: Piece, options: ReadOptions, delimiter: str) -> Iterator[Batch]:
+    names = list(options.header) if isinstance(options.header, tuple) else None
+    if names is not None:
+        check_names(names, piece.path)
     made = _Making(piece)
     for cells, reason, line in rows:
-        if names is None:
+        if names is None and options.header is False:
+            if cells and not reason:
+                names = [f"column_{number}" for number in range(1, len(cells) + 1)]
+                check_names(names, f"{piece.path}:{line}")
+        elif names is None:
             if reason:
                 raise DataError(f"cannot read the header: it {reason}", where=f"{piece.path}:{line}")
             if cells:
                 names = cells
                 check_names(names, f"{piece.path}:{line}")
             continue
-        made.take(cells, reason or _wrong(cells, len(names)), line, delimiter)
-        if made.full:
+        expected = len(names or ())
+        made.take(cells, reason or _wrong(cells, expected, options), line, delimiter)
+        if made.full and names is not None:
             yield made.batch(names)
             made = _Making(piece, made.record)
-    if names is not None and not made.empty:
-        yield made.batch(names)
+    if not made.empty:
+        yield made.batch(names or [])
 
 
-def _wrong(cells: list[str], columns: int) -> str:
+def _wrong(cells: list[str], columns: int, options: ReadOptions) -> str:
     if cells and len(cells) != columns:
-        return f"does not parse: {len(cells)} cells, the header has {columns}"
-    return "" if is_utf8("".join(cells)) else "does not parse: not UTF-8"
+        first = "the header" if options.header is True else "input.header" if options.header else "the first row"
+        return f"does not parse: {len(cells)} cells, {first} has {columns}"
+    return "" if is_utf8("".join(cells)) else NOT_UTF8
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ ID = f"{PREFIX}id"
 TEXT = f"{PREFIX}text"
 TOKENS = f"{PREFIX}tokens"
 VECTOR = f"{PREFIX}vector"
+NULLS = f"{PREFIX}nulls"
 
 
 _AGAIN = "delete it, and the next run makes it again"
@@ -132,7 +133,8 @@ class Inputs:
         """One shard: a string column for each of ``roles`` (named as the role), then the user's ``columns``, typed.
 
         ``roles`` may hold id, text, label, source (strings; only label may be null), tokens (int32), hash (16 bytes),
-        file (int32), row and line (int64), vector (list).
+        file (int32), row and line (int64), vector (list), nulls (the keys that a
+        record of a JSON file has a null in, a list of strings; null for a row of another format).
         """
         mine = {role: self.roles.get(role, f"{PREFIX}{role}") for role in roles}
         stored = parquet_io.read(self.path(shard), list(dict.fromkeys([*mine.values(), *columns])), missing_ok=True)
@@ -144,7 +146,7 @@ class Inputs:
             if role == "source":
                 arrays[role] = self._sources(stored, name)
             elif name not in stored.column_names:
-                arrays[role] = pa.nulls(len(stored), pa.string())
+                arrays[role] = pa.nulls(len(stored), pa.string() if role != "nulls" else pa.list_(pa.string()))
             elif role == "id":
                 arrays[role] = as_identifiers(stored[name])
             elif role in ("text", "label"):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from decimal import Decimal
-from typing import IO, TypeAlias
+from typing import IO, TypeAlias, cast
 
 import orjson
 import pyarrow as pa
@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from curate.errors import DataError
-from curate.kernels.arrow_lists import is_list, lists_of
-from curate.kernels.text.json_values import dumps
+from curate.kernels.arrow_lists import is_list
+from curate.kernels.text.json_values import dumps, is_json, json_texts_of
 from curate.store import arrow_values
 from curate.store.column_types import EXACT
 from curate.store.records import (
@@ -27,13 +27,17 @@ from curate.store.records import (
     BATCH_CELLS,
     BATCH_ROWS,
     LONGEST,
+    NOT_UTF8,
     SHOWN,
     VALUE_BYTES,
     Bad,
     Batch,
+    Kinds,
     Piece,
+    ReadOptions,
     Votes,
     check_width,
+    refuse_utf16,
     shown,
 )
 
@@ -44,30 +48,21 @@ _MOST_DIGITS = 76  # of a decimal
 _LONG_NUMBER = r"[0-9.]{16}[0-9.eE]|[0-9][eE]-[0-9]{3}"
 """What a number must look like for int64 or float64 not to hold it: 16 digits with a point or an exponent, or 17."""
 
-Kinds = Mapping[str, Collection[str]]
-"""The kinds of values that a file has at those paths where it has several; see ``decided``."""
-
-
 # ---------------------------------------------------------------- records
 
 
-def read_lines(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
-    """Read a file with one object a line.
-
-    Parameters
-    ----------
-    kinds : values of other kinds make a record bad
-    as_text : columns to read as text, whatever is in them
-    """
+def read_lines(file: IO[bytes], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
+    """Read a file with one object a line."""
     if piece.start:
         file.seek(piece.start)
-    return _batches(_lines(file, piece), piece, kinds, as_text)
+    return _batches(_lines(file, piece), piece, options)
 
 
-def read_json(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+def read_json(file: IO[bytes], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     """Read a file that is either an array of objects or has one object a line."""
     blank_lines, begins = 0, b""
     while not begins and (block := file.read(_BLOCK)):
+        refuse_utf16(block, piece.path)
         block = block.removeprefix(_BOM)
         begins = block.lstrip()
         blank_lines += block.count(b"\n", 0, len(block) - len(begins))
@@ -78,8 +73,8 @@ def read_json(file: IO[bytes], piece: Piece, kinds: Kinds, as_text: Collection[s
             "the file is one JSON object, not an array and not one object a line", where=piece.path, hint=hint
         )
     if not begins.startswith(b"["):
-        return _batches(_lines(rest, piece, first=blank_lines), piece, kinds, as_text)
-    return _batches(_elements(rest, piece.path, blank_lines + 1), piece, kinds, as_text)
+        return _batches(_lines(rest, piece, first=blank_lines), piece, options)
+    return _batches(_elements(rest, piece.path, blank_lines + 1), piece, options)
 
 
 def _is_cut_off(line: bytes) -> bool:
@@ -123,6 +118,8 @@ def _lines(file: IO[bytes] | _Joined, piece: Piece, first: int = 0) -> Iterator[
     while raw := file.readline(LONGEST):
         if piece.stop is not None and position >= piece.stop:
             break
+        if not position:
+            refuse_utf16(raw, piece.path)
         position += len(raw)
         line += 1
         if len(raw) == LONGEST and (rest := _skip_line(file)):
@@ -238,22 +235,22 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 # ---------------------------------------------------------------- batches
 
 
-def _batches(found: Iterable[Raw], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+def _batches(found: Iterable[Raw], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     raws: list[Raw] = []
     size = 0
     for raw in found:
         text = raw[1]
         more = len(text) + VALUE_BYTES * (text.count(b",") + text.count(b"{") + text.count(b"["))
         if raws and (len(raws) == BATCH_ROWS or size + more > BATCH_BYTES):
-            yield from _batch(raws, piece, kinds, as_text)
+            yield from _batch(raws, piece, options)
             raws, size = [], 0
         raws.append(raw)
         size += more
     if raws:
-        yield from _batch(raws, piece, kinds, as_text)
+        yield from _batch(raws, piece, options)
 
 
-def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+def _batch(raws: Sequence[Raw], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     """Parse records; they are one batch, unless their columns are too many for that."""
     long = _have_long_numbers([text for _, text, _ in raws])
     exact = _Exact()
@@ -268,10 +265,11 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
             records.append(record)
             good.append((line, text, ""))
     for record in records:
-        for name in as_text:
+        for name in options.as_text:
             if name in record:
                 record[name] = _as_text(record[name])
-    width = _width(records, f"{piece.path}, lines {raws[0][0]:,} to {raws[-1][0]:,}")
+    width, as_json = _width(records, options, f"{piece.path}, lines {raws[0][0]:,} to {raws[-1][0]:,}")
+    options = replace(options, as_json=as_json)
     rows_at_once = max(1, BATCH_CELLS // max(1, width))
     for start in range(0, max(1, len(records)), rows_at_once):
         stop = start + rows_at_once
@@ -279,7 +277,7 @@ def _batch(raws: Sequence[Raw], piece: Piece, kinds: Kinds, as_text: Collection[
         ends = math.inf if last else good[stop][0]
         now = [one for one in bad if one.line < ends]
         bad = bad[len(now) :]
-        yield _batch_of(records[start:stop], good[start:stop], now, piece, kinds, exact.non_finite if last else 0)
+        yield _batch_of(records[start:stop], good[start:stop], now, piece, options, exact.non_finite if last else 0)
 
 
 def parse_valid(
@@ -300,10 +298,15 @@ def parse_valid(
     return (records, lines) if any(records) or not records else None
 
 
-def table_of(records: Sequence[dict[str, _Value]]) -> pa.Table | None:
-    """Return records as a table, in the order of their keys; None if no type holds the values of a column."""
-    table = _table(records)
-    return None if isinstance(table, str) else table
+def batch_of_valid(records: Sequence[dict[str, _Value]], lines: list[int], options: ReadOptions) -> Batch | None:
+    """Return records as a batch, columns in the order of their keys; None if no type holds the values of a column."""
+    arrays = _arrays(records, options)
+    table = _table(arrays)
+    if isinstance(table, str):
+        return None
+    rows = [line - 1 for line in lines]
+    nested = _nested(arrays, options)
+    return Batch(table, rows, lines, [], nulls=_nulls(records), nested=nested, texts=_texts(records, nested, options))
 
 
 def _have_long_numbers(texts: list[bytes]) -> list[bool]:
@@ -322,13 +325,14 @@ def _batch_of(
     good: Sequence[Raw],
     bad: list[Bad],
     piece: Piece,
-    kinds: Kinds,
+    options: ReadOptions,
     non_finite: int,
 ) -> Batch:
-    table, votes = _table(records), Votes()
-    if isinstance(table, str) or kinds:
-        votes = count_kinds(records)
-        reasons = _wrong_kinds(records, {**decided(votes), **kinds})
+    arrays = _arrays(records, options)
+    nested = _nested(arrays, options)
+    table, votes = _table(arrays), count_kinds(records, nested)
+    if isinstance(table, str) or options.kinds:
+        reasons = _wrong_kinds(records, {**decided(votes), **options.kinds})
         bad += [
             Bad(line - 1, line, reason, shown(text))
             for (line, text, _), reason in zip(good, reasons, strict=True)
@@ -337,12 +341,12 @@ def _batch_of(
         bad.sort(key=_line)
         records = [record for record, reason in zip(records, reasons, strict=True) if not reason]
         good = [raw for raw, reason in zip(good, reasons, strict=True) if not reason]
-        table = _table(records)
+        table = _table(_arrays(records, options))
     if good and not any(records):  # a table without a column has no rows
         bad = sorted(
             [*bad, *(Bad(line - 1, line, "is an empty object", shown(text)) for line, text, _ in good)], key=_line
         )
-        good = []
+        good, records = [], []
     if isinstance(table, str):
         raise DataError(
             f"column {table!r} has numbers that together need more than {_MOST_DIGITS} digits",
@@ -350,37 +354,89 @@ def _batch_of(
             hint=f"read it as text: input.types: {{{table}: string}}",
         )
     lines = [line for line, _, _ in good]
-    votes = votes or _kinds_of_table(table)
-    return Batch(table, [line - 1 for line in lines], lines, bad, votes=votes, non_finite=non_finite)
+    rows = [line - 1 for line in lines]
+    return Batch(
+        table,
+        rows,
+        lines,
+        bad,
+        votes=votes,
+        non_finite=non_finite,
+        nulls=_nulls(records),
+        nested=nested,
+        texts=_texts(records, nested, options),
+    )
 
 
 def _line(bad: Bad) -> int:
     return bad.line
 
 
-def _width(values: Iterable[_Value], where: str) -> int:
-    """Return the number of columns of some records, or of values at one path, counting the fields of objects.
+def _width(records: Iterable[dict[str, _Value]], options: ReadOptions, where: str) -> tuple[int, frozenset[str]]:
+    """Count the columns of some records, with the fields of objects, and find those that JSON texts carry.
+
+    Returns
+    -------
+    width : number of columns
+    as_json : columns with lists or objects that are not all of one shape, and those that are to be read so
 
     Raises
     ------
-    DataError : they are too many
+    DataError : there are too many columns
     """
-    inner: dict[str, list[_Value]] = {}
-    elements: list[_Value] = []
-    for value in values:
-        if isinstance(value, dict):
-            for name, one in value.items():
-                nested = inner.setdefault(name, [])
-                if isinstance(one, dict | list):
-                    nested.append(one)
-        elif isinstance(value, list):
-            elements += [one for one in value if isinstance(one, dict | list)]
-    check_width(len(inner), where)
-    width = _width(elements, where) if elements else 0
-    for nested in inner.values():
-        width += max(1, _width(nested, where)) if nested else 1
-        check_width(width, where)
-    return width
+    found: dict[str, list[_Value]] = {}
+    for record in records:
+        for name, value in record.items():
+            values = found.setdefault(name, [])
+            if value is not None:
+                values.append(value)
+    width, as_json = 0, set(options.as_json)
+    for name, values in found.items():
+        fields: int | None = 1
+        if name not in as_json and not {dict, list}.isdisjoint(map(type, values)):
+            fields = _fields(values)
+            if fields is None and name not in options.scalar:
+                as_json.add(name)
+        width += fields or 1
+    check_width(width, where)
+    return width, frozenset(as_json)
+
+
+def _fields(values: Sequence[_Value]) -> int | None:
+    """Count the columns that one Arrow type has for some values, none of them null; None if it would change a value.
+
+    Objects keep their keys only if all have the same, and at least one. Numbers stay the same if they are integers, or
+    floats and integers that a float holds.
+    """
+    kinds = set(map(type, values))
+    if kinds == {dict}:
+        return _fields_of_objects(cast("Sequence[dict[str, _Value]]", values))
+    if kinds == {list}:
+        lists = cast("Sequence[list[_Value]]", values)
+        return _fields([inner for each in lists for inner in each if inner is not None])
+    return 1 if _have_one_type(values, kinds) else None
+
+
+def _fields_of_objects(objects: Sequence[dict[str, _Value]]) -> int | None:
+    names = objects[0].keys()
+    if not names or any(each.keys() != names for each in objects):
+        return None
+    total = 0
+    for name in names:
+        fields = _fields([inner for each in objects if (inner := each[name]) is not None])
+        if fields is None:
+            return None
+        total += max(1, fields)
+    return total
+
+
+def _have_one_type(values: Sequence[_Value], kinds: Set[type]) -> bool:
+    """Return whether scalars of some Python types have one Arrow type, which JSON Lines write as they were."""
+    if Decimal in kinds:
+        return kinds <= {int, Decimal} and not any(isinstance(one, Decimal) and "." in f"{one:f}" for one in values)
+    if kinds == {int, float}:
+        return not any(isinstance(one, int) and abs(one) > EXACT for one in values)
+    return len(kinds) < 2 and not kinds & {dict, list}
 
 
 def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, _Value], str]:
@@ -389,7 +445,7 @@ def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, 
         record = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         if not _SPECIAL_NUMBER.search(text):
-            return {}, f"does not parse: {error.msg}"
+            return {}, f"does not parse: {error.msg}" if _is_utf8(text) else NOT_UTF8
         record, reason = exact.loads(text, valid=False)
     else:
         same = not long_number or orjson.dumps(record).replace(b" ", b"") == text.replace(b" ", b"")
@@ -401,6 +457,14 @@ def _parse(text: bytes, exact: _Exact, *, long_number: bool) -> tuple[dict[str, 
     if not isinstance(record, dict):
         return {}, "is not a JSON object"
     return record, _too_deep(record, text)
+
+
+def _is_utf8(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 _SPECIAL_NUMBER = re.compile(rb"NaN|Infinity|[0-9][eE]\+?[0-9]{3}|[0-9]{300}")
@@ -428,7 +492,7 @@ class _Exact:
         except RecursionError:
             reason = f"is nested more than {_DEEPEST} deep"
         except ValueError as error:
-            reason = f"does not parse: {getattr(error, 'msg', 'not UTF-8')}"
+            reason = f"does not parse: {error.msg}" if isinstance(error, json.JSONDecodeError) else NOT_UTF8
         else:
             return value, ""
         self.non_finite = before
@@ -490,38 +554,86 @@ def _as_text(value: _Value) -> str | None:
 # ---------------------------------------------------------------- tables
 
 
-def _table(records: Sequence[dict[str, _Value]]) -> pa.Table | str:
-    """Make a column for every key; return the name of one whose values no type holds, if there is one."""
+def _arrays(records: Sequence[dict[str, _Value]], options: ReadOptions) -> dict[str, pa.Array | None]:
+    """Make an array for every key; None where no type holds the values."""
     names = dict.fromkeys(name for record in records for name in record)
-    arrays = []
-    for name in names:
-        array = _array([record.get(name) for record in records])
-        if array is None:
-            return name
-        arrays.append(array)
-    return pa.table(arrays, names=list(names))
+    return {name: _array([record.get(name) for record in records], name, options) for name in names}
 
 
-def _array(values: Sequence[_Value]) -> pa.Array | None:
+def _table(arrays: Mapping[str, pa.Array | None]) -> pa.Table | str:
+    """Return arrays as a table, or the name of one that is missing, if there is one."""
+    missing = next((name for name, array in arrays.items() if array is None), None)
+    return pa.table(list(arrays.values()), names=list(arrays)) if missing is None else missing
+
+
+def _nested(arrays: Mapping[str, pa.Array | None], options: ReadOptions) -> dict[str, pa.Array | None]:
+    """Return the arrays of lists, objects and JSON texts; None for those of other values."""
+    columns = {name: array for name, array in arrays.items() if name not in options.scalar}
+    return {
+        name: array if array is not None and (types.is_nested(array.type) or is_json(array.type)) else None
+        for name, array in columns.items()
+        if array is None or not types.is_null(array.type)
+    }
+
+
+def _texts(
+    records: Sequence[dict[str, _Value]], nested: Mapping[str, pa.Array | None], options: ReadOptions
+) -> dict[str, pa.Array]:
+    """Return the lists and objects of the columns that texts are made of, as JSON texts."""
+    names = [name for name, array in nested.items() if array is not None and name in options.rendered]
+    return {name: json_texts_of(record.get(name) for record in records) for name in names}
+
+
+def _nulls(records: Iterable[dict[str, _Value]]) -> pa.Array:
+    """Return the keys that each record has a null in, (n,) lists."""
+    names = [
+        [name for name, value in record.items() if value is None] if None in record.values() else ()
+        for record in records
+    ]
+    return pa.array(names, pa.list_(pa.string()))
+
+
+def _array(values: Sequence[_Value], name: str, options: ReadOptions) -> pa.Array | None:
+    if name in options.as_json:
+        return json_texts_of(values)
+    kinds = set(map(type, values)) - {type(None)}
+    if len(kinds) > 1 and not kinds <= {int, float, Decimal}:
+        return None  # of which Arrow reads true as 1.0 next to floats
     try:
         array = pa.array(values)
     except (pa.ArrowException, OverflowError, ValueError):
         try:  # next to decimals, Arrow counts no digits of integers
             array = pa.array(list(map(_with_decimals, values)))
         except (pa.ArrowException, OverflowError, ValueError):
+            if kinds in ({list}, {dict}):  # of a column that has a type without them
+                inner = pa.list_(pa.null()) if kinds == {list} else pa.struct({"…": pa.null()})
+                return pa.array([value if value is None else type(value)() for value in values], inner)
             return None
         if not _has_decimal(array.type):
             return None
-    booleans = _has_float(array.type) and any(map(_has_boolean, values))
-    if booleans and decided(count_kinds({"": value} for value in values)):  # Arrow reads true as 1.0 next to floats
-        return None
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     if types.is_decimal(array.type) and array.type.scale == 0:
         ends = pc.min_max(array).as_py()
         if ends["min"] is not None and ends["min"] >= 0 and ends["max"] < 1 << 64:
             array = array.cast(pa.uint64())
-    return arrow_values.stored(array)
+    array = arrow_values.stored(array)
+    if types.is_nested(array.type) and name not in options.scalar:
+        array = arrow_values.convert(array, _in_order(array.type, [value for value in values if value is not None]))
+    return array
+
+
+def _in_order(kind: pa.DataType, values: Sequence[_Value]) -> pa.DataType:
+    """Return the type of some values with the fields of its objects in the least of their orders."""
+    if types.is_struct(kind) and values:
+        objects = cast("Sequence[dict[str, _Value]]", values)
+        names = min(set(map(tuple, objects)))
+        inner = {name: [value for each in objects if (value := each[name]) is not None] for name in names}
+        return pa.struct([pa.field(name, _in_order(kind.field(name).type, inner[name])) for name in names])
+    if is_list(kind):
+        lists = cast("Sequence[list[_Value]]", values)
+        return pa.list_(_in_order(kind.value_type, [value for each in lists for value in each if value is not None]))
+    return kind
 
 
 def _with_decimals(value: _Value) -> _Value:
@@ -533,104 +645,60 @@ def _with_decimals(value: _Value) -> _Value:
     return Decimal(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _has_float(kind: pa.DataType) -> bool:
-    return any(map(types.is_floating, arrow_values.leaves(kind)))
-
-
 def _has_decimal(kind: pa.DataType) -> bool:
     return any(map(types.is_decimal, arrow_values.leaves(kind)))
-
-
-def _has_boolean(value: _Value) -> bool:
-    if not isinstance(value, dict | list):
-        return isinstance(value, bool)
-    inner = value.values() if isinstance(value, dict) else value
-    kinds = set(map(type, inner))
-    if bool in kinds:
-        return True
-    return (dict in kinds or list in kinds) and any(map(_has_boolean, inner))
 
 
 # ---------------------------------------------------------------- kinds of values
 
 
-_NAMES = {str: "text", bool: "a boolean", list: "a list", dict: "an object", float: "a number"}
 INTEGER, BIG, NUMBER = "an integer", "a number with more digits than a float holds", "a number"
 _NUMBERS = {INTEGER, BIG, NUMBER}
+_NAMES = {str: "text", bool: "a boolean", list: "a list", dict: "an object", float: NUMBER, int: INTEGER}
+NESTED = "lists or objects"
+"""Kind of all values of a column that has lists or objects among them, which may differ."""
 
 
 def _kind_of(value: _Value) -> str:
     if isinstance(value, Decimal):
         return BIG
-    if isinstance(value, int) and not isinstance(value, bool):
-        return INTEGER if -EXACT <= value <= EXACT else BIG
+    if isinstance(value, int) and not -EXACT <= value <= EXACT:
+        return BIG
     return _NAMES[type(value)]
 
 
-def _kinds(value: _Value, path: str) -> Iterator[tuple[str, str]]:
-    """Yield the kind of a value and the kinds of everything in it, each with its path."""
-    if value is None:
-        return
-    yield path, _kind_of(value)
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _kinds(inner, f"{path}.{name}")
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _kinds(inner, f"{path}[]")
+def count_kinds(records: Iterable[Mapping[str, _Value]], nested: Mapping[str, object]) -> Votes:
+    """Count the kinds of the values in every column of some records.
 
-
-def count_kinds(records: Iterable[Mapping[str, _Value]]) -> Votes:
-    """Count the kinds of the values at every path of some records."""
-    votes: Votes = {}
+    Parameters
+    ----------
+    nested : the arrays of columns that hold lists or objects; None for others
+    """
+    votes: Votes = {name: Counter({NESTED: 1}) for name, array in nested.items() if array is not None}
+    values: dict[str, list[_Value]] = {}
     for record in records:
-        for path, kind in itertools.chain.from_iterable(_kinds(value, name) for name, value in record.items()):
-            votes.setdefault(path, Counter())[kind] += 1
+        for name, value in record.items():
+            if value is not None and name not in votes:
+                values.setdefault(name, []).append(value)
+    for name, each in values.items():
+        kinds = Counter(map(type, each))
+        if Decimal in kinds or any(isinstance(value, int) and not -EXACT <= value <= EXACT for value in each):
+            votes[name] = Counter(map(_kind_of, each))
+        else:
+            votes[name] = Counter({_NAMES[kind]: count for kind, count in kinds.items()})
     return votes
-
-
-def _kinds_of_table(table: pa.Table) -> Votes:
-    """Count the kinds of the values in a table, whose columns are of one kind each."""
-    votes: Votes = {}
-    for name in table.column_names:
-        for chunk in table[name].chunks:
-            _count_array(chunk, name, votes)
-    return votes
-
-
-def _count_array(array: pa.Array, path: str, votes: Votes) -> None:
-    kind, count = array.type, len(array) - array.null_count
-    if not count:
-        return
-    name = NUMBER
-    if types.is_struct(kind):
-        name = "an object"
-        for child, field in zip(array.flatten(), kind, strict=True):
-            _count_array(child, f"{path}.{field.name}", votes)
-    elif is_list(kind):
-        name = "a list"
-        _count_array(lists_of(array)[1], f"{path}[]", votes)
-    elif types.is_string(kind):
-        name = "text"
-    elif types.is_boolean(kind):
-        name = "a boolean"
-    elif types.is_integer(kind):
-        big = pc.sum(pc.or_(pc.greater(array, EXACT), pc.less(array, -EXACT))).as_py() if kind != pa.uint64() else count
-        votes.setdefault(path, Counter())[BIG] += big
-        name, count = INTEGER, count - big
-    elif types.is_decimal(kind):
-        name = BIG
-    votes.setdefault(path, Counter())[name] += count
 
 
 def decided(votes: Votes) -> Kinds:
-    """Find the paths that have values of several kinds, and the kinds that most of their values have.
+    """Find the columns that have values of several kinds, and the kinds that most of their values have.
 
-    Integers go with floats, unless they are too big for those.
+    Integers go with floats, unless they are too big for those. Where lists and objects are, any kind may be.
     """
     found: dict[str, Collection[str]] = {}
     for path, counts in votes.items():
         seen = +counts
+        if seen[NESTED]:
+            continue
         families = Counter({"a number": sum(seen[kind] for kind in _NUMBERS)})
         families.update({kind: count for kind, count in seen.items() if kind not in _NUMBERS})
         families = +families
@@ -646,8 +714,12 @@ def _wrong_kinds(records: Sequence[Mapping[str, _Value]], kinds: Kinds) -> list[
     """Say of every record which of its values is of another kind than most; "" where none is."""
     reasons = []
     for record in records:
-        each = itertools.chain.from_iterable(_kinds(value, name) for name, value in record.items())
-        wrong = next(((path, kind) for path, kind in each if path in kinds and kind not in kinds[path]), None)
-        usual = max(kinds[wrong[0]], key=lambda kind: kind != INTEGER) if wrong else ""
-        reasons.append(f"column {wrong[0]!r} is {wrong[1]}, and in most records of the file {usual}" if wrong else "")
+        wrong = next((name for name in kinds if _is_wrong(record.get(name), kinds[name])), None)
+        usual = max(kinds[wrong], key=lambda kind: kind != INTEGER) if wrong is not None else ""
+        found = "" if wrong is None else f"column {wrong!r} is {_kind_of(record[wrong])}"
+        reasons.append(f"{found}, and in most records of the file {usual}" if found else "")
     return reasons
+
+
+def _is_wrong(value: _Value, kinds: Collection[str]) -> bool:
+    return value is not None and _kind_of(value) not in kinds

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from pyarrow import types
 from curate import paths
 from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list, lists_of, maps_of
-from curate.kernels.text.json_values import is_binary, text_of
+from curate.kernels.text.json_values import is_binary, is_json, text_of
 from curate.store import arrow_values
 from curate.store.expansion import FREE, Expansion
 from curate.store.records import (
@@ -250,12 +251,26 @@ def _wrong_values(table: pa.Table) -> dict[int, str]:
     try:
         table.validate(full=True)
     except pa.ArrowInvalid:
-        found: dict[int, str] = {}
+        found = dict[int, str]()
         for name in table.column_names:
             for row, reason in _wrong_rows(table[name].combine_chunks(), np.arange(len(table))):
                 found.setdefault(row, f"column {name!r} {reason}")
-        return found
-    return {}
+    else:
+        found = {}
+    for name in table.column_names:
+        if is_json(table.schema.field(name).type):
+            texts = table[name].combine_chunks().storage.cast(pa.large_binary()).to_pylist()
+            wrong = (row for row, text in enumerate(texts) if text is not None and not _is_valid(text))
+            found = {**dict.fromkeys(wrong, f"column {name!r} is not JSON"), **found}
+    return found
+
+
+def _is_valid(json_text: bytes) -> bool:
+    try:
+        orjson.loads(json_text)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 def _wrong_rows(array: pa.Array, rows: NDArray[np.int64]) -> Iterator[tuple[int, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Literal
@@ -18,14 +18,16 @@ from curate.errors import DataError
 from curate.store import csv_records, decompression, json_records, parquet_records
 from curate.store.decompression import Compression
 from curate.store.expansion import Expansion, counted
-from curate.store.records import Bad, Batch, Piece
+from curate.store.records import Bad, Batch, Piece, ReadOptions
 
 __all__ = [
     "Bad",
     "Batch",
     "Piece",
+    "ReadOptions",
     "column_names",
     "format_of",
+    "header_like_data",
     "partitions_of",
     "read",
     "scan",
@@ -103,15 +105,10 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
     ]
 
 
-def read(piece: Piece, *, kinds: json_records.Kinds | None = None, as_text: Collection[str] = ()) -> Iterator[Batch]:
+def read(piece: Piece, options: ReadOptions | None = None) -> Iterator[Batch]:
     """Read the records of ``piece``, a few thousand at a time.
 
     Folders such as ``lang=en`` in the path become columns, unless the file has such a column itself.
-
-    Parameters
-    ----------
-    kinds : of a JSON file, the kinds of values at some paths; values of other kinds make a record bad
-    as_text : columns to read as text, whatever is in them
 
     Raises
     ------
@@ -121,39 +118,59 @@ def read(piece: Piece, *, kinds: json_records.Kinds | None = None, as_text: Coll
     partitions = partitions_of(piece.path)
     with paths.reached(path):
         try:
-            yield from (with_partitions(batch, partitions) for batch in _read(path, piece, kinds or {}, as_text))
+            batches = _read(path, piece, options or ReadOptions())
+            yield from (with_partitions(batch, partitions) for batch in batches)
         except (*decompression.ERRORS, pa.ArrowException) as error:
             hint = "is the file complete? write it elsewhere and move it here when it is"
             raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
 
 
-def _read(path: Path, piece: Piece, kinds: json_records.Kinds, as_text: Collection[str]) -> Iterator[Batch]:
+def _read(path: Path, piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     kind, compression = format_of(path)
     if kind == "parquet":
-        yield from parquet_records.read_parquet(path, piece, as_text)
+        yield from parquet_records.read_parquet(path, piece, options.as_text)
         return
     with paths.opened(path) as packed, decompression.decompressed(packed, compression) as plain:
         if not compression:
-            yield from _records(plain, kind, piece, kinds, as_text)
+            yield from _records(plain, kind, piece, options)
             return
         remedy = "decompress it first" if compression != "gz" else "decompress it first: gunzip FILE"
         expansion = Expansion(piece.path, _size(packed), remedy)
-        for batch in _records(counted(plain, expansion), kind, piece, kinds, as_text):
+        for batch in _records(counted(plain, expansion), kind, piece, options):
             expansion.add(rows=len(batch.rows) + len(batch.bad))
             yield replace(batch, expansion=expansion.ratio)
 
 
-def _records(
-    file: IO[bytes], kind: Format, piece: Piece, kinds: json_records.Kinds, as_text: Collection[str]
-) -> Iterator[Batch]:
+def _records(file: IO[bytes], kind: Format, piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     if kind == "jsonl":
-        yield from json_records.read_lines(file, piece, kinds, as_text)
+        yield from json_records.read_lines(file, piece, options)
     elif kind == "json":
-        yield from json_records.read_json(file, piece, kinds, as_text)
-    elif kind == "csv":
-        yield from csv_records.read_csv(file, piece)
+        yield from json_records.read_json(file, piece, options)
+    elif _has_tabs(kind, options):
+        yield from csv_records.read_tsv(file, piece, options)
     else:
-        yield from csv_records.read_tsv(file, piece)
+        yield from csv_records.read_csv(file, piece, options)
+
+
+def _has_tabs(kind: Format, options: ReadOptions) -> bool:
+    return kind == "tsv" and options.delimiter in (None, "\t")
+
+
+def header_like_data(path: Path, options: ReadOptions) -> str:
+    """Return a name in the first row of a CSV or TSV file that looks like data; "" if there is none."""
+    kind, compression = format_of(path)
+    if kind not in ("csv", "tsv") or options.header is not True:
+        return ""
+    try:
+        with (
+            paths.reached(path),
+            paths.opened(path) as packed,
+            decompression.decompressed(packed, compression) as plain,
+        ):
+            names = csv_records.read_header(plain, str(path), tabs=_has_tabs(kind, options), options=options)
+    except decompression.ERRORS:  # which reading the file reports
+        return ""
+    return next(filter(csv_records.looks_like_data, names), "")
 
 
 def _size(file: IO[bytes]) -> int:
@@ -194,7 +211,7 @@ def with_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch
     return batch if table is batch.table else replace(batch, table=table, cells=frozenset(cells))
 
 
-def column_names(path: Path, number: int = 0) -> list[str]:
+def column_names(path: Path, options: ReadOptions | None = None) -> list[str]:
     """Return the columns of the first records of a file."""
-    batch = next(read(Piece(str(path), number)), None)
+    batch = next(read(Piece(str(path), 0), options), None)
     return [] if batch is None else list(batch.table.column_names)

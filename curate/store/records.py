@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -38,7 +38,36 @@ SHOWN = 4_096
 """Characters that are kept of a record that is quarantined: its file and line say where all of it is."""
 
 Votes = dict[str, Counter[str]]
-"""How many values of each kind (text, number, list, …) a file has at each path of its JSON records."""
+"""Number of values of each kind (text, number, list, …) in each column of a JSON file."""
+
+Kinds = Mapping[str, Collection[str]]
+"""Kinds of values that columns of a JSON file may hold, of those columns that have values of several kinds."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """Treatment of the values of single columns."""
+
+    kinds: Kinds = field(default_factory=dict)
+    """Of a JSON file: a value of another kind makes its record bad."""
+
+    as_text: Collection[str] = ()
+    """Columns to read as text, whatever is in them."""
+
+    as_json: Collection[str] = ()
+    """Columns of JSON files to read as JSON texts, whatever is in them."""
+
+    header: bool | tuple[str, ...] = True
+    """Of a CSV or TSV file: whether its first row names the columns, or the names of the columns if none does."""
+
+    delimiter: str | None = None
+    """Of a CSV or TSV file: the character between cells; None finds out."""
+
+    rendered: Collection[str] = ()
+    """Columns that texts are made of."""
+
+    scalar: Collection[str] = ()
+    """Columns of JSON files that hold text or numbers: a list or an object among these is of another kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +127,18 @@ class Batch:
     expansion: int = 0
     """Bytes that the file has expanded to so far as a multiple of its size; 0 if that is not reported."""
 
+    nulls: pa.Array | None = None
+    """Of a JSON file: the columns that each record has a null in, (n,) lists of strings; it lacks the others it has no
+    value in."""
+
+    nested: Mapping[str, pa.Array | None] = field(default_factory=dict)
+    """Of a JSON file: the lists and objects of each column that has any, also those of bad records; None for a column
+    with other values."""
+
+    texts: Mapping[str, pa.Array] = field(default_factory=dict)
+    """Of a JSON file: the lists and objects of columns that texts are made of as JSON texts, each with the keys of its
+    own record in their order."""
+
     features: Mapping[str, object] = field(default_factory=dict)
     """The features of columns, as Hugging Face's datasets describes them, such as the names of class labels."""
 
@@ -122,9 +163,27 @@ def check_names(names: list[str], where: str) -> None:
     check_width(len(names), where)
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise DataError(f"column {twice[0]!r} stands twice in the header", where=where)
+        hint = "rename one of them; of a CSV or TSV file without a header, set input.header: false"
+        raise DataError(f"column {twice[0]!r} stands twice in the header", where=where, hint=hint)
     if not all(map(is_utf8, names)):
-        raise DataError("the names of the columns are not UTF-8", where=where)
+        hint = "convert the file: iconv -f WINDOWS-1252 -t UTF-8 FILE > NEW"
+        raise DataError("the names of the columns are not UTF-8", where=where, hint=hint)
+
+
+NOT_UTF8 = "does not parse: not UTF-8 (convert the file: iconv -f WINDOWS-1252 -t UTF-8)"
+"""Reason why a record with other bytes cannot be read."""
+
+
+def refuse_utf16(beginning: bytes, where: str) -> None:
+    """Refuse a file that begins as UTF-16 or UTF-32 does.
+
+    Raises
+    ------
+    DataError : with the remedy
+    """
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in beginning[:4]:
+        hint = "convert it: iconv -f UTF-16 -t UTF-8 FILE > NEW"
+        raise DataError("the file is UTF-16, and UTF-8 is read", where=where, hint=hint)
 
 
 def shown(raw: bytes) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from curate import anchored
 from curate.store import inputs, json_records, readers
-from curate.store.records import BATCH_ROWS, VALUE_BYTES, Batch, Piece
+from curate.store.records import BATCH_ROWS, VALUE_BYTES, Batch, Piece, ReadOptions
 
 SMALL = 1 << 16
 """Most bytes of a file that is read together with others."""
@@ -86,15 +86,15 @@ class Group:
         self._records += small.records
         return True
 
-    def batch(self) -> Batch | None:
+    def batch(self, options: ReadOptions) -> Batch | None:
         """Return the records of all files; None if they must be read file by file."""
         if not self.together:
             return None
-        table = json_records.table_of(self._records)
-        if table is None:
-            return None
         lines = [line for each in self.lines for line in each]
-        batch = readers.with_partitions(Batch(table, [line - 1 for line in lines], lines, []), self._partitions)
+        batch = json_records.batch_of_valid(self._records, lines, options)
+        if batch is None:
+            return None
+        batch = readers.with_partitions(batch, self._partitions)
         later = [name for name in batch.table.column_names if name not in set(self.first_names)]
         return replace(batch, table=batch.table.select([*self.first_names, *later]))
 

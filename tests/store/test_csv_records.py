@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import DataError
-from curate.store import csv_records
-from curate.store.records import BATCH_ROWS, Piece
+from curate.store import csv_records, readers
+from curate.store.records import BATCH_ROWS, NOT_UTF8, Piece, ReadOptions
 
 
 def read(text: str, name: str = "a.csv") -> tuple[list[list[str | None]], list[int], list[tuple[int, str]]]:
     reader = csv_records.read_tsv if name.endswith(".tsv") else csv_records.read_csv
     rows, lines, bad = [], [], []
-    for batch in reader(io.BytesIO(text.encode()), Piece(name, 0)):
+    for batch in reader(io.BytesIO(text.encode()), Piece(name, 0), ReadOptions()):
         rows += [list(row.values()) for row in batch.table.to_pylist()]
         lines += batch.lines
         bad += [(item.line, item.record) for item in batch.bad]
@@ -107,6 +107,91 @@ def test_no_line_of_any_tsv_file_is_lost(lines):
 
 
 def test_batches_are_of_a_few_thousand_rows():
-    batches = list(csv_records.read_csv(io.BytesIO(b"a\n" + b"x\n" * (BATCH_ROWS + 1)), Piece("a.csv", 0)))
+    batches = list(
+        csv_records.read_csv(io.BytesIO(b"a\n" + b"x\n" * (BATCH_ROWS + 1)), Piece("a.csv", 0), ReadOptions())
+    )
     assert [len(batch.table) for batch in batches] == [BATCH_ROWS, 1]
     assert batches[1].rows == [BATCH_ROWS]
+
+
+# ---------------------------------------------------------------- headers, delimiters and encodings
+
+
+def batches_of(folder, text, name="a.csv", **options):
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return list(readers.read(Piece(str(path), 0), ReadOptions(**options)))
+
+
+def rows_of(batches):
+    return [row for batch in batches for row in batch.table.to_pylist()]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_file_without_a_header_keeps_its_first_row(tmp_path, name):
+    text = "1,good film\n0,bad film\n".replace(",", "\t" if name == "a.tsv" else ",")
+    numbered = rows_of(batches_of(tmp_path, text, name, header=False))
+    assert numbered == [{"column_1": "1", "column_2": "good film"}, {"column_1": "0", "column_2": "bad film"}]
+    named = rows_of(batches_of(tmp_path, text, name, header=("label", "text")))
+    assert named == [{"label": "1", "text": "good film"}, {"label": "0", "text": "bad film"}]
+
+
+def test_rows_that_do_not_fit_the_header_that_is_given_are_bad(tmp_path):
+    (batch,) = batches_of(tmp_path, "a,b,c\nd,e\n", header=("x", "y"))
+    assert [(one.line, one.reason) for one in batch.bad] == [(1, "does not parse: 3 cells, input.header has 2")]
+    (batch,) = batches_of(tmp_path, 'a"b,"c"d\n', header=False)
+    assert len(batch.bad) == 1
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("before", ["", "\ufeff"])
+def test_the_first_line_shows_what_separates_cells(tmp_path, mark, before):
+    text = before + mark.join(["text", "price"]) + "\n" + mark.join(['"a,b;c|d\te"', '"1,5"']) + "\n"
+    assert rows_of(batches_of(tmp_path, text)) == [{"text": "a,b;c|d\te", "price": "1,5"}]
+
+
+def test_a_line_that_names_the_separator_is_no_header(tmp_path):
+    assert rows_of(batches_of(tmp_path, "sep=;\r\na,x;b\r\n1;2\r\n")) == [{"a,x": "1", "b": "2"}]
+
+
+def test_a_delimiter_that_is_given_holds_for_both_formats(tmp_path):
+    for name in ("a.csv", "a.tsv"):
+        assert rows_of(batches_of(tmp_path, "a:b\n1:2,3\n", name, delimiter=":")) == [{"a": "1", "b": "2,3"}]
+
+
+def test_a_column_of_one_stays_one(tmp_path):
+    assert rows_of(batches_of(tmp_path, "text\na;b\n")) == [{"text": "a;b"}]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "a.json"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_utf16_is_an_error_with_its_remedy(tmp_path, name, encoding):
+    text = '{"text": "a"}\n' if "json" in name else "text,x\na,b\n"
+    with pytest.raises(DataError, match=rf"{name}: the file is UTF-16.*iconv -f UTF-16 -t UTF-8"):
+        batches_of(tmp_path, text.encode(encoding), name)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_a_row_in_another_encoding_says_how_to_convert_it(tmp_path, name):
+    text = '{"text": "café"}\n{"text": "b"}\n' if "json" in name else "text\ncafé\nb\n"
+    (batch,) = batches_of(tmp_path, text.encode("latin-1"), name)
+    assert batch.table["text"].to_pylist() == ["b"]
+    assert [one.reason for one in batch.bad] == [NOT_UTF8]
+    assert "iconv" in NOT_UTF8
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("text,label\na,1\n", ""),
+        ("1,good film\n0,bad\n", "1"),
+        ("the film was a joy to watch,pos\n", "the film was a joy to watch"),
+        ("country,2019,2020\nat,1,2\n", ""),
+        ("sep=;\n3.5;x\n", "3.5"),
+        ("", ""),
+    ],
+)
+def test_a_header_that_looks_like_data_is_noticed(tmp_path, text, found):
+    (tmp_path / "a.csv").write_text(text)
+    assert readers.header_like_data(tmp_path / "a.csv", ReadOptions()) == found
+    assert readers.header_like_data(tmp_path / "a.csv", ReadOptions(header=False)) == ""

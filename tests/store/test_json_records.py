@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from curate.errors import DataError
 from curate.store import json_records, readers
-from curate.store.records import Batch, Piece
+from curate.store.records import Batch, Piece, ReadOptions
 
 
 def read(folder: Path, text: str | bytes, name: str = "a.jsonl", **options: object) -> list[Batch]:
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return list(readers.read(Piece(str(path), 0), **options))
+    return list(readers.read(Piece(str(path), 0), ReadOptions(**options)))
 
 
 def column(batches: list[Batch], name: str = "a") -> list[object]:
@@ -91,13 +91,8 @@ def test_nan_and_infinities_are_null_and_counted(tmp_path):
         (["1", '"x"', "2"], [1, 2]),
         (['"x"', "1", '"y"'], ["x", "y"]),
         (["1.5", "true", "2"], [1.5, 2.0]),
-        (["[1]", "{}", "[2]", "3"], [[1], [2]]),
-        (["[1.5]", "[true]", "[2]"], [[1.5], [2.0]]),
-        (['{"b": 1}', '{"b": "x"}', '{"b": 2, "c": []}'], [{"b": 1, "c": None}, {"b": 2, "c": []}]),
         (["0.5", "9007199254740993", "1.5"], [0.5, 1.5]),
         (["9007199254740993", "0.5", "9007199254740995", "1"], [9007199254740993, 9007199254740995, 1]),
-        (['{"b": 0.5, "c": true}', '{"b": 1, "c": false}'], [{"b": 0.5, "c": True}, {"b": 1.0, "c": False}]),
-        (["[9007199254740993, 0.100000000000000693]"], [[9007199254740993, Decimal("0.100000000000000693")]]),
     ],
 )
 def test_a_value_of_another_kind_than_most_makes_its_record_bad(tmp_path, values, kept):
@@ -105,6 +100,49 @@ def test_a_value_of_another_kind_than_most_makes_its_record_bad(tmp_path, values
     assert column(batches) == kept
     assert len(wrong(batches)) == len(values) - len(kept)
     assert all("in most records of the file" in reason for _, reason in wrong(batches))
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["[1]", "{}", "[2]", "3"], pa.json_()),
+        (["[1.5]", "[true]"], pa.json_()),
+        (['[1, "x"]'], pa.json_()),
+        (['{"b": 1}', '{"b": "x"}'], pa.json_()),
+        (['{"b": 1}', '{"b": 2, "c": []}'], pa.json_()),
+        (['{"b": 1}', "{}"], pa.json_()),
+        (["[{}]"], pa.json_()),
+        (["[9007199254740993, 0.100000000000000693]"], pa.json_()),
+        (["[9007199254740993, 0.5]"], pa.json_()),
+        (["[0.100000000000000693]"], pa.json_()),
+        (['{"b": 0.5, "c": true}', '{"b": 1, "c": false}'], pa.struct({"b": pa.float64(), "c": pa.bool_()})),
+        (['{"b": null}', '{"b": []}', '{"b": ["x"]}', "null"], pa.struct({"b": pa.list_(pa.string())})),
+        (['[{"b": 1}, null]', "[]"], pa.list_(pa.struct({"b": pa.int64()}))),
+        (["[18446744073709551616, 1]"], pa.list_(pa.decimal128(20, 0))),
+    ],
+)
+def test_lists_and_objects_keep_their_keys_and_values(tmp_path, values, kind):
+    batches = read(tmp_path, "".join(f'{{"a": {one}}}\n' for one in values))
+    assert [batch.table.schema.field("a").type for batch in batches] == [kind]
+    assert wrong(batches) == []
+    found = column(batches)
+    if kind == pa.json_():
+        found = [json.loads(one, parse_float=Decimal) for one in found]
+    assert found == [json.loads(one, parse_float=Decimal) for one in values]
+
+
+def test_a_column_of_text_takes_no_lists(tmp_path):
+    batches = read(tmp_path, '{"a": "x"}\n{"a": [1]}\n{"a": {"b": 1}}\n{"a": "y"}\n', scalar=["a"])
+    assert column(batches) == ["x", "y"]
+    assert wrong(batches) == [
+        (line, f"column 'a' is {kind}, and in most records of the file text")
+        for line, kind in ((2, "a list"), (3, "an object"))
+    ]
+
+
+def test_each_record_has_the_keys_that_it_is_null_in(tmp_path):
+    (batch,) = read(tmp_path, '{"a": 1, "b": null}\n{"b": null, "c": null}\n{"c": 1}\n')
+    assert batch.nulls.to_pylist() == [["b"], ["b", "c"], []]
 
 
 def test_numbers_that_no_decimal_holds_together_name_their_column(tmp_path):

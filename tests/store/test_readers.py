@@ -16,6 +16,7 @@ import zstandard
 from curate.errors import DataError
 from curate.store import decompression, readers
 from curate.store.readers import Piece
+from curate.store.records import NOT_UTF8
 
 
 def records(path: Path, **where: int) -> tuple[list[dict], list[int], list[tuple[int, str]]]:
@@ -120,7 +121,7 @@ def test_csv_that_is_not_utf8_is_told(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"a\nok\n\xff\xfe\n")
     rows, _, bad = records(tmp_path / "a.csv")
     assert rows == [{"a": "ok"}]
-    assert bad == [(3, "does not parse: not UTF-8")]
+    assert bad == [(3, NOT_UTF8)]
 
 
 def test_a_column_that_stands_twice_in_the_header_is_refused(tmp_path):

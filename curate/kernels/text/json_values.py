@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import uuid
+from collections.abc import Iterable
 from decimal import Decimal
 
 import numpy as np
@@ -123,6 +124,27 @@ def identifier_of(array: pa.Array) -> pa.Array:
 def is_binary(kind: pa.DataType) -> bool:
     """Return whether values of ``kind`` are bytes of any length."""
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
+
+
+def is_json(kind: pa.DataType) -> bool:
+    """Return whether values of ``kind`` are JSON texts."""
+    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.json"
+
+
+def json_texts(array: pa.Array) -> pa.Array:
+    """Render every value that is not null as the JSON text of it, (n,) of type ``arrow.json``; JSON texts stay.
+
+    >>> json_texts(pa.array(["a", None])).to_pylist(), json_texts(pa.array([{"a": [1.0]}])).to_pylist()
+    (['"a"', None], ['{"a":[1.0]}'])
+    """
+    if is_json(array.type):
+        return array
+    return json_texts_of(json_array(array).to_pylist())
+
+
+def json_texts_of(values: Iterable[object]) -> pa.Array:
+    """Serialize values of a ``json_array``, (n,) of type ``arrow.json``; None stays null."""
+    return pa.array([None if value is None else dumps(value).decode() for value in values], pa.json_())
 
 
 def _uuids(array: pa.ExtensionArray) -> pa.Array:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate.errors import PluginError
+from curate.kernels.text.json_values import is_json
 from curate.kernels.types import FittedState, Matrix
 from curate.plugins.interfaces import ColumnName, embedder
 
@@ -73,6 +75,8 @@ def vectors(values: Lists, dimensions: int) -> Matrix:
 def _plain(values: Lists) -> pa.Array:
     """One chunk, checked to be lists of numbers."""
     array = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    if is_json(array.type):
+        array = pa.array(list(map(_numbers, array.storage.to_pylist())), pa.list_(pa.float64()))
     kind = array.type
     if pa.types.is_null(kind):
         return array.cast(pa.list_(pa.float32()))
@@ -82,6 +86,14 @@ def _plain(values: Lists) -> pa.Array:
             f"the column of vectors is of type {kind}", hint="name a column whose values are lists of numbers"
         )
     return array
+
+
+def _numbers(json: str | None) -> list[float | None] | None:
+    """Return the list of numbers that a JSON text is; None if it is anything else."""
+    value = None if json is None else orjson.loads(json)
+    if not isinstance(value, list) or not {type(one) for one in value} <= {int, float, type(None)}:
+        return None
+    return [one if one is None else float(one) for one in value]
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -14,7 +14,7 @@ from pyarrow import types
 
 from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list, lists_from, lists_of, maps_from, maps_of
-from curate.kernels.text.json_values import is_binary
+from curate.kernels.text.json_values import is_binary, is_json
 from curate.stages.ingest.text_template import columns_of
 
 if TYPE_CHECKING:
@@ -60,15 +60,11 @@ def check_type(name: str, kind: pa.DataType) -> None:
 
 def holds_text(kind: pa.DataType) -> bool:
     """Return whether values of a type that is not nested are strings, or have strings in them."""
-    return _is_text(kind) or _is_json(kind)
+    return _is_text(kind) or is_json(kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(types.is_string(kind) or types.is_large_string(kind) or is_binary(kind))
-
-
-def _is_json(kind: pa.DataType) -> bool:
-    return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.json"
 
 
 def _holds_no_text(kind: pa.DataType) -> bool:
@@ -112,7 +108,7 @@ def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Arra
     kind = array.type
     if _is_text(kind):
         return _strings(array, rows, change)
-    if _is_json(kind):
+    if is_json(kind):
         return pa.ExtensionArray.from_storage(kind, _json(array.storage, rows, change))
     if types.is_struct(kind) and kind.num_fields:
         children = [_changed(child, rows, change) for child in array.flatten()]

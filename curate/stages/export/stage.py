@@ -36,6 +36,7 @@ from curate.stages.base import (
     run_step,
     running,
 )
+from curate.stages.column_names import EPOCH, PREFIX
 from curate.stages.embed.stage import EmbedResult
 from curate.stages.export import mask_pii, remove_spans
 from curate.stages.export.map_strings import text_columns
@@ -54,11 +55,6 @@ _File: TypeAlias = dict[str, Any]
 """One data file, as the manifest of a version lists it: its path, rows, bytes, sha256, and counts of changed text."""
 
 _STAGING = ".incoming"
-PREFIX = "curate_"
-"""Begins the name of every column that ``export.add`` adds."""
-
-EPOCH = "epoch"
-"""The column that readers of folders such as ``epoch=003`` make of their names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +141,6 @@ def export(context: Context, done: Progressed) -> tuple[Path, Record[ExportResul
 
 def _work(context: Context, done: Progressed, folder: Path, fingerprint: str) -> Outcome[ExportResult]:
     pool = done.pool
-    columns(context.config.export, pool)
     files, peak = _whole(context, folder, fingerprint), 0
     if files is None:
         files, peak = _version(context, done, folder, fingerprint)
@@ -372,13 +367,15 @@ class _Task:
 
 def _write(task: _Task) -> _File:
     tables: list[pa.Table] = []
+    nulls: list[list[str] | None] = []
     cuts: list[remove_spans.Counts] = []
     seen = 0
     for shard, count in enumerate(task.rows):
         first, last = max(task.start - seen, 0), min(task.stop - seen, count)
         if first < last:
-            table, cut = _chosen(task, shard, first, last)
+            table, own, cut = _chosen(task, shard, first, last)
             tables.append(table)
+            nulls += own
             cuts.append(cut)
         seen += count
     table = pa.concat_tables(tables)
@@ -390,7 +387,8 @@ def _write(task: _Task) -> _File:
     with parquet_io.atomic(path, named=True) as partial:
         with running(task.spec, task.spec.name):
             try:
-                task.spec.build().write(table, partial)
+                more = {"nulls": nulls} if task.spec.plugin().traits.nulls else {}
+                task.spec.build().write(table, partial, **more)
             except OSError as error:
                 raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
         written = {"bytes": partial.stat().st_size, "sha256": paths.sha256(partial)}
@@ -398,8 +396,17 @@ def _write(task: _Task) -> _File:
     return {"file": task.file, "rows": len(table), **written, **told, "empty_columns": empty}
 
 
-def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, remove_spans.Counts]:
-    """Of the chosen rows of a shard, those from ``first`` on and before ``last``; and what was cut out of them."""
+def _chosen(
+    task: _Task, shard: int, first: int, last: int
+) -> tuple[pa.Table, list[list[str] | None], remove_spans.Counts]:
+    """Return the chosen rows of a shard from ``first`` on and before ``last``.
+
+    Returns
+    -------
+    table : the rows
+    nulls : for each row with keys of its own, the columns that are to be written though it has no value in them
+    cut : what was cut out of the rows
+    """
     source, pool = task.pool.inputs, task.pool
     ledger = pool.selected.read(shard)
     mask = ledger["selected"] if task.epoch is None else _in_epoch(ledger, task.epoch)
@@ -407,7 +414,8 @@ def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, r
     if task.cuts is not None:
         rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))[first:last]
         table, cut = remove_spans.cut(table, task.text_columns, parquet_io.part(task.cuts, shard), rows.tolist())
-    table, ledger = (each.filter(mask).slice(first, last - first) for each in (table, ledger))
+    nulls = source.read(shard, ("nulls",))
+    table, ledger, nulls = (each.filter(mask).slice(first, last - first) for each in (table, ledger, nulls))
     for name in ("id", "rank", "gain", "weight"):
         if name in task.add:
             table = table.append_column(PREFIX + name, ledger[name])
@@ -420,7 +428,8 @@ def _chosen(task: _Task, shard: int, first: int, last: int) -> tuple[pa.Table, r
             scores = entry.read(shard).take(take)
             for column in entry.columns:
                 table = table.append_column(PREFIX + column, scores[column])
-    return table, cut
+    added = table.column_names[len(source.columns) :]
+    return table, [None if names is None else [*names, *added] for names in nulls["nulls"].to_pylist()], cut
 
 
 def _in_epoch(ledger: pa.Table, epoch: int) -> pa.Array:
@@ -431,19 +440,8 @@ _TYPES = {"id": pa.string(), "rank": pa.int32(), "gain": pa.float32(), "weight":
 
 
 def columns(config: ExportConfig, pool: PoolView) -> dict[str, pa.DataType]:
-    """The columns of the export: the input's own, then those that are added.
-
-    Raises
-    ------
-    DataError : if one that is added, or the folder of an epoch, would take the name of one of the input
-    """
-    own = pool.inputs.columns
-    if pool.selected.epochs and EPOCH in own:
-        told = f"the input has a column {EPOCH!r}, and so have the rows of a plan, from the names of its folders"
-        raise DataError(told, hint="rename that column, or set epochs: 1 in the select section")
+    """Return the columns of the export: the input's own, then those that are added."""
     added = {PREFIX + name: kind for name, kind in _TYPES.items() if name in config.add}
     if "scores" in config.add:
         added |= {PREFIX + column: pa.float32() for entry in pool.scored for column in entry.columns}
-    if taken := next((name for name in added if name in own), None):
-        raise DataError(f"export.add would overwrite the input's own column {taken!r}", hint="rename that column")
-    return {**own, **added}
+    return {**pool.inputs.columns, **added}

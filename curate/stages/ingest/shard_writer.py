@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,7 +24,7 @@ from curate.store import inputs, json_records, npy, parquet_io, readers, schemas
 from curate.store.arrow_values import convert_column
 from curate.store.column_types import Column, cells_of, column_of
 from curate.store.inputs import ALL, NO_SOURCE
-from curate.store.records import MOST_COLUMNS, Batch, Piece, Votes, check_width, preview
+from curate.store.records import MOST_COLUMNS, Batch, Kinds, Piece, ReadOptions, Votes, check_width, preview
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig
@@ -55,8 +55,32 @@ class Reading:
     out: Path
     quarantine: Path
     fingerprint: str
-    kinds: Mapping[int, json_records.Kinds] = field(default_factory=dict)
-    """Of files by number, the kinds of values at those paths where they have several; others make a record bad."""
+    kinds: Mapping[int, Kinds] = field(default_factory=dict)
+    """Of files by number, the kinds of values of those columns that have several; others make a record bad."""
+
+    as_json: frozenset[str] = frozenset()
+    """Columns whose lists and objects have no common type."""
+
+    again: bool = False
+    """Whether the kinds and columns are known, as all tasks have run once."""
+
+    def options(self, file: int) -> ReadOptions:
+        """Return how to read the file of that number."""
+        return ReadOptions(
+            kinds=self.kinds.get(file, {}),
+            as_text=tuple(self.config.types or ()),
+            as_json=self.as_json,
+            header=self.config.header,
+            delimiter=self.config.delimiter,
+            rendered=text_template.columns_of(self.config.text) or (),
+            scalar=scalars(self.config),
+        )
+
+
+def scalars(config: InputConfig) -> tuple[str, ...]:
+    """Return the columns that hold text or numbers, as their part in the pool demands; a template's may hold more."""
+    text = config.text if text_template.columns_of(config.text) is None else None
+    return tuple(name for name in (text, config.id, config.label, config.source, config.tokens) if name is not None)
 
 
 @dataclass(slots=True)
@@ -99,6 +123,22 @@ class FileCount:
 
 
 @dataclass(slots=True)
+class Nested:
+    """What JSON files hold in one column."""
+
+    column: Column = field(default_factory=Column)
+    """Types of the lists and objects."""
+
+    scalar: bool = False
+    """Whether there are other values."""
+
+    def add(self, other: Nested) -> None:
+        """Add what is known of later records."""
+        self.column.add(other.column)
+        self.scalar |= other.scalar
+
+
+@dataclass(slots=True)
 class Read:
     """What came of it."""
 
@@ -107,6 +147,12 @@ class Read:
     quarantined: Counter[str] = field(default_factory=Counter)
     columns: dict[str, Column] = field(default_factory=dict)
     """What each column holds."""
+
+    nested: dict[str, Nested] = field(default_factory=dict)
+    """Of JSON files, what each column but the scalar ones holds, also in bad records."""
+
+    incomplete: bool = False
+    """Whether shards are missing, as records disagree on a kind."""
 
     features: dict[str, tuple[object, str]] = field(default_factory=dict)
     """Each column's feature as Hugging Face's datasets describes it, and the first file that says so."""
@@ -121,11 +167,10 @@ class Read:
 def read(task: Reading) -> Read:
     """Write the shards of ``task`` and say what is in them.
 
-    Where records of a JSON file disagree on a type, nothing is written, and the votes say so.
+    Where records of a JSON file disagree on a kind, nothing is written, and the votes say so.
     """
     done = Read()
     waiting = _Waiting()
-    mixed = False
     with _Quarantine(task) as bad:
         for files, batches in _units(task, waiting):
             number, path = files.pieces[0].number, files.pieces[0].path
@@ -134,20 +179,42 @@ def read(task: Reading) -> Read:
             for batch in batches:
                 for place, counts in batch.votes.items():
                     votes.setdefault(place, Counter()).update(counts)
-                mixed = mixed or (number not in task.kinds and bool(json_records.decided(votes)))
-                if mixed:
+                _note_nested(done, batch, files)
+                if number not in task.kinds and not done.incomplete:
+                    done.incomplete = bool(json_records.decided(votes))
+                if done.incomplete:
                     continue
                 waiting.add(_admit(task, files, batch, bad, done), path)
-                while waiting.rows >= task.config.rows_per_shard or (waiting.bytes > SHARD_BYTES and waiting.rows):
-                    _write(task, waiting, path, done)
+                while not done.incomplete and waiting.rows and _is_shard(task, waiting):
+                    _write_once_known(task, waiting, path, done)
             if number not in task.kinds and (not files.pieces[0].complete or json_records.decided(votes)):
                 done.votes[number] = votes
-        if mixed:
+        if done.incomplete:
             return done
         if waiting.rows:
-            _write(task, waiting, task.pieces[-1].path, done)
-        bad.close()
+            _write_once_known(task, waiting, task.pieces[-1].path, done)
+        if not done.incomplete:
+            bad.close()
     return done
+
+
+def _is_shard(task: Reading, waiting: _Waiting) -> bool:
+    return waiting.rows >= task.config.rows_per_shard or waiting.bytes > SHARD_BYTES
+
+
+def _write_once_known(task: Reading, waiting: _Waiting, path: str, done: Read) -> None:
+    """Write a shard, or note that it must wait until it is known which records are to be quarantined.
+
+    Raises
+    ------
+    DataError : that is known, and no type holds the values of a column
+    """
+    try:
+        _write(task, waiting, path, done)
+    except DataError:
+        if task.again:
+            raise
+        done.incomplete = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,21 +244,20 @@ class _Files:
 
 def _units(task: Reading, waiting: _Waiting) -> Iterator[tuple[_Files, Iterable[Batch]]]:
     """Yield what to read, one file after the other, small ones together."""
-    types = task.config.types or ()
     several = task.counting != "column" and task.config.vectors is None
     groups = (
-        small_files.grouped(task.pieces, task.kinds.keys(), types)
+        small_files.grouped(task.pieces, task.kinds.keys(), tuple(task.config.types or ()))
         if several
         else (small_files.Group([piece], together=False) for piece in task.pieces)
     )
     for group in groups:
-        batch = group.batch()
+        batch = group.batch(task.options(group.pieces[0].number))
         if batch is not None and _is_usual(task.config, batch.table, waiting):
             files = _Files(group.pieces, list(map(len, group.lines)), group.named, group.valued, group.first_names)
             yield files, [batch] if batch.rows else []
             continue
         for piece in group.pieces:
-            yield _Files([piece]), readers.read(piece, kinds=task.kinds.get(piece.number), as_text=types)
+            yield _Files([piece]), readers.read(piece, task.options(piece.number))
 
 
 def _is_usual(config: InputConfig, table: pa.Table, waiting: _Waiting) -> bool:
@@ -215,7 +281,7 @@ class _Waiting:
         self.tables: list[pa.Table] = []
         self.rows = 0
         self._bytes = self._cells = 0
-        self._columns: set[str] = set()
+        self._columns: dict[str, frozenset[str]] = {}
 
     def add(self, table: pa.Table, path: str) -> None:
         """Add a table with rows of the file ``path``.
@@ -224,22 +290,38 @@ class _Waiting:
         ------
         DataError : together the tables have too many columns
         """
-        columns = set(_leaves(table.schema))
-        self._columns |= columns
-        check_width(len(self._columns), path, _FILES_SO_FAR)
+        self._columns = self._with(table.schema)
+        check_width(_width(self._columns), path, _FILES_SO_FAR)
         self.tables.append(table)
         self.rows += len(table)
         self._bytes += table.nbytes
-        self._cells += len(table) * len(columns)
+        self._cells += len(table) * _width(_leaves_by_column(table.schema))
 
     def has_room(self, schema: pa.Schema) -> bool:
         """Return whether there are not too many columns with those of one more table."""
-        return len(self._columns.union(_leaves(schema))) <= MOST_COLUMNS
+        return _width(self._with(schema)) <= MOST_COLUMNS
+
+    def _with(self, schema: pa.Schema) -> dict[str, frozenset[str]]:
+        """Return the columns with those of one more table; objects of JSON files that differ are one JSON text."""
+        columns = dict(self._columns)
+        for name, leaves in _leaves_by_column(schema).items():
+            known = columns.setdefault(name, leaves)
+            if known != leaves:
+                columns[name] = frozenset({name}) if inputs.NULLS in schema.names else known | leaves
+        return columns
 
     @property
     def bytes(self) -> int:
         """Bytes of the shard that the tables would become, with the nulls of columns that some of them lack."""
-        return self._bytes + _NULL_BYTES * (self.rows * len(self._columns) - self._cells)
+        return self._bytes + _NULL_BYTES * max(0, self.rows * _width(self._columns) - self._cells)
+
+
+def _leaves_by_column(schema: pa.Schema) -> dict[str, frozenset[str]]:
+    return {one.name: frozenset(_leaves([one])) for one in schema if not one.name.startswith(inputs.PREFIX)}
+
+
+def _width(columns: Mapping[str, Collection[str]]) -> int:
+    return sum(map(len, columns.values()))
 
 
 def _leaves(fields: Iterable[pa.Field], path: str = "") -> Iterator[str]:
@@ -299,7 +381,14 @@ class _Quarantine:
         self._file.discard()
 
 
-def _describe(done: Read, batch: Batch, path: str, first: Mapping[str, str]) -> None:
+def _note_nested(done: Read, batch: Batch, files: _Files) -> None:
+    for name, array in batch.nested.items():
+        path = files.valued.get(name, files.pieces[0].path)
+        found = Nested(scalar=True) if array is None else Nested(column_of(array, path, from_json=True))
+        done.nested.setdefault(name, Nested()).add(found)
+
+
+def _describe(done: Read, batch: Batch, path: str, first: Mapping[str, str], scalar: Sequence[str]) -> None:
     """Add what the columns of a batch hold to what is known of them.
 
     ``first`` names the first file of those columns that the file ``path`` does not have.
@@ -309,7 +398,8 @@ def _describe(done: Read, batch: Batch, path: str, first: Mapping[str, str]) -> 
             raise DataError(f"column {name!r}: names that begin with {inputs.PREFIX!r} are reserved", where=path)
         array = _array(batch.table, name) if column.num_chunks != 1 else column.chunk(0)
         where = first.get(name, path)
-        found = cells_of(array, where) if name in batch.cells else column_of(array, where)
+        from_json = batch.nulls is not None and name not in scalar
+        found = cells_of(array, where) if name in batch.cells else column_of(array, where, from_json=from_json)
         done.columns.setdefault(name, Column()).add(found)
     add_features(done.features, {name: (feature, path) for name, feature in batch.features.items()})
 
@@ -342,7 +432,7 @@ def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: R
     rejected = _Rejected(n)
     for reason, rows in undeclared:
         rejected.add(rows, reason)
-    text = _text(config, table, path, rejected)
+    text = _text(config, table, batch.texts, path, rejected)
     source = _source(config, table, rejected)
     identity = identifier_of(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
     if config.id:
@@ -366,7 +456,7 @@ def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: R
     first = {**files.valued, **{name: files.named[name] for name in declared if name in files.named}}
     if len(keep):
         first |= dict.fromkeys(batch.cells - declared.keys(), files.pieces[owners[keep[0]]].path)
-    _describe(done, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first)
+    _describe(done, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first, scalars(config))
     hashes = [hashlib.blake2b(value.encode(), digest_size=16).digest() for value in text.to_pylist()]
     ours = {
         inputs.FILE: pa.array(np.array([piece.number for piece in files.pieces], np.int32)[owners[keep]]),
@@ -379,6 +469,8 @@ def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: R
         ours[inputs.ID] = pa.array([f"{value.hex()}-0" for value in hashes], pa.string())
     if text_template.columns_of(config.text) is not None:
         ours[inputs.TEXT] = text
+    if batch.nulls is not None:
+        ours[inputs.NULLS] = batch.nulls.take(keep)
     if config.vectors:
         ours[inputs.VECTOR] = _vectors(config.vectors, path, ours[inputs.ROW].to_numpy())
     for name, column in ours.items():
@@ -430,8 +522,12 @@ def _array(table: pa.Table, name: str) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _text(config: InputConfig, table: pa.Table, path: str, rejected: _Rejected) -> pa.Array:
+def _text(
+    config: InputConfig, table: pa.Table, texts: Mapping[str, pa.Array], path: str, rejected: _Rejected
+) -> pa.Array:
     if (names := text_template.columns_of(config.text)) is not None:
+        for name in texts.keys() & set(table.column_names):
+            table = table.set_column(table.column_names.index(name), name, texts[name])
         for name in names:
             _text_role(name, table, "text", rejected)
         return text_template.render(config.text, table)

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,14 +23,24 @@ import pyarrow.compute as pc
 from curate import paths
 from curate.accounting import Count
 from curate.errors import DataError, listed
+from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Hashes
 from curate.paths import FileFacts
 from curate.pool.view import PoolView
-from curate.stages import guardrails
+from curate.stages import column_names, guardrails
 from curate.stages.base import QUARANTINE, Context, Outcome, Progressed, Stage, Step, run_step
 from curate.stages.export import map_strings
 from curate.stages.ingest import text_template, token_counts
-from curate.stages.ingest.shard_writer import Counting, FileCount, Read, Reading, add_features, read, vectors_of
+from curate.stages.ingest.shard_writer import (
+    Counting,
+    FileCount,
+    Nested,
+    Read,
+    Reading,
+    add_features,
+    read,
+    vectors_of,
+)
 from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
 from curate.store.column_types import Column
 from curate.store.inputs import ALL, NO_SOURCE, InputResult, Inputs
@@ -55,7 +65,10 @@ class Ingest(Stage["InputConfig", Inputs]):
     single = True
 
     def run(self, context: Context, done: Progressed, entry: InputConfig) -> tuple[Inputs, Record[StageResult]]:
-        return ingest(context)
+        source, record = ingest(context)
+        if context.plan is None:
+            column_names.check(context.config, source.columns)
+        return source, record
 
     def extend(self, context: Context, done: Progressed, results: Sequence[Inputs]) -> Progressed:
         return replace(done, view=PoolView(results[0], context.config.memory_limit, context.scratch))
@@ -228,9 +241,9 @@ def estimated_rows(files: Sequence[FileFacts]) -> int:
 
 def fingerprint_inputs(config: InputConfig, files: Sequence[FileFacts]) -> dict[str, object]:
     """Return everything that can change the input shards."""
-    settings = ("text", "id", "label", "source", "tokens", "types", "vectors", "rows_per_shard")
+    settings = ("text", "id", "label", "source", "tokens", "types", "header", "delimiter", "vectors", "rows_per_shard")
     return {
-        "version": 3,
+        "version": 4,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
         **{name: getattr(config, name) for name in settings},
         **({"tokenizer": token_counts.revision(str(config.tokens))} if _counts_itself(config, files) else {}),
@@ -250,13 +263,14 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
     paths.remove(folder / _INCOMING)
     for left_over in paths.parts(folder / QUARANTINE):
         paths.unlink(left_over)
+    _warn_of_headers(context, files)
     counting = _how_tokens_are_counted(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
     done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
-    again = _with_kinds(tasks, done)
+    again = _to_repeat(tasks, done)
     if again:
         redone, _, more = context.map(
-            "reading files with mistyped rows", read, list(again.values()), [task.weight for task in again.values()]
+            "reading files of several types", read, list(again.values()), [task.weight for task in again.values()]
         )
         peak = max(peak, more)
         for number, one in zip(again, redone, strict=True):
@@ -342,8 +356,26 @@ def _how_tokens_are_counted(config: InputConfig, files: Sequence[FileFacts]) -> 
         return "estimate"
     if token_counts.is_file(config.tokens):
         return "tokenizer"
-    named = (config.tokens in readers.column_names(paths.place(file["path"])) for file in files)
+    options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
+    named = (config.tokens in readers.column_names(paths.place(file["path"]), options) for file in files)
     return "column" if any(named) else "tokenizer"
+
+
+def _warn_of_headers(context: Context, files: Sequence[FileFacts]) -> None:
+    """Warn of CSV and TSV files whose first row looks like data: it names the columns, and is no row of the pool."""
+    config = context.config.input
+    options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
+    found = {file["path"]: readers.header_like_data(paths.place(file["path"]), options) for file in files}
+    suspects = [(path, name) for path, name in found.items() if name]
+    for path, name in suspects[:1]:
+        more = f" (and {len(suspects) - 1:,} more files)" if len(suspects) > 1 else ""
+        shown = name if len(name) <= _MOST_SHOWN else f"{name[:_MOST_SHOWN]}…"
+        context.progress.warn(
+            f"{path}{more}: the first row names the columns, and has {shown!r}; if it is data, set input.header: false"
+        )
+
+
+_MOST_SHOWN = 40  # characters of a name
 
 
 def _check_tokens(
@@ -374,10 +406,11 @@ def _told(counting: Counting, config: InputConfig) -> str:
 # ---------------------------------------------------------------- columns
 
 
-def _with_kinds(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Reading]:
-    """Find the tasks to run again, by number: a JSON file of theirs has values of several kinds at one path.
+def _to_repeat(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Reading]:
+    """Find the tasks to run again, by number: their columns have values of several kinds.
 
-    Most values of a file say what is right; records with others are quarantined.
+    Most values of a JSON file say what is right, and records with others are quarantined. Lists and objects may differ:
+    a column of which they do is carried as JSON texts, of the values as they are in the files.
     """
     votes: dict[int, Votes] = {}
     for item in done:
@@ -385,9 +418,35 @@ def _with_kinds(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Rea
             for path, counts in of_piece.items():
                 votes.setdefault(number, {}).setdefault(path, Counter()).update(counts)
     kinds = {number: found for number, each in votes.items() if (found := json_records.decided(each))}
-    return {
-        task.number: replace(task, kinds=kinds) for task in tasks if any(piece.number in kinds for piece in task.pieces)
-    }
+    as_json = _carried(done)
+    kinds = {number: {name: found[name] for name in found.keys() - as_json} for number, found in kinds.items()}
+    again = {}
+    for task, item in zip(tasks, done, strict=True):
+        mistyped = item.incomplete or any(kinds.get(piece.number) for piece in task.pieces)
+        if mistyped or any(not all(map(is_json, _types_from_json(item, name))) for name in as_json):
+            again[task.number] = replace(task, kinds=kinds, as_json=as_json, again=True)
+    return again
+
+
+def _carried(done: Sequence[Read]) -> frozenset[str]:
+    """Find the columns that JSON texts carry: lists and objects of JSON files that have no common type."""
+    nested: dict[str, Nested] = {}
+    for item in done:
+        for name, found in item.nested.items():
+            nested.setdefault(name, Nested()).add(found)
+    carried = set()
+    for name, found in nested.items():
+        column = found.column
+        for item in done if column.kinds else ():
+            column.add(item.columns.get(name, Column()))
+        if column.kinds and (found.scalar or is_json(column.type(name))):
+            carried.add(name)
+    return frozenset(carried)
+
+
+def _types_from_json(item: Read, name: str) -> Set[pa.DataType]:
+    """Return the types that a column has in the shards of a task."""
+    return item.columns[name].from_json if name in item.columns else frozenset()
 
 
 def _file_counts(done: Sequence[Read], files: int) -> list[FileCount]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate.config import yaml_positions
+from curate.kernels.text.json_values import is_json
 from curate.report import card_features, dataset_card
 from curate.report.contents import Cut, Masked
 from curate.stages.base import Context, Progressed
@@ -66,13 +67,15 @@ def _exported(
 ) -> dataset_card.Export:
     """Return what the card says of the files and their columns; ``described`` are the input's own features."""
     as_json = ".jsonl" in suffix
-    named = tuple((name, str(kind)) for name, kind in types.items())
+    named = tuple((name, "JSON" if is_json(kind) else str(kind)) for name, kind in types.items())
     notes: tuple[str, ...] = ()
     if as_json and any("uint64" in kind for _, kind in named):
         notes = ("Most readers of JSON Lines cannot read an integer of 2^63 or more exactly.",)
     try:
         known = card_features.overrides(described, as_json=as_json)
         found, unreadable = card_features.features(types, as_json=as_json, known=known), ""
+        if any(map(is_json, types.values())):  # the library has no name of these that all of its versions know
+            found = []
     except card_features.UnknownTypeError as error:
         found, unreadable = [], str(error)
     return dataset_card.Export(

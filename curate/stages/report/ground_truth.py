@@ -42,15 +42,17 @@ def read(path: Path) -> pl.DataFrame:
     DataError : naming the line that cannot be read, that has no kind, or an id that came before; or the column that is
         missing, or is no text. A line without an id is of a row that has none, which is not in the pool
     """
-    batches = list(readers.read(readers.Piece(str(path), 0)))
+    wanted = (*_COLUMNS, "of")
+    batches = list(readers.read(readers.Piece(str(path), 0), readers.ReadOptions(scalar=wanted)))
     if bad := next((record for batch in batches for record in batch.bad), None):
         raise DataError(f"the answer key {bad.reason}", where=f"{path}:{bad.line}")
-    tables = [batch.table for batch in batches]
+    names = list(dict.fromkeys(name for batch in batches for name in batch.table.column_names))
+    tables = [batch.table.select([name for name in wanted if name in batch.table.column_names]) for batch in batches]
     table = pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
     if missing := [name for name in _COLUMNS if name not in table.column_names]:
-        hint = f"there are: {', '.join(table.column_names)}" if tables else "it has no rows"
+        hint = f"there are: {', '.join(names)}" if tables else "it has no rows"
         raise DataError(f"an answer key has a column {missing[0]!r}", where=str(path), hint=hint)
-    columns = {name: _strings(table, name, path) for name in (*_COLUMNS, "of")}
+    columns = {name: _strings(table, name, path) for name in wanted}
     frame = pl.DataFrame({name: pl.Series(name, column) for name, column in columns.items()})
     told = frame.with_columns(line=pl.Series([line for batch in batches for line in batch.lines], dtype=pl.Int64))
     for line in told.filter(pl.col("kind").is_null())["line"].head(1):

@@ -114,12 +114,12 @@ def test_too_many_bad_rows_end_a_run_before_anything_is_embedded(tmp_path):
 
 
 def test_a_mistyped_row_is_quarantined_with_its_file_and_line(tmp_path):
-    good = [{"text": f"t{number}", "n": [number]} for number in range(20)]
+    good = [{"text": f"t{number}", "n": number} for number in range(20)]
     source, _ = ingested(tmp_path, {"a.jsonl": lines(*good[:7], {"text": "bad", "n": "seven"}, *good[7:])})
     assert [row["n"] for row in rows(source)] == [one["n"] for one in good]
     [(file, line, reason)] = quarantined(tmp_path)
     assert (file, line) == ("a.jsonl", 8)
-    assert reason == "column 'n' is text, and in most records of the file a list"
+    assert reason == "column 'n' is text, and in most records of the file a number"
 
 
 @pytest.mark.parametrize("rows_per_shard", [1, 2, 3, 5, 100])
@@ -158,7 +158,13 @@ JOINED = {
         {5, None},
     ),
     "a dictionary and text": (pa.table({"x": pa.array(["a"]).dictionary_encode()}), pa.table({"x": ["b"]}), {"a", "b"}),
-    "an empty object and an object": (lines({"x": {}}), lines({"x": {"a": 1}}), {None, '{"a":1}'}),
+    "an empty object and an object": (lines({"x": {}}), lines({"x": {"a": 1}}), {"{}", '{"a":1}'}),
+    "objects with different fields": (
+        lines({"x": {"b": 1}}),
+        pa.table({"x": [{"a": 1, "b": None}]}),
+        {'{"b":1}', '{"a":1,"b":null}'},
+    ),
+    "a list and text": (lines({"x": [1]}), lines({"x": "a"}), {"[1]", '"a"'}),
 }
 
 

@@ -47,7 +47,7 @@ def where(frame: pl.DataFrame, condition: str) -> Flags:
         result = (
             frame.lazy()
             .with_columns(cs.float().fill_nan(None))
-            .with_columns(pl.sql_expr(condition).alias(_RESULT))
+            .with_columns(pl.sql_expr(with_quotes(condition)).alias(_RESULT))
             .select(_RESULT)
             .collect()[_RESULT]
         )
@@ -75,13 +75,67 @@ def check_no_query(condition: str) -> None:
 
     Comments, dollar quotes and letters before a quote go too, as they could hide one.
     """
-    code = _QUOTED.sub("\0", condition)
+    code = _QUOTED.sub("\0", with_quotes(condition))
     if _QUERY.search(code):
         raise ValueError(f"drop: {condition!r} is not a SQL expression: it holds a query")
     if odd := _ODD.search(code):
         raise ValueError(
             f"drop: {condition!r} is not a SQL expression that is read here: write it without {odd[0][:1]!r}"
         )
+
+
+_NO_COLUMNS = {"null", "true", "false", "not", "case", "when", "distinct"}
+_NO_COLUMNS |= {"current_date", "current_time", "current_timestamp", "localtime"}
+"""Words that stand where a value is due, and are no column unless they are quoted."""
+
+_TOKEN = re.compile(
+    r"""(?P<quoted>'(?:[^']|'')*'|"(?:[^"]|"")*")|(?P<word>[^\W\d]\w*)|(?P<number>\d[\d.]*\w*)|(?P<mark>\S)"""
+)
+_AFTER_A_VALUE = {
+    "and",
+    "or",
+    "not",
+    "is",
+    "in",
+    "like",
+    "ilike",
+    "rlike",
+    "regexp",
+    "between",
+    "when",
+    "then",
+    "else",
+    "end",
+}
+_BEFORE_A_VALUE = (_AFTER_A_VALUE - {"is", "end"}) | {"case", "distinct", "from"}
+
+
+def with_quotes(condition: str) -> str:
+    """Quote the columns of a SQL condition, as their names may be keywords: words where a value is due, and ends.
+
+    >>> with_quotes("order > 3 AND CASE WHEN end = 1 THEN 2 END > group")
+    '"order" > 3 AND CASE WHEN "end" = 1 THEN 2 END > "group"'
+    """
+    tokens = list(_TOKEN.finditer(condition))
+    pieces, start = [], 0
+    for before, token, after in zip([None, *tokens], tokens, [*tokens[1:], None], strict=False):
+        word = (token["word"] or "").lower()
+        if word and word not in _NO_COLUMNS and _wants_value(before) and _ends_value(after, word):
+            pieces += [condition[start : token.start()], f'"{token["word"]}"']
+            start = token.end()
+    return "".join([*pieces, condition[start:]])
+
+
+def _wants_value(before: re.Match[str] | None) -> bool:
+    if before is None:
+        return True
+    return (before["mark"] or ")") not in "):" or (before["word"] or "").lower() in _BEFORE_A_VALUE
+
+
+def _ends_value(after: re.Match[str] | None, word: str) -> bool:
+    if after is None or (after["word"] or "").lower() in _AFTER_A_VALUE:
+        return True
+    return (after["mark"] or "(") != "(" and not (word == "select" and after["mark"] == "*")
 
 
 def _types_of(frame: pl.DataFrame) -> str:
@@ -115,7 +169,8 @@ class Where:
     """
 
     drop: str
-    """A condition in Polars' SQL over score and input columns, such as "score_language < 0.5 OR source = 'ads'"."""
+    """A condition in Polars' SQL over score and input columns, such as "score_language < 0.5 OR source = 'ads'". Names
+    with spaces or marks stand in double quotes, and so do those that are operators (and, in); other keywords do not."""
 
     def __post_init__(self) -> None:
         check_no_query(self.drop)
@@ -128,7 +183,7 @@ class Where:
 
     def columns(self) -> tuple[str, ...]:
         """The input and score columns that the condition names, in the order it names them."""
-        return tuple(dict.fromkeys(pl.sql_expr(self.drop).meta.root_names()))
+        return tuple(dict.fromkeys(pl.sql_expr(with_quotes(self.drop)).meta.root_names()))
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         if pool.frame is None:

@@ -8,7 +8,7 @@ import pytest
 
 from curate.errors import PluginError
 from curate.plugins.batches import Pool
-from curate.plugins.selectors.filters.where import Where
+from curate.plugins.selectors.filters.where import Where, where, with_quotes
 
 FRAME = pl.DataFrame(
     {
@@ -84,3 +84,47 @@ def test_wrong_types_are_an_error_that_shows_the_columns_types(drop, message):
 
 def test_column_of_nulls_keeps_all():
     assert select("a", pl.DataFrame({"a": [None, None]})).order.tolist() == [0, 1]
+
+
+KEYWORDS = """
+all analyze any as asc by case cluster current_user desc distribute end except exclude exists explain
+fetch format from full group having inner intersect interval into join key left lateral limit
+natural offset on order outer over partition primary qualify rank returning right select session_user set
+sort some struct table top trim union unique user using values view where window with
+""".split()  # noqa: SIM905 - as a list it a page long
+
+
+@pytest.mark.parametrize("name", KEYWORDS)
+def test_columns_that_are_keywords_need_no_quotes(name):
+    frame = pl.DataFrame({name: [1, 2, None], "a": [5, 5, 5]})
+    for condition, expected in (
+        (f"{name} = 1", [True, False, False]),
+        (f"a > {name} AND {name} > 1", [False, True, False]),
+        (f"({name} IS NULL) OR {name} IN (1, 7)", [True, False, True]),
+        (f'"{name}" BETWEEN 2 AND 3', [False, True, False]),
+    ):
+        assert Where(drop=condition).columns()
+        assert where(frame, condition).tolist() == expected, condition
+
+
+@pytest.mark.parametrize(
+    ("condition", "quoted"),
+    [
+        ("CASE WHEN NOT end = 1 THEN end ELSE 2 END > 2", 'CASE WHEN NOT "end" = 1 THEN "end" ELSE 2 END > 2'),
+        ("CASE end WHEN 1 THEN 2 ELSE 3 END >= 3", 'CASE "end" WHEN 1 THEN 2 ELSE 3 END >= 3'),
+        ("CAST(end AS int) > 1 AND end::int > 1", 'CAST(end AS int) > 1 AND "end"::int > 1'),
+        ("trim('end') = 'end' AND abs(end) > 1", "trim('end') = 'end' AND abs(\"end\") > 1"),
+        ("date '2020-01-01' < end", "date '2020-01-01' < \"end\""),
+        ("meta.order = 1 AND null IS NULL", '"meta"."order" = 1 AND null IS NULL'),
+    ],
+)
+def test_keywords_that_are_keywords_stay(condition, quoted):
+    assert with_quotes(condition) == quoted
+
+
+@pytest.mark.parametrize(
+    "query", ["(SELECT 1) = 1", "(FROM read_csv('a')) > 1", "end IN (SELECT * FROM x)", "(select*from x)>1"]
+)
+def test_a_query_stays_one_with_quotes(query):
+    with pytest.raises(ValueError, match="it holds a query"):
+        Where(drop=query)

@@ -1,0 +1,90 @@
+"""Names of the columns that the stages add, and what to do where the pool has a column of the same name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from curate.errors import DataError
+from curate.stages.base import running
+
+if TYPE_CHECKING:
+    from curate.config.model import RunConfig
+
+PREFIX = "curate_"
+"""Begins the name of every column that ``export.add`` adds."""
+
+EPOCH = "epoch"
+"""The column that readers of folders such as ``epoch=003`` make of their names."""
+
+GROUPS = ("cluster", "label", "source")
+"""Columns to group rows by that are not simply one of the pool."""
+
+
+def added(config: RunConfig) -> dict[str, str]:
+    """Return the columns that conditions may name next to those of the pool, each with a phrase of what it is.
+
+    A column that is the pool's own under the same name, such as ``input.label: label``, is not among them.
+    """
+    pool, clusterer = config.input, config.cluster.spec
+    names = {"cluster": "the cluster of a row", "tokens": "its number of tokens"}
+    names |= {role: f"input.{role}" for role in ("label", "source") if getattr(pool, role) is not None}
+    names |= dict.fromkeys(score_columns(config), "a score")
+    same = {role for role in ("label", "source", "tokens") if getattr(pool, role) == role}
+    if clusterer.name == "column" and dict(clusterer.fields).get("column") == "cluster":
+        same.add("cluster")
+    return {name: meaning for name, meaning in names.items() if name not in same}
+
+
+def score_columns(config: RunConfig) -> list[str]:
+    """Return the columns of all scores: ``score_``, the name of the entry and, if it gives several, of the column."""
+    return [
+        "_".join(filter(None, ("score", entry.name, column.name)))
+        for entry in config.score
+        for column in entry.spec.plugin().traits.columns
+    ]
+
+
+def check(config: RunConfig, columns: Collection[str]) -> None:
+    """Refuse names of which it is not clear what they mean, and columns that the export would overwrite.
+
+    Parameters
+    ----------
+    columns : those of the pool
+
+    Raises
+    ------
+    DataError : names the key of the configuration and the column
+    """
+    meanings = added(config)
+    for key, name in _named(config):
+        if name in meanings and name in columns:
+            raise DataError(
+                f"{key}: {name!r} is ambiguous: it is a column of the pool, and {meanings[name]}",
+                hint=_remedy(name, meanings),
+            )
+    if config.select[-1].epochs > 1 and EPOCH in columns:
+        message = f"the input has a column {EPOCH!r}, and so have the rows of a plan, from the names of its folders"
+        raise DataError(message, hint="rename that column, or set epochs: 1 in the select section")
+    exported = [PREFIX + name for name in config.export.add if name != "scores"]
+    exported += [PREFIX + name for name in score_columns(config) if "scores" in config.export.add]
+    if taken := next((name for name in exported if name in columns), None):
+        raise DataError(f"export.add would overwrite the input's own column {taken!r}", hint="rename that column")
+
+
+def _named(config: RunConfig) -> Iterator[tuple[str, str]]:
+    """Yield the columns that the select entries name, each with the key that names it."""
+    for number, entry in enumerate(config.select):
+        if entry.within in GROUPS:
+            yield f"select.{number}.within", entry.within
+        if "frame" in entry.spec.plugin().traits.reads:
+            with running(entry.spec, entry.name):
+                names = entry.spec.build().columns()
+            key = "drop" if entry.spec.name == "where" else entry.spec.name
+            yield from ((f"select.{number}.{key}", name) for name in names)
+
+
+def _remedy(name: str, meanings: Mapping[str, str]) -> str:
+    same = f", or set input.{name}: {name} if they are the same" if name in ("label", "source", "tokens") else ""
+    other = ", or give the score entry another name" if meanings[name] == "a score" else ""
+    return f"rename the pool's column{same}{other}"
