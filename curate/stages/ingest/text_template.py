@@ -57,10 +57,10 @@ def _strings(table: pa.Table, path: TextPath) -> pa.Array:
     array = table[column].combine_chunks()
     if not steps:
         return text_of(array)
-    return pa.array(["\n".join(_texts(value, steps)) for value in _values(array)], pa.string())
+    return pa.array(["\n".join(_texts(value, steps)) for value in values_of(array)], pa.string())
 
 
-def _values(array: pa.Array) -> list[object]:
+def values_of(array: pa.Array) -> list[object]:
     """Return the values of an array as JSON has them; the numbers of JSON texts keep their digits."""
     if pa.types.is_dictionary(array.type) or is_text(array.type):
         return list(text_of(array).to_pylist())
