@@ -62,6 +62,7 @@ TIER_OF = {
     "tests/test_cases.py": "exhaustive",
     "tests/cli": "fast",
     "tests/cli/test_init.py": "slow",
+    "tests/cli/test_run_arguments.py": "slow",
     "tests/test_configs.py": "slow",
     "tests/test_damage.py": "slow",
     "tests/test_errors.py": "fast",

@@ -8,7 +8,6 @@ import typer
 
 from curate.cli import output
 from curate.cli.options import (
-    Config,
     ExecutorName,
     ExecutorOption,
     Json,
@@ -20,6 +19,8 @@ from curate.cli.options import (
     Seeds,
     Test,
     Workers,
+    run_directory,
+    run_settings,
 )
 from curate.cli.reporting import telling
 
@@ -44,7 +45,7 @@ def evaluate(
     from curate.report import evaluation_text
 
     with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
-        found = evaluated(run, runner, told, files=test or (), seeds=seeds)
+        found = evaluated(run_directory(run), runner, told, files=test or (), seeds=seeds)
     if as_json:
         output.show_json(as_dict(found))
     else:
@@ -53,7 +54,7 @@ def evaluate(
 
 @commands.command(rich_help_panel="Looking at results")
 def compare(
-    config: Config,
+    config: RunFolder,
     select: Annotated[
         list[str] | None,
         typer.Option(
@@ -78,11 +79,10 @@ def compare(
     """Compare selectors × prune rates × seeds with chance, and say in one sentence which to use."""
     from curate import pipeline
     from curate.cli.comma_lists import names, rates
-    from curate.config.loader import load
     from curate.evaluation import verdict
     from curate.evaluation.compare import compare as compared
 
-    settings, chosen, shares = load(config, overrides or ()), names(select or ()), rates(prune_rate)
+    settings, chosen, shares = run_settings(config, overrides or ()), names(select or ()), rates(prune_rate)
     with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
         found = compared(settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds)
     if as_json:
