@@ -17,6 +17,7 @@ from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.progress import NullProgress, Progress
 from curate.report.formatting import cut, in_epochs, masked
+from curate.stages import preflight
 from curate.stages.base import (
     SCRATCH,
     AnyStage,
@@ -243,7 +244,12 @@ def _run(context: Context, until: str) -> Summary:
         lost = f"{context.folder / versions.FOLDER} is missing, and what was published is lost"
         context.progress.warn(f"{lost}: the history begins again, and nothing is compared with it")
     done = Progressed()
+    known = before.get("config") == config.resolved and before.get("curate") == __version__
+    if not known:
+        _refuse(preflight.check(config, context.folder), context)
     for step in _stages(context, until):
+        if done.view is None and not (known and before["fingerprints"].items() >= step.fingerprints().items()):
+            _refuse(preflight.of_run(config, step.pool), context)
         done = step
     late: list[str] = []
     unchanged = _publish(context, done, before, late)
@@ -320,6 +326,12 @@ def _harmless(late: list[str], what: str) -> Iterator[None]:
     except Exception as error:
         message = f"{type(error).__name__}: " * (not isinstance(error, CurateError)) + str(error)
         late.append(f"the export is published, but {what} ({message}); the next run repairs that")
+
+
+def _refuse(found: preflight.Findings, context: Context) -> None:
+    found.raise_if_any()
+    for note in found.notes:
+        context.progress.note(note)
 
 
 _WRITTEN = {"fingerprints": {str: str}}

@@ -151,14 +151,20 @@ def _about(number: float | None, unit: int = 1) -> str:
 
 @commands.command(rich_help_panel="The pipeline")
 def check(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Check a configuration and report everything that is wrong with it at once."""
+    """Check a configuration and its files, and report everything that is wrong at once; nothing is written."""
     from curate.config.loader import load
+    from curate.stages import preflight
 
     settings = load(config, overrides or ())
+    found = preflight.examined(settings)
+    found.raise_if_any()
     if as_json:
         output.show_json(settings.resolved)
-    else:
-        output.show_line(f"{config}: fine; {len(settings.select)} selectors, results go to {settings.run}")
+        return
+    for note in found.notes:
+        output.show_line(f"note: {note}")
+    pool = "" if found.pool is None else f"{found.pool.counted} rows, "
+    output.show_line(f"{config}: fine; {pool}{len(settings.select)} selectors, results go to {settings.run}")
 
 
 @commands.command(rich_help_panel="The pipeline")

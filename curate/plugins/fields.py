@@ -157,6 +157,15 @@ def item_type(annotation: object, of: type) -> object:
     return None
 
 
+def key_type(annotation: object) -> object:
+    """Return the type of the keys of a mapping of this type; None if it is none."""
+    for member in members(annotation):
+        base, _ = split(member)
+        if get_origin(base) in (dict, Mapping) and get_args(base):
+            return get_args(base)[0]
+    return None
+
+
 def nested(annotation: object) -> type | None:
     """The dataclass that a value of this type may be; None if there is none."""
     for member in members(annotation):
@@ -179,9 +188,8 @@ def marked(
 ) -> Iterator[tuple[tuple[str | int, ...], Mark, str]]:
     """Yield every string in ``value`` whose type has a mark of ``kind``: where it is, the mark, and the string."""
     if isinstance(value, str):
-        for mark in marks(annotation):
-            if isinstance(mark, kind):
-                yield path, mark, value
+        for mark in dict.fromkeys(mark for mark in marks(annotation) if isinstance(mark, kind)):
+            yield path, mark, value
     elif isinstance(value, list | tuple):
         within = [mark for mark in split(annotation)[1] if isinstance(mark, kind)]  # of the list, so of each item
         item_of = Annotated[(item_type(annotation, list), *within)] if within else item_type(annotation, list)
@@ -189,6 +197,7 @@ def marked(
             yield from marked(item_of, item, kind, (*path, index))
     elif isinstance(value, dict):
         for key, item in value.items():
+            yield from marked(key_type(annotation), key, kind, (*path, key))
             yield from marked(item_type(annotation, dict), item, kind, (*path, key))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in fields(type(value)):
