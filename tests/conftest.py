@@ -31,6 +31,7 @@ TIER_OF = {
     "tests/contracts": "fast",
     "tests/contracts/test_every_card.py": "slow",
     "tests/contracts/test_every_path.py": "slow",
+    "tests/contracts/test_every_reference.py": "slow",
     "tests/data_samples": "fast",
     "tests/docs": "fast",
     "tests/evaluation": "fast",

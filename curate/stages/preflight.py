@@ -23,6 +23,7 @@ from curate.config import yaml_positions
 from curate.config.issues import Report, dotted, nearest
 from curate.config.model import DECONTAMINATE, Entry
 from curate.config.sections import ENTRIES, SECTIONS, EntrySection, driver_fields
+from curate.config.yaml_positions import KeyPath
 from curate.errors import ConfigError, CurateError, DataError, GuardrailError, PluginError, catching_panics, together
 from curate.plugins.batches import Pool
 from curate.plugins.fields import Field, fields, marked
@@ -40,7 +41,6 @@ from curate.store.inputs import as_text
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig, RunConfig
-    from curate.config.yaml_positions import KeyPath
     from curate.pool.view import PoolView
 
 OURS = ("cluster", "label", "source", "tokens")
@@ -289,7 +289,9 @@ def check(config: RunConfig, folder: Path, found: Findings | None = None, *, gue
     known: dict[KeyPath, Mapping[str, Any]] = {}
     for path, pattern in files_named(config):
         try:
-            known |= {path: matching(dotted(path), pattern)}
+            files = matching(dotted(path), pattern)
+            run_directory.refuse_own(files, folder, dotted(path))
+            known[path] = files
         except CurateError as error:
             place, name = _located(config, path)
             message = error.message.removeprefix(f"{dotted(path)}: ")
@@ -299,7 +301,6 @@ def check(config: RunConfig, folder: Path, found: Findings | None = None, *, gue
     if all(path in known for path, _ in files_named(config) if path[:2] == ("input", "files")):
         with found.noting():
             files = files_of(config.input)
-            run_directory.refuse_own(files, folder)
             found.pool = pool_sample.sample(config.input, files, SECONDS)
             check_pool(found, found.pool, guess=guess)
             if guess:  # reading the input counts all of them
@@ -314,7 +315,7 @@ def _check_folder(found: Findings, folder: Path) -> None:
     if not paths.is_object(folder):
         there = next((one for one in (folder, *folder.parents) if one.exists()), None)
         if there is not None and not there.is_dir():
-            found.add(("run",), f"{there} is a file, where a folder is expected", "name another", ConfigError)
+            found.add(("run",), f"{there} is a file, where a folder is expected", "name another")
             return
     run_directory.refuse_foreign(folder)
 
@@ -561,7 +562,7 @@ class _Texts:
 
 def _check_texts(found: Findings, known: Mapping[KeyPath, Mapping[str, Any]]) -> None:
     """Check evaluation sets, examples and logs: each has the columns of its text, and rows enough."""
-    config = found.config
+    config, refused = found.config, set[tuple[KeyPath, str]]()
     for one in (*_evaluation_sets(config), *_examples(config), *_test_rows(config)):
         patterns = [path for path, _ in files_named(config) if path[: len(one.path)] == one.path]
         if not all(path in known for path in patterns):
@@ -571,15 +572,18 @@ def _check_texts(found: Findings, known: Mapping[KeyPath, Mapping[str, Any]]) ->
             how = replace(plain, files=one.files, text=one.text)
             every = matching(dotted(one.path), *one.files)
             texts = pool_sample.sample(how, every, 0.2)
+            if not texts.columns:
+                found.add(one.path, "there are no rows", f"({texts.seen})")
+                continue
             for name in columns_of(one.text) or [one.text]:
-                if name not in texts.columns and (texts.complete or not _may_be_further_on(name, texts)):
-                    hint = nearest(name, texts.columns)
-                    found.add(
-                        one.text_path, f"no file of {dotted(one.path)} has a column {name!r} ({texts.seen})", hint
-                    )
+                there = name in texts.columns or (not texts.complete and _may_be_further_on(name, texts))
+                if not there and (one.text_path, name) not in refused:
+                    refused.add((one.text_path, name))
+                    message = f"no file of {dotted(one.path)} has a column {name!r}"
+                    found.add(one.text_path, message, f"{nearest(name, texts.columns)} ({texts.seen})")
             if not texts.counted.error and texts.counted.rows < one.at_least:
-                message = f"there are {texts.counted.rows:,} texts, and {one.at_least} are needed ({texts.seen})"
-                found.add(one.path, message, "name more files")
+                message = f"{texts.counted.rows:,} texts, and {one.at_least} are needed"
+                found.add(one.path, message, f"name more files ({texts.seen})")
     for check in (_check_log, _check_key):
         check(found, known)
 
@@ -631,7 +635,8 @@ def check_proxy(found: Findings, logs: Sequence[str], labels: Collection[str], *
     built = entry.spec.build()
     if exact and len(labels) < 2:
         what = f"every label is {next(iter(labels))!r}" if labels else "no row has a label"
-        found.add(("input", "label"), what, "a proxy needs two classes at least; name another column")
+        message = f"proxy {entry.name}: {what}"
+        found.add(("input", "label"), message, "a proxy needs two classes at least; name another column")
     classes = getattr(built, "classes", ())
     if strange := sorted({*labels} - {*classes}) if classes else []:
         found.add(("proxy", "classes"), f"the pool has the label {strange[0]!r} too", "name every label")
@@ -639,8 +644,7 @@ def check_proxy(found: Findings, logs: Sequence[str], labels: Collection[str], *
         try:
             training_logs.check(built, paths.place(name), labels, exact=exact)
         except CurateError as error:
-            hint = "; ".join(filter(None, (error.where and f"in {error.where}", error.hint)))
-            found.add(("proxy", "files"), error.message, hint, type(error))
+            found.add(("proxy", "files"), f"{error.where}: {error.message}", error.hint, type(error))
             return
 
 

@@ -484,12 +484,12 @@ def test_json_lines_end_with_the_summary_and_with_the_exit_code(command, written
     [
         ({"seed": "zero"}, 2, None, "seed: must be an integer"),
         ({"select": [{"use": "top_k", "keep": 61}]}, 3, None, "select top_k: keep is 61, but"),
-            (
-                {"select": [{"use": "where", "drop": "stars < 3"}, {"use": "top_k", "keep": 60}]},
-                3,
-                ("select", "select"),
-                "select top_k: keep is 60, but",
-            ),
+        (
+            {"select": [{"use": "where", "drop": "stars < 3"}, {"use": "top_k", "keep": 60}]},
+            3,
+            ("select", "select"),
+            "select top_k: keep is 60, but",
+        ),
         ({"guard": {"max_drop_rate": 0.1}}, 5, None, "40 of 60 rows (66.67%) would be dropped"),
     ],
 )
