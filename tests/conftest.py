@@ -71,6 +71,7 @@ TIER_OF = {
     "tests/test_odd_texts.py": "exhaustive",
     "tests/test_paths.py": "fast",
     "tests/test_pipeline.py": "fast",
+    "tests/test_plan.py": "slow",
     "tests/test_progress.py": "fast",
     "tests/test_refresh.py": "slow",
     "tests/test_run_links.py": "slow",

@@ -28,6 +28,7 @@ from curate.cli.reporting import measured, telling
 
 if TYPE_CHECKING:
     from curate.pipeline import Summary
+    from curate.stages.base import Planned
 
 
 commands = typer.Typer()
@@ -127,7 +128,7 @@ def plan(
             step.stage,
             step.name,
             step.state,
-            _about(step.rows) + (f" in each of {step.epochs:,} epochs" if step.epochs > 1 else ""),
+            _rows(step),
             _about(step.seconds),
             _about(step.memory, mebibyte),
             _about(step.disk, mebibyte),
@@ -135,11 +136,19 @@ def plan(
         ]
         for step in steps
     ]
-    output.show_table(["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"], rows)
-    if notes := [step.note for step in steps if step.note]:
+    output.show_table(["stage", "entry", "state", "rows out", "≈ s", "≈ MiB", "≈ MiB disk", "why"], rows)
+    notes = [step.note for step in steps if step.note]
+    if steps and steps[0].error:
+        notes.insert(0, f"≈: not all rows were counted; their number may be off by {steps[0].error:.0%}")
+    if notes:
         output.show_line("")
     for note in notes:
         output.show_line(note)
+
+
+def _rows(step: Planned) -> str:
+    estimated = "≈ " * bool(step.error and step.rows is not None)
+    return estimated + _about(step.rows) + (f" in each of {step.epochs:,} epochs" if step.epochs > 1 else "")
 
 
 def _about(number: float | None, unit: int = 1) -> str:

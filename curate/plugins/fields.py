@@ -7,11 +7,13 @@ import dataclasses
 import inspect
 import itertools
 import math
+import sys
 import textwrap
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import annotated_types as at
@@ -101,10 +103,12 @@ def _default(field: dataclasses.Field[object]) -> object:
 
 def _docstrings(cls: type) -> dict[str, str]:
     """The string that stands under each field of a class, read from its source."""
-    try:
-        parsed = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    except (OSError, TypeError, SyntaxError):  # made at run time: there is no source to read
-        return {}
+    parsed = _classes(getattr(sys.modules.get(cls.__module__), "__file__", None) or "").get(cls.__qualname__)
+    if parsed is None:  # made at run time, or typed in
+        try:
+            parsed = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+        except (OSError, TypeError, SyntaxError):
+            return {}
     docs: dict[str, str] = {}
     body = parsed.body if isinstance(parsed, ast.ClassDef) else []
     for this, following in itertools.pairwise(body):
@@ -113,6 +117,16 @@ def _docstrings(cls: type) -> dict[str, str]:
             if isinstance(text, str):
                 docs[this.target.id] = " ".join(text.split())
     return docs
+
+
+@lru_cache
+def _classes(file: str) -> dict[str, ast.stmt]:
+    """Return the classes at the top of a file, which is parsed once for all of them."""
+    try:
+        parsed = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {node.name: node for node in parsed.body if isinstance(node, ast.ClassDef)}
 
 
 # ---------------------------------------------------------------- types

@@ -6,6 +6,8 @@ its columns and its number of rows. Keys that name columns and files are found b
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,7 +32,7 @@ from curate.plugins.fields import Field, fields, marked
 from curate.plugins.interfaces import Examples, NamesFiles, Refers, Template
 from curate.pool.view import as_series
 from curate.seeds import rng_for
-from curate.stages import pool_sample
+from curate.stages import calibration, pool_sample
 from curate.stages.ingest import token_counts
 from curate.stages.ingest.shard_writer import vectors_of
 from curate.stages.ingest.stage import files_of, matching
@@ -41,6 +43,7 @@ from curate.store.inputs import as_text
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig, RunConfig
+    from curate.paths import FileFacts
     from curate.pool.view import PoolView
 
 OURS = ("cluster", "label", "source", "tokens")
@@ -289,15 +292,16 @@ def check(config: RunConfig, folder: Path, found: Findings | None = None, *, gue
     known: dict[KeyPath, Mapping[str, Any]] = {}
     for path, pattern in files_named(config):
         try:
-            files = matching(dotted(path), pattern)
-            run_directory.refuse_own(files, folder, dotted(path))
-            known[path] = files
+            matched = matching(dotted(path), pattern)
+            run_directory.refuse_own(matched, folder, dotted(path))
+            known[path] = matched
         except CurateError as error:
             place, name = _located(config, path)
             message = error.message.removeprefix(f"{dotted(path)}: ")
             hint = "; ".join(filter(None, (error.where and f"in {error.where}", error.hint)))
             found.errors.append(type(error)(f"{name}: {message}", where=place, hint=hint))
     _check_plugins(found)
+    files: dict[str, FileFacts] = {}
     if all(path in known for path, _ in files_named(config) if path[:2] == ("input", "files")):
         with found.noting():
             files = files_of(config.input)
@@ -307,7 +311,30 @@ def check(config: RunConfig, folder: Path, found: Findings | None = None, *, gue
                 _check_bad(found, found.pool)
             _check_arrays(found, files, found.pool)
     _check_texts(found, known)
+    if guess and not found.errors and found.pool is not None:
+        _check_space(found, folder, found.pool, sum(facts["size"] for facts in files.values()))
     return found
+
+
+def _check_space(found: Findings, folder: Path, pool: PoolSample, size: int) -> None:
+    """Compare what a first run writes and holds, by the table of measurements, with what is free."""
+    rows, costs = pool.counted.rows, [calibration.estimate("input", None, pool.counted.rows, size / pool.counted.rows)]
+    for section, _, entry in entries_of(found.config):
+        if section.name != "metrics":
+            costs.append(calibration.estimate(section.name, entry, rows, size / rows))
+    known = [cost for cost in costs if cost is not None]
+    disk, memory = sum(cost.disk for cost in known), max(cost.memory for cost in known)
+    there = next((one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir()), None)
+    free = None if paths.is_object(folder) or there is None else shutil.disk_usage(there).free
+    if free is not None and disk > free:
+        needed = f"a first run writes ≈ {disk / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB are free"
+        if disk > 3 * free:  # estimates are off by less
+            found.add(("run",), needed, "name a directory on another disk, or make room")
+        else:
+            found.notes.append(f"run: {needed} on the disk of {there}")
+    left = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if memory > left:
+        found.notes.append(f"a process needs ≈ {memory / 2**30:,.1f} GiB of memory, and there are {left / 2**30:,.1f}")
 
 
 def _check_folder(found: Findings, folder: Path) -> None:

@@ -269,3 +269,17 @@ def test_a_check_writes_nothing(written):
     before = sorted(Path().rglob("*"))
     preflight.examined(load(path)).raise_if_any()
     assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(("free", "told"), [(2**14, "error"), (2**15, "note"), (2**40, "")])
+def test_a_disk_that_is_too_small_is_found(written, monkeypatch, free, told):
+    usage = type("Usage", (), {"free": free})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    found = preflight.examined(load(written()))
+    assert ("error" if found.errors else "note" if found.notes else "") == told
+    assert all("a first run writes ≈" in str(one) and "run" in str(one) for one in (*found.errors, *found.notes))
+
+
+def test_a_memory_that_is_too_small_is_found(written, monkeypatch):
+    monkeypatch.setattr("os.sysconf", lambda _: 1 << 10)
+    assert "a process needs ≈" in preflight.examined(load(written())).notes[0]

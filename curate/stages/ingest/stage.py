@@ -220,11 +220,6 @@ def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileFacts
     return found
 
 
-def estimated_rows(files: Sequence[FileFacts]) -> int:
-    """About how many rows the files hold."""
-    return sum(rows for index, file in enumerate(files) for _, rows in _pieces(index, file))
-
-
 def fingerprint_inputs(config: InputConfig, files: Sequence[FileFacts]) -> dict[str, object]:
     """Return everything that can change the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "types", "vectors", "rows_per_shard")
