@@ -129,9 +129,14 @@ class Context:
         return yaml_positions.dump(dict(self.config.resolved))
 
     def map(
-        self, what: str, fn: Callable[[Task], Value], tasks: Sequence[Task], sizes: Sequence[int]
+        self,
+        what: str,
+        fn: Callable[[Task], Value],
+        tasks: Sequence[Task],
+        sizes: Sequence[int],
+        unit: str = "rows",
     ) -> tuple[list[Value], list[ShardError], int]:
-        """Run ``fn`` on every task, and report the progress by ``sizes``.
+        """Run ``fn`` on every task, and report the progress by ``sizes``, which are numbers of a unit.
 
         Returns
         -------
@@ -142,7 +147,7 @@ class Context:
         peak_memory : int
             Bytes, the highest of the workers.
         """
-        self.progress.begin(what, sum(sizes))
+        self.progress.begin(what, sum(sizes), unit)
         results: list[Result[Value]] = []
         with finishing():
             for result in self.executor.map(partial(anchored.call, anchored.runs(), fn), tasks):

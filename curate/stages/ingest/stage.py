@@ -146,7 +146,7 @@ def survey(context: Context) -> list[FileFacts]:
         paths.settle([*unread, *(file["vectors"] for file in unread if config.vectors)])
         tasks = [_Scan(tuple(file["path"] for file in group), config) for group in _grouped(unread)]
         sizes = [sum(file["size"] for file in group) for group in _grouped(unread)]
-        scans, _, _ = context.map("hashing input", _scan, tasks, sizes)
+        scans, _, _ = context.map("hashing input", _scan, tasks, sizes, "bytes")
         for file, scanned in zip(unread, itertools.chain.from_iterable(scans), strict=True):
             file.update(scanned)
     return files

@@ -46,7 +46,7 @@ def report(
         The same content as plain data.
     """
     progress = context.progress
-    progress.begin("writing the report", 7)
+    progress.begin("writing the report", 7, "parts")
 
     def advanced(part: T) -> T:
         progress.advance(1)
