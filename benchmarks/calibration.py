@@ -1,4 +1,4 @@
-"""What each stage and plugin costs a row, for the estimates of ``curate plan`` before the first run; writes a table.
+"""Measure what each stage and plugin costs a row, for ``curate plan`` before the first run; writes a table.
 
     python benchmarks/calibration.py [--rows 1000 6000] [--out curate/stages/calibration.json]
 

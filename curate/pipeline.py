@@ -506,7 +506,7 @@ def _planned(context: Context) -> list[Planned]:
             name = stage.entry_name(entry)
             folder = stage.folder(context.folder, name)
             record = manifest.load(folder)
-            one = seen.get((stage.name, name)) or _later(stage, entry, name, record, outdated)
+            one = seen.get((stage.name, name)) or _later(config, stage, entry, name, record, outdated)
             if record is not None and one.changed:
                 outdated.append(record.fingerprint)
             entering = forecast
@@ -531,7 +531,12 @@ def _files(done: Progressed) -> Sequence[Mapping[str, Any]]:
 
 
 def _later(
-    stage: AnyStage, entry: object, name: str, record: Record[StageResult] | None, outdated: Sequence[str]
+    config: RunConfig,
+    stage: AnyStage,
+    entry: object,
+    name: str,
+    record: Record[StageResult] | None,
+    outdated: Sequence[str],
 ) -> Planned:
     """Return the plan of a step that one before it keeps from being compared with what is on disk.
 
@@ -547,6 +552,10 @@ def _later(
     state, why = manifest.compare(replace(record, inputs=before, fingerprint=manifest.fingerprint(before)), now)
     if state != "fresh":
         return Planned(stage.name, name, "stale", why, changed=True)
+    for section in ("embed", "score"):
+        read = record.inputs.get(section)
+        if isinstance(read, dict) and {*read} != {one.name for one in getattr(config, section)}:
+            return Planned(stage.name, name, "stale", f"the entries of {section} changed", changed=True)
     made_from = json.dumps(dict(record.inputs))
     if any(fingerprint in made_from for fingerprint in outdated):
         return Planned(stage.name, name, "stale", "a stage before it will run", changed=True)

@@ -92,7 +92,7 @@ class Work:
         return (self.total - self.done) / self.rate if self.done else 0.0
 
     def amount(self, separator: str) -> str:
-        """What is done and how fast, in words."""
+        """Amount done and rate, for people."""
         if self.unit == "bytes":
             done, total, rate = (f"{number / 2**20:,.1f}" for number in (self.done, self.total, self.rate))
             return f"{done}{separator}{total} MiB, {rate} MiB/s"
@@ -101,7 +101,7 @@ class Work:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in words.
+    """Return a duration for people.
 
     >>> duration(5.4), duration(95), duration(4000)
     ('5 s', '1 min 35 s', '1 h 6 min')

@@ -61,7 +61,7 @@ class Planned:
     """Number of rows that would come out of it, in each epoch of a plan; None where only running it shows."""
 
     error: float = 0.0
-    """How far the number of rows may be off, as a share; 0 where the rows of the input were counted."""
+    """Largest error of the number of rows, as a share; 0 where the rows of the input were counted."""
 
     epochs: int = 1
     """Number of epochs that are planned."""

@@ -49,7 +49,7 @@ class Counted:
 
     rows: int
     error: float = 0.0
-    """How far the true number may be from it, as a share; 0 where every record was counted."""
+    """Usual error of the number, as a share; 0 where every record was counted."""
 
     def __add__(self, other: Counted) -> Counted:
         rows = self.rows + other.rows
@@ -66,7 +66,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class PoolSample:
-    """What the first records of its files say of a pool."""
+    """Columns, size and first rows of a pool, from the first records of its files."""
 
     files: tuple[str, ...]
     """Files that were opened."""
@@ -94,7 +94,7 @@ class PoolSample:
 
     @property
     def seen(self) -> str:
-        """What was read, as a phrase for messages."""
+        """Files and records that were read, as a phrase for messages."""
         names = ", ".join(self.files[:3]) + (", …" if len(self.files) > 3 else "")
         return names if self.complete else f"the first {self.examined:,} records of {names}"
 

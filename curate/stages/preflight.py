@@ -1,4 +1,4 @@
-"""What can be known to be wrong before anything is computed: files, columns, packages, models, budgets, space.
+"""Check before anything is computed: files, columns, packages, models, budgets, space.
 
 Every check is of the configuration against the first records of its files, or, once the input was read, against all of
 its columns and its number of rows. Keys that name columns and files are found by the marks of their fields.
@@ -463,8 +463,8 @@ def _check_vectors(found: Findings, path: KeyPath, entry: Entry, pool: PoolSampl
         return
     values = pool.table[built.column]
     try:
-        learnt = built.fit(values, np.random.default_rng(0)) if entry.spec.plugin().traits.fits else None
-        encoder = built if learnt is None else built.fitted(learnt)
+        state = built.fit(values, np.random.default_rng(0)) if entry.spec.plugin().traits.fits else None
+        encoder = built if state is None else built.fitted(state)
         vectors = encoder.encode(values)
     except CurateError as error:
         found.add((*path, "column"), f"column {built.column!r}: {error.message}", error.hint)
@@ -544,8 +544,8 @@ def _check_bad(found: Findings, pool: PoolSample) -> None:
         return
     path, first = pool.bad[0]
     message = f"{bad:,} of the first {pool.examined:,} records cannot be read; {path}:{first.line}: {first.reason}"
-    whole = pool.examined == pool.counted.rows and not pool.counted.error
-    if whole and bad > allowed * pool.examined:
+    complete = pool.examined == pool.counted.rows and not pool.counted.error
+    if complete and bad > allowed * pool.examined:
         hint = "fix the input, or raise the guard if these rows may go"
         found.add(("guard", "max_quarantine_rate"), f"{message}; {allowed:.2%} may be quarantined", hint)
     else:
