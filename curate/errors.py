@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import errno
 import re
+import shlex
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 OK = 0
 BUG = 1
@@ -189,11 +191,24 @@ class RetryableError(CurateError):
 
 
 def missing_extra(package: str, extra: str, feature: str) -> PluginError:
-    """The error for a plugin whose optional dependency is not installed."""
+    """Return the error for a plugin whose optional dependency is not installed."""
     return PluginError(
         f"{feature} needs the package {package!r}, which is not installed",
-        hint=f"run: pip install 'curate[{extra}]'",
+        hint=f"run: {install_command(extra)}",
     )
+
+
+DISTRIBUTION = "curate-data"
+"""Name on package indexes, where another project has the name ``curate``."""
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs an extra, from a package index or, in a checkout, from there."""
+    checkout = Path(__file__).parent.parent
+    if not (checkout / "pyproject.toml").is_file():
+        return f"pip install '{DISTRIBUTION}[{extra}]'"
+    here = "." if Path.cwd() == checkout else checkout
+    return f"pip install --editable {shlex.quote(f'{here}[{extra}]')}"
 
 
 _MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new thread", "launch worker thread")

@@ -37,11 +37,28 @@ _NAMED_BY_USER = ("abfs", "abfss", "wasb", "wasbs")
 _PUBLIC = ("versionid",)
 """Parameters of a URL that are no secrets; every other one may be."""
 
-_HINT = (
-    "look at the URL, the network, and the credentials and the endpoint in the environment "
-    "(for s3:// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL)"
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL",
+    "hf": "HF_TOKEN",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "gcs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "abfs": "AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""Variables of the environment that the libraries for object stores read, by protocol."""
+
+_LIBRARIES = (
+    "aiobotocore",
+    "aiohttp",
+    "azure",
+    "botocore",
+    "fsspec",
+    "gcsfs",
+    "google",
+    "httpx",
+    "huggingface_hub",
+    "requests",
+    "s3fs",
 )
-_LIBRARIES = ("aiobotocore", "aiohttp", "azure", "botocore", "fsspec", "gcsfs", "google", "s3fs")
 _PATIENT: Mapping[str, Any] = {"config_kwargs": {"retries": {"mode": "standard", "max_attempts": 10}}}
 """Options of s3fs: a store that is too busy (503) is asked again after a second, then two, up to twenty."""
 
@@ -155,8 +172,11 @@ def reached(path: Path) -> Iterator[None]:
 
 
 def unreached(path: Path, error: Exception) -> DataError:
-    """The error for a store that cannot be reached."""
-    return DataError(f"cannot be reached: {error}", where=str(path), hint=_HINT)
+    """Return the error for a store that cannot be reached."""
+    protocol = str(path).partition("://")[0].lower()
+    variables = f" ({_CREDENTIALS[protocol]})" if protocol in _CREDENTIALS else ""
+    hint = f"check the URL, the network, and the credentials and the endpoint in the environment{variables}"
+    return DataError(f"cannot be reached: {error}", where=str(path), hint=hint)
 
 
 # ---------------------------------------------------------------- what is there

@@ -18,7 +18,7 @@ from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.progress import NullProgress, Progress
-from curate.report.formatting import cut, in_epochs, masked
+from curate.report.formatting import compact, cut, in_epochs, masked
 from curate.stages import calibration, pool_sample, preflight
 from curate.stages.base import (
     SCRATCH,
@@ -101,11 +101,12 @@ class Summary:
         return self.records[-1].count.kept
 
     def sentence(self) -> str:
-        """The whole run in one line."""
+        """Return the whole run in one line."""
         share = f" ({self.kept / self.rows_in:.1%})" if self.rows_in else ""
-        selected = [one.result for one in self.records if isinstance(one.result, SelectResult)]
-        planned = in_epochs(list(selected[0].epochs) if selected else [])
-        result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}{planned}"
+        selected = self._selected()
+        planned = in_epochs(list(selected.epochs) if selected else [])
+        counted = self._tokens(selected) if selected else ""
+        result = f"{self.run}: {self.rows_in:,} rows in, {self.kept:,} kept{share}{planned}{counted}"
         if self.export is None:
             return f"{result}; done up to {self.records[-1].stage}"
         changed, exported = "", self._exported()
@@ -116,18 +117,30 @@ class Summary:
         state = "unchanged" if self.unchanged else "published"
         return f"{result}; {state} in {self.export}, report in {self.report}{changed}"
 
+    def _selected(self) -> SelectResult | None:
+        return next((one.result for one in self.records if isinstance(one.result, SelectResult)), None)
+
+    def _tokens(self, selected: SelectResult) -> str:
+        """Return the tokens of the rows that were selected, and where their number comes from."""
+        read = self.records[0].result
+        how = read.tokens if isinstance(read, InputResult) else ""
+        about = "≈ " if how.startswith("estimated") else ""
+        return f"; {about}{compact(selected.tokens_kept)} of {about}{compact(selected.tokens)} tokens kept ({how})"
+
     def _exported(self) -> ExportResult | None:
         last = self.records[-1].result
         return last if isinstance(last, ExportResult) else None
 
     def as_dict(self) -> dict[str, object]:
         """Return the same as plain data."""
-        exported = self._exported()
+        exported, selected = self._exported(), self._selected()
         changed = {} if exported is None else asdict(exported)
         return {
             "run": self.run,
             "rows_in": self.rows_in,
             "kept": self.kept,
+            "tokens": selected.tokens if selected else None,
+            "tokens_kept": selected.tokens_kept if selected else None,
             "unchanged": self.unchanged,
             "export": None if self.export is None else str(self.export),
             "report": None if self.report is None else str(self.report),

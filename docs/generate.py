@@ -90,9 +90,27 @@ def plugin_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+EXAMPLES = """\
+An example is one section: it takes the place of that section in a configuration such as this one, whose other sections
+have what every example reads (labels, a proxy, two scores).
+
+```yaml
+curate: 1
+run: runs/example
+input: {files: "pool/*.jsonl", id: id, text: text, label: topic, source: source}
+proxy: {use: logistic}
+score: [{use: prototypicality}, {use: length}]
+select: [{use: uniform, keep_rate: 0.5}]
+```
+
+`curate plugins` lists all plugins, `curate plugins selector ccs` shows one, and `curate plugins --config CONFIG` lists
+those of your own files, too.
+"""
+
+
 def plugins_page() -> str:
-    """Every plugin with its docstring and fields."""
-    parts = ["# Plugins\n", NOTE]
+    """Return the page of every plugin with its docstring and fields."""
+    parts = ["# Plugins\n", NOTE, EXAMPLES]
     section_of = {section.kind: section for section in ENTRIES.values()}
     for kind in registry.KINDS:
         parts.append(f"## {registry.folder(kind).capitalize()}\n")
@@ -102,9 +120,9 @@ def plugins_page() -> str:
             parts.append(_prose(plugin.about()))
             if own := fields(plugin.cls):
                 parts.append(_table(list(with_nested(own))))
-            example = ", ".join(
-                f"{key}: {_yaml(value)}" for key, value in {"use": name, **plugin.traits.example}.items()
-            )
+            budget = {"keep_rate": 0.5} if kind == "selector" and plugin.traits.budgeted else {}
+            keys = {"use": name, **budget, **plugin.traits.example}
+            example = ", ".join(f"{key}: {_yaml(value)}" for key, value in keys.items())
             entry = f"[{{{example}}}]" if section_of[kind].must_be_list else f"{{{example}}}"
             parts.append(f"```yaml\n{section_of[kind].name}: {entry}\n```\n")
     return "\n".join(parts)

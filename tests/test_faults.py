@@ -143,7 +143,7 @@ def test_a_line_that_is_half_written_is_set_aside_with_its_place(pool, config):
     path = pool / "b.jsonl"
     path.write_text(path.read_text()[:-40])
     summary = curate.run(config(guard={"max_quarantine_rate": 0.1}))
-    assert summary.warnings[0].startswith("1 of 60 rows (1.67%) were set aside; see run/input/quarantine")
+    assert summary.warnings[0].startswith("1 of 60 rows (1.67%) were quarantined; see run/input/quarantine")
     table = pq.read_table("run/input/quarantine").to_pylist()
     assert [(row["file"], row["line"]) for row in table] == [("pool/b.jsonl", 20)]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 
@@ -114,3 +115,17 @@ def test_the_content_of_an_object_and_of_a_folder_of_objects(tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "a").rename(tmp_path / "model" / "a")
     assert paths.content(remote / "model") == paths.content(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("url", "variables"),
+    [
+        ("s3://bucket/x", r" \(AWS_ACCESS_KEY_ID, .*\)$"),
+        ("HF://datasets/x", r" \(HF_TOKEN\)$"),
+        ("sftp://host/x", r"in the environment$"),
+    ],
+)
+def test_a_store_that_cannot_be_reached_names_its_own_variables(url, variables):
+    error = paths.unreached(url, OSError("no route"))
+    assert re.search(variables, error.hint)
+    assert error.message == "cannot be reached: no route"

@@ -171,7 +171,7 @@ def test_bad_rows_are_set_aside_with_their_place_and_counted(pool, config):
         file.write('{"id": "r0003", "text": "twice", "source": "right"}\n')
     summary = curate.run(config(guard={"max_quarantine_rate": 0.1}))
     assert accounts(summary)["input input"] == (64, 60, 0, 4)
-    assert summary.warnings[0].startswith("4 of 64 rows (6.25%) were set aside")
+    assert summary.warnings[0].startswith("4 of 64 rows (6.25%) were quarantined")
     aside = pl.read_parquet("run/input/quarantine/*.parquet").sort("line")
     assert aside["line"].to_list() == [21, 22, 23, 24]
     assert aside["reason"].to_list()[1:] == [

@@ -189,7 +189,7 @@ def rollback(
     from curate.store import versions
 
     with telling(log) as told:
-        done = versions.rollback(run, version, told.note)
+        done = versions.rollback(run, version, told.note, told.warn)
     with output.after(done):
         if as_json:
             output.show_json(done.as_dict())

@@ -14,7 +14,7 @@ from curate.paths import matching, place
 from curate.plugins.kinds import KINDS
 
 if TYPE_CHECKING:
-    from curate.plugins.registry import Plugin
+    from curate.plugins.registry import Local, Plugin
 
 
 commands = typer.Typer()
@@ -24,18 +24,27 @@ commands = typer.Typer()
 def plugins(
     kind: Annotated[str | None, typer.Argument(help=f"{', '.join(KINDS[:-1])} or {KINDS[-1]}.")] = None,
     name: Annotated[str | None, typer.Argument(help="One plugin, to see its fields.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="CONFIG", help="A configuration, to list the plugins in its own files, too."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """List the plugins, or show one with its fields."""
     from curate.plugins import registry
 
+    local: tuple[Local, ...] = ()
+    if config is not None:
+        from curate.config.loader import local_plugins
+
+        local = local_plugins(config)
     kind = next((one for one in KINDS if kind == registry.folder(one)), kind)  # the plural does too
     if kind is not None and kind not in KINDS:
         raise errors.ConfigError(f"unknown kind {kind!r}", hint=f"there are: {', '.join(KINDS)}")
     if kind is not None and name is not None:
-        _show_plugin(registry.get(kind, name), as_json=as_json)
+        _show_plugin(registry.get(kind, name, local), as_json=as_json)
         return
-    found = [registry.get(k, n) for k in KINDS if kind in (None, k) for n in registry.names(k)]
+    found = [registry.get(k, n, local) for k in KINDS if kind in (None, k) for n in registry.names(k, local)]
     if as_json:
         output.show_json([_as_dict(plugin) for plugin in found])
     elif kind == "selector":
@@ -47,7 +56,7 @@ def plugins(
 
 
 def _as_dict(plugin: Plugin) -> dict[str, str]:
-    """A plugin in a list of them, for programs."""
+    """Return a plugin in a list of them, for programs."""
     traits = {"cost": plugin.traits.cost, "guarantee": plugin.traits.guarantee}
     return {
         "kind": plugin.kind,

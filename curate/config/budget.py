@@ -33,19 +33,23 @@ class Budget:
     keep_tokens: Annotated[int, Ge(1)] | None = None
     """How many tokens to keep, in whole rows; not of an epoch plan."""
 
+    at_most: bool | None = None
+    """Whether to keep every row where fewer are left than keep, keep_tokens or a count of the quota says; by default,
+    that is an error."""
+
     def __post_init__(self) -> None:
         given = [value for value in (self.keep, self.keep_rate, self.prune_rate, self.keep_tokens) if value is not None]
         if len(given) != 1:
             raise ValueError("exactly one of keep, keep_rate, prune_rate and keep_tokens must be given")
 
     def rows(self, n: int, entry: str) -> int | None:
-        """How many of ``n`` rows to keep; None if the budget is in tokens.
+        """Return the number of ``n`` rows to keep; None if the budget is in tokens.
 
         A rate is taken as the decimal number that was written, so that keeping 0.29 of 100 rows keeps 29 of them.
 
         Raises
         ------
-        DataError : if more rows are to be kept than ``entry`` is given
+        DataError : if more rows are to be kept than reach ``entry``, and ``at_most`` is not set
 
         >>> Budget(keep_rate=0.29).rows(100, "top_k"), Budget(prune_rate=0.9).rows(10, "top_k")
         (29, 1)
@@ -54,24 +58,23 @@ class Budget:
             return math.floor(Fraction(str(self.keep_rate)) * n)
         if self.prune_rate is not None:
             return math.floor((1 - Fraction(str(self.prune_rate))) * n)
-        if self.keep is not None and self.keep > n:
-            raise _too_much(entry, "keep", self.keep, n, "rows")
-        return self.keep
+        return None if self.keep is None else self._within(self.keep, n, entry, "keep", "rows")
 
     def tokens(self, total: int, entry: str) -> int | None:
-        """How many of ``total`` tokens to keep; None if the budget is in rows.
+        """Return the number of ``total`` tokens to keep; None if the budget is in rows.
 
         Raises
         ------
-        DataError : if more tokens are to be kept than ``entry`` is given
+        DataError : if more tokens are to be kept than reach ``entry``, and ``at_most`` is not set
         """
-        if self.keep_tokens is not None and self.keep_tokens > total:
-            raise _too_much(entry, "keep_tokens", self.keep_tokens, total, "tokens")
-        return self.keep_tokens
+        return (
+            None if self.keep_tokens is None else self._within(self.keep_tokens, total, entry, "keep_tokens", "tokens")
+        )
 
-
-def _too_much(entry: str, key: str, wanted: int, there: int, unit: str) -> DataError:
-    return DataError(
-        f"select {entry}: {key} is {wanted:,}, but only {there:,} {unit} reach this entry",
-        hint=f"lower {key}, or write keep_rate instead",
-    )
+    def _within(self, wanted: int, there: int, entry: str, key: str, unit: str) -> int:
+        if wanted > there and not self.at_most:
+            raise DataError(
+                f"select {entry}: {key} is {wanted:,}, but only {there:,} {unit} reach this entry",
+                hint=f"lower {key}, write keep_rate instead, or add 'at_most: true' to keep all there are",
+            )
+        return min(wanted, there)

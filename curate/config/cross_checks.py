@@ -69,10 +69,11 @@ def decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateCon
 
 
 def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:
-    """The budget of one select entry without a configuration around it, whose fields may name these ``scores``."""
+    """Return the budget of a select entry without a configuration around it, whose fields may name these ``scores``."""
     checks = _Checks({**{section: [] for section in ENTRIES}, "select": [draft]}, {}, report)
     checks.scores = dict.fromkeys(scores, ())
     checks.references(draft)
+    checks.quota(draft)
     return checks.budget(draft)
 
 
@@ -129,19 +130,31 @@ class _Checks:
 
     def select(self, draft: Draft) -> Values:
         self.references(draft)
-        keys = {key: value for key, value in draft.keys.items() if key not in ("use", *BUDGET)}
+        keys = {key: value for key, value in draft.keys.items() if key not in ("use", "at_most", *BUDGET)}
         keys |= {"budget": self.budget(draft), "embedding": self._embedding(draft), "quality": self._quality(draft)}
-        within, quota = (*draft.path, "within"), (*draft.path, "quota")
+        within = (*draft.path, "within")
         if keys.get("within") in ("label", "source") and not self.pool.get(keys["within"]):
             self.report.add(within, f"input.{keys['within']} is not given", "name the column there")
         if "within" in keys and keys["budget"]:
             keys.setdefault("quota", "proportional")
-        elif "quota" in keys and "within" not in draft.given:
-            self.report.add(quota, "there are no groups to split the budget over", "name them with the key 'within'")
-        elif "quota" in keys and draft.plugin and not draft.plugin.traits.budgeted:
-            self.report.add(quota, f"the filter {draft.plugin.name!r} has no budget to split", "remove it")
+        self.quota(draft)
         self._against(draft)
         return keys
+
+    def quota(self, draft: Draft) -> None:
+        """A quota needs groups and a budget to split."""
+        quota = (*draft.path, "quota")
+        if draft.keys.get("quota") is None:
+            return
+        if draft.plugin and not draft.plugin.traits.budgeted:
+            self.report.add(quota, f"the filter {draft.plugin.name!r} has no budget to split", "remove it")
+        elif "within" not in draft.given:
+            self.report.add(quota, "there are no groups to split the budget over", "name them with the key 'within'")
+        elif draft.keys.get("within") == "cluster" and isinstance(draft.keys["quota"], dict):
+            for key in draft.keys["quota"]:
+                if not key.isdecimal():
+                    hint = nearest(key, ["temperature"]) if key[:1] == "t" else 'write {"0": 300}, or {temperature: 3}'
+                    self.report.add((*quota, key), f"clusters are numbered; {key!r} is no number", hint)
 
     def _against(self, draft: Draft) -> None:
         """What was published can be compared with by selectors that keep sketches of it, and in no group."""
@@ -241,4 +254,10 @@ class _Checks:
         first, *more = sorted(given, key=lambda key: self.report.place(at[key])) or [""]
         for key in more:
             self.report.add(at[key], f"a second budget beside {first}", "give one of them")
-        return Budget(**{first: draft.keys[first]}) if len(given) == 1 and first in draft.keys else None
+        if len(given) != 1 or first not in draft.keys:
+            return None
+        at_most = draft.keys.get("at_most") or None
+        if at_most and first.endswith("_rate") and not isinstance(draft.keys.get("quota"), dict):
+            message = f"{first} never asks for more rows than there are"
+            self.report.add((*draft.path, "at_most"), message, "remove it, or write keep or keep_tokens")
+        return Budget(**{first: draft.keys[first]}, at_most=at_most)

@@ -16,7 +16,7 @@ from curate.plugins.fields import fields, show
 from curate.plugins.kinds import KINDS
 from curate.plugins.registry import Local, Plugin, Spec
 
-RESERVED = frozenset({"use", "name", *BUDGET, "within", "quota", "quality"})
+RESERVED = frozenset({"use", "name", *BUDGET, "at_most", "within", "quota", "quality"})
 """Keys that no plugin may have as a field, whatever its kind."""
 
 MOST_LETTERS = 255
@@ -85,11 +85,12 @@ def _draft(
         _refuse_reserved({*RESERVED, *(field.name for field in driver)}, plugin)
         known = [field.name for field in (*driver, *own)]
         if not plugin.traits.budgeted:
-            known = [key for key in known if key not in BUDGET]
-            for key in [key for key in BUDGET if key in keys]:
+            budget = (*BUDGET, "at_most")
+            known = [key for key in known if key not in budget]
+            for key in [key for key in budget if key in keys]:
                 message = f"the filter {plugin.name!r} decides itself how many rows it keeps"
                 report.add((*path, key), message, "remove it")
-        validator.unknown(known, [key for key in data if key not in BUDGET or key in known], path)
+        validator.unknown(known, [key for key in data if key not in (*BUDGET, "at_most") or key in known], path)
         built = validator.build(plugin.cls, validator.values(own, data, path), path)
         if built is not None:
             files = tuple(file for file in local if file.path == plugin.origin)

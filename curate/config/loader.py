@@ -11,15 +11,14 @@ from typing import Any
 from curate import paths
 from curate.config import cross_checks, entries, yaml_positions
 from curate.config import overrides as sets
-from curate.config.budget import Budget
 from curate.config.issues import Report
-from curate.config.model import RunConfig, bytes_of
-from curate.config.sections import ENTRIES, SECTIONS, TOP, resolved
+from curate.config.model import RunConfig, SelectEntry, bytes_of
+from curate.config.sections import BUDGET, ENTRIES, SECTIONS, TOP, resolved
 from curate.config.validator import Validator, Values
 from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import ConfigError, PluginError
 from curate.plugins.fields import Field, show
-from curate.plugins.registry import Local, Plugin
+from curate.plugins.registry import Local
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -35,6 +34,27 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     ConfigErrors : everything that is wrong with it, one a line, in the order of the file
     PluginError : if a plugin that it uses cannot be imported
     """
+    return _run_config(_document(path), str(path), overrides)
+
+
+def local_plugins(path: Path) -> tuple[Local, ...]:
+    """Return the plugin files that the configuration in a YAML file names, whatever else is in it.
+
+    Raises
+    ------
+    ConfigErrors : if they cannot be read
+    """
+    document = _document(path)
+    report, data = Report(str(path), document), document.data
+    if not isinstance(data, dict):
+        return ()
+    top = {field.name: field for field in TOP}
+    found = _local_plugins(data.get("plugins", []), top["plugins"], Validator(report))
+    report.raise_if_any()
+    return found
+
+
+def _document(path: Path) -> yaml_positions.Document:
     try:
         text = paths.read(path).decode("utf-8-sig")
     except OSError as error:
@@ -43,7 +63,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} is {error.object[error.start]:#04x}"
         raise ConfigError(f"not UTF-8 text: {byte}", where=str(path)) from error
-    return _run_config(yaml_positions.parse(text, str(path)), str(path), overrides)
+    return yaml_positions.parse(text, str(path))
 
 
 def from_data(data: Mapping[str, object], overrides: Sequence[str] = (), source: str = "<dict>") -> RunConfig:
@@ -51,19 +71,13 @@ def from_data(data: Mapping[str, object], overrides: Sequence[str] = (), source:
     return _run_config(yaml_positions.plain(data), source, overrides)
 
 
-def selector_from(data: Mapping[str, object], scores: Sequence[str] = ()) -> tuple[Plugin, Any, Budget | None]:
-    """One selector as an entry of the select section describes it, for use without a configuration.
+def selector_from(data: Mapping[str, object], scores: Sequence[str] = ()) -> SelectEntry:
+    """Return an entry of the select section, for use without a configuration.
 
     Parameters
     ----------
-    data : ``use``, a budget unless it is a filter, and the selector's own fields
+    data : ``use``, a budget unless it is a filter, ``within`` and ``quota``, and the selector's own fields
     scores : the names of the scores that its fields may refer to
-
-    Returns
-    -------
-    plugin : what was declared of it
-    selector : the plugin object
-    budget : None for a filter
 
     Raises
     ------
@@ -73,8 +87,11 @@ def selector_from(data: Mapping[str, object], scores: Sequence[str] = ()) -> tup
     report = Report("select", document)
     draft = entries.alone(ENTRIES["select"], document.data, Validator(report))
     budget = cross_checks.alone(draft, scores, report)
+    for key in draft.keys.keys() - {"use", "within", "quota", "at_most", *BUDGET}:
+        report.add((key,), "has a meaning in a configuration only", "remove it")
     report.raise_if_any()
-    return draft.plugin, draft.built, budget  # type: ignore[return-value] # a report without errors has both
+    within, quota = draft.keys.get("within"), draft.keys.get("quota")
+    return SelectEntry(name=draft.name, spec=draft.spec, budget=budget, within=within, quota=quota)  # type: ignore[arg-type] # a report without errors has a spec
 
 
 def _run_config(document: yaml_positions.Document, source: str, overrides: Sequence[str]) -> RunConfig:
@@ -166,5 +183,7 @@ def _local_plugins(data: Data, field: Field, validator: Validator) -> tuple[Loca
         try:
             found.append(Local.of(Path(name)))
         except PluginError as error:
-            validator.report.add(("plugins", index), error.message, "paths are relative to the current folder")
+            validator.report.add(
+                ("plugins", index), f"{error.where}: {error.message}", "paths are relative to the current folder"
+            )
     return tuple(found)

@@ -15,7 +15,7 @@ from curate.config import template_syntax
 from curate.config.budget import Budget
 from curate.kernels.text.pii_patterns import Kind
 from curate.kernels.text.text_differences import DIFFERENCES, Difference
-from curate.plugins.fields import fields, marked
+from curate.plugins.fields import fields, marked, show
 from curate.plugins.interfaces import Examples, ExecutionOnly, NamesContent, NamesFiles, Refers, Template
 from curate.plugins.registry import Local, Spec
 
@@ -57,13 +57,19 @@ class InputConfig:
     if numbers write every cell back as it is. A row whose value is not of the type is quarantined."""
 
     vectors: NonEmpty | None = None
-    """The ending of the array file beside each input file that holds its embeddings, such as ".npy"."""
+    """Ending of the array file next to each input file that holds its embeddings: with ".npy", those of pool/a.jsonl
+    are in pool/a.npy."""
 
     rows_per_shard: Annotated[int, Ge(1), Le(10_000_000)] = 65_536
     """About how many rows are worked on at a time."""
 
     def __post_init__(self) -> None:
         template_syntax.parts(self.text)  # raises what is wrong with it
+        if self.vectors is not None and (re.search(r"[/\\]", self.vectors) or not self.vectors.endswith(".npy")):
+            raise ValueError(
+                f"vectors: must be an ending such as '.npy', with which the vectors of pool/a.jsonl are in pool/a.npy; "
+                f"got {show(self.vectors)}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,7 +289,11 @@ class Temperature:
     """T: 1 is proportional, and the larger T, the nearer to balanced."""
 
 
-Quota = Literal["proportional", "balanced"] | Temperature
+Quota = (
+    Literal["proportional", "balanced"]
+    | Temperature
+    | dict[str, Annotated[int, Ge(0)] | Annotated[float, Ge(0), Le(1)]]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -297,7 +307,10 @@ class SelectEntry(Entry):
     """Select in each group of rows separately: "cluster", "label", "source", or an input column."""
 
     quota: Quota | None = None
-    """How the budget is split over the groups: proportional unless said, balanced, or {temperature: T} between."""
+    """How the budget is split over the groups: proportional (the default), balanced, {temperature: T} between the two,
+    or an amount for each group that is named, such as {codegen: 300, roleplay: 0.2}. An integer is a number of rows, or
+    of tokens for keep_tokens; a number with a point is a share of the budget. Groups that are not named split the rest
+    in proportion to their sizes."""
 
     against: Literal["published"] | None = None
     """For filters that drop duplicates: "published" drops those of rows, too, that earlier runs published."""

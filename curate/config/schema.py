@@ -68,7 +68,7 @@ def _entry(section: EntrySection, plugin: Plugin) -> Schema:
     budget = [field.name for field in driver if field.name in BUDGET]
     useless = {key for key in ("quality", "embedding") if key not in plugin.traits.reads and section.name != "cluster"}
     if not plugin.traits.budgeted:
-        useless |= {*budget, "quota"}
+        useless |= {*budget, "at_most", "quota"}
     known = {field.name: _property(field) for field in (*(one for one in driver if one.name not in useless), *own)}
     known["use"] = {"const": plugin.name, "description": plugin.summary()}
     required = ["use", *(field.name for field in own if field.required)]
@@ -108,7 +108,12 @@ def of_type(annotation: object) -> Schema:
     """
     alternatives = members(annotation)
     if len(alternatives) > 1:
-        return {"anyOf": [of_type(member) for member in alternatives]}
+        schemas = [of_type(member) for member in alternatives]
+        if (cls := nested(annotation)) is not None:  # a mapping with a key of the dataclass is meant as one
+            reserved = {"propertyNames": {"not": {"enum": [field.name for field in fields(cls)]}}}
+            free = [item_type(member, dict) is not None for member in alternatives]
+            schemas = [one | reserved if open_ else one for one, open_ in zip(schemas, free, strict=True)]
+        return {"anyOf": schemas}
     base, marks = split(annotation)
     if get_origin(base) is Literal:
         values = list(get_args(base))

@@ -100,7 +100,7 @@ def _as_written(field: Field) -> Field:
 TOP = tuple(_as_written(field) for field in fields(RunConfig) if field.name not in ("source", "resolved"))
 """The keys at the top of a file."""
 
-BUDGET = tuple(field.name for field in fields(Budget))
+BUDGET = tuple(field.name for field in fields(Budget) if field.name != "at_most")
 """The keys of a budget, one of which an entry of a selector has."""
 
 USE = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")

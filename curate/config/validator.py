@@ -59,6 +59,11 @@ def _beyond(value: Data) -> int | float | None:
     return None
 
 
+def _is_plain_mapping(annotation: object, inner: type, value: Mapping[str, Data]) -> bool:
+    """Return whether a value, of a type that is a mapping or a dataclass, has no key of the dataclass."""
+    return item_type(annotation, dict) is not None and value.keys().isdisjoint(field.name for field in fields(inner))
+
+
 class Validator:
     """Validator of values and objects, whose results count only if ``report`` has no problem."""
 
@@ -68,7 +73,7 @@ class Validator:
     def value(self, annotation: object, value: Data, path: KeyPath) -> Any:
         """One value, in the type that its field has."""
         inner = nested(annotation)
-        if inner and isinstance(value, dict):
+        if inner and isinstance(value, dict) and not _is_plain_mapping(annotation, inner, value):
             return self.object(inner, value, path)
         item = item_type(annotation, list)
         if value and isinstance(value, list) and nested(item):

@@ -235,7 +235,9 @@ def _not_finite(text: object) -> str:
 
 
 def plain(data: object) -> Document:
-    """The same for data made in Python: a copy with tuples as lists, and what YAML could not hold in ``faults``.
+    """Return the same for data made in Python: a copy with tuples as lists and NumPy's numbers as Python's.
+
+    What YAML could not hold is in ``faults``.
 
     >>> plain({"a": (1, float("nan"))}).faults[0].message
     'must be a finite number; got nan'
@@ -250,6 +252,8 @@ def plain(data: object) -> Document:
             return {key: copy(item, (*path, key)) for key, item in value.items() if isinstance(key, str)}
         if isinstance(value, list | tuple):
             return [copy(item, (*path, index)) for index, item in enumerate(value)]
+        if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+            value = value.item()  # type: ignore[attr-defined] # a number of NumPy's
         if isinstance(value, float) and not math.isfinite(value):
             fault = _not_finite(value)
         elif isinstance(value, int) and abs(value) >= 10**_MOST_DIGITS:

@@ -6,10 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curate import anchored, pipeline
-from curate.config.budget import Budget
 from curate.errors import ConfigError
 from curate.evaluation import choices, metric_values, slices, split, stability, trials
 from curate.evaluation.estimates import nulls
@@ -145,14 +144,22 @@ def _told(rows: Opened) -> str:
 
 
 def _again(left: int, n: int, entries: Sequence[SelectEntry]) -> tuple[SelectEntry, ...]:
-    """The select section for fewer rows than n: a number of rows or tokens shrinks with them."""
+    """Return the select section for fewer rows than n: numbers of rows and tokens shrink with them."""
+
+    def smaller(number: int) -> int:
+        return max(1, number * left // n)
 
     def shrunk(entry: SelectEntry) -> SelectEntry:
-        budget = entry.budget
-        for key in ("keep", "keep_tokens"):
-            if budget is not None and (number := getattr(budget, key)) is not None:
-                return replace(entry, budget=Budget(**{key: max(1, number * left // n)}))
-        return entry
+        budget, quota = entry.budget, entry.quota
+        if budget is None:
+            return entry
+        numbers: dict[str, Any] = {
+            key: smaller(number) for key in ("keep", "keep_tokens") if (number := getattr(budget, key))
+        }
+        if isinstance(quota, dict):  # a group may have lost more of its rows than the pool
+            numbers["at_most"] = True
+            quota = {name: smaller(part) if isinstance(part, int) and part else part for name, part in quota.items()}
+        return replace(entry, budget=replace(budget, **numbers), quota=quota)
 
     return tuple(shrunk(entry) for entry in entries)
 

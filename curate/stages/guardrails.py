@@ -6,16 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from curate import paths
 from curate.errors import DataError, GuardrailError
 from curate.paths import FileFacts
 from curate.pool.view import PoolView
 from curate.stages.base import QUARANTINE, Context
-from curate.store import versions
+from curate.store import parquet_io, versions
 from curate.store.churn import churn
 from curate.store.expansion import MOST_EXPANSION, REMARKABLE
 from curate.store.inputs import InputResult
 from curate.store.ledger import chosen
 from curate.store.manifest import Record, StageResult
+from curate.store.quarantine import reasons
 
 if TYPE_CHECKING:
     from curate.config.model import GuardConfig, RunConfig
@@ -31,18 +33,27 @@ def quarantine(context: Context, records: Sequence[Record[StageResult]]) -> list
     bad = sum(record.count.quarantined for record in records)
     if not bad:
         return []
-    folders = [
-        str(stages[record.stage].folder(context.folder, record.name) / QUARANTINE)
+    folders = {
+        stages[record.stage].folder(context.folder, record.name): record.fingerprint
         for record in records
         if record.count.quarantined
-    ]
-    told = f"{bad:,} of {rows:,} rows ({bad / rows:.2%}) were set aside; see {' and '.join(folders)}"
+    }
+    counts = f"{bad:,} of {rows:,} rows ({bad / rows:.2%}) were quarantined"
+    parts = [path for folder, fingerprint in folders.items() for path in _quarantined(folder, fingerprint)]
+    seen = f"see {' and '.join(str(folder / QUARANTINE) for folder in folders)}: {reasons(parts, config.export.mask)}"
     if bad > config.guard.max_quarantine_rate * rows:
         raise DataError(
-            f"{told}; guard.max_quarantine_rate allows {config.guard.max_quarantine_rate:.2%}",
-            hint="mend the input, or raise the guard if these rows may go",
+            f"{counts}; guard.max_quarantine_rate allows {config.guard.max_quarantine_rate:.2%}; {seen}",
+            hint="fix the input, or raise the guard if these rows may go",
         )
-    return [told]
+    return [f"{counts}; {seen}"]
+
+
+def _quarantined(folder: Path, fingerprint: str) -> list[Path]:
+    """Return the files of quarantined rows that belong to the shards of a step as it was last done."""
+    files = paths.parts(folder / QUARANTINE)
+    made_from = ((path, {fingerprint, parquet_io.fingerprint(folder / path.name)}) for path in files)
+    return [path for path, known in made_from if parquet_io.fingerprint(path) in known - {None}]
 
 
 def expansion(record: Record[InputResult]) -> list[str]:

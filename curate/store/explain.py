@@ -212,7 +212,7 @@ class Story:
             if self.exported != (self.fate.status == "chosen"):
                 yield "", "that version was made from another selection: see curate rollback and the guard section"
         if self.missing:
-            yield "left out", f"{', '.join(self.missing)}: run again since rows were selected"
+            yield "left out", f"{', '.join(self.missing)}: missing, or run again since rows were selected"
 
 
 def explain(folder: Path, name: str) -> Story:
@@ -377,6 +377,8 @@ def _hits(run: Run, place: Place, name: str) -> Iterator[Hit]:
 
 def _missing(run: Run) -> Iterator[str]:
     if run.selection is None:
+        if versions.published(run.folder / versions.FOLDER) is not None:
+            yield "select"
         return
     if run.clusters() is None:
         yield "cluster"

@@ -307,10 +307,22 @@ def set_aside(root: Path, version: str) -> Path:
 # ---------------------------------------------------------------- publishing
 
 
-def publication(root: Path, version: str, by: Literal["run", "rollback"] = "run") -> Publication | None:
+def publication(
+    root: Path,
+    version: str,
+    by: Literal["run", "rollback"] = "run",
+    warn: Callable[[str], None] | None = None,
+) -> Publication | None:
     """Return the line of the history for publishing ``version``; None if it is published and written down.
 
     Nothing is written: ``publish`` takes the line.
+
+    Parameters
+    ----------
+    root, version, by
+        The folder of the export, the version, and what publishes it.
+    warn
+        Called with a sentence if the rows of one of the two versions are not known.
 
     Returns
     -------
@@ -324,8 +336,12 @@ def publication(root: Path, version: str, by: Literal["run", "rollback"] = "run"
         return None
     line = _line(root, version, by, current, lines)
     if before is not None:
-        with suppress(DataError):  # the rows of one of the two are not known
+        try:
             changed = churn(read_ids(root, before), read_ids(root, version))
+        except DataError as error:
+            if warn is not None:
+                warn(f"{error.where}: {error.message}; how many rows the publication changes is unknown")
+        else:
             line |= {"over": before, "added": changed.added, "removed": changed.removed, "churn_rate": changed.rate}
     return line
 
@@ -510,7 +526,9 @@ class Rollback:
         return f"{self.run}: published {self.published} again ({self.rows:,} rows), in place of {self.before}"
 
 
-def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rollback:
+def rollback(
+    run: Path, version: str | None, note: Callable[[str], None], warn: Callable[[str], None] | None = None
+) -> Rollback:
     """Publish the version that a run published before the current one, or the one named.
 
     Raises
@@ -520,10 +538,10 @@ def rollback(run: Path, version: str | None, note: Callable[[str], None]) -> Rol
     LockedError : if a run is under way
     """
     with anchored.within(run):
-        return _rolled_back(run, version, note)
+        return _rolled_back(run, version, note, warn or note)
 
 
-def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) -> Rollback:
+def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], warn: Callable[[str], None]) -> Rollback:
     symlinks.refuse(run)
     root = run / FOLDER
     _refuse_file(root)
@@ -550,10 +568,14 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None]) ->
             told = f"there is no version {version!r}" if version else "no version before the published one is kept"
             raise ConfigError(told, where=str(run), hint=f"there are, oldest first: {_listed(root, versions)}")
         if wrong := damage(root, chosen, read=True):
-            raise DataError(f"cannot go back: {wrong}", where=str(root), hint="name another version, or run again")
+            raise DataError(
+                f"cannot go back: {wrong}",
+                where=str(root),
+                hint="restore it from a copy, or name another version: this one is lost",
+            )
         if begun_anew is not None:
             publish(root, _line(root, chosen, "rollback", None, begun_anew), begun_anew)
-        elif line := publication(root, chosen, "rollback"):
+        elif line := publication(root, chosen, "rollback", warn):
             publish(root, line)
             if not paths.is_object(root):
                 with suppress(OSError):  # the switch is done

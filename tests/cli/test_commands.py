@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import typer
 
+from curate import errors
 from curate.cli.app import app
 from curate.plugins.kinds import KINDS
 
@@ -114,7 +115,11 @@ def test_the_version_is_told(command):
 def test_a_run_exits_with_0_and_so_does_one_that_changes_nothing(command, written):
     first, second = command("run", path := written()), curate("run", path)
     assert (first.returncode, second.returncode) == (0, 0)
-    assert re.search(r"^run: 60 rows in, 20 kept \(33\.3%\); published in run/export/\w+", first.stdout, re.MULTILINE)
+    assert re.search(
+        r"^run: 60 rows in, 20 kept \(33\.3%\); ≈ \d+ of ≈ \d+ tokens kept \(estimated, .*\); published in run/export/",
+        first.stdout,
+        re.MULTILINE,
+    )
     assert "; unchanged in run/export/" in second.stdout
 
 
@@ -150,6 +155,24 @@ def test_wrong_usage_exits_with_2(command, written, arguments, told):
     assert told in done.stderr
 
 
+def test_plugins_lists_and_shows_those_of_a_configuration(command, written):
+    Path("nearest_row.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from curate.plugins.interfaces import selector\n"
+        "from curate.plugins.results import Selection\n"
+        "@selector(version=1)\n@dataclass(frozen=True)\nclass Nearest:\n"
+        '    """Keep what is nearest."""\n\n    power: float = 2.0\n    """Exponent of the distance."""\n\n'
+        "    def select(self, pool, budget, rng):\n        raise NotImplementedError\n"
+    )
+    path = written(plugins=["nearest_row.py"], select=[{"use": "no_such_selector", "keep": 3}])  # wrong, and listed
+    assert "Keep what is nearest." not in command("plugins", "selector").stdout
+    assert "\nnearest_row\tKeep what is nearest" in command("plugins", "selector", "--config", path).stdout
+    assert "Exponent of the distance." in command("plugins", "selector", "nearest_row", "--config", path).stdout
+    missing = command("plugins", "--config", written(plugins=["nowhere.py"]))
+    assert missing.returncode == 2
+    assert "nowhere.py" in missing.stderr
+
+
 def test_the_help_of_plugins_names_every_kind(command):
     told = command("plugins", "--help").stdout
     assert [kind for kind in KINDS if kind not in told] == []
@@ -176,7 +199,7 @@ def test_a_missing_extra_exits_with_4_and_names_the_command_that_installs_it(com
     path = written(input=config()["input"] | {"tokens": "bert-base-uncased"})
     done = command("run", path)
     assert (done.returncode, done.stdout) == (4, "")
-    assert "run: pip install 'curate[tokenizers]'" in done.stderr
+    assert f"run: {errors.install_command('tokenizers')}" in done.stderr
 
 
 def test_an_empty_selection_exits_with_5(command, written):

@@ -351,8 +351,28 @@ ENTRIES = [  # what stands after the base's seven lines, where the errors stand
     ),
     pytest.param(
         "select: [{use: any, keep: 5, within: cluster, quota: {temprature: 2}}]\n",
-        ["x.yaml:8:47: select.0.quota.temperature", "x.yaml:8:55: select.0.quota.temprature"],
+        ["x.yaml:8:55: select.0.quota.temprature"],
         id="an unknown key in a quota",
+    ),
+    pytest.param(
+        "select: [{use: any, keep: 5, within: cluster, quota: {temperature: 2, code: 3}}]\n",
+        ["x.yaml:8:71: select.0.quota.code"],
+        id="a group next to a temperature",
+    ),
+    pytest.param(
+        'select: [{use: any, keep: 5, within: cluster, quota: {"0": 1.5}}]\n',
+        ["x.yaml:8:55: select.0.quota.0"],
+        id="a share of a budget above 1",
+    ),
+    pytest.param(
+        "select: [{use: any, keep_rate: 0.5, at_most: true}]\n",
+        ["x.yaml:8:37: select.0.at_most"],
+        id="a rate that is a bound",
+    ),
+    pytest.param(
+        "select: [{use: needle, word: x, at_most: true}]\n",
+        ["x.yaml:8:33: select.0.at_most"],
+        id="a bound for a filter",
     ),
     pytest.param(
         "select: [{use: any, keep: 5, within: source}]\n",
@@ -489,6 +509,11 @@ FILES = [  # the whole file, where the errors stand
         "curate: 1\nrun: x\ninput: {}\nselect: [{use: uniform, keep: 1}]\n",
         ["x.yaml:3:1: input.files", "x.yaml:3:1: input.text"],
         id="input must say files and text",
+    ),
+    pytest.param(
+        "curate: 1\nrun: x\ninput: {files: a, text: t, vectors: emb/c.npy}\nselect: [{use: uniform, keep: 1}]\n",
+        ["x.yaml:3:28: input.vectors"],
+        id="vectors that are a path",
     ),
     pytest.param(
         "curate: 1\nrun: x\ninput: {files: [a, 3], text: t}\nselect: [{use: uniform, keep: 1}]\n",

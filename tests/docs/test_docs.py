@@ -9,6 +9,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -17,6 +18,7 @@ from curate.config import yaml_positions
 from curate.config.loader import from_data
 from curate.config.sections import ENTRIES
 from curate.errors import ConfigError
+from curate.kernels.types import Texts
 from curate.plugins import registry
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +53,7 @@ def test_links_lead_somewhere(page):
 
 def test_the_selector_in_the_docs_runs_and_so_does_its_test(pool, config, monkeypatch):
     page = ROOT / "docs" / "adding-a-plugin.md"
-    code, its_test = blocks(page, "python")
+    code, its_test, _ = blocks(page, "python")
     Path("nearest_to_mean.py").write_text(code)
     select = [{"use": "nearest_to_mean", "keep_rate": 0.2, "quality_weight": 0.3}]
     summary = curate.run(config(plugins=["nearest_to_mean.py"], select=select))
@@ -157,8 +159,15 @@ def test_the_page_of_the_configuration_says_what_a_top_level_key_holds():
             assert refused == (not named and not same), (key, value, kind)
 
 
+def test_the_docs_read_the_texts_of_a_pool():
+    code = blocks(ROOT / "docs" / "adding-a-plugin.md", "python")[2]
+    names = {"np": np, "pool": types.SimpleNamespace(texts=Texts.of(["a", "bcd", ""], block=2))}
+    exec(compile(code, "adding-a-plugin.md", "exec"), names)
+    assert names["lengths"].tolist() == [1, 3, 0]
+
+
 def test_an_example_of_a_plugin_has_the_form_of_its_section():
-    for text in blocks(ROOT / "docs" / "plugins.md", "yaml"):
+    for text in blocks(ROOT / "docs" / "plugins.md", "yaml")[1:]:
         ((name, entry),) = yaml_positions.parse(text, "plugins.md").data.items()
         section = ENTRIES[name]
         assert isinstance(entry, list) == section.must_be_list, text

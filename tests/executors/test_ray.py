@@ -104,7 +104,7 @@ def test_an_address_without_ray_and_ray_without_its_package_are_refused(monkeypa
     with pytest.raises(ConfigError, match="add --executor ray"), executor_named("processes", 1, "auto"):
         pass
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(PluginError, match=r"run: pip install 'curate\[ray\]'"):
+    with pytest.raises(PluginError, match=r"run: pip install .*\[ray\]'"):
         list(Ray(1).map(environment, ["HOME"]))
 
 

@@ -160,7 +160,7 @@ def report(seed: int = 0) -> Report:
         ),
         examples=tuple(examples(entry) for entry in ("", *ENTRIES)),
         config="curate: 1\nrun: runs/autumn\nseed: 0\ninput: {files: pool/*.jsonl}\nselect:\n- use: where\n",
-        reproduce=("pip install curate==0.1.0", "curate run configs/autumn.yaml"),
+        reproduce=("pip install curate-data==0.1.0", "curate run configs/autumn.yaml"),
     )
 
 

@@ -213,7 +213,7 @@ def test_figures_made_after_the_selection_are_left_out_and_that_is_told(finished
     story = explain(Path("run"), "r0001")
     assert (story.cluster, story.scores) == (None, ())
     assert story.missing == ("cluster", "score prototypicality")
-    assert "cluster, score prototypicality: run again since rows were selected" in told("r0001")
+    assert "cluster, score prototypicality: missing, or run again since rows were selected" in told("r0001")
 
 
 def test_an_export_of_another_selection_is_told(finished, config):

@@ -88,7 +88,7 @@ def _is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_null(kind))
 
 
-@embedder(version=1, reads="column", fits=True)
+@embedder(version=1, reads="column", fits=True, example={"column": "embedding"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
     """Vectors the user already has, from a list column of the input or from .npy files beside the input files.

@@ -35,6 +35,7 @@ from curate.store import inputs, json_records, manifest, npy, parquet_io, reader
 from curate.store.column_types import Column
 from curate.store.inputs import ALL, NO_SOURCE, InputResult, Inputs
 from curate.store.manifest import Record, StageResult
+from curate.store.quarantine import reasons
 from curate.store.records import Piece, Votes
 
 if TYPE_CHECKING:
@@ -291,11 +292,13 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
     )
     if not sum(rows):
         total = sum(seen.values())
-        raise DataError(
-            "there are no rows" if not total else f"none of the {total:,} rows can be used",
-            where=", ".join(file["path"] for file in files[:3]),
-            hint="" if not total else f"see {folder / QUARANTINE} for the reasons",
-        )
+        where = ", ".join(file["path"] for file in files[:3])
+        if not total:
+            raise DataError("there are no rows", where=where)
+        parts = [path for path in paths.parts(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]
+        told = reasons(parts, context.config.export.mask)
+        message = f"none of the {total:,} rows can be used: {told}"
+        raise DataError(message, where=where, hint=f"the rows are in {folder / QUARANTINE}")
     return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, result=result)
 
 

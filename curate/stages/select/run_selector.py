@@ -1,11 +1,13 @@
-"""One entry of the select section: what it is handed of the pool, its budget and groups, and its answer."""
+"""Runs one entry of the select section: on what it reads of the pool, with its budget, in its groups."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
@@ -17,6 +19,7 @@ from curate.seeds import rng_for
 from curate.stages.base import running
 from curate.stages.select import split_budget
 from curate.stages.select.incumbents import Anchor, anchored
+from curate.stages.select.split_budget import Groups
 
 if TYPE_CHECKING:
     from curate.config.model import SelectEntry
@@ -32,7 +35,7 @@ def choose(
     anchor: Anchor | None = None,
     published: Published | None = None,
 ) -> Selection:
-    """What the entry keeps of the survivors: positions among them.
+    """Return the rows of the survivors that the entry keeps, as positions among them.
 
     ``anchor`` and ``published`` are of the survivors.
 
@@ -41,30 +44,90 @@ def choose(
     PluginError : a selector that fails, or breaks its promises
     ConfigError : a budget beyond the rows there are
     """
-    pool = pool_of(view, survivors, entry, published)
-    groups = _groups(view, survivors, entry)
-    answer = partial(_run, entry, seed, pool, anchor)
-    if groups is not None:
-        answer = partial(_in_groups, entry, seed, pool, groups, anchor)
+    counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
+    return run(
+        entry,
+        pool_of(view, survivors, entry, published),
+        seed,
+        groups=_groups(view, survivors, entry),
+        tokens=view.tokens[survivors] if counts_tokens else None,
+        anchor=anchor,
+    )
+
+
+def run(
+    entry: SelectEntry,
+    pool: Pool,
+    seed: int,
+    *,
+    groups: Groups | None = None,
+    tokens: NDArray[np.int32] | None = None,
+    anchor: Anchor | None = None,
+) -> Selection:
+    """Run an entry's selector on a pool, or on each of its groups with a part of the budget.
+
+    Parameters
+    ----------
+    entry : names the selector, and its budget
+    pool : what the selector reads
+    seed : of all random choices
+    groups : to select within; None for the whole pool at once
+    tokens : (n,) tokens of each row, for a budget in tokens
+    anchor : the published rows among the pool's, and how firmly they stay
+
+    Raises
+    ------
+    PluginError : a selector that fails, or breaks its promises
+    DataError : a budget or a quota beyond the rows there are
+    """
+    sizes = _sizes(pool, groups, tokens)
+    shares = _shares(entry, sizes, groups)
+    if groups is None:
+        answers = [_share(entry, pool, seed, shares[0], tokens, anchor)]
+        answer = answers[0]
+    else:
+        answers, left = [], 0
+        for number, (rows, share) in enumerate(zip(groups.rows, shares, strict=True)):
+            part = None if tokens is None else tokens[rows]
+            limit = None if share is None else share + left
+            held = None if anchor is None else anchor.take(rows)
+            one = _share(entry, pool.take(rows), seed, limit, part, held, number)
+            if part is not None and limit is not None:  # tokens that whole rows did not use up go to the next group
+                left = limit - int(part[one.order].sum(dtype=np.int64))
+            answers.append(one)
+        answer = split_budget.merged(len(pool), groups.rows, answers)
+    budget = None if tokens is not None or entry.budget is None else sum(share or 0 for share in shares)
+    return answer.check(len(pool), budget)
+
+
+def _sizes(pool: Pool, groups: Groups | None, tokens: NDArray[np.int32] | None) -> NDArray[np.int64]:
+    """Return the rows, or the tokens, of each group, (g,); of a pool without groups, (1,)."""
+    if groups is None:
+        return np.array([len(pool) if tokens is None else tokens.sum(dtype=np.int64)], np.int64)
+    return np.array(
+        [len(rows) if tokens is None else tokens[rows].sum(dtype=np.int64) for rows in groups.rows], np.int64
+    )
+
+
+def _shares(entry: SelectEntry, sizes: NDArray[np.int64], groups: Groups | None) -> Sequence[int | None]:
+    """Return the part of the budget of each group; None each for a filter."""
     if entry.budget is None:
-        return answer(None).check(len(pool), None)
-    rows = entry.budget.rows(len(pool), entry.name)
-    if rows is not None:
-        return answer(rows).check(len(pool), rows)
-    tokens = view.tokens[survivors]
-    limit = entry.budget.tokens(int(tokens.sum(dtype=np.int64)), entry.name) or 0
-    prefix = entry.spec.plugin().traits.prefix and groups is None and anchor is None
-    return split_budget.within_tokens(answer, tokens, limit, prefix=prefix).check(len(pool), None)
+        return [None] * len(sizes)
+    total = int(sizes.sum())
+    budget = entry.budget.rows(total, entry.name)
+    if budget is None:
+        budget = entry.budget.tokens(total, entry.name) or 0
+    return [budget] if groups is None else split_budget.split(entry, groups.names, sizes, budget)
 
 
 def most_at_once(view: PoolView, survivors: Rows, entry: SelectEntry) -> int:
-    """The most rows that the entry's selector sees at once."""
+    """Return the largest number of rows that the entry's selector sees at once."""
     groups = _groups(view, survivors, entry)
-    return len(survivors) if groups is None else max(map(len, groups))
+    return len(survivors) if groups is None else max(map(len, groups.rows))
 
 
 def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: Published | None = None) -> Pool:
-    """The survivors, with what the selector reads."""
+    """Return the survivors, with what the selector reads."""
     reads = entry.spec.plugin().traits.reads
     n, whole = len(survivors), len(survivors) == len(view)
 
@@ -93,32 +156,50 @@ def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: Publ
         raise PluginError(f"select {entry.name}: {error.message}", hint=error.hint) from error
 
 
-def _groups(view: PoolView, survivors: Rows, entry: SelectEntry) -> list[Rows] | None:
-    """The survivors' positions in each group, groups in order of their value; None without ``within``."""
-    if entry.within is None:
-        return None
-    codes = view.groups(entry.within)[survivors].rank("dense").fill_null(0).to_numpy()
+def _groups(view: PoolView, survivors: Rows, entry: SelectEntry) -> Groups | None:
+    """Return the groups of the survivors; None without ``within``."""
+    return None if entry.within is None else groups_of(view.groups(entry.within)[survivors])
+
+
+def groups_of(values: pl.Series) -> Groups:
+    """Return the groups of rows that have the same value, (n,); rows without one are the first group."""
+    codes = values.rank("dense").fill_null(0).to_numpy()
     order = np.argsort(codes, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    rows = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    names = tuple(_name(values[int(each[0])]) if len(each) else "" for each in rows)
+    return Groups(names, tuple(rows))
 
 
-def _in_groups(
-    entry: SelectEntry, seed: int, pool: Pool, groups: list[Rows], anchor: Anchor | None, budget: int | None
+def _name(value: object) -> str:
+    """Return a group's value as YAML writes a key.
+
+    >>> [_name(value) for value in ("code", 3, True, None)]
+    ['code', '3', 'true', '']
+    """
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _share(
+    entry: SelectEntry,
+    pool: Pool,
+    seed: int,
+    budget: int | None,
+    tokens: NDArray[np.int32] | None,
+    anchor: Anchor | None,
+    task: int = 0,
 ) -> Selection:
-    """Run the selector on each group with its part of the budget and put the answers together."""
-    sizes = np.array([len(group) for group in groups])
-    shares = [None] * len(groups) if budget is None else split_budget.split(entry.quota, sizes, budget)
-    answers = [
-        _run(entry, seed, pool.take(group), None if anchor is None else anchor.take(group), share, number)
-        for number, (group, share) in enumerate(zip(groups, shares, strict=True))
-    ]
-    return split_budget.merged(len(pool), groups, answers)
+    """Run the selector for a number of rows or, where there are ``tokens``, of tokens."""
+    answer = partial(_run, entry, seed, pool, anchor, task=task)
+    if tokens is None or budget is None:
+        return answer(budget)
+    prefix = entry.spec.plugin().traits.prefix and anchor is None
+    return split_budget.within_tokens(answer, tokens, budget, prefix=prefix)
 
 
 def _run(
     entry: SelectEntry, seed: int, pool: Pool, anchor: Anchor | None, budget: int | None, task: int = 0
 ) -> Selection:
-    """Run the selector, and hold a budgeted one to the published rows as far as the configuration asks."""
+    """Run the selector, and keep published rows as far as the configuration requires."""
     selector = entry.spec.build()
     with running(entry.spec, entry.name):
         answer: Selection = selector.select(pool, budget, rng_for(seed, f"select/{entry.name}", task))

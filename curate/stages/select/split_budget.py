@@ -1,32 +1,101 @@
-"""How a budget is shared: over groups by a quota, and over rows by their tokens."""
+"""Splits a budget over groups by a quota, and over rows by their tokens."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.config.model import Quota, Temperature
+from curate.config.issues import nearest
+from curate.config.model import Quota, SelectEntry, Temperature
+from curate.errors import DataError
 from curate.kernels.neighbors import retention
 from curate.kernels.stats import quotas
 from curate.kernels.types import Rows
 from curate.plugins.results import Selection
 
 
-def split(quota: Quota | None, sizes: NDArray[np.intp], budget: int) -> list[int]:
-    """How many rows each group may keep: they sum to ``budget``, and none exceeds its group's size."""
-    return [int(share) for share in quotas.allocate(sizes, budget, _shares(quota, sizes))]
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups of a pool's rows, in order of their values."""
+
+    names: tuple[str, ...]
+    """Value of each group as a quota writes it; "" for rows without one."""
+
+    rows: tuple[Rows, ...]
+    """Rows of each group, ascending."""
 
 
-def _shares(quota: Quota | None, sizes: NDArray[np.intp]) -> NDArray[np.float64]:
+def split(entry: SelectEntry, names: Sequence[str], sizes: NDArray[np.int64], budget: int) -> list[int]:
+    """Return the part of ``budget`` that each group gets: none is above its group's size.
+
+    The parts sum to ``budget``, or to less for an entry with ``at_most`` whose quota names more than there is.
+
+    Parameters
+    ----------
+    entry : whose quota it is, named in errors
+    names : of the groups, as the quota writes them
+    sizes : (g,) rows or tokens in each group
+    budget : rows or tokens, at most ``sizes.sum()``
+
+    Raises
+    ------
+    DataError : if the quota names a group that does not exist, or amounts that the groups or the budget do not have
+    """
+    if isinstance(entry.quota, Mapping):
+        return _named(entry, entry.quota, names, sizes, budget)
+    return [int(share) for share in quotas.allocate(sizes, budget, _shares(entry.quota, sizes))]
+
+
+def _named(
+    entry: SelectEntry, quota: Mapping[str, int | float], names: Sequence[str], sizes: NDArray[np.int64], budget: int
+) -> list[int]:
+    """Return the amounts that a quota names, and split the rest over the other groups."""
+    at_most = entry.budget is not None and bool(entry.budget.at_most)
+    unit = "tokens" if entry.budget is not None and entry.budget.keep_tokens is not None else "rows"
+    where = f"select {entry.name}: quota"
+    parts = np.zeros(len(sizes), np.int64)
+    index = {name: number for number, name in enumerate(names) if name}
+    for name, amount in quota.items():
+        if name not in index:
+            hint = nearest(name, [*index, "temperature"])
+            raise DataError(f"{where}: no row that reaches this entry has {name!r} as its {entry.within}", hint=hint)
+        wanted = amount if isinstance(amount, int) else math.floor(Fraction(str(amount)) * budget)
+        there = int(sizes[index[name]])
+        if wanted > there and not at_most:
+            raise DataError(
+                f"{where}: {name!r} is to give {wanted:,} {unit}, but only {there:,} reach this entry",
+                hint="lower it, or add 'at_most: true' to keep all there are",
+            )
+        parts[index[name]] = min(wanted, there)
+    rest = budget - int(parts.sum())
+    if rest < 0:
+        raise DataError(
+            f"{where}: the groups it names are to give {budget - rest:,} {unit}, and the budget is {budget:,}",
+            hint="raise the budget, or lower the amounts",
+        )
+    others = np.where([name in quota for name in names], 0, sizes)
+    if rest > others.sum() and not at_most:
+        raise DataError(
+            f"{where}: {rest:,} {unit} of the budget are left for groups that it does not name, and those have only "
+            f"{int(others.sum()):,}",
+            hint="lower the budget, raise the amounts, or add 'at_most: true' to keep what there is",
+        )
+    return (parts + quotas.allocate(others, rest, quotas.proportional(others))).tolist()  # type: ignore[no-any-return]
+
+
+def _shares(quota: Quota | None, sizes: NDArray[np.int64]) -> NDArray[np.float64]:
     if isinstance(quota, Temperature):
         return quotas.temperature(sizes, quota.temperature)
     return quotas.balanced(sizes) if quota == "balanced" else quotas.proportional(sizes)
 
 
 def merged(n: int, groups: Sequence[Rows], answers: Sequence[Selection]) -> Selection:
-    """The groups' selections as one of the whole pool, their orders interleaved so that any prefix keeps the shares."""
+    """Return the groups' selections as one, their orders interleaved so that any prefix keeps the shares."""
     place = np.concatenate([(np.arange(len(a.order)) + 0.5) / max(1, len(a.order)) for a in answers])
     interleaved = np.argsort(place, kind="stable")
     order = np.concatenate([group[a.order] for group, a in zip(groups, answers, strict=True)])
@@ -73,10 +142,10 @@ def _merged_epochs(groups: Sequence[Rows], answers: Sequence[Selection]) -> tupl
 def within_tokens(
     choose: Callable[[int], Selection], tokens: NDArray[np.int32], limit: int, *, prefix: bool
 ) -> Selection:
-    """The largest selection of at most ``limit`` tokens.
+    """Return the largest selection of at most ``limit`` tokens.
 
-    A selector with the prefix property is asked once for its order and cut; another is asked for about log2(n) sizes,
-    and the largest that fits is taken.
+    A selector with the prefix property runs once, and its order is cut; another runs for about log2(n) sizes, and the
+    largest selection that fits is taken.
     """
     most = int(np.searchsorted(np.cumsum(np.sort(tokens), dtype=np.int64), limit, "right"))
     if prefix:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.errors import PLUGIN, PluginError
+from curate.errors import PLUGIN, PluginError, install_command
 from curate.kernels.parallel import VARIABLE
 from curate.paths import content
 from curate.plugins.embedders import sentence_transformers as module
@@ -293,7 +293,7 @@ def test_a_missing_extra_says_what_to_install(monkeypatch, missing, backend, pac
     with pytest.raises(PluginError) as caught:
         module.load("a/b", backend, "cpu", "float32", None)
     assert f"needs the package '{package}', which is not installed" in caught.value.message
-    assert caught.value.hint == f"run: pip install 'curate[{extra}]'"
+    assert caught.value.hint == f"run: {install_command(extra)}"
     assert caught.value.exit_code == PLUGIN
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from curate import pipeline
 from curate.config.loader import from_data
-from curate.errors import PLUGIN, ConfigErrors, PluginError
+from curate.errors import PLUGIN, ConfigErrors, PluginError, install_command
 from curate.executors.serial import Serial
 from curate.plugins.scorers import language as module
 from curate.plugins.scorers.language import LANGUAGES, language
@@ -85,7 +85,7 @@ def test_a_missing_extra_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(PluginError, match="scorer 'language' needs the package 'py3langid'") as caught:
         language(["a"], ["en"])
-    assert caught.value.hint == "run: pip install 'curate[language]'"
+    assert caught.value.hint == f"run: {install_command('language')}"
     assert caught.value.exit_code == PLUGIN
 
 

