@@ -66,15 +66,18 @@ class Reading:
 
     def options(self, file: int) -> ReadOptions:
         """Return how to read the file of that number."""
-        return ReadOptions(
-            kinds=self.kinds.get(file, {}),
-            as_text=tuple(self.config.types or ()),
-            as_json=self.as_json,
-            header=self.config.header,
-            delimiter=self.config.delimiter,
-            rendered=text_template.columns_of(self.config.text) or (),
-            scalar=scalars(self.config),
-        )
+        return replace(options_of(self.config), kinds=self.kinds.get(file, {}), as_json=self.as_json)
+
+
+def options_of(config: InputConfig) -> ReadOptions:
+    """Return how to read the files of an input of whose columns nothing is known yet."""
+    return ReadOptions(
+        as_text=tuple(config.types or ()),
+        header=config.header,
+        delimiter=config.delimiter,
+        rendered=text_template.columns_of(config.text) or (),
+        scalar=scalars(config),
+    )
 
 
 def scalars(config: InputConfig) -> tuple[str, ...]:

@@ -160,7 +160,7 @@ def survey(context: Context) -> list[FileFacts]:
         paths.settle([*unread, *(file["vectors"] for file in unread if config.vectors)])
         tasks = [_Scan(tuple(file["path"] for file in group), config) for group in _grouped(unread)]
         sizes = [sum(file["size"] for file in group) for group in _grouped(unread)]
-        scans, _, _ = context.map("hashing input", _scan, tasks, sizes)
+        scans, _, _ = context.map("hashing input", _scan, tasks, sizes, "bytes")
         for file, scanned in zip(unread, itertools.chain.from_iterable(scans), strict=True):
             file.update(scanned)
     return files
@@ -232,11 +232,6 @@ def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileFacts
     except OSError as error:
         raise paths.unread(path, error) from error
     return found
-
-
-def estimated_rows(files: Sequence[FileFacts]) -> int:
-    """About how many rows the files hold."""
-    return sum(rows for index, file in enumerate(files) for _, rows in _pieces(index, file))
 
 
 def fingerprint_inputs(config: InputConfig, files: Sequence[FileFacts]) -> dict[str, object]:
