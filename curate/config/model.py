@@ -31,6 +31,18 @@ ColumnType = Literal["string", "int64", "float64", "bool"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFromPath:
+    """Pattern that finds the source of a file's rows in its path."""
+
+    path: NonEmpty
+    """A path, or the end of one, with {source} for the part that names the source, such as "pool/{source}/*.jsonl"."""
+
+    def __post_init__(self) -> None:
+        if self.path.count("{source}") != 1:
+            raise ValueError(f"path: must have {{source}} once; got {show(self.path)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InputConfig:
     """The pool: which files, and what their columns are."""
 
@@ -46,8 +58,9 @@ class InputConfig:
     label: PoolColumn | None = None
     """The column that holds a row's label, for plugins that read labels."""
 
-    source: PoolColumn | None = None
-    """The column that says where a row comes from; rows are accounted for by source."""
+    source: PoolColumn | SourceFromPath | None = None
+    """The column that says where a row comes from; "file" for the path of its file; or {path: PATTERN} for a part of
+    that path. Rows are accounted for by source."""
 
     tokens: NonEmpty | None = None
     """A column of token counts, or the name or path of a tokenizer; without one, tokens are estimated from the text."""

@@ -33,7 +33,7 @@ from curate.plugins.interfaces import Examples, NamesFiles, Refers, Template
 from curate.pool.view import as_series
 from curate.seeds import rng_for
 from curate.stages import calibration, pool_sample
-from curate.stages.ingest import token_counts
+from curate.stages.ingest import source_names, token_counts
 from curate.stages.ingest.shard_writer import vectors_of
 from curate.stages.ingest.stage import files_of, matching
 from curate.stages.ingest.text_template import columns_of
@@ -170,6 +170,8 @@ def columns_named(config: RunConfig) -> Iterator[Named]:
     """Yield every column of the pool that the configuration names, with the key that does; of templates, each."""
     for one in fields(type(config.input)):
         for below, mark, name in _marked(one, config.input):
+            if one.name == "source" and name == "file":
+                continue  # the path of the file
             columns = columns_of(name) or [name] if isinstance(mark, Template) else [name]
             yield from (Named(("input", *below), column) for column in columns)
     scores = tuple(f"score_{name}" for name in _scores(config))
@@ -305,6 +307,8 @@ def check(config: RunConfig, folder: Path, found: Findings | None = None, *, gue
     if all(path in known for path, _ in files_named(config) if path[:2] == ("input", "files")):
         with found.noting():
             files = files_of(config.input)
+            for name in files:
+                source_names.from_path(config.input, name)
             found.pool = pool_sample.sample(config.input, files, SECONDS)
             check_pool(found, found.pool, guess=guess)
             if guess:  # reading the input counts all of them
@@ -431,8 +435,8 @@ def _may_be_further_on(column: str, pool: PoolSample) -> bool:
 
 def _check_roles(found: Findings, pool: PoolSample) -> None:
     """Refuse columns of a type that their role cannot have."""
-    for role in ("id", "label", "source"):
-        name = getattr(found.config.input, role)
+    config = found.config.input
+    for role, name in (("id", config.id), ("label", config.label), ("source", source_names.column_of(config))):
         kind = pool.columns.get(name) if name is not None else None
         if kind is not None and pa.types.is_nested(kind):
             found.add(("input", role), f"column {name!r} is {kind}; it must be text or a number", "name another")
