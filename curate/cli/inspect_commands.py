@@ -59,13 +59,13 @@ def explain(
 
     run = run_directory(run)
     if (row is None) == (grep is None):
-        told = "no row is named" if row is None else "both a row and --grep are given"
+        message = "no row is named" if row is None else "both a row and --grep are given"
         hint = (
             "leave one out"
             if row is not None
             else "give its id, FILE:LINE or the hash of its text, or search with --grep"
         )
-        raise ConfigError(told, where="curate explain", hint=hint)
+        raise ConfigError(message, where="curate explain", hint=hint)
     if grep is not None:
         _show_matches(run, grep, limit, as_json=as_json)
         return

@@ -174,9 +174,9 @@ def _file(name: Path) -> Path:
 
 
 def _neither(name: Path) -> ConfigError:
-    told = "neither a run directory nor the YAML of a configuration"
+    kinds = "neither a run directory nor the YAML of a configuration"
     there = "this is" if name.exists() else "there is"
-    return ConfigError(f"{there} {told}", where=str(name), hint=_hint(name))
+    return ConfigError(f"{there} {kinds}", where=str(name), hint=_hint(name))
 
 
 _MOST_COMPARED = 1_000  # entries of a folder

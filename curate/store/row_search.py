@@ -189,16 +189,16 @@ def _grepped(run: Run, pattern: str, limit: int) -> Found:
         fates = run.fates([one["id"] for one in own], [shard]).to_dicts() if own else []
         for one, fate in zip(own, fates, strict=True):
             text = _excerpt(redaction.quoted(one["text"], run.mask), pattern)
-            told = {key: fate[key] for key in ("status", "by", "reason")}
-            matches.append(Match(id=one["id"], file=files[one["file"]], line=one["line"], text=text, **told))
+            what = {key: fate[key] for key in ("status", "by", "reason")}
+            matches.append(Match(id=one["id"], file=files[one["file"]], line=one["line"], text=text, **what))
     for record in _quarantined(run, pc.match_substring_regex(pc.field("record"), pattern)):
         if any(match.id == record["id"] and match.line == record["line"] for match in matches):
             continue  # one that was read, and not embedded
         rows += 1
         if len(matches) < limit:
             text = _excerpt(redaction.quoted(record["record"], run.mask), pattern)
-            told = {"status": "set aside", "by": record["stage"], "reason": record["reason"]}
-            matches.append(Match(id=record["id"], file=record["file"], line=record["line"], text=text, **told))
+            what = {"status": "set aside", "by": record["stage"], "reason": record["reason"]}
+            matches.append(Match(id=record["id"], file=record["file"], line=record["line"], text=text, **what))
     return Found(matches=tuple(matches), rows=rows)
 
 
