@@ -545,7 +545,9 @@ def test_an_array_without_dimensions_is_refused(pool, config):
         np.save(path.with_suffix(".npy"), np.zeros((len(path.read_text().splitlines()), 0), np.float32))
     settings = config(embed={"use": "column"})
     settings["input"]["vectors"] = ".npy"
-    with pytest.raises(DataError, match=r"input.vectors: cannot read the vectors of pool/a.jsonl in pool/a.npy: they have no dim"):
+    with pytest.raises(
+        DataError, match=r"input.vectors: cannot read the vectors of pool/a.jsonl in pool/a.npy: they have no dim"
+    ):
         curate.run(settings)
 
 
