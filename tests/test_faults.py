@@ -546,7 +546,7 @@ def test_an_array_without_dimensions_is_refused(pool, config):
     settings = config(embed={"use": "column"})
     settings["input"]["vectors"] = ".npy"
     with pytest.raises(
-        DataError, match=r"input.vectors: cannot read the vectors of pool/a.jsonl in pool/a.npy: they have no dim"
+        DataError, match=r"cannot read the vectors of pool/a.jsonl in pool/a.npy: they have no dimensions"
     ):
         curate.run(settings)
 

@@ -162,7 +162,8 @@ def test_a_run_in_a_store_exports_the_same_bytes_as_a_local_one(pool, settings, 
     done = curate.run(settings(run=f"{bucket.url}/run"))
     assert bucket.export("run") == exported()
     assert done.sentence() == (
-        f"{bucket.url}/run: 60 rows in, 20 kept (33.3%); ≈ 290 of ≈ 885 tokens kept (estimated, 4 bytes of text each); published in {bucket.url}/run/export/{done.export.name}, "
+        f"{bucket.url}/run: 60 rows in, 20 kept (33.3%); ≈ 290 of ≈ 885 tokens kept (estimated, 4 bytes of text each); "
+        f"published in {bucket.url}/run/export/{done.export.name}, "
         f"report in {bucket.url}/run/report.html"
     )
     assert b"<html" in bucket.get("run/report.html")
