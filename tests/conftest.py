@@ -40,6 +40,7 @@ TIER_OF = {
     "tests/exhaustive": "exhaustive",
     "tests/executors": "fast",
     "tests/executors/test_ray.py": "exhaustive",
+    "tests/first_hour": "slow",
     "tests/fuzz": "exhaustive",
     "tests/kernels": "fast",
     "tests/kills": "exhaustive",

@@ -170,6 +170,7 @@ def _about(number: float | None, unit: int = 1) -> str:
 def check(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
     """Check a configuration and its files, and report everything that is wrong at once; nothing is written."""
     from curate.config.loader import load
+    from curate.report.formatting import plural
     from curate.stages import preflight
 
     settings = load(config, overrides or ())
@@ -181,7 +182,7 @@ def check(config: Config, overrides: Overrides = None, as_json: Json = False) ->
     for note in found.notes:
         output.show_line(f"note: {note}")
     pool = "" if found.pool is None else f"{found.pool.counted} rows, "
-    output.show_line(f"{config}: fine; {pool}{len(settings.select)} selectors, results go to {settings.run}")
+    output.show_line(f"{config}: fine; {pool}{plural(len(settings.select), 'selector')}, results go to {settings.run}")
 
 
 @commands.command(rich_help_panel="The pipeline")

@@ -373,7 +373,7 @@ def check_pool(found: Findings, pool: PoolSample, *, guess: bool = False) -> Non
     config = found.config
     if not pool.columns:
         if guess:
-            found.add(("input", "files"), "there are no rows", f"({pool.seen})")
+            found.add(("input", "files"), f"there are no rows in {pool.seen}")
         return  # reading the input says why
     missing = _check_columns(found, pool)
     _check_tokens(found, pool)
@@ -606,7 +606,7 @@ def _check_texts(found: Findings, known: Mapping[KeyPath, Mapping[str, Any]]) ->
             every = matching(dotted(one.path), *one.files)
             texts = pool_sample.sample(how, every, 0.2)
             if not texts.columns:
-                found.add(one.path, "there are no rows", f"({texts.seen})")
+                found.add(one.path, f"there are no rows in {texts.seen}")
                 continue
             for name in columns_of(one.text) or [one.text]:
                 there = name in texts.columns or (not texts.complete and _may_be_further_on(name, texts))
