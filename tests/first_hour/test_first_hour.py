@@ -92,6 +92,9 @@ def test_the_commands_of_the_docs_lead_from_a_file_to_a_dataset_that_can_be_expl
     assert re.search(r"121 rows in, \d+ kept \(\d+\.\d%\); .*tokens kept", done.stdout)
     told = command("explain", "runs/c", "copy").stdout
     assert "r3" in told
+    assert command("explain", "c.yaml", "pool.jsonl:121").stdout == told
+    words = plain()[3]["text"][:40]
+    assert len(command("explain", "runs/c", "--grep", re.escape(words)).stdout.splitlines()) >= 2
     again = command("run", "c.yaml")
     assert "unchanged in runs/c/export/" in again.stdout
     assert command("report", "runs/c").returncode == 0
