@@ -81,20 +81,21 @@ def _evaluated(context: Context, pool: PoolView, selected: Selected) -> Evaluati
     config = context.config
     everything, tested = split.whole(context, pool), split.tested(context, pool)
     entries, refused = metric_values.chosen(config)
+    primary = metric_values.primary(metric_values.of(entries), config.evaluate.primary)
+    exploratory = sum(1 for measure in metric_values.of(entries) if measure.sign and measure != primary)
     seeds = range(config.seed, config.seed + config.evaluate.seeds)
     published = [Choice(ledger=selected, seed=seed) for seed in seeds]
     learning = [entry for entry in entries if entry.spec.plugin().traits.learns]
     others = [entry for entry in entries if entry not in learning]
     whole = len(opened(everything).train)
     arms = _Arms.of(context, everything, published, others, full=False)
-    lines = arms.lines(others)
     if tested.test is None:
         again = _again(len(opened(tested).train), whole, config.select)
         published = [Choice(entries=again, seed=seed) for seed in seeds]
     learnt = _Arms.of(context, tested, published, learning, full=True)
-    lines += learnt.lines(learning)
-    p = holm([line.difference.p if line.sign else math.nan for line in lines]).tolist()
-    first = next((measure for measure in metric_values.of(learning) if measure.of_labels and measure.sign), None)
+    lines = [*arms.lines(others, primary, exploratory), *learnt.lines(learning, primary, exploratory)]
+    groups = [measure for measure in metric_values.of(learning) if measure.of_labels and measure.sign]
+    first = primary if primary in groups else next(iter(groups), None)
     left = opened(tested).left()
     return Evaluation(
         run=config.run,
@@ -103,8 +104,8 @@ def _evaluated(context: Context, pool: PoolView, selected: Selected) -> Evaluati
         rows=len(arms.selection[0].chosen.order),
         pool=len(pool),
         tested=_told(opened(tested)),
-        primary=next((line.name for line in lines if line.learns and line.sign), None),
-        metrics=tuple(replace(line, p_holm=corrected) for line, corrected in zip(lines, p, strict=True)),
+        primary=None if primary is None else primary.name,
+        metrics=_corrected(lines),
         sliced=None if first is None else first.name,
         slices=() if first is None else tuple(learnt.slices(first)),
         stability=_stability(context, tested, config.select, len(learnt.selection[0].chosen.order), whole),
@@ -117,6 +118,12 @@ def _evaluated(context: Context, pool: PoolView, selected: Selected) -> Evaluati
             *notes({"": [*arms.selection, *learnt.selection]}),
         ),
     )
+
+
+def _corrected(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Return the lines with the p values of the exploratory ones corrected for their number."""
+    p = holm([line.p if line.exploratory else math.nan for line in lines]).tolist()
+    return tuple(replace(line, p=one) if line.exploratory else line for line, one in zip(lines, p, strict=True))
 
 
 def _stability(
@@ -186,24 +193,30 @@ class _Arms:
         others = trials.run(context, "measuring uniform selections", rows, [*uniform, *every], metrics)
         return cls(rows, selection, others[: len(uniform)], others[len(uniform) :])
 
-    def lines(self, metrics: Sequence[MetricEntry]) -> list[Line]:
-        return [
-            Line(
-                name=measure.name,
-                of=measure.column.name or measure.entry,
-                unit=measure.column.unit,
-                rate=measure.rate,
-                higher_is_better=measure.column.higher_is_better,
-                learns=measure.learns,
-                selection=measure.estimate(self.selection),
-                uniform=measure.estimate(self.uniform),
-                difference=measure.difference(self.selection, self.uniform),
-                resampled=measure.resampled(self.selection, self.uniform),
-                full=measure.estimate(self.full) if self.full else None,
-                cost=measure.difference(self.selection, self.full) if self.full else None,
-            )
-            for measure in metric_values.of(metrics)
-        ]
+    def lines(self, metrics: Sequence[MetricEntry], primary: Measure | None, exploratory: int) -> list[Line]:
+        """Return the numbers of the metrics, with p values before any correction."""
+        return [self._line(measure, measure != primary, exploratory) for measure in metric_values.of(metrics)]
+
+    def _line(self, measure: Measure, exploratory: bool, comparisons: int) -> Line:
+        difference = measure.difference(self.selection, self.uniform)
+        needed = measure.seeds_needed(self.selection, self.uniform, comparisons if exploratory else 1)
+        return Line(
+            name=measure.name,
+            of=measure.column.name or measure.entry,
+            unit=measure.column.unit,
+            rate=measure.rate,
+            higher_is_better=measure.column.higher_is_better,
+            learns=measure.learns,
+            selection=measure.estimate(self.selection),
+            uniform=measure.estimate(self.uniform),
+            difference=difference,
+            p=difference.p if measure.sign else math.nan,
+            exploratory=exploratory,
+            seeds_needed=needed,
+            resampled=measure.resampled(self.selection, self.uniform),
+            full=measure.estimate(self.full) if self.full else None,
+            cost=measure.difference(self.selection, self.full) if self.full else None,
+        )
 
     def slices(self, measure: Measure) -> list[Slice]:
         return slices.of(opened(self.rows), measure, self.selection, self.uniform, self.full)

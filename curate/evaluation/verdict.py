@@ -8,6 +8,8 @@ from curate.evaluation.choices import UNIFORM
 from curate.evaluation.comparison_result import Cell, Comparison
 from curate.evaluation.estimates import nulls
 from curate.evaluation.metric_notes import left_out
+from curate.evaluation.metric_values import Measure
+from curate.report import evaluation_text
 from curate.report.evaluation_data import SIGNIFICANT
 from curate.report.formatting import DASH, listed, plus_minus, points, probability, seconds, signed, value
 
@@ -70,7 +72,27 @@ def about(found: Comparison) -> list[str]:
     where = "held out of the pool, which clusters and scores have seen" if found.held_out else "of the test files"
     told = f"{found.rows:,} rows to choose from, {found.test_rows:,} test rows {where}, {found.seeds} seeds"
     filtered = [f"before every selector but {UNIFORM}: {listed(list(found.filters))}"] if found.filters else []
-    return [told, *filtered, *left_out(found.left), *found.notes]
+    return [told, *filtered, tested(found), *few_seeds(found), *left_out(found.left), *found.notes]
+
+
+def tested(found: Comparison) -> str:
+    """Return which measure is tested, and for how many comparisons its p values are corrected."""
+    number = found.comparisons
+    corrected = f"corrected for {number} comparisons with random (Holm)" if number > 1 else "not corrected"
+    others = "; the other metrics are exploratory, and corrected among themselves" if len(found.measures) > 1 else ""
+    return f"{found.primary.name} is the primary metric, {corrected}{others}"
+
+
+def few_seeds(found: Comparison) -> list[str]:
+    """Return the differences that more seeds would show, or would not."""
+    cells = [cell for cell in found.cells.values() if cell.differences]
+    lines = [
+        f"{cell.selector} at {cell.rate:g}: {evaluation_text.seeds_needed(cell.seeds_needed)}"
+        for cell in cells
+        if cell.seeds_needed
+    ]
+    never = [f"{cell.selector} at {cell.rate:g}" for cell in cells if cell.seeds_needed is None]
+    return [*lines, *([f"{listed(never)}: {evaluation_text.seeds_needed(None)}"] if never else [])]
 
 
 def grid(found: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -112,15 +134,27 @@ def ranks(found: Comparison) -> tuple[list[str], list[list[str]]]:
 
 
 def measured(found: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Every other measure, a line for each selector and rate."""
+    """Return the p values of the primary measure and every other measure, a line for each selector and rate."""
     others = [one for one in found.measures if one is not found.primary]
-    header = ["selector", "prune rate", f"p of {found.primary.name} (Holm)", *(one.name for one in others)]
+    name = found.primary.name
+    corrected = [f"corrected for {found.comparisons} (Holm)"] if found.comparisons > 1 else []
+    header = ["selector", "prune rate", f"p of {name}", *corrected, *(f"{one.name} (exploratory)" for one in others)]
     rows = []
     for cell in found.cells.values():
         if not cell.untested:
-            told = [plus_minus(cell.values[one.name], rate=one.rate) for one in others]
-            rows.append([cell.selector, f"{cell.rate:g}", probability(cell.p), *told])
+            raw = cell.differences[name].p if cell.differences else math.nan
+            tested = [probability(raw), *([probability(cell.p)] if corrected else [])]
+            rows.append([cell.selector, f"{cell.rate:g}", *tested, *(_other(cell, one) for one in others)])
     return header, rows
+
+
+def _other(cell: Cell, measure: Measure) -> str:
+    """Return a mean of an exploratory measure and its difference to uniform, with * where it is significant."""
+    mean = plus_minus(cell.values[measure.name], rate=measure.rate)
+    if not cell.differences:
+        return mean
+    mark = "*" if cell.exploratory.get(measure.name, math.nan) < SIGNIFICANT else ""
+    return f"{mean} ({signed(cell.differences[measure.name], rate=measure.rate)}{mark})"
 
 
 def _cell(found: Comparison, cell: Cell) -> str:
@@ -130,7 +164,8 @@ def _cell(found: Comparison, cell: Cell) -> str:
     if not cell.differences:
         return told
     mark = "*" if cell.p < SIGNIFICANT else ""
-    return f"{told} ({signed(cell.differences[found.primary.name], rate=found.primary.rate)}{mark})"
+    needed = f"; needs about {cell.seeds_needed} seeds" if cell.seeds_needed else ""
+    return f"{told} ({signed(cell.differences[found.primary.name], rate=found.primary.rate)}{mark}{needed})"
 
 
 def _by(found: Comparison, cell: Cell) -> str:
