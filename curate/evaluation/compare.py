@@ -12,7 +12,7 @@ import numpy as np
 from curate import pipeline
 from curate.config.budget import Budget
 from curate.errors import ConfigError
-from curate.evaluation import choices, comparison_page, metric_values, split, stability, trials, verdict
+from curate.evaluation import choices, comparison_page, metric_values, seen, split, stability, trials, verdict
 from curate.evaluation.choices import UNIFORM, Contender
 from curate.evaluation.comparison_result import Cell, Comparison
 from curate.evaluation.metric_notes import notes, planned, seeds_only
@@ -84,6 +84,7 @@ def compare(
             seeds=config.evaluate.seeds,
             filters=tuple(entry.name for entry in filters),
             selectors=tuple(contender.name for contender in contenders),
+            sees={one.name: seen.by(config, (*filters, one.entry)) for one in contenders},
             rates=tuple(budgets),
             measures=tuple(found),
             primary=first,

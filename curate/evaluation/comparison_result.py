@@ -67,6 +67,9 @@ class Comparison:
     filters: tuple[str, ...]
     selectors: tuple[str, ...]
     rates: tuple[float, ...]
+    sees: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By selector: what it sees of labels and groups; of those that see something only."""
+
     measures: tuple[Measure, ...]
     primary: Measure
     cells: Mapping[tuple[str, float], Cell]
@@ -138,6 +141,7 @@ class Comparison:
             "cells": [
                 {
                     "selector": cell.selector,
+                    "sees": list(self.sees.get(cell.selector, ())),
                     "prune_rate": cell.rate,
                     "rows": cell.rows,
                     "untested": cell.untested,

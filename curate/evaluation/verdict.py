@@ -72,7 +72,7 @@ def about(found: Comparison) -> list[str]:
     where = "held out of the pool, which clusters and scores have seen" if found.held_out else "of the test files"
     told = f"{found.rows:,} rows to choose from, {found.test_rows:,} test rows {where}, {found.seeds} seeds"
     filtered = [f"before every selector but {UNIFORM}: {listed(list(found.filters))}"] if found.filters else []
-    return [told, *filtered, tested(found), *few_seeds(found), *left_out(found.left), *found.notes]
+    return [told, *filtered, *seeing(found), tested(found), *few_seeds(found), *left_out(found.left), *found.notes]
 
 
 def tested(found: Comparison) -> str:
@@ -99,7 +99,8 @@ def grid(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Selectors × rates of the primary measure: the mean, and the difference to uniform, with * beyond chance."""
     header = [f"{found.primary.name}, difference to {UNIFORM}", *(f"prune {rate:g}" for rate in found.rates)]
     rows = [
-        [name, *(_cell(found, found.cells[name, rate]) for rate in found.rates)] for name in (*found.selectors, UNIFORM)
+        [f"{name}{_mark(found, name)}", *(_cell(found, found.cells[name, rate]) for rate in found.rates)]
+        for name in (*found.selectors, UNIFORM)
     ]
     whole = plus_minus(found.full[found.primary.name], rate=found.primary.rate)
     return header, [*rows, ["every row", *(whole for _ in found.rates)]]
@@ -109,6 +110,7 @@ def ranks(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Each selector's mean rank, where it beats random and where it loses, its time and its stability."""
     header = [
         "selector",
+        "sees",
         "mean rank",
         "beats random at",
         "loses at",
@@ -128,9 +130,20 @@ def ranks(found: Comparison) -> tuple[list[str], list[list[str]]]:
             for key in ("seconds", "same_over_seeds", "same_when_removed")
         ]
         stable = [value(share) for share in means[1:]]
-        rows.append((mean, [name, value(mean), wins, losses, seconds(means[0]), *stable]))
+        rows.append((mean, [name, sees(found, name), value(mean), wins, losses, seconds(means[0]), *stable]))
     ordered = sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))
     return header, [row for _, row in ordered]
+
+
+def sees(found: Comparison, name: str) -> str:
+    """Return what a selector sees of labels and groups, as one cell of a table."""
+    return ", ".join(found.sees.get(name, ())) or DASH
+
+
+def seeing(found: Comparison) -> list[str]:
+    """Return one line on the selectors that see labels or groups, which uniform does not; none if none does."""
+    names = [f"{name} ({', '.join(seen)})" for name in found.selectors if (seen := found.sees.get(name))]
+    return [f"sees what {UNIFORM} does not: {', '.join(names)}"] if names else []
 
 
 def measured(found: Comparison) -> tuple[list[str], list[list[str]]]:
@@ -166,6 +179,12 @@ def _cell(found: Comparison, cell: Cell) -> str:
     mark = "*" if cell.p < SIGNIFICANT else ""
     needed = f"; needs about {cell.seeds_needed} seeds" if cell.seeds_needed else ""
     return f"{told} ({signed(cell.differences[found.primary.name], rate=found.primary.rate)}{mark}{needed})"
+
+
+def _mark(found: Comparison, name: str) -> str:
+    """Return the mark of a selector that sees labels or groups."""
+    seen = found.sees.get(name, ())
+    return f" (sees {', '.join(seen)})" if seen else ""
 
 
 def _by(found: Comparison, cell: Cell) -> str:
