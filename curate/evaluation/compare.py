@@ -12,9 +12,10 @@ import numpy as np
 from curate import pipeline
 from curate.config.budget import Budget
 from curate.errors import ConfigError
-from curate.evaluation import choices, comparison_page, metric_values, seen, split, stability, trials, verdict
+from curate.evaluation import choices, comparison_page, costs, metric_values, seen, split, stability, trials, verdict
 from curate.evaluation.choices import UNIFORM, Contender
 from curate.evaluation.comparison_result import Cell, Comparison
+from curate.evaluation.costs import Work
 from curate.evaluation.metric_notes import notes, planned, seeds_only
 from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import Split, opened
@@ -46,6 +47,7 @@ def compare(
     prune_rates: Sequence[float] = RATES,
     files: Sequence[str] = (),
     seeds: int | None = None,
+    budget: float | None = None,
 ) -> Comparison:
     """Compare selectors on the pool of a configuration; runs its stages up to score first, as far as they are not done.
 
@@ -55,10 +57,11 @@ def compare(
     prune_rates : shares of the rows to choose from that are dropped
     files : of test rows; those of the configuration unless given
     seeds : how often what is random is repeated; as the configuration says unless given
+    budget : seconds that the trials may take by the estimate that is made before them; without a limit unless given
 
     Raises
     ------
-    ConfigError : an unknown selector, one without a budget, a rate that leaves no row
+    ConfigError : an unknown selector, one without a budget, a rate that leaves no row, more work than the budget allows
     """
     config = replace(config, evaluate=choices.asked(config.evaluate, files, seeds))
     filters, contenders = choices.contenders(config, select)
@@ -74,6 +77,7 @@ def compare(
         rows = split.tested(context, pool)
         budgets = choices.kept(len(opened(rows).train), prune_rates)
         grid = _Grid(context, rows, filters, contenders, budgets)
+        costs.check(context, grid.works(entries), budget)
         tried = grid.run(entries)
         cells = _corrected(first, _cells(grid, tried, found, first))
         done = Comparison(
@@ -155,6 +159,24 @@ class _Grid:
         removed = [self._choice(*place, self.seeds[0], REMOVED) for place in places]
         without = trials.run(self.context, "taking rows away", self.rows, removed)
         return _Trials(cells, chance, full, dict(zip(places, without, strict=True)))
+
+    def works(self, metrics: Sequence[MetricEntry]) -> list[Work]:
+        """Return all trials of the grid, as if the filters left every row."""
+        works = [self._work("every row", [Choice(seed=seed) for seed in self.seeds], metrics, len(self.train))]
+        for name, rate in self.places:
+            keep = self.budgets[rate]
+            works.append(self._work(name, [self._choice(name, rate, seed) for seed in self.seeds], metrics, keep))
+            works.append(self._work(name, [self._choice(name, rate, self.seeds[0], REMOVED)], (), keep))
+        for contender in self.contenders:
+            if contender.entry.epochs > 1:
+                for keep in self.budgets.values():
+                    most = min(len(self.train), keep * contender.entry.epochs)
+                    alike = [Choice(entries=(choices.uniform(most),), seed=seed) for seed in self.seeds]
+                    works.append(self._work(UNIFORM, alike, metrics, most))
+        return works
+
+    def _work(self, name: str, wanted: Sequence[Choice], metrics: Sequence[MetricEntry], rows: int) -> Work:
+        return Work(name=name, split=self.rows, choices=wanted, metrics=metrics, rows=rows)
 
     @property
     def places(self) -> list[tuple[str, float]]:
