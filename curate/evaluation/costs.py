@@ -99,8 +99,8 @@ def _hint(clock: _Clock, works: Sequence[Work], budget: float) -> str:
             return f"--seeds {fewer} fits (about {seconds(cost.seconds)})"
     least = clock.cost([_first(work, seeds[:2]) for work in works])
     slowest = sorted(least.by_name.items(), key=lambda item: (-item[1], item[0]))
-    each = ", ".join(f"{name} takes about {seconds(one)}" for name, one in slowest)
-    return f"raise it, or leave something out: with --seeds {min(2, len(seeds))}, {each}"
+    each = ", ".join(f"{seconds(one)} for {name}" for name, one in slowest)
+    return f"raise it, or leave something out; --seeds {min(2, len(seeds))} takes about {each}"
 
 
 def _first(work: Work, seeds: Sequence[int]) -> Work:

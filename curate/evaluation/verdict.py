@@ -40,7 +40,10 @@ def sentence(found: Comparison) -> str:
     if not winners:
         losers = sorted({cell.selector for cell in cells if found.worse(cell)})
         lost = f"; {listed(losers)} {_is(losers)} worse than random at some rate" if losers else ""
-        return f"nothing beats random here: use {UNIFORM}{lost}"
+        hopes = [cell for cell in cells if cell.seeds_needed and found.gain(cell) > 0]
+        first = min(hopes, key=lambda cell: cell.seeds_needed or 0, default=None)
+        hope = "" if first is None else f"; about {first.seeds_needed} seeds would show whether {first.selector} does"
+        return f"nothing beats random here: use {UNIFORM}{hope}{lost}"
     best = max(winners, key=found.gain)
     others = [cell for cell in cells if cell.rate == best.rate and cell is not best]
     parts = [f"use {best.selector} at prune rate {best.rate:g}: it beats random by {_by(found, best)}"]

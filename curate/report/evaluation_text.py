@@ -71,10 +71,10 @@ def few_seeds(line: Line) -> str:
 def seeds_needed(number: int | None) -> str:
     """
     >>> seeds_needed(12), seeds_needed(None), seeds_needed(0)
-    ('too few seeds for this effect: about 12 would show it', 'more seeds alone would not show this effect', '')
+    ('too few seeds for this effect: about 12 would show it', 'more seeds alone would hardly show this effect', '')
     """
     if number is None:
-        return "more seeds alone would not show this effect"
+        return "more seeds alone would hardly show this effect"
     return f"too few seeds for this effect: about {number} would show it" if number else ""
 
 

@@ -79,7 +79,7 @@ def test_a_comparison_says_what_is_corrected_for_what_and_how_many_seeds_are_mis
     found = replace(found, cells=cells)
     lines = verdict.about(found)
     assert "facility_location at 0.5: too few seeds for this effect: about 12 would show it" in lines
-    assert "ccs at 0.5: more seeds alone would not show this effect" in lines
+    assert "ccs at 0.5: more seeds alone would hardly show this effect" in lines
     assert "(+1.0 ± 2.0; needs about 12 seeds)" in verdict.grid(found)[1][0][1]
     assert any("corrected for 5 comparisons with random (Holm)" in line for line in lines)
     assert "too few seeds" in comparison_page.render(found)
@@ -94,3 +94,15 @@ def test_the_page_is_the_same_bytes_again_and_holds_no_markup_of_names():
     assert text == comparison_page.render(SAMPLE.comparison(SAMPLE.EVIL))
     assert "<img" not in text
     assert "beats random by 10.0 ± 2.0 points" in re.sub("<script>.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_a_verdict_from_few_seeds_says_how_many_would_decide():
+    found = SAMPLE.comparison()
+    cells = {place: replace(each, p=0.3, seeds_needed=0) for place, each in found.cells.items()}
+    found = replace(found, cells=cells)
+    assert verdict.sentence(found) == "nothing beats random here: use uniform"
+    cells["facility_location", 0.9] = replace(cells["facility_location", 0.9], seeds_needed=12)
+    cells["ccs", 0.9] = replace(cells["ccs", 0.9], seeds_needed=7)  # it loses
+    found = replace(found, cells=cells)
+    expected = "nothing beats random here: use uniform; about 12 seeds would show whether facility_location does"
+    assert verdict.sentence(found) == expected
