@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import shlex
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -130,6 +130,22 @@ class ConfigErrors(ConfigError):  # noqa: N818 - plural on purpose: it is severa
 
     def __str__(self) -> str:
         return self.message
+
+
+class ProblemsError(CurateError):
+    """Several problems, a line each; its exit code is that of the first."""
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def together(problems: Sequence[CurateError]) -> CurateError:
+    """Return one error for one or more problems."""
+    if len(problems) == 1:
+        return problems[0]
+    error = ProblemsError("\n".join(str(problem) for problem in problems))
+    error.exit_code = problems[0].exit_code
+    return error
 
 
 class DataError(CurateError):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate import anchored, paths
+from curate.config.model import Entry
 from curate.errors import ConfigError, CurateError, catching_panics
 from curate.executors.base import Executor, cores
 from curate.executors.processes import Processes
@@ -18,6 +20,7 @@ from curate.executors.serial import Serial
 from curate.progress import NullProgress, Progress
 from curate.report import contents
 from curate.report.formatting import compact, cut, in_epochs, masked
+from curate.stages import calibration, pool_sample, preflight
 from curate.stages.base import (
     SCRATCH,
     AnyStage,
@@ -31,7 +34,8 @@ from curate.stages.cluster import Cluster
 from curate.stages.decontaminate.stage import Decontaminate
 from curate.stages.embed.stage import Embed
 from curate.stages.export.stage import Export, ExportResult
-from curate.stages.ingest.stage import Ingest, estimated_rows, survey
+from curate.stages.ingest.stage import Ingest, survey
+from curate.stages.pool_sample import Counted
 from curate.stages.proxy.stage import Proxy
 from curate.stages.report import ground_truth, pool_measures
 from curate.stages.report.stage import Rendered
@@ -288,7 +292,12 @@ def _run(context: Context, until: str, *, report: bool) -> Summary:
         lost = f"{context.folder / versions.FOLDER} is missing, and what was published is lost"
         context.progress.warn(f"{lost}: the history begins again, and nothing is compared with it")
     done = Progressed()
+    known = before.get("config") == config.resolved and before.get("curate") == __version__
+    if not known:
+        _refuse(preflight.check(config, context.folder), context)
     for step in _stages(context, until):
+        if done.view is None and not (known and before["fingerprints"].items() >= step.fingerprints().items()):
+            _refuse(preflight.of_run(config, step.pool), context)
         done = step
     late: list[str] = []
     unchanged, page, rendered = _publish(context, done, before, late, report=report)
@@ -379,6 +388,12 @@ def _harmless(late: list[str], what: str) -> Iterator[None]:
     except Exception as error:
         message = f"{type(error).__name__}: " * (not isinstance(error, CurateError)) + str(error)
         late.append(f"the export is published, but {what} ({message}); the next run repairs that")
+
+
+def _refuse(found: preflight.Findings, context: Context) -> None:
+    found.raise_if_any()
+    for note in found.notes:
+        context.progress.note(note)
 
 
 _WRITTEN = {"fingerprints": {str: str}}
@@ -531,36 +546,92 @@ def _planned(context: Context) -> list[Planned]:
         for step in _stages(context, PIPELINE[-1].name):
             done = step
     seen = {(one.stage, one.name): one for one in context.plan or ()}
-    rows = done.records[0].count.kept if done.records else estimated_rows(survey(context))
+    if done.records:
+        counted, size = Counted(done.records[0].count.kept), sum(file["size"] for file in _files(done))
+    else:
+        files = survey(context)
+        counted, size = pool_sample.rows_of(config.input, files, _COUNTING), sum(file["size"] for file in files)
+    rows = counted.rows
     largest = {
         name: size
         for stage in PIPELINE
         for one in done.of(stage.name)
         for name, size in stage.largest_groups(one).items()
     }
-    forecast, lines = Forecast(rows, rows, largest), []
+    forecast, lines, outdated = Forecast(rows, rows, largest), list[Planned](), list[str]()
     for stage in PIPELINE:
         for entry in stage.entries(config):
             name = stage.entry_name(entry)
             folder = stage.folder(context.folder, name)
-            one = seen.get((stage.name, name)) or _later(stage, name, folder)
+            record = manifest.load(folder)
+            one = seen.get((stage.name, name)) or _later(config, stage, entry, name, record, outdated)
+            if record is not None and one.changed:
+                outdated.append(record.fingerprint)
+            entering = forecast
             own, forecast = stage.forecast(config, one, forecast)
-            lines += [_estimated(context, stage, line, folder) for line in own]
+            for line in own:
+                cost = _estimated(context, stage, line, folder, entering.most, size / max(1, rows))
+                lines.append(replace(cost, error=counted.error))
+                entering = entering if line.rows is None else replace(entering, most=line.rows)
     return lines
 
 
-def _later(stage: AnyStage, name: str, folder: Path) -> Planned:
-    """Return the plan of a step that one before it keeps from being compared with what is on disk."""
-    state: manifest.State = "missing" if manifest.load(folder) is None else "stale"
-    return Planned(stage.name, name, state, "a stage before it will run")
+_COUNTING = 5.0
+"""Seconds that a plan may count the records of files that only reading can count."""
 
 
-def _estimated(context: Context, stage: AnyStage, step: Planned, folder: Path) -> Planned:
-    """Return the step with its cost, in proportion to that of the last time; unknown if it never ran."""
+_OF_PLUGIN = ("plugin", "version", "sha256", "params", "contents")
+"""Inputs of a step that its entry alone determines."""
+
+
+def _files(done: Progressed) -> Sequence[Mapping[str, Any]]:
+    return done.one("input", InputResult).result.files
+
+
+def _later(
+    config: RunConfig,
+    stage: AnyStage,
+    entry: object,
+    name: str,
+    record: Record[StageResult] | None,
+    outdated: Sequence[str],
+) -> Planned:
+    """Return the plan of a step that one before it keeps from being compared with what is on disk.
+
+    It is certain to run if it was never done, its own entry changed, or it was made from a result that changed.
+    """
+    if record is None:
+        return Planned(stage.name, name, "missing", "a stage before it will run")
+    entries = entry if isinstance(entry, tuple) else (entry,)
+    parts = [one.fingerprint_parts() for one in entries if isinstance(one, Entry)]
+    own = {key: value for key, value in (parts[0] if parts else {}).items() if key in _OF_PLUGIN}
+    now: dict[str, object] = {"entries": parts} if isinstance(entry, tuple) else own
+    before = {key: value for key, value in record.inputs.items() if key in now}
+    state, why = manifest.compare(replace(record, inputs=before, fingerprint=manifest.fingerprint(before)), now)
+    if state != "fresh":
+        return Planned(stage.name, name, "stale", why, changed=True)
+    for section in ("embed", "score"):
+        read = record.inputs.get(section)
+        if isinstance(read, dict) and {*read} != {one.name for one in getattr(config, section)}:
+            return Planned(stage.name, name, "stale", f"the entries of {section} changed", changed=True)
+    made_from = json.dumps(dict(record.inputs))
+    if any(fingerprint in made_from for fingerprint in outdated):
+        return Planned(stage.name, name, "stale", "a stage before it will run", changed=True)
+    return Planned(stage.name, name, "maybe", "depends on what a stage before it produces")
+
+
+def _estimated(
+    context: Context, stage: AnyStage, step: Planned, folder: Path, entering: int, bytes_per_row: float
+) -> Planned:
+    """Return the step with its cost, in proportion to that of the last time, or of measurements if it never ran."""
     if step.state == "fresh":
         return replace(step, seconds=0.0, memory=0, disk=0)
     record = manifest.load(folder, stage.result)
     last = next((line for line in manifest.lines([record] if record else []) if line.name == step.name), None)
-    if last is None or not last.count.kept:
-        return step
-    return stage.estimate(context, step, last, folder)
+    if last is not None and last.count.kept:
+        return stage.estimate(context, step, last, folder)
+    section = getattr(context.config, stage.section)
+    entries = section if isinstance(section, tuple) else (section,)
+    entry = next((one for one in entries if isinstance(one, Entry) and step.name in (one.name, stage.name)), None)
+    cost = calibration.estimate(stage.name, entry, entering, bytes_per_row)
+    return step if cost is None else replace(step, seconds=cost.seconds, memory=cost.memory, disk=cost.disk)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from curate.errors import visible
@@ -25,8 +26,8 @@ EVERY = 5.0
 class Progress(Protocol):
     """Receiver of the progress, notes and warnings of a run."""
 
-    def begin(self, what: str, total: int) -> None:
-        """``what`` begins; ``total`` units (rows, shards) are to be done."""
+    def begin(self, what: str, total: int, unit: str = "rows") -> None:
+        """``what`` begins; ``total`` of a unit (rows, bytes, files) are to be done."""
 
     def advance(self, units: int) -> None:
         """``units`` more are done."""
@@ -47,7 +48,7 @@ class Progress(Protocol):
 class NullProgress:
     """No-op progress."""
 
-    def begin(self, what: str, total: int) -> None: ...
+    def begin(self, what: str, total: int, unit: str = "rows") -> None: ...
     def advance(self, units: int) -> None: ...
     def enter(self, stage: str, entry: str) -> None: ...
     def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None: ...
@@ -66,11 +67,57 @@ class NestedProgress:
     def leave(self, records: Sequence[Record[StageResult]], *, reused: bool) -> None: ...
 
 
+@dataclass(slots=True)
+class Work:
+    """Work under way, and how much of it is done."""
+
+    what: str = ""
+    total: int = 0
+    unit: str = "rows"
+    done: int = 0
+    began: float = 0.0
+
+    def advance(self, units: int) -> None:
+        """Count units that are done; an estimated total is never exceeded."""
+        self.done = min(self.total, self.done + units)
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the work began."""
+        return self.done / max(time.monotonic() - self.began, 1e-9)
+
+    @property
+    def seconds_left(self) -> float:
+        """Time that the rest takes at this rate."""
+        return (self.total - self.done) / self.rate if self.done else 0.0
+
+    def amount(self, separator: str) -> str:
+        """Amount done and rate, for people."""
+        if self.unit == "bytes":
+            done, total, rate = (f"{number / 2**20:,.1f}" for number in (self.done, self.total, self.rate))
+            return f"{done}{separator}{total} MiB, {rate} MiB/s"
+        rate = f"{self.rate:,.0f}" if self.rate >= 10 or not self.rate else f"{self.rate:.1f}"
+        return f"{self.done:,}{separator}{self.total:,} {self.unit}, {rate} {self.unit}/s"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people.
+
+    >>> duration(5.4), duration(95), duration(4000)
+    ('5 s', '1 min 35 s', '1 h 6 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
 class _Sink(Protocol):
     """Where what is told goes."""
 
-    def begin(self, what: str, total: int) -> None: ...
-    def advance(self, units: int, place: Mapping[str, str]) -> None: ...
+    def begin(self, work: Work) -> None: ...
+    def advance(self, work: Work, place: Mapping[str, str]) -> None: ...
     def tell(self, event: str, text: str, facts: Mapping[str, object]) -> None: ...
     def close(self) -> None: ...
 
@@ -83,14 +130,17 @@ class ConsoleProgress:
         self.stage = self.entry = ""
         """The step under way."""
 
+        self.work = Work()
         self.steps: list[tuple[Record[StageResult], bool]] = []
         """Every step that is done, and whether it was before."""
 
-    def begin(self, what: str, total: int) -> None:
-        self._sink.begin(what, total)
+    def begin(self, what: str, total: int, unit: str = "rows") -> None:
+        self.work = Work(what, total, unit, began=time.monotonic())
+        self._sink.begin(self.work)
 
     def advance(self, units: int) -> None:
-        self._sink.advance(units, self._place())
+        self.work.advance(units)
+        self._sink.advance(self.work, self._place())
 
     def enter(self, stage: str, entry: str) -> None:
         self.stage, self.entry = stage, entry
@@ -138,23 +188,21 @@ class _Lines:
 
     def __init__(self, style: Literal["plain", "json", "quiet"]) -> None:
         self._style = style
-        self._what, self._total, self._done = "", 0, 0
-        self._began = self._told = time.monotonic()
+        self._told = time.monotonic()
 
-    def begin(self, what: str, total: int) -> None:
-        self._what, self._total, self._done = what, total, 0
-        self._began = self._told = time.monotonic()
+    def begin(self, work: Work) -> None:
+        self._told = work.began
 
-    def advance(self, units: int, place: Mapping[str, str]) -> None:
-        self._done += units
+    def advance(self, work: Work, place: Mapping[str, str]) -> None:
         now = time.monotonic()
         if now - self._told < EVERY:
             return
         self._told = now
-        left = (now - self._began) / self._done * (self._total - self._done) if self._done else 0.0
-        share = self._done / self._total if self._total else 1.0
-        text = f"{self._what}: {self._done:,} of {self._total:,} ({share:.0%}), about {left:.0f} s left"
-        facts = {"done": self._done, "total": self._total, "seconds_left": round(left, 1)}
+        share = work.done / work.total if work.total else 1.0
+        left = duration(work.seconds_left)
+        text = f"{work.what}: {work.amount(' of ')} ({share:.0%}), about {left} left"
+        facts = {"done": work.done, "total": work.total, "unit": work.unit}
+        facts |= {"rate": round(work.rate, 1), "seconds_left": round(work.seconds_left, 1)}
         self.tell("progress", text, {**place, **facts})
 
     def tell(self, event: str, text: str, facts: Mapping[str, object]) -> None:
@@ -177,25 +225,25 @@ class _Bars:
     """One live bar, for the work at hand."""
 
     def __init__(self, console: Console) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._console = console
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
-            MofNCompleteColumn(),
+            TextColumn("{task.fields[amount]}", markup=False),
             TimeRemainingColumn(),
         )
         self._progress = Progress(*columns, console=console, transient=True)
         self._progress.start()
-        self._task = self._progress.add_task("", visible=False)
+        self._task = self._progress.add_task("starting", total=None, amount="")
 
-    def begin(self, what: str, total: int) -> None:
+    def begin(self, work: Work) -> None:
         self._progress.remove_task(self._task)
-        self._task = self._progress.add_task(what, total=total)
+        self._task = self._progress.add_task(work.what, total=work.total, amount=work.amount("/"))
 
-    def advance(self, units: int, place: Mapping[str, str]) -> None:  # noqa: ARG002
-        self._progress.advance(self._task, units)
+    def advance(self, work: Work, place: Mapping[str, str]) -> None:  # noqa: ARG002
+        self._progress.update(self._task, completed=work.done, amount=work.amount("/"))
 
     def tell(self, event: str, text: str, facts: Mapping[str, object]) -> None:
         if event == "end":

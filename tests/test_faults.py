@@ -312,9 +312,9 @@ def test_a_fault_at_any_touch_after_the_last_stage_leaves_all_of_the_old_or_all_
         monkeypatch.setattr(module.os, "fsync", lambda _, real=os.fsync: (faults.touch("fsync"), real(_))[1])
     real = curate.pipeline._publish
 
-    def publish(*arguments):
+    def publish(*arguments, **options):
         faults.begun = True
-        return real(*arguments)
+        return real(*arguments, **options)
 
     monkeypatch.setattr(curate.pipeline, "_publish", publish)
     curate.run(settings)
@@ -545,7 +545,9 @@ def test_an_array_without_dimensions_is_refused(pool, config):
         np.save(path.with_suffix(".npy"), np.zeros((len(path.read_text().splitlines()), 0), np.float32))
     settings = config(embed={"use": "column"})
     settings["input"]["vectors"] = ".npy"
-    with pytest.raises(DataError, match=r"pool/a.npy: cannot read the vectors: they have no dimensions"):
+    with pytest.raises(
+        DataError, match=r"cannot read the vectors of pool/a.jsonl in pool/a.npy: they have no dimensions"
+    ):
         curate.run(settings)
 
 
@@ -558,9 +560,9 @@ def test_the_name_of_an_entry_is_no_longer_than_that_of_a_folder(config, pool):
 @pytest.mark.parametrize(
     ("sections", "told"),
     [
-        ({"input": "folder"}, "input.files: 'folder' is a folder; name the files in it: folder/*"),
-        ({"decontaminate": {"files": "folder"}}, "decontaminate.files: 'folder' is a folder; name the files in it"),
-        ({"evaluate": {"key": "folder"}}, "folder: this is a folder, where a file is expected"),
+        ({"input": "folder"}, "input.files: 'folder' is a folder; in "),
+        ({"decontaminate": {"files": "folder"}}, "decontaminate.files: 'folder' is a folder; in "),
+        ({"evaluate": {"key": "folder"}}, "evaluate.key: 'folder' is a folder; in "),
         ({"run": "file"}, "file: this is a file, where a folder is expected; move it elsewhere, or delete it"),
         ({"run": "file/run"}, "file: this is a file, where a folder is expected; move it elsewhere, or delete it"),
     ],
@@ -575,3 +577,4 @@ def test_a_folder_that_the_configuration_names_as_a_file_is_told(pool, config, s
     with pytest.raises(CurateError) as failure:
         curate.run(settings)
     assert told in str(failure.value)
+    assert told.startswith("file:") or "name the files in it: folder/*" in str(failure.value)

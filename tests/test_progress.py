@@ -53,10 +53,10 @@ def test_plain_lines_come_every_few_seconds_with_what_is_left(clock, capsys):
     assert told.out == ""
     assert told.err.splitlines() == [
         "pool read",
-        "embedding: 25 of 100 (25%), about 15 s left",
-        "embedding: 50 of 100 (50%), about 10 s left",
-        "embedding: 75 of 100 (75%), about 5 s left",
-        "embedding: 100 of 100 (100%), about 0 s left",
+        "embedding: 25 of 100 rows, 5.0 rows/s (25%), about 15 s left",
+        "embedding: 50 of 100 rows, 5.0 rows/s (50%), about 10 s left",
+        "embedding: 75 of 100 rows, 5.0 rows/s (75%), about 5 s left",
+        "embedding: 100 of 100 rows, 5.0 rows/s (100%), about 0 s left",
         "warning: 3 rows were set aside",
     ]
 
@@ -65,7 +65,7 @@ def test_the_interval_is_every(clock, capsys, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 11)
     work(clock, "plain")
     assert [line for line in capsys.readouterr().err.splitlines() if "embedding" in line] == [
-        "embedding: 55 of 100 (55%), about 9 s left"
+        "embedding: 55 of 100 rows, 5.0 rows/s (55%), about 9 s left"
     ]
 
 
@@ -79,7 +79,7 @@ def test_the_clock_starts_afresh_with_each_piece_of_work(clock, capsys):
         told.advance(5)
         clock.now += 1
         told.advance(0)
-    assert capsys.readouterr().err == "second: 5 of 10 (50%), about 5 s left\n"
+    assert capsys.readouterr().err == "second: 5 of 10 rows, 1.0 rows/s (50%), about 5 s left\n"
 
 
 def test_json_lines_hold_the_numbers(clock, capsys):
@@ -89,9 +89,11 @@ def test_json_lines_hold_the_numbers(clock, capsys):
     assert events[1] == {
         "time": 1005.0,
         "event": "progress",
-        "message": "embedding: 25 of 100 (25%), about 15 s left",
+        "message": "embedding: 25 of 100 rows, 5.0 rows/s (25%), about 15 s left",
         "done": 25,
         "total": 100,
+        "unit": "rows",
+        "rate": 5.0,
         "seconds_left": 15.0,
     }
 
@@ -154,7 +156,7 @@ def test_work_of_no_size_divides_by_nothing(clock, capsys):
         told.begin("hashing", 0)
         clock.now += 10
         told.advance(0)
-    assert capsys.readouterr().err == "hashing: 0 of 0 (100%), about 0 s left\n"
+    assert capsys.readouterr().err == "hashing: 0 of 0 rows, 0 rows/s (100%), about 0 s left\n"
 
 
 class Terminal(io.StringIO):
@@ -209,3 +211,61 @@ def test_json_keeps_letters_and_writes_paths_as_text(capsys, tmp_path):
     out = capsys.readouterr().out
     assert "naïve" in out
     assert json.loads(out) == {"run": str(tmp_path), "word": "naïve"}
+
+
+def test_an_estimated_total_is_never_exceeded(clock, capsys):
+    with progress.console_progress("plain") as told:
+        told.begin("reading", 6, "files")
+        for _ in range(9):
+            clock.now += 6
+            told.advance(1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[-1] == "reading: 6 of 6 files, 0.1 files/s (100%), about 0 s left"
+    assert not any("7 of 6" in line for line in lines)
+
+
+class Strict(progress.NullProgress):
+    """Progress that refuses work without a unit, and more of it than was announced."""
+
+    def __init__(self) -> None:
+        self.what, self.total, self.done = "", 0, 0
+        self.seen: dict[str, str] = {}
+
+    def begin(self, what: str, total: int, unit: str = "rows") -> None:
+        self.end()
+        self.what, self.total, self.done = what, total, 0
+        assert what
+        assert unit in ("rows", "texts", "bytes", "parts", "trials")
+        self.seen[what] = unit
+
+    def advance(self, units: int) -> None:
+        self.done += units
+        assert self.done <= self.total, f"{self.what}: {self.done} of {self.total}"
+
+    def end(self) -> None:
+        assert self.done == self.total, f"{self.what}: {self.done} of {self.total}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("executor", ["serial", "processes"])
+def test_no_stage_does_more_or_less_than_it_announces(pool, config, executor):
+    from pathlib import Path
+
+    from curate import pipeline
+    from curate.config.loader import from_data
+
+    Path("eval.jsonl").write_text('{"text": "what is the capital of the country of the north, and why is it there"}\n')
+    Path("good.jsonl").write_text("".join(f'{{"text": "a good text of number {n}"}}\n' for n in range(60)))
+    data = config(
+        embed={"use": "lsa", "dimensions": 8},
+        proxy={"use": "logistic", "epochs": 2},
+        score=[{"use": "density"}, {"use": "el2n"}, {"use": "perplexity", "files": "good.jsonl"}],
+        decontaminate={"files": "eval.jsonl", "text": "text"},
+        export={"use": "jsonl", "cut_repeated": 5},
+    )
+    told = Strict()
+    with pipeline.executor_named(executor, 2 if executor == "processes" else None) as runner:
+        pipeline.run(from_data(data), runner, told)
+    told.end()
+    assert {"hashing input", "reading input", "embedding with lsa", "writing the report"} <= told.seen.keys()
+    assert told.seen["hashing input"] == "bytes"

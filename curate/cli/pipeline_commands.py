@@ -29,6 +29,7 @@ from curate.cli.reporting import measured, telling
 
 if TYPE_CHECKING:
     from curate.pipeline import Summary
+    from curate.stages.base import Planned
 
 
 commands = typer.Typer()
@@ -134,7 +135,7 @@ def plan(
             step.stage,
             step.name,
             step.state,
-            _about(step.rows) + (f" in each of {step.epochs:,} epochs" if step.epochs > 1 else ""),
+            _rows(step),
             _about(step.seconds),
             _about(step.memory, mebibyte),
             _about(step.disk, mebibyte),
@@ -142,11 +143,19 @@ def plan(
         ]
         for step in steps
     ]
-    output.show_table(["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"], rows)
-    if notes := [step.note for step in steps if step.note]:
+    output.show_table(["stage", "entry", "state", "rows out", "≈ s", "≈ MiB", "≈ MiB disk", "why"], rows)
+    notes = [step.note for step in steps if step.note]
+    if steps and steps[0].error:
+        notes.insert(0, f"≈: not all rows were counted; their number may be off by {steps[0].error:.0%}")
+    if notes:
         output.show_line("")
     for note in notes:
         output.show_line(note)
+
+
+def _rows(step: Planned) -> str:
+    estimated = "≈ " * bool(step.error and step.rows is not None)
+    return estimated + _about(step.rows) + (f" in each of {step.epochs:,} epochs" if step.epochs > 1 else "")
 
 
 def _about(number: float | None, unit: int = 1) -> str:
@@ -158,14 +167,21 @@ def _about(number: float | None, unit: int = 1) -> str:
 
 @commands.command(rich_help_panel="The pipeline")
 def check(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Check a configuration and report everything that is wrong with it at once."""
+    """Check a configuration and its files, and report everything that is wrong at once; nothing is written."""
     from curate.config.loader import load
+    from curate.report.formatting import plural
+    from curate.stages import preflight
 
     settings = load(config, overrides or ())
+    found = preflight.examined(settings)
+    found.raise_if_any()
     if as_json:
         output.show_json(settings.resolved)
-    else:
-        output.show_line(f"{config}: fine; {len(settings.select)} selectors, results go to {settings.run}")
+        return
+    for note in found.notes:
+        output.show_line(f"note: {note}")
+    pool = "" if found.pool is None else f"{found.pool.counted} rows, "
+    output.show_line(f"{config}: fine; {pool}{plural(len(settings.select), 'selector')}, results go to {settings.run}")
 
 
 @commands.command(rich_help_panel="The pipeline")

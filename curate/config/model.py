@@ -16,15 +16,30 @@ from curate.config.budget import Budget
 from curate.kernels.text.pii_patterns import Kind
 from curate.kernels.text.text_differences import DIFFERENCES, Difference
 from curate.plugins.fields import fields, marked, show
-from curate.plugins.interfaces import Examples, ExecutionOnly, NamesContent
+from curate.plugins.interfaces import Examples, ExecutionOnly, NamesContent, NamesFiles, Refers, Template
 from curate.plugins.registry import Local, Spec
 
 NonEmpty = Annotated[str, MinLen(1)]
 Rate = Annotated[float, Ge(0), Le(1)]
-Files = NonEmpty | Annotated[tuple[NonEmpty, ...], MinLen(1)]
+FileName = Annotated[str, MinLen(1), NamesFiles()]
+Files = FileName | Annotated[tuple[FileName, ...], MinLen(1)]
+Text = Annotated[str, MinLen(1), Template()]
+PoolColumn = Annotated[str, MinLen(1), Refers("column")]
 ColumnType = Literal["string", "int64", "float64", "bool"]
 
 # ---------------------------------------------------------------- sections
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFromPath:
+    """Pattern that finds the source of a file's rows in its path."""
+
+    path: NonEmpty
+    """A path, or the end of one, with {source} for the part that names the source, such as "pool/{source}/*.jsonl"."""
+
+    def __post_init__(self) -> None:
+        if self.path.count("{source}") != 1:
+            raise ValueError(f"path: must have {{source}} once; got {show(self.path)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,22 +49,23 @@ class InputConfig:
     files: Files
     """A file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder; or URLs."""
 
-    text: NonEmpty
+    text: Text
     """The text of a row: a column's name, or a template over columns such as "{instruction}\\n{output}"."""
 
-    id: NonEmpty | None = None
+    id: PoolColumn | None = None
     """The column that identifies a row; without one, a row is identified by its content."""
 
-    label: NonEmpty | None = None
+    label: PoolColumn | None = None
     """The column that holds a row's label, for plugins that read labels."""
 
-    source: NonEmpty | None = None
-    """The column that says where a row comes from; rows are accounted for by source."""
+    source: PoolColumn | SourceFromPath | None = None
+    """The column that says where a row comes from; "file" for the path of its file; or {path: PATTERN} for a part of
+    that path. Rows are accounted for by source."""
 
     tokens: NonEmpty | None = None
     """A column of token counts, or the name or path of a tokenizer; without one, tokens are estimated from the text."""
 
-    types: dict[NonEmpty, ColumnType] | None = field(default=None, hash=False)
+    types: dict[PoolColumn, ColumnType] | None = field(default=None, hash=False)
     """The types of columns, such as {zip: string, price: float64}; without one, a column of a CSV file is numeric only
     if numbers write every cell back as it is. A row whose value is not of the type is quarantined."""
 
@@ -126,7 +142,7 @@ class DecontaminateConfig:
     """Files of evaluation texts, as in ``input.files``; or a mapping of a set's name to its files. Sets without a name
     are one a file, called as the file is."""
 
-    text: NonEmpty | dict[NonEmpty, NonEmpty] | None = field(default=None, hash=False)
+    text: Text | dict[NonEmpty, Text] | None = field(default=None, hash=False)
     """The text of an evaluation row, as in ``input.text``, which it is unless said; or a mapping of sets to theirs."""
 
     ngram: Annotated[int, Ge(1), Le(100)] | None = 13
@@ -194,7 +210,7 @@ class EvaluateConfig:
     files: Files | None = None
     """Test rows with the input's columns, as in ``input.files``; without them, rows of the pool are held out."""
 
-    key: NonEmpty | None = None
+    key: FileName | None = None
     """A file with the columns id and kind, and of copies: of. It says what some rows are; the report, what they met."""
 
     holdout_rate: Annotated[float, Gt(0), Lt(1)] = 0.2
@@ -317,7 +333,7 @@ class SelectEntry(Entry):
     budget: Budget | None = None
     """How much to keep; None for a filter, which decides that itself."""
 
-    within: NonEmpty | None = None
+    within: Annotated[str, MinLen(1), Refers("group")] | None = None
     """Select in each group of rows separately: "cluster", "label", "source", or an input column."""
 
     quota: Quota | None = None

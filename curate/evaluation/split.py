@@ -26,6 +26,7 @@ from curate.seeds import rng_for
 from curate.stages.base import Context
 from curate.stages.embed.stage import embed
 from curate.stages.embed.vector_reuse import text_keys
+from curate.stages.ingest import source_names
 from curate.stages.ingest.stage import ingest, matching
 from curate.store import manifest
 from curate.store.manifest import Record, StageResult
@@ -95,9 +96,8 @@ def read_test_files(context: Context, pool: PoolView, files: Sequence[str]) -> P
     config = context.config
     matching("evaluate.files", *files)  # said of these files, and not of the input's
     key = manifest.fingerprint({"files": list(files)})[:12]
-    own = replace(
-        config, run=str(context.folder / FOLDER / "test" / key), input=replace(config.input, files=tuple(files))
-    )
+    read = replace(config.input, files=tuple(files), source=source_names.column_of(config.input))
+    own = replace(config, run=str(context.folder / FOLDER / "test" / key), input=read)
     testing = Context(own, context.executor, context.progress)
     source, record = ingest(testing)
     embedded = [embed(testing, source, entry, context.folder / "embed" / entry.name) for entry in config.embed]

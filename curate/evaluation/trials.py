@@ -89,7 +89,7 @@ def run(
     if len(missing) < len(different):
         context.progress.note(f"{what}: {len(different) - len(missing):,} of {len(different):,} trials done before")
     if missing:
-        _, failed, _ = context.map(what, _try, missing, [1] * len(missing))
+        _, failed, _ = context.map(what, _try, missing, [1] * len(missing), "trials")
         refuse_failed(failed)
     return [_read(task) for task in tasks]
 

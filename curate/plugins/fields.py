@@ -7,11 +7,13 @@ import dataclasses
 import inspect
 import itertools
 import math
+import sys
 import textwrap
 import types
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import annotated_types as at
@@ -101,10 +103,12 @@ def _default(field: dataclasses.Field[object]) -> object:
 
 def _docstrings(cls: type) -> dict[str, str]:
     """The string that stands under each field of a class, read from its source."""
-    try:
-        parsed = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    except (OSError, TypeError, SyntaxError):  # made at run time: there is no source to read
-        return {}
+    parsed = _classes(getattr(sys.modules.get(cls.__module__), "__file__", None) or "").get(cls.__qualname__)
+    if parsed is None:  # made at run time, or typed in
+        try:
+            parsed = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+        except (OSError, TypeError, SyntaxError):
+            return {}
     docs: dict[str, str] = {}
     body = parsed.body if isinstance(parsed, ast.ClassDef) else []
     for this, following in itertools.pairwise(body):
@@ -113,6 +117,16 @@ def _docstrings(cls: type) -> dict[str, str]:
             if isinstance(text, str):
                 docs[this.target.id] = " ".join(text.split())
     return docs
+
+
+@lru_cache
+def _classes(file: str) -> dict[str, ast.stmt]:
+    """Return the classes at the top of a file, which is parsed once for all of them."""
+    try:
+        parsed = ast.parse(Path(file).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {node.name: node for node in parsed.body if isinstance(node, ast.ClassDef)}
 
 
 # ---------------------------------------------------------------- types
@@ -157,6 +171,15 @@ def item_type(annotation: object, of: type) -> object:
     return None
 
 
+def key_type(annotation: object) -> object:
+    """Return the type of the keys of a mapping of this type; None if it is none."""
+    for member in members(annotation):
+        base, _ = split(member)
+        if get_origin(base) in (dict, Mapping) and get_args(base):
+            return get_args(base)[0]
+    return None
+
+
 def nested(annotation: object) -> type | None:
     """The dataclass that a value of this type may be; None if there is none."""
     for member in members(annotation):
@@ -179,9 +202,8 @@ def marked(
 ) -> Iterator[tuple[tuple[str | int, ...], Mark, str]]:
     """Yield every string in ``value`` whose type has a mark of ``kind``: where it is, the mark, and the string."""
     if isinstance(value, str):
-        for mark in marks(annotation):
-            if isinstance(mark, kind):
-                yield path, mark, value
+        for mark in dict.fromkeys(mark for mark in marks(annotation) if isinstance(mark, kind)):
+            yield path, mark, value
     elif isinstance(value, list | tuple):
         within = [mark for mark in split(annotation)[1] if isinstance(mark, kind)]  # of the list, so of each item
         item_of = Annotated[(item_type(annotation, list), *within)] if within else item_type(annotation, list)
@@ -189,6 +211,7 @@ def marked(
             yield from marked(item_of, item, kind, (*path, index))
     elif isinstance(value, dict):
         for key, item in value.items():
+            yield from marked(key_type(annotation), key, kind, (*path, key))
             yield from marked(item_type(annotation, dict), item, kind, (*path, key))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in fields(type(value)):

@@ -46,7 +46,8 @@ Reads = Literal[
 class Refers:
     """The field's value names something elsewhere in the configuration, which must exist."""
 
-    to: Literal["score", "column"]
+    to: Literal["score", "column", "group"]
+    """A score; a column of the pool; or groups: such a column, cluster, label or source."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ class Examples(NamesContent):
 
     at_least: int
     """How many texts there must be."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamesFiles:
+    """The field names a file, or a pattern for files, that must be there before a run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +240,13 @@ class Metric(Protocol):
         """The numbers declared, for one choice."""
 
 
+class Checked(Protocol):
+    """Plugin of any kind that needs a package or a model which may be missing, declared with ``check=True``."""
+
+    def check(self) -> Sequence[str]:
+        """Raise a PluginError if something is missing; return what will be downloaded. It takes no second."""
+
+
 # ---------------------------------------------------------------- what is declared
 
 
@@ -322,6 +335,9 @@ class Traits:
     guarantee: str = ""
     """Of a selector: what is promised of its choice beside the budget, in a few words."""
 
+    check: bool = False
+    """Whether it has a method ``check``; see ``Checked``."""
+
     example: Mapping[str, object] = field(default_factory=dict)
     """Values for the fields that have no default, used by docs and contract tests."""
 
@@ -364,7 +380,7 @@ _OPTIONAL: Mapping[Kind, Mapping[str, tuple[str, str]]] = {
 def _check_members(cls: type, declared: Traits) -> None:
     """Raise a PluginError where a class has a member that its decorator does not declare, or the other way round."""
     kind = declared.kind
-    for member, (trait, remedy) in _OPTIONAL.get(kind, {}).items():
+    for member, (trait, remedy) in {**_OPTIONAL.get(kind, {}), "check": ("check", "check=True")}.items():
         found = getattr(cls, member, None)
         present = callable(found) or isinstance(found, property)
         promised = bool(trait) and getattr(declared, trait) not in (False, None)
@@ -396,6 +412,7 @@ def embedder(
     fits: bool = False,
     revision: bool = False,
     fidelity: bool = False,
+    check: bool = False,
     example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare an embedder, and which methods it has besides ``encode``.
@@ -415,23 +432,34 @@ def embedder(
             fits=fits,
             revision=revision,
             fidelity=fidelity,
+            check=check,
             example=example or {},
         )
     )
 
 
 def clusterer(
-    *, version: int, reads: Literal["embedding", "column"] = "embedding", example: Mapping[str, object] | None = None
+    *,
+    version: int,
+    reads: Literal["embedding", "column"] = "embedding",
+    check: bool = False,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a clusterer."""
-    return _declare(Traits(kind="clusterer", version=version, reads=frozenset({reads}), example=example or {}))
+    reading = frozenset({reads})
+    return _declare(Traits(kind="clusterer", version=version, reads=reading, check=check, example=example or {}))
 
 
 def proxy(
-    *, version: int, reads: frozenset[Reads] | set[Reads], example: Mapping[str, object] | None = None
+    *,
+    version: int,
+    reads: frozenset[Reads] | set[Reads],
+    check: bool = False,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a proxy: one that is trained reads embeddings, a recorded one a log; both read labels."""
-    return _declare(Traits(kind="proxy", version=version, reads=frozenset(reads), example=example or {}))
+    reading = frozenset(reads)
+    return _declare(Traits(kind="proxy", version=version, reads=reading, check=check, example=example or {}))
 
 
 def scorer(
@@ -441,6 +469,7 @@ def scorer(
     columns: tuple[OutputColumn, ...],
     within: Literal["shard", "cluster", "corpus"] = "shard",
     fits: bool = False,
+    check: bool = False,
     example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a scorer, what it must be given, what it must see at once, and the columns it gives.
@@ -463,6 +492,7 @@ def scorer(
             within=within,
             columns=columns,
             fits=fits,
+            check=check,
             example=example or {},
         )
     )
@@ -481,6 +511,7 @@ def selector(
     sketch: tuple[str, ...] | None = None,
     cost: str = "",
     guarantee: str = "",
+    check: bool = False,
     example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a selector, what it must be given, and which properties the contract tests may hold it to."""
@@ -499,16 +530,24 @@ def selector(
             sketch=sketch,
             cost=cost,
             guarantee=guarantee,
+            check=check,
             example=example or {},
         )
     )
 
 
 def exporter(
-    *, version: int, schema: bool = False, nulls: bool = False, example: Mapping[str, object] | None = None
+    *,
+    version: int,
+    schema: bool = False,
+    nulls: bool = False,
+    check: bool = False,
+    example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare an exporter, whether its files carry the types of their columns, and whether rows may lack a column."""
-    return _declare(Traits(kind="exporter", version=version, schema=schema, nulls=nulls, example=example or {}))
+    return _declare(
+        Traits(kind="exporter", version=version, schema=schema, nulls=nulls, check=check, example=example or {})
+    )
 
 
 def metric(
@@ -518,6 +557,7 @@ def metric(
     measures: tuple[OutputColumn, ...],
     learns: bool = False,
     random: bool | Mapping[str, tuple[object, ...]] = True,
+    check: bool = False,
     example: Mapping[str, object] | None = None,
 ) -> Callable[[type[T]], type[T]]:
     """Declare a metric, what it must be given, and the numbers it gives; ``learns``: it needs test rows."""
@@ -529,6 +569,7 @@ def metric(
             measures=measures,
             learns=learns,
             random=random,
+            check=check,
             example=example or {},
         )
     )

@@ -280,7 +280,7 @@ class PoolView:
             known = [*(f"score_{score}" for score in self.scores), *self.inputs.columns]
             ours = "cluster, label, source, tokens"
             raise DataError(f"there is no column {name!r}", hint=f"there are: {', '.join(known)}; and {ours}")
-        return _series(self.read(columns=(name,))[name], name)
+        return as_series(self.read(columns=(name,))[name], name)
 
     def read(self, roles: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> pa.Table:
         """Read columns of the input for all rows, as ``Inputs.read`` returns them."""
@@ -401,7 +401,7 @@ def _done(result: T | None, stage: str) -> T:
     return result
 
 
-def _series(column: pa.ChunkedArray, name: str) -> pl.Series:
+def as_series(column: pa.ChunkedArray, name: str) -> pl.Series:
     """Return a column of the input for conditions and groups.
 
     JSON texts become the objects that they represent, with all fields of all of them, if one type holds those.

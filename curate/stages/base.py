@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -53,16 +53,21 @@ class Planned:
 
     stage: str
     name: str
-    state: State
+    state: State | Literal["maybe"]
+    """Maybe: whether it runs depends on what the steps before it produce."""
+
     why: str = ""
     rows: int | None = None
     """Number of rows that would come out of it, in each epoch of a plan; None where only running it shows."""
+
+    error: float = 0.0
+    """Largest error of the number of rows, as a share; 0 where the rows of the input were counted."""
 
     epochs: int = 1
     """Number of epochs that are planned."""
 
     seconds: float | None = None
-    """Estimated duration in seconds; None if the step was never done."""
+    """Estimated duration in seconds: from the last time, or from a table of measurements; None if it has no line."""
 
     memory: int | None = None
     """Estimated peak memory of a process in bytes."""
@@ -72,6 +77,9 @@ class Planned:
 
     note: str = ""
     """What to know before it starts."""
+
+    changed: bool = False
+    """Whether its result, which is there, was made from other inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +129,14 @@ class Context:
         return yaml_positions.dump(dict(self.config.resolved))
 
     def map(
-        self, what: str, fn: Callable[[Task], Value], tasks: Sequence[Task], sizes: Sequence[int]
+        self,
+        what: str,
+        fn: Callable[[Task], Value],
+        tasks: Sequence[Task],
+        sizes: Sequence[int],
+        unit: str = "rows",
     ) -> tuple[list[Value], list[ShardError], int]:
-        """Run ``fn`` on every task, and report the progress by ``sizes``.
+        """Run ``fn`` on every task, and report the progress by ``sizes``, which are numbers of a unit.
 
         Returns
         -------
@@ -134,7 +147,7 @@ class Context:
         peak_memory : int
             Bytes, the highest of the workers.
         """
-        self.progress.begin(what, sum(sizes))
+        self.progress.begin(what, sum(sizes), unit)
         results: list[Result[Value]] = []
         with finishing():
             for result in self.executor.map(partial(anchored.call, anchored.runs(), fn), tasks):
@@ -376,6 +389,7 @@ def run_step(
     context.progress.enter(step.stage, step.name)
     record = manifest.load(folder, step.result)
     state, why = manifest.compare(record, inputs)
+    changed = state == "stale"
     if record is None:
         why = manifest.unreadable(folder) or why
     broken = {} if record is None else manifest.broken(record, folder)
@@ -383,7 +397,7 @@ def run_step(
         why = next(iter(broken.values()), "") or missing_shard(record, folder) or damage(record)
         state = "stale" if why else "fresh"
     if context.plan is not None:
-        context.plan.append(Planned(step.stage, step.name, state, why))
+        context.plan.append(Planned(step.stage, step.name, state, why, changed=changed))
     if record is not None and state == "fresh":
         context.progress.leave(manifest.lines([record]), reused=True)
         return record

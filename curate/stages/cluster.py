@@ -207,6 +207,7 @@ def _fitted(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fi
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
         with running(entry.spec, entry.name):
             clustering = entry.spec.build().fit(pool.stream(entry.embedding), rng)
+        context.progress.advance(len(pool))
     _write_centroids(path, fit.fingerprint, clustering, names)
     return dict(clustering.facts)
 

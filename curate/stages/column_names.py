@@ -57,6 +57,9 @@ def check(config: RunConfig, columns: Collection[str]) -> None:
     DataError : names the key of the configuration and the column
     """
     meanings = added(config)
+    if config.input.source == "file" and "file" in columns:
+        hint = 'rename the column; or take the source from the path in another way: {path: "{source}.jsonl"}'
+        raise DataError("input.source: 'file' is the path of a row's file, and the pool has a column 'file'", hint=hint)
     for key, name in _named(config):
         if name in meanings and name in columns:
             raise DataError(

@@ -17,6 +17,7 @@ from curate.contamination import Hit
 from curate.errors import ConfigError
 from curate.store import manifest, parquet_io, redaction, schemas, versions
 from curate.store.ledger import Place, Run, Status, shown
+from curate.store.manifest import Record, StageResult
 
 _DECONTAMINATE = "decontaminate"
 
@@ -375,10 +376,15 @@ def _evaluation(hit: Hit) -> str:
     return f"{shown(hit.set)} ({shown(hit.file)}, line {hit.line}), {like}: {shown(hit.text)}"
 
 
-def _hits(run: Run, place: Place, name: str) -> Iterator[Hit]:
+def _hits_record(run: Run) -> Record[StageResult] | None:
+    """Return the record of the hits that the ledger was made from; None if they are missing or were made again."""
     record = manifest.intact(run.folder / _DECONTAMINATE)
     made = {} if run.selection is None else run.selection.inputs
-    if record is None or record.fingerprint != made.get(_DECONTAMINATE):
+    return record if record is not None and record.fingerprint == made.get(_DECONTAMINATE) else None
+
+
+def _hits(run: Run, place: Place, name: str) -> Iterator[Hit]:
+    if _hits_record(run) is None:
         return
     table = parquet_io.read(parquet_io.part(run.folder / _DECONTAMINATE, place.shard), schemas.hits(""))
     for line in table.filter(pc.equal(table["id"], name)).to_pylist():
@@ -401,6 +407,8 @@ def _missing(run: Run) -> Iterator[str]:
         yield "cluster"
     there = {record.name for record in run.steps("score")}
     yield from (f"score {name}" for name in run.selection.inputs["score"] if name not in there)
+    if _DECONTAMINATE in run.selection.inputs and _hits_record(run) is None:
+        yield _DECONTAMINATE
 
 
 # ---------------------------------------------------------------- rows that were set aside, and unknown ones

@@ -37,17 +37,29 @@ def claim(folder: Path, *, overwrite: bool) -> None:
     """
     if is_run(folder):
         return
+    if not overwrite:
+        refuse_foreign(folder)
+    if paths.is_object(folder):  # on a disk the lock follows, and is the mark
+        with suppress(FileExistsError):  # another run was faster; the lock will tell
+            paths.create(folder / MARK, b"This folder is a run's: curate replaces what is in it.\n")
+
+
+def refuse_foreign(folder: Path) -> None:
+    """Refuse a folder with files that is not a run directory.
+
+    Raises
+    ------
+    ConfigError
+        It names some of the files.
+    """
     names = sorted(paths.names(folder))
-    if names and not overwrite:
+    if names and not is_run(folder):
         more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
         raise ConfigError(
             f"the folder is not a run's, and not empty: it holds {', '.join(names[:_SHOWN])}{more}",
             where=str(folder),
             hint="let 'run' name another, or say --overwrite if files that are in the way may be replaced",
         )
-    if paths.is_object(folder):  # on a disk the lock follows, and is the mark
-        with suppress(FileExistsError):  # another run was faster; the lock will tell
-            paths.create(folder / MARK, b"This folder is a run's: curate replaces what is in it.\n")
 
 
 def refuse_own(files: Iterable[str], folder: Path, key: str = "input.files") -> None:

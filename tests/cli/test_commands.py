@@ -468,7 +468,7 @@ def test_json_says_what_was_done(written):
 def test_a_table_in_a_pipe_is_tab_separated(command, written):
     path = written()
     lines = [line.split("\t") for line in command("plan", path).stdout.splitlines()]
-    assert lines[0] == ["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"]
+    assert lines[0] == ["stage", "entry", "state", "rows out", "≈ s", "≈ MiB", "≈ MiB disk", "why"]
     assert {len(line) for line in lines} == {8}
     listed = [line.split("\t")[:2] for line in command("plugins").stdout.splitlines()]
     assert ["selector", "ccs"] in listed
@@ -508,7 +508,13 @@ def test_json_lines_end_with_the_summary_and_with_the_exit_code(command, written
     ("sections", "code", "place", "told"),
     [
         ({"seed": "zero"}, 2, None, "seed: must be an integer"),
-        ({"select": [{"use": "top_k", "keep": 61}]}, 3, ("select", "select"), "select top_k: keep is 61, but"),
+        ({"select": [{"use": "top_k", "keep": 61}]}, 3, None, "select top_k: keep is 61, but"),
+        (
+            {"select": [{"use": "where", "drop": "stars < 3"}, {"use": "top_k", "keep": 60}]},
+            3,
+            ("select", "select"),
+            "select top_k: keep is 60, but",
+        ),
         ({"guard": {"max_drop_rate": 0.1}}, 5, None, "40 of 60 rows (66.67%) would be dropped"),
     ],
 )

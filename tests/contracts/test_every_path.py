@@ -61,6 +61,7 @@ def model(path, monkeypatch):
     """A folder, and a library that loads a model from it which says what it holds."""
     Path(path).mkdir()
     (Path(path) / "weights").write_bytes(b"1234")
+    (Path(path) / "config.json").write_text("{}")
 
     def load(name, *_):
         scale = float(sum((Path(name) / "weights").read_bytes()))

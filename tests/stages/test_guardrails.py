@@ -134,8 +134,8 @@ def test_a_churn_that_cannot_be_told_is_not_taken_for_none(pool, config):
 
 
 def test_a_plan_is_not_stopped_by_a_guard_on_what_would_be_published(pool, config):
-    settings = config(guard={"min_rows": 21})
-    with pytest.raises(GuardrailError, match="only 20 of 60 rows would be exported"):
+    settings = config(guard={"min_rows": 60}, select=[{"use": "where", "drop": "stars = 0"}])
+    with pytest.raises(GuardrailError, match=r"of 60 rows would be exported; guard\.min_rows asks for 60"):
         curate.run(settings)
     states = {step.stage: step.state for step in plan(from_data(settings), Serial())}
     assert (states["select"], states["export"]) == ("fresh", "missing")

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csc_array
 
 from curate.kernels.linalg.cosines import ROUNDING
 from curate.kernels.parallel import map_blocks, ranges
@@ -116,6 +115,8 @@ def _nearest(x: Matrix, centroids: Matrix, buffer: Matrix) -> tuple[Rows, Matrix
 
 def _pass(blocks: Callable[[], Iterator[Matrix]], centroids: Matrix) -> tuple[Numbers, Rows, float, Matrix]:
     """One pass: sums (k, d) and counts (k,) of the clusters' rows, the inertia, and the farthest rows in that order."""
+    from scipy.sparse import csc_array
+
     k, d = centroids.shape
 
     def superblock(x: Matrix) -> tuple[Matrix, Rows, float, Matrix, Matrix]:

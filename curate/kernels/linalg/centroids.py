@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from curate.kernels.linalg.cosines import ROUNDING
 from curate.kernels.types import Codes, Matrix, Rows
@@ -72,6 +71,8 @@ def streamed_mean_directions(blocks: Iterable[tuple[Codes, Matrix]], n_groups: i
     >>> streamed_mean_directions([(np.zeros(3, np.int32), x)], 1, 2).tolist()
     [[1.0, 0.0]]
     """
+    from scipy.sparse import csr_array
+
     total = np.zeros((n_groups, dimensions))
     for codes, x in blocks:
         members = np.flatnonzero(codes >= 0)

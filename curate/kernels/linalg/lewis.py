@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import linprog
 
 from curate.kernels.linalg.leverage import span, squared_lengths
 from curate.kernels.parallel import map_blocks, one_blas_thread
@@ -114,6 +113,8 @@ def _least_sum(rows: Numbers, row: Numbers) -> float:
     The dual maximizes a with rowsᵀ u = a row, every u_j in [−1, 1]. In the coordinates of the Lewis weights the
     zonotope contains the unit ball, so a × ‖row‖ is at least 1 and the solver's absolute tolerance is relative.
     """
+    from scipy.optimize import linprog
+
     n, d = rows.shape
     length = float(np.linalg.norm(row))
     equalities = np.column_stack((rows.T, -row / length))

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from curate.kernels.parallel import map_blocks
 from curate.kernels.ragged import runs
@@ -250,6 +248,9 @@ def first_of_component(first: Rows, links: Hashes) -> Rows:
     >>> first_of_component(np.arange(3), np.array([(2 << 32) + 1], np.uint64)).tolist()
     [0, 1, 1]
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     n, (left, right) = len(first), _unpacked(links)
     ends = np.concatenate((np.arange(n), left)), np.concatenate((first, right))
     graph = coo_array((np.ones(n + len(left), np.int8), ends), (n, n))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import brentq
-from scipy.special import expit, ndtri
 
 from curate.kernels.stats.intervals import Interval
 from curate.kernels.types import Flags, Numbers
@@ -27,6 +25,9 @@ def auc_interval(area: float, good: int, bad: int, confidence: float = 0.95) -> 
     >>> [round(end, 3) for end in auc_interval(0.9, 50, 50)], [round(end, 3) for end in auc_interval(1.0, 50, 50)]
     ([0.816, 0.946], [0.96, 1.0])
     """
+    from scipy.optimize import brentq
+    from scipy.special import ndtri
+
     z = float(ndtri((1 + confidence) / 2))
     more = (good + bad) / 2 - 1
 
@@ -69,6 +70,8 @@ def platt(logit: Numbers, good: Flags) -> tuple[float, float]:
     >>> slope > 0
     True
     """
+    from scipy.special import expit
+
     scale = float(np.abs(logit).max(initial=0)) or 1.0
     x = logit / scale
     numbers = good.sum(), len(good) - good.sum()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import sparse
 
 from curate.kernels.text.char_ngrams import text_blocks, trigrams
 from curate.kernels.types import Places
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 def trigram_features(texts: Sequence[str]) -> sparse.csr_array:
@@ -21,6 +24,8 @@ def trigram_features(texts: Sequence[str]) -> sparse.csr_array:
            [0.4, 0. , 0.4],
            [0. , 1.1, 0. ]], dtype=float32)
     """
+    from scipy import sparse
+
     blocks = [trigrams(texts[block]) for block in text_blocks(texts)]
     grams, columns = np.unique(np.concatenate([grams for grams, _ in blocks]), return_inverse=True)
     starts = np.cumsum(np.concatenate([[0], *(np.diff(offsets) for _, offsets in blocks)]))
@@ -40,5 +45,7 @@ def group_features(codes: Places) -> sparse.csr_array:
     array([[0., 1.],
            [1., 0.]], dtype=float32)
     """
+    from scipy import sparse
+
     n = len(codes)
     return sparse.csr_array((np.ones(n, np.float32), codes, np.arange(n + 1)), shape=(n, int(codes.max()) + 1))

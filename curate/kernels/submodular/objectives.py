@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
-from scipy import sparse
 
 from curate.kernels.submodular.similarities import Similarities, degrees, lines
 from curate.kernels.types import Indices, Matrix, Numbers, Rows
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 _UPDATES = 1024  # of an inverse, before it is computed again
 

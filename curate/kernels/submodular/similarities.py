@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 
 from curate.kernels.neighbors.knn import knn_by_cluster
 from curate.kernels.parallel import ranges
 from curate.kernels.ragged import runs
 from curate.kernels.types import Codes, Indices, Matrix, Numbers, Places
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 _ROWS = 1024
 _RISES = 256  # rows of an (n, n) array that are worked on at once
@@ -110,6 +112,8 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes
     -------
     (n, n) float32, multiples of 2^-24 in [0, 1]; 1 on the diagonal
     """
+    from scipy import sparse
+
     n = len(embeddings)
     k = min(neighbours, n - 1)
     own = np.arange(n, dtype=np.int32)[:, None]

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Ge, Le
-from scipy import sparse
 
 from curate.kernels.neighbors.hash_index import Lookup
 from curate.kernels.parallel import map_blocks, one_blas_thread
 from curate.kernels.text.char_ngrams import owners, signed_hashing, text_blocks, trigrams
 from curate.kernels.types import Counts, FittedState, Hashes, Matrix, Places, Vector
 from curate.plugins.interfaces import Embedder, embedder
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 _FIT_CHARACTERS = 1 << 25  # 32 Mi; about 60,000 documents of 90 words, and half a gigabyte of memory
 _POWER_ITERATIONS = 7
@@ -62,6 +64,8 @@ def lsa_fit(
     >>> projection.shape  # three trigrams, but only two texts that differ
     (3, 2)
     """
+    from scipy import sparse
+
     sample = _affordable(sample, rng)
     blocks = list(map_blocks(lambda rows: trigrams(sample[rows]), text_blocks(sample)))
     features, documents = _most_frequent(blocks, max_features)
@@ -191,6 +195,8 @@ def _document_counts(grams: Hashes, offsets: Places) -> tuple[Hashes, Counts]:
 
 def _weights(grams: Hashes, offsets: Places, index: Lookup) -> sparse.csr_array:
     """(n, f) float32: 1 + ln(count) of the features that occur in each text, columns in ascending order."""
+    from scipy import sparse
+
     n, f = len(offsets) - 1, len(index)
     places = index.find(grams)
     known = places >= 0

@@ -109,6 +109,13 @@ def _lengths(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> C
 # ---------------------------------------------------------------- loading
 
 
+def _check_packages(backend: Backend) -> None:
+    """Refuse a backend of which a package is not installed."""
+    for module, package in (("sentence_transformers", "sentence-transformers"), *_NEEDS[backend]):
+        if importlib.util.find_spec(module) is None:
+            raise missing_extra(package, _EXTRA[backend], f"embedder 'sentence_transformers' with backend {backend!r}")
+
+
 @lru_cache(maxsize=2)
 def load(
     name: str,
@@ -137,9 +144,7 @@ def load(
     PluginError
         If a package or the model is missing, or the model cannot be loaded.
     """
-    for module, package in (("sentence_transformers", "sentence-transformers"), *_NEEDS[backend]):
-        if importlib.util.find_spec(module) is None:
-            raise missing_extra(package, _EXTRA[backend], f"embedder 'sentence_transformers' with backend {backend!r}")
+    _check_packages(backend)
     import sentence_transformers
     import torch
 
@@ -262,7 +267,7 @@ def _commit(name: str) -> str | None:
 # ---------------------------------------------------------------- the plugin
 
 
-@embedder(version=1, revision=True, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
+@embedder(version=1, revision=True, check=True, example={"model": "sentence-transformers/all-MiniLM-L6-v2"})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SentenceTransformers:
     """A model of the sentence-transformers library, from the hub or from a folder.
@@ -312,6 +317,19 @@ class SentenceTransformers:
                 f"truncate_dimension is {self.truncate_dimension}, but {self.model!r} gives vectors of {width} numbers"
             )
         return np.ascontiguousarray(vectors[:, : self.truncate_dimension])
+
+    def check(self) -> Sequence[str]:
+        _check_packages(self.backend)
+        folder = Path(self.model).expanduser()
+        if folder.is_dir():
+            if not any((folder / name).is_file() for name in ("modules.json", "config.json")):
+                raise _unloadable(self.model, folder, FileNotFoundError("it has no modules.json and no config.json"))
+            return ()
+        if _hub_names(self.model) and _commit(self.model) is not None:
+            return ()
+        if not _hub_names(self.model) or os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+            raise _unloadable(self.model, folder, FileNotFoundError("it is not in the hub's cache"))
+        return (f"the model {self.model!r} is not in the hub's cache, and will be downloaded",)
 
     def revision(self) -> str:
         """Return the hub's commit of the model, or a sha256 of the files in its folder."""

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Gt
-from scipy.special import gammaln, logsumexp
 
 from curate.kernels.linalg.blocked_matmul import each_product
 from curate.kernels.parallel import one_blas_thread
@@ -36,6 +35,8 @@ def log_height(concentration: float, dimensions: int) -> float:
     >>> round(log_height(2.0, 3), 6) == round(float(np.log(2.0 / np.sinh(2.0))), 6)
     True
     """
+    from scipy.special import gammaln, logsumexp
+
     m = np.arange(int(concentration) + 100)
     half = dimensions / 2
     terms = 2 * m * np.log(concentration / 2) + gammaln(half) - gammaln(m + 1) - gammaln(m + half)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from scipy.special import rel_entr, xlogy
 
 from curate.kernels.clustering.kmeans_plusplus import seed
 from curate.kernels.clustering.lloyd import assign, lloyd
@@ -46,6 +45,8 @@ def mauve(p: Numbers, q: Numbers, scaling: float = 5.0) -> float:
     >>> round(mauve(np.array([0.9, 0.1]), np.array([0.1, 0.9])), 5), mauve(np.array([0.5, 0.5]), np.array([0.5, 0.5]))
     (0.0826, 1.0)
     """
+    from scipy.special import rel_entr
+
     mixtures = _WEIGHTS[:, None] * p + (1 - _WEIGHTS[:, None]) * q
     x = np.concatenate([np.exp(-scaling * rel_entr(q, mixtures).sum(axis=1)), [1.0, 0.0]])
     y = np.concatenate([np.exp(-scaling * rel_entr(p, mixtures).sum(axis=1)), [0.0, 1.0]])
@@ -75,6 +76,8 @@ def frontier_integral(p: Numbers, q: Numbers) -> float:
     >>> round(frontier_integral(np.array([0.9, 0.1]), np.array([0.1, 0.9])), 7)
     0.5056245
     """
+    from scipy.special import xlogy
+
     apart = np.where(p == q, 1, p - q)
     product = np.divide(q * xlogy(p, p) - p * xlogy(q, q), 2 * apart)  # pq (ln p − ln q) / 2 (p − q), 0 if p or q is
     return float(np.clip(2 * np.where(p == q, 0, (p + q) / 4 - product).sum(), 0, 1))

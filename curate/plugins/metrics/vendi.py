@@ -8,7 +8,6 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt, Le
 from numpy.typing import NDArray
-from scipy.special import logsumexp
 
 from curate.kernels.parallel import one_blas_thread, ranges
 from curate.kernels.types import Matrix
@@ -54,6 +53,8 @@ def vendi_score(x: Matrix, order: float = 1.0) -> float:
 
 
 def _entropy(eigenvalues: NDArray[np.floating], order: float) -> float:
+    from scipy.special import logsumexp
+
     share = eigenvalues[eigenvalues > 0]
     logs = np.log(share / share.sum())
     if order == 1:

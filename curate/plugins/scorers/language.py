@@ -68,11 +68,15 @@ def language(texts: Sequence[str], languages: Sequence[str]) -> Vector:
     return scores
 
 
+def _check() -> None:
+    if importlib.util.find_spec("py3langid") is None:
+        raise missing_extra("py3langid", "language", "scorer 'language'")
+
+
 @lru_cache(maxsize=1)
 def _model() -> LanguageIdentifier:
     """The model, loaded once a process."""
-    if importlib.util.find_spec("py3langid") is None:
-        raise missing_extra("py3langid", "language", "scorer 'language'")
+    _check()
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
@@ -86,6 +90,7 @@ def _model() -> LanguageIdentifier:
             higher_is_better=True, unit="probability", range=(0.0, 1.0), higher_means="more surely in a wanted language"
         ),
     ),
+    check=True,
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Language:
@@ -106,6 +111,10 @@ class Language:
     def __post_init__(self) -> None:
         if unknown := next((name for name in self.languages if name not in LANGUAGES), None):
             raise ValueError(f"languages: {unknown!r} is none of {', '.join(sorted(LANGUAGES))}")
+
+    def check(self) -> Sequence[str]:
+        _check()
+        return ()
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
         return language(given(batch.texts), self.languages)

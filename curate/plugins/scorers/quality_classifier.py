@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
-from scipy import sparse
-from scipy.special import expit
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
@@ -21,6 +19,9 @@ from curate.kernels.types import Counts, FittedState, Flags, Matrix, Numbers, Ve
 from curate.plugins.batches import ScoreBatch, given
 from curate.plugins.interfaces import Examples, FileNames, OutputColumn, Scorer, TextTemplate, scorer
 from curate.plugins.results import Learnt
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 FOLDS = 5
 FEWEST = 20
@@ -54,6 +55,7 @@ def hashed_ngrams(texts: Sequence[str], ngram: int, hash_bits: int) -> sparse.cs
     >>> hashed_ngrams(["to be or not", ""], ngram=1, hash_bits=18).nnz
     5
     """
+    from scipy import sparse
 
     def block(rows: slice) -> sparse.csr_array:
         plain = [text.lower() for text in texts[rows]]
@@ -147,6 +149,7 @@ def fit_classifier(
     DataError
         If a side has fewer than ``FEWEST`` different texts.
     """
+    from scipy.special import expit
     from sklearn.metrics import roc_auc_score
 
     good, good_keys = distinct_texts(good)
@@ -259,6 +262,8 @@ class FittedClassifier:
     hash_bits: int
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
+        from scipy.special import expit
+
         texts = given(batch.texts)
         vectors = hashed_ngrams(texts, self.ngram, self.hash_bits)
         folds = folds_of(text_keys(texts), FOLDS)

@@ -19,7 +19,7 @@ from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list
 from curate.kernels.text.json_values import identifier_of, is_binary, text_of
 from curate.kernels.text.text_identity import is_blank
-from curate.stages.ingest import declared_types, text_template, token_counts
+from curate.stages.ingest import declared_types, source_names, text_template, token_counts
 from curate.store import inputs, json_records, npy, parquet_io, readers, schemas, small_files
 from curate.store.arrow_values import convert_column
 from curate.store.column_types import Column, cells_of, column_of
@@ -66,21 +66,25 @@ class Reading:
 
     def options(self, file: int) -> ReadOptions:
         """Return how to read the file of that number."""
-        return ReadOptions(
-            kinds=self.kinds.get(file, {}),
-            as_text=tuple(self.config.types or ()),
-            as_json=self.as_json,
-            header=self.config.header,
-            delimiter=self.config.delimiter,
-            rendered=text_template.columns_of(self.config.text) or (),
-            scalar=scalars(self.config),
-        )
+        return replace(options_of(self.config), kinds=self.kinds.get(file, {}), as_json=self.as_json)
+
+
+def options_of(config: InputConfig) -> ReadOptions:
+    """Return how to read the files of an input of whose columns nothing is known yet."""
+    return ReadOptions(
+        as_text=tuple(config.types or ()),
+        header=config.header,
+        delimiter=config.delimiter,
+        rendered=text_template.columns_of(config.text) or (),
+        scalar=scalars(config),
+    )
 
 
 def scalars(config: InputConfig) -> tuple[str, ...]:
     """Return the columns that hold text or numbers, as their part in the pool demands; a template's may hold more."""
     text = config.text if text_template.columns_of(config.text) is None else None
-    return tuple(name for name in (text, config.id, config.label, config.source, config.tokens) if name is not None)
+    source = source_names.column_of(config)
+    return tuple(name for name in (text, config.id, config.label, source, config.tokens) if name is not None)
 
 
 @dataclass(slots=True)
@@ -433,7 +437,7 @@ def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: R
     for reason, rows in undeclared:
         rejected.add(rows, reason)
     text = _text(config, table, batch.texts, path, rejected)
-    source = _source(config, table, rejected)
+    source = _source(config, table, files, owners, rejected)
     identity = identifier_of(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
     if config.id:
         rejected.add(_nulls(identity), f"has no id (column {config.id!r} is null)")
@@ -444,11 +448,11 @@ def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: R
         place = files.pieces[owners[row]].path
         bad.add(identity[row].as_py(), source[row], place, batch.lines[row], reason, text[row].as_py())
     for record in batch.bad:
-        bad.add(None, _unread(config), path, record.line, record.reason, record.record)
+        bad.add(None, _unread(config, path), path, record.line, record.reason, record.record)
     done.sources.update(source)
     done.quarantined.update(source[row] for row in rejected.reasons)
-    done.sources[_unread(config)] += len(batch.bad)
-    done.quarantined[_unread(config)] += len(batch.bad)
+    done.sources[_unread(config, path)] += len(batch.bad)
+    done.quarantined[_unread(config, path)] += len(batch.bad)
     keep = np.flatnonzero(rejected.none)
     _count(done, files, batch, owners, keep)
     kept, text = table.take(keep), text.take(keep)
@@ -469,6 +473,8 @@ def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: R
         ours[inputs.ID] = pa.array([f"{value.hex()}-0" for value in hashes], pa.string())
     if text_template.columns_of(config.text) is not None:
         ours[inputs.TEXT] = text
+    if source_names.column_of(config) is None and config.source is not None:
+        ours[inputs.SOURCE] = pa.array(source, pa.string()).take(keep)
     if batch.nulls is not None:
         ours[inputs.NULLS] = batch.nulls.take(keep)
     if config.vectors:
@@ -510,8 +516,9 @@ def _count(done: Read, files: _Files, batch: Batch, owners: NDArray[np.intp], ke
         )
 
 
-def _unread(config: InputConfig) -> str:
-    return NO_SOURCE if config.source else ALL
+def _unread(config: InputConfig, path: str) -> str:
+    """Return the source of a record that does not parse."""
+    return NO_SOURCE if source_names.column_of(config) else source_names.from_path(config, path) or ALL
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
@@ -550,13 +557,17 @@ def _text_role(name: str | None, table: pa.Table, role: str, rejected: _Rejected
     return text
 
 
-def _source(config: InputConfig, table: pa.Table, rejected: _Rejected) -> list[str]:
-    if not config.source:
-        return [ALL] * len(table)
-    column = _array(table, config.source)
+def _source(
+    config: InputConfig, table: pa.Table, files: _Files, owners: NDArray[np.intp], rejected: _Rejected
+) -> list[str]:
+    name = source_names.column_of(config)
+    if name is None:
+        names = [source_names.from_path(config, piece.path) or ALL for piece in files.pieces]
+        return [names[owner] for owner in owners.tolist()]
+    column = _array(table, name)
     if pa.types.is_nested(column.type):
-        raise DataError(f"input.source: column {config.source!r} is {column.type}, not a name")
-    names = _text_role(config.source, table, "source", rejected).to_pylist()
+        raise DataError(f"input.source: column {name!r} is {column.type}, not a name")
+    names = _text_role(name, table, "source", rejected).to_pylist()
     return [NO_SOURCE if name is None else name for name in names]
 
 

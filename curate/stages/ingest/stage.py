@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from curate import paths
 from curate.accounting import Count
+from curate.config.model import plain
 from curate.errors import DataError, listed
 from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Hashes
@@ -30,7 +31,7 @@ from curate.pool.view import PoolView
 from curate.stages import column_names, guardrails
 from curate.stages.base import QUARANTINE, Context, Outcome, Progressed, Stage, Step, run_step
 from curate.stages.export import map_strings
-from curate.stages.ingest import text_template, token_counts
+from curate.stages.ingest import source_names, text_template, token_counts
 from curate.stages.ingest.shard_writer import (
     Counting,
     FileCount,
@@ -160,7 +161,7 @@ def survey(context: Context) -> list[FileFacts]:
         paths.settle([*unread, *(file["vectors"] for file in unread if config.vectors)])
         tasks = [_Scan(tuple(file["path"] for file in group), config) for group in _grouped(unread)]
         sizes = [sum(file["size"] for file in group) for group in _grouped(unread)]
-        scans, _, _ = context.map("hashing input", _scan, tasks, sizes)
+        scans, _, _ = context.map("hashing input", _scan, tasks, sizes, "bytes")
         for file, scanned in zip(unread, itertools.chain.from_iterable(scans), strict=True):
             file.update(scanned)
     return files
@@ -234,18 +235,13 @@ def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileFacts
     return found
 
 
-def estimated_rows(files: Sequence[FileFacts]) -> int:
-    """About how many rows the files hold."""
-    return sum(rows for index, file in enumerate(files) for _, rows in _pieces(index, file))
-
-
 def fingerprint_inputs(config: InputConfig, files: Sequence[FileFacts]) -> dict[str, object]:
     """Return everything that can change the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "types", "header", "delimiter", "vectors", "rows_per_shard")
     return {
         "version": 4,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
-        **{name: getattr(config, name) for name in settings},
+        **{name: plain(getattr(config, name)) for name in settings},
         **({"tokenizer": token_counts.revision(str(config.tokens))} if _counts_itself(config, files) else {}),
     }
 
@@ -295,7 +291,7 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
     sources = {
         name: Count(rows_in=rows, kept=rows - bad[name], quarantined=bad[name]) for name, rows in sorted(seen.items())
     }
-    roles = {"id": config.id, "label": config.label, "source": config.source}
+    roles = {"id": config.id, "label": config.label, "source": source_names.column_of(config)}
     if text_template.columns_of(config.text) is None:
         roles["text"] = config.text
     rows = [parquet_io.rows(path) for path in shard_paths]
@@ -478,7 +474,8 @@ def _schema(done: Sequence[Read]) -> pa.Schema:
 
 def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> None:
     wanted = [("text", name) for name in text_template.columns_of(config.text) or [config.text]]
-    wanted += [(key, name) for key in ("id", "label", "source") if (name := getattr(config, key)) is not None]
+    named = {"id": config.id, "label": config.label, "source": source_names.column_of(config)}
+    wanted += [(key, name) for key, name in named.items() if name is not None]
     wanted += [("types", name) for name in config.types or ()]
     for key, name in wanted:
         if name not in types:
@@ -580,10 +577,9 @@ def _place(table: pa.Table, row: int, files: Sequence[str]) -> str:
 def _duplicate(
     table: pa.Table, row: int, name: str, first: str, config: InputConfig, files: Sequence[str]
 ) -> dict[str, object]:
-    source = (
-        inputs.as_text(table[config.source].slice(row, 1))[0].as_py() if config.source in table.column_names else None
-    )
-    if not config.source:
+    held = source_names.column_of(config) or inputs.SOURCE
+    source = inputs.as_text(table[held].slice(row, 1))[0].as_py() if held in table.column_names else None
+    if config.source is None:
         source = ALL
     text = inputs.TEXT if inputs.TEXT in table.column_names else config.text
     return {

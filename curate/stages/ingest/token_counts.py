@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
+import os
+import re
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -65,6 +68,49 @@ def counter(tokenizer: str) -> Callable[[pa.Array], pa.Array]:
     return count
 
 
+def check(tokenizer: str) -> list[str]:
+    """Return what will be downloaded to load a tokenizer.
+
+    Raises
+    ------
+    PluginError
+        If it cannot be loaded, as far as that is known without loading it.
+    """
+    if importlib.util.find_spec("tokenizers") is None:
+        raise _missing(tokenizer)
+    if is_file(tokenizer):
+        return []
+    if (
+        _file(tokenizer) is not None
+        or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", tokenizer)
+        or tokenizer.endswith(".json")
+    ):
+        raise PluginError(
+            f"input.tokens: {tokenizer!r} is neither a column of the input nor a tokenizer", hint=_NAME_ONE
+        )
+    if _is_cached(tokenizer):
+        return []
+    if os.environ.get("HF_HUB_OFFLINE", "0").upper() in ("1", "TRUE", "YES", "ON"):
+        message = f"input.tokens: {tokenizer!r} is no column, nor in the hub's cache, and HF_HUB_OFFLINE is set"
+        raise PluginError(message, hint=_NAME_ONE)
+    return [f"input.tokens: the tokenizer {tokenizer!r} is not in the hub's cache, and will be downloaded"]
+
+
+def _is_cached(tokenizer: str) -> bool:
+    if importlib.util.find_spec("huggingface_hub") is None:
+        return False
+    from huggingface_hub import try_to_load_from_cache
+
+    return isinstance(try_to_load_from_cache(tokenizer, _FILE), str)
+
+
+_NAME_ONE = "name a column, a tokenizer.json, or a tokenizer on the hub while it can be reached"
+
+
+def _missing(tokenizer: str) -> PluginError:
+    return missing_extra("tokenizers", "tokenizers", f"input.tokens: {tokenizer!r} is no column, and as a tokenizer it")
+
+
 def is_file(name: str) -> bool:
     """Return whether ``name`` is a tokenizer's file, or a folder that has one."""
     file = _file(name)
@@ -91,9 +137,7 @@ def _loaded(name: str, held: str | None) -> Tokenizer:  # noqa: ARG001 - what it
     try:
         import tokenizers
     except ImportError as error:
-        raise missing_extra(
-            "tokenizers", "tokenizers", f"input.tokens: {name!r} is no column, and as a tokenizer it"
-        ) from error
+        raise _missing(name) from error
     file = _file(name)
     try:
         if file is not None:
@@ -103,7 +147,7 @@ def _loaded(name: str, held: str | None) -> Tokenizer:  # noqa: ARG001 - what it
     except Exception as error:  # the library raises bare Exception
         raise PluginError(
             f"input.tokens: {name!r} is neither a column of the input nor a tokenizer that can be loaded: {error}",
-            hint="name a column, a tokenizer.json, or a tokenizer on the hub while it can be reached",
+            hint=_NAME_ONE,
         ) from error
     loaded.no_truncation()
     loaded.no_padding()

@@ -220,6 +220,7 @@ def _trained(
         labels = frozen(labels[has_label])
         with running(entry.spec, entry.name), one_blas_thread():
             learnt = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
+        context.progress.advance(len(has_label))
         npz.save(folder / TRAINED, fingerprint, learnt)
         del x
     shards = range(len(pool.sizes))

@@ -5,7 +5,7 @@ Memory: 4 bytes a row and epoch, and a few thousand lines; what they say is in m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +66,33 @@ def read(proxy: RecordedProxy, files: Sequence[Path], ids: pa.ChunkedArray, clas
                 raise DataError(f"the log {batch.bad[0].reason}", where=f"{path}:{batch.bad[0].line}")
             reading.take(batch.table, np.array(batch.lines, np.int32), path)
     return reading.done(files, ids)
+
+
+def check(proxy: RecordedProxy, path: Path, labels: Collection[str], *, exact: bool) -> None:
+    """Read the first lines of one file of a log, and compare its classes with labels of the pool.
+
+    Parameters
+    ----------
+    labels : collection of str
+        Labels of the pool: all of them (``exact``), or those of some rows.
+
+    Raises
+    ------
+    DataError
+        It cannot be used.
+    """
+    batch = next(readers.read(Piece(str(path), 0)), None)
+    if batch is None:
+        return
+    if batch.bad:
+        raise DataError(f"the log {batch.bad[0].reason}", where=f"{path}:{batch.bad[0].line}")
+    _keys(batch.table, f"{path}:{batch.lines[0]}")
+    classes = proxy.probabilities(batch.table).shape[1]
+    expected = len(proxy.classes) or len(labels)
+    known = exact or bool(proxy.classes)
+    if classes < expected or (known and classes != expected):
+        message = f"the log has {classes} classes, the pool {expected} labels"
+        raise DataError(message, where=str(path), hint="name all the classes of the model, in its order: proxy.classes")
 
 
 @dataclass(slots=True)

@@ -60,7 +60,7 @@ def report(
     """
     begun, progress = time.perf_counter(), context.progress
     reset_peak_memory()
-    progress.begin("writing the report", 7)
+    progress.begin("writing the report", 7, "parts")
 
     def advanced(part: T) -> T:
         progress.advance(1)

@@ -131,9 +131,11 @@ class Lesson:
                 field: sample(context.progress, found or source, f"reading {field}", plugin.sample_size, rng, "text")
                 for field, found in self.read().items()
             }
-            context.progress.begin(f"{entry.name} learns", sum(map(len, texts.values())))
+            count = sum(map(len, texts.values()))
+            context.progress.begin(f"{entry.name} learns", count, "texts")
             with running(entry.spec, entry.name):
                 learnt = plugin.fit(texts, rng)
+            context.progress.advance(count)
             npz.save(state.path, state.fingerprint, learnt)
         fitted_state.save(self.folder, fit)
         with running(entry.spec, entry.name):

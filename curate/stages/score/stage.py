@@ -165,6 +165,7 @@ def _work(
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
         _write_all(tasks, _score_pool(job))
+        context.progress.advance(len(pool))
     return Outcome(sources=all_kept(pool.source_counts()), shards=len(tasks), peak_memory=peak, result=result)
 
 

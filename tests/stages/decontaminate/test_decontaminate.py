@@ -450,7 +450,7 @@ def test_the_lists_have_their_schema_and_an_empty_text_is_warned_of(planted, che
 
 
 def test_a_file_that_is_missing_is_told_before_the_pool_is_read(pool, checked):
-    for files, key in (("eval/none.jsonl", "files"), ({"math": ["eval/none.jsonl"]}, "files.math")):
+    for files, key in (("eval/none.jsonl", "files"), ({"math": ["eval/none.jsonl"]}, "files.math.0")):
         with pytest.raises(DataError, match=rf"decontaminate.{key}: no file matches 'eval/none.jsonl'"):
             curate.run(checked({"files": files}))
         assert not Path("run/input").exists()
@@ -458,7 +458,7 @@ def test_a_file_that_is_missing_is_told_before_the_pool_is_read(pool, checked):
 
 def test_a_column_that_is_missing_names_the_set(planted, checked):
     planted({}, math=[QUESTION])
-    with pytest.raises(DataError, match=r"evaluation set 'math.jsonl': text: no input file has a column 'query'"):
+    with pytest.raises(DataError, match=r"decontaminate.text: no file of decontaminate.files has a column 'query'"):
         curate.run(checked({"text": "{query}"}))
 
 

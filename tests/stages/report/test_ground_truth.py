@@ -21,7 +21,7 @@ def test_a_key_of_any_format_gives_strings(tmp_path, name):
 
 
 def test_what_is_wrong_with_a_key_is_told_before_anything_is_done(pool, config):
-    with pytest.raises(DataError, match="there is no such file"):
+    with pytest.raises(DataError, match=r"evaluate.key: no file matches 'nowhere.csv'"):
         curate.run(config(evaluate={"key": "nowhere.csv"}))
     Path("key.csv").write_text("id,sort\nr1,junk\n")
     with pytest.raises(DataError, match="a column 'kind'") as error:

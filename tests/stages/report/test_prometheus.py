@@ -96,7 +96,7 @@ def test_a_second_publication_has_its_churn_and_what_was_reused_is_told(run):
 
 def test_a_failure_is_told_and_leaves_the_last_success_and_what_is_published(run):
     _, good = run()
-    code, found = run(select=[{"use": "top_k", "keep": 61}])
+    code, found = run(select=[{"use": "top_k", "keep": 20, "within": "cluster", "quota": {"999": 1}}])
     assert (code, one(found, "curate_exit_code")) == (3, 3)
     assert found["curate_failure"] == [
         ({"run": "run", "stage": "select", "entry": "select", "error": "DataError"}, 1.0)

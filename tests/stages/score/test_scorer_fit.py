@@ -163,13 +163,13 @@ def test_examples_may_have_a_text_of_their_own(examples, config):
 
 
 WRONG = [
-    ({"good": "none.jsonl"}, DataError, r"score quality_classifier: good: no file matches 'none\.jsonl'"),
-    ({"text": "body"}, DataError, r"score quality_classifier: good: .*no input file has a column 'body'"),
-    ({"good": "few.jsonl"}, DataError, r"score quality_classifier: good: 3 texts, and 20 are needed"),
+    ({"good": "none.jsonl"}, DataError, r"score\.0\.good: no file matches 'none\.jsonl'"),
+    ({"text": "body"}, DataError, r"score\.0\.text: no file of score\.0\.good has a column 'body'"),
+    ({"good": "few.jsonl"}, DataError, r"score\.0\.good: 3 texts, and 20 are needed"),
     ({"good": "blank.jsonl"}, DataError, r"score quality_classifier: good: none of the 30 rows can be used"),
-    ({"bad": "nothing.jsonl"}, DataError, r"score quality_classifier: bad: there are no rows"),
+    ({"bad": "nothing.jsonl"}, DataError, r"score\.0\.bad: there are no rows"),
     ({"bad": "good.jsonl"}, DataError, r"quality_classifier\.bad: 0 different texts that are no good examples too"),
-    ({"good": "run/config.jsonl"}, ConfigError, r"score quality_classifier: good: this file lies in the run folder"),
+    ({"good": "run/config.jsonl"}, ConfigError, r"score\.0\.good: this file lies in the run folder"),
 ]
 
 

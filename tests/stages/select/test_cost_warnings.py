@@ -82,7 +82,7 @@ def test_a_run_says_so_when_the_entry_begins(pool, config, keys, told):
         def __init__(self):
             self.said = []
 
-        def begin(self, what, total):
+        def begin(self, what, total, unit="rows"):
             self.said.append(what)
 
         def note(self, message):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from annotated_types import Ge
-from scipy import sparse
 
 from curate.kernels.submodular import objectives
 from curate.kernels.submodular.greedy import lazy
@@ -17,6 +16,9 @@ from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 
 def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vector, Rows, Vector]:

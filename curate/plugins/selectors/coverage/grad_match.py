@@ -7,7 +7,6 @@ from typing import Annotated
 
 import numpy as np
 from annotated_types import Ge, Gt
-from scipy import linalg
 
 from curate.kernels.linalg.last_layer_gradients import gradients
 from curate.kernels.parallel import one_blas_thread, ranges
@@ -107,6 +106,8 @@ def _solve(
 
     The ridge solution is w = (G Gᵀ + λI)⁻¹ G t = G (Gᵀ G + λI)⁻¹ t, which takes a d × d system however many the picks.
     """
+    from scipy import linalg
+
     left = np.arange(len(picks))
     while True:
         x = gradient[picks[left]].astype(np.float64)

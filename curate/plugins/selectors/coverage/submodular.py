@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache, partial
-from typing import Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import numpy as np
 import polars as pl
 from annotated_types import Ge, Gt, Le, Lt, MinLen
-from scipy import sparse
 
 from curate.errors import PluginError
 from curate.kernels.stats.distributions import share_of_range
@@ -23,6 +22,9 @@ from curate.kernels.types import Codes, Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import ColumnName, ScoreName, selector
 from curate.plugins.results import Selection
+
+if TYPE_CHECKING:
+    from scipy import sparse
 
 Optimizer = Literal["lazy", "naive", "stochastic", "threshold", "distributed", "distorted"]
 Search = Callable[[Objective], Chosen]
@@ -271,6 +273,8 @@ def _representatives(functions: Sequence[Objective], order: Rows) -> tuple[Rows,
 
 
 def _features(term: Term, pool: Pool) -> sparse.csr_array:
+    from scipy import sparse
+
     if term.column is not None:
         return trigram_features(given(pool.frame)[term.column].cast(pl.String).fill_null("").to_list())
     names = (term.by,) if isinstance(term.by, str) else term.by or ()

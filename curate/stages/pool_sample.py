@@ -1,0 +1,277 @@
+"""The first records of every input file and the number of all, read in seconds: what can be known before a run.
+
+Memory: two batches of records, and the first rows of each file.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from curate import paths
+from curate.errors import DataError
+from curate.stages.ingest import declared_types
+from curate.stages.ingest.shard_writer import options_of
+from curate.store import decompression, parquet_records, readers
+from curate.store.arrow_values import convert_column
+from curate.store.column_types import Column, cells_of, column_of
+from curate.store.records import Bad, Batch, Piece
+
+if TYPE_CHECKING:
+    from curate.config.model import InputConfig
+    from curate.paths import FileFacts
+    from curate.store.inputs import Inputs
+
+FIRST = 1_000
+"""Most records of a file that are examined."""
+
+_BYTES = 1 << 18
+"""Bytes of a JSONL file that hold its first records."""
+
+_BLOCK = 1 << 22
+
+_ERROR = 0.1
+"""Usual error of a number of records in proportion to the bytes that were read."""
+
+_ARRAY_ERROR = 0.3
+"""Usual error of a number of records in proportion to their size in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Number of records."""
+
+    rows: int
+    error: float = 0.0
+    """Usual error of the number, as a share; 0 where every record was counted."""
+
+    def __add__(self, other: Counted) -> Counted:
+        rows = self.rows + other.rows
+        return Counted(rows, (self.rows * self.error + other.rows * other.error) / rows if rows else 0.0)
+
+    def __str__(self) -> str:
+        return f"≈ {self.rows:,} (± {self.error:.0%})" if self.error else f"{self.rows:,}"
+
+    @property
+    def most(self) -> int:
+        """Largest number of records that there may be."""
+        return math.ceil(self.rows * (1 + self.error))
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSample:
+    """Columns, size and first rows of a pool, from the first records of its files."""
+
+    files: tuple[str, ...]
+    """Files that were opened."""
+
+    columns: Mapping[str, pa.DataType | None]
+    """Columns and their types; None where the files disagree."""
+
+    complete: bool
+    """Whether there can be no other column: each file was read to its end, or names its columns at its beginning."""
+
+    counted: Counted
+    """Number of records in all files."""
+
+    table: pa.Table
+    """The first records of the first file, with all columns whose type is known."""
+
+    examined: int = 0
+    """Number of records that were read."""
+
+    bad: tuple[tuple[str, Bad], ...] = ()
+    """Records that cannot be read, each with its file."""
+
+    bytes_per_row: float = 0.0
+    """Mean size of a record in memory."""
+
+    @property
+    def seen(self) -> str:
+        """Files and records that were read, as a phrase for messages."""
+        names = ", ".join(self.files[:3]) + (", …" if len(self.files) > 3 else "")
+        return names if self.complete else f"the first {self.examined:,} records of {names}"
+
+
+def of_inputs(source: Inputs, names: Collection[str]) -> PoolSample:
+    """Return what is known of a pool after it was read completely, with the first values of some columns."""
+    columns = source.columns
+    first = next((number for number, rows in enumerate(source.shards) if rows), 0)
+    table = source.read(first, columns=[name for name in columns if name in names]).slice(0, FIRST)
+    return PoolSample(tuple(source.files), columns, True, Counted(source.rows), table, len(table))
+
+
+def sample(config: InputConfig, files: Mapping[str, FileFacts], seconds: float) -> PoolSample:
+    """Read the first records of the files, and count all records as far as the time suffices.
+
+    Parameters
+    ----------
+    config : InputConfig
+        How the files are read.
+    files : mapping
+        Stamp of each file, by its path.
+    seconds : float
+        Time after which no further file is opened and numbers of records are estimated.
+
+    Raises
+    ------
+    DataError
+        A file cannot be read.
+    """
+    ends = time.monotonic() + seconds
+    found = _Found()
+    for path, facts in files.items():
+        if found.files and time.monotonic() > ends:
+            break
+        found.add(config, path, facts["size"], ends)
+    rest = sum(facts["size"] for path, facts in list(files.items())[len(found.files) :])
+    counted = found.counted
+    if rest:
+        counted += Counted(round(counted.rows * rest / max(1, found.size)), _ARRAY_ERROR)
+    columns = {name: _type(column, name) for name, column in found.columns.items()}
+    return PoolSample(
+        tuple(found.files),
+        columns,
+        found.complete and len(found.files) == len(files),
+        counted,
+        _typed(found.table, columns),
+        found.examined,
+        tuple(found.bad),
+        found.bytes / max(1, found.examined),
+    )
+
+
+def rows_of(config: InputConfig, files: Sequence[FileFacts], seconds: float) -> Counted:
+    """Count the records of files that were scanned; those that only reading can count as far as the time suffices."""
+    ends = time.monotonic() + seconds
+    total = Counted(0)
+    for file in files:
+        if file["cuts"] is None:
+            batch, complete = _first(config, file["path"], None)
+            total += _records(batch) if complete else _count(file["path"], file["size"], batch, ends)
+        else:
+            total += Counted(sum(rows for _, _, rows in file["cuts"]))
+    return total
+
+
+@dataclass(slots=True)
+class _Found:
+    files: list[str] = field(default_factory=list)
+    size: int = 0
+    columns: dict[str, Column] = field(default_factory=dict)
+    table: pa.Table = field(default_factory=lambda: pa.table({}))
+    bad: list[tuple[str, Bad]] = field(default_factory=list)
+    complete: bool = True
+    counted: Counted = field(default_factory=lambda: Counted(0))
+    examined: int = 0
+    bytes: int = 0
+
+    def add(self, config: InputConfig, path: str, size: int, ends: float) -> None:
+        """Read the first records of one more file, and count all of its records."""
+        kind, compression = readers.format_of(Path(path))
+        stop = None
+        if kind == "jsonl" and not compression and size > _BYTES:
+            with paths.reached(paths.place(path)), paths.opened(paths.place(path)) as file:
+                stop = file.read(_BYTES).rfind(b"\n") + 1 or None
+        declared = config.types or {}
+        batch, complete = _first(config, path, stop)
+        self.files.append(path)
+        self.size += size
+        self.complete &= complete or kind in ("parquet", "csv", "tsv")
+        table, _ = declared_types.parsed(batch.table.slice(0, FIRST), declared)
+        for name, values in zip(table.column_names, table.columns, strict=True):
+            array = pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0, values.type)
+            own = cells_of if name in batch.cells and name not in declared else column_of
+            self.columns.setdefault(name, Column()).add(own(array, path))
+        if not len(self.table):
+            self.table = table
+        self.bad += [(path, one) for one in batch.bad]
+        self.examined += _records(batch).rows
+        self.bytes += batch.table.nbytes
+        self.counted += _records(batch) if complete else _count(path, size, batch, ends)
+
+
+def _records(batch: Batch) -> Counted:
+    return Counted(len(batch.rows) + len(batch.bad))
+
+
+def _first(config: InputConfig, path: str, stop: int | None) -> tuple[Batch, bool]:
+    """Return the first records of a file, and whether they are all."""
+    batches = readers.read(Piece(path, 0, 0, stop), options_of(config))
+    first = next(batches, None)
+    if first is None:
+        return Batch(pa.table({}), [], [], []), stop is None
+    return first, stop is None and next(batches, None) is None
+
+
+def _type(column: Column, name: str) -> pa.DataType | None:
+    try:
+        return column.type(name)
+    except DataError:  # reading the input says which files disagree
+        return None
+
+
+def _typed(table: pa.Table, columns: Mapping[str, pa.DataType | None]) -> pa.Table:
+    """Return the table with every column whose type is known, as input shards have it."""
+    arrays = {
+        name: convert_column(table[name], kind) if name in table.column_names else pa.nulls(len(table), kind)
+        for name, kind in columns.items()
+        if kind is not None
+    }
+    return pa.table(arrays)
+
+
+# ---------------------------------------------------------------- numbers of records
+
+
+def _count(path: str, size: int, first: Batch, ends: float) -> Counted:
+    """Count the records of a file until the time ends; the rest is estimated from the first ones."""
+    kind, compression = readers.format_of(Path(path))
+    place = paths.place(path)
+    if kind == "parquet":
+        with paths.reached(place), parquet_records.opened(place) as file:
+            return Counted(file.metadata.num_rows)
+    if kind == "json":
+        return _elements(path, size, ends, compressed=bool(compression))
+    with paths.reached(place):
+        try:
+            with paths.opened(place) as packed, decompression.decompressed(packed, compression) as plain:
+                lines, quoted, read, last = 0, 0, 0, b"\n"
+                while block := plain.read(_BLOCK):
+                    new, quoted = _line_ends(block, quoted, quotes=kind in ("csv", "tsv"))
+                    lines, last = lines + new, block[-1:]
+                    read = packed.tell() if compression else read + len(block)
+                    if time.monotonic() > ends and read < size:
+                        return Counted(max(1, round(lines * size / max(1, read))), _ERROR)
+        except decompression.ERRORS as error:
+            raise DataError(f"cannot read the file: {error}", where=path, hint="is the file complete?") from error
+    header = int(kind in ("csv", "tsv") and bool(first.lines) and first.lines[0] > 1)
+    return Counted(max(0, lines + (last != b"\n") - header))
+
+
+def _line_ends(block: bytes, quoted: int, *, quotes: bool) -> tuple[int, int]:
+    """Count the line ends of a block that are in no quotes, of which ``quoted`` is 1 if it begins in some."""
+    if not quotes or (not quoted and b'"' not in block):
+        return block.count(b"\n"), quoted
+    letters = np.frombuffer(block, np.uint8)
+    marks = np.cumsum(letters == ord('"'), dtype=np.int64) + quoted
+    return int(((letters == ord("\n")) & (marks % 2 == 0)).sum()), int(marks[-1] % 2)
+
+
+def _elements(path: str, size: int, ends: float, *, compressed: bool) -> Counted:
+    """Count the elements of a JSON array until the time ends."""
+    rows = held = 0
+    for batch in readers.read(Piece(path, 0)):
+        rows += _records(batch).rows
+        held += batch.table.nbytes + len(batch.rows) * sum(len(name) + 6 for name in batch.table.column_names)
+        if time.monotonic() > ends:
+            times = 4 if compressed else 1
+            return Counted(max(rows, round(rows * times * size / max(1, held))), _ARRAY_ERROR * (1 + 2 * compressed))
+    return Counted(rows)
