@@ -70,7 +70,11 @@ def decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateCon
 
 
 def primary_metric(
-    metrics: Sequence[Draft], section: EvaluateConfig | None, local: tuple[registry.Local, ...], report: Report
+    metrics: Sequence[Draft],
+    section: EvaluateConfig | None,
+    local: tuple[registry.Local, ...],
+    pool: Data,
+    report: Report,
 ) -> None:
     """Check that ``evaluate.primary`` names a metric, or one of its numbers, with a better side."""
     if section is None or section.primary is None or report.blames(("metrics",)) or report.blames(("plugins",)):
@@ -83,6 +87,13 @@ def primary_metric(
     plugins = {draft.name: draft.plugin for draft in metrics}
     plugin = plugins[name] if metrics else registry.get("metric", name, local)
     if plugin is None:
+        return
+    if not metrics and "label" in plugin.traits.reads and not (isinstance(pool, dict) and pool.get("label")):
+        message = f"the metric {name!r} reads labels, and the input has none"
+        report.add(path, message, "name their column: input.label")
+        return
+    if not metrics and (needed := [field.name for field in fields(plugin.cls) if field.required]):
+        report.add(path, f"the metric {name!r} needs {', '.join(needed)}", "list it in metrics, with its keys")
         return
     numbers = {measure.name: measure.higher_is_better for measure in plugin.traits.measures}
     oriented = [number for number, higher in numbers.items() if higher is not None]

@@ -80,6 +80,11 @@ ENTRIES = [  # what stands after the base's seven lines, where the errors stand
         id="a number that the primary metric does not give",
     ),
     pytest.param(
+        "evaluate: {primary: knn_probe}\n" + FINE,
+        ["x.yaml:8:12: evaluate.primary"],
+        id="a primary metric that reads labels of an input without labels",
+    ),
+    pytest.param(
         "evaluate: {primary: tokens}\n" + FINE,
         ["x.yaml:8:12: evaluate.primary"],
         id="a primary metric by which no selection can win",
