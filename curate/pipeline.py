@@ -131,7 +131,7 @@ class Summary:
         if exported is not None and (other := exported.cut) is not None:
             changed += f"; {cut(other.rows, other.spans, other.words, other.empty)}"
         state = "unchanged" if self.unchanged else "published"
-        page = f"no report: curate report {self.run}/config.yaml writes it"
+        page = f"no report: curate report {self.run} writes it"
         if self.report is not None:
             page = f"report in {self.report}"
         return f"{result}; {state} in {self.export}, {page}{changed}"

@@ -63,6 +63,8 @@ TIER_OF = {
     "tests/test_api.py": "fast",
     "tests/test_cases.py": "exhaustive",
     "tests/cli": "fast",
+    "tests/cli/test_init.py": "slow",
+    "tests/cli/test_run_arguments.py": "slow",
     "tests/test_configs.py": "slow",
     "tests/test_damage.py": "slow",
     "tests/test_errors.py": "fast",

@@ -346,27 +346,29 @@ def test_json_says_the_same_after_escaping(capsys):
     ("cell", "shown"),
     [
         *(
-            ("=1+1", "'=1+1"),
-            ("+cmd|x", "'+cmd|x"),
-            ("-x", "'-x"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("\t=1", "'=1"),
-            ("\r=1", "'=1"),
+            (cell, cell)
+            for cell in ("=1+1", "+cmd|x", "-x", "@SUM(A1)", "＝1", "-5.5", "a=1", "-", "2026-11-21", "a–b")
         ),
-        *(
-            ("＝1", "'＝1"),
-            ("-5.5", "-5.5"),
-            ("+1,000", "+1,000"),
-            ("+2.4 ± 1.0", "+2.4 ± 1.0"),
-            ("a=1", "a=1"),
-            ("-", "'-"),
-            ("2026-11-21", "2026-11-21"),
-        ),
+        ("\t=1", "=1"),
+        ("\r=1\nx", "=1 x"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("+1,000", "+1000"),
+        ("≈ 1,234,567", "1234567"),
+        ("≈ 1.5", "1.5"),
+        ("+2.4 ± 1.0", "+2.4 +/- 1.0"),
+        ("−1e-05", "-1e-05"),
+        ("–", "-"),
+        ("12,34", "12,34"),
     ],
 )
-def test_no_cell_of_a_table_is_a_formula(capsys, cell, shown):
-    output.show_table(["source", "rows"], [[cell, "1"]])
-    assert capsys.readouterr().out == f"source\trows\n{shown}\t1\n"
+def test_tables_in_a_pipe_are_lines_of_cells_for_programs(capsys, cell, shown):
+    output.show_table(["≈ s", "rows"], [[cell, "1"]])
+    assert capsys.readouterr().out == f"~s\trows\n{shown}\t1\n"
+
+
+def test_what_users_wrote_is_not_taken_for_a_number(capsys):
+    output.show_table(["id", "rows"], [["1,000", "1,000"], ["–", "–"]], verbatim=("id",))
+    assert capsys.readouterr().out == "id\trows\n1,000\t1000\n–\t-\n"
 
 
 # ---------------------------------------------------------------- inputs that fill the memory

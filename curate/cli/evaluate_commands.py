@@ -8,7 +8,6 @@ import typer
 
 from curate.cli import output
 from curate.cli.options import (
-    Config,
     ExecutorName,
     ExecutorOption,
     Json,
@@ -20,6 +19,8 @@ from curate.cli.options import (
     Seeds,
     Test,
     Workers,
+    run_directory,
+    run_settings,
 )
 from curate.cli.reporting import telling
 
@@ -56,7 +57,7 @@ def evaluate(
 
     limit = None if budget is None else duration(budget)
     with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
-        found = evaluated(run, runner, told, files=test or (), seeds=seeds, budget=limit)
+        found = evaluated(run_directory(run), runner, told, files=test or (), seeds=seeds, budget=limit)
     if as_json:
         output.show_json(as_dict(found))
     else:
@@ -65,7 +66,7 @@ def evaluate(
 
 @commands.command(rich_help_panel="Looking at results")
 def compare(
-    config: Config,
+    config: RunFolder,
     select: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,11 +92,10 @@ def compare(
     """Compare selectors × prune rates × seeds with chance, and say in one sentence which to use."""
     from curate import pipeline
     from curate.cli.comma_lists import duration, names, rates
-    from curate.config.loader import load
     from curate.evaluation import verdict
     from curate.evaluation.compare import compare as compared
 
-    settings, chosen, shares = load(config, overrides or ()), names(select or ()), rates(prune_rate)
+    settings, chosen, shares = run_settings(config, overrides or ()), names(select or ()), rates(prune_rate)
     limit = None if budget is None else duration(budget)
     with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
         found = compared(

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
 from enum import StrEnum
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from curate.paths import place
+from curate.errors import ConfigError
+from curate.paths import is_object, place
+
+if TYPE_CHECKING:
+    from curate.config.model import RunConfig
 
 
 class ExecutorName(StrEnum):
@@ -89,10 +96,8 @@ NoReport = Annotated[
     ),
 ]
 
-RunFolder = Annotated[
-    Path,
-    typer.Argument(metavar="RUN", help="The folder of a run: what `run:` says.", show_default=False, parser=place),
-]
+RUN_HELP = "A run directory, its URL, or the YAML of a configuration, whose `run:` is taken."
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP, show_default=False, parser=place)]
 
 Test = Annotated[
     list[str] | None,
@@ -102,3 +107,88 @@ Seeds = Annotated[
     int | None,
     typer.Option("--seeds", min=1, help="How often what is random is repeated; default: as the configuration says."),
 ]
+
+
+# ---------------------------------------------------------------- RUN, in every command that reads a run
+
+
+def run_directory(name: Path) -> Path:
+    """Return the run directory that an argument RUN names, itself or in a configuration.
+
+    Raises
+    ------
+    ConfigError : it is neither
+    """
+    if _is_directory(name):
+        return name
+    from curate.config.loader import run_of
+
+    try:
+        return place(run_of(_file(name)))
+    except ConfigError as error:
+        raise error if _is_yaml(name) else _neither(name) from error
+
+
+def run_settings(name: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Return the configuration of the run that an argument RUN names.
+
+    Raises
+    ------
+    ConfigError : it is neither a run directory nor a configuration, or the configuration is wrong
+    """
+    from curate.config.loader import load
+
+    if not _is_directory(name):
+        if not _is_yaml(name):
+            run_directory(name)  # which refuses what is no configuration
+        return load(_file(name), overrides)
+    from dataclasses import replace
+
+    from curate import anchored
+
+    with anchored.within(name):
+        path = name / "config.yaml"
+        if not path.exists():
+            raise ConfigError("there is no run in this directory", where=str(name), hint=_hint(name))
+        config = load(path, overrides)
+    return config if any(one.startswith("run=") for one in overrides) else replace(config, run=str(name))
+
+
+def _is_directory(name: Path) -> bool:
+    """Return whether an argument is a run directory; in a store, anything but a YAML file may be one."""
+    if is_object(name):
+        return not _is_yaml(name)
+    return name.is_dir() and any(
+        (name / entry).exists() for entry in ("input", "export", "config.yaml", ".curate.lock")
+    )
+
+
+def _is_yaml(name: Path) -> bool:
+    return name.suffix in (".yaml", ".yml")
+
+
+def _file(name: Path) -> Path:
+    if is_object(name) or name.is_file():
+        return name
+    raise _neither(name)
+
+
+def _neither(name: Path) -> ConfigError:
+    kinds = "neither a run directory nor the YAML of a configuration"
+    there = "this is" if name.exists() else "there is"
+    return ConfigError(f"{there} {kinds}", where=str(name), hint=_hint(name))
+
+
+_MOST_COMPARED = 1_000  # entries of a folder
+
+
+def _hint(name: Path) -> str:
+    """Return the runs and configurations near a path whose names are like it, as a hint."""
+    if is_object(name):
+        return ""
+    folders = dict.fromkeys([name if name.is_dir() else name.parent, Path(), Path("runs"), Path("configs")])
+    entries = [entry for one in folders if one.is_dir() for entry in islice(one.iterdir(), _MOST_COMPARED)]
+    known = [entry for entry in entries if _is_yaml(entry) or (entry / "config.yaml").is_file()]
+    alike = difflib.get_close_matches(name.stem, [entry.stem for entry in known], n=3, cutoff=0.7)
+    near = [str(entry) for entry in sorted(known) if entry.stem in alike or (name.is_dir() and entry.parent == name)]
+    return f"did you mean {' or '.join(map(repr, near[:3]))}?" if near else ""

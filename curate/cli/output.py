@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 from curate.errors import visible
 from curate.progress import complain
 
-_FORMULA = tuple(
-    "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
-)
+_FIGURE = re.compile(r"≈? ?[<>]?[+−-]?\.?\d")
+"""Beginning of a cell with a number."""
+
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_ASCII = str.maketrans({"−": "-", "–": "-", "±": "+/-", "×": "x", "…": "..."})
+"""Signs of ours that not every program reads."""
 
 
 def show_json(data: object) -> None:
@@ -31,14 +35,22 @@ def show_line(text: object) -> None:
     print(visible(str(text)), flush=True)  # noqa: T201
 
 
-def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout: columns on a terminal, tab-separated in a pipe.
+def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], verbatim: Collection[str] = ()) -> None:
+    """A table on stdout: columns on a terminal; in a pipe tab-separated, a line each, with numbers that programs read.
 
-    In a pipe a cell that a spreadsheet would take for a formula begins with a quote; ``show_json`` changes nothing.
+    Parameters
+    ----------
+    header, rows : the cells, as a terminal shows them
+    verbatim : titles of columns with texts of the user's, such as ids, in which nothing is a number
     """
     if not sys.stdout.isatty():
-        for row in (header, *rows):
-            print("\t".join(_tame(visible(" ".join(str(cell).split()))) for cell in row), flush=True)  # noqa: T201
+        print("\t".join(_one_line(title).replace("≈ ", "~").translate(_ASCII) for title in header), flush=True)  # noqa: T201
+        for row in rows:
+            cells = (
+                _one_line(cell) if title in verbatim else _plain(_one_line(cell))
+                for title, cell in zip(header, row, strict=True)
+            )
+            print("\t".join(cells), flush=True)  # noqa: T201
         return
     from rich.console import Console
     from rich.table import Table
@@ -49,7 +61,7 @@ def show_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         numbers = rows and all(_is_number(row[column]) for row in rows)
         table.add_column(title, justify="right" if numbers else "left")
     for row in rows:
-        table.add_row(*(Text(visible(" ".join(str(cell).split()))) for cell in row))
+        table.add_row(*(Text(_one_line(cell)) for cell in row))
     Console().print(table)
 
 
@@ -80,9 +92,19 @@ def after(done: object) -> Iterator[None]:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
-def _tame(cell: str) -> str:
-    """The cell as no spreadsheet computes it."""
-    return f"'{cell}" if cell.startswith(_FORMULA) and not _is_number(cell.lstrip("+-")) else cell
+def _one_line(cell: object) -> str:
+    return visible(" ".join(str(cell).split()))
+
+
+def _plain(cell: str) -> str:
+    """Return a cell with a number as programs read it, in ASCII; other cells stay.
+
+    >>> [_plain(cell) for cell in ("≈ 1,200", "−0.5 ± 0.1", "–", "a–b", "=1+1", "12.5 %")]
+    ['1200', '-0.5 +/- 0.1', '-', 'a–b', '=1+1', '12.5 %']
+    """
+    if cell != "–" and not _FIGURE.match(cell):
+        return cell
+    return _THOUSANDS.sub("", cell.removeprefix("≈").lstrip()).translate(_ASCII)
 
 
 def _is_number(cell: str) -> bool:

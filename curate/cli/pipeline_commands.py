@@ -24,6 +24,7 @@ from curate.cli.options import (
     RunFolder,
     Verify,
     Workers,
+    run_directory,
 )
 from curate.cli.reporting import measured, telling
 
@@ -197,6 +198,7 @@ def rollback(
     from curate.store import versions
 
     with telling(log) as told:
+        run = run_directory(run)
         done = versions.rollback(run, version, told.note, told.warn)
     with output.after(done):
         if as_json:

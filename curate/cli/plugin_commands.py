@@ -10,7 +10,7 @@ import typer
 from curate import errors
 from curate.cli import output
 from curate.cli.options import Json
-from curate.paths import matching, place
+from curate.paths import matching
 from curate.plugins.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -105,17 +105,28 @@ def init(
     text: Annotated[str | None, typer.Option("--text", help="The column (or template) that holds the text.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
-    """Write a configuration to start from, with the columns of your own files if they are there."""
+    """Write a configuration to start from, with the text, id, label and source that your own files have."""
     from curate.config.init_template import starter
+    from curate.stages.ingest.pool_layout import layout
     from curate.store import parquet_io
-    from curate.store.readers import column_names
 
     if path.exists() and not overwrite:
         raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or say --overwrite")
-    found = sorted(matching(files))
-    columns = column_names(place(found[0])) if found else []
-    parquet_io.write_text(path, starter(files, columns, text, f"runs/{path.stem}"))
-    pool = f"{len(found)} files with the columns {', '.join(columns)}" if found else f"no file matches {files!r} yet"
-    done = f"wrote {path} ({pool}); look at it, then: curate run {path}"
-    with output.after(done):
-        output.show_line(done)
+    names = sorted(matching(files))
+    run = f"runs/{path.stem}"
+    if not names:
+        if "://" not in files and Path(files).is_dir():
+            hint = f"name the files in it: {files.rstrip('/')}/*"
+            raise errors.ConfigError(f"{files!r} is a folder", where="--files", hint=hint)
+        parquet_io.write_text(path, starter(run, files=files, text=text or "text"))
+        lines = [f"wrote {path} (no file matches {files!r} yet): set input.files and input.text in it"]
+    else:
+        found = layout(names, text)
+        roles = {"id": found.id, "label": found.label, "source": found.source}
+        header = None if found.header else False
+        parquet_io.write_text(path, starter(run, files=files, text=found.text, header=header, **roles))
+        lines = [f"wrote {path} for {len(names):,} file{'s' * (len(names) > 1)}", *found.lines()]
+    lines.append(f"next: curate check {path}, then curate run {path}")
+    with output.after(lines[0]):
+        for line in lines:
+            output.show_line(line)

@@ -213,7 +213,7 @@ class _Checks:
         for key, done in (("mask", "masked"), ("cut_repeated", "cut")):
             if not draft.keys.get(key) or self.report.blames(("input",)):
                 continue
-            if identity in [name for _, name in template_syntax.parts(text) or [("", text)]]:
+            if identity in [path[0] for path in template_syntax.paths_of(text)]:
                 message = f"column {identity!r} is part of the text and the id, and ids are never {done}"
                 self.report.add((*draft.path, key), message, "take it out of input.text")
         return {key: value for key, value in draft.keys.items() if key != "use"}

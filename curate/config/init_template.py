@@ -2,46 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from curate.config import yaml_positions
 
-_TEXT = ("text", "content", "document", "body", "output", "response", "sentence", "prompt")
-_ID = ("id", "uid", "uuid", "_id")
-_LABEL = ("label", "topic", "category", "class")
-_SOURCE = ("source", "dataset", "origin", "domain")
 
-
-def starter(files: str, columns: Sequence[str], text: str | None, run: str) -> str:
-    """A configuration for a pool with these columns.
+def starter(run: str, **settings: str | bool | None) -> str:
+    """Return a configuration to start from.
 
     Parameters
     ----------
-    files : the pool, as ``input.files`` takes it
-    columns : of the pool's first file; empty if there is none yet
-    text : the column or template that holds the text; guessed where None
-    run : the folder for the results
+    run : str
+        The run directory.
+    **settings : str, bool or None
+        Keys of the input section; None leaves one out.
 
-    >>> starter("a.jsonl", ["body", "id"], None, "runs/a").splitlines()[5:8]
-    ['  files: a.jsonl', '  text: body', '  id: id']
+    >>> starter("runs/a", files="a.jsonl", text="body", id=None, header=False).splitlines()[5:8]
+    ['  files: a.jsonl', '  text: body', '  header: false']
     """
-    settings = [f"  files: {_quoted(files)}", f"  text: {_quoted(text or _guess(columns))}"]
-    for key, names in (("id", _ID), ("label", _LABEL), ("source", _SOURCE)):
-        found = next((name for name in names if name in columns), None)
-        if found is not None:
-            settings.append(f"  {key}: {_quoted(found)}")
-    return _TEMPLATE.format(settings="\n".join(settings), run=_quoted(run))
+    lines = [f"  {key}: {_quoted(value)}" for key, value in settings.items() if value is not None]
+    return _TEMPLATE.format(settings="\n".join(lines), run=_quoted(run))
 
 
-def _guess(columns: Sequence[str]) -> str:
-    for first, second in (("instruction", "output"), ("prompt", "response"), ("question", "answer")):
-        if first in columns and second in columns:
-            return f"{{{first}}}\n{{{second}}}"
-    return next((name for name in _TEXT if name in columns), columns[0] if columns else "text")
-
-
-def _quoted(value: str) -> str:
-    if "\n" in value or "{" in value:
+def _quoted(value: str | bool) -> str:
+    if isinstance(value, str) and ("\n" in value or "{" in value):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
     return yaml_positions.dump(value).removesuffix("\n").removesuffix("\n...")
 

@@ -54,6 +54,20 @@ def local_plugins(path: Path) -> tuple[Local, ...]:
     return found
 
 
+def run_of(path: Path) -> str:
+    """Return the run directory that the configuration in a YAML file names, whatever else is in it.
+
+    Raises
+    ------
+    ConfigError : if it cannot be read, or names none
+    """
+    data = _document(path).data
+    name = data.get("run") if isinstance(data, dict) else None
+    if not isinstance(name, str) or not name:
+        raise ConfigError("no configuration: it has no key 'run'", where=str(path))
+    return name
+
+
 def _document(path: Path) -> yaml_positions.Document:
     try:
         text = paths.read(path).decode("utf-8-sig")

@@ -50,7 +50,8 @@ class InputConfig:
     """A file or a pattern such as "pool/**/*.jsonl", or a list of them, relative to the current folder; or URLs."""
 
     text: Text
-    """The text of a row: a column's name, or a template over columns such as "{instruction}\\n{output}"."""
+    """The text of a row: a column's name, or a template over columns such as "{instruction}\\n{output}", or over the
+    elements of their lists such as "{messages[].content}"."""
 
     id: PoolColumn | None = None
     """The column that identifies a row; without one, a row is identified by its content."""
@@ -381,8 +382,9 @@ class ExportConfig(Entry):
     mask: tuple[Kind, ...] = ()
     """Personal data to be replaced in the exported text columns: "email" becomes <EMAIL>, "phone" <PHONE>, and so on.
 
-    These are the columns that input.text names, at any depth, and each of their strings for itself; numbers, ids and
-    all other columns are exported as they are. An id that we made is a hash of the text before it was masked.
+    These are the columns that input.text names, at any depth, or what its paths lead to, and each of their strings for
+    itself; numbers, ids and all other columns are exported as they are. An id that we made is a hash of the text before
+    it was masked.
     Reports and ``curate explain`` quote no text with it either; the run folder keeps the texts as they were read.
     """
 
@@ -390,7 +392,7 @@ class ExportConfig(Entry):
     """Words from which a run that stands more than once in the exported text columns is cut out of all but the first of
     its places, such as 50; null cuts nothing.
 
-    Texts are looked at in the order of the pool, and each string of the columns that input.text names for itself.
+    Texts are compared in the order of the pool, and each string that input.text names for itself, as for mask.
     Capitals and white space make no difference; a character of a script without blanks is a word. A row of which
     nothing is left is exported all the same, and counted. Tokens and scores are of the texts as they were read.
     """

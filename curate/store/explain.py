@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from curate import anchored
 from curate.contamination import Hit
 from curate.errors import ConfigError
-from curate.store import manifest, parquet_io, redaction, schemas, versions
+from curate.store import manifest, parquet_io, redaction, row_search, schemas, versions
 from curate.store.ledger import Place, Run, Status, shown
 from curate.store.manifest import Record, StageResult
 
@@ -228,7 +229,11 @@ class Story:
 
 
 def explain(folder: Path, name: str) -> Story:
-    """The story of the row with the id ``name`` in the run in ``folder``. Memory: a shard.
+    """Return the story of a row of the run in ``folder``. Memory: a shard.
+
+    Parameters
+    ----------
+    name : its id; else ``FILE:LINE`` with an input file, or the hash of its text, as in ids that we made
 
     Raises
     ------
@@ -242,6 +247,14 @@ def _explained(folder: Path, name: str) -> Story:
     run = Run.open(folder)
     name = name.encode(errors="replace").decode()  # what no terminal can have meant is found nowhere
     place, aside = run.find(name), _set_aside(run, name)
+    if place is None and not aside:
+        place, record = row_search.row_named(run, name)
+        if place is not None:
+            name = row_search.id_of(run, place)
+            aside = _set_aside(run, name)
+        elif record is not None:
+            aside = (_aside(run, record),)
+            name = record["id"] or name
     if place is None and not aside:
         near = difflib.get_close_matches(name, _candidates(run, name), n=3)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else ""
@@ -424,9 +437,13 @@ def _set_aside(run: Run, name: str) -> tuple[Aside, ...]:
             nameless = pc.and_(pc.is_null(table["id"]), pc.match_substring_regex(table["record"], word))
             mask = pc.or_(pc.fill_null(pc.equal(table["id"], name), False), pc.fill_null(nameless, False))
             for line in table.filter(mask).to_pylist():
-                record = None if line["record"] is None else redaction.quoted(line["record"], run.mask)
-                found.append(Aside(stage=stage, **{**line, "record": record}))
+                found.append(_aside(run, {"stage": stage, **line}))
     return tuple(found)
+
+
+def _aside(run: Run, line: dict[str, Any]) -> Aside:
+    record = None if line["record"] is None else redaction.quoted(line["record"], run.mask)
+    return Aside(**{**line, "record": record})
 
 
 def _candidates(run: Run, name: str) -> list[str]:

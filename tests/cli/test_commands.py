@@ -468,7 +468,7 @@ def test_json_says_what_was_done(written):
 def test_a_table_in_a_pipe_is_tab_separated(command, written):
     path = written()
     lines = [line.split("\t") for line in command("plan", path).stdout.splitlines()]
-    assert lines[0] == ["stage", "entry", "state", "rows out", "≈ s", "≈ MiB", "≈ MiB disk", "why"]
+    assert lines[0] == ["stage", "entry", "state", "rows out", "~s", "~MiB", "~MiB disk", "why"]
     assert {len(line) for line in lines} == {8}
     listed = [line.split("\t")[:2] for line in command("plugins").stdout.splitlines()]
     assert ["selector", "ccs"] in listed
@@ -733,7 +733,13 @@ def test_other_commands_give_no_hint_about_ids(command, written):
 def test_init_writes_a_configuration_that_check_accepts_and_run_runs(command, pool):
     done = command("init", "new.yaml", "--files", "pool/*.jsonl")
     assert done.returncode == 0
-    assert done.stdout.startswith("wrote new.yaml (2 files with the columns id, text, topic, source, stars, tags)")
+    assert done.stdout == (
+        "wrote new.yaml for 2 files\n"
+        "text: 'text' (a text column, 10 words on average)\n"
+        "id: 'id' (no two are the same); label: 'topic' (few different values); "
+        "source: 'source' (few different values)\n"
+        "next: curate check new.yaml, then curate run new.yaml\n"
+    )
     text = Path("new.yaml").read_text()
     assert all(line in text for line in ("  text: text\n", "  id: id\n", "  label: topic\n", "  source: source\n"))
     assert command("check", "new.yaml").returncode == 0

@@ -736,7 +736,7 @@ def _compared(
             continue
         if one[0] == 1 or one[0] in ("crash", "hang"):
             raise FaultError(f"a bug: {command[0]} afterwards: {one}")
-        if one[0] and command[0] in ("rollback", "explain", "diff"):  # is told when it is met, by its own scenario
+        if one[0] and command[0] in ("rollback", "explain", "diff", "report"):  # is told when it is met, by its own scenario
             continue
         different.append(f"{command[0]} afterwards: {_difference(one, other)}")
     if SECRET.search(json.dumps(found.reading)):

@@ -52,7 +52,7 @@ def test_it_is_printed_and_the_same_in_json(exported, command):
 def test_what_is_not_published_or_damaged_is_told(exported, command, tmp_path):
     missing = command("path", "nowhere")
     assert (missing.returncode, missing.stdout) == (2, "")
-    assert "nothing is published here" in missing.stderr
+    assert "neither a run directory nor the YAML of a configuration" in missing.stderr
     found = exported(10)
     Path(found.files[0]).unlink()
     damaged = command("path", "run")

@@ -12,10 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import types
 
+from curate.config.template_syntax import EACH, TextPath, paths_of
 from curate.errors import DataError
-from curate.kernels.arrow_lists import is_list, lists_from, lists_of, maps_from, maps_of
+from curate.kernels.arrow_lists import lists_from, lists_of, maps_from, maps_of
 from curate.kernels.text.json_values import is_binary, is_json
-from curate.stages.ingest.text_template import columns_of
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig, RunConfig
@@ -24,9 +24,24 @@ Change = Callable[[int, str], str]
 """Is told a row of the table and one of its strings, and gives another."""
 
 
-def text_columns(config: InputConfig) -> list[str]:
-    """The columns that texts are made of."""
-    return columns_of(config.text) or [config.text]
+_Steps = tuple[TextPath, ...]
+"""Ways from a value to those of its strings that are changed; the empty one leads to all strings in it."""
+
+_ALL: _Steps = ((),)
+
+
+def text_paths(config: InputConfig) -> list[TextPath]:
+    """The columns that texts are made of, and the paths into their lists and objects."""
+    return paths_of(config.text)
+
+
+def columns_of(paths: Sequence[TextPath]) -> list[str]:
+    """Return the columns that paths begin with, each once.
+
+    >>> columns_of([("chat", "[]", "value"), ("text",), ("chat", "[]", "from")])
+    ['chat', 'text']
+    """
+    return list(dict.fromkeys(path[0] for path in paths))
 
 
 def check(config: RunConfig, kinds: Mapping[str, pa.DataType]) -> None:
@@ -37,20 +52,34 @@ def check(config: RunConfig, kinds: Mapping[str, pa.DataType]) -> None:
     DataError : naming the column and its type
     """
     if config.export.mask or config.export.cut_repeated:
-        for name in text_columns(config.input):
-            check_type(name, kinds.get(name, pa.null()))
+        paths = text_paths(config.input)
+        for name in columns_of(paths):
+            check_type(name, kinds.get(name, pa.null()), _within(name, paths))
 
 
-def check_type(name: str, kind: pa.DataType) -> None:
+def _within(name: str, paths: Sequence[TextPath]) -> _Steps:
+    """Return the steps into a column."""
+    return tuple(steps for column, *rest in paths if column == name for steps in [tuple(rest)])
+
+
+def _after(step: str, below: _Steps) -> _Steps:
+    """Return the ways that go on after a step."""
+    return _ALL if () in below else tuple(steps for first, *rest in below if first == step for steps in [tuple(rest)])
+
+
+def check_type(name: str, kind: pa.DataType, below: _Steps = _ALL) -> None:
     """Refuse a type that ``changed`` does not handle.
 
     Raises
     ------
     DataError : naming the column and the type
     """
+    if not below:
+        return
     if types.is_nested(kind):
         for number in range(kind.num_fields):
-            check_type(name, kind.field(number).type)
+            one = kind.field(number)
+            check_type(name, one.type, _after(one.name if types.is_struct(kind) else EACH, below))
     elif not (holds_text(kind) or _holds_no_text(kind)):
         raise DataError(
             f"the text column {name!r} holds {kind}, whose text can be neither masked nor cut",
@@ -74,27 +103,28 @@ def _holds_no_text(kind: pa.DataType) -> bool:
     return bool(primitive or types.is_temporal(kind))
 
 
-def changed(table: pa.Table, names: Sequence[str], change: Change) -> pa.Table:
-    """Return the table with every string of some columns changed.
+def changed(table: pa.Table, paths: Sequence[TextPath], change: Change) -> pa.Table:
+    """Return the table with every string of some columns changed, or of those parts of them that paths lead to.
 
-    Of a list or a struct those within, however deep, and a map's keys too; of a JSON column those in its values. Binary
-    is text in UTF-8. Numbers, times and booleans hold no text and stay. Columns, types and nulls stay; ``change`` is
-    called in the same order each time.
+    Of a list or a struct those within, however deep, and a map's keys too; of a JSON column those in its values. A
+    string on the way of a path is changed, as it is part of the text. Binary is text in UTF-8. Numbers, times and
+    booleans hold no text and stay. Columns, types and nulls stay; ``change`` is called in the same order each time.
 
     Raises
     ------
     DataError : a column is of another type, or holds bytes that are not UTF-8
 
     >>> table = pa.table({"chat": [["a", None], ["b"]], "n": [1, 2]})
-    >>> changed(table, ["chat"], lambda row, text: f"{text}{row}")["chat"].to_pylist()
+    >>> changed(table, [("chat",)], lambda row, text: f"{text}{row}")["chat"].to_pylist()
     [['a0', None], ['b1']]
     """
-    for name in names:
-        check_type(name, table[name].type)
+    for name in columns_of(paths):
+        below = _within(name, paths)
+        check_type(name, table[name].type, below)
         new, start = [], 0
         for chunk in table[name].chunks:  # joined, they might hold more than the 2 GiB of text that an array can
             try:
-                new.append(_changed(chunk, np.arange(start, start + len(chunk)), change))
+                new.append(_changed(chunk, np.arange(start, start + len(chunk)), change, below))
             except UnicodeDecodeError as error:
                 raise DataError(f"the text column {name!r} holds bytes that are not UTF-8") from error
             start += len(chunk)
@@ -103,25 +133,33 @@ def changed(table: pa.Table, names: Sequence[str], change: Change) -> pa.Table:
     return table
 
 
-def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
+def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _Steps) -> pa.Array:
     """Return the array with every string changed; ``rows`` is the row of the table that each element is in."""
     kind = array.type
+    if not below or _holds_no_text(kind) or (types.is_struct(kind) and not kind.num_fields):
+        return array
     if _is_text(kind):
         return _strings(array, rows, change)
     if is_json(kind):
-        return pa.ExtensionArray.from_storage(kind, _json(array.storage, rows, change))
-    if types.is_struct(kind) and kind.num_fields:
-        children = [_changed(child, rows, change) for child in array.flatten()]
-        return pa.StructArray.from_arrays(children, fields=list(kind), mask=array.is_null())
+        return pa.ExtensionArray.from_storage(kind, _json(array.storage, rows, change, below))
+    if types.is_struct(kind):
+        fields = list(kind)
+        children = [
+            _changed(child, rows, change, _after(one.name, below))
+            for child, one in zip(array.flatten(), fields, strict=True)
+        ]
+        return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
+    below = _after(EACH, below)
     if types.is_map(kind):
         lengths, keys, items = maps_of(array)
-        keys, items = (_changed(each, np.repeat(rows, lengths), change) for each in (keys, items))
+        keys, items = (
+            _changed(each, np.repeat(rows, lengths), change, _after(name, below))
+            for name, each in (("key", keys), ("value", items))
+        )
         return maps_from(lengths, keys, items, kind, array.is_null())
-    if is_list(kind):
-        lengths, values = lists_of(array)
-        values = _changed(values, np.repeat(rows, lengths), change)
-        return lists_from(lengths, values, kind, array.is_null())
-    return array
+    lengths, values = lists_of(array)
+    values = _changed(values, np.repeat(rows, lengths), change, below)
+    return lists_from(lengths, values, kind, array.is_null())
 
 
 def _strings(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
@@ -131,26 +169,28 @@ def _strings(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Arra
     return array if new == texts else pa.array(new, array.type)
 
 
-def _json(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:
+def _json(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _Steps) -> pa.Array:
     """Return JSON texts with every string in them changed, keys too; numbers keep their digits."""
 
-    def value(row: int, one: object) -> object:
+    def value(row: int, one: object, below: _Steps) -> object:
+        if not below:
+            return one
         if isinstance(one, str):
             return change(row, one)
         if isinstance(one, dict):
             out: dict[str, object] = {}
             for key, inner in one.items():
-                name = change(row, key)
+                name = change(row, key) if () in below else key
                 while name in out:  # two keys may become the same
                     name += "_"
-                out[name] = value(row, inner)
+                out[name] = value(row, inner, _after(key, below))
             return out
-        return [value(row, inner) for inner in one] if isinstance(one, list) else one
+        return [value(row, inner, _after(EACH, below)) for inner in one] if isinstance(one, list) else one
 
     new = []
     for row, text in zip(rows.tolist(), array.to_pylist(), strict=True):
         parsed = None if text is None else json.loads(text, parse_int=_verbatim, parse_float=_verbatim)
-        other = value(row, parsed)
+        other = value(row, parsed, below)
         new.append(text if other == parsed else orjson.dumps(other).decode())
     return pa.array(new, array.type)
 

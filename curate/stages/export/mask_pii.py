@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import pyarrow as pa
 
+from curate.config.template_syntax import TextPath
 from curate.kernels.text.pii_patterns import Kind, masked
 from curate.stages.export.map_strings import changed
 
@@ -22,7 +23,7 @@ class Counts(TypedDict):
     """Number of spans that were replaced, by kind."""
 
 
-def mask(table: pa.Table, names: Sequence[str], kinds: Sequence[Kind]) -> tuple[pa.Table, Counts]:
+def mask(table: pa.Table, paths: Sequence[TextPath], kinds: Sequence[Kind]) -> tuple[pa.Table, Counts]:
     """The table with placeholders for personal data in some of its columns.
 
     Every string is masked for itself: of a list or a struct those within, however deep, and a map's keys too. Numbers
@@ -30,7 +31,7 @@ def mask(table: pa.Table, names: Sequence[str], kinds: Sequence[Kind]) -> tuple[
 
     Parameters
     ----------
-    names : of the columns
+    paths : of the columns, each alone or with the steps into its lists and objects
 
     Returns
     -------
@@ -38,7 +39,7 @@ def mask(table: pa.Table, names: Sequence[str], kinds: Sequence[Kind]) -> tuple[
     counts : ``rows`` that were changed, and the ``spans`` of each kind that were replaced
 
     >>> table = pa.table({"text": ["ann@example.org", "none"], "n": [1, 2]})
-    >>> masked_table, counts = mask(table, ["text"], ["email"])
+    >>> masked_table, counts = mask(table, [("text",)], ["email"])
     >>> masked_table["text"].to_pylist(), counts
     (['<EMAIL>', 'none'], {'rows': 1, 'spans': {'email': 1}})
     """
@@ -52,7 +53,7 @@ def mask(table: pa.Table, names: Sequence[str], kinds: Sequence[Kind]) -> tuple[
             spans.update(found)
         return text
 
-    return changed(table, names, change), {"rows": len(rows), "spans": {kind: spans[kind] for kind in kinds}}
+    return changed(table, paths, change), {"rows": len(rows), "spans": {kind: spans[kind] for kind in kinds}}
 
 
 def total(counts: Iterable[Counts], kinds: Sequence[Kind]) -> Counts:

@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from curate import paths
+from curate.config.template_syntax import TextPath
 from curate.kernels.text.span_index import later_copies, repeated_windows, without
 from curate.pool.sidecars import Selected
 from curate.stages.base import Context, current
-from curate.stages.export.map_strings import changed, text_columns
+from curate.stages.export.map_strings import changed, columns_of, text_paths
 from curate.store import manifest, parquet_io, schemas
 from curate.store.inputs import Inputs
 
@@ -36,9 +37,13 @@ def find(context: Context, source: Inputs, selected: Selected, min_words: int) -
     Each string is a text of its own, in the order of the pool, of a row in the order of its columns. The first copy of
     a run is not cut.
     """
-    folder, names = context.folder / FOLDER, text_columns(context.config.input)
+    folder, ways = context.folder / FOLDER, text_paths(context.config.input)
     targets = [parquet_io.part(folder, shard) for shard in range(len(source.shards))]
-    made_from = {"version": VERSION, "min_words": min_words, "columns": names}
+    made_from = {
+        "version": VERSION,
+        "min_words": min_words,
+        "columns": [way[0] if len(way) == 1 else way for way in ways],
+    }
     key = manifest.fingerprint({**made_from, "input": source.fingerprint, "select": selected.fingerprint})
     if all(current(path, key) for path in targets):
         return
@@ -48,7 +53,7 @@ def find(context: Context, source: Inputs, selected: Selected, min_words: int) -
         context.progress.begin("looking for repeated spans", sum(source.shards))
         for shard, count in enumerate(source.shards):
             chosen = selected.read(shard, ["selected"])["selected"].to_pylist()
-            found = _strings(source.read(shard, (), names), names, chosen)
+            found = _strings(source.read(shard, (), columns_of(ways)), ways, chosen)
             sizes[shard] = len(found)
             yield found
             context.progress.advance(count)
@@ -65,24 +70,25 @@ def find(context: Context, source: Inputs, selected: Selected, min_words: int) -
         parquet_io.write(table, path, key, compression="zstd")
 
 
-def _strings(table: pa.Table, names: Sequence[str], chosen: Sequence[bool]) -> list[str]:
-    """Every string of some columns, in the order in which ``cut`` comes by; "" in place of those of other rows."""
+def _strings(table: pa.Table, ways: Sequence[TextPath], chosen: Sequence[bool]) -> list[str]:
+    """Return every string that the paths lead to, in the order of ``cut``; "" in place of those of other rows."""
     found: list[str] = []
 
     def note(row: int, text: str) -> str:
         found.append(text if chosen[row] else "")
         return text
 
-    changed(table, names, note)
+    changed(table, ways, note)
     return found
 
 
-def cut(table: pa.Table, names: Sequence[str], path: Path, wanted: Iterable[int]) -> tuple[pa.Table, Counts]:
+def cut(table: pa.Table, ways: Sequence[TextPath], path: Path, wanted: Iterable[int]) -> tuple[pa.Table, Counts]:
     """The rows of a shard without what ``find`` wrote down for it.
 
     Parameters
     ----------
     table : all rows of the shard
+    ways : to the strings, as ``find`` took them
     path : of what was written down
     wanted : the rows that count; others stay as they are
 
@@ -110,7 +116,7 @@ def cut(table: pa.Table, names: Sequence[str], path: Path, wanted: Iterable[int]
             left.add(row)
         return text
 
-    table = changed(table, names, change)
+    table = changed(table, ways, change)
     counts.update(rows=len(changed_rows), empty=len(changed_rows - left))
     return table, total([counts])
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from curate import paths
 from curate.accounting import Count
+from curate.config.template_syntax import TextPath
 from curate.errors import DataError
 from curate.kernels.text import pii_patterns
 from curate.kernels.text.pii_patterns import Kind
@@ -39,7 +40,7 @@ from curate.stages.base import (
 from curate.stages.column_names import EPOCH, PREFIX
 from curate.stages.embed.stage import EmbedResult
 from curate.stages.export import mask_pii, remove_spans
-from curate.stages.export.map_strings import text_columns
+from curate.stages.export.map_strings import text_paths
 from curate.stages.report import card
 from curate.stages.select import published_index
 from curate.store import manifest, parquet_io, versions
@@ -271,7 +272,7 @@ def _tasks(context: Context, pool: PoolView, folder: Path) -> Iterator[_Task]:
                 tuple(config.add),
                 config.mask,
                 context.folder / remove_spans.FOLDER if config.cut_repeated else None,
-                tuple(text_columns(context.config.input)) if config.mask or config.cut_repeated else (),
+                tuple(text_paths(context.config.input)) if config.mask or config.cut_repeated else (),
                 folder,
                 f"{data_folder(pool, epoch)}/train-{number:05d}-of-{files:05d}{suffix}",
             )
@@ -357,7 +358,7 @@ class _Task:
     cuts: Path | None
     """The folder that tells what is cut."""
 
-    text_columns: tuple[str, ...]
+    text_paths: tuple[TextPath, ...]
     """Where it is masked and cut."""
 
     folder: Path
@@ -381,7 +382,7 @@ def _write(task: _Task) -> _File:
     table = pa.concat_tables(tables)
     told: dict[str, object] = {} if task.cuts is None else {"cut": remove_spans.total(cuts)}
     if task.mask:
-        table, told["masked"] = mask_pii.mask(table, task.text_columns, task.mask)
+        table, told["masked"] = mask_pii.mask(table, task.text_paths, task.mask)
     table = table.replace_schema_metadata(task.pool.inputs.schema.metadata)
     path = task.folder / task.file
     with parquet_io.atomic(path, named=True) as partial:
@@ -413,7 +414,7 @@ def _chosen(
     table, cut = source.read(shard, (), tuple(source.columns)), remove_spans.total(())
     if task.cuts is not None:
         rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))[first:last]
-        table, cut = remove_spans.cut(table, task.text_columns, parquet_io.part(task.cuts, shard), rows.tolist())
+        table, cut = remove_spans.cut(table, task.text_paths, parquet_io.part(task.cuts, shard), rows.tolist())
     nulls = source.read(shard, ("nulls",))
     table, ledger, nulls = (each.filter(mask).slice(first, last - first) for each in (table, ledger, nulls))
     for name in ("id", "rank", "gain", "weight"):

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+
 import numpy as np
+import orjson
 import pyarrow as pa
 
-from curate.config.template_syntax import parts
-from curate.kernels.text.json_values import is_binary, text_of
+from curate.config.template_syntax import EACH, TextPath, parts, path_of, paths_of
+from curate.kernels.text.json_values import dumps, is_binary, is_json, json_array, text_of
 from curate.kernels.text.text_identity import is_blank
 
 
 def columns_of(template: str) -> list[str] | None:
     """The columns a template names; None if ``template`` is simply a column's name.
 
-    >>> columns_of("{instruction}: {output}")
-    ['instruction', 'output']
+    >>> columns_of("{instruction}: {messages[].content}")
+    ['instruction', 'messages']
     >>> columns_of("text") is None
     True
     """
-    parsed = parts(template)
-    return None if parsed is None else list(dict.fromkeys(name for _, name in parsed if name is not None))
+    return None if parts(template) is None else list(dict.fromkeys(path[0] for path in paths_of(template)))
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -30,11 +33,12 @@ def is_text(kind: pa.DataType) -> bool:
 def render(template: str, table: pa.Table) -> pa.Array:
     """Fill the template with each row of ``table``, (n,) strings.
 
-    A null gives nothing, a list or an object its JSON, every other value its text as ``text_of`` gives it. A row in
-    which every column is null or blank gives null: there is no text in it, whatever the template's own words.
+    A null gives nothing, a list or an object its JSON, every other value its text as ``text_of`` gives it. A path such
+    as ``messages[].content`` gives the texts of all values that it leads to, a line each. A row in which every column
+    is null or blank gives null: there is no text in it, whatever the template's own words.
     """
     pieces = parts(template) or []
-    cells = {name: _strings(table, name) for _, name in pieces if name is not None}
+    cells = {name: _strings(table, path_of(name)) for _, name in pieces if name is not None}
     filled = ~np.logical_and.reduce([is_blank(column) for column in cells.values()])
     lists = {name: column.fill_null("").to_pylist() for name, column in cells.items()}
     texts = [
@@ -46,7 +50,39 @@ def render(template: str, table: pa.Table) -> pa.Array:
     return pa.array(texts, pa.string())
 
 
-def _strings(table: pa.Table, name: str) -> pa.Array:
-    if name not in table.column_names:
+def _strings(table: pa.Table, path: TextPath) -> pa.Array:
+    column, *steps = path
+    if column not in table.column_names:
         return pa.nulls(len(table), pa.string())
-    return text_of(table[name].combine_chunks())
+    array = table[column].combine_chunks()
+    if not steps:
+        return text_of(array)
+    return pa.array(["\n".join(_texts(value, steps)) for value in values_of(array)], pa.string())
+
+
+def values_of(array: pa.Array) -> list[object]:
+    """Return the values of an array as JSON has them; the numbers of JSON texts keep their digits."""
+    if pa.types.is_dictionary(array.type) or is_text(array.type):
+        return list(text_of(array).to_pylist())
+    if not is_json(array.type):
+        return list(json_array(array).to_pylist())
+    return [
+        None if text is None else json.loads(text, parse_int=orjson.Fragment, parse_float=orjson.Fragment)
+        for text in array.storage.to_pylist()
+    ]
+
+
+def _texts(value: object, steps: list[str]) -> Iterator[str]:
+    """Yield the texts that the steps lead to, but for blank ones; a text on the way is one of them."""
+    if isinstance(value, str):
+        if value.strip():
+            yield value
+    elif not steps:
+        text = "null" if value is None else dumps(value).decode()
+        if text != "null":
+            yield text
+    elif steps[0] == EACH and isinstance(value, list):
+        for one in value:
+            yield from _texts(one, steps[1:])
+    elif isinstance(value, dict):
+        yield from _texts(value.get(steps[0]), steps[1:])

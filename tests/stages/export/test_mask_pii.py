@@ -54,7 +54,7 @@ def test_every_string_of_a_column_is_masked_at_any_depth_and_the_type_stays(kind
     """Also of a slice, whose offsets do not begin at 0."""
     before, after = (pa.array(values, kind).to_pylist() for values in (before, after))
     table = pa.table({"x": pa.array(before, kind), "other": [MAIL] * 3}).slice(cut)
-    hidden, counts = mask(table, ["x"], ["email"])
+    hidden, counts = mask(table, [("x",)], ["email"])
     assert hidden.schema == table.schema
     hidden.validate(full=True)
     assert hidden["x"].to_pylist() == after[cut:]
@@ -65,7 +65,7 @@ def test_every_string_of_a_column_is_masked_at_any_depth_and_the_type_stays(kind
 
 def test_two_keys_that_are_masked_alike_both_stay():
     table = pa.table({"x": pa.array(['{"a@b.example": 1, "c@d.example": 2}'], pa.json_())})
-    assert mask(table, ["x"], ["email"])[0]["x"].to_pylist() == ['{"<EMAIL>":1,"<EMAIL>_":2}']
+    assert mask(table, [("x",)], ["email"])[0]["x"].to_pylist() == ['{"<EMAIL>":1,"<EMAIL>_":2}']
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_two_keys_that_are_masked_alike_both_stay():
 )
 def test_a_type_whose_text_cannot_be_masked_is_an_error_that_names_it(kind):
     with pytest.raises(DataError, match=r"text column 'x' holds .*, whose text can be neither masked nor cut"):
-        mask(pa.table({"x": pa.nulls(2, kind)}), ["x"], ["email"])
+        mask(pa.table({"x": pa.nulls(2, kind)}), [("x",)], ["email"])
 
 
 def test_bytes_that_are_not_utf8_are_an_error():
     with pytest.raises(DataError, match="text column 'x' holds bytes that are not UTF-8"):
-        mask(pa.table({"x": [[b"\xff"]]}), ["x"], ["email"])
+        mask(pa.table({"x": [[b"\xff"]]}), [("x",)], ["email"])
 
 
 def test_a_text_column_that_cannot_be_masked_is_refused_before_anything_is_embedded(tmp_path):
@@ -102,10 +102,10 @@ def test_a_text_column_that_cannot_be_masked_is_refused_before_anything_is_embed
 def test_chunks_are_not_joined():
     """An array of strings holds 2 GiB of text; a file of long documents has more."""
     column = pa.chunked_array([["x"], [], [MAIL, "y"], [MAIL]], pa.string())
-    hidden, counts = mask(pa.table({"x": column}), ["x"], ["email"])
+    hidden, counts = mask(pa.table({"x": column}), [("x",)], ["email"])
     assert [chunk.to_pylist() for chunk in hidden["x"].chunks] == [["x"], [], ["<EMAIL>", "y"], ["<EMAIL>"]]
     assert counts == {"rows": 2, "spans": {"email": 2}}
-    assert len(mask(pa.table({"x": column.slice(0, 0)}), ["x"], ["email"])[0]) == 0
+    assert len(mask(pa.table({"x": column.slice(0, 0)}), [("x",)], ["email"])[0]) == 0
 
 
 @pytest.fixture
