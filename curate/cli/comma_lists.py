@@ -1,7 +1,8 @@
-"""Lists as a command line writes them, separated by commas."""
+"""Lists and times as a command line writes them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from curate.errors import ConfigError
@@ -43,3 +44,19 @@ def rates(given: str) -> list[float]:
             raise ConfigError(f"--prune-rate: must be >= 0 and < 1; got {text.strip()}")
         found.add(rate)
     return sorted(found)
+
+
+def duration(given: str) -> float:
+    """Return the seconds of a time.
+
+    >>> duration("90"), duration("10m"), duration("1.5h")
+    (90.0, 600.0, 5400.0)
+    """
+    unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(given[-1:].lower())
+    try:
+        number = float(given if unit is None else given[:-1])
+    except ValueError:
+        number = math.nan
+    if not 0 < number < math.inf:
+        raise ConfigError(f"--budget: {given!r} is not a time above 0", hint="write seconds, or --budget 10m, or 2h")
+    return number * (unit or 1.0)

@@ -26,12 +26,22 @@ from curate.cli.reporting import telling
 
 commands = typer.Typer()
 
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        "--budget",
+        metavar="TIME",
+        help="Seconds, or a time such as 10m or 2h: refuse trials that would take longer, before any begins.",
+    ),
+]
+
 
 @commands.command(rich_help_panel="Looking at results")
 def evaluate(
     run: RunFolder,
     test: Test = None,
     seeds: Seeds = None,
+    budget: Budget = None,
     executor: ExecutorOption = ExecutorName.processes,
     workers: Workers = None,
     ray_address: RayAddress = None,
@@ -40,12 +50,14 @@ def evaluate(
 ) -> None:
     """Say whether a run's selection is better than chance, metric by metric, and who loses by it."""
     from curate import pipeline
+    from curate.cli.comma_lists import duration
     from curate.evaluation.evaluate import as_dict
     from curate.evaluation.evaluate import evaluate as evaluated
     from curate.report import evaluation_text
 
+    limit = None if budget is None else duration(budget)
     with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
-        found = evaluated(run_directory(run), runner, told, files=test or (), seeds=seeds)
+        found = evaluated(run_directory(run), runner, told, files=test or (), seeds=seeds, budget=limit)
     if as_json:
         output.show_json(as_dict(found))
     else:
@@ -69,6 +81,7 @@ def compare(
     ] = ".5,.7,.9",
     seeds: Seeds = None,
     test: Test = None,
+    budget: Budget = None,
     overrides: Overrides = None,
     executor: ExecutorOption = ExecutorName.processes,
     workers: Workers = None,
@@ -78,13 +91,16 @@ def compare(
 ) -> None:
     """Compare selectors × prune rates × seeds with chance, and say in one sentence which to use."""
     from curate import pipeline
-    from curate.cli.comma_lists import names, rates
+    from curate.cli.comma_lists import duration, names, rates
     from curate.evaluation import verdict
     from curate.evaluation.compare import compare as compared
 
     settings, chosen, shares = run_settings(config, overrides or ()), names(select or ()), rates(prune_rate)
+    limit = None if budget is None else duration(budget)
     with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
-        found = compared(settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds)
+        found = compared(
+            settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds, budget=limit
+        )
     if as_json:
         output.show_json(verdict.as_dict(found))
     else:

@@ -8,10 +8,11 @@ from curate.config import template_syntax
 from curate.config.budget import Budget
 from curate.config.entries import Draft
 from curate.config.issues import Report, dotted, nearest
-from curate.config.model import DECONTAMINATE, DecontaminateConfig, RefreshConfig, epochs
+from curate.config.model import DECONTAMINATE, DecontaminateConfig, EvaluateConfig, RefreshConfig, epochs
 from curate.config.sections import BUDGET, ENTRIES
 from curate.config.validator import Values
 from curate.config.yaml_positions import Data, KeyPath
+from curate.plugins import registry
 from curate.plugins.fields import Field, fields, marked, marks
 from curate.plugins.interfaces import Refers, Template
 
@@ -66,6 +67,41 @@ def decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateCon
     known = [draft.name for draft in drafts["embed"] if draft.name]
     if named is not None and named not in known and not report.blames(("embed",)):
         report.add((DECONTAMINATE, "embedding"), f"there is no embed entry {named!r}", nearest(named, known))
+
+
+def primary_metric(
+    metrics: Sequence[Draft],
+    section: EvaluateConfig | None,
+    local: tuple[registry.Local, ...],
+    pool: Data,
+    report: Report,
+) -> None:
+    """Check that ``evaluate.primary`` names a metric, or one of its numbers, with a better side."""
+    if section is None or section.primary is None or report.blames(("metrics",)) or report.blames(("plugins",)):
+        return
+    path, (name, _, column) = ("evaluate", "primary"), section.primary.partition(".")
+    known = [draft.name for draft in metrics] or registry.names("metric", local)
+    if name not in known:
+        report.add(path, f"there is no metric {name!r}", nearest(name, known))
+        return
+    plugins = {draft.name: draft.plugin for draft in metrics}
+    plugin = plugins[name] if metrics else registry.get("metric", name, local)
+    if plugin is None:
+        return
+    if not metrics and "label" in plugin.traits.reads and not (isinstance(pool, dict) and pool.get("label")):
+        message = f"the metric {name!r} reads labels, and the input has none"
+        report.add(path, message, "name their column: input.label")
+        return
+    if not metrics and (needed := [field.name for field in fields(plugin.cls) if field.required]):
+        report.add(path, f"the metric {name!r} needs {', '.join(needed)}", "list it in metrics, with its keys")
+        return
+    numbers = {measure.name: measure.higher_is_better for measure in plugin.traits.measures}
+    oriented = [number for number, higher in numbers.items() if higher is not None]
+    if column and column not in numbers:
+        report.add(path, f"the metric {name!r} gives no {column!r}", nearest(column, list(filter(None, numbers))))
+    elif not oriented or (column and column not in oriented):
+        hint = f"name one of its other numbers: {', '.join(oriented)}" if oriented else "name another metric"
+        report.add(path, f"{section.primary!r} has no better side, so that no selection can win by it", hint)
 
 
 def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:

@@ -170,6 +170,7 @@ def _sections(data: dict[str, Data], validator: Validator) -> Values:
     cross_checks.epoch_plans(drafts["select"], found["refresh"], validator.report)
     if "decontaminate" in data:
         cross_checks.decontamination(drafts, found["decontaminate"], validator.report)
+    cross_checks.primary_metric(drafts["metrics"], found["evaluate"], local, data.get("input"), validator.report)
     return {**found, "curate": 1, **cross_checks.entries(drafts, data.get("input"), validator.report)}
 
 

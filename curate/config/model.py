@@ -220,6 +220,11 @@ class EvaluateConfig:
     seeds: Annotated[int, Ge(1), Le(1_000)] = 5
     """How often everything that is random is repeated."""
 
+    primary: NonEmpty | None = None
+    """The metric that the verdict goes by: an entry of ``metrics``, or one of its numbers, such as
+    logistic_probe.accuracy; unless named, the first that trains a model, or else the first with a better side. It is
+    tested without correction by the others, which are exploratory and corrected among themselves."""
+
 
 # ---------------------------------------------------------------- entries
 

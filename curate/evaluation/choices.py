@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from curate.config import yaml_positions
 from curate.config.budget import Budget
@@ -70,6 +70,27 @@ def contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEnt
         for data in named
     ]
     return tuple(filters), tuple(Contender(one.select[-1].name, one.select[-1]) for one in alone)
+
+
+def shrunk(entries: Sequence[SelectEntry], left: int, n: int) -> tuple[SelectEntry, ...]:
+    """Return the entries for fewer rows than n: numbers of rows and tokens shrink with them."""
+
+    def smaller(number: int) -> int:
+        return max(1, number * left // n)
+
+    def one(entry: SelectEntry) -> SelectEntry:
+        budget, quota = entry.budget, entry.quota
+        if budget is None:
+            return entry
+        numbers: dict[str, Any] = {
+            key: smaller(number) for key in ("keep", "keep_tokens") if (number := getattr(budget, key))
+        }
+        if isinstance(quota, dict):  # a group may have lost more of its rows than the pool
+            numbers["at_most"] = True
+            quota = {name: smaller(part) if isinstance(part, int) and part else part for name, part in quota.items()}
+        return replace(entry, budget=replace(budget, **numbers), quota=quota)
+
+    return tuple(one(entry) for entry in entries)
 
 
 def kept(n: int, rates: Sequence[float]) -> dict[float, int]:

@@ -11,9 +11,11 @@ import numpy as np
 
 from curate import pipeline
 from curate.config.budget import Budget
-from curate.evaluation import choices, comparison_page, metric_values, split, stability, trials, verdict
+from curate.errors import ConfigError
+from curate.evaluation import choices, comparison_page, costs, metric_values, seen, split, stability, trials, verdict
 from curate.evaluation.choices import UNIFORM, Contender
 from curate.evaluation.comparison_result import Cell, Comparison
+from curate.evaluation.costs import Work
 from curate.evaluation.metric_notes import notes, planned, seeds_only
 from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import Split, opened
@@ -45,6 +47,7 @@ def compare(
     prune_rates: Sequence[float] = RATES,
     files: Sequence[str] = (),
     seeds: int | None = None,
+    budget: float | None = None,
 ) -> Comparison:
     """Compare selectors on the pool of a configuration; runs its stages up to score first, as far as they are not done.
 
@@ -54,25 +57,29 @@ def compare(
     prune_rates : shares of the rows to choose from that are dropped
     files : of test rows; those of the configuration unless given
     seeds : how often what is random is repeated; as the configuration says unless given
+    budget : seconds that the trials may take by the estimate that is made before them; without a limit unless given
 
     Raises
     ------
-    ConfigError : an unknown selector, one without a budget, a rate that leaves no row
+    ConfigError : an unknown selector, one without a budget, a rate that leaves no row, more work than the budget allows
     """
     config = replace(config, evaluate=choices.asked(config.evaluate, files, seeds))
     filters, contenders = choices.contenders(config, select)
     default = _WITHOUT if config.input.label is None else _WITH_LABELS
     entries, refused = metric_values.chosen(config, default)
+    found = metric_values.of(entries)
+    first = metric_values.primary(found, config.evaluate.primary)
+    if first is None:
+        raise ConfigError("no metric says which selection is better", hint="add one to metrics, such as coverage")
     context = pipeline.context_of(config, executor, progress)
     with pipeline.alone(context):
         pool = pipeline.pool(context)
         rows = split.tested(context, pool)
         budgets = choices.kept(len(opened(rows).train), prune_rates)
         grid = _Grid(context, rows, filters, contenders, budgets)
-        found = metric_values.of(entries)
+        costs.check(context, grid.works(entries), budget)
         tried = grid.run(entries)
-        first = metric_values.primary(found)
-        cells = _corrected(first, _cells(grid, tried, found))
+        cells = _corrected(first, _cells(grid, tried, found, first))
         done = Comparison(
             run=config.run,
             rows=len(opened(rows).train),
@@ -81,6 +88,7 @@ def compare(
             seeds=config.evaluate.seeds,
             filters=tuple(entry.name for entry in filters),
             selectors=tuple(contender.name for contender in contenders),
+            sees={one.name: seen.by(config, (*filters, one.entry)) for one in contenders},
             rates=tuple(budgets),
             measures=tuple(found),
             primary=first,
@@ -152,6 +160,24 @@ class _Grid:
         without = trials.run(self.context, "taking rows away", self.rows, removed)
         return _Trials(cells, chance, full, dict(zip(places, without, strict=True)))
 
+    def works(self, metrics: Sequence[MetricEntry]) -> list[Work]:
+        """Return all trials of the grid, as if the filters left every row."""
+        works = [self._work("every row", [Choice(seed=seed) for seed in self.seeds], metrics, len(self.train))]
+        for name, rate in self.places:
+            keep = self.budgets[rate]
+            works.append(self._work(name, [self._choice(name, rate, seed) for seed in self.seeds], metrics, keep))
+            works.append(self._work(name, [self._choice(name, rate, self.seeds[0], REMOVED)], (), keep))
+        for contender in self.contenders:
+            if contender.entry.epochs > 1:
+                for keep in self.budgets.values():
+                    most = min(len(self.train), keep * contender.entry.epochs)
+                    alike = [Choice(entries=(choices.uniform(most),), seed=seed) for seed in self.seeds]
+                    works.append(self._work(UNIFORM, alike, metrics, most))
+        return works
+
+    def _work(self, name: str, wanted: Sequence[Choice], metrics: Sequence[MetricEntry], rows: int) -> Work:
+        return Work(name=name, split=self.rows, choices=wanted, metrics=metrics, rows=rows)
+
     @property
     def places(self) -> list[tuple[str, float]]:
         """Selector and rate, of those that can be tried."""
@@ -167,8 +193,9 @@ class _Grid:
         return Choice(entries=(*self.filters, chosen), seed=seed, removed_rate=removed)
 
 
-def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure]) -> dict[tuple[str, float], Cell]:
+def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure], primary: Measure) -> dict[tuple[str, float], Cell]:
     cells: dict[tuple[str, float], Cell] = {}
+    comparisons = sum(1 for name, _ in tried.cells if name != UNIFORM)
     for name in (*(contender.name for contender in grid.contenders), UNIFORM):
         for rate, keep in grid.budgets.items():
             if (name, rate) not in tried.cells:
@@ -185,6 +212,10 @@ def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure]) -> dict[tuple[
                 rows=round(np.mean([len(order) for order in orders])),
                 values={one.name: one.estimate(own) for one in found},
                 differences=differences,
+                exploratory={
+                    one.name: differences[one.name].p for one in found if differences and one.sign and one != primary
+                },
+                seeds_needed=0 if name == UNIFORM else primary.seeds_needed(own, chance, comparisons),
                 seconds=float(np.mean([trial.chosen.seconds for trial in own])),
                 same_over_seeds=stability.over_seeds(orders),
                 same_when_removed=stability.when_removed(
@@ -194,11 +225,22 @@ def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure]) -> dict[tuple[
     return cells
 
 
-def _corrected(measure: Measure, cells: Mapping[tuple[str, float], Cell]) -> dict[tuple[str, float], Cell]:
-    """The cells with p-values corrected for all of them."""
+def _corrected(primary: Measure, cells: Mapping[tuple[str, float], Cell]) -> dict[tuple[str, float], Cell]:
+    """Return the cells with p values corrected by Holm.
+
+    Those of the primary measure are corrected for all selectors and rates; those of the others, for all selectors,
+    rates and other measures.
+    """
     tested = [place for place, cell in cells.items() if cell.differences]
-    p = dict(zip(tested, holm([cells[place].differences[measure.name].p for place in tested]).tolist(), strict=True))
-    return {place: replace(cell, p=p.get(place, math.nan)) for place, cell in cells.items()}
+    p = dict(zip(tested, holm([cells[place].differences[primary.name].p for place in tested]).tolist(), strict=True))
+    others = [(place, name) for place in tested for name in cells[place].exploratory]
+    corrected = holm([cells[place].exploratory[name] for place, name in others]).tolist()
+    exploratory: dict[tuple[str, float], dict[str, float]] = {place: {} for place in cells}
+    for (place, name), one in zip(others, corrected, strict=True):
+        exploratory[place][name] = one
+    return {
+        place: replace(cell, p=p.get(place, math.nan), exploratory=exploratory[place]) for place, cell in cells.items()
+    }
 
 
 def _notes(tried: _Trials, cells: Mapping[tuple[str, float], Cell], names: Sequence[str]) -> list[str]:

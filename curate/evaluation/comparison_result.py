@@ -28,7 +28,15 @@ class Cell:
     """To uniform; empty for uniform itself."""
 
     p: float = math.nan
-    """Of the difference in the primary measure, corrected for all selectors and rates."""
+    """Of the difference in the primary measure, corrected by Holm for all selectors and rates."""
+
+    exploratory: Mapping[str, float] = field(default_factory=dict)
+    """p values of the differences in the other measures with a better side, corrected by Holm for all of them, all
+    selectors and all rates."""
+
+    seeds_needed: int | None = 0
+    """Number of seeds that would show the difference in the primary measure, as one of all that are compared; 0 where
+    there is nothing to say, None if no number would."""
 
     seconds: float = math.nan
     """What one selection takes on average, filters included."""
@@ -59,6 +67,9 @@ class Comparison:
     filters: tuple[str, ...]
     selectors: tuple[str, ...]
     rates: tuple[float, ...]
+    sees: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By selector: what it sees of labels and groups; of those that see something only."""
+
     measures: tuple[Measure, ...]
     primary: Measure
     cells: Mapping[tuple[str, float], Cell]
@@ -69,6 +80,11 @@ class Comparison:
 
     left: Left
     notes: tuple[str, ...]
+
+    @property
+    def comparisons(self) -> int:
+        """Number of differences to uniform in the primary measure, for which its p values are corrected."""
+        return sum(1 for cell in self.cells.values() if cell.differences)
 
     def tested(self, rate: float) -> list[Cell]:
         """The cells of one rate with numbers, uniform last."""
@@ -116,6 +132,7 @@ class Comparison:
             "seeds": self.seeds,
             "filters": list(self.filters),
             "primary": self.primary.name,
+            "comparisons": self.comparisons,
             "measures": {
                 measure.name: {"unit": measure.column.unit, "higher_is_better": measure.column.higher_is_better}
                 for measure in self.measures
@@ -124,12 +141,16 @@ class Comparison:
             "cells": [
                 {
                     "selector": cell.selector,
+                    "sees": list(self.sees.get(cell.selector, ())),
                     "prune_rate": cell.rate,
                     "rows": cell.rows,
                     "untested": cell.untested,
                     "values": {name: asdict(found) for name, found in cell.values.items()},
                     "differences": {name: asdict(found) for name, found in cell.differences.items()},
+                    "p": cell.differences[self.primary.name].p if cell.differences else math.nan,
                     "p_holm": cell.p,
+                    "exploratory_p_holm": dict(cell.exploratory),
+                    "seeds_needed": cell.seeds_needed,
                     "rank": math.nan if cell.untested else self.rank(cell),
                     "seconds": cell.seconds,
                     "pareto": not cell.untested and self.on_front(cell),

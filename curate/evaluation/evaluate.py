@@ -6,11 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from curate import anchored, pipeline
 from curate.errors import ConfigError
-from curate.evaluation import choices, metric_values, slices, split, stability, trials
+from curate.evaluation import choices, costs, metric_values, slices, split, stability, trials
+from curate.evaluation.costs import Work
 from curate.evaluation.estimates import nulls
 from curate.evaluation.metric_notes import left_out, notes, planned, seeds_only
 from curate.evaluation.metric_values import Measure
@@ -42,6 +43,7 @@ def evaluate(
     *,
     files: Sequence[str] = (),
     seeds: int | None = None,
+    budget: float | None = None,
 ) -> Evaluation:
     """Evaluate the published selection of a run, and write its report anew.
 
@@ -50,10 +52,11 @@ def evaluate(
     run : the folder of a finished run
     files : of test rows; those of the configuration unless given
     seeds : how often what is random is repeated; as the configuration says unless given
+    budget : seconds that the trials may take by the estimate that is made before them; without a limit unless given
 
     Raises
     ------
-    ConfigError : if there is no finished run
+    ConfigError : if there is no finished run, or the trials would take more than the budget
     DataError : if nothing is left to test on
     """
     with anchored.within(run):
@@ -61,7 +64,7 @@ def evaluate(
     context = pipeline.context_of(config, executor, progress)
     with pipeline.alone(context):
         done = pipeline.finished(config, context.progress)
-        found = _evaluated(context, done.pool, done.pool.selected)
+        found = _evaluated(context, done.pool, done.pool.selected, budget)
         parquet_io.write_json(evaluation_result.path(context.folder), as_dict(found))
         pipeline.write_report(context, done)
     return found
@@ -77,24 +80,26 @@ def _config(run: Path, files: Sequence[str], seeds: int | None) -> RunConfig:
     return replace(config, run=str(run), evaluate=choices.asked(config.evaluate, files, seeds))
 
 
-def _evaluated(context: Context, pool: PoolView, selected: Selected) -> Evaluation:
+def _evaluated(context: Context, pool: PoolView, selected: Selected, budget: float | None) -> Evaluation:
     config = context.config
     everything, tested = split.whole(context, pool), split.tested(context, pool)
     entries, refused = metric_values.chosen(config)
+    primary = metric_values.primary(metric_values.of(entries), config.evaluate.primary)
+    exploratory = sum(1 for measure in metric_values.of(entries) if measure.sign and measure != primary)
     seeds = range(config.seed, config.seed + config.evaluate.seeds)
     published = [Choice(ledger=selected, seed=seed) for seed in seeds]
     learning = [entry for entry in entries if entry.spec.plugin().traits.learns]
     others = [entry for entry in entries if entry not in learning]
     whole = len(opened(everything).train)
+    again = choices.shrunk(config.select, len(opened(tested).train), whole)
+    afresh = published if tested.test is not None else [Choice(entries=again, seed=seed) for seed in seeds]
+    rows = len(trials.published(everything, selected).order)
+    costs.check(context, _works(everything, tested, published, afresh, rows, (others, learning)), budget)
     arms = _Arms.of(context, everything, published, others, full=False)
-    lines = arms.lines(others)
-    if tested.test is None:
-        again = _again(len(opened(tested).train), whole, config.select)
-        published = [Choice(entries=again, seed=seed) for seed in seeds]
-    learnt = _Arms.of(context, tested, published, learning, full=True)
-    lines += learnt.lines(learning)
-    p = holm([line.difference.p if line.sign else math.nan for line in lines]).tolist()
-    first = next((measure for measure in metric_values.of(learning) if measure.of_labels and measure.sign), None)
+    learnt = _Arms.of(context, tested, afresh, learning, full=True)
+    lines = [*arms.lines(others, primary, exploratory), *learnt.lines(learning, primary, exploratory)]
+    groups = [measure for measure in metric_values.of(learning) if measure.of_labels and measure.sign]
+    first = primary if primary in groups else next(iter(groups), None)
     left = opened(tested).left()
     return Evaluation(
         run=config.run,
@@ -103,8 +108,8 @@ def _evaluated(context: Context, pool: PoolView, selected: Selected) -> Evaluati
         rows=len(arms.selection[0].chosen.order),
         pool=len(pool),
         tested=_told(opened(tested)),
-        primary=next((line.name for line in lines if line.learns and line.sign), None),
-        metrics=tuple(replace(line, p_holm=corrected) for line, corrected in zip(lines, p, strict=True)),
+        primary=None if primary is None else primary.name,
+        metrics=_corrected(lines),
         sliced=None if first is None else first.name,
         slices=() if first is None else tuple(learnt.slices(first)),
         stability=_stability(context, tested, config.select, len(learnt.selection[0].chosen.order), whole),
@@ -119,6 +124,45 @@ def _evaluated(context: Context, pool: PoolView, selected: Selected) -> Evaluati
     )
 
 
+def _works(
+    everything: Split,
+    tested: Split,
+    published: Sequence[Choice],
+    afresh: Sequence[Choice],
+    rows: int,
+    metrics: tuple[Sequence[MetricEntry], Sequence[MetricEntry]],
+) -> list[Work]:
+    """Return all trials of an evaluation, of which those of stability choose only.
+
+    Parameters
+    ----------
+    published, afresh : the selection as it was published, and as it is tested
+    rows : in the published selection
+    metrics : of the choice itself, and those that learn
+    """
+    select, n = everything.config.select, len(opened(everything).train)
+    works = []
+    for rows_of, chosen, own in ((everything, published, metrics[0]), (tested, afresh, metrics[1])):
+        k = max(1, rows * len(opened(rows_of).train) // n)
+        uniform = [Choice(entries=(choices.uniform(k),), seed=choice.seed) for choice in chosen]
+        every = [Choice(seed=choice.seed) for choice in chosen] if own is metrics[1] and own else []
+        works += [
+            Work(name="the selection", split=rows_of, choices=chosen, metrics=own, rows=k),
+            Work(name="uniform selections", split=rows_of, choices=uniform, metrics=own, rows=k),
+            Work(name="every row", split=rows_of, choices=every, metrics=own, rows=len(opened(rows_of).train)),
+        ]
+    entries = choices.shrunk(select, len(opened(tested).train), n)
+    again = [Choice(entries=entries, seed=choice.seed) for choice in published]
+    again.append(replace(again[0], removed_rate=stability.REMOVED))
+    return [*works, Work(name="choosing again", split=tested, choices=again, rows=k)]
+
+
+def _corrected(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Return the lines with the p values of the exploratory ones corrected for their number."""
+    p = holm([line.p if line.exploratory else math.nan for line in lines]).tolist()
+    return tuple(replace(line, p=one) if line.exploratory else line for line, one in zip(lines, p, strict=True))
+
+
 def _stability(
     context: Context, rows: Split, entries: Sequence[SelectEntry], size: int, n: int
 ) -> dict[str, Stability]:
@@ -126,7 +170,7 @@ def _stability(
     first, there = context.config.seed, len(opened(rows).train)
     seeds = range(first, first + context.config.evaluate.seeds)
     return {
-        "selection": stability.of(context, rows, lambda left: _again(left, n, entries), seeds),
+        "selection": stability.of(context, rows, lambda left: choices.shrunk(entries, left, n), seeds),
         "uniform": stability.of(context, rows, lambda left: (choices.uniform(max(1, size * left // there)),), seeds),
     }
 
@@ -141,27 +185,6 @@ def _told(rows: Opened) -> str:
         f"models learn from the same selectors' choice of the other rows and are tested on the {len(rows.test):,} rows "
         f"({asked.holdout_rate:.0%} of the texts) held out of the pool, which clusters and scores have seen"
     )
-
-
-def _again(left: int, n: int, entries: Sequence[SelectEntry]) -> tuple[SelectEntry, ...]:
-    """Return the select section for fewer rows than n: numbers of rows and tokens shrink with them."""
-
-    def smaller(number: int) -> int:
-        return max(1, number * left // n)
-
-    def shrunk(entry: SelectEntry) -> SelectEntry:
-        budget, quota = entry.budget, entry.quota
-        if budget is None:
-            return entry
-        numbers: dict[str, Any] = {
-            key: smaller(number) for key in ("keep", "keep_tokens") if (number := getattr(budget, key))
-        }
-        if isinstance(quota, dict):  # a group may have lost more of its rows than the pool
-            numbers["at_most"] = True
-            quota = {name: smaller(part) if isinstance(part, int) and part else part for name, part in quota.items()}
-        return replace(entry, budget=replace(budget, **numbers), quota=quota)
-
-    return tuple(shrunk(entry) for entry in entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,24 +209,30 @@ class _Arms:
         others = trials.run(context, "measuring uniform selections", rows, [*uniform, *every], metrics)
         return cls(rows, selection, others[: len(uniform)], others[len(uniform) :])
 
-    def lines(self, metrics: Sequence[MetricEntry]) -> list[Line]:
-        return [
-            Line(
-                name=measure.name,
-                of=measure.column.name or measure.entry,
-                unit=measure.column.unit,
-                rate=measure.rate,
-                higher_is_better=measure.column.higher_is_better,
-                learns=measure.learns,
-                selection=measure.estimate(self.selection),
-                uniform=measure.estimate(self.uniform),
-                difference=measure.difference(self.selection, self.uniform),
-                resampled=measure.resampled(self.selection, self.uniform),
-                full=measure.estimate(self.full) if self.full else None,
-                cost=measure.difference(self.selection, self.full) if self.full else None,
-            )
-            for measure in metric_values.of(metrics)
-        ]
+    def lines(self, metrics: Sequence[MetricEntry], primary: Measure | None, exploratory: int) -> list[Line]:
+        """Return the numbers of the metrics, with p values before any correction."""
+        return [self._line(measure, measure != primary, exploratory) for measure in metric_values.of(metrics)]
+
+    def _line(self, measure: Measure, exploratory: bool, comparisons: int) -> Line:
+        difference = measure.difference(self.selection, self.uniform)
+        needed = measure.seeds_needed(self.selection, self.uniform, comparisons if exploratory else 1)
+        return Line(
+            name=measure.name,
+            of=measure.column.name or measure.entry,
+            unit=measure.column.unit,
+            rate=measure.rate,
+            higher_is_better=measure.column.higher_is_better,
+            learns=measure.learns,
+            selection=measure.estimate(self.selection),
+            uniform=measure.estimate(self.uniform),
+            difference=difference,
+            p=difference.p if measure.sign else math.nan,
+            exploratory=exploratory,
+            seeds_needed=needed,
+            resampled=measure.resampled(self.selection, self.uniform),
+            full=measure.estimate(self.full) if self.full else None,
+            cost=measure.difference(self.selection, self.full) if self.full else None,
+        )
 
     def slices(self, measure: Measure) -> list[Slice]:
         return slices.of(opened(self.rows), measure, self.selection, self.uniform, self.full)

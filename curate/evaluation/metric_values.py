@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.errors import ConfigError
-from curate.evaluation.estimates import estimate
+from curate.evaluation.estimates import estimate, seeds_needed
 from curate.evaluation.trials import Tried
 from curate.kernels.stats.intervals import paired_bootstrap
 from curate.kernels.types import Numbers
 from curate.plugins import registry
 from curate.plugins.fields import fields
 from curate.plugins.interfaces import OutputColumn
-from curate.report.evaluation_data import Estimate
+from curate.report.evaluation_data import SIGNIFICANT, Estimate
 from curate.report.formatting import listed
 from curate.seeds import rng_for
 
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 _RESAMPLES = 2_000
 
+_NOTHING = 0.0005
+"""Difference of shares that is practically zero: it is printed as 0.0 points."""
+
 _FIRST = ("logistic_probe", "density_perplexity")
-"""What the verdict goes by unless the configuration lists metrics."""
+"""Metrics that the verdict goes by where the configuration names none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,21 @@ class Measure:
         return estimate(self.values(tried), self.hits(tried))
 
     def difference(self, tried: Sequence[Tried], others: Sequence[Tried]) -> Estimate:
-        """The mean difference to other trials, seed by seed and test row by test row."""
+        """Estimate the mean difference to other trials, seed by seed and test row by test row."""
+        return estimate(*self._differences(tried, others), one_draw=_one_draw(tried, others))
+
+    def seeds_needed(self, tried: Sequence[Tried], others: Sequence[Tried], comparisons: int) -> int | None:
+        """Return ``estimates.seeds_needed`` of that difference, as one of so many comparisons; 0 without a sign."""
+        level = SIGNIFICANT / max(1, comparisons)
+        differences, rows = self._differences(tried, others)
+        if not self.sign or (self.rate and abs(float(differences.mean())) < _NOTHING):
+            return 0
+        return seeds_needed(differences, rows, one_draw=_one_draw(tried, others), level=level)
+
+    def _differences(self, tried: Sequence[Tried], others: Sequence[Tried]) -> tuple[Numbers, Numbers | None]:
         mine, theirs = self.hits(tried), self.hits(others)
         rows = None if mine is None or theirs is None else mine - theirs
-        return estimate(self.values(tried) - self.values(others), rows)
+        return self.values(tried) - self.values(others), rows
 
     def resampled(self, tried: Sequence[Tried], others: Sequence[Tried]) -> tuple[float, ...]:
         """The interval of the difference by a paired bootstrap: from and to; empty where rows are not known."""
@@ -86,6 +100,16 @@ class Measure:
             return ()
         found = paired_bootstrap(mine, theirs, rng_for(0, f"evaluate/{self.name}"), resamples=_RESAMPLES)
         return tuple(found.interval)
+
+
+def _one_draw(tried: Sequence[Tried], others: Sequence[Tried]) -> bool:
+    """Return whether the same rows are compared, with every seed, with others that chance draws."""
+    return _alike(tried) and not _alike(others)
+
+
+def _alike(tried: Sequence[Tried]) -> bool:
+    first = np.sort(tried[0].chosen.order)
+    return all(np.array_equal(np.sort(other.chosen.order), first) for other in tried[1:])
 
 
 def of(entries: Iterable[MetricEntry]) -> list[Measure]:
@@ -99,12 +123,25 @@ def of(entries: Iterable[MetricEntry]) -> list[Measure]:
     return found
 
 
-def primary(measures: Sequence[Measure]) -> Measure:
-    """The one that the verdict goes by: the first of a learning metric, else the first that says what is better."""
+def primary(measures: Sequence[Measure], wanted: str | None) -> Measure | None:
+    """Return the measure that the verdict goes by; None if none has a better side.
+
+    Parameters
+    ----------
+    wanted : ``evaluate.primary``; None: the first measure of a metric that trains a model, else the first of all
+
+    Raises
+    ------
+    ConfigError : if the wanted metric cannot be measured on this pool
+    """
     oriented = [measure for measure in measures if measure.sign]
-    if not oriented:
-        raise ConfigError("no metric says which selection is better", hint="add one to metrics, such as coverage")
-    return next((measure for measure in oriented if measure.learns), oriented[0])
+    if wanted is not None:
+        entry, _, column = wanted.partition(".")
+        oriented = [one for one in oriented if one.entry == entry and column in ("", one.column.name)]
+        if not oriented:
+            message = f"evaluate.primary: {wanted!r} cannot be measured on this pool"
+            raise ConfigError(message, hint="name another metric, or give the input what it reads (input.label)")
+    return next((measure for measure in oriented if measure.learns), next(iter(oriented), None))
 
 
 def chosen(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEntry, ...], tuple[str, ...]]:
@@ -122,7 +159,9 @@ def chosen(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEn
     there = registry.names("metric", config.plugins)
     possible: list[str] = []
     without: list[str] = []
-    wanted = [name for name in names if name in there] or there
+    named = (config.evaluate.primary or "").partition(".")[0]
+    wanted = list(dict.fromkeys([*(name for name in names if name in there), *([named] if named else [])]))
+    wanted = wanted if names else there
     for name in sorted(wanted, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST)):
         plugin = registry.get("metric", name, config.plugins)
         if any(field.required for field in fields(plugin.cls)):

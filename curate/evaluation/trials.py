@@ -94,6 +94,26 @@ def run(
     return [_read(task) for task in tasks]
 
 
+def missing(
+    split: Split, choices: Sequence[Choice], metrics: Sequence[MetricEntry] = ()
+) -> list[tuple[Choice, bool, list[MetricEntry], object]]:
+    """Return what ``run`` would do for these choices.
+
+    Returns
+    -------
+    each : a choice, whether it is still to be made, the metrics that are still to be measured on it, and a key that two
+        trials with the same results share
+    """
+    tasks = {_files(task): task for task in [_Task(split, choice, tuple(metrics)) for choice in choices]}
+    found: list[tuple[Choice, bool, list[MetricEntry], object]] = []
+    for files, task in tasks.items():
+        left = [entry for entry in metrics if npz.load(*_measure_file(task, entry)) is None]
+        choosing = npz.load(*_chosen_file(split, task.choice)) is None
+        if choosing or left:
+            found.append((task.choice, choosing, left, files))
+    return found
+
+
 def _try(task: _Task) -> None:
     """Do what is missing of one trial."""
     with one_blas_thread():
@@ -162,7 +182,7 @@ def _unpacked_chosen(found: FittedState) -> Chosen:
 def _made(split: Split, choice: Choice) -> Chosen:
     pool, train = opened(split).pool, opened(split).train.positions
     if choice.ledger is not None:
-        return _published(split, choice.ledger)
+        return published(split, choice.ledger)
     if not choice.entries:
         return Chosen(remaining(len(train), choice.removed_rate, choice.seed), None, 0.0)
     *earlier, last = choice.entries
@@ -188,8 +208,8 @@ def remaining(n: int, removed_rate: float, seed: int) -> Rows:
     return np.setdiff1d(np.arange(n), away)
 
 
-def _published(split: Split, ledger: Selected) -> Chosen:
-    """The rows of a ledger, best first; the split's rows to choose from are the whole pool, less contaminated rows."""
+def published(split: Split, ledger: Selected) -> Chosen:
+    """Return the rows of a ledger, best first, of a split that holds the complete pool, less contaminated rows."""
     ranks, weights = [], []
     for shard in split.pool.shards():
         table = shard.of_input(ledger.read(shard.number, ["rank", "weight"]))

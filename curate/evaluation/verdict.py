@@ -8,6 +8,8 @@ from curate.evaluation.choices import UNIFORM
 from curate.evaluation.comparison_result import Cell, Comparison
 from curate.evaluation.estimates import nulls
 from curate.evaluation.metric_notes import left_out
+from curate.evaluation.metric_values import Measure
+from curate.report import evaluation_text
 from curate.report.evaluation_data import SIGNIFICANT
 from curate.report.formatting import DASH, listed, plus_minus, points, probability, seconds, signed, value
 
@@ -38,7 +40,10 @@ def sentence(found: Comparison) -> str:
     if not winners:
         losers = sorted({cell.selector for cell in cells if found.worse(cell)})
         lost = f"; {listed(losers)} {_is(losers)} worse than random at some rate" if losers else ""
-        return f"nothing beats random here: use {UNIFORM}{lost}"
+        hopes = [cell for cell in cells if cell.seeds_needed and found.gain(cell) > 0]
+        first = min(hopes, key=lambda cell: cell.seeds_needed or 0, default=None)
+        hope = "" if first is None else f"; about {first.seeds_needed} seeds would show whether {first.selector} does"
+        return f"nothing beats random here: use {UNIFORM}{hope}{lost}"
     best = max(winners, key=found.gain)
     others = [cell for cell in cells if cell.rate == best.rate and cell is not best]
     parts = [f"use {best.selector} at prune rate {best.rate:g}: it beats random by {_by(found, best)}"]
@@ -70,14 +75,35 @@ def about(found: Comparison) -> list[str]:
     where = "held out of the pool, which clusters and scores have seen" if found.held_out else "of the test files"
     told = f"{found.rows:,} rows to choose from, {found.test_rows:,} test rows {where}, {found.seeds} seeds"
     filtered = [f"before every selector but {UNIFORM}: {listed(list(found.filters))}"] if found.filters else []
-    return [told, *filtered, *left_out(found.left), *found.notes]
+    return [told, *filtered, *seeing(found), tested(found), *few_seeds(found), *left_out(found.left), *found.notes]
+
+
+def tested(found: Comparison) -> str:
+    """Return which measure is tested, and for how many comparisons its p values are corrected."""
+    number = found.comparisons
+    corrected = f"corrected for {number} comparisons with random (Holm)" if number > 1 else "not corrected"
+    others = "; the other metrics are exploratory, and corrected among themselves" if len(found.measures) > 1 else ""
+    return f"{found.primary.name} is the primary metric, {corrected}{others}"
+
+
+def few_seeds(found: Comparison) -> list[str]:
+    """Return the differences that more seeds would show, or would not."""
+    cells = [cell for cell in found.cells.values() if cell.differences]
+    lines = [
+        f"{cell.selector} at {cell.rate:g}: {evaluation_text.seeds_needed(cell.seeds_needed)}"
+        for cell in cells
+        if cell.seeds_needed
+    ]
+    never = [f"{cell.selector} at {cell.rate:g}" for cell in cells if cell.seeds_needed is None]
+    return [*lines, *([f"{listed(never)}: {evaluation_text.seeds_needed(None)}"] if never else [])]
 
 
 def grid(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Selectors × rates of the primary measure: the mean, and the difference to uniform, with * beyond chance."""
     header = [f"{found.primary.name}, difference to {UNIFORM}", *(f"prune {rate:g}" for rate in found.rates)]
     rows = [
-        [name, *(_cell(found, found.cells[name, rate]) for rate in found.rates)] for name in (*found.selectors, UNIFORM)
+        [f"{name}{_mark(found, name)}", *(_cell(found, found.cells[name, rate]) for rate in found.rates)]
+        for name in (*found.selectors, UNIFORM)
     ]
     whole = plus_minus(found.full[found.primary.name], rate=found.primary.rate)
     return header, [*rows, ["every row", *(whole for _ in found.rates)]]
@@ -87,6 +113,7 @@ def ranks(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Each selector's mean rank, where it beats random and where it loses, its time and its stability."""
     header = [
         "selector",
+        "sees",
         "mean rank",
         "beats random at",
         "loses at",
@@ -106,21 +133,44 @@ def ranks(found: Comparison) -> tuple[list[str], list[list[str]]]:
             for key in ("seconds", "same_over_seeds", "same_when_removed")
         ]
         stable = [value(share) for share in means[1:]]
-        rows.append((mean, [name, value(mean), wins, losses, seconds(means[0]), *stable]))
+        rows.append((mean, [name, sees(found, name), value(mean), wins, losses, seconds(means[0]), *stable]))
     ordered = sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))
     return header, [row for _, row in ordered]
 
 
+def sees(found: Comparison, name: str) -> str:
+    """Return what a selector sees of labels and groups, as one cell of a table."""
+    return ", ".join(found.sees.get(name, ())) or DASH
+
+
+def seeing(found: Comparison) -> list[str]:
+    """Return one line on the selectors that see labels or groups, which uniform does not; none if none does."""
+    names = [f"{name} ({', '.join(seen)})" for name in found.selectors if (seen := found.sees.get(name))]
+    return [f"sees what {UNIFORM} does not: {', '.join(names)}"] if names else []
+
+
 def measured(found: Comparison) -> tuple[list[str], list[list[str]]]:
-    """Every other measure, a line for each selector and rate."""
+    """Return the p values of the primary measure and every other measure, a line for each selector and rate."""
     others = [one for one in found.measures if one is not found.primary]
-    header = ["selector", "prune rate", f"p of {found.primary.name} (Holm)", *(one.name for one in others)]
+    name = found.primary.name
+    corrected = [f"corrected for {found.comparisons} (Holm)"] if found.comparisons > 1 else []
+    header = ["selector", "prune rate", f"p of {name}", *corrected, *(f"{one.name} (exploratory)" for one in others)]
     rows = []
     for cell in found.cells.values():
         if not cell.untested:
-            told = [plus_minus(cell.values[one.name], rate=one.rate) for one in others]
-            rows.append([cell.selector, f"{cell.rate:g}", probability(cell.p), *told])
+            raw = cell.differences[name].p if cell.differences else math.nan
+            tested = [probability(raw), *([probability(cell.p)] if corrected else [])]
+            rows.append([cell.selector, f"{cell.rate:g}", *tested, *(_other(cell, one) for one in others)])
     return header, rows
+
+
+def _other(cell: Cell, measure: Measure) -> str:
+    """Return a mean of an exploratory measure and its difference to uniform, with * where it is significant."""
+    mean = plus_minus(cell.values[measure.name], rate=measure.rate)
+    if not cell.differences:
+        return mean
+    mark = "*" if cell.exploratory.get(measure.name, math.nan) < SIGNIFICANT else ""
+    return f"{mean} ({signed(cell.differences[measure.name], rate=measure.rate)}{mark})"
 
 
 def _cell(found: Comparison, cell: Cell) -> str:
@@ -130,7 +180,14 @@ def _cell(found: Comparison, cell: Cell) -> str:
     if not cell.differences:
         return told
     mark = "*" if cell.p < SIGNIFICANT else ""
-    return f"{told} ({signed(cell.differences[found.primary.name], rate=found.primary.rate)}{mark})"
+    needed = f"; needs about {cell.seeds_needed} seeds" if cell.seeds_needed else ""
+    return f"{told} ({signed(cell.differences[found.primary.name], rate=found.primary.rate)}{mark}{needed})"
+
+
+def _mark(found: Comparison, name: str) -> str:
+    """Return the mark of a selector that sees labels or groups."""
+    seen = found.sees.get(name, ())
+    return f" (sees {', '.join(seen)})" if seen else ""
 
 
 def _by(found: Comparison, cell: Cell) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,8 +52,15 @@ class Line:
     """The 95 % interval of that difference once more, by a paired bootstrap over test rows and seeds: from and to; none
     where it is not known what became of each test row."""
 
-    p_holm: float = math.nan
-    """Of the difference, corrected for the number of measures."""
+    p: float
+    """Probability of such a difference where there is none: of the primary metric as it is, of an exploratory one
+    corrected by Holm among all that are exploratory; NaN where nothing is tested."""
+
+    exploratory: bool
+    """Whether the verdict does not go by it."""
+
+    seeds_needed: int | None = 0
+    """Number of seeds that would show the difference; 0 where there is nothing to say, None if no number would."""
 
     cost: Estimate | None = None
     """The selection less every row."""
@@ -109,7 +115,7 @@ class Evaluation:
     """What the learning metrics are measured on, in words."""
 
     primary: str | None
-    """The name of the line that the verdict goes by; None if no metric learns."""
+    """Name of the line that the verdict goes by; None if no metric has a better side."""
 
     metrics: tuple[Line, ...]
     sliced: str | None = None

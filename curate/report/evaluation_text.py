@@ -28,12 +28,12 @@ def named(group: Slice) -> str:
 
 
 def headline(found: Evaluation) -> str:
-    """Whether the choice paid and what pruning cost, in a few words; "" if nothing learnt."""
+    """Whether the choice paid and what pruning cost, in a few words; "" without a primary metric."""
     line = found.line(found.primary)
     if line is None:
         return ""
     beside = {1: "Better than chance", -1: "Worse than chance", 0: "No better than chance, as far as this can tell"}
-    told = beside[_side(line, line.difference, line.p_holm)]
+    told = beside[_side(line, line.difference, line.p)]
     if line.cost is None:
         return told
     by = points(line.cost.mean, line.cost.half_width, rate=line.rate)
@@ -47,18 +47,35 @@ def sentence(found: Evaluation) -> str:
     if line is None:
         return ""
     reached = plus_minus(line.selection, rate=line.rate)
+    if not line.learns:
+        return f"{titled(line)} of the selection is {reached}: {beside(line)}."
     return f"Trained on what is left, a model reaches a {titled(line).lower()} of {reached}: {beside(line)}."
 
 
 def beside(line: Line) -> str:
     """How the selection's number stands to those of uniform ones and of every row."""
-    told = [_than(line, line.difference, line.p_holm, "uniform")]
+    told = [_than(line, line.difference, line.p, "uniform", few_seeds(line))]
     return ", ".join(told + ([_than(line, line.cost, line.cost.p, "every row")] if line.cost else []))
 
 
 def better(line: Line) -> str:
     """Whether the selection is better than chance, in a word."""
-    return {1: "better", -1: "worse", 0: ""}[_side(line, line.difference, line.p_holm)]
+    return {1: "better", -1: "worse", 0: ""}[_side(line, line.difference, line.p)]
+
+
+def few_seeds(line: Line) -> str:
+    """Return how many more seeds would show the difference to uniform; "" where there is nothing to say."""
+    return seeds_needed(line.seeds_needed)
+
+
+def seeds_needed(number: int | None) -> str:
+    """
+    >>> seeds_needed(12), seeds_needed(None), seeds_needed(0)
+    ('too few seeds for this effect: about 12 would show it', 'more seeds alone would hardly show this effect', '')
+    """
+    if number is None:
+        return "more seeds alone would hardly show this effect"
+    return f"too few seeds for this effect: about {number} would show it" if number else ""
 
 
 def _side(line: Line, difference: Estimate, p: float) -> int:
@@ -68,13 +85,14 @@ def _side(line: Line, difference: Estimate, p: float) -> int:
     return 1 if difference.mean * line.sign > 0 else -1
 
 
-def _than(line: Line, difference: Estimate, p: float, other: str) -> str:
+def _than(line: Line, difference: Estimate, p: float, other: str, remark: str = "") -> str:
     by = points(difference.mean, difference.half_width, rate=line.rate)
     if side := _side(line, difference, p):
         return f"{by} {'better' if side > 0 else 'worse'} than {other}"
     if math.isnan(p):
         return f"{signed(difference, rate=line.rate)} to {other}, which may be chance"
-    return f"not told apart from {other} ({signed(difference, rate=line.rate)})"
+    interval = signed(difference, rate=line.rate)
+    return f"not different from {other} by this test ({'; '.join(filter(None, [interval, remark]))})"
 
 
 # ---------------------------------------------------------------- tables
@@ -88,9 +106,10 @@ def metrics(lines: Sequence[Line]) -> Table:
         values = ["" if each is None else plus_minus(each, rate=line.rate) for each in told]
         ends = [signed(Estimate(end, math.nan, math.nan), rate=line.rate) for end in line.resampled]
         differences = [signed(line.difference, rate=line.rate), *([" to ".join(ends)] if resampled else [])]
-        rows.append([line.name, *values, *differences, probability(line.p_holm), better(line)])
+        test = ("exploratory (Holm)" if line.exploratory else "primary") if line.sign else ""
+        rows.append([line.name, *values, *differences, probability(line.p), test, better(line) or few_seeds(line)])
     beside = ["difference to uniform", *(["by paired bootstrap"] if resampled else [])]
-    return ["metric", "selection", "uniform", "every row", *beside, "p (Holm)", ""], rows
+    return ["metric", "selection", "uniform", "every row", *beside, "p", "test", ""], rows
 
 
 def groups(found: Evaluation) -> Table:

@@ -65,6 +65,31 @@ ENTRIES = [  # what stands after the base's seven lines, where the errors stand
         id="a list where one proxy belongs",
     ),
     pytest.param(
+        "evaluate: {primary: logistic_prob}\n" + FINE,
+        ["x.yaml:8:12: evaluate.primary"],
+        id="a primary metric that does not exist",
+    ),
+    pytest.param(
+        "metrics: [{use: coverage}, {use: tokens}]\nevaluate: {primary: vendi}\n" + FINE,
+        ["x.yaml:9:12: evaluate.primary"],
+        id="a primary metric that is not among those listed",
+    ),
+    pytest.param(
+        "metrics: [{use: coverage, name: mine}]\nevaluate: {primary: mine.accuracy}\n" + FINE,
+        ["x.yaml:9:12: evaluate.primary"],
+        id="a number that the primary metric does not give",
+    ),
+    pytest.param(
+        "evaluate: {primary: knn_probe}\n" + FINE,
+        ["x.yaml:8:12: evaluate.primary"],
+        id="a primary metric that reads labels of an input without labels",
+    ),
+    pytest.param(
+        "evaluate: {primary: tokens}\n" + FINE,
+        ["x.yaml:8:12: evaluate.primary"],
+        id="a primary metric by which no selection can win",
+    ),
+    pytest.param(
         "decontaminate: null\n" + FINE,
         ["x.yaml:8:1: decontaminate"],
         id="a decontamination that is null",

@@ -58,6 +58,7 @@ def comparison(name: str = "ccs") -> Comparison:
         filters=("semdedup",),
         selectors=("facility_location", name, "top_k"),
         rates=(0.5, 0.9),
+        sees={"top_k": ("labels", "groups of source")},
         measures=(ACCURACY, SPREAD),
         primary=ACCURACY,
         cells={(each.selector, each.rate): each for each in cells},

@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 import curate
+from curate.config.loader import from_data
 from curate.errors import DataError
+from curate.evaluation.compare import compare
 from curate.evaluation.evaluate import as_dict, evaluate
 from curate.executors.serial import Serial
 from curate.report import evaluation_text
@@ -25,7 +27,7 @@ def test_the_published_selection_is_tested_on_the_test_files(crowd, over):
     line = found.metrics[0]
     assert (found.rows, found.pool, line.selection.mean, line.full.mean) == (31, 636, 1.0, 1.0)
     assert line.difference.mean - line.difference.half_width > 0
-    assert line.p_holm < 0.05
+    assert line.p < 0.05
     low, high = line.resampled
     assert 0 < low < line.difference.mean < high
     assert "by paired bootstrap" in evaluation_text.metrics(found.metrics)[0]
@@ -90,3 +92,78 @@ def test_evaluating_changes_nothing_that_a_run_would_do_again(crowd, over):
     curate.run(over())
     evaluate(Path("run"), Serial(), seeds=2)
     assert curate.run(over(evaluate={"files": "test.parquet", "seeds": 9})).unchanged
+
+
+def agree(run: str, data: dict, select: list[str] | None = None, seeds: int = 3) -> None:
+    """Evaluate a run and compare the same selector at the same size, and check that both find the same."""
+    curate.run({**data, "run": run})
+    mine = evaluate(Path(run), Serial(), seeds=seeds)
+    (rate,) = {entry["prune_rate"] for entry in data["select"] if "prune_rate" in entry}
+    theirs = compare(
+        from_data({**data, "run": f"{run}-2"}), Serial(), select=select or (), prune_rates=[rate], seeds=seeds
+    )
+    cell = theirs.cells[data["select"][-1]["use"], rate]
+    assert mine.primary == theirs.primary.name
+    for line in mine.metrics:
+        assert repr(cell.values[line.name]) == repr(line.selection)  # NaN equals nothing
+        assert repr(cell.differences[line.name]) == repr(line.difference)
+        assert repr(theirs.full[line.name]) == repr(line.full) or line.full is None
+        assert repr(theirs.cells["uniform", rate].values[line.name]) == repr(line.uniform)
+    line = mine.line(mine.primary)
+    assert repr(line.p) == repr(cell.differences[line.name].p)
+    if theirs.comparisons == 1:
+        assert (repr(line.p), line.seeds_needed) == (repr(cell.p), cell.seeds_needed)
+        exploratory = {one.name: one.p for one in mine.metrics if one.exploratory and one.sign}
+        assert repr(sorted(exploratory.items())) == repr(sorted(cell.exploratory.items()))
+
+
+BOTH = [{"use": "nearest_class"}, {"use": "coverage"}, {"use": "redundancy"}]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("selector", ["facility_location", "top_k"])
+@pytest.mark.parametrize("primary", [None, "redundancy.percentile_95"])
+def test_evaluating_and_comparing_the_same_selection_find_the_same(crowd, over, selector, primary):
+    evaluated = {"files": "test.parquet", **({"primary": primary} if primary else {})}
+    agree("run", over(metrics=BOTH, select=[{"use": selector, "prune_rate": 0.9}], evaluate=evaluated))
+
+
+@pytest.mark.slow
+def test_they_agree_where_several_are_compared_but_for_the_correction(crowd, over):
+    agree("run", over(metrics=BOTH, select=[{"use": "top_k", "prune_rate": 0.9}]), ["top_k", "facility_location"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("selector", ["facility_location", "sensitivity"])
+def test_they_agree_where_rows_are_held_out_in_what_is_learned(crowd, over, selector):
+    """There both choose again, so that selectors that draw agree too."""
+    select = [{"use": selector, "prune_rate": 0.9}]
+    agree("run", over(select=select, evaluate={"holdout_rate": 0.3}))
+
+
+@pytest.mark.slow
+def test_the_primary_metric_is_not_corrected_by_the_others(crowd, over):
+    alone, among = [{"use": "nearest_class"}], [*BOTH, {"use": "vendi"}, {"use": "mmd"}]
+    found = []
+    for number, metrics in enumerate((alone, among)):
+        curate.run(over(run=f"run{number}", metrics=metrics))
+        found.append(evaluate(Path(f"run{number}"), Serial(), seeds=3))
+    one, several = (each.line("nearest_class_accuracy") for each in found)
+    assert one == several
+    assert not several.exploratory
+    others = [line for line in found[1].metrics if line.sign and line is not several]
+    assert len(others) > 3
+    assert all(line.exploratory and line.p >= line.difference.p for line in others)
+    assert max(line.p / line.difference.p for line in others) > 2
+    header, rows = evaluation_text.metrics(found[1].metrics)
+    assert [row[header.index("test")] for row in rows].count("primary") == 1
+
+
+@pytest.mark.slow
+def test_a_uniform_selection_is_seldom_better_than_uniform_ones(noise, over):
+    """Its rows are the same with every seed; the luck of having drawn them is no merit."""
+    p = []
+    for seed in range(8):
+        curate.run(over(run=f"run{seed}", seed=seed, select=[{"use": "uniform", "name": "mine", "keep": 20}]))
+        p.append(evaluate(Path(f"run{seed}"), Serial(), seeds=4).metrics[0].p)
+    assert sum(one < 0.05 for one in p) <= 2

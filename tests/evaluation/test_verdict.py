@@ -52,8 +52,37 @@ def test_what_was_left_out_is_told():
 
 def test_a_cell_without_numbers_is_a_dash_in_every_table():
     tables = verdict.tables(SAMPLE.comparison())
-    assert next(row for row in tables[0][1] if row[0] == "top_k")[1] == "–"
-    assert next(row for row in tables[1][1] if row[0] == "top_k")[1] == "2"
+    assert next(row for row in tables[0][1] if row[0].startswith("top_k"))[1] == "–"
+    assert next(row for row in tables[1][1] if row[0] == "top_k")[2] == "2"
+
+
+def test_selectors_that_see_labels_or_groups_are_marked_everywhere():
+    found = SAMPLE.comparison()
+    marked, seen = "top_k (sees labels, groups of source)", "labels, groups of source"
+    grid, ranks, _ = verdict.tables(found)
+    assert marked in [row[0] for row in grid[1]]
+    assert {row[0]: row[1] for row in ranks[1]} == {"top_k": seen, "ccs": "–", "facility_location": "–", "uniform": "–"}
+    assert any(seen in line for line in verdict.about(found))
+    cells = verdict.as_dict(found)["cells"]
+    assert all(
+        cell["sees"] == (["labels", "groups of source"] if cell["selector"] == "top_k" else []) for cell in cells
+    )
+    assert "(sees labels, groups of source)" in comparison_page.render(found)
+
+
+def test_a_comparison_says_what_is_corrected_for_what_and_how_many_seeds_are_missing():
+    found = SAMPLE.comparison()
+    place = ("facility_location", 0.5)
+    cells = {**found.cells, place: replace(found.cells[place], seeds_needed=12)}
+    never = ("ccs", 0.5)
+    cells[never] = replace(found.cells[never], seeds_needed=None)
+    found = replace(found, cells=cells)
+    lines = verdict.about(found)
+    assert "facility_location at 0.5: too few seeds for this effect: about 12 would show it" in lines
+    assert "ccs at 0.5: more seeds alone would hardly show this effect" in lines
+    assert "(+1.0 ± 2.0; needs about 12 seeds)" in verdict.grid(found)[1][0][1]
+    assert any("corrected for 5 comparisons with random (Holm)" in line for line in lines)
+    assert "too few seeds" in comparison_page.render(found)
 
 
 def test_json_has_no_nan():
@@ -65,3 +94,15 @@ def test_the_page_is_the_same_bytes_again_and_holds_no_markup_of_names():
     assert text == comparison_page.render(SAMPLE.comparison(SAMPLE.EVIL))
     assert "<img" not in text
     assert "beats random by 10.0 ± 2.0 points" in re.sub("<script>.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_a_verdict_from_few_seeds_says_how_many_would_decide():
+    found = SAMPLE.comparison()
+    cells = {place: replace(each, p=0.3, seeds_needed=0) for place, each in found.cells.items()}
+    found = replace(found, cells=cells)
+    assert verdict.sentence(found) == "nothing beats random here: use uniform"
+    cells["facility_location", 0.9] = replace(cells["facility_location", 0.9], seeds_needed=12)
+    cells["ccs", 0.9] = replace(cells["ccs", 0.9], seeds_needed=7)  # it loses
+    found = replace(found, cells=cells)
+    expected = "nothing beats random here: use uniform; about 12 seeds would show whether facility_location does"
+    assert verdict.sentence(found) == expected

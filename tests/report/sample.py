@@ -190,7 +190,8 @@ def line(name: str, of: str, mean: float, by: float, cost: float, p: float = 0.0
         uniform=Estimate(mean - by, 0.016, math.nan),
         full=Estimate(mean - cost, 0.011, math.nan),
         difference=Estimate(by, 0.009, p),
-        p_holm=p,
+        p=p,
+        exploratory=name != "logistic_probe" or of != "accuracy",
         cost=Estimate(cost, 0.008, 0.002 if abs(cost) > 0.008 else 0.4),
         **(given | parts),
     )

@@ -236,7 +236,7 @@ def evaluated(text: str) -> Evaluation:
     unknown = Estimate(math.nan, math.nan, math.nan)
     line = Line(
         name=text, of=text, unit=text, rate=False, higher_is_better=True, learns=True, selection=unknown,
-        uniform=unknown, difference=unknown, full=unknown, cost=unknown,
+        uniform=unknown, difference=unknown, full=unknown, cost=unknown, p=math.nan, exploratory=False,
     )  # fmt: skip
     group = Slice(by=text, name=text, rows=9, selection=0.5, uniform=0.5, full=0.5, lost=unknown)
     return Evaluation(

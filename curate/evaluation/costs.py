@@ -1,0 +1,214 @@
+"""Estimates of what trials will take, measured on samples of the rows before any trial begins."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from curate.errors import ConfigError, CurateError
+from curate.evaluation import choices, trials
+from curate.evaluation.split import Split, opened
+from curate.evaluation.trials import Choice, Chosen
+from curate.kernels.parallel import one_blas_thread
+from curate.report.formatting import plural, seconds
+from curate.seeds import rng_for
+from curate.stages.base import Context
+from curate.stages.select.run_selector import choose
+
+if TYPE_CHECKING:
+    from curate.config.model import MetricEntry, SelectEntry
+
+_FEWEST, _MOST = 250, 4_000
+"""Rows of the first sample, and the most of any."""
+
+_ENOUGH = 0.2
+"""Seconds: a measurement that takes as long is not followed by one of twice as many rows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Trials that are to be done."""
+
+    name: str
+    """The contender, for messages."""
+
+    split: Split
+    choices: Sequence[Choice]
+    metrics: Sequence[MetricEntry] = ()
+    rows: int
+    """Rows that each choice keeps, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Estimated seconds of trials."""
+
+    trials: int
+    """Trials that were not done before."""
+
+    seconds: float
+    """On as many workers as there are."""
+
+    by_name: dict[str, float] = field(default_factory=dict)
+    """The same for each contender alone."""
+
+
+def check(context: Context, works: Sequence[Work], budget: float | None) -> None:
+    """Print what the trials will take, and refuse them if that is more than a budget.
+
+    Parameters
+    ----------
+    works : all that will be done; what was done before costs nothing
+    budget : seconds; None: without a limit
+
+    Raises
+    ------
+    ConfigError : names a number of seeds that fits, or else what each contender takes
+
+    Notes
+    -----
+    Selectors and metrics are timed on samples of 250 rows and of twice as many, up to 4,000 or until one takes 0.2 s.
+    The times of the last two are extrapolated: by their power of the number of rows (at most 2, and 2 for selectors
+    that declare quadratic time), or along a line where they grow less than the rows do. A machine that is busy later
+    takes longer; the trials are not stopped then. No result depends on any of it.
+    """
+    clock = _Clock(context)
+    cost = clock.cost(works)
+    for name in clock.unknown:
+        context.progress.warn(f"the time that {name} takes is not known: it fails on a sample of the rows")
+    if not cost.trials:
+        return
+    about = f"{plural(cost.trials, 'trial')}: about {seconds(cost.seconds)}"
+    if budget is None or cost.seconds <= budget:
+        context.progress.note(about if budget is None else f"{about}, within the budget of {seconds(budget)}")
+        return
+    raise ConfigError(f"--budget {seconds(budget)} is too little for {about}", hint=_hint(clock, works, budget))
+
+
+def _hint(clock: _Clock, works: Sequence[Work], budget: float) -> str:
+    """Return what fits: fewer seeds, or else which contenders."""
+    seeds = sorted({choice.seed for work in works for choice in work.choices})
+    for fewer in range(len(seeds) - 1, 1, -1):
+        cost = clock.cost([_first(work, seeds[:fewer]) for work in works])
+        if cost.seconds <= budget:
+            return f"--seeds {fewer} fits (about {seconds(cost.seconds)})"
+    least = clock.cost([_first(work, seeds[:2]) for work in works])
+    slowest = sorted(least.by_name.items(), key=lambda item: (-item[1], item[0]))
+    each = ", ".join(f"{seconds(one)} for {name}" for name, one in slowest)
+    return f"raise it, or leave something out; --seeds {min(2, len(seeds))} takes about {each}"
+
+
+def _first(work: Work, seeds: Sequence[int]) -> Work:
+    some = [choice for choice in work.choices if choice.seed in seeds]
+    return Work(name=work.name, split=work.split, choices=some, metrics=work.metrics, rows=work.rows)
+
+
+class _Clock:
+    """Times of selectors and metrics, each measured once, when it is first needed."""
+
+    def __init__(self, context: Context) -> None:
+        self._workers = context.executor.workers
+        self._curves: dict[object, Callable[[int], float]] = {}
+        self.unknown: list[str] = []
+
+    def cost(self, works: Sequence[Work]) -> Cost:
+        """Return what the works will take; a trial that several have in common counts for the first."""
+        seen: set[object] = set()
+        number, total, by_name = 0, 0.0, dict[str, float]()
+        for work in works:
+            for choice, choosing, metrics, key in trials.missing(work.split, work.choices, work.metrics):
+                if key in seen:
+                    continue
+                seen.add(key)
+                number += 1
+                taken = sum(self._measuring(work, entry) for entry in metrics)
+                taken += self._choosing(work, choice) if choosing else 0.0
+                by_name[work.name] = by_name.get(work.name, 0.0) + taken
+                total += taken
+        at_once = max(1, min(self._workers, number))
+        return Cost(number, total / at_once, {name: taken / at_once for name, taken in by_name.items()})
+
+    def _choosing(self, work: Work, choice: Choice) -> float:
+        if not choice.entries or choice.ledger is not None:
+            return 0.0
+        n = len(opened(work.split).train)
+        key = ("choose", *(entry.name for entry in choice.entries), work.split.holdout_rate)
+        if key not in self._curves:
+            quadratic = any(entry.spec.plugin().traits.quadratic for entry in choice.entries)
+
+            def timed(size: int) -> float:
+                return _time_choosing(work.split, choices.shrunk(choice.entries, size, n), size, choice.seed)
+
+            self._curves[key] = self._curve(work.name, timed, n, quadratic=quadratic)
+        return self._curves[key](n)
+
+    def _measuring(self, work: Work, entry: MetricEntry) -> float:
+        n = len(opened(work.split).train)
+        key = ("measure", entry.name, work.split.holdout_rate, work.split.test is None)
+        if key not in self._curves:
+            order = rng_for(0, "evaluate/costs").permutation(n)
+
+            def timed(size: int) -> float:
+                begun = time.perf_counter()
+                trials.measure(opened(work.split), Chosen(order[:size], None, 0.0), entry, 0)
+                return time.perf_counter() - begun
+
+            self._curves[key] = self._curve(entry.name, timed, n)
+        return self._curves[key](work.rows)
+
+    def _curve(
+        self, name: str, timed: Callable[[int], float], n: int, *, quadratic: bool = False
+    ) -> Callable[[int], float]:
+        """Return the seconds for each number of rows, measured on samples of n rows."""
+        sizes = [size for size in (_FEWEST << step for step in range(20)) if size < min(n, _MOST)] or [n]
+        try:
+            with one_blas_thread():
+                timed(sizes[0])  # what is imported and read is no part of the time
+                points = []
+                for size in sizes:
+                    points.append((size, timed(size)))
+                    if len(points) > 1 and points[-1][1] > _ENOUGH:
+                        break
+        except CurateError:
+            self.unknown.append(name)
+            return lambda rows: 0.0  # noqa: ARG005
+        return lambda rows: extrapolated(points[-2:], rows, quadratic=quadratic)
+
+
+def extrapolated(points: Sequence[tuple[int, float]], rows: int, *, quadratic: bool = False) -> float:
+    """Return the seconds for a number of rows, from those of one or two smaller numbers.
+
+    >>> extrapolated([(100, 1.0), (200, 4.0)], 400), extrapolated([(100, 1.0), (200, 1.5)], 400)
+    (16.0, 2.5)
+    >>> extrapolated([(100, 1.0)], 400), extrapolated([(100, 1.0)], 400, quadratic=True)
+    (4.0, 16.0)
+    """
+    (x, y), (z, t) = points[0], points[-1]
+    if rows <= z:
+        return float(np.interp(rows, [x, z], [y, t]))
+    power = math.log(max(t, 1e-9) / max(y, 1e-9)) / math.log(z / x) if z > x else 1.0
+    if quadratic or power > 1:
+        return float(t * (rows / z) ** (2.0 if quadratic else min(power, 2.0)))
+    slope = (t - y) / (z - x) if z > x else t / z
+    return t + max(0.0, slope) * (rows - z)
+
+
+def _time_choosing(split: Split, entries: Sequence[SelectEntry], size: int, seed: int) -> float:
+    """Return the seconds of choosing from a sample of the rows, which is chosen from by each entry in turn."""
+    pool, train = opened(split).pool, opened(split).train.positions
+    rows = np.sort(rng_for(0, "evaluate/costs").permutation(len(train))[:size])
+    for entry in entries:
+        if "embedding" in entry.spec.plugin().traits.reads:
+            pool.embeddings(entry.embedding)
+    begun = time.perf_counter()
+    for entry in entries:
+        one = entry
+        if entry.budget is not None and (entry.budget.keep or entry.budget.keep_tokens):
+            one = replace(entry, budget=replace(entry.budget, at_most=True))  # filters may leave fewer of a sample
+        rows = np.sort(rows[choose(pool, train[rows], one, seed).order])
+    return time.perf_counter() - begun

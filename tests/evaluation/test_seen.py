@@ -1,0 +1,65 @@
+"""What each selector sees of labels and groups, by whichever way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from curate.config.loader import from_data
+from curate.evaluation import seen
+
+
+def sees(*select: dict[str, Any], **sections: Any) -> tuple[str, ...]:
+    data = {
+        "curate": 1,
+        "run": "run",
+        "input": {"files": "a.jsonl", "text": "text", "label": "topic", "source": "site"},
+        "proxy": {"use": "logistic"},
+        "score": [{"use": "length"}, {"use": "el2n"}, {"use": "prototypicality", "name": "near"}],
+        "select": [*select[:-1], {**select[-1], "keep": 5}],
+        **sections,
+    }
+    config = from_data(data)
+    return seen.by(config, config.select)
+
+
+BY_TOPIC = {"cluster": {"use": "column", "column": "topic"}}
+
+CASES = [
+    ({"use": "uniform"}, (), "nothing"),
+    ({"use": "k_center"}, (), "vectors"),
+    ({"use": "top_k", "quality": "length"}, (), "a score of texts"),
+    ({"use": "top_k", "quality": "el2n"}, ("labels",), "a score of a proxy"),
+    ({"use": "top_k", "quality": "-el2n"}, ("labels",), "the same, turned around"),
+    ({"use": "ccs", "by": "el2n"}, ("labels",), "a score in a field"),
+    ({"use": "ccs", "by": "length", "cutoff_by": "el2n", "cutoff_rate": 0.1}, ("labels",), "a score in another field"),
+    ({"use": "ccs", "by": "length"}, (), "a field with another score"),
+    ({"use": "uniform", "within": "label"}, ("labels",), "within labels"),
+    ({"use": "uniform", "within": "topic"}, ("labels",), "within the column of the labels"),
+    ({"use": "uniform", "within": "source"}, ("groups of source",), "within sources"),
+    ({"use": "uniform", "within": "site"}, ("groups of source",), "within the column of the sources"),
+    ({"use": "uniform", "within": "lang"}, ("groups of lang",), "within a column"),
+    ({"use": "uniform", "within": "cluster"}, ("groups of cluster",), "within clusters"),
+    (
+        {"use": "submodular", "objective": [{"facility_location": 0.7}, {"quality": 0.3, "by": "el2n"}]},
+        ("labels",),
+        "a score within a list",
+    ),
+]
+
+
+@pytest.mark.parametrize(("entry", "expected"), [pytest.param(one, two, id=name) for one, two, name in CASES])
+def test_a_selector_sees_what_it_reads_or_its_scores_read(entry, expected):
+    assert sees(entry) == expected
+
+
+def test_a_filter_before_a_selector_sees_for_it():
+    where = {"use": "where", "drop": "score_el2n > 1 OR site = 'x' OR lang = 'de' OR tokens < 3"}
+    assert sees(where, {"use": "uniform"}) == ("labels", "column lang", "groups of source")
+
+
+def test_clusters_that_are_the_column_of_labels_are_labels():
+    assert sees({"use": "uniform", "within": "cluster"}, **BY_TOPIC) == ("labels",)
+    assert sees({"use": "top_k", "quality": "near"}, **BY_TOPIC) == ("labels",)
+    assert sees({"use": "top_k", "quality": "near"}) == ()
