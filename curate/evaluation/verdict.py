@@ -11,7 +11,7 @@ from curate.evaluation.metric_notes import left_out
 from curate.evaluation.metric_values import Measure
 from curate.report import evaluation_text
 from curate.report.evaluation_data import SIGNIFICANT
-from curate.report.formatting import DASH, listed, plus_minus, points, probability, seconds, signed, value
+from curate.report.formatting import DASH, listed, plural, plus_minus, points, probability, seconds, signed, value
 
 
 def as_dict(found: Comparison) -> dict[str, object]:
@@ -73,7 +73,7 @@ def price(found: Comparison) -> str:
 def about(found: Comparison) -> list[str]:
     """What was tested on what, and what a reader must know."""
     where = "held out of the pool, which clusters and scores have seen" if found.held_out else "of the test files"
-    told = f"{found.rows:,} rows to choose from, {found.test_rows:,} test rows {where}, {found.seeds} seeds"
+    told = f"{found.rows:,} rows to choose from, {found.test_rows:,} test rows {where}, {plural(found.seeds, 'seed')}"
     filtered = [f"before every selector but {UNIFORM}: {listed(list(found.filters))}"] if found.filters else []
     return [told, *filtered, *seeing(found), tested(found), *few_seeds(found), *left_out(found.left), *found.notes]
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from curate.report.evaluation_data import SIGNIFICANT, Estimate, Evaluation, Line, Slice
-from curate.report.formatting import begun, number, plus_minus, points, probability, short, signed, value
+from curate.report.formatting import begun, number, plural, plus_minus, points, probability, short, signed, value
 
 WORST = 10
 """Groups of test rows that are told of, those that lose most."""
@@ -158,5 +158,5 @@ def tables(found: Evaluation) -> list[Table]:
 
 def lines(found: Evaluation) -> list[str]:
     """What else a reader must know; last, what it comes to."""
-    told = f"{found.rows:,} of {found.pool:,} rows selected; {found.seeds} seeds; {found.tested}"
+    told = f"{found.rows:,} of {found.pool:,} rows selected; {plural(found.seeds, 'seed')}; {found.tested}"
     return [told, *found.notes, *filter(None, [sentence(found)])]

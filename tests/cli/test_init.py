@@ -230,3 +230,16 @@ def test_of_chats_the_texts_are_masked_and_cut_and_nothing_else(command, pool):
     assert [text.split()[0] for text in first] == ["<EMAIL>"] * 4
     assert [long in text for text in first] == [True, False, False, False]
     assert kept == [{"messages": [{"role": "user", "name": mail}, rows[0]["messages"][1]]}] * 4
+
+
+@pytest.mark.parametrize(("files", "more", "expected"), [(1, {}, None), (2, {}, "file"), (2, {"file": "x"}, None)])
+def test_several_files_are_a_source_each_where_no_column_has_the_sources(
+    command, tmp_path, monkeypatch, files, more, expected
+):
+    monkeypatch.chdir(tmp_path)
+    for number in range(files):
+        rows = [{"text": f"file {number}, row {row}: amber birch cobalt dune ember", **more} for row in range(40)]
+        Path(f"{number}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert command("init", "c.yaml", "--files", "*.jsonl").returncode == 0
+    assert load(Path("c.yaml")).input.source == expected
+    assert command("check", "c.yaml").returncode == 0

@@ -132,6 +132,10 @@ _IDENTIFIER = re.compile(r"\S*[\d_/:.#-]\S*|[0-9a-fA-F]{16,}")
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 
+_MOST_SOURCES = 20
+"""Largest number of files that are a source each, where no column has the sources."""
+
+
 @dataclass(frozen=True, slots=True)
 class Layout:
     """Settings of the input section, and why."""
@@ -156,7 +160,7 @@ class Layout:
         roles = {
             "id": (self.id, "no two are the same"),
             "label": (self.label, "few different values"),
-            "source": (self.source, "few different values"),
+            "source": (self.source, "few different values" if self.source in self.columns else "one for each file"),
         }
         chosen = [f"{role}: {name!r} ({why})" for role, (name, why) in roles.items() if name is not None]
         without = [role for role, (name, _) in roles.items() if name is None]
@@ -208,6 +212,8 @@ def layout(files: Sequence[str], text: str | None = None) -> Layout:
     left = [one for one in left if one.name != identity]
     source = next((one.name for one in _named(left, _SOURCE) if one.repeats and not one.is_id), None)
     left = [one for one in left if one.name != source]
+    if source is None and 1 < len(files) <= _MOST_SOURCES and "file" not in columns:
+        source = "file"
     label = _label_of(left, headerless=not header)
     return Layout(text, why, identity, label, source, header, len(rendered), blank, tuple(columns))
 
