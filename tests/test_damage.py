@@ -18,7 +18,8 @@ from curate import paths
 from curate.config.loader import from_data
 from curate.errors import DataError
 from curate.executors.serial import Serial
-from curate.pipeline import plan
+from curate.pipeline import plan, report, run
+from curate.progress import NullProgress
 from curate.store import parquet_io, versions
 from curate.store.explain import explain
 
@@ -293,3 +294,32 @@ def test_a_file_that_may_not_be_read_is_not_called_corrupt(settings, monkeypatch
     with pytest.raises(DataError, match=rf"run/{file}: cannot read the file: Permission denied$"):
         reads()
     assert state() == before
+
+
+class Listening(NullProgress):
+    """Progress that keeps the warnings."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def test_a_fitted_state_that_was_written_for_another_step_is_told(pool, config):
+    settings = config(embed={"use": "lsa", "dimensions": 4})
+    curate.run(settings)
+    shutil.copyfile("run/embed/lsa/fit.json", "run/cluster/fit.json")
+    listening = Listening()
+    run(from_data(settings), Serial(), listening)
+    assert listening.warnings == [
+        "run/cluster/fit.json is not what was written: the fitted state is lost, and is fitted again to today's pool"
+    ]
+
+
+def test_an_evaluation_whose_folder_is_empty_is_told(pool, config):
+    curate.run(config())
+    Path("run/evaluate").mkdir()
+    listening = Listening()
+    report(from_data(config()), listening)
+    assert any("run/evaluate/evaluate.json is missing" in warning for warning in listening.warnings)

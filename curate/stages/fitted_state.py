@@ -116,9 +116,13 @@ def _earlier(context: Context, arrays: Path, is_whole: Callable[[Fit], bool], re
         if not paths.names(folder) and _was_there(context, folder):
             context.progress.warn(f"{folder} is missing: the fitted state is lost, and is fitted again to today's pool")
         return None
-    if fit.recipe != recipe:
-        return None
     record = manifest.load(folder)
+    if fit.recipe != recipe:
+        sealed = None if record is None else record.seals.get(NAME)
+        if sealed and parquet_io.seal(folder / NAME) != sealed:
+            told = f"{folder / NAME} is not what was written: the fitted state is lost, and is fitted again"
+            context.progress.warn(f"{told} to today's pool")
+        return None
     sealed = None if record is None else record.seals.get(arrays.name)
     if not is_whole(fit) or (sealed and parquet_io.seal(arrays) != sealed):
         if fit.pool != pool:

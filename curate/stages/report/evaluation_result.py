@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from curate import paths
 from curate.pool.sidecars import Selected
 from curate.report.evaluation_data import Evaluation
 from curate.stages.base import Context
@@ -26,7 +25,7 @@ def read(context: Context, selected: Selected) -> tuple[Evaluation | None, str]:
     found = read_as(Evaluation, parquet_io.read_json(file), null_is_nan=True)
     if not file.exists():
         why = "Whether it trains a better model has not been measured"
-        if paths.names(file.parent):
+        if file.parent.exists():
             context.progress.warn(f"{file} is missing: an evaluation has not ended, or its result is lost")
     elif found is None:
         why = f"{file} is not as this release writes it"
