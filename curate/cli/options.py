@@ -149,7 +149,8 @@ def run_settings(name: Path, overrides: Sequence[str] = ()) -> RunConfig:
     with anchored.within(name):
         path = name / "config.yaml"
         if not path.exists():
-            raise ConfigError("there is no run in this directory", where=str(name), hint=_hint(name))
+            message = "the configuration of the run is missing, or a link that leads nowhere"
+            raise ConfigError(message, where=str(path), hint="run again, which writes it: curate run CONFIG")
         config = load(path, overrides)
     return config if any(one.startswith("run=") for one in overrides) else replace(config, run=str(name))
 

@@ -75,7 +75,8 @@ def _config(run: Path, files: Sequence[str], seeds: int | None) -> RunConfig:
 
     path = run / "config.yaml"
     if not path.exists():
-        raise ConfigError("there is no run here", where=str(run), hint="run: curate run CONFIG")
+        message = "there is no run here, or its configuration is missing"
+        raise ConfigError(message, where=str(run / "config.yaml"), hint="run: curate run CONFIG")
     config = load(path)
     return replace(config, run=str(run), evaluate=choices.asked(config.evaluate, files, seeds))
 

@@ -762,7 +762,7 @@ def _announced(
     if asked.scenario.startswith("explain") and json.loads(done["out"]).get("missing"):
         return True
     rest = [name for name in different if not _lies_in(_resolved(name, found), asked.file)]
-    return bool(rest) and all(re.match(r"plan afterwards: .*: missing for stale", name) for name in rest)
+    return bool(rest) and all(re.match(r"plan afterwards: .*state: (missing|stale|maybe) for", name) for name in rest)
 
 
 def _resolved(name: str, found: Ending) -> str:
