@@ -136,7 +136,7 @@ def run_settings(name: Path, overrides: Sequence[str] = ()) -> RunConfig:
     ------
     ConfigError : it is neither a run directory nor a configuration, or the configuration is wrong
     """
-    from curate.config.loader import load
+    from curate.config.loader import load, load_of_run
 
     if not _is_directory(name):
         if not _is_yaml(name):
@@ -147,11 +147,7 @@ def run_settings(name: Path, overrides: Sequence[str] = ()) -> RunConfig:
     from curate import anchored
 
     with anchored.within(name):
-        path = name / "config.yaml"
-        if not path.exists():
-            message = "the configuration of the run is missing, or a link that leads nowhere"
-            raise ConfigError(message, where=str(path), hint="run again, which writes it: curate run CONFIG")
-        config = load(path, overrides)
+        config = load_of_run(name, overrides)
     return config if any(one.startswith("run=") for one in overrides) else replace(config, run=str(name))
 
 

@@ -37,6 +37,25 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return _run_config(_document(path), str(path), overrides)
 
 
+def load_of_run(run: Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Return the configuration that a run directory holds.
+
+    Raises
+    ------
+    ConfigError : if it is missing, or is not as the run wrote it
+    """
+    path, again = run / "config.yaml", "run again, which writes it: curate run CONFIG"
+    if not path.exists():
+        message = "the configuration of the run is missing, or a link that leads nowhere"
+        raise ConfigError(message, where=str(path), hint=again)
+    try:
+        return load(path, overrides)
+    except ConfigError as error:
+        if overrides:
+            raise
+        raise ConfigError(f"{str(error).splitlines()[0]}; it is not as a run wrote it", hint=again) from error
+
+
 def local_plugins(path: Path) -> tuple[Local, ...]:
     """Return the plugin files that the configuration in a YAML file names, whatever else is in it.
 

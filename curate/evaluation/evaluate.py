@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from curate import anchored, pipeline
-from curate.errors import ConfigError
 from curate.evaluation import choices, costs, metric_values, slices, split, stability, trials
 from curate.evaluation.costs import Work
 from curate.evaluation.estimates import nulls
@@ -71,13 +70,9 @@ def evaluate(
 
 
 def _config(run: Path, files: Sequence[str], seeds: int | None) -> RunConfig:
-    from curate.config.loader import load
+    from curate.config.loader import load_of_run
 
-    path = run / "config.yaml"
-    if not path.exists():
-        message = "there is no run here, or its configuration is missing"
-        raise ConfigError(message, where=str(run / "config.yaml"), hint="run: curate run CONFIG")
-    config = load(path)
+    config = load_of_run(run)
     return replace(config, run=str(run), evaluate=choices.asked(config.evaluate, files, seeds))
 
 

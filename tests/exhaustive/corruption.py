@@ -694,7 +694,7 @@ def _judged(
         if not remedy(folder, done["err"]):
             if LOSS.search(done["err"]) and "name another version" in done["err"]:
                 return "lost", done["err"][-200:]
-            if len(errors) > 1 and LOSS.search(errors[0]):
+            if any(map(LOSS.search, errors[:-1])):
                 return "lost", f"{errors[0][-200:]} THEN {done['err'][-200:]}"
             raise FaultError(f"no remedy: {done['err'][-400:]}")
         if reads:
