@@ -190,7 +190,7 @@ def select(
         {name: _vector(f"scores[{name!r}]", values, np.float32, n) for name, values in (scores or {}).items()},
         texts=None if texts is None else _texts(texts, n),
     )
-    groups = None if within is None else run_selector.groups_of(_groups(within, codes, n))
+    groups = None if within is None else run_selector.groups_of(_groups(within, codes, n), entry.quota)
     counts = _vector("tokens", tokens, np.int32, n) if tokens is not None and keep_tokens is not None else None
     if counts is not None and (counts < 0).any():
         raise ConfigError("tokens: a row has fewer than 0")

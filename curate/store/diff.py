@@ -78,6 +78,8 @@ class Difference:
 
     reasons: tuple[Reason, ...]
     examples: tuple[Example, ...]
+    missing: tuple[str, ...] = ()
+    """Stages whose results are missing, for lack of which there are no reasons."""
 
     def sentence(self) -> str:
         """The whole difference in one line."""
@@ -113,6 +115,8 @@ class Difference:
             yield f"{sign} {shown(one.id)} ({shown(one.source)}): {text}"
             if one.status is not None:
                 yield f"    {without}: {one.why()}"
+        if self.missing:
+            yield f"left out: the reasons, as {', '.join(self.missing)} is missing: run again"
 
     def as_dict(self) -> dict[str, object]:
         """The same for programs."""
@@ -123,6 +127,7 @@ class Difference:
             "rewritten": self.rewritten,
             "reasons": [_plain(one) for one in self.reasons],
             "examples": [_plain(one) for one in self.examples],
+            "missing": list(self.missing),
         }
 
 
@@ -201,6 +206,7 @@ def _since(folder: Path, examples: int) -> Difference:
         rewritten=None,
         reasons=tuple(reasons),
         examples=tuple(shown_rows),
+        missing=() if run.selection is not None else ("select",),
     )
 
 

@@ -759,7 +759,7 @@ def _announced(
         return True
     if asked.scenario == "plan" and '"why": "' in done["out"]:
         return True
-    if asked.scenario.startswith("explain") and json.loads(done["out"]).get("missing"):
+    if asked.scenario.startswith(("explain", "diff")) and json.loads(done["out"]).get("missing"):
         return True
     rest = [name for name in different if not _lies_in(_resolved(name, found), asked.file)]
     return bool(rest) and all(re.match(r"plan afterwards: .*state: (missing|stale|maybe) for", name) for name in rest)

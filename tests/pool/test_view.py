@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from curate import pipeline
 from curate.config.loader import from_data
 from curate.errors import CurateError, DataError
 from curate.executors.serial import Serial
+from curate.pool.view import as_series
 from curate.progress import NullProgress
+from curate.stages.select import run_selector
 from curate.store import parquet_io
 from curate.store.arrow_values import stored
 
@@ -60,6 +63,18 @@ def test_a_column_of_every_type_can_be_used_or_is_refused_by_name(tmp_path, name
             run(tmp_path, array, label="x")
     else:
         run(tmp_path, array, label="x")
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_quota_names_groups_of_every_type_or_refuses_the_type(name):
+    try:
+        column = as_series(pa.chunked_array([TYPES[name], pa.nulls(1, TYPES[name].type)]), "x")
+        groups = run_selector.groups_of(column, {"a": 1})
+    except DataError as error:
+        assert re.search("a quota cannot name groups of|which conditions and groups cannot use", str(error))
+        return
+    assert groups.names[0] == ""
+    assert len(groups.names) == len(groups.rows) == len(set(groups.names))
 
 
 @pytest.mark.parametrize("use", [{"drop": "x is null"}, {"within": "x"}], ids=lambda use: next(iter(use)))

@@ -241,3 +241,13 @@ def test_without_a_version_before_there_is_nothing_to_compare(pool, config):
         path.unlink()
     with pytest.raises(ConfigError, match=r"is not kept any more; the next publication can be compared"):
         last(Path("run"), examples=0)
+
+
+def test_a_difference_without_a_ledger_says_that_its_reasons_are_left_out(pool, config):
+    for keep in (30, 20):
+        curate.run(config(select=[{"use": "uniform", "keep": keep}]))
+    assert last(Path("run"), 3).reasons
+    shutil.rmtree("run/select")
+    found = last(Path("run"), 3)
+    assert (found.reasons, found.as_dict()["missing"]) == ((), ["select"])
+    assert list(found.lines())[-1] == "left out: the reasons, as select is missing: run again"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.errors import PluginError
+from curate.errors import DataError, PluginError
 from curate.kernels.types import Rows
 from curate.plugins.batches import Pool, Published
 from curate.plugins.results import Selection
@@ -22,7 +22,7 @@ from curate.stages.select.incumbents import Anchor, anchored
 from curate.stages.select.split_budget import Groups
 
 if TYPE_CHECKING:
-    from curate.config.model import SelectEntry
+    from curate.config.model import Quota, SelectEntry
 
 S = TypeVar("S", bound=np.generic)
 
@@ -158,25 +158,31 @@ def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: Publ
 
 def _groups(view: PoolView, survivors: Rows, entry: SelectEntry) -> Groups | None:
     """Return the groups of the survivors; None without ``within``."""
-    return None if entry.within is None else groups_of(view.groups(entry.within)[survivors])
+    return None if entry.within is None else groups_of(view.groups(entry.within)[survivors], entry.quota)
 
 
-def groups_of(values: pl.Series) -> Groups:
-    """Return the groups of rows that have the same value, (n,); rows without one are the first group."""
+def groups_of(values: pl.Series, quota: Quota | None) -> Groups:
+    """Return the groups of rows that have the same value, (n,); rows without one are the first group.
+
+    Raises
+    ------
+    DataError : if the quota names groups, and the values are lists or objects
+
+    >>> groups_of(pl.Series([True, False, None]), {"true": 1}).names
+    ('', 'false', 'true')
+    """
     codes = values.rank("dense").fill_null(0).to_numpy()
     order = np.argsort(codes, kind="stable")
     rows = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-    names = tuple(_name(values[int(each[0])]) if len(each) else "" for each in rows)
-    return Groups(names, tuple(rows))
-
-
-def _name(value: object) -> str:
-    """Return a group's value as YAML writes a key.
-
-    >>> [_name(value) for value in ("code", 3, True, None)]
-    ['code', '3', 'true', '']
-    """
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    if not isinstance(quota, Mapping):
+        return Groups(("",) * len(rows), tuple(rows))
+    first = [int(each[0]) for each in rows if len(each)]
+    try:
+        names = values[first].cast(pl.String).fill_null("").to_list() if first else [""]
+    except pl.exceptions.PolarsError as error:
+        hint = "select within another column"
+        raise DataError(f"a quota cannot name groups of {values.dtype}: {error}", hint=hint) from error
+    return Groups(tuple(names), tuple(rows))
 
 
 def _share(
