@@ -564,6 +564,10 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
                 "restore it from a copy, or name another version: this one is lost, and the next run deletes it",
             )
             raise DataError(f"cannot go back: {wrong}", where=str(root / wanted), hint=hint)
+        if chosen is None and before and before not in _names(root):
+            told = f"it lacks the published version {before}: what was published before that is unknown"
+            hint = f"name another version; there are, oldest first: {_listed(root, versions)}"
+            raise DataError(told, where=str(root / HISTORY), hint=hint)
         if chosen not in versions:
             told = f"there is no version {version!r}" if version else "no version before the published one is kept"
             raise ConfigError(told, where=str(run), hint=f"there are, oldest first: {_listed(root, versions)}")

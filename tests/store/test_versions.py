@@ -335,3 +335,12 @@ def test_a_line_of_the_history_counts_only_once_the_switch_followed(pool, config
     again = publish(config, 20)
     assert again == second
     assert [one["by"] for one in versions.history(ROOT)] == ["run", "run", "rollback", "run"]
+
+
+def test_a_history_that_lacks_the_published_version_is_named(pool, config):
+    publish(config, 10)
+    older = Path("run/export/history.json").read_bytes()
+    publish(config, 20)
+    Path("run/export/history.json").write_bytes(older)
+    with pytest.raises(DataError, match=r"run/export/history\.json: it lacks the published version \w+: .* unknown"):
+        versions.rollback(Path("run"), None, silent)
