@@ -570,7 +570,8 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
             raise DataError(told, where=str(root / HISTORY), hint=hint)
         if chosen not in versions:
             told = f"there is no version {version!r}" if version else "no version before the published one is kept"
-            raise ConfigError(told, where=str(run), hint=f"there are, oldest first: {_listed(root, versions)}")
+            hint = f"name another version; there are, oldest first: {_listed(root, versions)}"
+            raise ConfigError(told, where=str(root / CURRENT), hint=hint)
         if wrong := damage(root, chosen, read=True):
             raise DataError(
                 f"cannot go back: {wrong}",

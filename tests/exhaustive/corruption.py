@@ -692,8 +692,8 @@ def _judged(
         return "lost", f"nothing is left to refuse: {done['err'][-200:]}"
     for _ in range(3):
         if not remedy(folder, done["err"]):
-            if LOSS.search(done["err"]) and "name another version" in done["err"]:
-                return "lost", done["err"][-200:]
+            if "name another version" in done["err"]:
+                return ("lost" if LOSS.search(done["err"]) else "told"), done["err"][-200:]
             if any(map(LOSS.search, errors[:-1])):
                 return "lost", f"{errors[0][-200:]} THEN {done['err'][-200:]}"
             raise FaultError(f"no remedy: {done['err'][-400:]}")

@@ -336,4 +336,4 @@ def test_explain_diff_and_rollback_from_a_shell(command, pool, config):
     )
     nowhere = command("rollback", "run", "0123456789ab", "--json")
     assert (nowhere.returncode, nowhere.stdout) == (2, "")
-    assert "there is no version '0123456789ab'; there are, oldest first: " in nowhere.stderr
+    assert "there is no version '0123456789ab'; name another version; there are, oldest first: " in nowhere.stderr

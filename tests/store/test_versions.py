@@ -182,7 +182,10 @@ def test_rollback_publishes_the_version_before_and_again_the_one_before_that(poo
     assert str(done) == f"run: published {second} again (20 rows), in place of {third}"
     assert versions.rollback(Path("run"), None, silent).published == first
     assert rows() == 10
-    with pytest.raises(ConfigError, match="run: no version before the published one is kept; there are, oldest first"):
+    with pytest.raises(
+        ConfigError,
+        match="current: no version before the published one is kept; name another version; there are, oldest",
+    ):
         versions.rollback(Path("run"), None, silent)
     assert versions.rollback(Path("run"), third, silent).published == third
     assert [line["by"] for line in versions.history(ROOT)] == ["run"] * 3 + ["rollback"] * 3
@@ -194,7 +197,8 @@ def test_rollback_to_an_unknown_version_lists_those_there_are(pool, config):
         versions.rollback(Path("run"), "../../etc", silent)
     times = [line["published"] for line in versions.history(ROOT)]
     assert str(unknown.value) == (
-        f"run: there is no version '../../etc'; there are, oldest first: {first} (10 rows, {times[0]}); "
+        f"run/export/current: there is no version '../../etc'; name another version; there are, oldest first: {first} "
+        f"(10 rows, {times[0]}); "
         f"{second} (20 rows, {times[1]}, published now)"
     )
     assert versions.published(ROOT) == second
