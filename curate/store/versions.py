@@ -559,9 +559,9 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
         wanted = version or next((each for each in reversed(_names(root)) if each != before), None)
         there = {name for name in paths.names(root) if _VERSION.fullmatch(name)}
         if chosen not in versions and wanted in there and not is_whole(root, wanted):
-            wrong, hint = (
-                damage(root, wanted),
-                "restore it from a copy, or name another version: this one is lost, and the next run deletes it",
+            wrong = damage(root, wanted)
+            hint = (
+                "restore it from a copy, or name another version: this one is lost, and the next publication deletes it"
             )
             raise DataError(f"cannot go back: {wrong}", where=str(root / wanted), hint=hint)
         if chosen is None and before and before not in _names(root):
@@ -570,6 +570,8 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
             raise DataError(told, where=str(root / HISTORY), hint=hint)
         if chosen not in versions:
             told = f"there is no version {version!r}" if version else "no version before the published one is kept"
+            if not version and wanted not in (None, *there) and f"{wanted}{_IDS}" in paths.names(root):
+                told = f"{told}: {root}/{wanted} is missing, and is lost"
             hint = f"name another version; there are, oldest first: {_listed(root, versions)}"
             raise ConfigError(told, where=str(root / CURRENT), hint=hint)
         if wrong := damage(root, chosen, read=True):

@@ -691,9 +691,9 @@ def _judged(
     if not done["code"] and LOSS.search(done["err"]):  # a guard has nothing to compare with
         return "lost", f"nothing is left to refuse: {done['err'][-200:]}"
     for _ in range(3):
+        if asked.scenario == "rollback" and "name another version" in done["err"]:
+            return ("lost" if LOSS.search(done["err"]) else "told"), done["err"][-200:]
         if not remedy(folder, done["err"]):
-            if "name another version" in done["err"]:
-                return ("lost" if LOSS.search(done["err"]) else "told"), done["err"][-200:]
             if any(map(LOSS.search, errors[:-1])):
                 return "lost", f"{errors[0][-200:]} THEN {done['err'][-200:]}"
             raise FaultError(f"no remedy: {done['err'][-400:]}")
@@ -762,7 +762,7 @@ def _announced(
     if asked.scenario.startswith(("explain", "diff")) and json.loads(done["out"]).get("missing"):
         return True
     rest = [name for name in different if not _lies_in(_resolved(name, found), asked.file)]
-    return bool(rest) and all(re.match(r"plan afterwards: .*state: (missing|stale|maybe) for", name) for name in rest)
+    return bool(rest) and all(re.match(r"plan afterwards: .*\.(state|why): ", name) for name in rest)
 
 
 def _resolved(name: str, found: Ending) -> str:
