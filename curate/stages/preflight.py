@@ -33,6 +33,7 @@ from curate.plugins.interfaces import Examples, NamesFiles, Refers, Template
 from curate.pool.view import as_series
 from curate.seeds import rng_for
 from curate.stages import calibration, pool_sample
+from curate.stages.column_names import GROUPS, score_columns
 from curate.stages.ingest import source_names, token_counts
 from curate.stages.ingest.shard_writer import vectors_of
 from curate.stages.ingest.stage import files_of, matching
@@ -48,9 +49,6 @@ if TYPE_CHECKING:
 
 OURS = ("cluster", "label", "source", "tokens")
 """Columns that conditions can use besides those of the input and the scores."""
-
-GROUPS = ("cluster", "label", "source")
-"""Groups that rows can be selected within besides columns of the input."""
 
 
 def of_run(config: RunConfig, pool: PoolView) -> Findings:
@@ -174,7 +172,7 @@ def columns_named(config: RunConfig) -> Iterator[Named]:
                 continue  # the path of the file
             columns = columns_of(name) or [name] if isinstance(mark, Template) else [name]
             yield from (Named(("input", *below), column) for column in columns)
-    scores = tuple(f"score_{name}" for name in _scores(config))
+    scores = tuple(score_columns(config))
     for section, path, entry in entries_of(config):
         for one in driver_fields(section):
             for below, mark, name in _marked(one, entry) if hasattr(entry, one.name) else ():
@@ -196,14 +194,6 @@ def _columns_of_plugin(path: KeyPath, entry: Entry, scores: tuple[str, ...]) -> 
     for name in built.columns() if "frame" in plugin.traits.reads else ():
         if name not in seen:
             yield Named((*path, *_naming(plugin.cls, built, name)), name, ours)
-
-
-def _scores(config: RunConfig) -> list[str]:
-    return [
-        f"{entry.name}_{column.name}" if column.name else entry.name
-        for entry in config.score
-        for column in entry.spec.plugin().traits.columns
-    ]
 
 
 def _marked(one: Field, owner: object) -> Iterator[tuple[KeyPath, Refers | Template, str]]:
@@ -315,13 +305,17 @@ def check(config: RunConfig, folder: Path, found: Findings | None = None, *, gue
                 _check_bad(found, found.pool)
             _check_arrays(found, files, found.pool)
     _check_texts(found, known)
-    if guess and not found.errors and found.pool is not None:
-        _check_space(found, folder, found.pool, sum(facts["size"] for facts in files.values()))
+    first = guess or not paths.names(folder / "input")
+    if first and not found.errors and found.pool is not None and found.pool.counted.rows:
+        _check_space(found, folder, found.pool, sum(facts["size"] for facts in files.values()), refuse=guess)
     return found
 
 
-def _check_space(found: Findings, folder: Path, pool: PoolSample, size: int) -> None:
-    """Compare what a first run writes and holds, by the table of measurements, with what is free."""
+def _check_space(found: Findings, folder: Path, pool: PoolSample, size: int, *, refuse: bool) -> None:
+    """Compare what a first run writes and holds, by the table of measurements, with what is free.
+
+    A run is not refused for an estimate: it notes what ``curate check`` refuses.
+    """
     rows, costs = pool.counted.rows, [calibration.estimate("input", None, pool.counted.rows, size / pool.counted.rows)]
     for section, _, entry in entries_of(found.config):
         if section.name != "metrics":
@@ -332,7 +326,7 @@ def _check_space(found: Findings, folder: Path, pool: PoolSample, size: int) -> 
     free = None if paths.is_object(folder) or there is None else shutil.disk_usage(there).free
     if free is not None and disk > free:
         needed = f"a first run writes ≈ {disk / 2**30:,.1f} GiB, and {free / 2**30:,.1f} GiB are free"
-        if disk > 3 * free:  # estimates are off by less
+        if refuse and disk > 3 * free:  # estimates are off by less
             found.add(("run",), needed, "name a directory on another disk, or make room")
         else:
             found.notes.append(f"run: {needed} on the disk of {there}")
@@ -480,8 +474,8 @@ def _check_vectors(found: Findings, path: KeyPath, entry: Entry, pool: PoolSampl
 def _check_frame(found: Findings, path: KeyPath, entry: Entry, pool: PoolSample) -> None:
     """Let a selector that reads columns alone try the first rows."""
     built, n = entry.spec.build(), len(pool.table)
-    names = built.columns()
-    if not n or not all(name in pool.table.column_names or name in (*OURS, *_score_names(found)) for name in names):
+    names, known = built.columns(), {*pool.table.column_names, *OURS, *score_columns(found.config)}
+    if not n or not known.issuperset(names):
         return
     try:
         import polars as pl
@@ -495,10 +489,6 @@ def _check_frame(found: Findings, path: KeyPath, entry: Entry, pool: PoolSample)
     except CurateError as error:
         message = error.message.removeprefix("drop: ")
         found.add((*path, *_naming(type(built), built, names[0])), message, error.hint, type(error))
-
-
-def _score_names(found: Findings) -> list[str]:
-    return [f"score_{name}" for name in _scores(found.config)]
 
 
 def _column(name: str, pool: PoolSample, n: int, config: InputConfig) -> Any:

@@ -19,6 +19,7 @@ from curate.plugins import registry
 from curate.plugins.fields import fields, item_type, key_type, marks, nested, with_nested
 from curate.plugins.interfaces import Examples, NamesFiles, Refers, Template
 from curate.plugins.kinds import KINDS
+from curate.progress import NullProgress
 from curate.stages import preflight
 
 WRONG = "tpic"
@@ -283,3 +284,15 @@ def test_a_disk_that_is_too_small_is_found(written, monkeypatch, free, told):
 def test_a_memory_that_is_too_small_is_found(written, monkeypatch):
     monkeypatch.setattr("os.sysconf", lambda _: 1 << 10)
     assert "a process needs ≈" in preflight.examined(load(written())).notes[0]
+
+
+def test_a_first_run_on_a_disk_that_is_too_small_says_so(written, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 2**14}))
+    config, notes = load(written()), []
+    for expected in (1, 0):  # what a run writes again is not what a first one writes
+        notes.clear()
+        listening = NullProgress()
+        listening.note = notes.append
+        pipeline.run(config, Serial(), listening)
+        assert sum("a first run writes ≈" in note for note in notes) == expected
+        config = load(written(), ["seed=1"])
