@@ -68,11 +68,11 @@ def embedded(pool: list[Row], text: str) -> Matrix:
     return found
 
 
-def curve(x: Matrix, order: str, probes: int, sizes: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+def curve(x: Matrix, order: str, n_probe: int, sizes: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
     """At each strength the threshold that keeps as many rows as the authors, and what is in common."""
     n = len(x)
     centroids = KMeans().fit(Vectors.of(x), np.random.default_rng(0)).centroids
-    cells = Cells.of(x, assign(x, centroids)[0], np.zeros(n, np.float32), first=ORDERS[order], probes=probes)
+    cells = Cells.of(x, assign(x, centroids)[0], np.zeros(n, np.float32), first=ORDERS[order], n_probe=n_probe)
     nearest = semdedup(x, cells, min_similarity=ABOVE_ANY)[2]
     told = []
     for strength, theirs in sizes.items():
@@ -105,8 +105,8 @@ def main() -> None:
     for text in options.text:
         x = embedded(pool, text)
         for order in options.order:
-            for line in curve(x, order, options.probes, sizes):
-                tell({"bench": "keep_curve", "text": text, "order": order, "probes": options.probes, **line})
+            for line in curve(x, order, options.n_probe, sizes):
+                tell({"bench": "keep_curve", "text": text, "order": order, "n_probe": options.n_probe, **line})
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def curate(texts: Sequence[str]) -> tuple[float, Pairs, dict[str, Any]]:
     from curate.kernels.types import Texts
     from curate.plugins.selectors.duplicates.minhash import minhash
 
-    chosen = {"min_similarity": SIMILARITY, "shingle": "word", "length": LENGTH, "permutations": PERMUTATIONS}
+    chosen = {"min_similarity": SIMILARITY, "ngram_unit": "word", "ngram_size": LENGTH, "num_perm": PERMUTATIONS}
     began = time.perf_counter()
     direct, _, _ = minhash(
         Texts.of(texts), np.zeros(len(texts), np.float32), **chosen, max_miss_rate=0.01, linkage="direct"

@@ -48,9 +48,9 @@ def curate(x: np.ndarray, build: dict[str, Any]) -> Search:
 
     cluster = assign(x, KMeans(**build).fit(Vectors.of(x), np.random.default_rng(0)).centroids)[0]
 
-    def search(rows: Ids, probes: int) -> Ids:
+    def search(rows: Ids, n_probe: int) -> Ids:
         centroids, cell = cells(x, cluster)  # as a selector does
-        return knn(x, K, queries=rows, centroids=centroids, cluster=cell, probes=probes)[0]
+        return knn(x, K, queries=rows, centroids=centroids, cluster=cell, n_probe=n_probe)[0]
 
     return search
 
@@ -175,7 +175,7 @@ EXACT = ("curate, exact", "faiss flat, exact")
 # ---------------------------------------------------------------- recall
 
 
-def probes(rows: int) -> tuple[Ids, Ids]:
+def n_probe(rows: int) -> tuple[Ids, Ids]:
     """Some rows, and the ``K`` rows most similar to each, itself excluded; both kept on disk."""
     file = CACHE / f"neighbours-{rows}.npz"
     if not file.exists():
@@ -204,7 +204,7 @@ def recall(rows: Ids, found: Ids, nearest: Ids) -> float:
 def tune(library: Library, size: argparse.Namespace) -> dict[str, Any]:
     """The setting that is expected soonest among those that reach the recall, and all that were tried."""
     x = mixture(size.rows)
-    rows, nearest = probes(size.rows)
+    rows, nearest = n_probe(size.rows)
     tried = []
     for build in library.builds:
         began = time.perf_counter()
@@ -224,7 +224,7 @@ def tune(library: Library, size: argparse.Namespace) -> dict[str, Any]:
 
 def run(library: Library, size: argparse.Namespace) -> dict[str, Any]:
     x = mixture(size.rows)
-    rows, nearest = probes(size.rows)
+    rows, nearest = n_probe(size.rows)
     setting = json.loads(size.setting)
     import_module(library.module or "curate.plugins.clusterers.kmeans")  # not part of what is timed
     before = reset_peak()
@@ -259,7 +259,7 @@ def main() -> None:
         library = LIBRARIES[size.child]
         print(json.dumps(run(library, size) if size.setting else tune(library, size)))
         return
-    probes(size.rows)
+    n_probe(size.rows)
     commands = {}
     for name, python in at_hand("neighbours", {name: LIBRARIES[name].module for name in size.only}).items():
         arguments = ["--rows", str(size.rows), "--recall", str(size.recall), "--child", name]

@@ -55,7 +55,7 @@ def cpu() -> float:
 
 def measure(config: str, workers: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="curate-pipeline-") as folder:
-        command = [sys.executable, "-m", "curate", "run", config, "--json", "--log", "quiet"]
+        command = [sys.executable, "-m", "curate", "run", config, "--json", "--log-format", "quiet"]
         command += ["--workers", str(workers), "--set", f"run={folder}/run"]
         began, used = time.perf_counter(), cpu()
         running = subprocess.Popen(command, stdout=subprocess.PIPE)

@@ -84,7 +84,15 @@ def run(settings: dict[str, Any], workers: int) -> dict[str, Any]:
     written = folder.with_suffix(".yaml")
     written.write_text(json.dumps(settings))  # JSON is YAML
     begun = time.perf_counter()
-    command = [sys.executable, "-c", "from curate.cli import main; main()", "run", str(written), "--log", "quiet"]
+    command = [
+        sys.executable,
+        "-c",
+        "from curate.cli import main; main()",
+        "run",
+        str(written),
+        "--log-format",
+        "quiet",
+    ]
     subprocess.run([*command, "--workers", str(workers)], stdout=subprocess.DEVNULL, check=True)
     seconds = time.perf_counter() - begun
     record = manifest.load(folder / "embed" / "embed", EmbedResult)

@@ -33,7 +33,7 @@ Cells = tuple[np.ndarray, np.ndarray]
 
 MODULES = {
     "curate": "",
-    **{f"curate {probes}": "" for probes in (2, 4, 8)},
+    **{f"curate {n_probe}": "" for n_probe in (2, 4, 8)},
     "curate farthest": "",
     "products": "",
     "faiss in cells": "faiss",
@@ -80,12 +80,12 @@ Drop = tuple[np.ndarray, dict[str, Any]]
 """(n,) bool, and what else there is to tell."""
 
 
-def curate(x: np.ndarray, at: Cells, similarity: float, probes: int, first: str = "best_quality") -> Drop:
+def curate(x: np.ndarray, at: Cells, similarity: float, n_probe: int, first: str = "best_quality") -> Drop:
     from curate.kernels.neighbors import cells
     from curate.plugins.selectors.duplicates.semdedup import semdedup
 
     alike = np.zeros(len(x), np.float32)  # of equal quality: the order is that of the pool
-    looked_into = cells.Cells.of(x, at[0], alike, first=first, probes=probes)
+    looked_into = cells.Cells.of(x, at[0], alike, first=first, n_probe=n_probe)
     return ~semdedup(x, looked_into, min_similarity=similarity)[0], {}
 
 
@@ -194,11 +194,11 @@ def missed(size: argparse.Namespace) -> dict[str, Any]:
 
     x, cell = mixture(size.rows), cells(size.rows, size.cells)[0]
     alike, found = np.zeros(size.rows, np.float32), {}
-    for probes in (1, 2, 4, 8):
-        at = looked_into.Cells.of(x, cell, alike, first="best_quality", probes=probes)
+    for n_probe in (1, 2, 4, 8):
+        at = looked_into.Cells.of(x, cell, alike, first="best_quality", n_probe=n_probe)
         told = missed_pairs(x, at, size.min_similarity, size.sample)
         if told is not None:
-            found[str(probes)] = {"pairs": told.pairs, "share": told.missed / max(1, told.pairs)}
+            found[str(n_probe)] = {"pairs": told.pairs, "share": told.missed / max(1, told.pairs)}
     return {"sample": size.sample, "by_probes": found}
 
 

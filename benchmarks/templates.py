@@ -59,7 +59,7 @@ def measured(pool: Sequence[str], min_similarity: float, linkage: str) -> dict[s
         min_similarity=min_similarity,
         shingle="word",
         length=5,
-        permutations=128,
+        num_perm=128,
         max_miss_rate=0.01,
         linkage=linkage,
     )

@@ -91,7 +91,7 @@ def select(
     embeddings: ArrayLike,
     *,
     selector: str,
-    keep: int | None = None,
+    keep: int | str | None = None,
     keep_rate: float | None = None,
     prune_rate: float | None = None,
     keep_tokens: int | None = None,
@@ -116,7 +116,7 @@ def select(
     embeddings : (n, d) numbers, scaled here to rows of unit length
     selector : name of a selector, as in ``use:``
     keep, keep_rate, prune_rate, keep_tokens : the budget; exactly one of them, and none for a filter such as
-        ``semdedup``
+        ``semdedup``, where ``keep`` names which of several duplicates to keep
     at_most : whether to keep every row where the budget is above the rows there are; by default, that is an error
     within : (n,) group of each row, or "cluster"; the selector then runs in each group by itself
     quota : how the budget is split over the groups, as in a configuration: ``"proportional"`` (the default),

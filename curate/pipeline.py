@@ -282,7 +282,7 @@ def context_of(
 def _run(context: Context, until: str, *, report: bool) -> Summary:
     config = context.config
     published = versions.published(context.folder / versions.FOLDER)  # an error, if that is not known
-    redaction.write(context.folder, config.export.mask)
+    redaction.write(context.folder, config.export.mask_pii)
     parquet_io.write_text(context.folder / "config.yaml", context.yaml)
     data = parquet_io.read_json(context.folder / manifest.NAME)
     before = data if data is not None and fits(data, _WRITTEN) else {"fingerprints": {}}
@@ -402,7 +402,7 @@ _WRITTEN = {"fingerprints": {str: str}}
 
 def _shown(context: Context) -> str:
     """Return the fingerprint of what a report shows besides the results of the stages."""
-    key = context.config.evaluate.key
+    key = context.config.evaluate.ground_truth
     return manifest.fingerprint(
         {
             "curate": __version__,

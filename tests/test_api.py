@@ -22,7 +22,7 @@ X = np.random.default_rng(0).standard_normal((200, 16))
     [
         ({"selector": "uniform", "keep": 7}, 7),
         ({"selector": "k_center", "keep_rate": 0.29}, 58),
-        ({"selector": "facility_location", "prune_rate": 0.9, "neighbours": 8}, 20),
+        ({"selector": "facility_location", "prune_rate": 0.9, "n_neighbors": 8}, 20),
         ({"selector": "ccs", "prune_rate": 0.5, "by": "el2n", "scores": {"el2n": np.arange(200)}}, 100),
         ({"selector": "top_k", "keep": 3, "quality": np.arange(200)}, 3),
     ],
@@ -52,7 +52,8 @@ def test_vectors_need_not_be_of_unit_length():
         ({"selector": "k_centr", "keep": 3}, "unknown selector 'k_centr'; did you mean 'k_center'"),
         ({"selector": "k_center"}, "missing a budget"),
         ({"selector": "k_center", "keep": 3, "keep_rate": 0.1}, "a second budget beside keep"),
-        ({"selector": "semdedup", "keep": 3}, "decides itself how many rows it keeps"),
+        ({"selector": "semdedup", "keep": 3}, "keep: must be one of 'farthest', 'nearest', 'best_quality'; got 3"),
+        ({"selector": "semdedup", "keep_rate": 0.3}, "decides itself how many rows it keeps"),
         ({"selector": "semdedup", "min_similarty": 0.3}, "did you mean 'min_similarity'"),
         ({"selector": "ccs", "keep": 3, "by": "x"}, "there is no score 'x'"),
         ({"selector": "exact_duplicates"}, "texts: missing; the selector 'exact_duplicates' reads texts; add texts="),
@@ -225,7 +226,7 @@ def test_embeddings_may_be_what_numpy_reads(convert):
 
 
 def test_numbers_may_be_numpys_own():
-    chosen = curate.select(X, selector="facility_location", keep=np.int64(7), neighbours=np.int32(8), seed=np.int64(3))
+    chosen = curate.select(X, selector="facility_location", keep=np.int64(7), n_neighbors=np.int32(8), seed=np.int64(3))
     assert len(chosen.order) == 7
     assert len(curate.select(X, selector="uniform", keep_rate=np.float32(0.5)).order) == 100
 

@@ -251,7 +251,7 @@ def test_a_run_that_verifies_reads_what_is_published(settings):
 
 @pytest.mark.parametrize("damage", ["gone", "half", "other kinds"])
 def test_nothing_is_quoted_where_it_is_not_known_what_is_masked(settings, pool, command, damage):
-    curate.run(settings() | {"export": {"use": "parquet", "mask": ["email"]}})
+    curate.run(settings() | {"export": {"use": "parquet", "mask_pii": ["email"]}})
     path = Path("run/mask.json")
     if damage == "gone":
         path.unlink()
@@ -261,7 +261,7 @@ def test_nothing_is_quoted_where_it_is_not_known_what_is_masked(settings, pool, 
     assert (told.returncode, told.stdout) == (3, "")
     assert "run/mask.json: the file that says what is masked is" in told.stderr
     assert "run again" in told.stderr
-    curate.run(settings() | {"export": {"use": "parquet", "mask": ["email"]}})
+    curate.run(settings() | {"export": {"use": "parquet", "mask_pii": ["email"]}})
     assert command("explain", "run", "r0000").returncode == 0
 
 

@@ -367,7 +367,7 @@ def test_a_report_or_card_that_cannot_be_rendered_publishes_nothing(pool, config
         before = None if first else (seen(), versions.history(ROOT), Path("run/manifest.json").read_bytes())
         with monkeypatch.context() as patch:
             patch.setattr(f"curate.report.{part}", fails)
-            done = command("run", "config.yaml", "--log", "plain")
+            done = command("run", "config.yaml", "--log-format", "plain")
         assert (done.returncode, done.stdout) == (3 if isinstance(error, DataError) else 1, "")
         assert "Traceback" not in done.stderr
         last = done.stderr.splitlines()[-1]
@@ -398,7 +398,7 @@ def test_a_panic_in_a_plugin_is_the_plugins_error(pool, config, command, executo
         "    raise PanicException('called `Option::unwrap()` on a `None` value')",
     )
     Path("config.yaml").write_text(json.dumps(config(plugins=[file], score=[{"use": "mine"}])))
-    done = command("run", "config.yaml", "--executor", executor, "--workers", "2", "--log", "plain")
+    done = command("run", "config.yaml", "--executor", executor, "--workers", "2", "--log-format", "plain")
     assert done.returncode == 4
     assert "scorer 'mine' failed: PanicError: called `Option::unwrap()` on a `None` value" in done.stderr
     assert "Traceback" not in done.stderr
@@ -430,7 +430,7 @@ def test_the_report_is_of_the_answer_key_and_configuration_that_there_are_now(po
     curate.run(config())
     export, page = seen()[0], Path("run/report.html")
     key("planted")
-    settings = config(evaluate={"key": "key.jsonl"})
+    settings = config(evaluate={"ground_truth": "key.jsonl"})
     assert curate.run(settings).unchanged
     assert "planted" in page.read_text()
     key("altered")
@@ -479,7 +479,7 @@ def test_metrics_that_cannot_be_written_after_the_switch_are_a_warning(pool, con
 
     monkeypatch.setattr(curate.stages.report.prometheus, "write", full)
     Path("config.yaml").write_text(json.dumps(config()))
-    done = command("run", "config.yaml", "--log", "plain", "--metrics-file", "curate.prom")
+    done = command("run", "config.yaml", "--log-format", "plain", "--metrics-file", "curate.prom")
     assert done.returncode == 0
     assert "the metrics are not written: curate.prom: cannot write: No space left on device" in done.stderr
     assert (ROOT / "current").is_symlink()
@@ -506,7 +506,7 @@ def test_short_memory_is_no_fault_of_a_plugin_and_no_bug(command, pool, config, 
     names = {"plugin": "plugins.scorers.length.Length.score", "driver": "store.manifest.save"}
     monkeypatch.setattr(f"curate.{names.get(place, 'store.manifest.save')}", fails)
     Path("config.yaml").write_text(json.dumps(config(score=[{"use": "length"}])))
-    done = command("run", "config.yaml", "--log", "quiet")
+    done = command("run", "config.yaml", "--log-format", "quiet")
     assert done.returncode == 3
     assert f"memory is short: {type(error).__name__}: " in done.stderr
     assert "use fewer --workers" in done.stderr
@@ -516,7 +516,7 @@ def test_short_memory_is_no_fault_of_a_plugin_and_no_bug(command, pool, config, 
 
 def test_a_file_or_a_folder_in_the_way_is_named_with_a_remedy_wherever_it_is(command, pool, config):
     Path("config.yaml").write_text(json.dumps(config()))
-    assert command("run", "config.yaml", "--log", "quiet").returncode == 0
+    assert command("run", "config.yaml", "--log-format", "quiet").returncode == 0
     shutil.copytree("run", "good", symlinks=True)
     good = Path("good")
     current = {path.relative_to(good).as_posix() for path in (good / "export/current").rglob("*")}
@@ -532,7 +532,7 @@ def test_a_file_or_a_folder_in_the_way_is_named_with_a_remedy_wherever_it_is(com
             path.unlink()
             path.mkdir()
         Path("other.yaml").write_text(json.dumps(config(export={"use": "jsonl"})))
-        done = command("run", "other.yaml", "--log", "quiet")
+        done = command("run", "other.yaml", "--log-format", "quiet")
         assert done.returncode in (0, 3), (name, done.stderr)
         if done.returncode:
             told = done.stderr.splitlines()[-1]
@@ -562,7 +562,7 @@ def test_the_name_of_an_entry_is_no_longer_than_that_of_a_folder(config, pool):
     [
         ({"input": "folder"}, "input.files: 'folder' is a folder; in "),
         ({"decontaminate": {"files": "folder"}}, "decontaminate.files: 'folder' is a folder; in "),
-        ({"evaluate": {"key": "folder"}}, "evaluate.key: 'folder' is a folder; in "),
+        ({"evaluate": {"ground_truth": "folder"}}, "evaluate.ground_truth: 'folder' is a folder; in "),
         ({"run": "file"}, "file: this is a file, where a folder is expected; move it elsewhere, or delete it"),
         ({"run": "file/run"}, "file: this is a file, where a folder is expected; move it elsewhere, or delete it"),
     ],

@@ -21,7 +21,7 @@ from curate.cli import app
 
 def run(*options):
     told = io.StringIO()
-    sys.argv = ["curate", "run", "config.yaml", "--executor", "serial", "--log", "quiet", *options]
+    sys.argv = ["curate", "run", "config.yaml", "--executor", "serial", "--log-format", "quiet", *options]
     with contextlib.redirect_stderr(told), contextlib.redirect_stdout(io.StringIO()):
         return app._code(), told.getvalue()
 

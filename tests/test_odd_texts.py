@@ -78,13 +78,13 @@ ASIDE = {
 SCORES: list[dict[str, Any]] = [
     {"use": "pii"},
     {"use": "language"},
-    {"use": "quality_classifier", "good": "good.jsonl"},
+    {"use": "quality_classifier", "positive": "good.jsonl"},
     {"use": "perplexity", "files": "good.jsonl"},
 ]
 DUPLICATES: list[dict[str, Any]] = [
-    {"use": "exact_duplicates", "normalize": ["case", "punctuation", "space", "unicode"], "first": "earliest"},
-    {"use": "minhash", "first": "earliest"},
-    {"use": "minhash", "name": "by_characters", "shingle": "character", "linkage": "connected", "first": "earliest"},
+    {"use": "exact_duplicates", "normalize": ["case", "punctuation", "space", "unicode"], "keep": "first"},
+    {"use": "minhash", "keep": "first"},
+    {"use": "minhash", "name": "by_characters", "ngram_unit": "character", "linkage": "connected", "keep": "first"},
 ]
 RULES: list[dict[str, Any]] = [
     {"use": "gopher_quality", "min_words": 3, "min_stop_words": None, "min_alphabetic_word_rate": 0.5},
@@ -123,8 +123,8 @@ def odd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plain_map: None) -> dic
         "decontaminate": {"files": "questions.jsonl", "min_similarity": 1.0},
         "select": DUPLICATES + RULES,
         "guard": {"max_quarantine_rate": 0.2},
-        "export": {"use": "jsonl", "add": ["scores"], "mask": ["key", "email", "iban", "card", "ip", "phone"]},
-        "evaluate": {"key": "key.jsonl"},
+        "export": {"use": "jsonl", "add": ["scores"], "mask_pii": ["key", "email", "iban", "card", "ip", "phone"]},
+        "evaluate": {"ground_truth": "key.jsonl"},
     }
 
 

@@ -261,7 +261,7 @@ def test_no_stage_does_more_or_less_than_it_announces(pool, config, executor):
         proxy={"use": "logistic", "epochs": 2},
         score=[{"use": "density"}, {"use": "el2n"}, {"use": "perplexity", "files": "good.jsonl"}],
         decontaminate={"files": "eval.jsonl", "text": "text"},
-        export={"use": "jsonl", "cut_repeated": 5},
+        export={"use": "jsonl", "remove_repeated_spans": 5},
     )
     told = Strict()
     with pipeline.executor_named(executor, 2 if executor == "processes" else None) as runner:

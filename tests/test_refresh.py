@@ -317,7 +317,7 @@ def test_published_rows_are_sketched_again_when_their_embeddings_were_fitted_aga
     more = [json.dumps({"id": f"n{number}", "text": f"quartz zebra {number}", "topic": "t0"}) for number in range(9)]
     (pool / "b.jsonl").write_text("\n".join([*more, json.dumps(copy)]) + "\n")  # the rows of before are no longer there
     Path("config.yaml").write_text(json.dumps(settings))
-    done = command("run", "config.yaml", "--log", "plain")
+    done = command("run", "config.yaml", "--log-format", "plain")
     gone = sum(name >= "r0040" for name in published)
     assert done.returncode == 0, done.stderr
     assert f"{gone} rows that were published and are no longer in the pool are not compared with" in done.stderr

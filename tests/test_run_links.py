@@ -42,7 +42,7 @@ def settings(pool, config):
         score=[{"use": "el2n"}],
         decontaminate={"files": "held.jsonl", "text": "text"},
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
-        export={"use": "jsonl", "cut_repeated": 5, "mask": ["email"], "rows_per_file": 8},
+        export={"use": "jsonl", "remove_repeated_spans": 5, "mask_pii": ["email"], "rows_per_file": 8},
         metrics=[{"use": "balance"}],
         evaluate={"seeds": 1},
         memory_limit=1,

@@ -17,7 +17,7 @@ import curate
 
 SECTIONS: dict[str, Any] = {  # what computes with BLAS, in more than one block and shard
     "embed": {"use": "lsa", "dimensions": 24},
-    "score": [{"use": "prototypicality"}, {"use": "density", "neighbours": 5}],
+    "score": [{"use": "prototypicality"}, {"use": "density", "n_neighbors": 5}],
     "select": [
         {"use": "semdedup", "min_similarity": 0.98},
         {"use": "k_center", "keep_rate": 0.8},
@@ -128,6 +128,6 @@ def test_for_input_files_written_in_another_order(run, pool):
 @pytest.mark.parametrize("threads", ["1", "2", "4"])
 def test_for_any_number_of_threads(run, threads):
     names = ("CURATE_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
-    command = [sys.executable, "-m", "curate", "run", "config.yaml", "--executor", "serial", "--log", "quiet"]
+    command = [sys.executable, "-m", "curate", "run", "config.yaml", "--executor", "serial", "--log-format", "quiet"]
     subprocess.run(command, env={**os.environ, **dict.fromkeys(names, threads)}, check=True, capture_output=True)
     assert run()

@@ -443,7 +443,7 @@ def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
         score=[{"use": "el2n"}],
         decontaminate={"files": "held.jsonl", "text": "text"},
         select=[{"use": "exact_duplicates", "against": "published"}, {"use": "top_k", "keep": 20}],
-        export={"use": "jsonl", "cut_repeated": 5},
+        export={"use": "jsonl", "remove_repeated_spans": 5},
         metrics=[{"use": "balance"}],
         evaluate={"seeds": 1},
     )
@@ -484,7 +484,7 @@ def test_no_control_character_of_a_source_reaches_what_people_read(pool, config,
         for number, one in enumerate(CONTROLS)
     ]
     (pool / "c\x1b[31m\u202e.jsonl").write_text("\n".join(map(json.dumps, rows)) + "\n")
-    Path("x.yaml").write_text(json.dumps(config(evaluate={"key": "key.jsonl"})))
+    Path("x.yaml").write_text(json.dumps(config(evaluate={"ground_truth": "key.jsonl"})))
     Path("key.jsonl").write_text("".join(json.dumps({"id": row["id"], "kind": row["source"]}) + "\n" for row in rows))
     done = command("run", "x.yaml", "--metrics-file", "m.prom")
     assert done.returncode == 0, done.stderr
@@ -507,11 +507,11 @@ PLACES = {
     "input.tokens": lambda url: {"input": {"files": "pool/*.jsonl", "text": "text", "tokens": url}},
     "embed": lambda url: {"embed": {"use": "sentence_transformers", "model": url}},
     "proxy": lambda url: {"proxy": {"use": "recorded", "files": url}},
-    "score": lambda url: {"score": [{"use": "quality_classifier", "good": url, "bad": ["a.jsonl", url]}]},
+    "score": lambda url: {"score": [{"use": "quality_classifier", "positive": url, "negative": ["a.jsonl", url]}]},
     "decontaminate": lambda url: {"decontaminate": {"files": url}},
     "decontaminate of names": lambda url: {"decontaminate": {"files": {"a": [url]}}},
     "the name of a set": lambda url: {"decontaminate": {"files": {url: "a"}}},
-    "evaluate.key": lambda url: {"evaluate": {"key": url}},
+    "evaluate.ground_truth": lambda url: {"evaluate": {"ground_truth": url}},
     "evaluate.files": lambda url: {"evaluate": {"files": [url]}},
     "plugins": lambda url: {"plugins": [url]},
     "a key that is not known": lambda url: {"inputs": {"x": [{"y": url}]}},
@@ -553,7 +553,7 @@ def test_a_secret_in_a_url_is_refused_wherever_it_stands_and_never_shown(pool, c
     for url in URLS:
         settings = config(**PLACES[place](url))
         Path("x.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True))
-        for words in (("run", "x.yaml"), ("check", "x.yaml"), ("plan", "x.yaml", "--log", "json")):
+        for words in (("run", "x.yaml"), ("check", "x.yaml"), ("plan", "x.yaml", "--log-format", "json")):
             done = command(*words)
             assert done.returncode == 2, (url, done)
             assert SECRET not in done.stdout + done.stderr, (url, done)
@@ -567,7 +567,7 @@ def test_a_secret_in_a_url_is_refused_wherever_it_stands_and_never_shown(pool, c
 @pytest.mark.parametrize("url", URLS)
 def test_a_secret_on_the_command_line_is_refused_and_never_shown(pool, config, command, url):
     Path("x.yaml").write_text(json.dumps(config()))
-    for key in ("run", "input.files", "input.files.0", "evaluate.key", "select.0.by", "strange"):
+    for key in ("run", "input.files", "input.files.0", "evaluate.ground_truth", "select.0.by", "strange"):
         done = command("run", "x.yaml", "--set", f"{key}={json.dumps(url)}")
         assert done.returncode == 2
         assert SECRET not in done.stdout + done.stderr, (key, url, done)

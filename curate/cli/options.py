@@ -61,7 +61,9 @@ RayAddress = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Log = Annotated[LogStyle, typer.Option("--log", help="How progress is told on stderr; auto: bars on a terminal.")]
+Log = Annotated[
+    LogStyle, typer.Option("--log-format", help="How progress is told on stderr; auto: bars on a terminal.")
+]
 
 MetricsFile = Annotated[
     Path | None,

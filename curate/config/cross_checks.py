@@ -204,13 +204,13 @@ class _Checks:
             self.report.add(path, "what was published is in no group of tonight's rows", "remove 'within'")
 
     def export(self, draft: Draft) -> Values:
-        for key in ("add", "mask"):
+        for key in ("add", "mask_pii"):
             names = draft.keys.get(key, ())
             for index, name in enumerate(names):
                 if name in names[:index]:
                     self.report.add((*draft.path, key, index), f"{name!r} stands in the list already")
         text, identity = str(self.pool.get("text", "")), self.pool.get("id")
-        for key, done in (("mask", "masked"), ("cut_repeated", "cut")):
+        for key, done in (("mask_pii", "masked"), ("remove_repeated_spans", "cut")):
             if not draft.keys.get(key) or self.report.blames(("input",)):
                 continue
             if identity in [path[0] for path in template_syntax.paths_of(text)]:

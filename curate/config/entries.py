@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from curate.config.issues import Report, nearest
-from curate.config.sections import BUDGET, EntrySection, driver_fields
+from curate.config.sections import BUDGET, FILTER_KEYS, EntrySection, driver_fields, is_filter
 from curate.config.validator import Validator, Values
 from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import PluginError
@@ -17,7 +17,7 @@ from curate.plugins.kinds import KINDS
 from curate.plugins.registry import Local, Plugin, Spec
 
 RESERVED = frozenset({"use", "name", *BUDGET, "at_most", "within", "quota", "quality"})
-"""Keys that no plugin may have as a field, whatever its kind."""
+"""Keys that no plugin may have as a field, whatever its kind; but a filter may have ``keep``."""
 
 MOST_LETTERS = 255
 """Number of letters that the name of a folder may have."""
@@ -74,12 +74,13 @@ def _draft(
         hint = f"write {{use: {data}}}" if isinstance(data, str) else ""
         report.add(path, f"must be a mapping; got {show(data)}", hint)
         return []
-    driver = driver_fields(section)
+    use = data.get("use")
+    plugin = _plugin(section, use, (*path, "use"), local, report) if isinstance(use, str) and use else None
+    driver = driver_fields(section, plugin)
     keys = {key: value for key, value in validator.values(driver, data, path).items() if value is not None}
     names = registry.names(section.kind, local)
     name = _name(section, data, path, names, report)
     built, spec = None, None
-    plugin = _plugin(section, keys.get("use"), (*path, "use"), local, report)
     if plugin is not None:
         own = fields(plugin.cls)
         _refuse_reserved({*RESERVED, *(field.name for field in driver)}, plugin)
@@ -100,12 +101,8 @@ def _draft(
     ]
 
 
-def _plugin(
-    section: EntrySection, use: str | None, path: KeyPath, local: tuple[Local, ...], report: Report
-) -> Plugin | None:
-    """The plugin that ``use`` names. One that exists but cannot be imported stops everything: the file is right."""
-    if use is None:
-        return None
+def _plugin(section: EntrySection, use: str, path: KeyPath, local: tuple[Local, ...], report: Report) -> Plugin | None:
+    """Return the plugin that ``use`` names, or None if there is none; raise if it exists but cannot be imported."""
     names = registry.names(section.kind, local)
     if use in names:
         return registry.get(section.kind, use, local)
@@ -132,6 +129,8 @@ def _name(section: EntrySection, data: Mapping[str, Data], path: KeyPath, names:
 
 
 def _refuse_reserved(taken: set[str], plugin: Plugin) -> None:
+    if is_filter(plugin):
+        taken = taken - FILTER_KEYS
     clash = [field.name for field in fields(plugin.cls) if field.name in taken]
     if clash:
         raise PluginError(

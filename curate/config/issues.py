@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from curate.config.yaml_positions import Document, KeyPath
@@ -93,10 +93,38 @@ def dotted(path: KeyPath) -> str:
     return ".".join(str(step) for step in path)
 
 
+SYNONYMS: Mapping[str, tuple[str, ...]] = {
+    "bad": ("negative",),
+    "cut_repeated": ("remove_repeated_spans",),
+    "directions": ("n_projections",),
+    "first": ("keep",),
+    "good": ("positive",),
+    "hidden": ("hidden_size",),
+    "key": ("ground_truth",),
+    "length": ("ngram_size",),
+    "mask": ("mask_pii",),
+    "min_left_word_rate": ("min_remaining_word_rate",),
+    "neighbourhood": ("neighborhood",),
+    "neighbours": ("n_neighbors",),
+    "never_learnt": ("never_learned",),
+    "ngram": ("ngram_size", "max_ngram_size"),
+    "parts": ("n_partitions",),
+    "penalty": ("alpha",),
+    "permutations": ("num_perm",),
+    "probes": ("n_probe",),
+    "regularisation": ("regularization",),
+    "sample": ("sample_size",),
+    "shingle": ("ngram_unit",),
+    "starts": ("n_init", "n_initial_models"),
+    "strength": ("C",),
+}
+"""Keys of earlier versions, and the keys that replace them."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The hint for a name that does not exist: the one that may have been meant, or all there are."""
+    """Return the hint for an unknown name: the name that was probably meant, or all valid names."""
     names = list(known)
-    near = difflib.get_close_matches(name, names, n=1)
+    near = [other for other in SYNONYMS.get(name, ()) if other in names] or difflib.get_close_matches(name, names, n=1)
     if near:
         return f"did you mean {near[0]!r}?"
     return f"there are: {', '.join(names)}" if names else "there are none"

@@ -146,7 +146,7 @@ class DecontaminateConfig:
     text: Text | dict[NonEmpty, Text] | None = field(default=None, hash=False)
     """The text of an evaluation row, as in ``input.text``, which it is unless said; or a mapping of sets to theirs."""
 
-    ngram: Annotated[int, Ge(1), Le(100)] | None = 13
+    ngram_size: Annotated[int, Ge(1), Le(100)] | None = 13
     """Words in a run that a row may not share with an evaluation text, which is compared whole if it is shorter; null:
     compare embeddings only."""
 
@@ -177,13 +177,15 @@ class DecontaminateConfig:
             named = self.files if isinstance(self.files, Mapping) else {}
             if strange := sorted({*told} - {*named}):
                 raise ValueError(f"text: there is no evaluation set {strange[0]!r}; name it in files")
-        if self.ngram is None and self.min_similarity is None:
-            raise ValueError("ngram: nothing is compared without an ngram or a min_similarity; give one of them")
-        if self.ngram is not None and self.min_words > self.ngram:
-            raise ValueError(f"min_words: must be at most ngram, which is {self.ngram}; got {self.min_words}")
-        if self.ngram is None and (self.min_overlap_rate or self.max_ngram_rows is not None):
+        if self.ngram_size is None and self.min_similarity is None:
+            raise ValueError(
+                "ngram_size: nothing is compared without an ngram_size or a min_similarity; give one of them"
+            )
+        if self.ngram_size is not None and self.min_words > self.ngram_size:
+            raise ValueError(f"min_words: must be at most ngram_size, which is {self.ngram_size}; got {self.min_words}")
+        if self.ngram_size is None and (self.min_overlap_rate or self.max_ngram_rows is not None):
             key = "min_overlap_rate" if self.min_overlap_rate else "max_ngram_rows"
-            raise ValueError(f"{key}: no runs of words are compared; give an ngram, or remove it")
+            raise ValueError(f"{key}: no runs of words are compared; give an ngram_size, or remove it")
         if self.embedding is not None and self.min_similarity is None:
             raise ValueError("embedding: no embeddings are compared; give a min_similarity, or remove it")
 
@@ -211,7 +213,7 @@ class EvaluateConfig:
     files: Files | None = None
     """Test rows with the input's columns, as in ``input.files``; without them, rows of the pool are held out."""
 
-    key: FileName | None = None
+    ground_truth: FileName | None = None
     """A file with the columns id and kind, and of copies: of. It says what some rows are; the report, what they met."""
 
     holdout_rate: Annotated[float, Gt(0), Lt(1)] = 0.2
@@ -379,7 +381,7 @@ class ExportConfig(Entry):
     add: tuple[AddedColumn, ...] = ()
     """What we know of a row, to be added to its own columns: "rank" becomes curate_rank, "scores" a column a score."""
 
-    mask: tuple[Kind, ...] = ()
+    mask_pii: tuple[Kind, ...] = ()
     """Personal data to be replaced in the exported text columns: "email" becomes <EMAIL>, "phone" <PHONE>, and so on.
 
     These are the columns that input.text names, at any depth, or what its paths lead to, and each of their strings for
@@ -388,11 +390,11 @@ class ExportConfig(Entry):
     Reports and ``curate explain`` quote no text with it either; the run folder keeps the texts as they were read.
     """
 
-    cut_repeated: Annotated[int, Ge(2), Le(10_000)] | None = None
+    remove_repeated_spans: Annotated[int, Ge(2), Le(10_000)] | None = None
     """Words from which a run that stands more than once in the exported text columns is cut out of all but the first of
     its places, such as 50; null cuts nothing.
 
-    Texts are compared in the order of the pool, and each string that input.text names for itself, as for mask.
+    Texts are compared in the order of the pool, and each string that input.text names for itself, as for mask_pii.
     Capitals and white space make no difference; a character of a script without blanks is a word. A row of which
     nothing is left is exported all the same, and counted. Tokens and scores are of the texts as they were read.
     """

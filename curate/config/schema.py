@@ -64,7 +64,7 @@ def _section(section: EntrySection, local: tuple[Local, ...], definitions: Schem
 
 def _entry(section: EntrySection, plugin: Plugin) -> Schema:
     """An entry that uses one plugin: the driver's keys and the plugin's."""
-    driver, own = driver_fields(section), fields(plugin.cls)
+    driver, own = driver_fields(section, plugin), fields(plugin.cls)
     budget = [field.name for field in driver if field.name in BUDGET]
     useless = {key for key in ("quality", "embedding") if key not in plugin.traits.reads and section.name != "cluster"}
     if not plugin.traits.budgeted:

@@ -14,6 +14,7 @@ from curate.config.model import Entry, NonEmpty, RunConfig, plain, size_of
 from curate.config.yaml_positions import Data
 from curate.plugins.fields import Field, fields
 from curate.plugins.kinds import Kind
+from curate.plugins.registry import Plugin
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +107,22 @@ BUDGET = tuple(field.name for field in fields(Budget) if field.name != "at_most"
 USE = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")
 
 
-def driver_fields(section: EntrySection) -> tuple[Field, ...]:
-    """The keys of a section's entries that are not the plugin's."""
+FILTER_KEYS = frozenset({"keep"})
+"""Keys of a budget that a filter, which has none, may have as a field: which of several duplicates to keep."""
+
+
+def is_filter(plugin: Plugin) -> bool:
+    """Return whether a plugin is a selector without a budget."""
+    return plugin.kind == "selector" and not plugin.traits.budgeted
+
+
+def driver_fields(section: EntrySection, plugin: Plugin | None = None) -> tuple[Field, ...]:
+    """Return the keys of a section's entries that are not fields of the plugin, if one is given."""
+    fields_of_plugin = {field.name for field in fields(plugin.cls)} if plugin and is_filter(plugin) else set()
+    return tuple(field for field in _driver_fields(section) if field.name not in fields_of_plugin & FILTER_KEYS)
+
+
+def _driver_fields(section: EntrySection) -> tuple[Field, ...]:
     found: list[Field] = [USE]
     for one in fields(section.cls):
         if one.name == "name" and section.many:

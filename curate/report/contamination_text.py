@@ -14,11 +14,12 @@ from curate.report.html.tags import Markup, tag
 def method(found: Decontamination) -> list[str]:
     """How it was told which rows to drop, in sentences."""
     told = []
-    if found.ngram is not None:
+    if found.ngram_size is not None:
         enough = f"at least {share(found.min_overlap_rate)} of the runs" if found.min_overlap_rate else "a run"
         told.append(
-            f"Rows that share {enough} of {plural(found.ngram, 'word')} with an evaluation text were dropped, case and "
-            f"punctuation aside; a text of {found.min_words} to {found.ngram} words is one run, a shorter one none."
+            f"Rows that share {enough} of {plural(found.ngram_size, 'word')} with an evaluation text were dropped, "
+            f"ignoring case and punctuation; a text of {found.min_words} to {found.ngram_size} words is one run, and a "
+            "shorter text has none."
         )
         if found.max_ngram_rows is not None:
             told.append(f"Runs of words that more than {plural(found.max_ngram_rows, 'row')} have did not count.")

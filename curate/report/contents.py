@@ -319,7 +319,7 @@ class Decontamination:
     """What the pool was checked against, how, and what was found."""
 
     sets: tuple[EvaluationSet, ...]
-    ngram: int | None
+    ngram_size: int | None
     min_words: int
     min_overlap_rate: float
     max_ngram_rows: int | None

@@ -40,7 +40,9 @@ def quarantine(context: Context, records: Sequence[Record[StageResult]]) -> list
     }
     counts = f"{bad:,} of {rows:,} rows ({bad / rows:.2%}) were quarantined"
     parts = [path for folder, fingerprint in folders.items() for path in _quarantined(folder, fingerprint)]
-    seen = f"see {' and '.join(str(folder / QUARANTINE) for folder in folders)}: {reasons(parts, config.export.mask)}"
+    seen = (
+        f"see {' and '.join(str(folder / QUARANTINE) for folder in folders)}: {reasons(parts, config.export.mask_pii)}"
+    )
     if bad > config.guard.max_quarantine_rate * rows:
         raise DataError(
             f"{counts}; guard.max_quarantine_rate allows {config.guard.max_quarantine_rate:.2%}; {seen}",

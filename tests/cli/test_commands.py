@@ -476,7 +476,7 @@ def test_a_table_in_a_pipe_is_tab_separated(command, written):
 
 def test_results_go_to_stdout_and_progress_to_stderr(command, written):
     path = written()
-    assert command("run", path, "--log", "quiet").stderr == ""
+    assert command("run", path, "--log-format", "quiet").stderr == ""
     done = command("run", path)
     assert "cluster kmeans: unchanged, reused" in done.stderr.splitlines()
     assert "reused" not in done.stdout
@@ -485,7 +485,7 @@ def test_results_go_to_stdout_and_progress_to_stderr(command, written):
 def test_log_json_gives_json_lines(command, written):
     path = written()
     command("run", path)
-    events = [json.loads(line) for line in command("run", path, "--log", "json").stderr.splitlines()]
+    events = [json.loads(line) for line in command("run", path, "--log-format", "json").stderr.splitlines()]
     told = {"event": "step", "message": "cluster kmeans: unchanged, reused", "stage": "cluster", "entry": "kmeans"}
     assert (told | {"rows_in": 60, "kept": 60, "dropped": 0, "quarantined": 0, "reused": True}).items() <= events[
         2
@@ -493,7 +493,7 @@ def test_log_json_gives_json_lines(command, written):
 
 
 def test_json_lines_end_with_the_summary_and_with_the_exit_code(command, written):
-    done = command("run", written(), "--log", "json", "--json")
+    done = command("run", written(), "--log-format", "json", "--json")
     *events, end = [json.loads(line) for line in done.stderr.splitlines()]
     steps = [event for event in events if event["event"] == "step"]
     *lines, report = json.loads(done.stdout)["accounting"]
@@ -519,7 +519,7 @@ def test_json_lines_end_with_the_summary_and_with_the_exit_code(command, written
     ],
 )
 def test_an_error_is_a_json_line_like_the_others_and_says_where(command, written, sections, code, place, told):
-    done = command("run", written(**sections), "--log", "json", "--executor", "serial")
+    done = command("run", written(**sections), "--log-format", "json", "--executor", "serial")
     end = [json.loads(line) for line in done.stderr.splitlines()][-1]
     assert (done.returncode, end["event"], end["exit_code"]) == (code, "end", code)
     assert (("stage" in end and (end["stage"], end["entry"])) or None) == place
@@ -674,11 +674,11 @@ def test_a_result_that_cannot_be_written_after_publishing_is_a_warning(written, 
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     path = written()
-    words = [command, path, "--executor", "serial", "--log", "quiet"]
+    words = [command, path, "--executor", "serial", "--log-format", "quiet"]
     if command == "rollback":
         for keep in (20, 10):
             assert curate("run", written(select=[{"use": "top_k", "keep": keep}])).returncode == 0
-        words = [command, "run", "--log", "quiet"]
+        words = [command, "run", "--log-format", "quiet"]
     before = Path("run/export/current").readlink() if command == "rollback" else None
     with Path("/dev/full").open("w") as full:
         done = curate(*words, *more, capture_output=False, stdout=full, stderr=subprocess.PIPE)

@@ -221,7 +221,7 @@ def test_of_chats_the_texts_are_masked_and_cut_and_nothing_else(command, pool):
     ]
     Path("a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert command("init", "new.yaml", "--files", "a.jsonl").returncode == 0
-    settings = ["select=[{use: uniform, keep: 4}]", "export={use: jsonl, mask: [email], cut_repeated: 10}"]
+    settings = ["select=[{use: uniform, keep: 4}]", "export={use: jsonl, mask_pii: [email], remove_repeated_spans: 10}"]
     ran = command("run", "new.yaml", "--no-report", *(word for one in settings for word in ("--set", one)))
     assert ran.returncode == 0, ran.stderr
     (data,) = Path("runs/new/export/current/data").iterdir()

@@ -194,7 +194,7 @@ def test_grep_shows_no_text_that_is_masked(command, pool, config):
     )
     made = config(input={"files": "m.jsonl", "text": "text"}, select=[{"use": "uniform", "keep": 3}])
     made["cluster"]["n_clusters"] = 2
-    made["export"] = {"use": "jsonl", "mask": ["email"]}
+    made["export"] = {"use": "jsonl", "mask_pii": ["email"]}
     Path("c.yaml").write_text(json.dumps(made))
     assert command("run", "c.yaml", "--no-report").returncode == 0
     done = command("explain", "run", "--grep", "@example")

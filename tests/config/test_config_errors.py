@@ -95,12 +95,12 @@ ENTRIES = [  # what stands after the base's seven lines, where the errors stand
         id="a decontamination that is null",
     ),
     pytest.param(
-        "decontaminate: {files: {gsm8k: 5}, ngram: 0, min_overlap_rate: 2, similarity: 1}\n" + FINE,
+        "decontaminate: {files: {gsm8k: 5}, ngram_size: 0, min_overlap_rate: 2, similarity: 1}\n" + FINE,
         [
             "x.yaml:8:25: decontaminate.files.gsm8k",
-            "x.yaml:8:36: decontaminate.ngram",
-            "x.yaml:8:46: decontaminate.min_overlap_rate",
-            "x.yaml:8:67: decontaminate.similarity",
+            "x.yaml:8:36: decontaminate.ngram_size",
+            "x.yaml:8:51: decontaminate.min_overlap_rate",
+            "x.yaml:8:72: decontaminate.similarity",
         ],
         id="keys of a decontamination",
     ),
@@ -110,18 +110,18 @@ ENTRIES = [  # what stands after the base's seven lines, where the errors stand
         id="a decontamination without a set",
     ),
     pytest.param(
-        "decontaminate: {files: a.jsonl, ngram: null}\n" + FINE,
-        ["x.yaml:8:33: decontaminate.ngram"],
+        "decontaminate: {files: a.jsonl, ngram_size: null}\n" + FINE,
+        ["x.yaml:8:33: decontaminate.ngram_size"],
         id="a decontamination that compares nothing",
     ),
     pytest.param(
-        "decontaminate: {files: a.jsonl, ngram: 5}\n" + FINE,
+        "decontaminate: {files: a.jsonl, ngram_size: 5}\n" + FINE,
         ["x.yaml:8:1: decontaminate.min_words"],
         id="a floor above the length of a run of words",
     ),
     pytest.param(
-        "decontaminate: {files: a.jsonl, ngram: null, min_similarity: 0.9, max_ngram_rows: 5}\n" + FINE,
-        ["x.yaml:8:67: decontaminate.max_ngram_rows"],
+        "decontaminate: {files: a.jsonl, ngram_size: null, min_similarity: 0.9, max_ngram_rows: 5}\n" + FINE,
+        ["x.yaml:8:72: decontaminate.max_ngram_rows"],
         id="common runs of words where none are compared",
     ),
     pytest.param(

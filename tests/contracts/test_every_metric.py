@@ -47,9 +47,9 @@ SAME_AS_THE_POOL = {
     "sliced_wasserstein": 0,
     "optimal_transport": 0,
     "mmd": 0,
-    "neighbourhood.recall": 1,
-    "neighbourhood.density": 1,
-    "neighbourhood.coverage": 1,
+    "neighborhood.recall": 1,
+    "neighborhood.density": 1,
+    "neighborhood.coverage": 1,
     "balance.label_distance": 0,
     "balance.labels_missing": 0,
     "balance.source_distance": 0,
@@ -362,15 +362,19 @@ def golden_files():
             yield pytest.param(path, id=path.stem)
 
 
+GOLDEN_TOLERANCE = {"mlp_probe": 0.05}
+"""Relative tolerances above the usual one: the loss of a network has many minima, and processors find other ones."""
+
+
 @pytest.mark.parametrize("path", list(golden_files()))
 def test_golden_result_changes_only_with_the_version(path):
     name, version = path.stem.rsplit(".v", 1)
     assert declared(name).version == int(version), "a new version: write the golden results again (see the top)"
     expected = json.loads(path.read_text())["result"]
-    result = golden_result(name)
+    result, rtol = golden_result(name), GOLDEN_TOLERANCE.get(name, 2e-3)
     assert list(result) == list(expected)
     np.testing.assert_allclose(
-        np.array(list(result.values()), float), np.array(list(expected.values()), float), rtol=2e-3, atol=1e-4
+        np.array(list(result.values()), float), np.array(list(expected.values()), float), rtol=rtol, atol=1e-4
     )
 
 

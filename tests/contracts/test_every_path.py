@@ -91,14 +91,18 @@ CASES = {
         lambda _: {"score": [{"use": "perplexity", "files": examples("a.jsonl")}]},
         "a.jsonl",
     ),
-    ("scorer", "quality_classifier", "good"): (
+    ("scorer", "quality_classifier", "positive"): (
         "score",
-        lambda _: {"score": [{"use": "quality_classifier", "good": examples("g.jsonl"), "bad": examples("b.jsonl")}]},
+        lambda _: {
+            "score": [{"use": "quality_classifier", "positive": examples("g.jsonl"), "negative": examples("b.jsonl")}]
+        },
         "g.jsonl",
     ),
-    ("scorer", "quality_classifier", "bad"): (
+    ("scorer", "quality_classifier", "negative"): (
         "score",
-        lambda _: {"score": [{"use": "quality_classifier", "good": examples("g.jsonl"), "bad": examples("b.jsonl")}]},
+        lambda _: {
+            "score": [{"use": "quality_classifier", "positive": examples("g.jsonl"), "negative": examples("b.jsonl")}]
+        },
         "b.jsonl",
     ),
 }

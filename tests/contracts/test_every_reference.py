@@ -30,7 +30,7 @@ NOWHERE = "nowhere/*.jsonl"
 WITH = {
     ("submodular", "objective.*.column"): {"objective": [{"group_balance": 1, "column": WRONG}]},
     ("perplexity", "text"): {"files": "texts.jsonl"},
-    ("quality_classifier", "text"): {"good": "texts.jsonl"},
+    ("quality_classifier", "text"): {"positive": "texts.jsonl"},
     ("submodular", "cost"): {"optimizer": "distorted"},
     ("where", "drop"): {"drop": f"{WRONG} = 't1'"},
 }

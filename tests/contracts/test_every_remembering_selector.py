@@ -90,7 +90,7 @@ def test_a_pool_of_which_all_was_published_is_kept_whole(name):
 @pytest.mark.parametrize("seed", range(6))
 def test_same_as_one_pool_in_which_what_was_published_comes_first(name, linkage, seed):
     """Texts of few words, so that there are duplicates, and near-duplicates of all degrees."""
-    fields = {} if name == "exact_duplicates" else {"min_similarity": 0.4, "length": 2, "linkage": linkage}
+    fields = {} if name == "exact_duplicates" else {"min_similarity": 0.4, "ngram_size": 2, "linkage": linkage}
     selector, r = build(name, **fields), np.random.default_rng(seed)
     texts = [
         " ".join(f"w{word}" for word in row) for row in r.integers(0, 3, (60, 4 if name == "exact_duplicates" else 6))

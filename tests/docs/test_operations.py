@@ -88,9 +88,9 @@ def test_make_targets_are_there():
     assert named
     assert all(re.search(rf"^[a-z ]*\b{target}\b[a-z ]*:", makefile, re.MULTILINE) for target in named)
     done = subprocess.run(
-        ["make", "--dry-run", "run", "FLAGS=--log plain"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["make", "--dry-run", "run", "FLAGS=--log-format plain"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert "curate run configs/quickstart.yaml  --log plain" in done.stdout
+    assert "curate run configs/quickstart.yaml  --log-format plain" in done.stdout
 
 
 def test_every_metric_is_on_the_page_and_every_one_on_the_page_is_a_metric(pool, config, monkeypatch):

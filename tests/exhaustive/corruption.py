@@ -66,7 +66,7 @@ CONFIG: dict[str, Any] = {
     "cluster": {"use": "kmeans", "n_clusters": 3},
     "proxy": {"use": "logistic", "epochs": 3},
     "score": [{"use": "prototypicality"}, {"use": "length"}, {"use": "el2n"}, {"use": "perplexity"}],
-    "decontaminate": {"files": {"held": "held.jsonl"}, "ngram": 4, "min_words": 3, "min_similarity": 0.999},
+    "decontaminate": {"files": {"held": "held.jsonl"}, "ngram_size": 4, "min_words": 3, "min_similarity": 0.999},
     "select": [
         {"use": "exact_duplicates", "against": "published"},
         {"use": "minhash", "against": "published", "min_similarity": 0.7},
@@ -80,8 +80,8 @@ CONFIG: dict[str, Any] = {
         "rows_per_file": 10,
         "add": ["rank", "scores", "cluster"],
         "keep_versions": 3,
-        "mask": ["email"],
-        "cut_repeated": 5,
+        "mask_pii": ["email"],
+        "remove_repeated_spans": 5,
     },
     "guard": {"max_quarantine_rate": 0.3},
 }
@@ -96,23 +96,26 @@ STRICT = CONFIG | {
     "guard": CONFIG["guard"] | {"max_churn_rate": 0.3},
 }
 SECRET = re.compile(r"\bu\d+@example\.org")
-"""What ``export.mask`` hides."""
+"""What ``export.mask_pii`` hides."""
 
 Command = tuple[str, ...]
 IDS = ("r003", "r011", "r040", "c blank")
 SCENARIOS: dict[str, tuple[Command, str]] = {
-    "run": (("run", "config.yaml", "--executor", "serial", "--log", "plain", "--json"), "pool"),
-    "run, other configuration": (("run", "other.yaml", "--executor", "serial", "--log", "plain", "--json"), "pool"),
-    "run, other pool": (("run", "config.yaml", "--executor", "serial", "--log", "plain", "--json"), "new"),
-    "run, other of both": (("run", "other.yaml", "--executor", "serial", "--log", "plain", "--json"), "new"),
-    "run, churn guard": (("run", "strict.yaml", "--executor", "serial", "--log", "plain", "--json"), "pool"),
+    "run": (("run", "config.yaml", "--executor", "serial", "--log-format", "plain", "--json"), "pool"),
+    "run, other configuration": (
+        ("run", "other.yaml", "--executor", "serial", "--log-format", "plain", "--json"),
+        "pool",
+    ),
+    "run, other pool": (("run", "config.yaml", "--executor", "serial", "--log-format", "plain", "--json"), "new"),
+    "run, other of both": (("run", "other.yaml", "--executor", "serial", "--log-format", "plain", "--json"), "new"),
+    "run, churn guard": (("run", "strict.yaml", "--executor", "serial", "--log-format", "plain", "--json"), "pool"),
     **{f"explain {name}": (("explain", RUN, name, "--json"), "pool") for name in IDS},
     "diff": (("diff", RUN, "--json"), "pool"),
-    "plan": (("plan", "config.yaml", "--json", "--log", "quiet"), "pool"),
-    "report": (("report", "config.yaml", "--json", "--log", "quiet"), "pool"),
-    "rollback": (("rollback", RUN, "--json", "--log", "quiet"), "pool"),
-    "evaluate": (("evaluate", RUN, "--json", "--log", "quiet", "--executor", "serial"), "pool"),
-    "compare": (("compare", "config.yaml", "--json", "--log", "quiet", "--executor", "serial"), "pool"),
+    "plan": (("plan", "config.yaml", "--json", "--log-format", "quiet"), "pool"),
+    "report": (("report", "config.yaml", "--json", "--log-format", "quiet"), "pool"),
+    "rollback": (("rollback", RUN, "--json", "--log-format", "quiet"), "pool"),
+    "evaluate": (("evaluate", RUN, "--json", "--log-format", "quiet", "--executor", "serial"), "pool"),
+    "compare": (("compare", "config.yaml", "--json", "--log-format", "quiet", "--executor", "serial"), "pool"),
 }
 """The command that meets a corruption, and the pool that it finds."""
 

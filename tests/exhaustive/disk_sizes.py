@@ -26,7 +26,7 @@ from typing import Any
 from curate.store import versions
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "curate", "run", "config.yaml", "--executor", "serial", "--log", "quiet"]
+COMMAND = [sys.executable, "-m", "curate", "run", "config.yaml", "--executor", "serial", "--log-format", "quiet"]
 CONFIG: dict[str, Any] = {
     "curate": 1,
     "run": "disk/run",
@@ -176,7 +176,7 @@ def disturbances(smallest: int, largest: int, sizes: int) -> Iterator[tuple[str,
         for style in ("plain", "json"):
             command = [*COMMAND[:-1], style]
             yield (
-                f"{name} --log {style}",
+                f"{name} --log-format {style}",
                 lambda script=script, command=command: run(["bash", "-c", script, "run", *command]),
             )
     for nth in (1, 30, 60, 70, 75, 80, 85, 90):

@@ -30,6 +30,8 @@ from curate.plugins import registry
 from curate.plugins.fields import Field, fields, members, split
 
 MOST_SECONDS, MOST_MEMORY = 30.0, 1 << 30
+MORE_SECONDS = {"evaluate.seeds": 180.0}
+"""Seconds of fields whose number is that of repetitions: 1,000 evaluations are the work that the user requests."""
 CONFIG: dict[str, Any] = {
     "curate": 1,
     "run": "run",
@@ -53,9 +55,11 @@ SECTIONS: dict[str, type] = {
 }
 NEEDS = {
     "column": {"column": "topic"},
-    "quality_classifier": {"good": "good.jsonl"},
+    "quality_classifier": {"positive": "good.jsonl"},
     "where": {"drop": "stars > 3"},
     "perplexity": {"files": "pool.jsonl"},
+    "c4_quality": {"terminal_lines": False, "min_line_words": None, "min_sentences": 0},
+    "gopher_quality": {"min_words": 0, "min_stop_words": 0, "min_alphabetic_word_rate": 0.0},
 }
 """Fields without which a plugin cannot be used, on this pool."""
 
@@ -157,8 +161,8 @@ def _judge(data: dict[str, Any], evaluated: bool) -> int:
     return 0
 
 
-def watched(folder: Path, run: Callable[[], int]) -> dict[str, Any]:
-    """Call a function in a process of its own; return how it ended, and what it took."""
+def watched(folder: Path, run: Callable[[], int], most_seconds: float) -> dict[str, Any]:
+    """Call a function in a separate process; return its exit code, seconds, memory and message."""
     begun = time.monotonic()
     child = os.fork()
     if not child:
@@ -174,7 +178,7 @@ def watched(folder: Path, run: Callable[[], int]) -> dict[str, Any]:
         ended, status, used = os.wait4(child, os.WNOHANG)
         if ended:
             break
-        if time.monotonic() - begun > MOST_SECONDS + 5:
+        if time.monotonic() - begun > most_seconds + 5:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.01)
     return {
@@ -203,10 +207,11 @@ def main() -> None:
             here = Path(folder)
             with contextlib.chdir(here):
                 write_pool()
-            line = {"what": name, **watched(here, lambda data=data, evaluated=evaluated: _judge(data, evaluated))}  # type: ignore[misc]
+            most = MORE_SECONDS.get(name, MOST_SECONDS)
+            line = {"what": name, **watched(here, lambda data=data, evaluated=evaluated: _judge(data, evaluated), most)}  # type: ignore[misc]
         line["wrong"] = (
             line["code"] not in (0, 2, 3, 5)
-            or line["seconds"] > MOST_SECONDS
+            or line["seconds"] > most
             or line["MB"] << 20 > MOST_MEMORY
             or (name.endswith(".") and line["code"] != 0)  # without a large number
         )

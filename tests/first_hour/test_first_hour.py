@@ -181,7 +181,7 @@ def test_init_writes_a_right_configuration_for_a_layout(command, name):
     done = command("init", "c.yaml", "--files", file)
     assert done.returncode == 0, done.stderr
     assert command("check", "c.yaml").returncode == 0
-    run = command("run", "c.yaml", "--json", "--log", "quiet")
+    run = command("run", "c.yaml", "--json", "--log-format", "quiet")
     assert run.returncode == 0, run.stderr
     summary = json.loads(run.stdout)
     assert summary["accounting"][0]["quarantined"] == 0
@@ -255,7 +255,7 @@ MISTAKES = [  # what is prepared, other sections, and what the error says of fil
 @pytest.mark.parametrize(("name", "sections", "expected"), MISTAKES)
 def test_a_mistake_is_named_with_its_file_cause_and_remedy(command, config, name, sections, expected):
     prepared(name)
-    done = command("run", config(**sections), "--log", "quiet")
+    done = command("run", config(**sections), "--log-format", "quiet")
     assert done.returncode in (2, 3, 5)
     assert [words for words in expected if words not in done.stderr] == []
     assert "Traceback" not in done.stderr

@@ -87,7 +87,7 @@ CONFIG: dict[str, Any] = {
     "score": [{"use": "prototypicality"}, {"use": "length"}, {"use": "density"}],
     "select": [
         {"use": "where", "drop": "stars = 4"},
-        {"use": "semdedup", "min_similarity": 0.95, "embedding": "letters", "probes": 1},
+        {"use": "semdedup", "min_similarity": 0.95, "embedding": "letters", "n_probe": 1},
         {"use": "ccs", "keep": 16, "by": "prototypicality"},
     ],
     "export": {"use": "parquet", "rows_per_file": 4, "add": ["rank", "scores"], "keep_versions": 2},
@@ -97,7 +97,7 @@ CONFIG: dict[str, Any] = {
 FROZEN = CONFIG | {"refresh": {"refit": "never"}}
 CHANGED = CONFIG | {
     "cluster": {"use": "kmeans", "n_clusters": 4},
-    "score": [*CONFIG["score"][:2], {"use": "density", "neighbours": 3}],
+    "score": [*CONFIG["score"][:2], {"use": "density", "n_neighbors": 3}],
     "export": CONFIG["export"] | {"use": "jsonl"},
 }
 
@@ -196,7 +196,7 @@ def start(folder: Path, executor: str, **halt: Any) -> subprocess.Popen[str]:
     env["OMP_NUM_THREADS"] = "1"  # the pool is small, and the machine may be shared
     if halt:
         env["HALT"] = json.dumps({"run": str(folder / "run"), **halt})
-    command = [sys.executable, "-m", "curate", "run", "config.yaml", "--log", "plain", *EXECUTORS[executor]]
+    command = [sys.executable, "-m", "curate", "run", "config.yaml", "--log-format", "plain", *EXECUTORS[executor]]
     return subprocess.Popen(
         command,
         cwd=folder,

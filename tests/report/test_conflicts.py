@@ -68,7 +68,7 @@ def test_a_run_lists_the_texts_with_different_labels_with_their_rows(labelled, c
     other = {"r0003": {"text": "two"}, "r0007": {"text": "two", "topic": "t3"}}  # of one label
     changes = {name: {**same, "topic": "t1"} for name in ("r0050", "r0051")} | {"r0010": {**same, "topic": None}}
     labelled({"r0002": same, "r0009": same} | changes | other)
-    settings = from_data(config(export={"use": "parquet", "mask": ["email"]}))
+    settings = from_data(config(export={"use": "parquet", "mask_pii": ["email"]}))
     done = pipeline.run(settings, Serial())
     told = json.loads(json.dumps(pipeline.report(settings)[1]["conflicts"]))
     kept = pl.read_parquet(f"{done.export}/data/*.parquet")["id"]

@@ -10,7 +10,7 @@ EVIL = "</p><script>alert(1)</script> | `x` **b** \n# title"
 
 FOUND = Decontamination(
     sets=(EvaluationSet(name=EVIL, files=((EVIL, "ab" * 32),), texts=1_319, empty=2, short=3, found=4, rows=5),),
-    ngram=8,
+    ngram_size=8,
     min_words=8,
     min_overlap_rate=0.7,
     max_ngram_rows=10,
@@ -50,7 +50,7 @@ def test_the_method_says_what_counts() -> None:
     assert "more than 10 rows have did not count" in told
     assert "embedding by lsa has a cosine of at least 0.9" in told
     assert "not compared" not in told
-    alone = " ".join(contamination_text.method(replace(FOUND, ngram=None, max_ngram_rows=None)))
+    alone = " ".join(contamination_text.method(replace(FOUND, ngram_size=None, max_ngram_rows=None)))
     assert "runs" not in alone
     assert alone.endswith("were dropped.")
     words = " ".join(contamination_text.method(replace(FOUND, min_similarity=None, min_overlap_rate=0.0)))

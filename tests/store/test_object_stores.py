@@ -309,7 +309,7 @@ def test_a_run_that_was_killed_is_resumed_and_its_lock_taken_over(command, pool,
         running.send_signal(signal.SIGKILL)
         running.communicate()
     assert bucket.names(f"run/{lock.NAME}")
-    again = command("run", "config.yaml", "--log", "plain")
+    again = command("run", "config.yaml", "--log-format", "plain")
     assert again.returncode == 0, again.stderr
     assert (
         f"took over the lock of a run that was killed: process {running.pid} on {socket.gethostname()}" in again.stderr
@@ -455,8 +455,8 @@ def test_credentials_are_nowhere(command, pool, settings, bucket):
     data = settings(run=f"{bucket.url}/run", guard={"max_quarantine_rate": 0.5})
     data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
     Path("config.yaml").write_text(json.dumps(data))
-    done = command("run", "config.yaml", "--log", "json", "--workers", "2")
-    failed = command("run", "config.yaml", "--set", f"run=s3://{bucket.name}-missing/run", "--log", "json")
+    done = command("run", "config.yaml", "--log-format", "json", "--workers", "2")
+    failed = command("run", "config.yaml", "--set", f"run=s3://{bucket.name}-missing/run", "--log-format", "json")
     assert (done.returncode, failed.returncode) == (0, 3), done.stderr
     told = [done.stdout, done.stderr, failed.stdout, failed.stderr]
     assert not [text for text in told if SECRET in text or SECRET.partition("/")[2] in text]

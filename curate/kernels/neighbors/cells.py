@@ -51,7 +51,7 @@ class Cells:
         quality: Vector,
         *,
         first: First,
-        probes: int = 1,
+        n_probe: int = 1,
         max_cluster_rows: int | None = MAX_CLUSTER_ROWS,
         rows: Rows | None = None,
     ) -> Cells:
@@ -68,16 +68,16 @@ class Cells:
         quality : (n,) float32, higher = first; read if ``first`` is "best_quality"
         first : the order, ties to the lowest index: "farthest" from the mean direction of its own cell, "nearest" to
             it, or "best_quality". The two rows of a cell of two are equally far.
-        probes : cells that a row looks into: its own, and those whose mean directions are most similar to it, of the 32
-            (or ``probes`` - 1) others whose mean directions are most similar to that of its own
+        n_probe : cells that a row looks into: its own, and those whose mean directions are most similar to it, of the
+            32 (or ``n_probe`` - 1) others whose mean directions are most similar to that of its own
         rows : (m,) ascending, those that are in a cell; None = all
 
-        Cost: O(m d) time, and O(k² d + 32 m d) for k cells if ``probes`` is above 1; of large clusters, k-means.
-        Memory: O(m probes + k d) and one cell, or 65,536 rows of a large cluster.
+        Cost: O(m d) time, and O(k² d + 32 m d) for k cells if ``n_probe`` is above 1; of large clusters, k-means.
+        Memory: O(m n_probe + k d) and one cell, or 65,536 rows of a large cluster.
 
         >>> x = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], np.float32)
         >>> arguments = {"cluster": np.array([0, 0, 1, 1], np.int32), "quality": np.arange(4, dtype=np.float32)}
-        >>> cells = Cells.of(x, **arguments, first="best_quality", probes=2)
+        >>> cells = Cells.of(x, **arguments, first="best_quality", n_probe=2)
         >>> cells.rank.tolist(), cells.looks.tolist()
         ([3, 2, 1, 0], [[0, 1], [0, 1], [1, 0], [1, 0]])
         """
@@ -98,12 +98,12 @@ class Cells:
         cell = np.full(n, -1, np.int32)
         cell[rows] = codes
         to_mean, means = np.zeros(n), np.zeros((len(by_cell), embeddings.shape[1]), np.float32)
-        if probes > 1 or first != "best_quality":
+        if n_probe > 1 or first != "best_quality":
             to_mean, means = _means(embeddings, by_cell)
         keys = -quality if first == "best_quality" else to_mean if first == "farthest" else -to_mean
         rank = np.full(n, -1, np.intp)
         rank[rows[np.argsort(keys[rows], kind="stable")]] = np.arange(len(rows))
-        return cls(cell, _looks(embeddings, cell, by_cell, means, probes), rank, copy_of)
+        return cls(cell, _looks(embeddings, cell, by_cell, means, n_probe), rank, copy_of)
 
     @property
     def all_compared(self) -> bool:
@@ -233,12 +233,12 @@ def _means(embeddings: Matrix, by_cell: list[Rows]) -> tuple[Numbers, Matrix]:
     return to_mean, means
 
 
-def _looks(embeddings: Matrix, cell: Codes, by_cell: list[Rows], means: Matrix, probes: int) -> Codes:
-    """(n, probes) the cells that each row looks into."""
-    looks = np.full((len(cell), probes), -1, np.int32)
+def _looks(embeddings: Matrix, cell: Codes, by_cell: list[Rows], means: Matrix, n_probe: int) -> Codes:
+    """(n, n_probe or the number of cells, if that is less) the cells that each row looks into."""
+    looks = np.full((len(cell), max(1, min(n_probe, len(means)))), -1, np.int32)
     looks[:, 0] = cell
-    near = min(len(means) - 1, max(_AROUND, probes - 1))
-    others = min(near, probes - 1)
+    near = min(len(means) - 1, max(_AROUND, n_probe - 1))
+    others = min(near, n_probe - 1)
     if others < 1:
         return looks
     around = _nearest_means(means, near)

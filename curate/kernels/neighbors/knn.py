@@ -27,12 +27,12 @@ def knn(
     among: Indices | None = None,
     centroids: Matrix | None = None,
     cluster: Codes | None = None,
-    probes: int = 24,
+    n_probe: int = 24,
 ) -> tuple[Places32, Matrix]:
     """The ``k`` rows most similar to each row, itself excluded.
 
     Exact unless there are more than 20,000 rows and ``centroids`` and ``cluster`` are given. Then a row is compared
-    with the rows of the ``probes`` cells whose centroids are most similar to its own cell's (its own is the first), and
+    with the rows of the ``n_probe`` cells whose centroids are most similar to its own cell's (its own first), and
     of as many more as it takes to meet k other rows. The cells of a row in no cluster are those of the most similar
     centroid.
 
@@ -44,7 +44,7 @@ def knn(
     among : (a,) rows to compare with, ascending; the result is then exact, and no vector is copied. None = all n
     centroids : (c, d) float32, rows of unit length
     cluster : (n,) int32, the cell of each row, -1 for none
-    probes : number of cells to look into, at least 1
+    n_probe : number of cells to look into, at least 1
 
     Returns
     -------
@@ -74,7 +74,7 @@ def knn(
     if among is not None or len(x) <= EXACT_ROWS or centroids is None or cluster is None or not len(centroids):
         tasks = _everything(candidates, rows)
     else:
-        tasks = _probe(x, k, rows, centroids=centroids, cluster=cluster, probes=probes)
+        tasks = _probe(x, k, rows, centroids=centroids, cluster=cluster, n_probe=n_probe)
 
     def search(task: Task) -> tuple[Indices, NDArray[np.int64]]:
         places, block, candidates = task
@@ -85,7 +85,7 @@ def knn(
     return _unpack(best[:, ::-1])
 
 
-def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, probes: int = 24) -> tuple[Places32, Matrix]:
+def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, n_probe: int = 24) -> tuple[Places32, Matrix]:
     """Find the ``k`` rows most similar to each row, above 20,000 rows in the clusters nearest to its own.
 
     Parameters
@@ -93,7 +93,7 @@ def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, probes: int = 24) -> tu
     x : (n, d) float32, rows of unit length
     k : number of neighbors, at least 1
     cluster : (n,) int32, -1 for rows in no cluster
-    probes : see ``knn``
+    n_probe : see ``knn``
 
     Returns
     -------
@@ -105,7 +105,7 @@ def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, probes: int = 24) -> tu
     [2, 2, 1]
     """
     centroids, cell = (None, None) if len(x) <= EXACT_ROWS else cells(x, cluster)
-    return knn(x, k, centroids=centroids, cluster=cell, probes=probes)
+    return knn(x, k, centroids=centroids, cluster=cell, n_probe=n_probe)
 
 
 def nearest_similarity(x: Matrix, queries: Indices | None = None, *, among: Indices | None = None) -> Matrix:
@@ -194,7 +194,7 @@ def _everything(candidates: Indices, rows: Indices) -> Iterator[Task]:
     return ((places, rows[places], [candidates]) for places in _blocks_of(np.arange(len(rows))))
 
 
-def _probe(x: Matrix, k: int, rows: Indices, *, centroids: Matrix, cluster: Codes, probes: int) -> Iterator[Task]:
+def _probe(x: Matrix, k: int, rows: Indices, *, centroids: Matrix, cluster: Codes, n_probe: int) -> Iterator[Task]:
     """The rows of the nearest cells as the candidates of each block of each cell.
 
     Those of the very nearest, some times k of them, come first: after them there is little to gain from the others.
@@ -204,9 +204,9 @@ def _probe(x: Matrix, k: int, rows: Indices, *, centroids: Matrix, cluster: Code
         cell[stray] = (x[stray] @ centroids.T).argmax(axis=1)
     members, starts = _grouped(cell, len(centroids))
     places, place_starts = _grouped(cell[rows], len(centroids))
-    nearest = knn(centroids, probes)[0]
+    nearest = knn(centroids, n_probe)[0]
     for c in np.flatnonzero(np.diff(place_starts)):
-        cells = np.concatenate(([c], nearest[c, : probes - 1]))
+        cells = np.concatenate(([c], nearest[c, : n_probe - 1]))
         cells = cells[cells >= 0]
         if (starts[cells + 1] - starts[cells]).sum() <= k:
             ranking = np.argsort(-(centroids @ centroids[c]), kind="stable")

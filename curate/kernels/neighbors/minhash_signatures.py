@@ -26,7 +26,7 @@ def candidate_probability(similarity: float, bands: int, rows: int) -> float:
     return 1.0 if similarity >= 1 else -math.expm1(bands * math.log1p(-(similarity**rows)))
 
 
-def bands_and_rows(min_similarity: float, permutations: int, max_miss_rate: float) -> tuple[int, int]:
+def bands_and_rows(min_similarity: float, num_perm: int, max_miss_rate: float) -> tuple[int, int]:
     """How many bands of how many rows find two sets of exactly ``min_similarity`` often enough.
 
     Of the cuts that miss them with at most ``max_miss_rate``, that with the most rows, which brings the fewest
@@ -36,21 +36,21 @@ def bands_and_rows(min_similarity: float, permutations: int, max_miss_rate: floa
     ------
     ValueError : if even bands of one row miss more often
 
-    >>> bands_and_rows(0.8, permutations=128, max_miss_rate=0.01)
+    >>> bands_and_rows(0.8, num_perm=128, max_miss_rate=0.01)
     (21, 6)
     """
-    for rows in range(permutations, 0, -1):
-        bands = permutations // rows
+    for rows in range(num_perm, 0, -1):
+        bands = num_perm // rows
         if 1 - candidate_probability(min_similarity, bands, rows) <= max_miss_rate:
             return bands, rows
     needed = math.ceil(math.log(max_miss_rate) / math.log1p(-min_similarity))
     raise ValueError(
-        f"permutations: {permutations} find two rows of similarity {min_similarity:g} too seldom; "
+        f"num_perm: {num_perm} find two rows of similarity {min_similarity:g} too seldom; "
         f"max_miss_rate {max_miss_rate:g} takes {needed}"
     )
 
 
-def signatures(hashes: Hashes, offsets: Places, permutations: int) -> Signatures:
+def signatures(hashes: Hashes, offsets: Places, num_perm: int) -> Signatures:
     """The least of each set's elements under each of H random orders: equal in two sets as often as they are similar.
 
     The order i is that of h + aᵢ l modulo 2³², h and l being the halves of an element's hash, and aᵢ the odd numbers
@@ -59,7 +59,7 @@ def signatures(hashes: Hashes, offsets: Places, permutations: int) -> Signatures
     Parameters
     ----------
     hashes, offsets : of n sets, as from ``shingles``; none empty; repetitions do no harm
-    permutations : H
+    num_perm : H
 
     Returns
     -------
@@ -70,7 +70,7 @@ def signatures(hashes: Hashes, offsets: Places, permutations: int) -> Signatures
 
     References
     ----------
-    Broder, Charikar, Frieze & Mitzenmacher (2000), "Min-wise independent permutations", doi:10.1006/jcss.1999.1690.
+    Broder, Charikar, Frieze & Mitzenmacher (2000), "Min-wise independent num_perm", doi:10.1006/jcss.1999.1690.
     Orders from two hashes: Kirsch & Mitzenmacher (2008), doi:10.1002/rsa.20208. SplitMix64: Steele, Lea & Flood (2014),
     doi:10.1145/2660193.2660195.
 
@@ -79,8 +79,8 @@ def signatures(hashes: Hashes, offsets: Places, permutations: int) -> Signatures
     True
     """
     high, low = (hashes >> _HALF).astype(np.uint32), hashes.astype(np.uint32)
-    factors = (mixed(np.arange(1, permutations + 1, dtype=np.uint64) * _GOLDEN) >> _HALF).astype(np.uint32)
-    least, values = np.empty((permutations, len(offsets) - 1), np.uint32), np.empty_like(low)
+    factors = (mixed(np.arange(1, num_perm + 1, dtype=np.uint64) * _GOLDEN) >> _HALF).astype(np.uint32)
+    least, values = np.empty((num_perm, len(offsets) - 1), np.uint32), np.empty_like(low)
     if not least.size:
         return least
     for i, factor in enumerate(factors | np.uint32(1)):

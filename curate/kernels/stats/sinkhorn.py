@@ -24,16 +24,16 @@ class Potentials(NamedTuple):
     converged: bool
 
 
-def sinkhorn(cost: Numbers, regularisation: float, *, tolerance: float, max_iterations: int) -> Potentials:
+def sinkhorn(cost: Numbers, regularization: float, *, tolerance: float, max_iterations: int) -> Potentials:
     """The dual potentials of the cheapest plan that carries even weights on the rows to even weights on the columns.
 
     The plan is exp((f_i + g_j − cost_ij) / ε) / (n m). Potentials are fitted to rows and columns in turn. The first
-    iterations are made with a larger ε that is halved each time, from the largest cost down to ``regularisation``.
+    iterations are made with a larger ε that is halved each time, from the largest cost down to ``regularization``.
 
     Parameters
     ----------
     cost : (n, m) float64
-    regularisation : ε, above 0, in the unit of the cost
+    regularization : ε, above 0, in the unit of the cost
     tolerance : stop when the rows' weights are missed by no more than this in total
     max_iterations : at least 1, those with a larger ε not counted
 
@@ -54,23 +54,23 @@ def sinkhorn(cost: Numbers, regularisation: float, *, tolerance: float, max_iter
     """
     f, g = np.zeros(cost.shape[0]), np.zeros(cost.shape[1])
     warm = float(cost.max(initial=0)) / 2
-    while warm > regularisation:
+    while warm > regularization:
         f = soft_minimum(cost - g, warm)
         g = soft_minimum((cost - f[:, None]).T, warm)
         warm /= 2
     error = np.inf
     for _ in range(max_iterations):
-        g = soft_minimum((cost - f[:, None]).T, regularisation)
-        better = soft_minimum(cost - g, regularisation)
-        error = _missed(f, better, regularisation)
+        g = soft_minimum((cost - f[:, None]).T, regularization)
+        better = soft_minimum(cost - g, regularization)
+        error = _missed(f, better, regularization)
         if error <= tolerance:
             return Potentials(f, g, error, converged=True)
         f = better
-    g = soft_minimum((cost - f[:, None]).T, regularisation)
+    g = soft_minimum((cost - f[:, None]).T, regularization)
     return Potentials(f, g, error, converged=False)
 
 
-def sinkhorn_symmetric(cost: Numbers, regularisation: float, *, tolerance: float, max_iterations: int) -> Potentials:
+def sinkhorn_symmetric(cost: Numbers, regularization: float, *, tolerance: float, max_iterations: int) -> Potentials:
     """``sinkhorn`` for points with themselves, in far fewer iterations: one potential, half way to its fit each time.
 
     Parameters
@@ -83,23 +83,23 @@ def sinkhorn_symmetric(cost: Numbers, regularisation: float, *, tolerance: float
     """
     f, error = np.zeros(len(cost)), np.inf
     for _ in range(max_iterations):
-        better = soft_minimum(cost - f, regularisation)
-        error = _missed(f, better, regularisation)
+        better = soft_minimum(cost - f, regularization)
+        error = _missed(f, better, regularization)
         if error <= tolerance:
             return Potentials(f, f, error, converged=True)
         f = (f + better) / 2
     return Potentials(f, f, error, converged=False)
 
 
-def _missed(f: Numbers, better: Numbers, regularisation: float) -> float:
-    exponents = np.minimum((f - better) / regularisation, 50)  # far off is far off: no overflow
+def _missed(f: Numbers, better: Numbers, regularization: float) -> float:
+    exponents = np.minimum((f - better) / regularization, 50)  # far off is far off: no overflow
     return float(np.abs(np.expm1(exponents)).mean())
 
 
-def soft_minimum(values: Numbers, regularisation: float) -> Numbers:
+def soft_minimum(values: Numbers, regularization: float) -> Numbers:
     """−ε ln of the mean of exp(−value / ε) of each row: the minimum, softened."""
     low = values.min(axis=1, keepdims=True)
-    exponents = (low - values) / regularisation
+    exponents = (low - values) / regularization
     np.exp(exponents, out=exponents)
-    result: Numbers = low[:, 0] - regularisation * np.log(exponents.mean(axis=1))
+    result: Numbers = low[:, 0] - regularization * np.log(exponents.mean(axis=1))
     return result

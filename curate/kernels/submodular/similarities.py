@@ -97,11 +97,12 @@ class Complete:
             gains -= capped.sum(axis=0, dtype=np.float64) - low.sum(dtype=np.float64)
 
 
-def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes: int = 4) -> sparse.csr_array:
+def similarity_graph(embeddings: Matrix, cluster: Codes, n_neighbors: int, n_probe: int = 4) -> sparse.csr_array:
     """Build the graph of cosine similarities of each row with its most similar rows.
 
-    Symmetric: two rows are joined if either is among the other's ``neighbours``. Complete if n <= neighbours + 1.
-    Above 20,000 rows, neighbors are searched in the ``probes`` clusters nearest to a row's own: see ``knn_by_cluster``.
+    Symmetric: two rows are joined if either is among the other's ``n_neighbors``. Complete if n <= n_neighbors + 1.
+    Above 20,000 rows, neighbors are searched in the ``n_probe`` clusters nearest to a row's own cluster: see
+    ``knn_by_cluster``.
 
     Parameters
     ----------
@@ -115,11 +116,11 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, neighbours: int, probes
     from scipy import sparse
 
     n = len(embeddings)
-    k = min(neighbours, n - 1)
+    k = min(n_neighbors, n - 1)
     own = np.arange(n, dtype=np.int32)[:, None]
     columns, values = own, np.ones((n, 1), np.float32)
     if k > 0:
-        indices, similarities = knn_by_cluster(embeddings, k, cluster, probes=probes)
+        indices, similarities = knn_by_cluster(embeddings, k, cluster, n_probe=n_probe)
         columns, values = np.hstack((own, indices)), np.hstack((values, on_grid(similarities)))
     starts = np.arange(0, columns.size + 1, columns.shape[1])
     one_way = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n))

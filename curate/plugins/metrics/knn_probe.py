@@ -19,7 +19,7 @@ _ROWS = 512  # test rows compared with all chosen ones at a time
 
 
 def nearest_vote(
-    x: Matrix, classes: Codes, weight: Vector, test: Matrix, *, neighbours: int = 20, temperature: float = 0.07
+    x: Matrix, classes: Codes, weight: Vector, test: Matrix, *, n_neighbors: int = 20, temperature: float = 0.07
 ) -> Matrix:
     """Class probabilities of ``test``: the share of the votes of the nearest rows.
 
@@ -31,7 +31,7 @@ def nearest_vote(
     classes : (k,) codes 0 … c − 1, all of which occur
     weight : (k,) float32, above 0
     test : (m, d) float32, rows of unit length
-    neighbours : how many rows vote; all, where there are fewer
+    n_neighbors : how many rows vote; all, where there are fewer
     temperature : above 0; the lower, the more the nearest decide
 
     Returns
@@ -47,10 +47,10 @@ def nearest_vote(
     Deviations: rows that tie with the last neighbour vote too, so that the order of the rows does not matter.
 
     >>> x, classes = np.array([[1, 0], [0, 1], [0, 1]], np.float32), np.array([0, 1, 1], np.int32)
-    >>> nearest_vote(x, classes, np.ones(3, np.float32), x, neighbours=1).tolist()
+    >>> nearest_vote(x, classes, np.ones(3, np.float32), x, n_neighbors=1).tolist()
     [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     """
-    many, last = int(classes.max()) + 1, len(x) - min(neighbours, len(x))
+    many, last = int(classes.max()) + 1, len(x) - min(n_neighbors, len(x))
     shares = np.empty((len(test), many), np.float32)
 
     def block(rows: slice) -> None:
@@ -83,7 +83,7 @@ class KNNProbe:
     Deviations: rows that tie with the last neighbour vote too.
     """
 
-    neighbours: Annotated[int, Ge(1)] = 20
+    n_neighbors: Annotated[int, Ge(1)] = 20
     """How many of the nearest chosen rows vote."""
 
     temperature: Annotated[float, Gt(0)] = 0.07
@@ -91,6 +91,8 @@ class KNNProbe:
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
         def probe(x: Matrix, classes: Codes, weight: Vector, test: Matrix) -> tuple[Matrix, tuple[str, ...]]:
-            return nearest_vote(x, classes, weight, test, neighbours=self.neighbours, temperature=self.temperature), ()
+            return nearest_vote(
+                x, classes, weight, test, n_neighbors=self.n_neighbors, temperature=self.temperature
+            ), ()
 
         return graded(trial, probe)

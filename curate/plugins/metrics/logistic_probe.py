@@ -75,7 +75,7 @@ class LogisticProbe:
     Statistical Learning, section 4.4.
     """
 
-    strength: Annotated[float, Gt(0)] = 10.0
+    C: Annotated[float, Gt(0)] = 10.0
     """C: how much the loss on the rows counts against the penalty; more is less regularised."""
 
     max_iterations: Annotated[int, Ge(1), Le(100_000)] = 1_000
@@ -84,7 +84,7 @@ class LogisticProbe:
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
         def probe(x: Matrix, classes: Codes, weight: Vector, test: Matrix) -> tuple[Matrix, tuple[str, ...]]:
             found, converged = logistic_regression(
-                x, classes, weight, test, strength=self.strength, max_iterations=self.max_iterations
+                x, classes, weight, test, strength=self.C, max_iterations=self.max_iterations
             )
             return found, () if converged else (f"not converged after {self.max_iterations} iterations",)
 

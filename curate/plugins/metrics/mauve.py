@@ -83,11 +83,11 @@ def frontier_integral(p: Numbers, q: Numbers) -> float:
     return float(np.clip(2 * np.where(p == q, 0, (p + q) / 4 - product).sum(), 0, 1))
 
 
-def buckets(rows: Matrix, count: int, starts: int, rng: np.random.Generator) -> Codes:
+def buckets(rows: Matrix, count: int, n_init: int, rng: np.random.Generator) -> Codes:
     """Each row's bucket, by spherical k-means: the best of ``starts`` attempts; as many buckets as distinct rows."""
     fits = [
         lloyd(lambda: iter([rows]), rows[seed(rows, count, rng)], max_iterations=_ITERATIONS, tolerance=_TOLERANCE)
-        for _ in range(starts)
+        for _ in range(n_init)
     ]
     return assign(rows, min(fits, key=lambda fit: fit.inertia).centroids)[0]
 
@@ -117,7 +117,7 @@ class Mauve:
     histograms give 1.
     """
 
-    sample: Annotated[int, Ge(2)] = 2_500
+    sample_size: Annotated[int, Ge(2)] = 2_500
     """The most rows of the pool, and of the chosen ones, that are compared; drawn by what they hold."""
 
     scaling: Annotated[float, Gt(0)] = 5.0
@@ -126,14 +126,14 @@ class Mauve:
     smoothing: Annotated[float, Ge(0)] = 0.0
     """Added to every count; 0.5 is the Krichevsky-Trofimov estimate, called MAUVE*."""
 
-    starts: Annotated[int, Ge(1), Le(1_000)] = 5
+    n_init: Annotated[int, Ge(1), Le(1_000)] = 5
     """How often the k-means is started; the best is taken."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
         x = given(trial.embeddings)
-        chosen, pool = samples(x, trial.chosen, self.sample, int(rng.integers(2**63)))
+        chosen, pool = samples(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
         count = max(2, round(min(len(chosen), len(pool)) / 10))
-        bucket = buckets(x[np.concatenate([chosen, pool])], count, self.starts, rng)
+        bucket = buckets(x[np.concatenate([chosen, pool])], count, self.n_init, rng)
         many = int(bucket.max()) + 1
         p, q = (
             np.bincount(part, minlength=many) + self.smoothing

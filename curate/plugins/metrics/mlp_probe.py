@@ -24,8 +24,8 @@ def multilayer_perceptron(
     test: Matrix,
     *,
     seed: int,
-    hidden: int = 128,
-    penalty: float = 0.1,
+    hidden_size: int = 128,
+    alpha: float = 0.1,
     max_iterations: int = 500,
 ) -> tuple[Matrix, bool]:
     """Class probabilities of ``test`` by a network with one hidden layer of rectified linear units.
@@ -39,8 +39,8 @@ def multilayer_perceptron(
     weight : (k,) float32, above 0
     test : (m, d) float32
     seed : of the start, below 2^32
-    hidden : units in the hidden layer
-    penalty : half of it, over k, is what the squared coefficients are multiplied by, beside the mean loss
+    hidden_size : units in the hidden layer
+    alpha : half of it, over k, is what the squared coefficients are multiplied by, beside the mean loss
     max_iterations : of L-BFGS
 
     Returns
@@ -48,7 +48,7 @@ def multilayer_perceptron(
     probabilities : (m, c) float32
     converged : whether the loss stopped falling
 
-    Cost: O(k (d + c) hidden) time an iteration, of some 100; O(k (d + c + hidden)) memory.
+    Cost: O(k (d + c) hidden_size) time an iteration, of some 100; O(k (d + c + hidden_size)) memory.
 
     References
     ----------
@@ -56,14 +56,14 @@ def multilayer_perceptron(
     difficulty of training deep feedforward neural networks", AISTATS.
 
     >>> x = np.array([[1, 0], [0, 1]], np.float32)
-    >>> p, _ = multilayer_perceptron(x, np.array([0, 1], np.int32), np.ones(2, np.float32), x, seed=0, penalty=0.001)
+    >>> p, _ = multilayer_perceptron(x, np.array([0, 1], np.int32), np.ones(2, np.float32), x, seed=0, alpha=0.001)
     >>> p.argmax(axis=1).tolist()
     [0, 1]
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
 
-    model = MLPClassifier((hidden,), solver="lbfgs", alpha=penalty, max_iter=max_iterations, random_state=seed)
+    model = MLPClassifier((hidden_size,), solver="lbfgs", alpha=alpha, max_iter=max_iterations, random_state=seed)
     with one_blas_thread(), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the caller is told
         model.fit(x, classes, sample_weight=weight)
@@ -84,10 +84,10 @@ class MLPProbe:
     Rumelhart, Hinton & Williams (1986), doi:10.1038/323533a0. As a probe: Hewitt & Liang (2019), arXiv:1909.03368.
     """
 
-    hidden: Annotated[int, Ge(1), Le(100_000)] = 128
+    hidden_size: Annotated[int, Ge(1), Le(10_000)] = 128
     """Units in the hidden layer."""
 
-    penalty: Annotated[float, Ge(0)] = 0.1
+    alpha: Annotated[float, Ge(0)] = 0.1
     """Weight decay: half of it, over the number of rows, multiplies the squared coefficients."""
 
     max_iterations: Annotated[int, Ge(1), Le(100_000)] = 500
@@ -101,8 +101,8 @@ class MLPProbe:
                 weight,
                 test,
                 seed=int(rng.integers(2**32)),
-                hidden=self.hidden,
-                penalty=self.penalty,
+                hidden_size=self.hidden_size,
+                alpha=self.alpha,
                 max_iterations=self.max_iterations,
             )
             return found, () if converged else (f"not converged after {self.max_iterations} iterations",)

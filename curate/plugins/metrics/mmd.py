@@ -99,13 +99,13 @@ class MMD:
     Deviations: rows that both samples have in common are not paired with themselves.
     """
 
-    sample: Annotated[int, Ge(2)] = 4_000
+    sample_size: Annotated[int, Ge(2)] = 4_000
     """The most rows of the pool, and of the chosen ones, that are compared; drawn by what they hold."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
         x = given(trial.embeddings)
         if len(trial.chosen) < 2:
             return Measured({"": float("nan")}, notes=("one row is chosen: it makes no pair",))
-        chosen, pool = samples(x, trial.chosen, self.sample, int(rng.integers(2**63)))
+        chosen, pool = samples(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
         bandwidth = median_distance(x[pool[:_MEDIAN_ROWS]])
         return Measured({"": squared_mmd(x, chosen, pool, bandwidth) if bandwidth else 0.0})

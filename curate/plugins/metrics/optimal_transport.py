@@ -18,7 +18,7 @@ from curate.plugins.results import Measured
 
 
 def sinkhorn_divergence(
-    a: Matrix, b: Matrix, regularisation: float, *, tolerance: float, max_iterations: int
+    a: Matrix, b: Matrix, regularization: float, *, tolerance: float, max_iterations: int
 ) -> tuple[float, bool]:
     """The entropic cost of carrying ``a`` to ``b``, less half of that of carrying each to itself.
 
@@ -29,7 +29,7 @@ def sinkhorn_divergence(
     ----------
     a : (n, d) float32, rows of unit length
     b : (m, d) float32, rows of unit length
-    regularisation : ε, above 0: the larger, the more the divergence sees means only, and the sooner it is found
+    regularization : ε, above 0: the larger, the more the divergence sees means only, and the sooner it is found
     tolerance, max_iterations : of ``curate.kernels.stats.sinkhorn.sinkhorn``
 
     Returns
@@ -51,9 +51,9 @@ def sinkhorn_divergence(
     """
     with one_blas_thread():
         costs = [1 - (left @ right.T).astype(np.float64) for left, right in ((a, b), (a, a), (b, b))]
-        across = sinkhorn(costs[0], regularisation, tolerance=tolerance, max_iterations=max_iterations)
+        across = sinkhorn(costs[0], regularization, tolerance=tolerance, max_iterations=max_iterations)
         within = [
-            sinkhorn_symmetric(cost, regularisation, tolerance=tolerance, max_iterations=max_iterations)
+            sinkhorn_symmetric(cost, regularization, tolerance=tolerance, max_iterations=max_iterations)
             for cost in costs[1:]
         ]
     divergence = across.f.mean() + across.g.mean() - within[0].f.mean() - within[1].f.mean()
@@ -70,7 +70,7 @@ class OptimalTransport:
     """Debiased Sinkhorn divergence between the chosen rows and the pool, by 1 - cosine; 0 if they are the same.
 
     On samples of both. Each row counts once, whatever its weight. A note says so where the iteration did not converge;
-    a larger regularisation or more iterations help.
+    a larger regularization or more iterations help.
 
     References
     ----------
@@ -78,10 +78,10 @@ class OptimalTransport:
     arXiv:1306.0895.
     """
 
-    sample: Annotated[int, Ge(2)] = 500
+    sample_size: Annotated[int, Ge(2)] = 500
     """The most rows of the pool, and of the chosen ones, that are compared; drawn by what they hold."""
 
-    regularisation: Annotated[float, Gt(0)] = 0.05
+    regularization: Annotated[float, Gt(0)] = 0.05
     """How much the plan is blurred, in the unit of 1 - cosine."""
 
     tolerance: Annotated[float, Gt(0)] = 1e-3
@@ -92,9 +92,9 @@ class OptimalTransport:
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
         x = given(trial.embeddings)
-        chosen, pool = samples(x, trial.chosen, self.sample, int(rng.integers(2**63)))
+        chosen, pool = samples(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
         divergence, converged = sinkhorn_divergence(
-            x[chosen], x[pool], self.regularisation, tolerance=self.tolerance, max_iterations=self.max_iterations
+            x[chosen], x[pool], self.regularization, tolerance=self.tolerance, max_iterations=self.max_iterations
         )
-        notes = () if converged else (f"not converged after {self.max_iterations} iterations: raise regularisation",)
+        notes = () if converged else (f"not converged after {self.max_iterations} iterations: raise regularization",)
         return Measured({"": divergence}, notes=notes)

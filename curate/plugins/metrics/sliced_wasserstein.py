@@ -101,7 +101,7 @@ class SlicedWasserstein:
     Deviations: moments of the control variate are centred at the sample's means.
     """
 
-    directions: Annotated[int, Ge(2), Le(100_000)] = 100
+    n_projections: Annotated[int, Ge(2), Le(100_000)] = 100
     """How many random directions the rows are projected on."""
 
     control: Literal["lower", "upper"] = "lower"
@@ -109,6 +109,6 @@ class SlicedWasserstein:
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
         x = given(trial.embeddings)
-        drawn = rng.standard_normal((self.directions, x.shape[1]))
+        drawn = rng.standard_normal((self.n_projections, x.shape[1]))
         directions = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
         return Measured({"": min(sliced_wasserstein(x[trial.chosen], x, directions, self.control)[0], 2.0)})

@@ -44,7 +44,7 @@ class Density:
     Deviations: the estimated number of dimensions in place of the space's.
     """
 
-    neighbours: Annotated[int, Ge(1)] = 10
+    n_neighbors: Annotated[int, Ge(1)] = 10
     """k: the distance to the k-th nearest row is measured."""
 
     dimensions: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
@@ -52,7 +52,7 @@ class Density:
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
         x = given(batch.embeddings)
-        k = min(self.neighbours, len(x) - 1)
+        k = min(self.n_neighbors, len(x) - 1)
         if k < 1:
             return np.zeros(len(x), np.float32)
         neighbors = knn(x, k, centroids=given(batch.centroids), cluster=given(batch.cluster))

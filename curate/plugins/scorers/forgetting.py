@@ -30,7 +30,7 @@ def forgotten(right: Flags) -> Rows:
     return events
 
 
-def forgetting(dynamics: Dynamics, never_learnt: Literal["most", "none"]) -> Vector:
+def forgetting(dynamics: Dynamics, never_learned: Literal["most", "none"]) -> Vector:
     """The mean of ``forgotten`` over the runs; NaN for rows without a label.
 
     Cost: O(runs epochs n classes) time; O(n (classes + epochs)) memory.
@@ -42,7 +42,7 @@ def forgetting(dynamics: Dynamics, never_learnt: Literal["most", "none"]) -> Vec
         each = (dynamics.probabilities(run, epoch)[known] for epoch in range(dynamics.epochs))
         right = np.array([probabilities.argmax(axis=1) == labels for probabilities in each])
         total += forgotten(right)
-        if never_learnt == "most":
+        if never_learned == "most":
             total[~right.any(axis=0)] += dynamics.epochs // 2 + 1
     score = np.full(len(dynamics), np.nan, np.float32)
     score[known] = total / dynamics.runs
@@ -72,12 +72,12 @@ class Forgetting:
     arXiv:1812.05159, section 3.
 
     Deviations: a mean over the runs; all rows are judged after an epoch, not while it goes on. The paper gives a row
-    that was never learnt an infinite count, which no selector can divide into strata: see ``never_learnt``.
+    that was never learnt an infinite count, which no selector can divide into strata: see ``never_learned``.
     """
 
-    never_learnt: Literal["most", "none"] = "most"
+    never_learned: Literal["most", "none"] = "most"
     """What a row counts that a run was never right about: one more than any row can, so that it comes first as in the
     paper and the score stays finite; or none, as in the code of CCS, where the hardest rows then count as easy."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return forgetting(given(batch.dynamics), self.never_learnt)
+        return forgetting(given(batch.dynamics), self.never_learned)

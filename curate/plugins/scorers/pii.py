@@ -74,7 +74,7 @@ class Pii:
     Made for few false alarms: account and card numbers are checked by their check digits, IP addresses are global ones
     only, and phone numbers have a country code, the North American form, or a word such as "phone" before them. Names
     and postal addresses are not looked for. Drop rows by them, ``{use: where, drop: "score_pii_keys > 0"}``, or keep
-    the rows and replace what was found when they are written: ``export.mask``.
+    the rows and replace what was found when they are written: ``export.mask_pii``.
 
     References
     ----------

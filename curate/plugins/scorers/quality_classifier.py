@@ -25,25 +25,25 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 FEWEST = 20
-FACTS = ("good", "bad", "auc", "auc_low", "auc_high", "brier", "calibration_error")
+FACTS = ("positive", "negative", "auc", "auc_low", "auc_high", "brier", "calibration_error")
 """Numbers of the fit: different texts on each side, then the quality of the models on texts not seen by them."""
 
 
-def hashed_ngrams(texts: Sequence[str], ngram: int, hash_bits: int) -> sparse.csr_array:
+def hashed_ngrams(texts: Sequence[str], max_ngram_size: int, hash_bits: int) -> sparse.csr_array:
     """Each text as a vector of unit length: 1 + ln count for each of its n-grams of words, by the hash of those.
 
     Parameters
     ----------
     texts : n strings
-    ngram : the longest n-grams in words, at least 1; shorter ones count too
+    max_ngram_size : the longest n-grams in words, at least 1; shorter ones count too
     hash_bits : b
 
     Returns
     -------
     (n, 2^b) float32; n-grams whose hashes have the same leading b bits are one
 
-    Cost: O(ngram · characters) time, some 60 bytes of memory a character of a block of texts. Guarantee: a text's
-    vector does not depend on the texts beside it.
+    Cost: O(max_ngram_size · characters) time, 60 bytes of memory per character of a block of texts. Guarantee: a
+    text's vector does not depend on the texts beside it.
 
     References
     ----------
@@ -52,14 +52,14 @@ def hashed_ngrams(texts: Sequence[str], ngram: int, hash_bits: int) -> sparse.cs
 
     Deviations: no signs, which spare inner products a bias that a linear model does not mind.
 
-    >>> hashed_ngrams(["to be or not", ""], ngram=1, hash_bits=18).nnz
+    >>> hashed_ngrams(["to be or not", ""], max_ngram_size=1, hash_bits=18).nnz
     5
     """
     from scipy import sparse
 
     def block(rows: slice) -> sparse.csr_array:
         plain = [text.lower() for text in texts[rows]]
-        parts = [shingles(plain, n, "word") for n in range(1, ngram + 1)]
+        parts = [shingles(plain, n, "word") for n in range(1, max_ngram_size + 1)]
         counts = [
             sparse.csr_array(
                 (np.ones(len(hashes), np.float32), (hashes >> np.uint64(64 - hash_bits)).astype(np.int32), offsets),
@@ -82,7 +82,9 @@ def hashed_ngrams(texts: Sequence[str], ngram: int, hash_bits: int) -> sparse.cs
     return found
 
 
-def cross_fitted(vectors: sparse.csr_array, good: Flags, folds: Counts, l2_penalty: float) -> tuple[Matrix, Numbers]:
+def cross_fitted(
+    vectors: sparse.csr_array, positive: Flags, folds: Counts, l2_penalty: float
+) -> tuple[Matrix, Numbers]:
     """For each fold a logistic regression on the others, whose logits the others calibrate.
 
     Every example is judged by a model that was not fitted to it. From these judgements, those of a fold left out, comes
@@ -91,7 +93,7 @@ def cross_fitted(vectors: sparse.csr_array, good: Flags, folds: Counts, l2_penal
     Parameters
     ----------
     vectors : (n, d) float32
-    good : (n,), some and not all in every set of all folds but one
+    positive : (n,), some and not all in every set of all folds but one
     folds : (n,) in 0 … FOLDS − 1
     l2_penalty : half of it, times the squared weights, is added to the sum of the losses; good and bad examples count
         alike in that, whatever their numbers
@@ -110,12 +112,12 @@ def cross_fitted(vectors: sparse.csr_array, good: Flags, folds: Counts, l2_penal
     for fold in range(FOLDS):
         others = np.flatnonzero(folds != fold)
         model = LogisticRegression(C=1 / l2_penalty, class_weight="balanced", max_iter=10_000)
-        model.fit(vectors[others], good[others])
+        model.fit(vectors[others], positive[others])
         weights[fold], bias[fold] = model.coef_[0], model.intercept_[0]
     logit = logits(vectors, folds, weights, bias)
     for fold in range(FOLDS):
         others = folds != fold
-        slope, intercept = platt(logit[others], good[others])
+        slope, intercept = platt(logit[others], positive[others])
         weights[fold] *= np.float32(slope)
         bias[fold] = slope * bias[fold] + intercept
     return weights, bias
@@ -129,14 +131,19 @@ def logits(vectors: sparse.csr_array, folds: Counts, weights: Matrix, bias: Numb
 
 
 def fit_classifier(
-    good: Sequence[str], bad: Sequence[str], *, ngram: int = 2, hash_bits: int = 18, l2_penalty: float = 0.1
+    positive: Sequence[str],
+    negative: Sequence[str],
+    *,
+    max_ngram_size: int = 2,
+    hash_bits: int = 18,
+    l2_penalty: float = 0.1,
 ) -> FittedState:
     """Fit a model for each fold on the different texts of two sides, and judge every text by one that has not seen it.
 
     Parameters
     ----------
-    good, bad : texts; those that are blank are left out, and a text among both is a good one
-    ngram : longest n-grams, in words
+    positive, negative : texts; those that are blank are left out, and a text among both is a good one
+    max_ngram_size : longest n-grams, in words
     hash_bits : number of bits of the hash of an n-gram
     l2_penalty : as in ``cross_fitted``
 
@@ -152,24 +159,24 @@ def fit_classifier(
     from scipy.special import expit
     from sklearn.metrics import roc_auc_score
 
-    good, good_keys = distinct_texts(good)
-    bad, bad_keys = distinct_texts(bad)
-    only = np.flatnonzero(~np.isin(bad_keys, good_keys))
-    bad, bad_keys = [bad[row] for row in only], bad_keys[only]
-    for side, texts in (("good", good), ("bad", bad)):
+    positive, positive_keys = distinct_texts(positive)
+    negative, negative_keys = distinct_texts(negative)
+    only = np.flatnonzero(~np.isin(negative_keys, positive_keys))
+    negative, negative_keys = [negative[row] for row in only], negative_keys[only]
+    for side, texts in (("positive", positive), ("negative", negative)):
         if len(texts) < FEWEST:
             told = f"quality_classifier.{side}: {len(texts)} different texts"
-            told += " that are no good examples too" if side == "bad" else ""
+            told += " that are no good examples too" if side == "negative" else ""
             raise DataError(f"{told}, and {FEWEST} are needed", hint="name more examples")
-    folds = folds_of(np.concatenate([good_keys, bad_keys]), FOLDS)
-    is_good = np.arange(len(folds)) < len(good)
-    vectors = hashed_ngrams([*good, *bad], ngram, hash_bits)
-    weights, bias = cross_fitted(vectors, is_good, folds, l2_penalty)
+    folds = folds_of(np.concatenate([positive_keys, negative_keys]), FOLDS)
+    is_positive = np.arange(len(folds)) < len(positive)
+    vectors = hashed_ngrams([*positive, *negative], max_ngram_size, hash_bits)
+    weights, bias = cross_fitted(vectors, is_positive, folds, l2_penalty)
     probability = expit(logits(vectors, folds, weights, bias))
-    area = float(roc_auc_score(is_good, probability))
-    low, high = auc_interval(area, len(good), len(bad))
-    error = calibration_error(probability, is_good)
-    facts = (len(good), len(bad), area, low, high, brier_score(probability, is_good), error)
+    area = float(roc_auc_score(is_positive, probability))
+    low, high = auc_interval(area, len(positive), len(negative))
+    error = calibration_error(probability, is_positive)
+    facts = (len(positive), len(negative), area, low, high, brier_score(probability, is_positive), error)
     return {"weights": weights, "bias": bias, **{name: np.array(f) for name, f in zip(FACTS, facts, strict=True)}}
 
 
@@ -182,16 +189,16 @@ def fit_classifier(
         ),
     ),
     fits=True,
-    example={"good": "good.jsonl"},
+    example={"positive": "good.jsonl"},
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityClassifier:
     """The probability that a text is one of the good examples' kind, if it might as well be one of the bad ones'.
 
     Logistic regression on hashed words and pairs of words learns to tell the two apart, as in the filters of GPT-3 and
-    DCLM. Without ``bad``, rows of the pool stand for bad ones, as they do there: many of those are good, so the number
-    then ranks rows, and 0.5 means as likely from the good files as from the pool. A probability for another share of
-    good rows, s: multiply the odds by s / (1 − s).
+    DCLM. Without ``negative``, rows of the pool stand for bad ones, as they do there: many of those are good, so the
+    number then ranks rows, and 0.5 means as likely from the positive files as from the pool. A probability for another
+    share s of good rows: multiply the odds by s / (1 − s).
 
     Five models are fitted, each without a fifth of the texts, and every text, also of the pool, is judged by the one
     that has not seen it or a copy of it: the fold is a hash of the text, without capitals and white space. So the area
@@ -211,10 +218,10 @@ class QualityClassifier:
     Deviations: logistic regression where DCLM takes fastText; a threshold where GPT-3 draws from a Pareto distribution.
     """
 
-    good: Annotated[FileNames, Examples(FEWEST)]
+    positive: Annotated[FileNames, Examples(FEWEST)]
     """Files of good examples: a path, a pattern or a list of them, as in ``input.files``; at least 20."""
 
-    bad: Annotated[FileNames, Examples(FEWEST)] | None = None
+    negative: Annotated[FileNames, Examples(FEWEST)] | None = None
     """Files of bad examples; without them, an even sample of the pool's rows."""
 
     text: TextTemplate | None = None
@@ -223,7 +230,7 @@ class QualityClassifier:
     sample_size: Annotated[int, Ge(FEWEST)] = 200_000
     """The most examples of each side that are read: of more, an even sample."""
 
-    ngram: Annotated[int, Ge(1), Le(5)] = 2
+    max_ngram_size: Annotated[int, Ge(1), Le(5)] = 2
     """The longest n-grams, in words."""
 
     hash_bits: Annotated[int, Ge(8), Le(24)] = 18
@@ -233,19 +240,21 @@ class QualityClassifier:
     """How strongly weights are drawn to zero: half of it times their squares is added to the sum of the losses."""
 
     def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> FittedState:  # noqa: ARG002 - folds are drawn by hash
-        good, bad = examples["good"], examples["bad"]
-        return fit_classifier(good, bad, ngram=self.ngram, hash_bits=self.hash_bits, l2_penalty=self.l2_penalty)
+        positive, negative = examples["positive"], examples["negative"]
+        return fit_classifier(
+            positive, negative, max_ngram_size=self.max_ngram_size, hash_bits=self.hash_bits, l2_penalty=self.l2_penalty
+        )
 
     def fitted(self, state: FittedState) -> Scorer:
-        return FittedClassifier(state["weights"], state["bias"], self.ngram, self.hash_bits)
+        return FittedClassifier(state["weights"], state["bias"], self.max_ngram_size, self.hash_bits)
 
     def learnt(self, state: FittedState) -> Learnt:
         numbers = {name: float(state[name]) for name in FACTS}
-        from_pool = "rows of the pool for bad ones" if self.bad is None else "bad ones"
+        from_pool = "rows of the pool for bad ones" if self.negative is None else "bad ones"
         chance = "; it cannot tell them apart" if numbers["auc_low"] <= 0.5 else ""
         told = (
-            f"{numbers['good']:,.0f} good examples and {numbers['bad']:,.0f} {from_pool}; held out, its AUC is "
-            f"{numbers['auc']:.3f} (95 % interval {numbers['auc_low']:.3f} to {numbers['auc_high']:.3f}), "
+            f"{numbers['positive']:,.0f} good examples and {numbers['negative']:,.0f} {from_pool}; held out, its AUC "
+            f"is {numbers['auc']:.3f} (95 % interval {numbers['auc_low']:.3f} to {numbers['auc_high']:.3f}), "
             "its Brier score "
             f"{numbers['brier']:.3f}, its calibration error {numbers['calibration_error']:.3f}{chance}"
         )
@@ -258,13 +267,13 @@ class FittedClassifier:
 
     weights: Matrix
     bias: Numbers
-    ngram: int
+    max_ngram_size: int
     hash_bits: int
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
         from scipy.special import expit
 
         texts = given(batch.texts)
-        vectors = hashed_ngrams(texts, self.ngram, self.hash_bits)
+        vectors = hashed_ngrams(texts, self.max_ngram_size, self.hash_bits)
         folds = folds_of(text_keys(texts), FOLDS)
         return np.asarray(expit(logits(vectors, folds, self.weights, self.bias)), np.float32)

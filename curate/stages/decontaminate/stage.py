@@ -122,7 +122,7 @@ class _Looking:
     """What is looked for, and how."""
 
     sets: tuple[EvaluationTexts, ...]
-    ngram: int | None
+    ngram_size: int | None
     min_words: int
     differences: tuple[Difference, ...]
     min_similarity: float | None
@@ -133,7 +133,7 @@ class _Looking:
         return {
             "version": _VERSION,
             "sets": [[one.source.fingerprint, one.embedded and one.embedded.fingerprint] for one in self.sets],
-            "ngram": self.ngram and [self.ngram, self.min_words, *self.differences],
+            "ngram": self.ngram_size and [self.ngram_size, self.min_words, *self.differences],
             "embedding": self.min_similarity and [self.min_similarity, self.embedding],
         }
 
@@ -172,7 +172,7 @@ def _work(context: Context, pool: PoolView, config: DecontaminateConfig, folder:
         entry = next(one for one in context.config.embed if config.embedding in (None, one.name))
         sets = evaluation_sets.with_vectors(context, sets, entry)
     looking = _Looking(
-        tuple(sets), config.ngram, config.min_words, config.normalize, config.min_similarity, config.embedding
+        tuple(sets), config.ngram_size, config.min_words, config.normalize, config.min_similarity, config.embedding
     )
     keys = [manifest.fingerprint({**looking.parts(), "pool": digest}) for digest in pool.digests]
     tasks = [_Task(looking, pool, number, folder, key) for number, key in enumerate(keys)]
@@ -272,8 +272,8 @@ def _corpus(looking: _Looking) -> _Corpus:
             ]
     group = np.repeat(np.arange(len(looking.sets)), [one.source.rows for one in looking.sets])
     ngrams = None
-    if looking.ngram is not None:
-        ngrams = Ngrams.of(texts, looking.ngram, looking.min_words, looking.differences)
+    if looking.ngram_size is not None:
+        ngrams = Ngrams.of(texts, looking.ngram_size, looking.min_words, looking.differences)
     return _Corpus(texts, place, group, ngrams, embedded)
 
 

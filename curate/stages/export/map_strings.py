@@ -51,7 +51,7 @@ def check(config: RunConfig, kinds: Mapping[str, pa.DataType]) -> None:
     ------
     DataError : naming the column and its type
     """
-    if config.export.mask or config.export.cut_repeated:
+    if config.export.mask_pii or config.export.remove_repeated_spans:
         paths = text_paths(config.input)
         for name in columns_of(paths):
             check_type(name, kinds.get(name, pa.null()), _within(name, paths))
@@ -83,7 +83,7 @@ def check_type(name: str, kind: pa.DataType, below: _Steps = _ALL) -> None:
     elif not (holds_text(kind) or _holds_no_text(kind)):
         raise DataError(
             f"the text column {name!r} holds {kind}, whose text can be neither masked nor cut",
-            hint="store it as text, or leave out export.mask and export.cut_repeated",
+            hint="store it as text, or leave out export.mask_pii and export.remove_repeated_spans",
         )
 
 

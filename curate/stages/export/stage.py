@@ -1,7 +1,8 @@
 """The export stage: the chosen rows with their own columns, written beside the last export, which it then replaces.
 
 The version of an export is the fingerprint of what is in it, so the same export always has the same name and the same
-bytes. Memory: one output file a worker, and the ids of the chosen rows; for ``cut_repeated``, what ``cutting`` says.
+bytes. Memory: one output file a worker, and the ids of the chosen rows; for ``remove_repeated_spans``, what
+``cutting`` says.
 """
 
 from __future__ import annotations
@@ -104,8 +105,8 @@ def fingerprint_inputs(context: Context, pool: PoolView) -> dict[str, object]:
         "score": {entry.name: entry.fingerprint for entry in pool.scored},
         "config": context.recipe,
         "curate": __version__,
-        **({"detector": pii_patterns.VERSION} if context.config.export.mask else {}),
-        **({"cutting": remove_spans.VERSION} if context.config.export.cut_repeated else {}),
+        **({"detector": pii_patterns.VERSION} if context.config.export.mask_pii else {}),
+        **({"cutting": remove_spans.VERSION} if context.config.export.remove_repeated_spans else {}),
     }
 
 
@@ -170,13 +171,13 @@ def _work(context: Context, done: Progressed, folder: Path, fingerprint: str) ->
 
 def _masked(context: Context, files: Sequence[_File]) -> Masked | None:
     """Return what was masked in all files; None if nothing was to be."""
-    kinds = context.config.export.mask
+    kinds = context.config.export.mask_pii
     return Masked(**mask_pii.total((file["masked"] for file in files), kinds)) if kinds else None
 
 
 def _cut(context: Context, files: Sequence[_File]) -> Cut | None:
     """Return what was cut out of all files; None if nothing was to be."""
-    if not context.config.export.cut_repeated:
+    if not context.config.export.remove_repeated_spans:
         return None
     return Cut(**remove_spans.total(file["cut"] for file in files))
 
@@ -190,7 +191,9 @@ def _whole(context: Context, folder: Path, fingerprint: str) -> list[_File] | No
         return None
     config = context.config.export
     wanted = [
-        (key, kind) for key, kind, on in (("masked", Masked, config.mask), ("cut", Cut, config.cut_repeated)) if on
+        (key, kind)
+        for key, kind, on in (("masked", Masked, config.mask_pii), ("cut", Cut, config.remove_repeated_spans))
+        if on
     ]
     if any(read_as(kind, file.get(key)) is None for file in found["files"] for key, kind in wanted):
         return None
@@ -212,7 +215,7 @@ def _version(context: Context, done: Progressed, folder: Path, fingerprint: str)
     if versions.edited(folder.parent, folder.name):
         aside = versions.set_aside(folder.parent, folder.name)
         context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
-    if min_words := context.config.export.cut_repeated:
+    if min_words := context.config.export.remove_repeated_spans:
         remove_spans.find(context, pool.inputs, pool.selected, min_words)
     typed = context.config.export.spec.plugin().traits.schema
     staging = folder.parent / _STAGING
@@ -270,9 +273,9 @@ def _tasks(context: Context, pool: PoolView, folder: Path) -> Iterator[_Task]:
                 number * per_file,
                 min(total, (number + 1) * per_file),
                 tuple(config.add),
-                config.mask,
-                context.folder / remove_spans.FOLDER if config.cut_repeated else None,
-                tuple(text_paths(context.config.input)) if config.mask or config.cut_repeated else (),
+                config.mask_pii,
+                context.folder / remove_spans.FOLDER if config.remove_repeated_spans else None,
+                tuple(text_paths(context.config.input)) if config.mask_pii or config.remove_repeated_spans else (),
                 folder,
                 f"{data_folder(pool, epoch)}/train-{number:05d}-of-{files:05d}{suffix}",
             )

@@ -311,7 +311,7 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
         if not total:
             raise DataError("there are no rows", where=where)
         parts = [path for path in paths.parts(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]
-        told = reasons(parts, context.config.export.mask)
+        told = reasons(parts, context.config.export.mask_pii)
         message = f"none of the {total:,} rows can be used: {told}"
         raise DataError(message, where=where, hint=f"the rows are in {folder / QUARANTINE}")
     return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, result=result)

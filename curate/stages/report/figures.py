@@ -185,7 +185,7 @@ class Figures:
         )
 
     def answers(self) -> contents.Answers | None:
-        key = self.context.config.evaluate.key
+        key = self.context.config.evaluate.ground_truth
         if key is None:
             return None
         return ground_truth_table.confusion(read_key(paths.place(key)), self.pool.ledger, self.entries)
@@ -272,7 +272,7 @@ class Figures:
     def hits(self) -> tuple[contents.Contaminated, ...]:
         """The first rows that share too much with an evaluation text, beside that."""
         found: list[contents.Contaminated] = []
-        kinds = self.context.config.export.mask
+        kinds = self.context.config.export.mask_pii
         hits = self.pool.decontaminated
         for shard in range(len(self.pool.sizes)):
             if hits is None or len(found) == _HITS:
@@ -298,7 +298,7 @@ class Figures:
 
     def texts(self, rows: Rows) -> list[str]:
         """The texts of some of the pool's rows, in ascending order, as they may be shown; reads a shard at a time."""
-        return [redaction.quoted(text, self.context.config.export.mask) for text in self.pool.texts_of(rows)]
+        return [redaction.quoted(text, self.context.config.export.mask_pii) for text in self.pool.texts_of(rows)]
 
 
 def _conflict(text: str, rows: pl.DataFrame) -> contents.Conflict:

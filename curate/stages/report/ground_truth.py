@@ -19,18 +19,18 @@ _COLUMNS = ("id", "kind")
 
 
 def asked(config: RunConfig) -> None:
-    """Nothing, if the key that ``evaluate.key`` names can be read.
+    """Nothing, if the key that ``evaluate.ground_truth`` names can be read.
 
     Raises
     ------
     DataError : if it is not there, or as ``read``
     """
-    if config.evaluate.key is None:
+    if config.evaluate.ground_truth is None:
         return
-    path = paths.place(config.evaluate.key)
+    path = paths.place(config.evaluate.ground_truth)
     if not path.is_file():
         message = "this is a folder, where a file is expected" if path.is_dir() else "there is no such file"
-        raise DataError(message, where=config.evaluate.key, hint="evaluate.key names an answer key")
+        raise DataError(message, where=config.evaluate.ground_truth, hint="evaluate.ground_truth names an answer key")
     read(path)
 
 

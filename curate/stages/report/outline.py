@@ -58,7 +58,7 @@ def _decontamination(config: RunConfig, done: Progressed) -> contents.Decontamin
     found = done.one("decontaminate", DecontaminateResult).result
     return contents.Decontamination(
         sets=found.sets,
-        ngram=section.ngram,
+        ngram_size=section.ngram_size,
         min_words=section.min_words,
         min_overlap_rate=section.min_overlap_rate,
         max_ngram_rows=section.max_ngram_rows,

@@ -30,33 +30,33 @@ def directions(x, cluster):
 # ---------------------------------------------------------------- where rows look, and their order
 
 
-@pytest.mark.parametrize("probes", [1, 2, 5, 9])
-def test_a_row_looks_into_its_own_cell_and_those_with_the_nearest_means(probes):
+@pytest.mark.parametrize("n_probe", [1, 2, 5, 9])
+def test_a_row_looks_into_its_own_cell_and_those_with_the_nearest_means(n_probe):
     x, cluster = rows_of(300), np.random.default_rng(1).integers(0, 8, 300)
-    cells = cells_of(x, cluster, probes=probes)
+    cells = cells_of(x, cluster, n_probe=n_probe)
     similarity = x @ directions(x, cluster).T
     similarity[np.arange(300), cluster] = 2
-    expected = np.argsort(-similarity, axis=1)[:, :probes]
-    assert cells.looks.shape == (300, probes)
+    expected = np.argsort(-similarity, axis=1)[:, :n_probe]
+    assert cells.looks.shape == (300, min(n_probe, 8))
     assert (cells.looks[:, 0] == cluster).all()
     assert np.sort(cells.looks, axis=1)[:, -expected.shape[1] :].tolist() == np.sort(expected, axis=1).tolist()
-    assert cells.all_compared == (probes >= 8)
+    assert cells.all_compared == (n_probe >= 8)
 
 
 def test_cells_that_are_looked_into_are_among_those_around_the_own(monkeypatch):
     """Row 0 is nearer to the cell at -30 degrees than to that at 20, to which the mean of its own cell is nearer."""
     degrees = np.radians([-12, 16, -30, 20])
     x = np.stack([np.cos(degrees), np.sin(degrees)], axis=1).astype(np.float32)
-    assert cells_of(x, [0, 0, 1, 2], probes=2).looks[0].tolist() == [0, 1]
+    assert cells_of(x, [0, 0, 1, 2], n_probe=2).looks[0].tolist() == [0, 1]
     monkeypatch.setattr(module, "_AROUND", 1)
-    assert cells_of(x, [0, 0, 1, 2], probes=2).looks[0].tolist() == [0, 2]
+    assert cells_of(x, [0, 0, 1, 2], n_probe=2).looks[0].tolist() == [0, 2]
 
 
 def test_very_many_cells_find_those_beside_them_by_cells_of_their_own(monkeypatch):
     x = rows_of(400, d=3)
-    exact = cells_of(x, np.arange(400), probes=4).looks
+    exact = cells_of(x, np.arange(400), n_probe=4).looks
     monkeypatch.setattr(module, "EXACT_ROWS", 100)
-    assert (np.sort(cells_of(x, np.arange(400), probes=4).looks) == np.sort(exact)).mean() > 0.95
+    assert (np.sort(cells_of(x, np.arange(400), n_probe=4).looks) == np.sort(exact)).mean() > 0.95
 
 
 def test_one_order_of_all_rows_and_that_of_each_cell_is_part_of_it():
@@ -84,7 +84,7 @@ def test_rows_without_a_cluster_are_one():
 
 
 def test_some_rows_only():
-    cells = cells_of(rows_of(5), rows=np.array([1, 4]), probes=2)
+    cells = cells_of(rows_of(5), rows=np.array([1, 4]), n_probe=2)
     assert (cells.cell >= 0).tolist() == [False, True, False, False, True]
     assert (cells.rank >= 0).tolist() == [False, True, False, False, True]
     assert all(np.isin(rows, [1, 4]).all() for both in cells.groups() for rows in both)
@@ -92,8 +92,8 @@ def test_some_rows_only():
 
 def test_groups_are_the_pairs_that_are_said_to_be_compared():
     x, cluster = rows_of(60), np.random.default_rng(3).integers(0, 6, 60)
-    for probes in (1, 3):
-        cells = cells_of(x, cluster, probes=probes)
+    for n_probe in (1, 3):
+        cells = cells_of(x, cluster, n_probe=n_probe)
         pairs = {(a, b) for members, asking in cells.groups() for a in asking.tolist() for b in members.tolist()}
         ordered = {(a, b) for a, b in pairs if cells.rank[b] < cells.rank[a]}
         one, other = np.triu_indices(60, 1)
@@ -149,6 +149,6 @@ def test_parts_do_not_depend_on_threads(monkeypatch):
     x, found = rows_of(5000), []
     for threads in ("1", "3"):
         monkeypatch.setenv(VARIABLE, threads)
-        cells = cells_of(x, max_cluster_rows=700, probes=3)
+        cells = cells_of(x, max_cluster_rows=700, n_probe=3)
         found.append((cells.looks.tobytes(), cells.rank.tobytes()))
     assert found[0] == found[1]

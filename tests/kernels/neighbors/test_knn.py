@@ -102,7 +102,7 @@ def test_the_same_bytes_for_any_number_of_threads(monkeypatch, probing):
     rng = np.random.default_rng(3)
     x = unit(rng, 6_000, 24)
     centroids = unit(rng, 12, 24)
-    more = {"centroids": centroids, "cluster": (x @ centroids.T).argmax(1).astype(np.int32), "probes": 3}
+    more = {"centroids": centroids, "cluster": (x @ centroids.T).argmax(1).astype(np.int32), "n_probe": 3}
     monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 0)
     runs = []
     for count in ("1", "4"):
@@ -119,21 +119,21 @@ def test_probing_every_cell_equals_exact(n, c, k, seed):
     expected = knn(x, k)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 0)
-        found = knn(x, k, centroids=centroids, cluster=cluster, probes=c + 2)
+        found = knn(x, k, centroids=centroids, cluster=cluster, n_probe=c + 2)
     np.testing.assert_array_equal(found[0], expected[0])
     np.testing.assert_array_equal(found[1], expected[1])
 
 
 @given(
-    n=st.integers(1, 80), c=st.integers(1, 20), k=st.integers(1, 9), probes=st.integers(1, 4), seed=st.integers(0, 99)
+    n=st.integers(1, 80), c=st.integers(1, 20), k=st.integers(1, 9), n_probe=st.integers(1, 4), seed=st.integers(0, 99)
 )
-def test_probing_looks_into_more_cells_until_it_has_met_k_rows(n, c, k, probes, seed):
+def test_probing_looks_into_more_cells_until_it_has_met_k_rows(n, c, k, n_probe, seed):
     rng = np.random.default_rng(seed)
     x, centroids = on_a_grid(rng, n, 5), unit(rng, c, 5)
     cluster = rng.integers(-1, c, n, dtype=np.int32)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 0)
-        indices, similarities = knn(x, k, centroids=centroids, cluster=cluster, probes=probes)
+        indices, similarities = knn(x, k, centroids=centroids, cluster=cluster, n_probe=n_probe)
     assert ((indices >= 0).sum(1) == min(k, n - 1)).all()
     real = indices >= 0
     rows = np.broadcast_to(np.arange(n)[:, None], indices.shape)
@@ -145,7 +145,7 @@ def test_probing_one_cell_finds_the_nearest_within_it(cells):
     rng = np.random.default_rng(5)
     x = on_a_grid(rng, 90, 6)
     cluster = rng.integers(0, 3, 90, dtype=np.int32)
-    indices, _ = knn(x, 4, centroids=unit(rng, 3, 6), cluster=cluster, probes=1)
+    indices, _ = knn(x, 4, centroids=unit(rng, 3, 6), cluster=cluster, n_probe=1)
     for c in range(3):
         rows = np.flatnonzero(cluster == c)
         np.testing.assert_array_equal(indices[rows], rows[slow(x[rows], 4)[0]])
@@ -157,7 +157,7 @@ def test_probing_recalls_most_neighbours_of_clustered_rows(cells):
     x = centroids[rng.integers(0, 40, 4_000)] + 0.1 * rng.standard_normal((4_000, 16)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     cluster = (x @ centroids.T).argmax(1).astype(np.int32)
-    found = knn(x, 8, centroids=centroids, cluster=cluster, probes=4)[0]
+    found = knn(x, 8, centroids=centroids, cluster=cluster, n_probe=4)[0]
     truth = knn(x, 8)[0]
     recall = np.mean([len(set(a) & set(b)) / 8 for a, b in zip(found.tolist(), truth.tolist(), strict=True)])
     assert recall > 0.95
@@ -166,7 +166,7 @@ def test_probing_recalls_most_neighbours_of_clustered_rows(cells):
 def test_small_pools_are_exact_even_with_centroids():
     rng = np.random.default_rng(7)
     x = unit(rng, 200, 6)
-    found = knn(x, 3, centroids=unit(rng, 9, 6), cluster=rng.integers(0, 9, 200, dtype=np.int32), probes=1)
+    found = knn(x, 3, centroids=unit(rng, 9, 6), cluster=rng.integers(0, 9, 200, dtype=np.int32), n_probe=1)
     np.testing.assert_array_equal(found[0], knn(x, 3)[0])
 
 

@@ -22,11 +22,11 @@ def random_pairs(pairs, shared, seed=0):
 
 @pytest.mark.parametrize("shared", [10, 40, 55])
 def test_agreement_is_the_similarity_on_average_with_the_variance_of_independent_orders(shared):
-    pairs, permutations = 4000, 128
+    pairs, num_perm = 4000, 128
     hashes, offsets, similarity = random_pairs(pairs, shared)
-    least = signatures(hashes, offsets, permutations)
+    least = signatures(hashes, offsets, num_perm)
     agreement = (least[:, ::2] == least[:, 1::2]).mean(axis=0)
-    variance = similarity * (1 - similarity) / permutations
+    variance = similarity * (1 - similarity) / num_perm
     assert abs(agreement.mean() - similarity) < 3 * np.sqrt(variance / pairs)
     assert abs(agreement.var() / variance - 1) < 3 * np.sqrt(2 / pairs)
 

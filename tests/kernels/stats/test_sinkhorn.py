@@ -23,9 +23,9 @@ def linear_programme(cost):
 
 @pytest.mark.parametrize(("n", "m"), [(5, 5), (4, 9), (1, 6)])
 def test_cost_is_that_of_the_linear_programme_for_little_regularisation(n, m):
-    cost, regularisation = cost_of(n, m), 0.003
-    found = sinkhorn(cost, regularisation, tolerance=1e-6, max_iterations=50_000)
-    plan = np.exp((found.f[:, None] + found.g - cost) / regularisation) / (n * m)
+    cost, regularization = cost_of(n, m), 0.003
+    found = sinkhorn(cost, regularization, tolerance=1e-6, max_iterations=50_000)
+    plan = np.exp((found.f[:, None] + found.g - cost) / regularization) / (n * m)
     assert found.converged
     np.testing.assert_allclose(plan.sum(axis=1), 1 / n, atol=1e-6)
     np.testing.assert_allclose(plan.sum(axis=0), 1 / m, atol=1e-6)

@@ -56,8 +56,8 @@ def unit_rows(seed, n, d=3, *, twins=False):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def graph_of(x, neighbours):
-    return similarity_graph(x, np.zeros(len(x), np.int32), neighbours)
+def graph_of(x, n_neighbors):
+    return similarity_graph(x, np.zeros(len(x), np.int32), n_neighbors)
 
 
 @given(st.integers(1, 30), st.integers(0, 1000))
@@ -69,8 +69,8 @@ def test_graph_is_complete_when_every_row_is_a_neighbour(n, seed):
 
 
 @given(st.integers(1, 60), st.integers(0, 1000), st.integers(1, 8))
-def test_graph_is_symmetric_has_ones_on_the_diagonal_and_lies_on_the_grid(n, seed, neighbours):
-    graph = graph_of(unit_rows(seed, n, twins=True), neighbours)
+def test_graph_is_symmetric_has_ones_on_the_diagonal_and_lies_on_the_grid(n, seed, n_neighbors):
+    graph = graph_of(unit_rows(seed, n, twins=True), n_neighbors)
     dense = graph.toarray()
     assert (dense == dense.T).all()
     assert (np.diagonal(dense) == 1).all()
@@ -86,8 +86,8 @@ def test_large_pools_are_searched_by_cluster(monkeypatch, strays):
     cluster[:strays] = -1
     exact = similarity_graph(x, cluster, 10).toarray()
     monkeypatch.setattr("curate.kernels.neighbors.knn.EXACT_ROWS", 100)
-    np.testing.assert_allclose(similarity_graph(x, cluster, 10, probes=4).toarray(), exact, atol=1e-6)
-    by_one = similarity_graph(x, cluster, 10, probes=1)
+    np.testing.assert_allclose(similarity_graph(x, cluster, 10, n_probe=4).toarray(), exact, atol=1e-6)
+    by_one = similarity_graph(x, cluster, 10, n_probe=1)
     assert by_one.nnz > 0
     assert np.abs(by_one.toarray() - exact).max() > 0.1, "one cluster alone finds as much as all"
 

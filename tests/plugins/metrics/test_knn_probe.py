@@ -16,7 +16,7 @@ def test_is_the_weighted_vote_of_scikit_learn(labelled):
 
     peer = KNeighborsClassifier(7, weights=votes).fit(trial.embeddings, trial.label)
     found = nearest_vote(
-        trial.embeddings, trial.label, np.ones(200, np.float32), trial.test_embeddings, neighbours=7, temperature=0.5
+        trial.embeddings, trial.label, np.ones(200, np.float32), trial.test_embeddings, n_neighbors=7, temperature=0.5
     )
     np.testing.assert_allclose(found, peer.predict_proba(trial.test_embeddings), atol=1e-4)
 
@@ -24,20 +24,20 @@ def test_is_the_weighted_vote_of_scikit_learn(labelled):
 def test_one_neighbour_decides_alone_and_all_that_are_as_near_vote():
     x = np.array([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32)
     classes = np.array([0, 1, 1, 0], np.int32)
-    found = nearest_vote(x, classes, np.ones(4, np.float32), x[:1], neighbours=1)
+    found = nearest_vote(x, classes, np.ones(4, np.float32), x[:1], n_neighbors=1)
     np.testing.assert_allclose(found, [[1 / 3, 2 / 3]], atol=1e-6)
-    weighted = nearest_vote(x, classes, np.array([4, 1, 1, 1], np.float32), x[:1], neighbours=1)
+    weighted = nearest_vote(x, classes, np.array([4, 1, 1, 1], np.float32), x[:1], n_neighbors=1)
     np.testing.assert_allclose(weighted, [[2 / 3, 1 / 3]], atol=1e-6)
 
 
 def test_a_lower_temperature_listens_to_the_nearest():
     x = np.array([[1, 0], [0.8, 0.6], [0.8, -0.6]], np.float32)
     classes, ones = np.array([0, 1, 1], np.int32), np.ones(3, np.float32)
-    cold, warm = (nearest_vote(x, classes, ones, x[:1], neighbours=3, temperature=t).argmax() for t in (0.05, 10.0))
+    cold, warm = (nearest_vote(x, classes, ones, x[:1], n_neighbors=3, temperature=t).argmax() for t in (0.05, 10.0))
     assert (cold, warm) == (0, 1)
 
 
 def test_groups_apart_are_told_apart(labelled):
-    measured = KNNProbe(neighbours=5).measure(labelled(noise=0.1), np.random.default_rng(0))
+    measured = KNNProbe(n_neighbors=5).measure(labelled(noise=0.1), np.random.default_rng(0))
     assert measured.values["accuracy"] == 1
     assert measured.hits.all()

@@ -91,7 +91,7 @@ def test_a_row_of_twice_the_weight_is_two_rows(labelled):
         trial, n=30, chosen=np.arange(30), embeddings=trial.embeddings[rows], label=trial.label[rows]
     )
     # weights have the mean 1, so 20 rows of mean weight 1.5 count as 20 in place of 30 against the penalty
-    found, expected = measure(twice, strength=30.0), measure(copied, strength=20.0)
+    found, expected = measure(twice, C=30.0), measure(copied, C=20.0)
     assert (found.hits == expected.hits).all()
     assert found.values["cross_entropy"] == pytest.approx(expected.values["cross_entropy"], rel=0.02)
 

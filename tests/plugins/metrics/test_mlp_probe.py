@@ -33,7 +33,7 @@ def test_learns_what_a_linear_probe_cannot(labelled):
 
 
 def test_penalty_shrinks_it_to_nothing(labelled):
-    assert MLPProbe(penalty=1e4).measure(crossed(labelled), rng()).values["accuracy"] < 0.7
+    assert MLPProbe(alpha=1e4).measure(crossed(labelled), rng()).values["accuracy"] < 0.7
 
 
 def test_the_seed_is_its_start(labelled):

@@ -36,8 +36,8 @@ def test_much_blur_leaves_the_distance_of_the_means(rows):
 
 def test_a_plan_that_was_not_found_is_told(rows):
     trial = Trial(n=60, chosen=np.arange(10), embeddings=rows(60, 3))
-    plugin = OptimalTransport(regularisation=0.001, max_iterations=1, tolerance=1e-9)
+    plugin = OptimalTransport(regularization=0.001, max_iterations=1, tolerance=1e-9)
     assert plugin.measure(trial, np.random.default_rng(0)).notes == (
-        "not converged after 1 iterations: raise regularisation",
+        "not converged after 1 iterations: raise regularization",
     )
     assert OptimalTransport().measure(trial, np.random.default_rng(0)).notes == ()

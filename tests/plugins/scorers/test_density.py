@@ -39,25 +39,25 @@ def slow(x, k, m):
 @pytest.mark.parametrize(("n", "k", "m"), [(2, 1, 1), (12, 3, 2), (200, 10, 7)])
 def test_equals_the_slow_version(n, k, m):
     x = unit(np.random.default_rng(n), n, 8)
-    np.testing.assert_allclose(density(x, neighbours=k, dimensions=m), slow(x, k, m), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(density(x, n_neighbors=k, dimensions=m), slow(x, k, m), rtol=1e-4, atol=1e-4)
 
 
 def test_on_an_even_circle_it_is_the_log_of_one_over_its_length():
     """A density per unit of length: 1 / 2π everywhere."""
     x = circle(np.arange(1_000) * 2 * np.pi / 1_000)
-    np.testing.assert_allclose(density(x, neighbours=10, dimensions=1), -math.log(2 * math.pi), atol=2e-3)
+    np.testing.assert_allclose(density(x, n_neighbors=10, dimensions=1), -math.log(2 * math.pi), atol=2e-3)
 
 
 def test_on_a_sphere_it_is_the_log_of_one_over_its_surface():
     x = unit(np.random.default_rng(0), 5_000, 3)
-    mean = np.exp(density(x, neighbours=50, dimensions=2).astype(float)).mean()
+    mean = np.exp(density(x, n_neighbors=50, dimensions=2).astype(float)).mean()
     assert mean == pytest.approx(1 / (4 * math.pi), rel=0.05)
 
 
 def test_nine_times_as_many_rows_are_ln_9_higher():
     rng = np.random.default_rng(1)
     x = circle(np.concatenate([rng.uniform(0, 1, 9_000), rng.uniform(2, 3, 1_000)]))
-    scores = density(x, neighbours=30, dimensions=1)
+    scores = density(x, n_neighbors=30, dimensions=1)
     assert np.median(scores[:9_000]) - np.median(scores[9_000:]) == pytest.approx(math.log(9), abs=0.1)
 
 
@@ -77,7 +77,7 @@ def test_hundreds_of_dimensions_neither_overflow_nor_underflow():
 def test_duplicates_are_the_most_crowded_and_finite():
     rng = np.random.default_rng(4)
     x = np.concatenate([np.tile(unit(rng, 1, 5), (12, 1)), unit(rng, 50, 5)])
-    scores = density(x, neighbours=10)
+    scores = density(x, n_neighbors=10)
     assert np.isfinite(scores).all()
     assert scores[:12].min() > scores[12:].max()
 
@@ -92,7 +92,7 @@ def test_a_pool_of_duplicates_and_a_pool_of_one():
 
 def test_k_is_the_number_of_other_rows_in_a_small_pool():
     x = unit(np.random.default_rng(6), 5, 4)
-    np.testing.assert_array_equal(density(x, neighbours=100), density(x, neighbours=4))
+    np.testing.assert_array_equal(density(x, n_neighbors=100), density(x, n_neighbors=4))
 
 
 def test_probing_clusters_hardly_changes_the_scores(monkeypatch):

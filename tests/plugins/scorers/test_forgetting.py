@@ -30,9 +30,9 @@ def test_it_is_the_mean_over_runs():
 
 def test_a_row_never_learnt_comes_before_every_other_or_counts_none():
     """Of five epochs no row can be forgotten more than twice."""
-    assert score("00000 10101 11111", never_learnt="most")[:2] == [3, 2]
-    assert score("00000 10101 11111", never_learnt="none")[:2] == [0, 2]
-    assert score("00000 11111", "10101 11111", never_learnt="most")[0] == 2.5
+    assert score("00000 10101 11111", never_learned="most")[:2] == [3, 2]
+    assert score("00000 10101 11111", never_learned="none")[:2] == [0, 2]
+    assert score("00000 11111", "10101 11111", never_learned="most")[0] == 2.5
 
 
 def test_a_row_without_a_label_has_none():

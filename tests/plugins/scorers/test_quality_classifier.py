@@ -19,8 +19,8 @@ RNG = np.random.default_rng
 
 
 def fitted(good, bad, **fields):
-    plugin = QualityClassifier(good="good.jsonl", bad="bad.jsonl", **fields)
-    state = plugin.fit({"good": good, "bad": bad}, RNG(0))
+    plugin = QualityClassifier(positive="good.jsonl", negative="bad.jsonl", **fields)
+    state = plugin.fit({"positive": good, "negative": bad}, RNG(0))
     return plugin.learnt(state), lambda texts: plugin.fitted(state).score(ScoreBatch(texts=texts), RNG(0))
 
 
@@ -73,7 +73,7 @@ def test_copies_are_on_one_side_of_every_split_so_that_remembering_them_gains_no
     texts = drawn(rng, 400, 0.5)
     copied = [f" {text.upper()}\n" for text in texts]
     learnt, _ = fitted(texts[:200] + copied[:200], texts[200:] + copied[200:])
-    assert (learnt.facts["good"], learnt.facts["bad"]) == (200, 200)
+    assert (learnt.facts["positive"], learnt.facts["negative"]) == (200, 200)
     assert learnt.facts["auc_low"] <= 0.5
 
 
@@ -88,9 +88,9 @@ def test_a_text_among_both_is_a_good_one():
 
 @pytest.mark.parametrize("few", [[], ["one", "two"], [" ", ""] * 50, ["same"] * 100])
 def test_too_few_texts_are_refused(few):
-    with pytest.raises(DataError, match=r"quality_classifier\.good: [012] different texts, and 20 are needed"):
+    with pytest.raises(DataError, match=r"quality_classifier\.positive: [012] different texts, and 20 are needed"):
         fitted(few, drawn(RNG(5), 50, 0.5))
-    with pytest.raises(DataError, match=r"quality_classifier\.bad: [012] different texts"):
+    with pytest.raises(DataError, match=r"quality_classifier\.negative: [012] different texts"):
         fitted(drawn(RNG(5), 50, 0.5), few)
 
 

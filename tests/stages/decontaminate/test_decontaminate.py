@@ -146,7 +146,7 @@ def test_embeddings_find_what_words_miss(planted, checked):
     assert near["shared"] is None
     reason = ledger().filter(id="r0007")["reason"].to_list()
     assert reason == ["has an embedding similar to one of the evaluation set 'math.jsonl'"]
-    curate.run(checked({"ngram": None, "min_similarity": 1.0}))
+    curate.run(checked({"ngram_size": None, "min_similarity": 1.0}))
     assert dropped() == ["r0008"]
 
 
@@ -302,7 +302,8 @@ def test_another_evaluation_file_costs_no_other_stage(planted, checked):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "change", [{"min_overlap_rate": 0.9}, {"ngram": 12}, {"min_similarity": 0.99}, {"files": {"m": "eval/math.jsonl"}}]
+    "change",
+    [{"min_overlap_rate": 0.9}, {"ngram_size": 12}, {"min_similarity": 0.99}, {"files": {"m": "eval/math.jsonl"}}],
 )
 def test_what_counts_as_enough_makes_it_stale_and_another_order_of_sets_too(planted, checked, change):
     planted({7: QUESTION}, math=[QUESTION])

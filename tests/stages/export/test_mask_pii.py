@@ -91,7 +91,7 @@ def test_a_text_column_that_cannot_be_masked_is_refused_before_anything_is_embed
             "run": str(tmp_path / "run"),
             "input": {"files": str(tmp_path / "a.parquet"), "text": "{text}"},
             "select": [{"use": "uniform", "keep": 1}],
-            "export": {"use": "parquet", "mask": ["email"]},
+            "export": {"use": "parquet", "mask_pii": ["email"]},
         }
     )
     with pytest.raises(DataError, match="text column 'text' holds fixed_size_binary"):
@@ -127,7 +127,7 @@ def sections(**export):
         "select": [{"use": "uniform", "keep_rate": 0.999}],
         "input": {"files": "pool/*.jsonl", "id": "id", "text": "{chat}", "rows_per_shard": 16},
         "guard": {"max_quarantine_rate": 1.0},
-        "export": {"use": "parquet", "rows_per_file": 20, "mask": ["email", "phone"], **export},
+        "export": {"use": "parquet", "rows_per_file": 20, "mask_pii": ["email", "phone"], **export},
     }
 
 
@@ -192,12 +192,12 @@ def test_no_text_is_quoted_unmasked_after_a_run_that_failed(people, config):
 
 @pytest.mark.slow
 def test_workers_and_a_mask_that_comes_back_give_the_same_bytes(people, config):
-    plain = pipeline.run(from_data(config(**sections(mask=[]))), Serial())
+    plain = pipeline.run(from_data(config(**sections(mask_pii=[]))), Serial())
     done = pipeline.run(from_data(config(**sections())), Serial())
     assert done.export.name != plain.export.name
     assert versions.contents(plain.export).get("masked") is None
     written = bytes_of(done.export)
-    again = pipeline.run(from_data(config(**sections(mask=[]))), Serial())
+    again = pipeline.run(from_data(config(**sections(mask_pii=[]))), Serial())
     assert again.export == plain.export
     back = pipeline.run(from_data(config(**sections())), Serial())
     assert back.records[-1].result.masked == done.records[-1].result.masked
@@ -209,14 +209,17 @@ def test_workers_and_a_mask_that_comes_back_give_the_same_bytes(people, config):
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
-        ({"export": {"use": "parquet", "mask": ["mail"]}}, "export.mask.0: must be one of 'key', 'email'"),
-        ({"export": {"use": "parquet", "mask": ["key", "key"]}}, "export.mask.1: 'key' stands in the list already"),
+        ({"export": {"use": "parquet", "mask_pii": ["mail"]}}, "export.mask_pii.0: must be one of 'key', 'email'"),
+        (
+            {"export": {"use": "parquet", "mask_pii": ["key", "key"]}},
+            "export.mask_pii.1: 'key' stands in the list already",
+        ),
         (
             {
                 "input": {"files": "pool/*.jsonl", "id": "id", "text": "{id}: {text}"},
-                "export": {"use": "parquet", "mask": ["key"]},
+                "export": {"use": "parquet", "mask_pii": ["key"]},
             },
-            "export.mask: column 'id' is part of the text and the id, and ids are never masked",
+            "export.mask_pii: column 'id' is part of the text and the id, and ids are never masked",
         ),
     ],
 )

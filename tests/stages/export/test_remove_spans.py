@@ -36,7 +36,7 @@ def sections(drop="topic == 'nowhere'", **export):
     return {
         "select": [{"use": "where", "drop": drop}],
         "input": {"files": "pool/*.jsonl", "id": "id", "text": "{asked}\n{answer}", "rows_per_shard": 16},
-        "export": {"use": "parquet", "rows_per_file": 7, "cut_repeated": 12, **export},
+        "export": {"use": "parquet", "rows_per_file": 7, "remove_repeated_spans": 12, **export},
     }
 
 
@@ -77,12 +77,12 @@ def test_a_copy_in_a_row_that_is_dropped_cuts_nothing(notices, config):
 
 @pytest.mark.slow
 def test_workers_and_an_option_that_comes_back_give_the_same_bytes(notices, config):
-    plain = pipeline.run(from_data(config(**sections(cut_repeated=None))), Serial())
+    plain = pipeline.run(from_data(config(**sections(remove_repeated_spans=None))), Serial())
     done = pipeline.run(from_data(config(**sections())), Serial())
     assert done.export.name != plain.export.name
     assert "cut" not in versions.contents(plain.export)
     written = bytes_of(done.export)
-    assert pipeline.run(from_data(config(**sections(cut_repeated=None))), Serial()).export == plain.export
+    assert pipeline.run(from_data(config(**sections(remove_repeated_spans=None))), Serial()).export == plain.export
     back = pipeline.run(from_data(config(**sections())), Serial())
     assert back.records[-1].result.cut == done.records[-1].result.cut
     assert bytes_of(back.export) == written
@@ -103,17 +103,19 @@ def test_epochs_have_the_same_rows_with_the_same_cuts(notices, config):
 
 
 def test_what_is_left_is_masked(notices, config):
-    done = pipeline.run(from_data(config(**sections(mask=["email"]))), Serial())
+    done = pipeline.run(from_data(config(**sections(mask_pii=["email"]))), Serial())
     assert "cut" in versions.contents(done.export)
     assert "masked" in versions.contents(done.export)
     assert rows_of(done.export)[-1]["answer"] == [""]
 
 
 def test_ids_are_never_cut(config):
-    with pytest.raises(ConfigErrors, match=r"export\.cut_repeated: column 'id' is part of the text and the id"):
+    with pytest.raises(
+        ConfigErrors, match=r"export\.remove_repeated_spans: column 'id' is part of the text and the id"
+    ):
         from_data(
             config(
                 input={"files": "pool/*.jsonl", "id": "id", "text": "{id}: {text}"},
-                export={"use": "parquet", "cut_repeated": 50},
+                export={"use": "parquet", "remove_repeated_spans": 50},
             )
         )

@@ -21,18 +21,18 @@ def test_a_key_of_any_format_gives_strings(tmp_path, name):
 
 
 def test_what_is_wrong_with_a_key_is_told_before_anything_is_done(pool, config):
-    with pytest.raises(DataError, match=r"evaluate.key: no file matches 'nowhere.csv'"):
-        curate.run(config(evaluate={"key": "nowhere.csv"}))
+    with pytest.raises(DataError, match=r"evaluate.ground_truth: no file matches 'nowhere.csv'"):
+        curate.run(config(evaluate={"ground_truth": "nowhere.csv"}))
     Path("key.csv").write_text("id,sort\nr1,junk\n")
     with pytest.raises(DataError, match="a column 'kind'") as error:
-        curate.run(config(evaluate={"key": "key.csv"}))
+        curate.run(config(evaluate={"ground_truth": "key.csv"}))
     assert "id, sort" in error.value.hint
     assert not Path("run/input").exists()
 
 
 def test_the_report_sets_the_key_beside_what_became_of_the_rows(pool, config, command):
     Path("key.csv").write_text("id,kind\nr0001,odd\nr0002,odd\nnobody,odd\n")
-    told = config(evaluate={"key": "key.csv"}, select=[{"use": "uniform", "keep": 59}])
+    told = config(evaluate={"ground_truth": "key.csv"}, select=[{"use": "uniform", "keep": 59}])
     curate.run(told)
     page = Path("run/report.html").read_text()
     assert "Compared with the ground truth" in page

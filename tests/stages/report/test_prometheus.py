@@ -45,7 +45,7 @@ def run(pool, config):
 
     def done(*flags: str, **sections: Any) -> tuple[int, dict[str, list[tuple[dict[str, str], float]]]]:
         Path("config.yaml").write_text(json.dumps(config(**sections)))
-        arguments = ["run", "config.yaml", "--executor", "serial", "--log", "quiet", "--metrics-file", str(FILE)]
+        arguments = ["run", "config.yaml", "--executor", "serial", "--log-format", "quiet", "--metrics-file", str(FILE)]
         result = CliRunner().invoke(app, [*arguments, *flags])
         code = result.exception.exit_code if isinstance(result.exception, Reported) else result.exit_code
         return code, parsed(FILE.read_text())

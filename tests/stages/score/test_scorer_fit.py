@@ -19,8 +19,8 @@ from curate.pipeline import plan, run
 from curate.plugins.scorers.quality_classifier import QualityClassifier
 from curate.stages.score import stage as score_stage
 
-CLASSIFIER = {"use": "quality_classifier", "good": "good.jsonl", "bad": "bad/*.jsonl", "hash_bits": 12}
-FROM_POOL = {"use": "quality_classifier", "name": "from_pool", "good": "good.jsonl", "hash_bits": 12}
+CLASSIFIER = {"use": "quality_classifier", "positive": "good.jsonl", "negative": "bad/*.jsonl", "hash_bits": 12}
+FROM_POOL = {"use": "quality_classifier", "name": "from_pool", "positive": "good.jsonl", "hash_bits": 12}
 SURPRISE = {"use": "perplexity"}
 SCORES = {"score": [CLASSIFIER, FROM_POOL, SURPRISE]}
 
@@ -68,7 +68,7 @@ def bytes_of(pattern: str) -> dict[str, str]:
 def test_how_well_it_learnt_stands_in_the_manifest_the_log_and_the_report(examples, config, command):
     curate.run(config(**SCORES))
     facts = json.loads(Path("run/score/quality_classifier/manifest.json").read_text())["facts"]
-    assert {"good": 40, "bad": 40}.items() <= facts["measured"].items()
+    assert {"positive": 40, "negative": 40}.items() <= facts["measured"].items()
     measured = facts["measured"]
     assert measured["auc_low"] <= measured["auc"] <= measured["auc_high"]
     assert "40 good examples and 40 bad ones; held out, its AUC is" in facts["learnt"]
@@ -158,18 +158,22 @@ def test_examples_may_have_a_text_of_their_own(examples, config):
     scored(config(score=[CLASSIFIER]))
     before = scores("quality_classifier")
     Path("bad/a.jsonl").write_text(Path("bad/a.jsonl").read_text().replace('"text"', '"body"'))
-    scored(config(score=[{**CLASSIFIER, "good": ["other.jsonl"], "text": "{body}"}]))
+    scored(config(score=[{**CLASSIFIER, "positive": ["other.jsonl"], "text": "{body}"}]))
     assert scores("quality_classifier") == before
 
 
 WRONG = [
-    ({"good": "none.jsonl"}, DataError, r"score\.0\.good: no file matches 'none\.jsonl'"),
-    ({"text": "body"}, DataError, r"score\.0\.text: no file of score\.0\.good has a column 'body'"),
-    ({"good": "few.jsonl"}, DataError, r"score\.0\.good: 3 texts, and 20 are needed"),
-    ({"good": "blank.jsonl"}, DataError, r"score quality_classifier: good: none of the 30 rows can be used"),
-    ({"bad": "nothing.jsonl"}, DataError, r"score\.0\.bad: there are no rows"),
-    ({"bad": "good.jsonl"}, DataError, r"quality_classifier\.bad: 0 different texts that are no good examples too"),
-    ({"good": "run/config.jsonl"}, ConfigError, r"score\.0\.good: this file lies in the run folder"),
+    ({"positive": "none.jsonl"}, DataError, r"score\.0\.positive: no file matches 'none\.jsonl'"),
+    ({"text": "body"}, DataError, r"score\.0\.text: no file of score\.0\.positive has a column 'body'"),
+    ({"positive": "few.jsonl"}, DataError, r"score\.0\.positive: 3 texts, and 20 are needed"),
+    ({"positive": "blank.jsonl"}, DataError, r"score quality_classifier: positive: none of the 30 rows can be used"),
+    ({"negative": "nothing.jsonl"}, DataError, r"score\.0\.negative: there are no rows"),
+    (
+        {"negative": "good.jsonl"},
+        DataError,
+        r"quality_classifier\.negative: 0 different texts that are no good examples too",
+    ),
+    ({"positive": "run/config.jsonl"}, ConfigError, r"score\.0\.positive: this file lies in the run folder"),
 ]
 
 
@@ -178,7 +182,7 @@ def test_what_is_wrong_with_examples_is_told_of_the_field(examples, config, wron
     texts("few.jsonl", "a", "b", "c", rows=3)
     Path("blank.jsonl").write_text('{"text": " "}\n' * 30)
     Path("nothing.jsonl").write_text("")
-    if wrong.get("good", "").startswith("run/"):
+    if wrong.get("positive", "").startswith("run/"):
         scored(config())
         texts("run/config.jsonl", "a", "b", "c")
     with pytest.raises(error, match=told):
@@ -187,19 +191,19 @@ def test_what_is_wrong_with_examples_is_told_of_the_field(examples, config, wron
 
 def test_a_file_that_is_missing_is_told_before_anything_is_embedded(examples, config):
     with pytest.raises(DataError, match="no file matches"):
-        scored(config(score=[{**CLASSIFIER, "good": "none.jsonl"}]))
+        scored(config(score=[{**CLASSIFIER, "positive": "none.jsonl"}]))
     assert not Path("run/embed").exists()
     with pytest.raises(DataError, match="no file matches"):
-        plan(from_data(config(score=[{**CLASSIFIER, "good": "none.jsonl"}])), Serial())
+        plan(from_data(config(score=[{**CLASSIFIER, "positive": "none.jsonl"}])), Serial())
 
 
 def test_a_template_and_a_url_are_checked_with_the_configuration(config):
-    entry = {**CLASSIFIER, "text": "{}", "bad": "s3://key:secret@bucket/x.jsonl"}
+    entry = {**CLASSIFIER, "text": "{}", "negative": "s3://key:secret@bucket/x.jsonl"}
     with pytest.raises(ConfigErrors) as caught:
         from_data(config(score=[entry]))
     told = str(caught.value)
     assert "score.0.text: only a plain column's name may stand in braces" in told
-    assert "score.0.bad: holds credentials" in told
+    assert "score.0.negative: holds credentials" in told
     assert "secret" not in told
 
 
@@ -208,4 +212,4 @@ def test_the_scorer_reads_no_more_than_its_sample(examples, config, monkeypatch)
     real = QualityClassifier.fit
     monkeypatch.setattr(QualityClassifier, "fit", lambda self, given, rng: seen.append(given) or real(self, given, rng))
     scored(config(score=[{**FROM_POOL, "sample_size": 30}]))
-    assert {field: len(texts) for field, texts in seen[0].items()} == {"good": 30, "bad": 30}
+    assert {field: len(texts) for field, texts in seen[0].items()} == {"positive": 30, "negative": 30}

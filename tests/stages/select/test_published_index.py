@@ -172,7 +172,7 @@ def test_other_fields_are_refused_until_the_folder_is_deleted(tonight, nightly):
     tonight(a=text(1), b=text(2))
     curate.run(nightly())
     tonight(a=text(1), c=near(1), d=near(2))
-    shorter = nightly({"use": "minhash", "min_similarity": 0.7, "length": 3})
+    shorter = nightly({"use": "minhash", "min_similarity": 0.7, "ngram_size": 3})
     with pytest.raises(ConfigError, match="remembered in another way") as error:
         curate.run(shorter)
     assert "length" in error.value.hint
@@ -187,7 +187,7 @@ def test_what_a_sketch_does_not_depend_on_may_change(tonight, nightly):
     tonight(a=text(1))
     curate.run(nightly())
     tonight(b=near(1), c=text(2))
-    curate.run(nightly({"use": "minhash", "min_similarity": 0.7, "linkage": "connected", "first": "earliest"}))
+    curate.run(nightly({"use": "minhash", "min_similarity": 0.7, "linkage": "connected", "keep": "first"}))
     assert fate("b") == ("minhash", "a")
 
 

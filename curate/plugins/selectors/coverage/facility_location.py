@@ -78,14 +78,14 @@ class FacilityLocation:
     Nemhauser, Wolsey & Fisher (1978), doi:10.1007/BF01588971.
     """
 
-    neighbours: Annotated[int, Ge(1)] = 64
+    n_neighbors: Annotated[int, Ge(1)] = 64
     """Most similar rows that a row can represent, or be represented by; with as many as there are rows, exact."""
 
-    probes: Annotated[int, Ge(1)] = 4
+    n_probe: Annotated[int, Ge(1)] = 4
     """Above 20,000 rows: clusters in which the neighbours of a row are looked for; more cost time, and bring little."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        graph = similarity_graph(pool.embeddings, pool.cluster, self.neighbours, self.probes)
+        graph = similarity_graph(pool.embeddings, pool.cluster, self.n_neighbors, self.n_probe)
         order, gains, nearest, similarity = facility_location(graph, budget)
         reasons = ("adds less coverage than the rows kept",)
         return Selection(order, gains, reasons=reasons, representative=nearest, similarity=similarity)

@@ -20,7 +20,7 @@ _TINY = np.finfo(np.float64).tiny
 
 
 def grad_match(
-    gradient: Matrix, budget: int, *, regularisation: float, tolerance: float
+    gradient: Matrix, budget: int, *, regularization: float, tolerance: float
 ) -> tuple[Rows, Vector, Vector, Numbers]:
     """Minimize ‖Σ_S w_i g_i − Σ g‖² + λ m ‖w‖² over S and w >= 0 by orthogonal matching pursuit.
 
@@ -32,7 +32,7 @@ def grad_match(
     ----------
     gradient : (n, d) float32
     budget : number of rows to keep at most, 0 <= budget <= n
-    regularisation : λ, above 0
+    regularization : λ, above 0
     tolerance : stop when the length of the unexplained part is below this share of ‖Σ g‖
 
     Returns
@@ -64,7 +64,7 @@ def grad_match(
     Examples
     --------
     >>> g = np.array([[1, 0], [0, 1], [0, 1], [-1, 0]], np.float32)
-    >>> order, weights, _, _ = grad_match(g, 4, regularisation=1e-9, tolerance=1e-4)
+    >>> order, weights, _, _ = grad_match(g, 4, regularization=1e-9, tolerance=1e-4)
     >>> order.tolist(), weights.round(3).tolist()
     ([1], [2.0])
     """
@@ -74,7 +74,7 @@ def grad_match(
         target += gradient[block].sum(axis=0, dtype=np.float64)
         squares += float(np.einsum("ij,ij->", gradient[block], gradient[block], dtype=np.float64))
     whole = float(target @ target)
-    ridge = regularisation * squares / max(n, 1)
+    ridge = regularization * squares / max(n, 1)
     moments = ridge * np.eye(d)  # ridge I + Σ_S g gᵀ
     picks, weights, gains = np.empty(0, np.intp), np.empty(0), np.empty(0)
     unexplained, objective = target.copy(), whole
@@ -134,7 +134,7 @@ def _solve(
 class GradMatch:
     """Keep rows whose gradients, times their weights, sum to nearly the gradient of all rows.
 
-    With the default ``regularisation`` most of the budget are such rows, unless gradients cancel out or have few
+    With the default ``regularization`` most of the budget are such rows, unless gradients cancel out or have few
     dimensions. With one close to 0, hardly more rows than there are dimensions are picked. The rest of the budget is
     filled with random rows of weight 1, as in the authors' code, with gain 0. Run it ``within`` the label, as the paper
     does, or in clusters of moderate size. Gains are falls of the objective, as shares of the start.
@@ -154,7 +154,7 @@ class GradMatch:
     error_by: ScoreName | None = None
     """The score that is the length of a row's error, such as el2n; by default, all errors count as equal."""
 
-    regularisation: Annotated[float, Gt(0)] = 0.5
+    regularization: Annotated[float, Gt(0)] = 0.5
     """λ: weight of the sum of squared training weights against the squared error of the gradient, in units of the mean
     squared length of the gradients. The lower, the fewer rows are needed and the more uneven their weights."""
 
@@ -164,7 +164,7 @@ class GradMatch:
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         gradient = gradients(pool.embeddings, pool.scores, self.error_by, "grad_match")
         picks, weights, gains, _ = grad_match(
-            gradient, budget, regularisation=self.regularisation, tolerance=self.tolerance
+            gradient, budget, regularization=self.regularization, tolerance=self.tolerance
         )
         others = np.delete(np.arange(len(pool)), picks)
         filled = rng.permutation(others)[: budget - len(picks)]

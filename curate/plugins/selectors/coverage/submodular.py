@@ -111,18 +111,18 @@ def searcher(
     return partial(greedy.lazy, rows=rows, budget=budget)
 
 
-def similarities(embeddings: Matrix, cluster: Codes, neighbours: int | Literal["all"], probes: int) -> Similarities:
-    """Return the similarities of rows with their ``neighbours``.
+def similarities(embeddings: Matrix, cluster: Codes, n_neighbors: int | Literal["all"], n_probe: int) -> Similarities:
+    """Return the similarities of rows with their ``n_neighbors``.
 
     Raises
     ------
     PluginError : if all similarities are too many to hold
     """
-    if neighbours != "all":
-        return Neighbours(similarity_graph(embeddings, cluster, neighbours, probes))
+    if n_neighbors != "all":
+        return Neighbours(similarity_graph(embeddings, cluster, n_neighbors, n_probe))
     if len(embeddings) > DENSE_ROWS:
         raise PluginError(
-            f"submodular: with neighbours: all, {len(embeddings):,} rows are too many; the most is {DENSE_ROWS:,}",
+            f"submodular: with n_neighbors: all, {len(embeddings):,} rows are too many; the most is {DENSE_ROWS:,}",
             hint="give a number of neighbours, or select within: cluster",
         )
     return Complete(embeddings)
@@ -329,16 +329,16 @@ class Submodular:
     ``threshold``: all that reach a falling threshold; ``distributed``: the greedy in random parts, then among what
     those gave; ``distorted``: for objectives less a cost."""
 
-    neighbours: Annotated[int, Ge(1)] | Literal["all"] = 64
+    n_neighbors: Annotated[int, Ge(1)] | Literal["all"] = 64
     """Most similar rows that a row is compared with; all: every row, for pools or groups of up to 16,384."""
 
-    probes: Annotated[int, Ge(1)] = 4
+    n_probe: Annotated[int, Ge(1)] = 4
     """Above 20,000 rows: clusters in which the neighbours of a row are looked for; more cost time, and bring little."""
 
     epsilon: Annotated[float, Gt(0), Lt(1)] = 0.01
     """What stochastic and threshold may lose of the guarantee, for speed."""
 
-    parts: Annotated[int, Ge(1), Le(100_000)] = 8
+    n_partitions: Annotated[int, Ge(1), Le(100_000)] = 8
     """The number of parts of distributed."""
 
     cost: ColumnName | None = None
@@ -359,13 +359,13 @@ class Submodular:
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         terms = [term for term in self.objective if term.weight]
-        compared = f", as {self.neighbours} neighbours tell" * any(t.name in OF_SIMILARITIES for t in terms)
+        compared = f", as {self.n_neighbors} neighbours tell" * any(t.name in OF_SIMILARITIES for t in terms)
         reason = f"adds less to the objective than the rows kept{compared}"
         if not budget:
             return Selection(np.empty(0, np.intp), np.empty(0, np.float32), reasons=(reason,))
-        similar = cache(partial(similarities, pool.embeddings, pool.cluster, self.neighbours, self.probes))
+        similar = cache(partial(similarities, pool.embeddings, pool.cluster, self.n_neighbors, self.n_probe))
         functions = [function(term, pool, budget, similar) for term in terms]
-        search = searcher(self.optimizer, len(pool), budget, rng, epsilon=self.epsilon, parts=self.parts)
+        search = searcher(self.optimizer, len(pool), budget, rng, epsilon=self.epsilon, parts=self.n_partitions)
         prices = None if self.cost is None else _prices(pool, self.cost)
         order, gains = submodular(functions, [t.weight for t in terms], budget, search, prices, self.cost_weight)
         nearest, similarity = _representatives(functions, order)

@@ -58,12 +58,12 @@ def inverse_density(
     return np.argsort(-keys, kind="stable")[:budget], weight
 
 
-def pool_density(embeddings: Matrix, cluster: Codes, neighbours: int, dimensions: int | Literal["auto"]) -> Vector:
+def pool_density(embeddings: Matrix, cluster: Codes, n_neighbors: int, dimensions: int | Literal["auto"]) -> Vector:
     """Compute the logarithm of the density around each row; (n,) float32, all 0 for a pool of one row.
 
     Above 20,000 rows neighbors are searched in the clusters nearest to a row's own: see ``knn_by_cluster``.
     """
-    k = min(neighbours, len(embeddings) - 1)
+    k = min(n_neighbors, len(embeddings) - 1)
     if k < 1:
         return np.zeros(len(embeddings), np.float32)
     return knn_density(embeddings, *knn_by_cluster(embeddings, k, cluster), dimensions)
@@ -94,7 +94,7 @@ class InverseDensity:
     exponent: Annotated[float, Ge(0), Le(1)] = 1.0
     """0: all rows are equally likely; 1: all regions are, whatever the number of rows there."""
 
-    neighbours: Annotated[int, Ge(1)] = 10
+    n_neighbors: Annotated[int, Ge(1)] = 10
     """k: the distance to the k-th nearest row tells the density."""
 
     dimensions: Annotated[int, Ge(1)] | Literal["auto"] = "auto"
@@ -104,6 +104,6 @@ class InverseDensity:
     """Share of the rows, those of largest weight, whose weight is lowered to the largest of the others."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        density = pool_density(pool.embeddings, pool.cluster, self.neighbours, self.dimensions)
+        density = pool_density(pool.embeddings, pool.cluster, self.n_neighbors, self.dimensions)
         order, weight = inverse_density(density, budget, rng, exponent=self.exponent, clip_rate=self.clip_rate)
         return Selection(order, weight[order].astype(np.float32), reasons=("not drawn",))

@@ -17,7 +17,7 @@ from curate.plugins.batches import Pool, Published, given
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
-First = Literal["earliest", "best_quality"]
+First = Literal["first", "best_quality"]
 
 _HALVES = ("high", "low")
 
@@ -27,7 +27,7 @@ def exact_duplicates(
     quality: Vector,
     *,
     differences: Collection[Difference] = (),
-    first: First = "earliest",
+    first: First = "first",
     published: Hashes | None = None,
 ) -> tuple[Rows, Counts]:
     """Exact deduplication: drop a row if another has the same text and comes first.
@@ -66,7 +66,7 @@ def exact_duplicates(
     hashes = np.concatenate((before, text_hashes(texts, differences)), axis=1)
     n = hashes.shape[1]
     rank = np.concatenate((np.full(before.shape[1], -np.inf, np.float32), -quality))
-    order = np.lexsort(hashes if first == "earliest" else (rank, *hashes))
+    order = np.lexsort(hashes if first == "first" else (rank, *hashes))
     hashes = hashes[:, order]
     begins = np.ones(n, np.bool_)
     begins[1:] = (hashes[:, 1:] != hashes[:, :-1]).any(axis=0)
@@ -126,7 +126,7 @@ class ExactDuplicates:
     """Differences that are ignored: case, punctuation, space (kind and amount of white space), unicode (NFKC form and
     invisible characters). By default none: equal bytes, so that stored hashes are compared and no text is read."""
 
-    first: First = "earliest"
+    keep: First = "first"
     """The row that comes first, and is kept: the earliest in the pool, or the best."""
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
@@ -136,7 +136,7 @@ class ExactDuplicates:
             given(pool.texts).take(known.new),
             pool.quality[known.new],
             differences=self.normalize,
-            first=self.first,
+            first=self.keep,
             published=np.concatenate(hashes, axis=1),
         )
         representative, copies = known.of_pool(stands), known.spread(counted[known.rows :].astype(np.float32), 1)

@@ -23,7 +23,7 @@ from curate.plugins.batches import Pool, Published, given
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
-First = Literal["earliest", "best_quality"]
+First = Literal["first", "best_quality"]
 Linkage = Literal["direct", "connected"]
 
 _CROWD = 256  # members of a bucket that are all compared
@@ -34,9 +34,9 @@ def minhash(
     quality: Vector,
     *,
     min_similarity: float,
-    shingle: Unit,
-    length: int,
-    permutations: int,
+    ngram_unit: Unit,
+    ngram_size: int,
+    num_perm: int,
     max_miss_rate: float,
     linkage: Linkage,
     differences: Collection[Difference] = ("case", "space", "unicode"),
@@ -52,8 +52,8 @@ def minhash(
     texts : n texts
     quality : (n,) float32, higher = keep
     min_similarity : in (0, 1], from which two texts count as duplicates
-    shingle, length : what is compared, see ``shingles``
-    permutations, max_miss_rate : two texts of exactly ``min_similarity`` share no band with at most that probability,
+    ngram_unit, ngram_size : what is compared, see ``shingles``
+    num_perm, max_miss_rate : two texts of exactly ``min_similarity`` share no band with at most that probability,
         and more similar ones more rarely: see ``bands_and_rows`` and ``candidate_probability``
     linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
         one of all that a chain of similar pairs joins, though its ends may have nothing in common
@@ -83,15 +83,15 @@ def minhash(
     Deviations: pairs that share a band are verified; direct linkage; orders of shingles from two hashes of each.
 
     >>> texts = Texts.of(["to be or not to be", "To be or not  to be!", "to be or not to be that is it"])
-    >>> arguments = {"shingle": "word", "length": 2, "permutations": 64, "max_miss_rate": 0.01, "linkage": "direct"}
+    >>> arguments = {"ngram_unit": "word", "ngram_size": 2, "num_perm": 64, "max_miss_rate": 0.01, "linkage": "direct"}
     >>> representative, similarity, _ = minhash(texts, np.zeros(3, np.float32), min_similarity=0.5, **arguments)
     >>> representative.tolist(), [round(float(value), 2) for value in similarity]
     ([-1, 0, 0], [nan, 0.8, 0.57])
     """
     known = Published.nothing(texts.rows) if published is None else published
     texts, quality = texts.take(known.new), quality[known.new]
-    bands, rows = bands_and_rows(min_similarity, permutations, max_miss_rate)
-    shingling = Shingling(shingle, length, bands, rows, tuple(differences))
+    bands, rows = bands_and_rows(min_similarity, num_perm, max_miss_rate)
+    shingling = Shingling(ngram_unit, ngram_size, bands, rows, tuple(differences))
     sketches, m = Sketches.joined([shingling.read(known.sketches(*COLUMNS)), shingling.sketches(texts)]), known.rows
     rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
     firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
@@ -172,7 +172,7 @@ def _for_all_rows(
     budgeted=False,
     equivariant=True,
     random=False,
-    sketch=("min_similarity", "shingle", "length", "permutations", "max_miss_rate", "normalize"),
+    sketch=("min_similarity", "ngram_unit", "ngram_size", "num_perm", "max_miss_rate", "normalize"),
     cost="O(characters + shingles · permutations + pairs that share a band)",
     guarantee="a dropped row is similar to its representative (direct), pairs are missed at a known rate",
 )
@@ -196,13 +196,13 @@ class MinHash:
     min_similarity: Annotated[float, Gt(0), Le(1)] = 0.8
     """Jaccard similarity of the sets of shingles from which two rows count as duplicates."""
 
-    shingle: Unit = "word"
+    ngram_unit: Unit = "word"
     """What a shingle is a run of: words, or characters, which suit short texts and typing errors."""
 
-    length: Annotated[int, Ge(1), Le(100)] = 5
+    ngram_size: Annotated[int, Ge(1), Le(100)] = 5
     """Words or characters in a shingle."""
 
-    permutations: Annotated[int, Ge(1), Le(4096)] = 128
+    num_perm: Annotated[int, Ge(1), Le(4096)] = 128
     """Values in a signature; they are cut into bands by what ``min_similarity`` and ``max_miss_rate`` ask for."""
 
     normalize: tuple[Difference, ...] = ("case", "space", "unicode")
@@ -216,26 +216,26 @@ class MinHash:
     """Whether a row must be similar to the kept row itself, or a chain of similar rows to it is enough: "connected",
     by which a long chain of small changes, as in filled-in templates, is cut to one row."""
 
-    first: First = "best_quality"
+    keep: First = "best_quality"
     """The row that comes first, and is kept: the best, ties to the earliest in the pool, or the earliest."""
 
     def __post_init__(self) -> None:
-        bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
+        bands_and_rows(self.min_similarity, self.num_perm, self.max_miss_rate)
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         representative, similarity, nearest = minhash(
             given(pool.texts),
-            pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality),
+            pool.quality if self.keep == "best_quality" else np.zeros_like(pool.quality),
             min_similarity=self.min_similarity,
-            shingle=self.shingle,
-            length=self.length,
-            permutations=self.permutations,
+            ngram_unit=self.ngram_unit,
+            ngram_size=self.ngram_size,
+            num_perm=self.num_perm,
             max_miss_rate=self.max_miss_rate,
             linkage=self.linkage,
             differences=self.normalize,
             published=pool.published,
         )
-        found = compared_rates(*bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate))
+        found = compared_rates(*bands_and_rows(self.min_similarity, self.num_perm, self.max_miss_rate))
         retention = Retention("Jaccard similarity", self.min_similarity, nearest, found)
         chained = "joined to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
         reason = f"{chained} (Jaccard similarity at least {self.min_similarity:g})"
@@ -243,5 +243,5 @@ class MinHash:
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The keys of its bands, a digest, and the shingles of each text."""
-        cut = bands_and_rows(self.min_similarity, self.permutations, self.max_miss_rate)
-        return Shingling(self.shingle, self.length, *cut, self.normalize).table(given(pool.texts))
+        cut = bands_and_rows(self.min_similarity, self.num_perm, self.max_miss_rate)
+        return Shingling(self.ngram_unit, self.ngram_size, *cut, self.normalize).table(given(pool.texts))

@@ -15,7 +15,7 @@ from curate.plugins.batches import Pool, given
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
-First = Literal["earliest", "best_quality"]
+First = Literal["first", "best_quality"]
 
 
 def repeated_spans(texts: Texts, quality: Vector, *, min_words: int, min_repeated_rate: float) -> tuple[Rows, Vector]:
@@ -112,13 +112,13 @@ class RepeatedSpans:
     min_repeated_rate: Annotated[float, Gt(0), Le(1)] = 0.8
     """Share of a row's words, in spans that kept rows have, from which it is dropped."""
 
-    first: First = "best_quality"
+    keep: First = "best_quality"
     """The row that comes first, and is kept: the best, ties to the earliest in the pool, or the earliest."""
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         representative, repeated = repeated_spans(
             given(pool.texts),
-            pool.quality if self.first == "best_quality" else np.zeros_like(pool.quality),
+            pool.quality if self.keep == "best_quality" else np.zeros_like(pool.quality),
             min_words=self.min_words,
             min_repeated_rate=self.min_repeated_rate,
         )

@@ -244,10 +244,10 @@ class SemDeDup:
     min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.95
     """Cosine similarity from which two rows count as duplicates; 1 drops exact duplicates only."""
 
-    first: First = "farthest"
+    keep: First = "farthest"
     """The row that comes first: farthest from its cluster's centre (as in the paper), nearest to it, or best."""
 
-    probes: Annotated[int, Ge(1)] = 2
+    n_probe: Annotated[int, Ge(1)] = 2
     """Clusters that a row looks into for duplicates: its own (as in the paper), and those whose centres are nearest to
     it. The time grows with it."""
 
@@ -264,8 +264,8 @@ class SemDeDup:
             pool.embeddings,
             pool.cluster,
             pool.quality,
-            first=self.first,
-            probes=self.probes,
+            first=self.keep,
+            n_probe=self.n_probe,
             max_cluster_rows=self.max_cluster_rows,
             rows=known.new,
         )

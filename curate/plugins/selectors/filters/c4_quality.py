@@ -127,7 +127,7 @@ class C4Quality:
     Raffel et al. (2020), Exploring the Limits of Transfer Learning, arXiv:1910.10683, section 2.2.
 
     Deviations: C4 also deletes lines from the pages that it keeps. Texts are not changed here: a text is judged by what
-    would be left of it, and kept whole; ``min_left_word_rate`` drops those that would lose much.
+    would be left of it, and kept whole; ``min_remaining_word_rate`` drops those that would lose much.
     """
 
     page_phrases: Phrases = PAGE_PHRASES
@@ -140,7 +140,7 @@ class C4Quality:
     min_sentences: Annotated[int, Ge(0)] | None = 3
     """The least number of sentences in the lines that would be left."""
 
-    min_left_word_rate: Rate | None = None
+    min_remaining_word_rate: Rate | None = None
     """The least share of the words in the lines that would be left; C4 has no such rule."""
 
     line_phrases: Phrases = LINE_PHRASES
@@ -158,7 +158,7 @@ class C4Quality:
             *(Rule(f"holds {phrase}", 0, f"it holds {phrase!r}", least=False) for phrase in self.page_phrases),
             *at_most("bad_words", 0 if self.bad_words else None, "it holds a bad word"),
             *at_least("sentences", self.min_sentences, "fewer than {} sentences would be left"),
-            *at_least("left_word_rate", self.min_left_word_rate, "less than {%} of its words would be left"),
+            *at_least("left_word_rate", self.min_remaining_word_rate, "less than {%} of its words would be left"),
         ]
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002

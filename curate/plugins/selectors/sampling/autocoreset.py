@@ -22,6 +22,7 @@ Model = TypeVar("Model")
 
 _BLOCK = 8192
 _ZERO = 1e-12  # of the largest weight
+_DEPENDENT = 1e-10  # of the largest coordinate
 
 
 def autocoreset(
@@ -32,7 +33,7 @@ def autocoreset(
     rng: np.random.Generator,
     *,
     summary: Summary = "importance",
-    starts: int = 3,
+    n_initial_models: int = 3,
     patience: int = 5,
 ) -> tuple[Rows, Numbers, Numbers]:
     """Search for rows and weights whose model has a low loss on all rows.
@@ -50,7 +51,7 @@ def autocoreset(
     summary : how rows and weights are chosen. ``importance``: at random, in proportion to the length of the row of M
         (plus an even share of one row), weights the inverse. ``caratheodory``: rows are eliminated until there are
         ``budget``, such that the sums of the columns stay the same; it reads no more columns than that
-    starts : models trained on uniform samples
+    n_initial_models : models trained on uniform samples
     patience : rounds in a row without a lower loss, after which the search ends
 
     Returns
@@ -70,7 +71,7 @@ def autocoreset(
     Deviations: ``importance`` draws different rows, with the same proportions, instead of with replacement, and
     ``caratheodory`` stops at the budget instead of at q + 1 rows, with a column of ones that keeps the sum of weights.
 
-    Cost: starts + patience trainings and passes over the rows, and one for each round that lowers the loss;
+    Cost: n_initial_models + patience trainings and passes over the rows, and one for each round that lowers the loss;
     ``caratheodory`` with q columns: O(n q³) time a round. O(n × trainings) memory.
 
     References
@@ -88,7 +89,10 @@ def autocoreset(
     """
     if not budget:
         return np.empty(0, np.intp), np.empty(0), np.zeros(n)
-    columns = [losses(train(rng.choice(n, budget, replace=False), np.full(budget, n / budget))) for _ in range(starts)]
+    columns = [
+        losses(train(rng.choice(n, budget, replace=False), np.full(budget, n / budget)))
+        for _ in range(n_initial_models)
+    ]
     least, stale = np.inf, 0
     while stale < patience:
         if summary == "importance":
@@ -142,14 +146,33 @@ def caratheodory(points: Numbers, size: int, rng: np.random.Generator) -> tuple[
     active, waiting = waiting[: q + 1], waiting[q + 1 :]
     scaled = points / np.maximum(np.abs(points).max(axis=0, initial=0), np.finfo(float).tiny)
     for _ in range(n - size):
-        null = np.linalg.qr(scaled[active], mode="complete")[0][:, -1]  # q + 1 points: more than size >= q are left
-        null = null if null.max() >= -null.min() else -null
+        null = _null_vector(scaled[active])  # q + 1 points: more than size >= q remain
         step = np.divide(weights[active], null, out=np.full(len(active), np.inf), where=null > _ZERO)
         out = int(step.argmin())
         weights[active] = np.maximum(weights[active] - step[out] * null, 0)
         active, waiting = np.append(np.delete(active, out), waiting[:1]), waiting[1:]
     rows = np.concatenate((active, waiting))
     return rows, weights[rows]
+
+
+def _null_vector(points: Numbers) -> Numbers:
+    """Return coefficients of a combination of q + 1 points that is 0: (q + 1,), the largest of them 1.
+
+    The first point that depends on those before it is written as their combination. So the result does not depend on
+    the processor, as a basis of a null space of several dimensions does.
+    """
+    from scipy.linalg import solve_triangular
+
+    upper = np.linalg.qr(points.T).R
+    diagonal = np.abs(np.diagonal(upper))
+    dependent = np.flatnonzero(diagonal <= _DEPENDENT * np.abs(upper).max(initial=0))
+    last = int(dependent[0]) if len(dependent) else len(diagonal)
+    null: Numbers = np.zeros(len(points))
+    null[:last] = solve_triangular(upper[:last, :last], -upper[:last, last])
+    null[last] = 1
+    magnitude = np.abs(null)
+    null /= null[np.argmax(magnitude >= magnitude.max() * (1 - _DEPENDENT))]
+    return null
 
 
 def least_squares(x: Matrix, y: Vector) -> tuple[Callable[[Rows, Numbers], Numbers], Callable[[Numbers], Numbers]]:
@@ -215,7 +238,7 @@ class AutoCoreset:
     one by one, so that the total losses of the models met stay the same. Weights are then very uneven; the model is
     mostly nearer to that of all rows, and sometimes far from it."""
 
-    starts: Annotated[int, Ge(1), Le(1_000)] = 3
+    n_initial_models: Annotated[int, Ge(1), Le(1_000)] = 3
     """Models trained on uniform samples to begin with."""
 
     patience: Annotated[int, Ge(1), Le(1_000)] = 5
@@ -226,7 +249,14 @@ class AutoCoreset:
         with one_blas_thread():
             train, losses = least_squares(pool.embeddings, score)
             order, weights, mean_loss = autocoreset(
-                len(pool), budget, train, losses, rng, summary=self.summary, starts=self.starts, patience=self.patience
+                len(pool),
+                budget,
+                train,
+                losses,
+                rng,
+                summary=self.summary,
+                n_initial_models=self.n_initial_models,
+                patience=self.patience,
             )
         gains, weight = mean_loss[order].astype(np.float32), weights.astype(np.float32)
         return Selection(order, gains, weight, reasons=("not among the rows the best model was trained on",))

@@ -20,8 +20,8 @@ def unit_rows(seed, n, d=3, *, twins=False):
     return x / np.linalg.norm(x, axis=1, keepdims=True)
 
 
-def graph_of(x, neighbours):
-    return similarity_graph(x, np.zeros(len(x), np.int32), neighbours)
+def graph_of(x, n_neighbors):
+    return similarity_graph(x, np.zeros(len(x), np.int32), n_neighbors)
 
 
 def coverage(similarity, chosen):
@@ -43,9 +43,9 @@ def naive_greedy(similarity, budget):
 
 
 @given(st.integers(1, 14), st.integers(0, 1000), st.integers(1, 14), st.booleans())
-def test_sequence_and_gains_are_exactly_those_of_the_naive_greedy(n, seed, neighbours, twins):
+def test_sequence_and_gains_are_exactly_those_of_the_naive_greedy(n, seed, n_neighbors, twins):
     """With ties to the lowest index, on complete and on sparse graphs, until nothing is left."""
-    graph = graph_of(unit_rows(seed, n, twins=twins), neighbours)
+    graph = graph_of(unit_rows(seed, n, twins=twins), n_neighbors)
     order, gains, _, _ = facility_location(graph, n)
     expected, expected_gains = naive_greedy(graph.toarray().astype(np.float64), n)
     assert order.tolist() == expected
@@ -64,9 +64,9 @@ def test_value_is_at_least_1_minus_1_over_e_of_the_optimum(n, seed, data):
 
 
 @given(st.integers(2, 60), st.integers(0, 1000), st.integers(1, 10), st.floats(0, 1))
-def test_value_on_a_sparse_graph_is_a_lower_bound_of_the_value_on_all_similarities(n, seed, neighbours, rate):
+def test_value_on_a_sparse_graph_is_a_lower_bound_of_the_value_on_all_similarities(n, seed, n_neighbors, rate):
     x = unit_rows(seed, n, 4)
-    order, gains, _, _ = facility_location(graph_of(x, neighbours), int(rate * n))
+    order, gains, _, _ = facility_location(graph_of(x, n_neighbors), int(rate * n))
     assert gains.sum() <= coverage(np.clip(x @ x.T, 0, 1), order) + 1e-4
 
 
@@ -106,6 +106,6 @@ def test_picks_the_middle_of_each_group_first():
     angles = np.array([0.0, 0.2, 0.4, 3.0, 3.2, 3.4])
     x = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     pool = Pool(x, np.zeros(6, np.float32), np.zeros(6, np.int32))
-    selection = FacilityLocation(neighbours=5).select(pool, 2, np.random.default_rng(0))
+    selection = FacilityLocation(n_neighbors=5).select(pool, 2, np.random.default_rng(0))
     assert sorted(selection.order.tolist()) == [1, 4]
     assert selection.representative.tolist() == [1, -1, 1, 4, -1, 4]

@@ -36,39 +36,39 @@ def unit_pool(seed, n, d=4, error=None):
     return Pool(x, np.zeros(n, np.float32), np.zeros(n, np.int32), scores, dict.fromkeys(scores, True))
 
 
-def ridge(g, regularisation):
+def ridge(g, regularization):
     """λ times the mean squared length."""
-    return regularisation * (g.astype(np.float64) ** 2).sum() / len(g)
+    return regularization * (g.astype(np.float64) ** 2).sum() / len(g)
 
 
-def ridge_oracle(g, regularisation):
+def ridge_oracle(g, regularization):
     """min over w >= 0 of ‖gᵀ w − Σ g‖² + λ m ‖w‖², with the regularisation as extra rows."""
     g = g.astype(np.float64)
-    stacked = np.vstack((g.T, np.sqrt(ridge(g, regularisation)) * np.eye(len(g))))
+    stacked = np.vstack((g.T, np.sqrt(ridge(g, regularization)) * np.eye(len(g))))
     return nnls(stacked, np.concatenate((g.sum(axis=0), np.zeros(len(g)))))
 
 
-def objective(g, order, weights, regularisation):
+def objective(g, order, weights, regularization):
     error = weights.astype(np.float64) @ g[order].astype(np.float64) - g.sum(axis=0, dtype=np.float64)
-    return error @ error + ridge(g, regularisation) * (weights.astype(np.float64) ** 2).sum()
+    return error @ error + ridge(g, regularization) * (weights.astype(np.float64) ** 2).sum()
 
 
 @given(
     st.integers(1, 10), st.integers(1, 6), st.integers(0, 1000), st.sampled_from([1e-6, 0.1, 0.5, 5.0]), st.booleans()
 )
-def test_without_a_limit_the_weights_are_those_of_non_negative_least_squares(n, d, seed, regularisation, twins):
+def test_without_a_limit_the_weights_are_those_of_non_negative_least_squares(n, d, seed, regularization, twins):
     g = vectors(seed, n, d, twins=twins)
-    order, weights, _, _ = grad_match(g, n, regularisation=regularisation, tolerance=0.0)
-    _, best = ridge_oracle(g, regularisation)
+    order, weights, _, _ = grad_match(g, n, regularization=regularization, tolerance=0.0)
+    _, best = ridge_oracle(g, regularization)
     assert (weights > 0).all()
-    assert objective(g, order, weights, regularisation) == pytest.approx(best**2, rel=1e-4, abs=1e-4)
+    assert objective(g, order, weights, regularization) == pytest.approx(best**2, rel=1e-4, abs=1e-4)
 
 
 @given(st.integers(1, 30), st.integers(0, 1000), st.data())
 def test_weights_are_the_best_for_the_rows_kept_and_gains_are_the_falls(n, seed, data):
     budget = data.draw(st.integers(1, n))
     g = vectors(seed, n, 6)
-    order, weights, gains, unexplained = grad_match(g, budget, regularisation=0.5, tolerance=1e-4)
+    order, weights, gains, unexplained = grad_match(g, budget, regularization=0.5, tolerance=1e-4)
     assert len(order) <= budget
     kept = g[order].astype(np.float64)
     gram = kept @ kept.T + ridge(g, 0.5) * np.eye(len(order))
@@ -80,7 +80,7 @@ def test_weights_are_the_best_for_the_rows_kept_and_gains_are_the_falls(n, seed,
 def test_orthonormal_gradients_are_picked_by_their_coefficients_and_explain_all_but_the_rest():
     """Each direction is held by as many equal rows as its coefficient says."""
     g = np.repeat(np.eye(5, dtype=np.float32), [3, 9, 1, 7, 5], axis=0)
-    order, weights, gains, unexplained = grad_match(g, 3, regularisation=1e-9, tolerance=1e-4)
+    order, weights, gains, unexplained = grad_match(g, 3, regularization=1e-9, tolerance=1e-4)
     assert order.tolist() == [3, 13, 20]
     np.testing.assert_allclose(weights, [9, 7, 5], rtol=1e-5)
     np.testing.assert_allclose(unexplained, [3, 0, 1, 0, 0], atol=1e-6)
@@ -89,28 +89,28 @@ def test_orthonormal_gradients_are_picked_by_their_coefficients_and_explain_all_
 
 def test_regularisation_counts_from_the_first_pick():
     g = np.array([[2, 0], [2, 0]], np.float32)
-    assert grad_match(g, 1, regularisation=1.0, tolerance=0.0)[1].tolist() == [1.0]  # (4 + 1 · 4)⁻¹ · 2 · 4
+    assert grad_match(g, 1, regularization=1.0, tolerance=0.0)[1].tolist() == [1.0]  # (4 + 1 · 4)⁻¹ · 2 · 4
 
 
 @pytest.mark.parametrize("unit", [2.0**-10, 2.0**10])
 def test_the_unit_of_the_gradients_changes_nothing(unit):
     g = vectors(7, 60, 5) * np.random.default_rng(8).uniform(0.1, 2, (60, 1)).astype(np.float32)
-    order, weights, gains, unexplained = grad_match(g, 20, regularisation=0.5, tolerance=1e-4)
-    other = grad_match(g * np.float32(unit), 20, regularisation=0.5, tolerance=1e-4)
+    order, weights, gains, unexplained = grad_match(g, 20, regularization=0.5, tolerance=1e-4)
+    other = grad_match(g * np.float32(unit), 20, regularization=0.5, tolerance=1e-4)
     assert other[0].tolist() == order.tolist()
     np.testing.assert_allclose(other[1], weights, rtol=1e-5)
     np.testing.assert_allclose(other[2], gains, rtol=1e-4, atol=1e-7)
     np.testing.assert_allclose(other[3] / unit, unexplained, rtol=1e-5, atol=1e-5)
 
 
-def unexplained_share(g, budget, regularisation):
-    unexplained = grad_match(g, budget, regularisation=regularisation, tolerance=1e-4)[3]
+def unexplained_share(g, budget, regularization):
+    unexplained = grad_match(g, budget, regularization=regularization, tolerance=1e-4)[3]
     return np.linalg.norm(unexplained) / np.linalg.norm(g.sum(axis=0, dtype=np.float64))
 
 
-def absolute(g, regularisation):
+def absolute(g, regularization):
     """The λ that makes the penalty λ ‖w‖² whatever the length of the gradients."""
-    return regularisation / ridge(g, 1.0)
+    return regularization / ridge(g, 1.0)
 
 
 def test_short_gradients_are_explained_as_well_as_long_ones():
@@ -142,24 +142,24 @@ def test_within_the_labels_of_clinc150_less_is_unexplained_than_with_an_absolute
     assert relative == pytest.approx(0.03, abs=0.03)
 
 
-@pytest.mark.parametrize(("regularisation", "least", "most"), [(0.5, 980, 1000), (1e-6, 8, 40)])
-def test_as_many_rows_are_picked_as_the_docs_say(regularisation, least, most):
+@pytest.mark.parametrize(("regularization", "least", "most"), [(0.5, 980, 1000), (1e-6, 8, 40)])
+def test_as_many_rows_are_picked_as_the_docs_say(regularization, least, most):
     """1,000 unit gradients around a mean in 32 dimensions: nearly all at the default, about 32 with a λ close to 0."""
     g = vectors(0, 1000, 32) + np.float32(1)
     g /= np.linalg.norm(g, axis=1, keepdims=True)
-    picks = len(grad_match(g, 1000, regularisation=regularisation, tolerance=1e-4)[0])
+    picks = len(grad_match(g, 1000, regularization=regularization, tolerance=1e-4)[0])
     assert least <= picks <= most
 
 
 def test_gradients_that_cancel_out_need_no_row():
     g = np.array([[1, 0], [-1, 0]], np.float32)
-    assert len(grad_match(g, 2, regularisation=0.5, tolerance=1e-4)[0]) == 0
+    assert len(grad_match(g, 2, regularization=0.5, tolerance=1e-4)[0]) == 0
 
 
 def test_the_budget_is_filled_with_random_rows_of_weight_1():
     pool = unit_pool(1, 200)
-    plugin = GradMatch(regularisation=1e-6)
-    picks = grad_match(pool.embeddings, 50, regularisation=1e-6, tolerance=1e-4)[0]
+    plugin = GradMatch(regularization=1e-6)
+    picks = grad_match(pool.embeddings, 50, regularization=1e-6, tolerance=1e-4)[0]
     one, two = (plugin.select(pool, 50, np.random.default_rng(seed)).check(200, 50) for seed in (0, 1))
     assert len(picks) < 10
     for selection in (one, two):
@@ -173,7 +173,7 @@ def test_the_error_lengthens_gradients():
     pool = unit_pool(3, 40, error=np.random.default_rng(3).uniform(0, 2, 40))
     selection = GradMatch(error_by="el2n").select(pool, 3, np.random.default_rng(0))
     gradient = pool.embeddings * pool.scores["el2n"][:, None]
-    expected = grad_match(gradient, 3, regularisation=0.5, tolerance=1e-4)
+    expected = grad_match(gradient, 3, regularization=0.5, tolerance=1e-4)
     assert selection.order.tolist() == expected[0].tolist()
     assert selection.weight.tolist() == expected[1].tolist()
 

@@ -93,7 +93,7 @@ def test_facility_location_alone_is_the_selector_of_that_name():
 
 def test_all_neighbours_are_every_row():
     some = pool()
-    assert select(some, 30, neighbours="all").order.tolist() == select(some, 30, neighbours=199).order.tolist()
+    assert select(some, 30, n_neighbors="all").order.tolist() == select(some, 30, n_neighbors=199).order.tolist()
 
 
 def test_a_term_of_weight_0_is_as_if_it_were_not_there():
@@ -116,13 +116,13 @@ def test_weights_move_the_choice_from_one_objective_to_the_other():
     shares = []
     for weight in (0.98, 0.5, 0.02):
         terms = ({"facility_location": weight}, {"quality": 1 - weight, "by": "len"})
-        order = select(some, 20, objective=terms, neighbours="all").order
+        order = select(some, 20, objective=terms, n_neighbors="all").order
         covered = np.clip(some.embeddings @ some.embeddings[order].T, 0, 1).max(axis=1).sum()
         shares.append((covered, some.scores["len"][order].sum()))
     covered, good = zip(*shares, strict=True)
     assert covered[0] > covered[1] > covered[2]
     assert good[0] < good[1] < good[2]
-    assert covered[0] >= 0.98 * select(some, 20, neighbours="all").gain.sum()
+    assert covered[0] >= 0.98 * select(some, 20, n_neighbors="all").gain.sum()
     assert good[2] >= 0.98 * np.sort(some.scores["len"])[-20:].sum()
 
 
@@ -201,7 +201,7 @@ def test_equal_rows_constant_scores_and_every_budget(term):
 def test_all_neighbours_of_too_many_rows_are_refused():
     many = Pool(np.ones((16_385, 1), np.float32), np.zeros(16_385, np.float32), np.zeros(16_385, np.int32))
     with pytest.raises(PluginError, match="16,385 rows are too many; the most is 16,384") as told:
-        select(many, 3, neighbours="all")
+        select(many, 3, n_neighbors="all")
     assert "within: cluster" in told.value.hint
 
 
@@ -281,7 +281,7 @@ def test_picks_are_those_of_apricot():
     some = pool(60)
     similarity = np.clip(some.embeddings.astype(np.float64) @ some.embeddings.T, 0, 1)
     covering = apricot.FacilityLocationSelection(10, metric="precomputed", optimizer="lazy").fit(similarity)
-    assert select(some, 10, neighbours="all").order.tolist() == covering.ranking.tolist()
+    assert select(some, 10, n_neighbors="all").order.tolist() == covering.ranking.tolist()
     from scipy import sparse
 
     from curate.kernels.submodular.greedy import lazy

@@ -36,7 +36,7 @@ def test_densities_of_9_to_1_give_shares_of_9_to_the_power_of_1_less_the_exponen
 def test_the_plugin_draws_by_the_density_of_the_pool():
     x, _ = two_steps(500)
     pool = Pool(x, np.zeros(500, np.float32), np.zeros(500, np.int32))
-    selection = InverseDensity(exponent=0.7, neighbours=5, clip_rate=0.1).select(pool, 50, generator(1)).check(500, 50)
+    selection = InverseDensity(exponent=0.7, n_neighbors=5, clip_rate=0.1).select(pool, 50, generator(1)).check(500, 50)
     density = pool_density(x, pool.cluster, 5, "auto")
     order, weight = inverse_density(density, 50, generator(1), exponent=0.7, clip_rate=0.1)
     assert selection.order.tolist() == order.tolist()

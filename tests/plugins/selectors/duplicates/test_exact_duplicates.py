@@ -74,7 +74,7 @@ def test_one_row_of_each_text_stays_and_tells_how_many_it_stands_for():
 def test_best_quality_stays_if_asked_for_ties_to_the_lowest_index():
     texts, quality = ["a", "b", "a", "b", "a"], [1, 5, 2, 7, 2]
     assert select(texts, quality=quality).order.tolist() == [0, 1]
-    selection = select(texts, quality=quality, first="best_quality")
+    selection = select(texts, quality=quality, keep="best_quality")
     assert selection.order.tolist() == [2, 3]
     assert selection.gain.tolist() == [3, 2]
     assert selection.representative.tolist() == [2, 3, -1, -1, 2]
@@ -84,7 +84,7 @@ def test_best_quality_stays_if_asked_for_ties_to_the_lowest_index():
     texts=st.lists(st.text("aA.b \u200b\u00ad\u00e9e\u0301\u3000\ud800", max_size=3), max_size=40),
     seed=st.integers(0, 99),
     differences=st.sets(st.sampled_from(ALL)),
-    first=st.sampled_from(["earliest", "best_quality"]),
+    first=st.sampled_from(["first", "best_quality"]),
     block=st.sampled_from([1, 7, 100]),
 )
 def test_same_as_a_dictionary_for_any_block_size(texts, seed, differences, first, block):
@@ -95,7 +95,7 @@ def test_same_as_a_dictionary_for_any_block_size(texts, seed, differences, first
     for row, text in enumerate(texts):
         groups.setdefault(normalize(text, differences), []).append(row)
     for rows in groups.values():
-        leader = rows[0] if first == "earliest" else max(rows, key=lambda row: quality[row])
+        leader = rows[0] if first == "first" else max(rows, key=lambda row: quality[row])
         assert [representative[row] for row in rows] == [-1 if row == leader else leader for row in rows]
         assert [copies[row] for row in rows] == [len(rows) if row == leader else 0 for row in rows]
 

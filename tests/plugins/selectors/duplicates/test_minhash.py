@@ -18,7 +18,7 @@ from curate.plugins.batches import Pool
 from curate.plugins.selectors.duplicates import minhash as module
 from curate.plugins.selectors.duplicates.minhash import MinHash, minhash
 
-DEFAULTS = {"shingle": "word", "length": 5, "permutations": 128, "max_miss_rate": 0.01, "linkage": "direct"}
+DEFAULTS = {"ngram_unit": "word", "ngram_size": 5, "num_perm": 128, "max_miss_rate": 0.01, "linkage": "direct"}
 ARTICLES = Path(os.environ.get("CURATE_DATA", "data")) / "minhash-articles"
 
 
@@ -32,13 +32,13 @@ def stands(texts, **fields):
     return run(texts, **fields)[0].tolist()
 
 
-def sets(text, length=5):
+def sets(text, ngram_size=5):
     words = text.lower().split()
-    return {tuple(words[i : i + length]) for i in range(max(1, len(words) - length + 1))}
+    return {tuple(words[i : i + ngram_size]) for i in range(max(1, len(words) - ngram_size + 1))}
 
 
-def jaccard(one, other, length=5):
-    a, b = sets(one, length), sets(other, length)
+def jaccard(one, other, ngram_size=5):
+    a, b = sets(one, ngram_size), sets(other, ngram_size)
     return len(a & b) / len(a | b)
 
 
@@ -57,7 +57,7 @@ def test_planted_copies_are_found_by_the_curve_and_nothing_else_is():
         for place in r.choice(200, r.integers(0, 10), replace=False):
             words[place] = "changed"
     texts = [" ".join(words) for words in originals + copies]
-    representative, similarity, _ = run(texts, min_similarity=0.7, permutations=32, max_miss_rate=0.3, block=100)
+    representative, similarity, _ = run(texts, min_similarity=0.7, num_perm=32, max_miss_rate=0.3, block=100)
     true = np.array([jaccard(texts[i], texts[600 + i]) for i in range(600)])
     dropped = representative[600:] >= 0
     assert (representative[:600] == -1).all()
@@ -87,7 +87,7 @@ A, B, C = ("a b c d e f g h", "b c d e f g h i", "c d e f g h i j")  # 6 of 8 wo
 
 @pytest.mark.parametrize(("linkage", "expected"), [("direct", [-1, 0, -1]), ("connected", [-1, 0, 0])])
 def test_a_chain_drops_its_end_only_if_asked(linkage, expected):
-    representative, similarity, nearest = run([A, B, C], length=1, min_similarity=0.7, linkage=linkage)
+    representative, similarity, nearest = run([A, B, C], ngram_size=1, min_similarity=0.7, linkage=linkage)
     assert representative.tolist() == expected
     np.testing.assert_allclose(similarity, [np.nan, 7 / 9, np.nan if linkage == "direct" else 6 / 10], rtol=1e-6)
     np.testing.assert_allclose(nearest[:2], [0, 7 / 9], rtol=1e-6)
@@ -95,21 +95,21 @@ def test_a_chain_drops_its_end_only_if_asked(linkage, expected):
 
 def test_the_row_that_would_drop_another_must_itself_be_kept():
     """B is first: it stands for both ends."""
-    assert stands([B, A, C], length=1, min_similarity=0.7) == [-1, 0, 0]
+    assert stands([B, A, C], ngram_size=1, min_similarity=0.7) == [-1, 0, 0]
 
 
 def test_best_quality_is_kept_ties_to_the_first_and_copies_name_what_stands_for_their_like():
     texts = [A, B, A, B, B]
-    assert stands(texts, length=1, min_similarity=0.7) == [-1, 0, 0, 0, 0]
-    assert stands(texts, length=1, min_similarity=0.7, quality=[0, 1, 0, 2, 2]) == [3, 3, 3, -1, 3]
-    similarity = run(texts, length=1, min_similarity=0.7, quality=[0, 1, 0, 2, 2])[1]
+    assert stands(texts, ngram_size=1, min_similarity=0.7) == [-1, 0, 0, 0, 0]
+    assert stands(texts, ngram_size=1, min_similarity=0.7, quality=[0, 1, 0, 2, 2]) == [3, 3, 3, -1, 3]
+    similarity = run(texts, ngram_size=1, min_similarity=0.7, quality=[0, 1, 0, 2, 2])[1]
     np.testing.assert_allclose(similarity, [7 / 9, 1, 7 / 9, np.nan, 1], rtol=1e-6)
 
 
 def test_the_most_similar_kept_row_stands():
     base = [f"w{i}" for i in range(20)]
     further, nearer = " ".join(base[:-3]), " ".join([*base[1:], "r"])  # .85 and .90 similar, .76 to each other
-    assert stands([further, nearer, " ".join(base)], length=1) == [-1, -1, 1]
+    assert stands([further, nearer, " ".join(base)], ngram_size=1) == [-1, -1, 1]
 
 
 @pytest.mark.parametrize("crowd", [2, 256])
@@ -119,7 +119,7 @@ def test_rows_of_a_crowded_band_are_linked_as_the_obvious_way_links_them(monkeyp
     r = np.random.default_rng(4)
     base = [f"w{i}" for i in range(60)]
     texts = [" ".join([*base[:20], f"a{a}", *base[20:40], f"b{b}", *base[40:]]) for a, b in r.integers(0, 6, (80, 2))]
-    found = run(texts, min_similarity=0.8, max_miss_rate=1e-9, permutations=4096, shingle="word", length=5)
+    found = run(texts, min_similarity=0.8, max_miss_rate=1e-9, num_perm=4096, ngram_unit="word", ngram_size=5)
     kept, expected = [], []
     for i, text in enumerate(texts):
         best = max(kept, key=lambda k, text=text: jaccard(text, texts[k]), default=-1)
@@ -188,25 +188,26 @@ def test_repeated_words_are_one_shingle():
 def test_selection_says_gain_reason_and_similarity():
     texts = Texts.of([A, B, C, "nothing like it"])
     pool = Pool(np.zeros((4, 0), np.float32), np.zeros(4, np.float32), np.zeros(4, np.int32), texts=texts)
-    selection = MinHash(length=1, min_similarity=0.7).select(pool, None, np.random.default_rng(0))
+    selection = MinHash(ngram_size=1, min_similarity=0.7).select(pool, None, np.random.default_rng(0))
     assert selection.order.tolist() == [0, 2, 3]
     np.testing.assert_allclose(selection.gain, [1, 1 - 6 / 10, 1], rtol=1e-6)
     assert selection.reasons == ("near-duplicate (Jaccard similarity at least 0.7)",)
     assert selection.representative.tolist() == [-1, 0, -1, -1]
-    connected = MinHash(length=1, min_similarity=0.7, linkage="connected").select(pool, None, np.random.default_rng(0))
+    chained = MinHash(ngram_size=1, min_similarity=0.7, linkage="connected")
+    connected = chained.select(pool, None, np.random.default_rng(0))
     assert connected.reasons == ("joined to its representative by near-duplicates (Jaccard similarity at least 0.7)",)
 
 
 def test_earliest_row_is_kept_whatever_its_quality_if_asked():
     quality = np.array([0, 1], np.float32)
     pool = Pool(np.zeros((2, 0), np.float32), quality, np.zeros(2, np.int32), texts=Texts.of([A, A]))
-    for first, kept in (("best_quality", [1]), ("earliest", [0])):
-        assert MinHash(first=first).select(pool, None, np.random.default_rng(0)).order.tolist() == kept
+    for first, kept in (("best_quality", [1]), ("first", [0])):
+        assert MinHash(keep=first).select(pool, None, np.random.default_rng(0)).order.tolist() == kept
 
 
 def test_too_few_permutations_are_refused_when_the_configuration_is_read():
     with pytest.raises(ValueError, match="takes 44"):
-        MinHash(min_similarity=0.1, permutations=16)
+        MinHash(min_similarity=0.1, num_perm=16)
 
 
 INVISIBLY_DIFFERENT = (
@@ -225,7 +226,7 @@ def test_texts_that_differ_in_what_is_normalized_are_the_same(shingle, normalize
     options = {} if normalize is None else {"normalize": normalize}
     texts = Texts.of(INVISIBLY_DIFFERENT)
     pool = Pool(np.zeros((4, 0), np.float32), np.zeros(4, np.float32), np.zeros(4, np.int32), texts=texts)
-    plugin = MinHash(shingle=shingle, length=3, min_similarity=1.0, **options)
+    plugin = MinHash(ngram_unit=shingle, ngram_size=3, min_similarity=1.0, **options)
     wanted = kept or (3 if shingle == "word" else 4)  # words end at white space, characters count it
     assert len(plugin.select(pool, None, np.random.default_rng(0)).order) == wanted
 
@@ -271,7 +272,7 @@ def first_of_chain(texts, threshold):
 )
 def test_components_of_templates_are_those_of_union_find(monkeypatch, pool, min_similarity, crowd):
     monkeypatch.setattr(module, "_CROWD", crowd)
-    found = run(pool, min_similarity=min_similarity, max_miss_rate=1e-9, permutations=4096, linkage="connected")[0]
+    found = run(pool, min_similarity=min_similarity, max_miss_rate=1e-9, num_perm=4096, linkage="connected")[0]
     expected = first_of_chain(pool, min_similarity)
     assert [row if first < 0 else first for row, first in enumerate(found.tolist())] == expected
 

@@ -156,4 +156,4 @@ def test_selection_says_gain_reason_and_similarity():
 def test_the_best_row_is_kept_or_the_earliest_if_asked():
     texts = [numbered((0, 20)), numbered((0, 21))]
     assert select(texts, [0, 1], min_words=5).order.tolist() == [1]
-    assert select(texts, [0, 1], min_words=5, first="earliest").order.tolist() == [0]
+    assert select(texts, [0, 1], min_words=5, keep="first").order.tolist() == [0]

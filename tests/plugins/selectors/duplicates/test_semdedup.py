@@ -218,14 +218,14 @@ def by_definition(x, cells, threshold, published):
     st.sampled_from([1, 3, 1024]),
     st.lists(st.integers(0, 9), max_size=3),
 )
-def test_same_as_the_definition_with_ties_probes_and_published_rows(n, seed, probes, min_similarity, block, parts):
+def test_same_as_the_definition_with_ties_probes_and_published_rows(n, seed, n_probe, min_similarity, block, parts):
     r = np.random.default_rng(seed)
     x, cluster = FACES[r.integers(0, len(FACES), n)], r.integers(-1, 5, n).astype(np.int32)
     quality = r.integers(0, 4, n).astype(np.float32)
     held = r.random(n) < 0.2
     sketches = [FACES[r.integers(0, len(FACES), m)][:, :4] for m in parts]
     known = published_as(held, sketches)
-    cells = Cells.of(x, cluster, quality, first="best_quality", probes=probes, rows=known.new)
+    cells = Cells.of(x, cluster, quality, first="best_quality", n_probe=n_probe, rows=known.new)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest_predecessor, "_ROWS", block)
         patch.setattr(nearest_predecessor, "_COLUMNS", 2 * block)
@@ -243,7 +243,7 @@ def test_enough_probes_keep_no_two_duplicates_and_one_of_each_group(first):
     r = np.random.default_rng(4)
     x, cluster = on_circle(*r.uniform(0, 360, 150)), r.integers(0, 6, 150)
     kept, representative, _ = run(
-        x, cluster=cluster, quality=r.permutation(150), min_similarity=0.999, first=first, probes=6
+        x, cluster=cluster, quality=r.permutation(150), min_similarity=0.999, first=first, n_probe=6
     )
     similarity = x @ x.T - 2 * np.eye(150)
     assert similarity[np.ix_(kept, kept)].max() < 0.999
@@ -255,7 +255,7 @@ def test_enough_probes_keep_no_two_duplicates_and_one_of_each_group(first):
 def test_duplicates_on_two_sides_of_a_border_are_found_with_2_probes():
     x, cluster = on_circle(0, 40, 44, 90), [0, 0, 1, 1]
     assert run(x, cluster=cluster, min_similarity=0.99)[0].all()
-    kept, representative, _ = run(x, cluster=cluster, min_similarity=0.99, probes=2)
+    kept, representative, _ = run(x, cluster=cluster, min_similarity=0.99, n_probe=2)
     assert kept.tolist() == [True, True, False, True]
     assert representative.tolist() == [-1, -1, 1, -1]
 
@@ -293,7 +293,7 @@ def test_missed_pairs_are_those_across_borders():
     assert sampled.rows == 20
     assert 0 < sampled.missed < sampled.pairs < told.pairs
     assert missed_pairs(x, cells, 0.99, 0) is None
-    some = [Cells.of(x, cluster, np.zeros(200, np.float32), first="nearest", probes=p) for p in (3, 12)]
+    some = [Cells.of(x, cluster, np.zeros(200, np.float32), first="nearest", n_probe=p) for p in (3, 12)]
     assert missed_pairs(x, some[0], 0.99, 1000).missed < told.missed
     assert missed_pairs(x, some[1], 0.99, 1000) is None
 
@@ -320,7 +320,7 @@ def test_published_rows_stay_and_new_ones_like_them_go():
     x = on_circle(0, 1, 90, 180, 190, 270)
     known = published_as(np.arange(6) == 0, [x[:0], x[:1], on_circle(45, 175)])
     selection = (
-        SemDeDup(first="best_quality", min_similarity=0.98)
+        SemDeDup(keep="best_quality", min_similarity=0.98)
         .select(pool_of(x, known), None, np.random.default_rng(0))
         .check(6, None)
     )
@@ -342,7 +342,7 @@ def test_published_vectors_of_another_model_are_refused():
 def test_selection_says_gain_reason_and_similarity():
     x = on_circle(0, 15, 30, 120)
     pool = Pool(x, np.array([3, 2, 1, 0], np.float32), np.zeros(4, np.int32))
-    selection = SemDeDup(first="best_quality").select(pool, None, np.random.default_rng(0))
+    selection = SemDeDup(keep="best_quality").select(pool, None, np.random.default_rng(0))
     assert selection.order.tolist() == [0, 3]
     assert selection.gain[0] == 2
     np.testing.assert_allclose(selection.gain[1], 1, atol=1e-6)
@@ -355,8 +355,8 @@ def test_selection_says_gain_reason_and_similarity():
 def test_selection_says_what_a_sample_shows_to_be_missed():
     x = on_circle(0, 40, 44, 90, 180)
     pool = Pool(x, np.zeros(5, np.float32), np.array([0, 0, 1, 1, 2], np.int32))
-    one = SemDeDup(min_similarity=0.99, probes=1)
+    one = SemDeDup(min_similarity=0.99, n_probe=1)
     sample = one.select(pool, None, np.random.default_rng(0)).retention.sample
     assert (sample.rows, sample.pairs, sample.missed) == (5, 2, 2)
-    two = SemDeDup(min_similarity=0.99, probes=2).select(pool, None, np.random.default_rng(0)).retention.sample
+    two = SemDeDup(min_similarity=0.99, n_probe=2).select(pool, None, np.random.default_rng(0)).retention.sample
     assert (two.pairs, two.missed) == (2, 0)

@@ -113,7 +113,7 @@ def test_what_is_left_can_be_asked_for(outcomes):
     texts = [f"{LINE} {LINE} {LINE}\n{'chaff ' * chaff}" for chaff in (0, 15, 16)]
     np.testing.assert_allclose(c4_quality([*texts, ""])["left_word_rate"], [1, 0.5, 15 / 31, 0])
     reason = "less than 50 % of its words would be left"
-    assert outcomes(C4Quality(min_left_word_rate=0.5), texts) == ["", "", reason]
+    assert outcomes(C4Quality(min_remaining_word_rate=0.5), texts) == ["", "", reason]
 
 
 def test_empty_and_null_switch_rules_off(outcomes):

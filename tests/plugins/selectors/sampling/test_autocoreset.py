@@ -93,7 +93,7 @@ def test_importance_weights_of_all_models_losses_are_unbiased():
     first = rng(0).random(30) ** 4
     sums = []
     for seed in range(2_000):
-        order, weights, _ = autocoreset(30, 6, lambda rows, weights: 0, lambda _: first, rng(seed), starts=1)
+        order, weights, _ = autocoreset(30, 6, lambda rows, weights: 0, lambda _: first, rng(seed), n_initial_models=1)
         sums.append(weights @ first[order])
     assert abs(np.mean(sums) - first.sum()) < 4 * np.std(sums) / 2_000**0.5 + 1e-9
 

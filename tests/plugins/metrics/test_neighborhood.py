@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.plugins.metrics.neighbourhood import neighbourhood
+from curate.plugins.metrics.neighborhood import neighborhood
 
 
 def by_definition(x, chosen, pool, k):
@@ -29,14 +29,14 @@ def by_definition(x, chosen, pool, k):
 def test_is_its_definition(rows, k, size):
     x = rows(60, 3)
     chosen = np.random.default_rng(size).permutation(60)[:size]
-    assert neighbourhood(x, chosen, np.arange(60), k) == pytest.approx(by_definition(x, chosen, np.arange(60), k))
+    assert neighborhood(x, chosen, np.arange(60), k) == pytest.approx(by_definition(x, chosen, np.arange(60), k))
 
 
 def test_outliers_lower_precision_and_density_and_a_narrow_choice_lowers_what_is_reached():
     angle = np.concatenate([np.linspace(0, 1, 50) ** 1.1, [2, 3.1, 4.4]])  # a crowd, and three ever farther apart
     x = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
     pool = np.arange(53)
-    outliers, narrow, even = (neighbourhood(x, rows, pool, 1) for rows in (pool[-4:], pool[:8], pool[:50:6]))
+    outliers, narrow, even = (neighborhood(x, rows, pool, 1) for rows in (pool[-4:], pool[:8], pool[:50:6]))
     assert outliers["precision"] < even["precision"]
     assert outliers["density"] < even["density"]
     assert narrow["coverage"] < even["coverage"]

@@ -21,7 +21,7 @@ from curate.plugins.results import Measured
 _NAMES = ("precision", "recall", "density", "coverage")
 
 
-def neighbourhood(x: Matrix, chosen: Rows, pool: Rows, neighbours: int) -> dict[str, float]:
+def neighborhood(x: Matrix, chosen: Rows, pool: Rows, n_neighbors: int) -> dict[str, float]:
     """How chosen rows and the pool lie in each other's balls; a ball reaches from a row to its k-th nearest of its set.
 
     Parameters
@@ -29,7 +29,7 @@ def neighbourhood(x: Matrix, chosen: Rows, pool: Rows, neighbours: int) -> dict[
     x : (n, d) float32, rows of unit length
     chosen : at least two rows
     pool : at least two rows; may have rows in common with ``chosen``
-    neighbours : k, at least 1; of a set with k rows or fewer, the number of others
+    n_neighbors : k, at least 1; of a set with k rows or fewer, the number of others
 
     Returns
     -------
@@ -50,10 +50,10 @@ def neighbourhood(x: Matrix, chosen: Rows, pool: Rows, neighbours: int) -> dict[
 
     >>> angle = np.array([0, 0.1, 0.2, 2.0])
     >>> x = np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
-    >>> neighbourhood(x, np.array([0, 1]), np.arange(4), 1)["coverage"]
+    >>> neighborhood(x, np.array([0, 1]), np.arange(4), 1)["coverage"]
     0.75
     """
-    reach_pool, reach_chosen = _reach(x[pool], neighbours), _reach(x[chosen], neighbours)
+    reach_pool, reach_chosen = _reach(x[pool], n_neighbors), _reach(x[chosen], n_neighbors)
     place = np.full(len(x), -1)
     place[chosen] = np.arange(len(chosen))
     own = place[pool]  # where among the chosen a row of the pool stands
@@ -70,7 +70,7 @@ def neighbourhood(x: Matrix, chosen: Rows, pool: Rows, neighbours: int) -> dict[
 
     each_product(x[pool], x[chosen], use)
     taken = own >= 0
-    k = min(neighbours, len(pool) - 1)
+    k = min(n_neighbors, len(pool) - 1)
     return {
         "precision": float(found.mean()),
         "recall": float(((inside[:, 1] > 0) | taken).mean()),
@@ -79,9 +79,9 @@ def neighbourhood(x: Matrix, chosen: Rows, pool: Rows, neighbours: int) -> dict[
     }
 
 
-def _reach(rows: Matrix, neighbours: int) -> Vector:
+def _reach(rows: Matrix, n_neighbors: int) -> Vector:
     """The similarity of each row to its k-th nearest other."""
-    reach: NDArray[np.float32] = knn(rows, min(neighbours, len(rows) - 1))[1][:, -1]
+    reach: NDArray[np.float32] = knn(rows, min(n_neighbors, len(rows) - 1))[1][:, -1]
     return reach
 
 
@@ -96,7 +96,7 @@ def _reach(rows: Matrix, neighbours: int) -> Vector:
     ),
 )
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Neighbourhood:
+class Neighborhood:
     """Whether the chosen rows lie where the pool does, and the pool where the chosen rows do, by nearest neighbours.
 
     ``precision``: chosen rows among other rows of the pool; few are where outliers were chosen. ``recall`` and
@@ -112,15 +112,15 @@ class Neighbourhood:
     Deviations: a row is not looked for in its own ball, for precision and density.
     """
 
-    neighbours: Annotated[int, Ge(1)] = 5
+    n_neighbors: Annotated[int, Ge(1)] = 5
     """k: a ball reaches to the k-th nearest row."""
 
-    sample: Annotated[int, Ge(2)] = 4_000
+    sample_size: Annotated[int, Ge(2)] = 4_000
     """The most rows of the pool, and of the chosen ones, that are compared; drawn by what they hold."""
 
     def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
         if len(trial.chosen) < 2:
             return Measured(dict.fromkeys(_NAMES, float("nan")), notes=("one row is chosen: it has no neighbours",))
         x = given(trial.embeddings)
-        chosen, pool = samples(x, trial.chosen, self.sample, int(rng.integers(2**63)))
-        return Measured(neighbourhood(x, chosen, pool, self.neighbours))
+        chosen, pool = samples(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
+        return Measured(neighborhood(x, chosen, pool, self.n_neighbors))
