@@ -1,7 +1,7 @@
-"""Seconds and peak memory of every selector as the pool grows; docs/cost.md has the table.
+"""Seconds and peak memory of every selector as the pool grows; docs/reference/cost.md has the table.
 
     python benchmarks/every_selector.py --kernel SkylakeX [--rows 10000 100000 1000000] [--only k_center …] [--again]
-    python docs/generate.py      # writes the table of docs/cost.md from the results
+    python docs/generate.py      # writes the table of docs/reference/cost.md from the results
 
 Each is measured in a process of its own, with the fields of its example and else its defaults, at one keep rate: the
 median of up to three runs within ten seconds. The pool is ``mixture.py``'s, 384 dimensions, with the clusters that

@@ -1,7 +1,7 @@
 """Which selectors choose better than chance? Runs `curate compare` on five public data sets and keeps what it says.
 
     CURATE_DATA=... python benchmarks/evidence.py [--only CLINC150 …] [--workers 2]
-    python docs/generate.py      # writes docs/evidence.md from the results
+    python docs/generate.py      # writes docs/explanation/evidence.md from the results
 
 Data, under the folder that CURATE_DATA names: CLINC150, Banking77 and SNIPS (``intents/``), GoEmotions
 (``goemotions/``, 15,000 comments with one label), MNIST (``mnist10k/``, pixels; every fifth image is for the test).

@@ -1,4 +1,4 @@
-"""The table of docs/cost.md, from what benchmarks/every_selector.py kept in docs/cost/selectors.json."""
+"""Table of docs/reference/cost.md, from the results of benchmarks/every_selector.py in docs/cost/selectors.json."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import linear_regression, median
 from typing import Any
+
+from plugin_families import page_of
 
 from curate.plugins import registry
 
@@ -76,7 +78,9 @@ def selectors(found: Mapping[str, Any] | None) -> str:
     for name, each in sorted(lines.items(), key=lambda pair: _last_measured(pair[1]), reverse=True):
         power = exponent(list(each.values()))
         told = ["—" if math.isnan(power) else f"{power:.2f}", "yes" if _quadratic(name) else ""]
-        rows.append([f"[`{name}`](plugins.md#{name})", *(_cell(each.get(n)) for n in sizes), *told])
+        rows.append(
+            [f"[`{name}`](../plugins/{page_of('selector', name)})", *(_cell(each.get(n)) for n in sizes), *told]
+        )
     table = [header, ["---"] * len(header), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in table)
 

@@ -1,4 +1,4 @@
-"""The tables of docs/evidence.md and of the README, from what benchmarks/evidence.py kept in docs/evidence/*.json."""
+"""Tables of docs/explanation/evidence.md and of the README, from the results in docs/evidence/*.json."""
 
 from __future__ import annotations
 

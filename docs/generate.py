@@ -1,7 +1,6 @@
-"""Writes the pages that follow from the code: the plugins, the configuration, the command line, the schemas on disk.
+"""Generate the pages of the reference and the plugins, and the tables in other pages.
 
-``python docs/generate.py`` writes them, the README's tables and those of docs/evidence.md and docs/cost.md;
-``--check`` only says whether they are fresh.
+``python docs/generate.py`` writes the pages; ``--check`` only reports those that are out of date.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pathlib import Path
 import cost_table
 import evidence_tables
 import type_table
+from plugin_families import FAMILIES, Family
 
 from curate.config.model import plain
 from curate.config.sections import ENTRIES, SECTIONS, TOP, EntrySection, driver_fields
@@ -49,25 +49,27 @@ COMMANDS = (
 
 
 def pages() -> Iterator[tuple[Path, str]]:
-    """Every generated file and what should stand in it."""
-    yield ROOT / "docs/plugins.md", plugins_page()
-    yield ROOT / "docs/config.md", config_page()
-    yield ROOT / "docs/cli.md", cli_page()
-    yield ROOT / "docs/schemas.md", schemas_page()
-    found = evidence_tables.results()
-    yield filled("README.md", {"plugins": plugin_table(), "evidence": evidence_tables.headline(found)})
+    """Yield the path and the text of every page that has a generated part."""
+    yield from plugin_pages()
+    yield ROOT / "docs/reference/configuration.md", config_page()
+    yield ROOT / "docs/reference/command-line.md", cli_page()
+    yield ROOT / "docs/reference/schemas.md", schemas_page()
+    evidence = evidence_tables.results()
+    yield filled("README.md", {"evidence": evidence_tables.headline(evidence)})
     yield filled(
-        "docs/evidence.md",
+        "docs/explanation/evidence.md",
         {
-            "summary": evidence_tables.summary(found),
-            "agreement": evidence_tables.agreement(found),
-            "sections": evidence_tables.sections(found),
-            "selectors": evidence_tables.selectors(found),
+            "summary": evidence_tables.summary(evidence),
+            "agreement": evidence_tables.agreement(evidence),
+            "sections": evidence_tables.sections(evidence),
+            "selectors": evidence_tables.selectors(evidence),
         },
     )
-    yield filled("docs/input.md", {"types": type_table.table()})
+    yield filled("docs/reference/input-files.md", {"types": type_table.table()})
     cost = cost_table.results()
-    yield filled("docs/cost.md", {"conditions": cost_table.conditions(cost), "selectors": cost_table.selectors(cost)})
+    yield filled(
+        "docs/reference/cost.md", {"conditions": cost_table.conditions(cost), "selectors": cost_table.selectors(cost)}
+    )
 
 
 def filled(page: str, parts: dict[str, str]) -> tuple[Path, str]:
@@ -81,18 +83,8 @@ def filled(page: str, parts: dict[str, str]) -> tuple[Path, str]:
     return ROOT / page, text
 
 
-def plugin_table() -> str:
-    """One line a plugin."""
-    lines = ["| kind | `use` | what it does |", "|---|---|---|"]
-    for kind in registry.KINDS:
-        for name in registry.names(kind):
-            lines.append(f"| {kind} | [`{name}`](docs/plugins.md#{name}) | {registry.get(kind, name).summary()} |")
-    return "\n".join(lines) + "\n"
-
-
-EXAMPLES = """\
-An example is one section: it takes the place of that section in a configuration such as this one, whose other sections
-have what every example reads (labels, a proxy, two scores).
+BASE = """\
+Each example is one section of a configuration. It replaces that section in this one:
 
 ```yaml
 curate: 1
@@ -102,29 +94,43 @@ proxy: {use: logistic}
 score: [{use: prototypicality}, {use: length}]
 select: [{use: uniform, keep_rate: 0.5}]
 ```
-
-`curate plugins` lists all plugins, `curate plugins selector ccs` shows one, and `curate plugins --config CONFIG` lists
-those of your own files, too.
 """
 
 
-def plugins_page() -> str:
-    """Return the page of every plugin with its docstring and fields."""
-    parts = ["# Plugins\n", NOTE, EXAMPLES]
-    section_of = {section.kind: section for section in ENTRIES.values()}
-    for kind in registry.KINDS:
-        parts.append(f"## {registry.folder(kind).capitalize()}\n")
-        for name in registry.names(kind):
-            plugin = registry.get(kind, name)
-            parts.append(f"### {name}\n")
-            parts.append(_prose(plugin.about()))
-            if own := fields(plugin.cls):
-                parts.append(_table(list(with_nested(own))))
-            budget = {"keep_rate": 0.5} if kind == "selector" and plugin.traits.budgeted else {}
-            keys = {"use": name, **budget, **plugin.traits.example}
-            example = ", ".join(f"{key}: {_yaml(value)}" for key, value in keys.items())
-            entry = f"[{{{example}}}]" if section_of[kind].must_be_list else f"{{{example}}}"
-            parts.append(f"```yaml\n{section_of[kind].name}: {entry}\n```\n")
+def plugin_pages() -> Iterator[tuple[Path, str]]:
+    """Yield the index of all plugins, and a page for each family."""
+    index = [
+        "# Plugins\n",
+        NOTE,
+        "`curate plugins` lists all plugins, `curate plugins selector ccs` shows one, and "
+        "`curate plugins --config CONFIG` includes those of your own files.\n",
+        "[Write a plugin](../how-to/write-a-plugin.md) shows how to add one.\n",
+        BASE,
+    ]
+    for family in FAMILIES:
+        lines = ["| `use` | what it does |", "|---|---|"]
+        for name in family.names():
+            lines.append(f"| [`{name}`]({family.page}#{name}) | {registry.get(family.kind, name).summary()} |")
+        index.append(f"## [{family.title}]({family.page})\n\n{family.about}\n\n" + "\n".join(lines) + "\n")
+        yield ROOT / "docs/plugins" / family.page, family_page(family)
+    yield ROOT / "docs/plugins/README.md", "\n".join(index)
+
+
+def family_page(family: Family) -> str:
+    """Return the page of a family: each plugin with its docstring, its options and an example."""
+    parts = [f"# {family.title}\n", NOTE, f"{family.about} [All plugins](README.md)\n"]
+    section = next(section for section in ENTRIES.values() if section.kind == family.kind)
+    for name in family.names():
+        plugin = registry.get(family.kind, name)
+        parts.append(f"## {name}\n")
+        parts.append(_prose(plugin.about()))
+        if options := fields(plugin.cls):
+            parts.append(_table(list(with_nested(options))))
+        budget = {"keep_rate": 0.5} if plugin.kind == "selector" and plugin.traits.budgeted else {}
+        keys = {"use": name, **budget, **plugin.traits.example}
+        example = ", ".join(f"{key}: {_yaml(value)}" for key, value in keys.items())
+        entry = f"[{{{example}}}]" if section.must_be_list else f"{{{example}}}"
+        parts.append(f"```yaml\n{section.name}: {entry}\n```\n")
     return "\n".join(parts)
 
 
@@ -135,7 +141,7 @@ def config_page() -> str:
         parts.append(f"## {section.name}\n")
         if isinstance(section, EntrySection):
             about = (
-                f"{inspect.getdoc(section.cls)} Besides these keys, those of the {section.kind}: [plugins](plugins.md)."
+                f"{inspect.getdoc(section.cls)} An entry also takes the options of its [plugin](../plugins/README.md)."
             )
             parts += [f"{about}\n", _table(driver_fields(section))]
         else:
@@ -244,6 +250,7 @@ def main() -> int:
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(path.relative_to(ROOT))
             if "--check" not in sys.argv:
+                path.parent.mkdir(exist_ok=True)
                 path.write_text(text, encoding="utf-8")
     for path in stale:
         print(f"{'stale' if '--check' in sys.argv else 'wrote'}: {path}")

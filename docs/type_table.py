@@ -1,4 +1,4 @@
-"""The table of column types in docs/input.md, made by the functions that read, mask and export them."""
+"""The table of column types in docs/reference/input-files.md, made by the functions that read, mask and export them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run folder, an input and a text are data, never code, and lead nowhere: docs/security.md, line by line."""
+"""Every line of docs/explanation/security.md has a test."""
 
 from __future__ import annotations
 

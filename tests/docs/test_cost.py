@@ -44,7 +44,9 @@ def test_the_table_has_the_quickest_first_says_what_was_skipped_and_leaves_out_w
     found = {"keep_rate": 0.01, "dimensions": 384, "measured": measured}
     lines = table.selectors(found).splitlines()
     assert lines[0] == "| selector | 10,000 rows | 100,000 rows | 1,000,000 rows | exponent | quadratic |"
-    assert lines[2].startswith("| [`top_k`](plugins.md#top_k) | 0.001 s, 1,234 MiB | 0.120 s, 1,234 MiB | 1.4 s, ")
+    assert lines[2].startswith(
+        "| [`top_k`](../plugins/selectors-difficulty.md#top_k) | 0.001 s, 1,234 MiB | 0.120 s, 1,234 MiB | 1.4 s, "
+    )
     assert lines[3].endswith("| 50.0 s, 1,234 MiB | — (about 5 h expected) | 2.00 | yes |")
     assert len(lines) == 4
     assert "Each keeps 1 % of rows of 384 numbers" in table.conditions(found)

@@ -22,7 +22,7 @@ from curate.kernels.types import Texts
 from curate.plugins import registry
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "data_samples").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "data_samples").glob("*.md")])
 
 
 def blocks(page: Path, language: str) -> list[str]:
@@ -52,7 +52,7 @@ def test_links_lead_somewhere(page):
 
 
 def test_the_selector_in_the_docs_runs_and_so_does_its_test(pool, config, monkeypatch):
-    page = ROOT / "docs" / "adding-a-plugin.md"
+    page = ROOT / "docs" / "how-to" / "write-a-plugin.md"
     code, its_test, _ = blocks(page, "python")
     Path("nearest_to_mean.py").write_text(code)
     select = [{"use": "nearest_to_mean", "keep_rate": 0.2, "quality_weight": 0.3}]
@@ -89,10 +89,15 @@ def test_python_in_the_readme_runs(plain_map, monkeypatch):
         exec(compile(code, f"README.md, block {number}", "exec"), {"__name__": "readme"})
 
 
-def test_every_page_is_listed_in_the_readme():
-    readme = (ROOT / "README.md").read_text()
-    for page in (ROOT / "docs").glob("*.md"):
-        assert f"docs/{page.name}" in readme, page.name
+def test_every_page_is_listed_in_the_index():
+    index, plugins = ((ROOT / "docs" / page).read_text() for page in ("README.md", "plugins/README.md"))
+    for page in (ROOT / "docs").rglob("*.md"):
+        listed = plugins if page.parent.name == "plugins" and page.name != "README.md" else index
+        assert (
+            page == ROOT / "docs/README.md"
+            or f"({page.relative_to(ROOT / 'docs')})" in index
+            or f"({page.name})" in listed
+        )
 
 
 FULL: dict[str, Any] = {
@@ -133,7 +138,7 @@ def missing(data: dict[str, Any]) -> bool:
 
 def test_the_page_of_the_configuration_names_every_key_and_those_that_may_not_be_missing():
     from_data(FULL)
-    pages = tables("config.md")
+    pages = tables("reference/configuration.md")
     required = {key for key, (_, default) in pages["Top level"].items() if default == "required"}
     assert pages["Top level"].keys() == FULL.keys()
     assert required == {key for key in FULL if missing({name: FULL[name] for name in FULL if name != key})}
@@ -146,7 +151,7 @@ def test_the_page_of_the_configuration_names_every_key_and_those_that_may_not_be
 
 def test_the_page_of_the_configuration_says_what_a_top_level_key_holds():
     kinds = {"list": [], "mapping": {}, "entry": {}, "integer": 1, "string": "1GiB"}
-    for key, (value, _) in tables("config.md")["Top level"].items():
+    for key, (value, _) in tables("reference/configuration.md")["Top level"].items():
         for kind, empty in kinds.items() if value != "1" else ():
             try:
                 from_data({**FULL, key: empty})
@@ -160,15 +165,16 @@ def test_the_page_of_the_configuration_says_what_a_top_level_key_holds():
 
 
 def test_the_docs_read_the_texts_of_a_pool():
-    code = blocks(ROOT / "docs" / "adding-a-plugin.md", "python")[2]
+    code = blocks(ROOT / "docs" / "how-to" / "write-a-plugin.md", "python")[2]
     names = {"np": np, "pool": types.SimpleNamespace(texts=Texts.of(["a", "bcd", ""], block=2))}
-    exec(compile(code, "adding-a-plugin.md", "exec"), names)
+    exec(compile(code, "write-a-plugin.md", "exec"), names)
     assert names["lengths"].tolist() == [1, 3, 0]
 
 
 def test_an_example_of_a_plugin_has_the_form_of_its_section():
-    for text in blocks(ROOT / "docs" / "plugins.md", "yaml")[1:]:
-        ((name, entry),) = yaml_positions.parse(text, "plugins.md").data.items()
+    pages = (ROOT / "docs" / "plugins").glob("[a-z]*.md")
+    for text in (text for page in pages for text in blocks(page, "yaml")):
+        ((name, entry),) = yaml_positions.parse(text, "an example").data.items()
         section = ENTRIES[name]
         assert isinstance(entry, list) == section.must_be_list, text
         found = registry.get(section.kind, (entry[0] if section.many and isinstance(entry, list) else entry)["use"])

@@ -21,7 +21,7 @@ from curate.report import prometheus_format
 from curate.stages.report import prometheus
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "operations.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "run-nightly.md").read_text()
 
 
 def blocks(language: str) -> list[str]:

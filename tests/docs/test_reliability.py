@@ -14,7 +14,7 @@ from curate import errors
 ROOT = Path(__file__).parents[2]
 ROWS = [
     [cell.strip() for cell in line.strip("|\n").split(" | ")]
-    for line in (ROOT / "docs" / "reliability.md").read_text().partition("## Faults")[2].splitlines()
+    for line in (ROOT / "docs" / "explanation" / "reliability.md").read_text().partition("## Faults")[2].splitlines()
     if line.startswith("| ") and not line.startswith(("| fault", "| **"))
 ]
 
