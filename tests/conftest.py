@@ -35,6 +35,7 @@ TIER_OF = {
     "tests/data_samples": "fast",
     "tests/docs": "fast",
     "tests/docs/test_plugin_examples.py": "slow",
+    "tests/docs/test_tutorial.py": "slow",
     "tests/evaluation": "fast",
     "tests/evaluation/test_report.py": "slow",
     "tests/exhaustive": "exhaustive",
