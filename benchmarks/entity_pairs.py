@@ -77,12 +77,12 @@ def vectors(name: str) -> np.ndarray:
 
 
 def minhash(texts: Sequence[str], name: str, threshold: float, unit: Any, length: int) -> Found:  # noqa: ARG001
-    from curate.kernels.neighbors.minhash_signatures import bands_and_rows
-    from curate.kernels.neighbors.minhash_sketches import Shingling
+    from curate.kernels.neighbors.minhash_signatures import choose_bands
+    from curate.kernels.neighbors.minhash_sketches import Sketcher
     from curate.kernels.types import Texts
 
-    shingling = Shingling(unit, length, *bands_and_rows(threshold, PERMUTATIONS, 0.01))
-    keys, sets = shingling.sketches(Texts.of(texts)).keys, shingling.sets(Texts.of(texts))
+    shingling = Sketcher(unit, length, *choose_bands(threshold, PERMUTATIONS, 0.01))
+    keys, sets = shingling.sketches(Texts.from_list(texts)).keys, shingling.sets(Texts.from_list(texts))
 
     def found(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         return (keys[:, left] == keys[:, right]).any(axis=0) & (sets.jaccard(left, right) >= threshold)

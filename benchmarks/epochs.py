@@ -100,7 +100,7 @@ def measured(name: str, options: argparse.Namespace) -> Iterator[dict[str, Any]]
     aside, pool = np.split(shuffled, [len(shuffled) // 10])
     data, judged = (x[pool], y[pool]), (x[aside], y[aside])
     n, keep = len(pool), round(options.keep_rate * len(pool))
-    covering = curate.select(data[0], selector="facility_location", keep=keep).order
+    covering = curate.select(data[0], selector="facility_location", keep=keep).indices
     ways: Mapping[str, Way] = {
         "fixed": fixed,
         "replaced": partial(rs2, replacement=True),

@@ -57,7 +57,7 @@ def clusters(n: int) -> np.ndarray:
     file = CACHE / f"clusters-{n}.npy"
     if not file.exists():
         x = mixture(n)
-        np.save(file, assign(x, KMeans().fit(Vectors.of(x), np.random.default_rng(0)).centroids)[0])
+        np.save(file, assign(x, KMeans().fit(Vectors.from_array(x), np.random.default_rng(0)).centroids)[0])
     return np.load(file)
 
 
@@ -77,7 +77,7 @@ def texts(n: int) -> Texts:
     """Of 100 words each, every tenth a copy of the one before."""
     rng = np.random.default_rng(1)
     made = [" ".join(map(str, rng.integers(0, 5_000, 100).tolist())) for _ in range(n)]
-    return Texts.of([made[row - (row % 10 == 9)] for row in range(n)])
+    return Texts.from_list([made[row - (row % 10 == 9)] for row in range(n)])
 
 
 def pool_for(name: str, n: int) -> tuple[Any, Pool]:
@@ -110,7 +110,7 @@ def measure(name: str, n: int, keep_rate: float) -> Line:
             selection = plugin.select(pool, budget, np.random.default_rng(0)).check(n, budget)
             seconds.append(time.perf_counter() - start)
     return {
-        "kept": len(selection.order),
+        "kept": len(selection.indices),
         "seconds": statistics.median(seconds),
         "seconds_range": [min(seconds), max(seconds)],
         "peak_mib": memory("VmHWM"),

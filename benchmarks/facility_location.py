@@ -65,7 +65,7 @@ def curate(x: np.ndarray, budget: int) -> Picked:
     began = time.perf_counter()
     cluster = np.zeros(len(x), np.int32)
     if len(x) > EXACT_ROWS:
-        cluster = assign(x, KMeans().fit(Vectors.of(x), np.random.default_rng(0)).centroids)[0]
+        cluster = assign(x, KMeans().fit(Vectors.from_array(x), np.random.default_rng(0)).centroids)[0]
     clustered = time.perf_counter()
     graph = similarity_graph(x, cluster, NEIGHBOURS)
     found = time.perf_counter()

@@ -37,13 +37,13 @@ def inertia(x: np.ndarray, centroids: np.ndarray) -> float:
 
 def product_rate(x: np.ndarray, start: np.ndarray) -> float:
     """Floating-point operations a second of the same product, in whichever of two forms is faster here."""
-    from curate.kernels.parallel import map_blocks, ranges
+    from curate.kernels.parallel import map_blocks, block_slices
 
     def block(rows: slice) -> None:
         np.matmul(x[rows], start.T)
 
     def by_blocks() -> None:
-        for _ in map_blocks(block, ranges(len(x), 2048)):
+        for _ in map_blocks(block, block_slices(len(x), 2048)):
             pass
 
     def whole() -> None:
@@ -101,9 +101,9 @@ def seeding(variant: str, x: np.ndarray, k: int) -> dict[str, Any]:
     sample = x[np.sort(rng.choice(len(x), SAMPLE_PER_CLUSTER * k, replace=False))]
     began = time.perf_counter()
     if variant == "seed: curate":
-        from curate.kernels.clustering.kmeans_plusplus import seed
+        from curate.kernels.clustering.kmeans_plusplus import choose_seeds
 
-        rows = seed(sample, k, rng)
+        rows = choose_seeds(sample, k, rng)
     else:
         from sklearn.cluster import kmeans_plusplus
 

@@ -23,7 +23,7 @@ import numpy as np
 from measuring import machine, tell
 from scipy.sparse.linalg import svds
 
-from curate.kernels.neighbors.hash_index import Lookup
+from curate.kernels.neighbors.hash_index import HashIndex
 from curate.kernels.parallel import one_blas_thread
 from curate.plugins.embedders import lsa
 
@@ -77,7 +77,7 @@ def fitted(sample: list[str], dimensions: int, decompose: Any) -> tuple[float, n
         seconds = time.perf_counter() - began
     finally:
         lsa._singular = true
-    return seconds, lsa.lsa_encode(sample, Lookup.of(features), projection), found[0]
+    return seconds, lsa.lsa_encode(sample, HashIndex.from_keys(features), projection), found[0]
 
 
 def exact(matrix, count, seed):

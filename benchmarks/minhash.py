@@ -50,7 +50,7 @@ def curate(texts: Sequence[str]) -> tuple[float, Pairs, dict[str, Any]]:
     chosen = {"min_similarity": SIMILARITY, "ngram_unit": "word", "ngram_size": LENGTH, "num_perm": PERMUTATIONS}
     began = time.perf_counter()
     direct, _, _ = minhash(
-        Texts.of(texts), np.zeros(len(texts), np.float32), **chosen, max_miss_rate=0.01, linkage="direct"
+        Texts.from_list(texts), np.zeros(len(texts), np.float32), **chosen, max_miss_rate=0.01, linkage="direct"
     )
     seconds, peak = time.perf_counter() - began, memory("VmHWM")
     dropped = np.flatnonzero(direct >= 0)
@@ -61,21 +61,21 @@ def curate(texts: Sequence[str]) -> tuple[float, Pairs, dict[str, Any]]:
 
 def _compared(texts: Sequence[str]) -> Pairs:
     """All pairs that share one of curate's bands and are similar."""
-    from curate.kernels.neighbors.jaccard import Sets
+    from curate.kernels.neighbors.jaccard import HashSets
     from curate.kernels.neighbors.lsh_linkage import Buckets
-    from curate.kernels.neighbors.minhash_signatures import band_keys, bands_and_rows, signatures
-    from curate.kernels.text.shingles import shingles
+    from curate.kernels.neighbors.minhash_signatures import band_keys, choose_bands, compute_signatures
+    from curate.kernels.text.shingles import hash_shingles
 
-    bands, rows = bands_and_rows(SIMILARITY, PERMUTATIONS, 0.01)
+    bands, rows = choose_bands(SIMILARITY, PERMUTATIONS, 0.01)
     keys, sets = [], []
     for start in range(0, len(texts), 1000):
-        hashes, offsets = shingles([text.lower() for text in texts[start : start + 1000]], LENGTH, "word")
-        keys.append(band_keys(signatures(hashes, offsets, bands * rows), bands, rows))
-        sets.append(Sets.of(hashes, offsets))
-    buckets = Buckets.of(np.concatenate(keys, axis=1))
+        hashes, offsets = hash_shingles([text.lower() for text in texts[start : start + 1000]], LENGTH, "word")
+        keys.append(band_keys(compute_signatures(hashes, offsets, bands * rows), bands, rows))
+        sets.append(HashSets.from_lists(hashes, offsets))
+    buckets = Buckets.from_keys(np.concatenate(keys, axis=1))
     groups = np.split(buckets.members, buckets.starts[1:-1])
     pairs = _unique(pair for group in groups for pair in combinations(group.tolist(), 2))
-    return pairs[Sets.joined(sets).jaccard(pairs[:, 0], pairs[:, 1]) >= SIMILARITY]
+    return pairs[HashSets.concatenate(sets).jaccard(pairs[:, 0], pairs[:, 1]) >= SIMILARITY]
 
 
 def rensa(texts: Sequence[str]) -> tuple[float, Pairs, dict[str, Any]]:

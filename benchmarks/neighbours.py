@@ -41,15 +41,15 @@ Search = Callable[[Ids, int], Ids]
 
 def curate(x: np.ndarray, build: dict[str, Any]) -> Search:
     from curate.kernels.clustering.lloyd import assign
-    from curate.kernels.linalg.centroids import cells
+    from curate.kernels.linalg.centroids import clusters_as_cells
     from curate.kernels.neighbors.knn import knn
     from curate.kernels.types import Vectors
     from curate.plugins.clusterers.kmeans import KMeans
 
-    cluster = assign(x, KMeans(**build).fit(Vectors.of(x), np.random.default_rng(0)).centroids)[0]
+    cluster = assign(x, KMeans(**build).fit(Vectors.from_array(x), np.random.default_rng(0)).centroids)[0]
 
     def search(rows: Ids, n_probe: int) -> Ids:
-        centroids, cell = cells(x, cluster)  # as a selector does
+        centroids, cell = clusters_as_cells(x, cluster)  # as a selector does
         return knn(x, K, queries=rows, centroids=centroids, cluster=cell, n_probe=n_probe)[0]
 
     return search

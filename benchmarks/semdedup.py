@@ -61,7 +61,7 @@ def make_cells(rows: int, count: int) -> dict[str, Any]:
     else:
         x = mixture(rows)
         began = time.perf_counter()
-        centroids = KMeans(n_clusters=count).fit(Vectors.of(x), np.random.default_rng(0)).centroids
+        centroids = KMeans(n_clusters=count).fit(Vectors.from_array(x), np.random.default_rng(0)).centroids
         cell = assign(x, centroids)[0]
         seconds = time.perf_counter() - began
         np.savez(file, cell=cell, centroids=centroids, seconds=seconds)
@@ -85,21 +85,21 @@ def curate(x: np.ndarray, at: Cells, similarity: float, n_probe: int, first: str
     from curate.plugins.selectors.duplicates.semdedup import semdedup
 
     alike = np.zeros(len(x), np.float32)  # of equal quality: the order is that of the pool
-    looked_into = cells.Cells.of(x, at[0], alike, first=first, n_probe=n_probe)
+    looked_into = cells.Cells.from_clusters(x, at[0], alike, first=first, n_probe=n_probe)
     return ~semdedup(x, looked_into, min_similarity=similarity)[0], {}
 
 
 def products(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG001
     """Each block of a cell with the rows of the cell up to its end, as few products as there can be in such blocks."""
-    from curate.kernels.parallel import map_blocks, ranges
+    from curate.kernels.parallel import map_blocks, block_slices
 
     pairs = 0
 
     def cell(rows: np.ndarray) -> int:
         own = x[rows]
-        blocks = list(ranges(len(own), 1024))
+        blocks = list(block_slices(len(own), 1024))
         for block in blocks:
-            for others in ranges(block.stop, 1024):
+            for others in block_slices(block.stop, 1024):
                 np.matmul(own[block], own[others].T)
         return sum((block.stop - block.start) * block.stop for block in blocks)
 
@@ -195,7 +195,7 @@ def missed(size: argparse.Namespace) -> dict[str, Any]:
     x, cell = mixture(size.rows), cells(size.rows, size.cells)[0]
     alike, found = np.zeros(size.rows, np.float32), {}
     for n_probe in (1, 2, 4, 8):
-        at = looked_into.Cells.of(x, cell, alike, first="best_quality", n_probe=n_probe)
+        at = looked_into.Cells.from_clusters(x, cell, alike, first="best_quality", n_probe=n_probe)
         told = missed_pairs(x, at, size.min_similarity, size.sample)
         if told is not None:
             found[str(n_probe)] = {"pairs": told.pairs, "share": told.missed / max(1, told.pairs)}

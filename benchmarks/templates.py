@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 from measuring import tell
 
-from curate.kernels.neighbors.jaccard import Sets
+from curate.kernels.neighbors.jaccard import HashSets
 from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.types import Texts
 from curate.plugins.selectors.duplicates.minhash import minhash
@@ -50,11 +50,11 @@ def measured(pool: Sequence[str], min_similarity: float, linkage: str) -> dict[s
     def counted(jaccard):
         return lambda self, left, right: compared.append(len(left)) or jaccard(self, left, right)
 
-    true = Sets.jaccard, Profiles.jaccard
-    Sets.jaccard, Profiles.jaccard = map(counted, true)
+    true = HashSets.jaccard, Profiles.jaccard
+    HashSets.jaccard, Profiles.jaccard = map(counted, true)
     began = time.perf_counter()
     representative, _, _ = minhash(
-        Texts.of(pool),
+        Texts.from_list(pool),
         np.zeros(len(pool), np.float32),
         min_similarity=min_similarity,
         shingle="word",
@@ -64,7 +64,7 @@ def measured(pool: Sequence[str], min_similarity: float, linkage: str) -> dict[s
         linkage=linkage,
     )
     seconds = time.perf_counter() - began
-    Sets.jaccard, Profiles.jaccard = true
+    HashSets.jaccard, Profiles.jaccard = true
     return {"seconds": round(seconds, 2), "kept": int((representative < 0).sum()), "compared": sum(compared)}
 
 

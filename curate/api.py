@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from curate.errors import ConfigError
-from curate.kernels.types import AnyArray, Texts, frozen
+from curate.kernels.types import AnyArray, Texts, freeze
 from curate.plugins.batches import Pool
 from curate.plugins.results import Selection
 from curate.seeds import rng_for
@@ -226,7 +226,7 @@ def _unit_rows(embeddings: ArrayLike) -> NDArray[np.float32]:
     if len(wrong):
         message = f"embeddings: a row is all zero, NaN or infinite: row {wrong[0]}"
         raise ConfigError(message + (f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""), hint="drop such rows")
-    return frozen(x / norms)
+    return freeze(x / norms)
 
 
 def _vector(name: str, values: ArrayLike, dtype: type[np.generic], n: int) -> AnyArray:
@@ -249,7 +249,7 @@ def _texts(texts: Sequence[str], n: int) -> Texts:
         raise ConfigError(f"texts: must be a list of strings; got {got}")
     if len(found) != n:
         raise ConfigError(f"texts: there are {len(found):,}, and embeddings have {n:,} rows")
-    return Texts.of(found)
+    return Texts.from_list(found)
 
 
 def _groups(within: ArrayLike, codes: NDArray[np.int32], n: int) -> pl.Series:
@@ -278,6 +278,6 @@ def _clusters(given: ArrayLike | None, x: NDArray[np.float32], seed: int) -> NDA
 
     if given is not None:
         return _vector("cluster", given, np.int32, len(x))
-    fitted = registry.get("clusterer", "kmeans").cls().fit(Vectors.of(x), rng_for(seed, "cluster/kmeans"))
+    fitted = registry.get("clusterer", "kmeans").cls().fit(Vectors.from_array(x), rng_for(seed, "cluster/kmeans"))
     codes, _ = lloyd.assign(x, fitted.centroids)
     return codes

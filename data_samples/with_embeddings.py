@@ -32,7 +32,7 @@ def main(out: Path) -> None:
                 rows.append(row)
     texts = [f"{row['instruction']}\n{row['output']}" for row in rows]
     lsa = registry.get("embedder", "lsa").cls(dimensions=64)
-    vectors = lsa.fitted(lsa.fit(texts, np.random.default_rng(0))).encode(texts)
+    vectors = lsa.restore(lsa.fit(texts, np.random.default_rng(0))).encode(texts)
     table = pa.Table.from_pylist(rows)
     embedding = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
     pq.write_table(table.append_column("embedding", embedding), out)

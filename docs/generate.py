@@ -21,7 +21,7 @@ from plugin_families import FAMILIES, Family
 from curate.config.model import plain
 from curate.config.sections import ENTRIES, SECTIONS, TOP, EntrySection, driver_fields
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, show, with_nested
+from curate.plugins.fields import Field, fields, format_value, expand_nested
 from curate.store import schemas
 
 ROOT = Path(__file__).parent.parent
@@ -123,9 +123,9 @@ def family_page(family: Family) -> str:
     for name in family.names():
         plugin = registry.get(family.kind, name)
         parts.append(f"## {name}\n")
-        parts.append(_prose(plugin.about()))
+        parts.append(_prose(plugin.description()))
         if options := fields(plugin.cls):
-            parts.append(_table(list(with_nested(options))))
+            parts.append(_table(list(expand_nested(options))))
         budget = {"keep_rate": 0.5} if plugin.kind == "selector" and plugin.traits.budgeted else {}
         keys = {"use": name, **budget, **plugin.traits.example}
         example = ", ".join(f"{key}: {_yaml(value)}" for key, value in keys.items())
@@ -219,7 +219,7 @@ def _flow(value: object) -> str:
     """Plain data as YAML writes it on one line."""
     if isinstance(value, dict):
         return "{" + ", ".join(f"{key}: {_flow(item)}" for key, item in value.items()) + "}"
-    return "[" + ", ".join(map(_flow, value)) + "]" if isinstance(value, list) else show(value)
+    return "[" + ", ".join(map(_flow, value)) + "]" if isinstance(value, list) else format_value(value)
 
 
 def _prose(text: str) -> str:
@@ -239,7 +239,7 @@ def _cell(text: str) -> str:
 
 
 def _yaml(value: object) -> str:
-    text = show(value)
+    text = format_value(value)
     return text if not isinstance(value, str) else f'"{value}"'
 
 

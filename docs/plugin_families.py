@@ -22,12 +22,12 @@ class Family:
     @property
     def page(self) -> str:
         """File name of the page."""
-        stem = registry.folder(self.kind)
+        stem = registry.kind_plural(self.kind)
         return f"{stem}-{self.package}.md" if self.package else f"{stem}.md"
 
     def names(self) -> list[str]:
         """Return the names of the plugins on the page, sorted."""
-        prefix = f"curate.plugins.{registry.folder(self.kind)}.{self.package}"
+        prefix = f"curate.plugins.{registry.kind_plural(self.kind)}.{self.package}"
         return [name for name in registry.names(self.kind) if registry.get(self.kind, name).origin.startswith(prefix)]
 
 

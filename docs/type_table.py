@@ -9,8 +9,8 @@ from decimal import Decimal
 import pyarrow as pa
 
 from curate.errors import DataError
-from curate.kernels.text.json_values import dumps, identifier_of, text_of
-from curate.plugins.exporters.jsonl import values
+from curate.kernels.text.json_values import dumps, to_identifier, to_text
+from curate.plugins.exporters.jsonl import to_json_values
 from curate.stages.export import map_strings
 from curate.store.arrow_values import storable
 
@@ -69,9 +69,9 @@ def _row(name: str, array: pa.Array) -> list[str]:
     except TypeError:
         return [name, *["refused, with the column's name"] * 5]
     nested = pa.types.is_nested(kind)
-    text = text_of(array)[0].as_py()
-    identifier = "refused" if nested else _code(identifier_of(array)[0].as_py())
-    shown = _code(dumps(values(array, "")[0]).decode())
+    text = to_text(array)[0].as_py()
+    identifier = "refused" if nested else _code(to_identifier(array)[0].as_py())
+    shown = _code(dumps(to_json_values(array, "")[0]).decode())
     return [name, "the same" if kind == array.type else f"`{kind}`", _code(text), identifier, _masked(kind), shown]
 
 

@@ -29,20 +29,20 @@ X = np.random.default_rng(0).standard_normal((200, 16))
 )
 def test_a_selector_keeps_its_budget(fields, rows):
     chosen = curate.select(X, **fields)
-    assert len(chosen.order) == rows
-    assert np.array_equal(chosen.order, curate.select(X, **fields).order)
+    assert len(chosen.indices) == rows
+    assert np.array_equal(chosen.indices, curate.select(X, **fields).indices)
 
 
 def test_a_filter_decides_for_itself_and_clusters_are_found_where_needed():
     twice = np.concatenate([X, X[:50]])
-    assert len(curate.select(twice, selector="semdedup").order) == 200
-    assert curate.select(X[:3], selector="exact_duplicates", texts=["a", "b", "a"]).order.tolist() == [0, 1]
+    assert len(curate.select(twice, selector="semdedup").indices) == 200
+    assert curate.select(X[:3], selector="exact_duplicates", texts=["a", "b", "a"]).indices.tolist() == [0, 1]
 
 
 def test_vectors_need_not_be_of_unit_length():
     longer = X * np.arange(1, 201)[:, None]
     assert np.array_equal(
-        curate.select(longer, selector="k_center", keep=9).order, curate.select(X, selector="k_center", keep=9).order
+        curate.select(longer, selector="k_center", keep=9).indices, curate.select(X, selector="k_center", keep=9).indices
     )
 
 
@@ -78,7 +78,7 @@ Y = np.random.default_rng(1).standard_normal((500, 8))
 
 
 def shares(chosen, groups=SIDES) -> list[int]:
-    return [int((groups[chosen.order] == name).sum()) for name in np.unique(groups)]
+    return [int((groups[chosen.indices] == name).sum()) for name in np.unique(groups)]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_groups_may_be_any_column(groups):
 def test_groups_may_be_clusters_and_may_be_missing():
     given = curate.select(Y, selector="uniform", keep=50, within="cluster", cluster=SIDES == "left", quota="balanced")
     assert shares(given) == [25, 25]
-    assert len(curate.select(Y, selector="uniform", keep=50, within="cluster").order) == 50
+    assert len(curate.select(Y, selector="uniform", keep=50, within="cluster").indices) == 50
     some = np.where(SIDES == "left", None, "right")
     assert shares(curate.select(Y, selector="uniform", keep=50, within=some, quota={"right": 30})) == [20, 30]
 
@@ -117,8 +117,8 @@ def test_groups_may_be_clusters_and_may_be_missing():
 def test_a_filter_runs_within_groups():
     twice = np.concatenate([X[:100], X[:100]])
     halves = np.repeat([0, 1], 100)
-    assert len(curate.select(twice, selector="semdedup").order) == 100
-    assert len(curate.select(twice, selector="semdedup", within=halves).order) == 200
+    assert len(curate.select(twice, selector="semdedup").indices) == 100
+    assert len(curate.select(twice, selector="semdedup", within=halves).indices) == 200
 
 
 @pytest.mark.parametrize("selector", ["uniform", "k_center", "volume_sampling"])
@@ -126,16 +126,16 @@ def test_a_filter_runs_within_groups():
 def test_tokens_are_split_by_tokens_within_groups(selector, quota):
     tokens = np.where(SIDES == "left", 10, 100)  # 4,500 and 5,000 tokens
     chosen = curate.select(Y, selector=selector, keep_tokens=2_000, tokens=tokens, within=SIDES, quota=quota)
-    spent = [int(tokens[chosen.order][SIDES[chosen.order] == side].sum()) for side in ("left", "right")]
+    spent = [int(tokens[chosen.indices][SIDES[chosen.indices] == side].sum()) for side in ("left", "right")]
     wanted = [2_000 * 4_500 / 9_500, 2_000 * 5_000 / 9_500] if quota == "proportional" else [1_000, 1_000]
     assert np.abs(np.subtract(spent, wanted)).max() <= 100
     assert 1_900 < sum(spent) <= 2_000
 
 
 def test_a_bound_keeps_what_there_is():
-    assert len(curate.select(X, selector="uniform", keep=500, at_most=True).order) == 200
+    assert len(curate.select(X, selector="uniform", keep=500, at_most=True).indices) == 200
     tokens = np.full(200, 3)
-    assert len(curate.select(X, selector="uniform", keep_tokens=900, tokens=tokens, at_most=True).order) == 200
+    assert len(curate.select(X, selector="uniform", keep_tokens=900, tokens=tokens, at_most=True).indices) == 200
     assert shares(curate.select(Y, selector="uniform", keep=200, at_most=True, within=SIDES, quota={"right": 90})) == [
         150,
         50,
@@ -220,15 +220,15 @@ def test_embeddings_of_another_kind_are_refused(embeddings):
 def test_embeddings_may_be_what_numpy_reads(convert):
     rounded = X.astype(np.float16).astype(np.float64)
     assert np.array_equal(
-        curate.select(convert(rounded), selector="k_center", keep=9).order,
-        curate.select(rounded, selector="k_center", keep=9).order,
+        curate.select(convert(rounded), selector="k_center", keep=9).indices,
+        curate.select(rounded, selector="k_center", keep=9).indices,
     )
 
 
 def test_numbers_may_be_numpys_own():
     chosen = curate.select(X, selector="facility_location", keep=np.int64(7), n_neighbors=np.int32(8), seed=np.int64(3))
-    assert len(chosen.order) == 7
-    assert len(curate.select(X, selector="uniform", keep_rate=np.float32(0.5)).order) == 100
+    assert len(chosen.indices) == 7
+    assert len(curate.select(X, selector="uniform", keep_rate=np.float32(0.5)).indices) == 100
 
 
 @pytest.mark.parametrize("name", ["against", "embedding", "name"])
@@ -249,4 +249,4 @@ def test_every_selector_selects_from_arrays_or_says_why_not(selector):
     except ConfigError as error:
         assert re.search(r"reads columns of a pool's rows|missing|must be|at least", str(error)), error
         return
-    assert len(chosen.order) <= 20 if budget else len(chosen.order) <= 200
+    assert len(chosen.indices) <= 20 if budget else len(chosen.indices) <= 200

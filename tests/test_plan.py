@@ -18,7 +18,7 @@ from curate.errors import ConfigError, CurateError
 from curate.executors.serial import Serial
 from curate.pipeline import PIPELINE
 from curate.plugins import registry
-from curate.plugins.fields import fields, members, split
+from curate.plugins.fields import fields, union_members, split_annotated
 from curate.progress import NullProgress
 
 BASE = {
@@ -45,8 +45,8 @@ OTHERS = {
 
 def other(annotation, value):
     """Return another value of a type; None if none is known."""
-    for member in members(annotation):
-        base, found = split(member)
+    for member in union_members(annotation):
+        base, found = split_annotated(member)
         if get_origin(base) is Literal:
             return next((one for one in get_args(base) if one != value), None)
         if base is bool:

@@ -14,7 +14,7 @@ from curate.paths import matching
 from curate.plugins.kinds import KINDS
 
 if TYPE_CHECKING:
-    from curate.plugins.registry import Local, Plugin
+    from curate.plugins.registry import LocalPlugin, Plugin
 
 
 commands = typer.Typer()
@@ -33,12 +33,12 @@ def plugins(
     """List the plugins, or show one with its fields."""
     from curate.plugins import registry
 
-    local: tuple[Local, ...] = ()
+    local: tuple[LocalPlugin, ...] = ()
     if config is not None:
         from curate.config.loader import local_plugins
 
         local = local_plugins(config)
-    kind = next((one for one in KINDS if kind == registry.folder(one)), kind)  # the plural does too
+    kind = next((one for one in KINDS if kind == registry.kind_plural(one)), kind)  # the plural does too
     if kind is not None and kind not in KINDS:
         raise errors.ConfigError(f"unknown kind {kind!r}", hint=f"there are: {', '.join(KINDS)}")
     if kind is not None and name is not None:
@@ -69,17 +69,17 @@ def _as_dict(plugin: Plugin) -> dict[str, str]:
 
 
 def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
-    from curate.plugins.fields import fields, show, with_nested
+    from curate.plugins.fields import fields, format_value, expand_nested
 
-    about = plugin.about()
+    about = plugin.description()
     rows = [
         {
             "name": field.name,
             "value": field.text,
-            "default": "required" if field.required else show(field.default),
+            "default": "required" if field.required else format_value(field.default),
             "meaning": field.doc,
         }
-        for field in with_nested(fields(plugin.cls))
+        for field in expand_nested(fields(plugin.cls))
     ]
     if as_json:
         output.show_json({"kind": plugin.kind, "name": plugin.name, "about": about, "fields": rows})

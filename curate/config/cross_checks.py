@@ -13,8 +13,8 @@ from curate.config.sections import BUDGET, ENTRIES
 from curate.config.validator import Values
 from curate.config.yaml_positions import Data, KeyPath
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, marked, marks
-from curate.plugins.interfaces import Refers, Template
+from curate.plugins.fields import Field, fields, find_marked, iter_marks
+from curate.plugins.interfaces import ConfigReference, TemplateField
 
 
 def entries(drafts: Mapping[str, list[Draft]], pool: Data, report: Report) -> Values:
@@ -72,7 +72,7 @@ def decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateCon
 def primary_metric(
     metrics: Sequence[Draft],
     section: EvaluateConfig | None,
-    local: tuple[registry.Local, ...],
+    local: tuple[registry.LocalPlugin, ...],
     pool: Data,
     report: Report,
 ) -> None:
@@ -230,15 +230,15 @@ class _Checks:
             self.report.add((*draft.path, "use"), message, "name their column: input.label")
         for field in fields(plugin.cls):
             value = draft.given.get(field.name) if draft.built is None else getattr(draft.built, field.name)
-            for below, mark, name in marked(field.type, value, Refers):
-                if mark.to == "score":
+            for below, mark, name in find_marked(field.type, value, ConfigReference):
+                if mark.target == "score":
                     self._known_score((*draft.path, field.name, *below), name)
             if isinstance(value, str):
                 self._names_text((*draft.path, field.name), field, value)
 
     def _names_text(self, path: KeyPath, field: Field, value: str) -> None:
         """Refuse a text that is not named as ``input.text`` is."""
-        if any(isinstance(mark, Template) for mark in marks(field.type)):
+        if any(isinstance(mark, TemplateField) for mark in iter_marks(field.type)):
             try:
                 template_syntax.parts(value)
             except ValueError as error:

@@ -12,9 +12,9 @@ from curate.config.validator import Validator, Values
 from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import PluginError
 from curate.plugins import registry
-from curate.plugins.fields import fields, show
+from curate.plugins.fields import fields, format_value
 from curate.plugins.kinds import KINDS
-from curate.plugins.registry import Local, Plugin, Spec
+from curate.plugins.registry import LocalPlugin, Plugin, PluginSpec
 
 RESERVED = frozenset({"use", "name", *BUDGET, "at_most", "within", "quota", "quality"})
 """Keys that no plugin may have as a field, whatever its kind; but a filter may have ``keep``."""
@@ -44,17 +44,17 @@ class Draft:
     given: Mapping[str, Data]
     """Everything that was given, as plain data."""
 
-    spec: Spec | None
+    spec: PluginSpec | None
 
 
-def drafts(section: EntrySection, data: Data, local: tuple[Local, ...], validator: Validator) -> list[Draft]:
+def drafts(section: EntrySection, data: Data, local: tuple[LocalPlugin, ...], validator: Validator) -> list[Draft]:
     """The entries of a section; what is wrong with them is in the validator's report."""
     path: KeyPath = (section.name,)
     if not section.many or (section.or_one and isinstance(data, dict)):
         return _draft(section, data, path, local, validator)
     if not isinstance(data, list):
         hint = "begin each entry with '- '" if isinstance(data, dict) else ""
-        validator.report.add(path, f"must be {section.text}; got {show(data)}", hint)
+        validator.report.add(path, f"must be {section.text}; got {format_value(data)}", hint)
         return []
     if not data and not section.may_be_empty:
         validator.report.add(path, "must have at least one entry")
@@ -67,12 +67,12 @@ def alone(section: EntrySection, data: Data, validator: Validator) -> Draft:
 
 
 def _draft(
-    section: EntrySection, data: Data, path: KeyPath, local: tuple[Local, ...], validator: Validator
+    section: EntrySection, data: Data, path: KeyPath, local: tuple[LocalPlugin, ...], validator: Validator
 ) -> list[Draft]:
     report = validator.report
     if not isinstance(data, dict):
         hint = f"write {{use: {data}}}" if isinstance(data, str) else ""
-        report.add(path, f"must be a mapping; got {show(data)}", hint)
+        report.add(path, f"must be a mapping; got {format_value(data)}", hint)
         return []
     use = data.get("use")
     plugin = _plugin(section, use, (*path, "use"), local, report) if isinstance(use, str) and use else None
@@ -95,13 +95,13 @@ def _draft(
         built = validator.build(plugin.cls, validator.values(own, data, path), path)
         if built is not None:
             files = tuple(file for file in local if file.path == plugin.origin)
-            spec = registry.spec_of(built, plugin.name, files)
+            spec = registry.make_spec(built, plugin.name, files)
     return [
         Draft(section=section.name, path=path, name=name, plugin=plugin, built=built, keys=keys, given=data, spec=spec)
     ]
 
 
-def _plugin(section: EntrySection, use: str, path: KeyPath, local: tuple[Local, ...], report: Report) -> Plugin | None:
+def _plugin(section: EntrySection, use: str, path: KeyPath, local: tuple[LocalPlugin, ...], report: Report) -> Plugin | None:
     """Return the plugin that ``use`` names, or None if there is none; raise if it exists but cannot be imported."""
     names = registry.names(section.kind, local)
     if use in names:
@@ -120,7 +120,7 @@ def _name(section: EntrySection, data: Mapping[str, Data], path: KeyPath, names:
     if section.many and len(name) > MOST_LETTERS:
         report.add((*path, key), f"must have at most {MOST_LETTERS} letters, as a folder is named so; got {len(name)}")
     elif section.many and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        message = f"must be letters, digits and underscores, and not begin with a digit; got {show(name)}"
+        message = f"must be letters, digits and underscores, and not begin with a digit; got {format_value(name)}"
         if key == "name":
             report.add((*path, key), message)
         elif name in names:

@@ -17,8 +17,8 @@ from curate.config.sections import BUDGET, ENTRIES, SECTIONS, TOP, resolved
 from curate.config.validator import Validator, Values
 from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import ConfigError, PluginError
-from curate.plugins.fields import Field, show
-from curate.plugins.registry import Local
+from curate.plugins.fields import Field, format_value
+from curate.plugins.registry import LocalPlugin
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
@@ -56,7 +56,7 @@ def load_of_run(run: Path, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"{str(error).splitlines()[0]}; it is not as a run wrote it", hint=again) from error
 
 
-def local_plugins(path: Path) -> tuple[Local, ...]:
+def local_plugins(path: Path) -> tuple[LocalPlugin, ...]:
     """Return the plugin files that the configuration in a YAML file names, whatever else is in it.
 
     Raises
@@ -144,7 +144,7 @@ def _validated(document: yaml_positions.Document, source: str, overrides: Sequen
     """Return what is wrong with a document after some overrides, and the fields of ``RunConfig`` if nothing is."""
     report, data = Report(source, document), deepcopy(document.data)
     if not isinstance(data, dict):
-        report.add((), f"must be a mapping of sections; got {show(data)}", "begin with the line 'curate: 1'")
+        report.add((), f"must be a mapping of sections; got {format_value(data)}", "begin with the line 'curate: 1'")
         return report, {}
     for number, override in enumerate(overrides):
         sets.apply(override, sets.place_of(override, number), data, report)
@@ -196,8 +196,8 @@ def _sections(data: dict[str, Data], validator: Validator) -> Values:
 def _check_version(data: dict[str, Data], report: Report) -> None:
     hint = "this release reads version 1"
     if "curate" in data:
-        if show(data["curate"]) != "1":  # neither true nor 1.0
-            report.add(("curate",), f"must be 1, the version of the format; got {show(data['curate'])}", hint)
+        if format_value(data["curate"]) != "1":  # neither true nor 1.0
+            report.add(("curate",), f"must be 1, the version of the format; got {format_value(data['curate'])}", hint)
     else:
         report.add(("curate",), "missing", f"add the line 'curate: 1', the version of the format; {hint}")
 
@@ -205,17 +205,17 @@ def _check_version(data: dict[str, Data], report: Report) -> None:
 def _size(value: Data, report: Report) -> int | None:
     count = bytes_of(value) if isinstance(value, str) else value
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
-        message = f"must be a number of bytes >= 1, or a size such as '8GiB'; got {show(value)}"
+        message = f"must be a number of bytes >= 1, or a size such as '8GiB'; got {format_value(value)}"
         report.add(("memory_limit",), message)
         return None
     return count
 
 
-def _local_plugins(data: Data, field: Field, validator: Validator) -> tuple[Local, ...]:
-    found: list[Local] = []
+def _local_plugins(data: Data, field: Field, validator: Validator) -> tuple[LocalPlugin, ...]:
+    found: list[LocalPlugin] = []
     for index, name in enumerate(validator.value(field.type, data, ("plugins",)) or ()):
         try:
-            found.append(Local.of(Path(name)))
+            found.append(LocalPlugin.from_path(Path(name)))
         except PluginError as error:
             validator.report.add(
                 ("plugins", index), f"{error.where}: {error.message}", "paths are relative to the current folder"

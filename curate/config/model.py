@@ -13,18 +13,18 @@ from annotated_types import Ge, Gt, Le, Lt, MaxLen, MinLen
 from curate import paths
 from curate.config import template_syntax
 from curate.config.budget import Budget
-from curate.kernels.text.pii_patterns import Kind
+from curate.kernels.text.pii_patterns import PiiKind
 from curate.kernels.text.text_differences import DIFFERENCES, Difference
-from curate.plugins.fields import fields, marked, show
-from curate.plugins.interfaces import Examples, ExecutionOnly, NamesContent, NamesFiles, Refers, Template
-from curate.plugins.registry import Local, Spec
+from curate.plugins.fields import fields, find_marked, format_value
+from curate.plugins.interfaces import ExampleFiles, ExecutionOnly, ContentPath, ExistingFiles, ConfigReference, TemplateField
+from curate.plugins.registry import LocalPlugin, PluginSpec
 
 NonEmpty = Annotated[str, MinLen(1)]
 Rate = Annotated[float, Ge(0), Le(1)]
-FileName = Annotated[str, MinLen(1), NamesFiles()]
+FileName = Annotated[str, MinLen(1), ExistingFiles()]
 Files = FileName | Annotated[tuple[FileName, ...], MinLen(1)]
-Text = Annotated[str, MinLen(1), Template()]
-PoolColumn = Annotated[str, MinLen(1), Refers("column")]
+Text = Annotated[str, MinLen(1), TemplateField()]
+PoolColumn = Annotated[str, MinLen(1), ConfigReference("column")]
 ColumnType = Literal["string", "int64", "float64", "bool"]
 
 # ---------------------------------------------------------------- sections
@@ -39,7 +39,7 @@ class SourceFromPath:
 
     def __post_init__(self) -> None:
         if self.path.count("{source}") != 1:
-            raise ValueError(f"path: must have {{source}} once; got {show(self.path)}")
+            raise ValueError(f"path: must have {{source}} once; got {format_value(self.path)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +94,7 @@ class InputConfig:
         if self.vectors is not None and (re.search(r"[/\\]", self.vectors) or not self.vectors.endswith(".npy")):
             raise ValueError(
                 f"vectors: must be an ending such as '.npy', with which the vectors of pool/a.jsonl are in pool/a.npy; "
-                f"got {show(self.vectors)}"
+                f"got {format_value(self.vectors)}"
             )
 
 
@@ -238,7 +238,7 @@ class Entry:
     name: str
     """What the entry is called in folders, columns and messages: its plugin's name, unless another is given."""
 
-    spec: Spec
+    spec: PluginSpec
     """The plugin and its fields."""
 
     def fingerprint_parts(self) -> dict[str, Any]:
@@ -254,29 +254,29 @@ class Entry:
         }
 
 
-def params(spec: Spec) -> dict[str, object]:
+def params(spec: PluginSpec) -> dict[str, object]:
     """The fields of a plugin that can change its result, as plain data."""
     relevant = {one.name for one in fields(spec.plugin().cls) if not one.execution_only}
     return {name: plain(value) for name, value in spec.fields if name in relevant}
 
 
-def contents(spec: Spec) -> dict[str, str | None]:
+def contents(spec: PluginSpec) -> dict[str, str | None]:
     """Return a sha256 of what each path holds that the fields of a plugin name, by field; None where nothing is there.
 
-    Left out are files that the driver reads itself (``Examples`` and logs), and a plugin with its own ``revision``.
+    Left out are files that the driver reads itself (``ExampleFiles`` and logs), and a plugin with its own ``revision``.
     """
     plugin = spec.plugin()
     if plugin.traits.revision or "log" in plugin.traits.reads:
         return {}
     found: dict[str, str | None] = {}
-    for path, mark, name in marked(plugin.cls, spec.build(), NamesContent):
-        if not isinstance(mark, Examples):
+    for path, mark, name in find_marked(plugin.cls, spec.build(), ContentPath):
+        if not isinstance(mark, ExampleFiles):
             place = paths.place(name)
             found[".".join(map(str, path))] = paths.content(place) if place.exists() else None
     return found
 
 
-def epochs(selector: Spec) -> int:
+def epochs(selector: PluginSpec) -> int:
     """How many epochs a selector plans, which its field of that name says; 1 where it has none."""
     planned = dict(selector.fields).get("epochs", 1)
     return planned if isinstance(planned, int) else 1
@@ -336,7 +336,7 @@ class SelectEntry(Entry):
     budget: Budget | None = None
     """How much to keep; None for a filter, which decides that itself."""
 
-    within: Annotated[str, MinLen(1), Refers("group")] | None = None
+    within: Annotated[str, MinLen(1), ConfigReference("group")] | None = None
     """Select in each group of rows separately: "cluster", "label", "source", or an input column."""
 
     quota: Quota | None = None
@@ -381,7 +381,7 @@ class ExportConfig(Entry):
     add: tuple[AddedColumn, ...] = ()
     """What we know of a row, to be added to its own columns: "rank" becomes curate_rank, "scores" a column a score."""
 
-    mask_pii: tuple[Kind, ...] = ()
+    mask_pii: tuple[PiiKind, ...] = ()
     """Personal data to be replaced in the exported text columns: "email" becomes <EMAIL>, "phone" <PHONE>, and so on.
 
     These are the columns that input.text names, at any depth, or what its paths lead to, and each of their strings for
@@ -423,7 +423,7 @@ class RunConfig:
     memory_limit: Annotated[int, Ge(1), Le(1 << 60)] = 4 << 30
     """Bytes, or a size such as "8GiB": a pool with more embeddings than this is read from a mapped file."""
 
-    plugins: tuple[Local, ...] = ()
+    plugins: tuple[LocalPlugin, ...] = ()
     """Python files with plugins of your own, relative to the current folder."""
 
     input: InputConfig

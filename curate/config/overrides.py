@@ -7,7 +7,7 @@ from curate.config.issues import Place, Report, dotted
 from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import ConfigError
 from curate.paths import shown
-from curate.plugins.fields import show
+from curate.plugins.fields import format_value
 
 
 def place_of(override: str, number: int) -> Place:
@@ -61,7 +61,7 @@ def _put(data: dict[str, Data], steps: list[str], value: Data, place: Place, rep
                 at[position] = value
             at = at[position]
         else:
-            report.add((), f"{dotted(path)} is {show(at)}, and has nothing in it to set", "", place)
+            report.add((), f"{dotted(path)} is {format_value(at)}, and has nothing in it to set", "", place)
             return None
     return path
 

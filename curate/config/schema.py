@@ -10,8 +10,8 @@ import annotated_types as at
 from curate.config.model import SIZE, plain
 from curate.config.sections import BUDGET, ENTRIES, TOP, USE, EntrySection, driver_fields
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, item_type, members, nested, not_null, split
-from curate.plugins.registry import Local, Plugin
+from curate.plugins.fields import Field, fields, item_type, union_members, nested_dataclass, without_null, split_annotated
+from curate.plugins.registry import LocalPlugin, Plugin
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -24,7 +24,7 @@ _BOUNDS = (
 )
 
 
-def json_schema(local: tuple[Local, ...] = ()) -> Schema:
+def json_schema(local: tuple[LocalPlugin, ...] = ()) -> Schema:
     """The schema (draft 2020-12), with every plugin that is installed and those in the files ``local``.
 
     It knows which keys there are and what each may hold. What must hold between entries (names that exist, for example)
@@ -34,7 +34,7 @@ def json_schema(local: tuple[Local, ...] = ()) -> Schema:
     properties: Schema = {}
     for field in TOP:
         section = ENTRIES.get(field.name)
-        schema = _section(section, local, definitions) if section else of_type(not_null(field.type))
+        schema = _section(section, local, definitions) if section else of_type(without_null(field.type))
         properties[field.name] = _explained(field, schema)
     properties["memory_limit"]["anyOf"][1]["pattern"] = f"^{SIZE}$"
     required = [field.name for field in TOP if field.required]
@@ -46,7 +46,7 @@ def json_schema(local: tuple[Local, ...] = ()) -> Schema:
     }
 
 
-def _section(section: EntrySection, local: tuple[Local, ...], definitions: Schema) -> Schema:
+def _section(section: EntrySection, local: tuple[LocalPlugin, ...], definitions: Schema) -> Schema:
     """The schema of a section; its plugins are added to ``definitions``."""
     kind = section.kind
     names = registry.names(kind, local)
@@ -106,15 +106,15 @@ def of_type(annotation: object) -> Schema:
     >>> of_type(Annotated[int, at.Ge(1)] | Literal["auto"])
     {'anyOf': [{'type': 'integer', 'minimum': 1}, {'const': 'auto'}]}
     """
-    alternatives = members(annotation)
+    alternatives = union_members(annotation)
     if len(alternatives) > 1:
         schemas = [of_type(member) for member in alternatives]
-        if (cls := nested(annotation)) is not None:  # a mapping with a key of the dataclass is meant as one
+        if (cls := nested_dataclass(annotation)) is not None:  # a mapping with a key of the dataclass is meant as one
             reserved = {"propertyNames": {"not": {"enum": [field.name for field in fields(cls)]}}}
             free = [item_type(member, dict) is not None for member in alternatives]
             schemas = [one | reserved if open_ else one for one, open_ in zip(schemas, free, strict=True)]
         return {"anyOf": schemas}
-    base, marks = split(annotation)
+    base, marks = split_annotated(annotation)
     if get_origin(base) is Literal:
         values = list(get_args(base))
         return {"const": values[0]} if len(values) == 1 else {"enum": values}
@@ -126,7 +126,7 @@ def of_type(annotation: object) -> Schema:
     if value is not None:
         least = {"minProperties": shortest} if shortest else {}
         return {"type": "object", "additionalProperties": of_type(value), **least}
-    cls = nested(base)
+    cls = nested_dataclass(base)
     if cls is not None:
         properties = {field.name: _property(field) for field in fields(cls)}
         return _closed(properties, [field.name for field in fields(cls) if field.required])

@@ -14,7 +14,7 @@ from curate.config import yaml_positions
 from curate.config.issues import Report, nearest
 from curate.config.yaml_positions import Data, KeyPath
 from curate.errors import ConfigError
-from curate.plugins.fields import Field, describe, fields, item_type, marks, nested, not_null, show
+from curate.plugins.fields import Field, describe, fields, item_type, iter_marks, nested_dataclass, without_null, format_value
 
 Values: TypeAlias = dict[str, Any]
 """Validated values by the names of their fields, whose types they have."""
@@ -46,7 +46,7 @@ MOST_NUMBER = 2**63 - 1
 
 
 def _is_bounded(annotation: object) -> bool:
-    return any(isinstance(mark, Le | Lt) for mark in marks(annotation))
+    return any(isinstance(mark, Le | Lt) for mark in iter_marks(annotation))
 
 
 def _beyond(value: Data) -> int | float | None:
@@ -72,23 +72,23 @@ class Validator:
 
     def value(self, annotation: object, value: Data, path: KeyPath) -> Any:
         """One value, in the type that its field has."""
-        inner = nested(annotation)
+        inner = nested_dataclass(annotation)
         if inner and isinstance(value, dict) and not _is_plain_mapping(annotation, inner, value):
             return self.object(inner, value, path)
         item = item_type(annotation, list)
-        if value and isinstance(value, list) and nested(item):
+        if value and isinstance(value, list) and nested_dataclass(item):
             return tuple(self.value(item, each, (*path, index)) for index, each in enumerate(value))
         try:
             valid = _adapter(annotation).validate_json(json.dumps(value), strict=True)
             if not _is_bounded(annotation) and (beyond := _beyond(value)) is not None:
-                self.report.add(path, f"must be at most {MOST_NUMBER:,}; got {show(beyond)}")
+                self.report.add(path, f"must be at most {MOST_NUMBER:,}; got {format_value(beyond)}")
             return valid
         except ValidationError as error:
             wrong = {at: rest for at, *rest in (_locate(annotation, value, each["loc"]) for each in error.errors())}
             for at, (wanted, got) in wrong.items():
                 if not any(other != at and other[: len(at)] == at for other in wrong):
                     hint = "remove the quotes" if isinstance(got, str) and self._fits_unquoted(wanted, got) else ""
-                    self.report.add((*path, *at), f"must be {describe(not_null(wanted))}; got {show(got)}", hint)
+                    self.report.add((*path, *at), f"must be {describe(without_null(wanted))}; got {format_value(got)}", hint)
             return None
 
     def _fits_unquoted(self, annotation: object, text: str) -> bool:
@@ -124,7 +124,7 @@ class Validator:
     def object(self, cls: type[T], data: Data, path: KeyPath) -> T | None:
         """An object of a dataclass whose fields are the keys."""
         if not isinstance(data, dict):
-            self.report.add(path, f"must be a mapping; got {show(data)}")
+            self.report.add(path, f"must be a mapping; got {format_value(data)}")
             return None
         self.unknown([field.name for field in fields(cls)], data, path)
         return self.build(cls, self.values(fields(cls), data, path), path)

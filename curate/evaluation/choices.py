@@ -24,7 +24,7 @@ def uniform(keep: int) -> SelectEntry:
     """Chance, by a name that no entry can have, so that it draws other rows than an entry of the user's."""
     plugin = registry.get("selector", UNIFORM)
     return SelectEntry(
-        name=f"evaluate/{UNIFORM}", spec=registry.spec_of(plugin.cls(), UNIFORM), budget=Budget(keep=keep)
+        name=f"evaluate/{UNIFORM}", spec=registry.make_spec(plugin.cls(), UNIFORM), budget=Budget(keep=keep)
     )
 
 

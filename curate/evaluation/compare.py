@@ -140,7 +140,7 @@ class _Grid:
     def run(self, metrics: Sequence[MetricEntry]) -> _Trials:
         if self.filters:
             alone = [Choice(entries=self.filters, seed=seed) for seed in self.seeds]
-            self.passed = min(len(t.chosen.order) for t in trials.run(self.context, "filtering", self.rows, alone))
+            self.passed = min(len(t.chosen.indices) for t in trials.run(self.context, "filtering", self.rows, alone))
         places = {place: [self._choice(*place, seed) for seed in self.seeds] for place in self.places}
         every = [Choice(seed=seed) for seed in self.seeds]
         flat = [*every, *(choice for own in places.values() for choice in own)]
@@ -150,7 +150,7 @@ class _Grid:
         plans = {contender.name for contender in self.contenders if contender.entry.epochs > 1}
         of_plans = {place: own for place, own in cells.items() if place[0] in plans}
         alike = [
-            Choice(entries=(choices.uniform(len(one.chosen.order)),), seed=seed)
+            Choice(entries=(choices.uniform(len(one.chosen.indices)),), seed=seed)
             for own in of_plans.values()
             for one, seed in zip(own, self.seeds, strict=True)
         ]
@@ -205,7 +205,7 @@ def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure], primary: Measu
             own = tried.cells[name, rate]
             chance = tried.chance.get((name, rate), tried.cells[UNIFORM, rate])
             differences = {} if name == UNIFORM else {one.name: one.difference(own, chance) for one in found}
-            orders = [trial.chosen.order for trial in own]
+            orders = [trial.chosen.indices for trial in own]
             cells[name, rate] = Cell(
                 selector=name,
                 rate=rate,
@@ -219,7 +219,7 @@ def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure], primary: Measu
                 seconds=float(np.mean([trial.chosen.seconds for trial in own])),
                 same_over_seeds=stability.over_seeds(orders),
                 same_when_removed=stability.when_removed(
-                    len(grid.train), grid.seeds[0], orders[0], tried.removed[name, rate].chosen.order
+                    len(grid.train), grid.seeds[0], orders[0], tried.removed[name, rate].chosen.indices
                 ),
             )
     return cells

@@ -210,5 +210,5 @@ def _time_choosing(split: Split, entries: Sequence[SelectEntry], size: int, seed
         one = entry
         if entry.budget is not None and (entry.budget.keep or entry.budget.keep_tokens):
             one = replace(entry, budget=replace(entry.budget, at_most=True))  # filters may leave fewer of a sample
-        rows = np.sort(rows[choose(pool, train[rows], one, seed).order])
+        rows = np.sort(rows[choose(pool, train[rows], one, seed).indices])
     return time.perf_counter() - begun

@@ -89,7 +89,7 @@ def _evaluated(context: Context, pool: PoolView, selected: Selected, budget: flo
     whole = len(opened(everything).train)
     again = choices.shrunk(config.select, len(opened(tested).train), whole)
     afresh = published if tested.test is not None else [Choice(entries=again, seed=seed) for seed in seeds]
-    rows = len(trials.published(everything, selected).order)
+    rows = len(trials.published(everything, selected).indices)
     costs.check(context, _works(everything, tested, published, afresh, rows, (others, learning)), budget)
     arms = _Arms.of(context, everything, published, others, full=False)
     learnt = _Arms.of(context, tested, afresh, learning, full=True)
@@ -101,14 +101,14 @@ def _evaluated(context: Context, pool: PoolView, selected: Selected, budget: flo
         run=config.run,
         select=selected.fingerprint,
         seeds=len(seeds),
-        rows=len(arms.selection[0].chosen.order),
+        rows=len(arms.selection[0].chosen.indices),
         pool=len(pool),
         tested=_told(opened(tested)),
         primary=None if primary is None else primary.name,
         metrics=_corrected(lines),
         sliced=None if first is None else first.name,
         slices=() if first is None else tuple(learnt.slices(first)),
-        stability=_stability(context, tested, config.select, len(learnt.selection[0].chosen.order), whole),
+        stability=_stability(context, tested, config.select, len(learnt.selection[0].chosen.indices), whole),
         left_out=asdict(left),
         notes=(
             *left_out(left),
@@ -198,7 +198,7 @@ class _Arms:
     ) -> _Arms:
         selection = trials.run(context, "measuring the selection", rows, chosen, metrics)
         uniform = [
-            Choice(entries=(choices.uniform(len(tried.chosen.order)),), seed=choice.seed)
+            Choice(entries=(choices.uniform(len(tried.chosen.indices)),), seed=choice.seed)
             for choice, tried in zip(chosen, selection, strict=True)
         ]
         every = [Choice(seed=choice.seed) for choice in chosen] if full and metrics else []

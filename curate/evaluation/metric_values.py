@@ -108,8 +108,8 @@ def _one_draw(tried: Sequence[Tried], others: Sequence[Tried]) -> bool:
 
 
 def _alike(tried: Sequence[Tried]) -> bool:
-    first = np.sort(tried[0].chosen.order)
-    return all(np.array_equal(np.sort(other.chosen.order), first) for other in tried[1:])
+    first = np.sort(tried[0].chosen.indices)
+    return all(np.array_equal(np.sort(other.chosen.indices), first) for other in tried[1:])
 
 
 def of(entries: Iterable[MetricEntry]) -> list[Measure]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from curate.plugins.fields import fields, marked
-from curate.plugins.interfaces import Refers
+from curate.plugins.fields import fields, find_marked
+from curate.plugins.interfaces import ConfigReference
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig, ScoreEntry, SelectEntry
@@ -88,8 +88,8 @@ def _scores(config: RunConfig, entry: SelectEntry, columns: Sequence[str]) -> se
     named = {
         name
         for field in fields(plugin.cls)
-        for _, mark, name in marked(field.type, getattr(built, field.name), Refers)
-        if mark.to == "score"
+        for _, mark, name in find_marked(field.type, getattr(built, field.name), ConfigReference)
+        if mark.target == "score"
     }
     if "scores" in plugin.traits.reads and not named:
         named = {name for score in config.score for name in _outputs(score)}

@@ -18,8 +18,8 @@ from curate.config.model import DECONTAMINATE
 from curate.errors import ConfigError, DataError
 from curate.executors.serial import Serial
 from curate.kernels.clustering import lloyd
-from curate.kernels.stats.hash_sampling import mixed
-from curate.kernels.types import Codes, Matrix, Rows, frozen
+from curate.kernels.stats.hash_sampling import mix_bits
+from curate.kernels.types import Codes, Matrix, Rows, freeze
 from curate.pool.view import PoolView
 from curate.progress import NullProgress
 from curate.seeds import rng_for
@@ -121,7 +121,7 @@ def held_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.b
     (True, dtype('bool'))
     """
     salt = rng_for(seed, "evaluate/holdout").integers(2**64, dtype=np.uint64)
-    return mixed(hashes ^ salt) < np.uint64(rate * 2.0**64)
+    return mix_bits(hashes ^ salt) < np.uint64(rate * 2.0**64)
 
 
 class Part:
@@ -143,7 +143,7 @@ class Part:
         """(m, d) float32 by the embed entry of that name; only the last one asked for is held."""
         if name not in self._vectors:
             whole = self._pool.embeddings(name)
-            self._vectors = {name: whole if len(self) == len(whole) else frozen(whole[self.positions])}
+            self._vectors = {name: whole if len(self) == len(whole) else freeze(whole[self.positions])}
         return self._vectors[name]
 
     @cached_property
@@ -197,7 +197,7 @@ class Opened:
             out = held_out(texts, split.holdout_rate, split.config.seed)
             self.test = Part(self.pool, np.flatnonzero(out & clean))
         self.train = Part(self.pool, np.flatnonzero(~out & clean))
-        self.content = frozen(np.unique(texts[~out & clean], return_inverse=True)[1].astype(np.int32))
+        self.content = freeze(np.unique(texts[~out & clean], return_inverse=True)[1].astype(np.int32))
         """(n,) the same for train rows of the same text."""
         self._check()
 
@@ -262,4 +262,4 @@ def opened(split: Split) -> Opened:
 
 def _coded(values: pl.Series, names: list[str]) -> Codes:
     codes = values.cast(pl.Enum(names), strict=False).to_physical().cast(pl.Int32).fill_null(-1)
-    return frozen(codes.to_numpy(writable=True))
+    return freeze(codes.to_numpy(writable=True))

@@ -44,5 +44,5 @@ def of(
     left = len(trials.remaining(n, REMOVED, first))
     wanted = [Choice(entries=asked(n), seed=seed) for seed in seeds]
     wanted += [Choice(entries=asked(left), seed=first, removed_rate=REMOVED)]
-    *orders, last = (tried.chosen.order for tried in trials.run(context, "choosing again", rows, wanted))
+    *orders, last = (tried.chosen.indices for tried in trials.run(context, "choosing again", rows, wanted))
     return Stability(over_seeds(orders), when_removed(n, first, orders[0], last))

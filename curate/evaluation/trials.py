@@ -13,10 +13,10 @@ import numpy as np
 from curate.errors import DataError, PluginError
 from curate.evaluation.split import Opened, Split, opened
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.types import FittedState, Rows, Vector, frozen
-from curate.plugins.batches import Trial
-from curate.plugins.interfaces import draws
-from curate.plugins.results import Measured
+from curate.kernels.types import FittedState, Rows, Vector, freeze
+from curate.plugins.batches import MetricInput
+from curate.plugins.interfaces import is_random
+from curate.plugins.results import MetricResult
 from curate.pool.sidecars import Selected
 from curate.seeds import rng_for
 from curate.stages.base import Context, refuse_failed, running
@@ -54,7 +54,7 @@ class Choice:
 class Chosen:
     """What a choice came to."""
 
-    order: Rows
+    indices: Rows
     """(k,) positions among the rows to choose from, best first."""
 
     weight: Vector | None
@@ -69,7 +69,7 @@ class Tried:
     """A choice with what every metric found, by the metric entry's name."""
 
     chosen: Chosen
-    measured: dict[str, Measured] = field(default_factory=dict)
+    measured: dict[str, MetricResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def _try(task: _Task) -> None:
 
 
 def _random(entry: SelectEntry | MetricEntry) -> bool:
-    return draws(entry.spec.build())
+    return is_random(entry.spec.build())
 
 
 def _files(task: _Task) -> tuple[Path, ...]:
@@ -146,7 +146,7 @@ def _load(task: _Task) -> Tried | None:
     found = npz.load(*_chosen_file(task.split, task.choice))
     if found is None:
         return None
-    measured: dict[str, Measured] = {}
+    measured: dict[str, MetricResult] = {}
     for entry in task.metrics:
         values = npz.load(*_measure_file(task, entry))
         if values is None:
@@ -171,7 +171,7 @@ def _chosen(split: Split, choice: Choice) -> Chosen:
         return _unpacked_chosen(found)
     chosen = _made(split, choice)
     weight = {} if chosen.weight is None else {"weight": chosen.weight}
-    npz.save(path, key, {"order": chosen.order, "seconds": np.array(chosen.seconds), **weight})
+    npz.save(path, key, {"order": chosen.indices, "seconds": np.array(chosen.seconds), **weight})
     return chosen
 
 
@@ -187,17 +187,17 @@ def _made(split: Split, choice: Choice) -> Chosen:
         return Chosen(remaining(len(train), choice.removed_rate, choice.seed), None, 0.0)
     *earlier, last = choice.entries
     before = _chosen(split, Choice(entries=tuple(earlier), removed_rate=choice.removed_rate, seed=choice.seed))
-    survivors = np.sort(before.order)
+    survivors = np.sort(before.indices)
     if "embedding" in last.spec.plugin().traits.reads:
         pool.embeddings(last.embedding)  # reading them is no part of the selector's time
     begun = time.perf_counter()
     answer = choose(pool, train[survivors], last, choice.seed)
     seconds = before.seconds + time.perf_counter() - begun
-    kept = survivors[answer.order]
+    kept = survivors[answer.indices]
     if last.spec.plugin().traits.budgeted:
         return Chosen(kept, answer.weight, seconds)
-    stay = np.isin(before.order, kept)  # a filter leaves the order and the weights as they are
-    return Chosen(before.order[stay], None if before.weight is None else before.weight[stay], seconds)
+    stay = np.isin(before.indices, kept)  # a filter leaves the order and the weights as they are
+    return Chosen(before.indices[stay], None if before.weight is None else before.weight[stay], seconds)
 
 
 def remaining(n: int, removed_rate: float, seed: int) -> Rows:
@@ -237,7 +237,7 @@ def _measure_file(task: _Task, entry: MetricEntry) -> tuple[Path, str]:
     return task.split.folder / "measured" / f"{key}.npz", key
 
 
-def measure(rows: Opened, chosen: Chosen, entry: MetricEntry, seed: int) -> Measured:
+def measure(rows: Opened, chosen: Chosen, entry: MetricEntry, seed: int) -> MetricResult:
     """What one metric says of a choice.
 
     Raises
@@ -245,11 +245,11 @@ def measure(rows: Opened, chosen: Chosen, entry: MetricEntry, seed: int) -> Meas
     PluginError : for a metric that fails, or does not give what it declared
     """
     declared = entry.spec.plugin().traits
-    if not len(chosen.order):
+    if not len(chosen.indices):
         raise DataError("a selection without a row cannot be judged", hint="raise the budget")
     trial = _trial(rows, chosen, entry)
     with running(entry.spec, entry.name):
-        found: Measured = entry.spec.build().measure(trial, rng_for(seed, f"metric/{entry.name}"))
+        found: MetricResult = entry.spec.build().measure(trial, rng_for(seed, f"metric/{entry.name}"))
     if list(found.values) != (names := [column.name for column in declared.measures]):
         raise PluginError(f"metric {entry.name!r} gave {list(found.values)}; it declares {names}")
     m = len(rows.labelled) if "label" in declared.reads else len(rows.test)
@@ -259,35 +259,35 @@ def measure(rows: Opened, chosen: Chosen, entry: MetricEntry, seed: int) -> Meas
     return found
 
 
-def _trial(rows: Opened, chosen: Chosen, entry: MetricEntry) -> Trial:
+def _trial(rows: Opened, chosen: Chosen, entry: MetricEntry) -> MetricInput:
     """The choice, with what the metric reads."""
     reads = entry.spec.plugin().traits.reads
     train, test = rows.train, rows.labelled if "label" in reads else rows.test
     tested = "test" in reads
-    return Trial(
+    return MetricInput(
         n=len(train),
-        chosen=frozen(chosen.order),
-        weight=None if chosen.weight is None else frozen(chosen.weight),
+        chosen=freeze(chosen.indices),
+        weight=None if chosen.weight is None else freeze(chosen.weight),
         embeddings=train.vectors(entry.embedding) if "embedding" in reads else None,
-        cluster=frozen(rows.pool.cluster[train.positions]) if "cluster" in reads else None,
+        cluster=freeze(rows.pool.cluster[train.positions]) if "cluster" in reads else None,
         label=rows.label if "label" in reads else None,
         classes=tuple(rows.classes) if "label" in reads else (),
         source=rows.source if "source" in reads else None,
         content=rows.content if "content" in reads else None,
-        tokens=frozen(rows.pool.tokens[train.positions]) if "tokens" in reads else None,
+        tokens=freeze(rows.pool.tokens[train.positions]) if "tokens" in reads else None,
         texts=train.texts if "text" in reads else None,
         test_embeddings=test.vectors(entry.embedding) if tested and "embedding" in reads else None,
-        test_label=frozen(rows.test_label[rows.test_label >= 0]) if tested and "label" in reads else None,
+        test_label=freeze(rows.test_label[rows.test_label >= 0]) if tested and "label" in reads else None,
         test_texts=test.texts if tested and "text" in reads else None,
     )
 
 
-def _packed(found: Measured) -> FittedState:
+def _packed(found: MetricResult) -> FittedState:
     hits = {} if found.hits is None else {"hits": found.hits}
     names, values = np.array(list(found.values), str), np.array(list(found.values.values()), float)
     return {"names": names, "values": values, "notes": np.array(found.notes, str), **hits}
 
 
-def _unpacked(found: FittedState) -> Measured:
+def _unpacked(found: FittedState) -> MetricResult:
     values = dict(zip(found["names"].tolist(), found["values"].tolist(), strict=True))
-    return Measured(values, found.get("hits"), tuple(found["notes"].tolist()))
+    return MetricResult(values, found.get("hits"), tuple(found["notes"].tolist()))

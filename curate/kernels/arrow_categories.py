@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from curate.kernels.types import Codes
 
 
-def categories(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+def unique_categories(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     """Return the distinct values, without nulls, sorted by code point.
 
     Over several parts, the categories of the parts' categories put together are those of the whole.
@@ -22,17 +22,17 @@ def categories(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     -------
     strings, the value of category i at position i
 
-    >>> categories(pa.array(["b", None, "a", "b"])).to_pylist()
+    >>> unique_categories(pa.array(["b", None, "a", "b"])).to_pylist()
     ['a', 'b']
     """
     distinct = pc.drop_null(pc.unique(values))
     return distinct.take(pc.array_sort_indices(distinct))
 
 
-def codes(values: pa.Array | pa.ChunkedArray, categories: pa.Array) -> Codes:
-    """Return the position of each value in ``categories``; (n,) int32, -1 for a null and for a value that is not in it.
+def encode_categories(values: pa.Array | pa.ChunkedArray, categories: pa.Array) -> Codes:
+    """Return the position of each value in ``unique_categories``; (n,) int32, -1 for a null and for a value that is not in it.
 
-    >>> codes(pa.array(["b", None, "a"]), pa.array(["a", "b"])).tolist()
+    >>> encode_categories(pa.array(["b", None, "a"]), pa.array(["a", "b"])).tolist()
     [1, -1, 0]
     """
     positions = pc.fill_null(pc.index_in(values, value_set=categories, skip_nulls=True), -1)

@@ -21,7 +21,7 @@ def is_list(kind: pa.DataType) -> bool:
     )
 
 
-def lists_of(array: pa.Array) -> tuple[Counts, pa.Array]:
+def split_lists(array: pa.Array) -> tuple[Counts, pa.Array]:
     """Take lists apart.
 
     Parameters
@@ -33,7 +33,7 @@ def lists_of(array: pa.Array) -> tuple[Counts, pa.Array]:
     lengths : (n,) int64, 0 for a null
     values : (sum of lengths,) the elements of all lists, in order
 
-    >>> lengths, values = lists_of(pa.array([["a", "b"], None, ["c"]]))
+    >>> lengths, values = split_lists(pa.array([["a", "b"], None, ["c"]]))
     >>> lengths.tolist(), values.to_pylist()
     ([2, 0, 1], ['a', 'b', 'c'])
     """
@@ -45,8 +45,8 @@ def lists_of(array: pa.Array) -> tuple[Counts, pa.Array]:
     return lengths, array.flatten()
 
 
-def lists_from(lengths: Counts, values: pa.Array, kind: pa.DataType, null: pa.Array) -> pa.Array:
-    """Put lists together; the inverse of ``lists_of``.
+def join_lists(lengths: Counts, values: pa.Array, kind: pa.DataType, null: pa.Array) -> pa.Array:
+    """Put lists together; the inverse of ``split_lists``.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def lists_from(lengths: Counts, values: pa.Array, kind: pa.DataType, null: pa.Ar
     return kind_of_array.from_arrays(pa.array(ends, pa.int64() if large else pa.int32()), values, type=kind, mask=null)
 
 
-def maps_of(array: pa.MapArray) -> tuple[Counts, pa.Array, pa.Array]:
+def split_maps(array: pa.MapArray) -> tuple[Counts, pa.Array, pa.Array]:
     """Take maps apart.
 
     Parameters
@@ -82,7 +82,7 @@ def maps_of(array: pa.MapArray) -> tuple[Counts, pa.Array, pa.Array]:
     keys : (sum of lengths,) the keys of all maps, in order
     items : (sum of lengths,) their values
 
-    >>> lengths, keys, items = maps_of(pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int8())))
+    >>> lengths, keys, items = split_maps(pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int8())))
     >>> lengths.tolist(), keys.to_pylist(), items.to_pylist()
     ([1, 0], ['a'], [1])
     """
@@ -98,8 +98,8 @@ def maps_of(array: pa.MapArray) -> tuple[Counts, pa.Array, pa.Array]:
     return lengths, keys, items
 
 
-def maps_from(lengths: Counts, keys: pa.Array, items: pa.Array, kind: pa.MapType, null: pa.Array) -> pa.Array:
-    """Put maps together; the inverse of ``maps_of``."""
+def join_maps(lengths: Counts, keys: pa.Array, items: pa.Array, kind: pa.MapType, null: pa.Array) -> pa.Array:
+    """Put maps together; the inverse of ``split_maps``."""
     ends = pa.array(np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]), pa.int32())
     return pa.MapArray.from_arrays(ends, keys, items, type=kind, mask=null)
 

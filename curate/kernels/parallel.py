@@ -24,23 +24,23 @@ import threadpoolctl
 A = TypeVar("A")
 R = TypeVar("R")
 
-VARIABLE = "CURATE_THREADS"
+THREADS_VARIABLE = "CURATE_THREADS"
 
 
-def threads() -> int:
+def thread_count() -> int:
     """How many threads to use: ``CURATE_THREADS`` if it is set, else the processors this process may run on."""
-    value = os.environ.get(VARIABLE, "")
+    value = os.environ.get(THREADS_VARIABLE, "")
     if not value:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not value.isdecimal() or int(value) < 1:
-        raise ValueError(f"{VARIABLE} must be a whole number of at least 1, got {value!r}")
+        raise ValueError(f"{THREADS_VARIABLE} must be a whole number of at least 1, got {value!r}")
     return int(value)
 
 
-def ranges(n: int, size: int) -> Iterator[slice]:
+def block_slices(n: int, size: int) -> Iterator[slice]:
     """Slices of ``size`` rows that cover n rows in order; the last may be shorter.
 
-    >>> list(ranges(5, 2))
+    >>> list(block_slices(5, 2))
     [slice(0, 2, None), slice(2, 4, None), slice(4, 5, None)]
     """
     return (slice(start, min(start + size, n)) for start in range(0, n, size))
@@ -59,10 +59,10 @@ def map_blocks(fn: Callable[[A], R], blocks: Iterable[A]) -> Iterator[R]:
     The results in order. At most ``2 * threads()`` blocks and results exist at any time. Nothing runs before the first
     result is asked for. An error in ``fn`` is raised at its block's turn; blocks not yet begun are then dropped.
 
-    >>> list(map_blocks(lambda rows: rows.stop - rows.start, ranges(5, 2)))
+    >>> list(map_blocks(lambda rows: rows.stop - rows.start, block_slices(5, 2)))
     [2, 2, 1]
     """
-    workers = threads()
+    workers = thread_count()
     with one_blas_thread():
         if workers == 1:
             yield from map(fn, blocks)

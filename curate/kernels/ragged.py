@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.types import Places
+from curate.kernels.types import Positions
 
 
-def runs(starts: Places, lengths: Places) -> Places:
+def concatenate_ranges(starts: Positions, lengths: Positions) -> Positions:
     """The places ``start``, ``start + 1``, … of every run, one run after the other.
 
-    >>> runs(np.array([5, 0, 9]), np.array([2, 0, 3])).tolist()
+    >>> concatenate_ranges(np.array([5, 0, 9]), np.array([2, 0, 3])).tolist()
     [5, 6, 9, 10, 11]
     """
     ends = np.cumsum(lengths)

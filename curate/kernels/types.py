@@ -33,10 +33,10 @@ Counts = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 """True or False for each row."""
 
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 """Positions in an array, and where parts of it begin."""
 
-Places32 = NDArray[np.int32]
+Positions32 = NDArray[np.int32]
 """Positions in 32 bits."""
 
 Indices = NDArray[np.integer]
@@ -58,7 +58,7 @@ FittedState = Mapping[str, AnyArray]
 Array = TypeVar("Array", bound=NDArray[np.generic])
 
 
-def frozen(array: Array) -> Array:
+def freeze(array: Array) -> Array:
     """Make an array read-only and return it."""
     array.flags.writeable = False
     return array
@@ -74,7 +74,7 @@ class Vectors:
     """Starts another pass; yields (m, d) float32 blocks in row order, each at most one shard."""
 
     @classmethod
-    def of(cls, embeddings: Matrix, block: int = 65_536) -> Vectors:
+    def from_array(cls, embeddings: Matrix, block: int = 65_536) -> Vectors:
         """Vectors over an array (n, d) in memory."""
 
         def blocks() -> Iterator[Matrix]:
@@ -107,7 +107,7 @@ class Texts:
         return map(self.read, range(len(self.sizes)))
 
     @classmethod
-    def of(cls, texts: Sequence[str], block: int = 65_536) -> Texts:
+    def from_list(cls, texts: Sequence[str], block: int = 65_536) -> Texts:
         """Texts over a list in memory."""
         starts = range(0, len(texts), block)
         sizes = tuple(min(block, len(texts) - start) for start in starts)
@@ -125,7 +125,7 @@ class Texts:
             ascending = [text for block in self.take(rows[order]).blocks() for text in block]
             back = np.empty(len(rows), np.intp)
             back[order] = np.arange(len(rows))
-            return Texts.of([ascending[place] for place in back.tolist()])
+            return Texts.from_list([ascending[place] for place in back.tolist()])
         starts = np.cumsum([0, *self.sizes])
         cuts = np.searchsorted(rows, starts)
         numbers = np.flatnonzero(np.diff(cuts)).tolist()

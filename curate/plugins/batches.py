@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.types import Codes, Flags, Matrix, Rows, Texts, Vector, frozen
+from curate.kernels.types import Codes, Flags, Matrix, Rows, Texts, Vector, freeze
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,10 +23,10 @@ _UNIT_TOLERANCE = 1e-5  # of float32; rows stored as float16 are scaled to unit 
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedRows:
     """Rows that were published before, m of which there is a sketch: they stay, and new rows are held against them."""
 
-    held: Flags
+    is_published: Flags
     """(n,) which rows of the pool are among them; they are kept, and their sketches stand for them."""
 
     sizes: tuple[int, ...] = ()
@@ -36,7 +36,7 @@ class Published:
     """Gives columns of the part of that number, as the selector's own ``sketch`` wrote them."""
 
     @classmethod
-    def nothing(cls, n: int) -> Published:
+    def empty(cls, n: int) -> PublishedRows:
         """For a pool of n rows of which none was published."""
         return cls(np.zeros(n, np.bool_))
 
@@ -46,9 +46,9 @@ class Published:
         return sum(self.sizes)
 
     @property
-    def new(self) -> Rows:
+    def new_rows(self) -> Rows:
         """The rows of the pool that were not published."""
-        return np.flatnonzero(~self.held)
+        return np.flatnonzero(~self.is_published)
 
     def sketches(self, *columns: str) -> Iterator[pa.Table]:
         """Those columns of all sketches, one part after the other."""
@@ -56,11 +56,11 @@ class Published:
             if self.read is not None:
                 yield self.read(number, columns)
 
-    def take(self, rows: Rows) -> Published:
+    def take(self, rows: Rows) -> PublishedRows:
         """The same for some rows of the pool, beside all that was published."""
-        return replace(self, held=self.held[rows])
+        return replace(self, is_published=self.is_published[rows])
 
-    def of_pool(self, representative: Rows) -> Rows:
+    def to_pool_rows(self, representative: Rows) -> Rows:
         """Who stands for each row of the pool, from who does among what was published followed by the new rows.
 
         Parameters
@@ -71,20 +71,20 @@ class Published:
         -------
         (n,) a row of the pool; n + j for the published row of sketch j; -1 for none
 
-        >>> told = Published(np.array([False, True, False]), (2,)).of_pool(np.array([-1, -1, 1, 2]))
+        >>> told = PublishedRows(np.array([False, True, False]), (2,)).to_pool_rows(np.array([-1, -1, 1, 2]))
         >>> told.tolist()
         [4, -1, 0]
         """
-        n, m, new = len(self.held), self.rows, self.new
+        n, m, new = len(self.is_published), self.rows, self.new_rows
         names = np.concatenate((n + np.arange(m), new, [-1]))
         answer = np.full(n, -1, np.intp)
         answer[new] = names[representative[m:]]
         return answer
 
-    def spread(self, values: Vector, held: float) -> Vector:
+    def expand_to_pool(self, values: Vector, held: float) -> Vector:
         """(n,) the ``values`` (k,) of the new rows, and ``held`` for those that were published."""
-        answer = np.full(len(self.held), held, np.float32)
-        answer[self.new] = values
+        answer = np.full(len(self.is_published), held, np.float32)
+        answer[self.new_rows] = values
         return answer
 
 
@@ -120,7 +120,7 @@ class Pool:
     texts: Texts | None = None
     """N strings, read from disk as often as they are asked for."""
 
-    published: Published | None = None
+    published: PublishedRows | None = None
     """What earlier runs published, for a selector that keeps sketches of it and is asked to compare with them."""
 
     def __post_init__(self) -> None:
@@ -149,18 +149,18 @@ class Pool:
     def __len__(self) -> int:
         return len(self.embeddings)
 
-    def oriented(self, name: str) -> Vector:
+    def oriented_score(self, name: str) -> Vector:
         """The score ``name`` with its sign turned, where needed, so that higher = keep; (n,) float32."""
         return self.scores[name] if self.higher_is_better.get(name, True) else -self.scores[name]
 
-    def known(self, name: str, selector: str, *, oriented: bool = False) -> Vector:
+    def require_score(self, name: str, selector: str, *, oriented: bool = False) -> Vector:
         """The score ``name``, or ``oriented``, of a pool in which every row has one; (n,) float32.
 
         Raises
         ------
         PluginError : naming the ``selector``, if a value is missing or infinite
         """
-        score = self.oriented(name) if oriented else self.scores[name]
+        score = self.oriented_score(name) if oriented else self.scores[name]
         if missing := np.count_nonzero(~np.isfinite(score)):
             raise PluginError(
                 f"{selector}: the score {name!r} is missing or infinite for {missing} rows",
@@ -171,10 +171,10 @@ class Pool:
     def take(self, rows: Rows) -> Pool:
         """The sub-pool of ``rows``, in that order."""
         return Pool(
-            frozen(self.embeddings[rows]),
-            frozen(self.quality[rows]),
-            frozen(self.cluster[rows]),
-            {name: frozen(score[rows]) for name, score in self.scores.items()},
+            freeze(self.embeddings[rows]),
+            freeze(self.quality[rows]),
+            freeze(self.cluster[rows]),
+            {name: freeze(score[rows]) for name, score in self.scores.items()},
             self.higher_is_better,
             None if self.frame is None else self.frame[rows],
             None if self.texts is None else self.texts.take(rows),
@@ -250,7 +250,7 @@ class ScoreBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trial:
+class MetricInput:
     """A choice of rows and what it is judged by: the pool it was made from, and test rows that it never saw.
 
     A metric is handed what it declared in ``reads``; the rest is None. Arrays are read-only.
@@ -299,7 +299,7 @@ class Trial:
     """m strings."""
 
 
-def given(value: T | None) -> T:
+def require(value: T | None) -> T:
     """``value``, a part of a batch that the driver supplies because the plugin declared it in ``reads``."""
     if value is None:
         raise PluginError("a plugin asks for what it does not declare", hint="add it to the decorator's reads={…}")

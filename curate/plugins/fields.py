@@ -45,7 +45,7 @@ class Field:
     @property
     def execution_only(self) -> bool:
         """Whether it can change how fast a result comes, but not the result."""
-        return any(isinstance(mark, ExecutionOnly) for mark in marks(self.type))
+        return any(isinstance(mark, ExecutionOnly) for mark in iter_marks(self.type))
 
 
 def fields(cls: type) -> tuple[Field, ...]:
@@ -64,11 +64,11 @@ def fields(cls: type) -> tuple[Field, ...]:
     return _fields(cls)
 
 
-def with_nested(own: Iterable[Field]) -> Iterator[Field]:
+def expand_nested(own: Iterable[Field]) -> Iterator[Field]:
     """The fields, and below each that is a list of mappings the keys of one, as ``list.*.key``."""
     for field in own:
         yield field
-        item = nested(item_type(field.type, list))
+        item = nested_dataclass(item_type(field.type, list))
         for inner in fields(item) if item else ():
             yield replace(inner, name=f"{field.name}.*.{inner.name}")
 
@@ -134,7 +134,7 @@ def _classes(file: str) -> dict[str, ast.stmt]:
 Mark = TypeVar("Mark")
 
 
-def split(annotation: object) -> tuple[object, tuple[object, ...]]:
+def split_annotated(annotation: object) -> tuple[object, tuple[object, ...]]:
     """A type without its annotations, and the annotations, groups such as ``Interval`` taken apart."""
     if get_origin(annotation) is not Annotated:
         return annotation, ()
@@ -145,9 +145,9 @@ def split(annotation: object) -> tuple[object, tuple[object, ...]]:
     return base, tuple(flat)
 
 
-def members(annotation: object) -> tuple[object, ...]:
+def union_members(annotation: object) -> tuple[object, ...]:
     """The alternatives of a union; a type that is no union is its own only alternative."""
-    base, found = split(annotation)
+    base, found = split_annotated(annotation)
     if get_origin(base) not in (Union, types.UnionType):
         return (annotation,)
     return tuple(
@@ -155,17 +155,17 @@ def members(annotation: object) -> tuple[object, ...]:
     )
 
 
-def not_null(annotation: object) -> object:
+def without_null(annotation: object) -> object:
     """The type without the alternative that is null, which is what a value left out is."""
-    rest = [member for member in members(annotation) if split(member)[0] is not types.NoneType]
+    rest = [member for member in union_members(annotation) if split_annotated(member)[0] is not types.NoneType]
     return Union[tuple(rest)] if rest else annotation  # noqa: UP007 - its members are known only now
 
 
 def item_type(annotation: object, of: type) -> object:
     """The type of what a list (``of=list``) or a mapping (``of=dict``) of this type holds; None if it is neither."""
     wanted = (list, tuple, Sequence) if of is list else (dict, Mapping)
-    for member in members(annotation):
-        base, _ = split(member)
+    for member in union_members(annotation):
+        base, _ = split_annotated(member)
         if get_origin(base) in wanted and get_args(base):
             return get_args(base)[0 if of is list else 1]
     return None
@@ -173,49 +173,49 @@ def item_type(annotation: object, of: type) -> object:
 
 def key_type(annotation: object) -> object:
     """Return the type of the keys of a mapping of this type; None if it is none."""
-    for member in members(annotation):
-        base, _ = split(member)
+    for member in union_members(annotation):
+        base, _ = split_annotated(member)
         if get_origin(base) in (dict, Mapping) and get_args(base):
             return get_args(base)[0]
     return None
 
 
-def nested(annotation: object) -> type | None:
+def nested_dataclass(annotation: object) -> type | None:
     """The dataclass that a value of this type may be; None if there is none."""
-    for member in members(annotation):
-        base, _ = split(member)
+    for member in union_members(annotation):
+        base, _ = split_annotated(member)
         if isinstance(base, type) and dataclasses.is_dataclass(base):
             return base
     return None
 
 
-def marks(annotation: object) -> Iterator[object]:
+def iter_marks(annotation: object) -> Iterator[object]:
     """Every annotation of a type and of the types in it."""
-    base, found = split(annotation)
+    base, found = split_annotated(annotation)
     yield from found
     for argument in get_args(base) if get_origin(base) is not Literal else ():
-        yield from marks(argument)
+        yield from iter_marks(argument)
 
 
-def marked(
+def find_marked(
     annotation: object, value: object, kind: type[Mark], path: tuple[str | int, ...] = ()
 ) -> Iterator[tuple[tuple[str | int, ...], Mark, str]]:
     """Yield every string in ``value`` whose type has a mark of ``kind``: where it is, the mark, and the string."""
     if isinstance(value, str):
-        for mark in dict.fromkeys(mark for mark in marks(annotation) if isinstance(mark, kind)):
+        for mark in dict.fromkeys(mark for mark in iter_marks(annotation) if isinstance(mark, kind)):
             yield path, mark, value
     elif isinstance(value, list | tuple):
-        within = [mark for mark in split(annotation)[1] if isinstance(mark, kind)]  # of the list, so of each item
+        within = [mark for mark in split_annotated(annotation)[1] if isinstance(mark, kind)]  # of the list, so of each item
         item_of = Annotated[(item_type(annotation, list), *within)] if within else item_type(annotation, list)
         for index, item in enumerate(value):
-            yield from marked(item_of, item, kind, (*path, index))
+            yield from find_marked(item_of, item, kind, (*path, index))
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield from marked(key_type(annotation), key, kind, (*path, key))
-            yield from marked(item_type(annotation, dict), item, kind, (*path, key))
+            yield from find_marked(key_type(annotation), key, kind, (*path, key))
+            yield from find_marked(item_type(annotation, dict), item, kind, (*path, key))
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in fields(type(value)):
-            yield from marked(field.type, getattr(value, field.name), kind, (*path, field.name))
+            yield from find_marked(field.type, getattr(value, field.name), kind, (*path, field.name))
 
 
 # ---------------------------------------------------------------- words
@@ -246,13 +246,13 @@ def describe(annotation: object, *, plural: bool = False) -> str:
     >>> describe(tuple[Literal["a", "b", "c"], ...])
     "a list of 'a', 'b' or 'c'"
     """
-    alternatives = members(annotation)
+    alternatives = union_members(annotation)
     if len(alternatives) > 1:
         *most, last = [text for member in alternatives for text in _alternatives(member, plural=plural)]
         return f"{', '.join(most)} or {last}"
-    base, found = split(annotation)
+    base, found = split_annotated(annotation)
     if get_origin(base) is Literal:
-        values = [show(value) for value in get_args(base)]
+        values = [format_value(value) for value in get_args(base)]
         if plural:
             return " or ".join(filter(None, (", ".join(values[:-1]), values[-1])))
         return values[0] if len(values) == 1 else f"one of {', '.join(values)}"
@@ -262,7 +262,7 @@ def describe(annotation: object, *, plural: bool = False) -> str:
         if item is not None:
             which = "non-empty " * (shortest > 0) + noun
             return f"{which}s" * plural + f"a {which}" * (not plural) + f" of {describe(item, plural=True)}"
-    inner = nested(base)
+    inner = nested_dataclass(base)
     if inner:
         names = [field.name for field in fields(inner)]
         keys = ", ".join(names if len(names) <= _NAMED else [*names[: _NAMED - 1], "…"])
@@ -279,9 +279,9 @@ def describe(annotation: object, *, plural: bool = False) -> str:
 
 
 def _alternatives(annotation: object, *, plural: bool) -> list[str]:
-    base, _ = split(annotation)
+    base, _ = split_annotated(annotation)
     if get_origin(base) is Literal:
-        return [show(value) for value in get_args(base)]
+        return [format_value(value) for value in get_args(base)]
     return [describe(annotation, plural=plural)]
 
 
@@ -297,10 +297,10 @@ def _bounds(found: Iterable[object]) -> str:
     return "".join(f" {side[2]} {side[0]}" for side in (low, high) if side)
 
 
-def show(value: object) -> str:
+def format_value(value: object) -> str:
     """A value as YAML would write it; strings in quotes and cut, lists and mappings by their kind only.
 
-    >>> [show(value) for value in (True, None, 1.5, "x", [], {"a": 1})]
+    >>> [format_value(value) for value in (True, None, 1.5, "x", [], {"a": 1})]
     ['true', 'null', '1.5', "'x'", 'an empty list', 'a mapping']
     """
     if value is None or isinstance(value, bool):

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.kernels.types import Codes, FittedState, Matrix, Vector, Vectors
-    from curate.plugins.batches import Pool, ScoreBatch, Trial
-    from curate.plugins.results import Clustering, Learnt, Measured, Selection
+    from curate.plugins.batches import Pool, ScoreBatch, MetricInput
+    from curate.plugins.results import Clustering, FitReport, MetricResult, Selection
 
 T = TypeVar("T")
 Reads = Literal[
@@ -43,10 +43,10 @@ Reads = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Refers:
+class ConfigReference:
     """The field's value names something elsewhere in the configuration, which must exist."""
 
-    to: Literal["score", "column", "group"]
+    target: Literal["score", "column", "group"]
     """A score; a column of the pool; or groups: such a column, cluster, label or source."""
 
 
@@ -56,7 +56,7 @@ class ExecutionOnly:
 
 
 @dataclass(frozen=True, slots=True)
-class NamesContent:
+class ContentPath:
     """Mark of a field that may name a file or a folder: its content, and not its name, determines the result.
 
     The driver adds a sha256 of what the path holds to the fingerprint of the entry. An embedder that declares
@@ -65,7 +65,7 @@ class NamesContent:
 
 
 @dataclass(frozen=True, slots=True)
-class Examples(NamesContent):
+class ExampleFiles(ContentPath):
     """The field names files whose texts a scorer learns from, and which the driver reads; null: rows of the pool."""
 
     at_least: int
@@ -73,19 +73,19 @@ class Examples(NamesContent):
 
 
 @dataclass(frozen=True, slots=True)
-class NamesFiles:
+class ExistingFiles:
     """The field names a file, or a pattern for files, that must be there before a run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class TemplateField:
     """The field is a column's name, or a template over columns, as ``input.text``."""
 
 
-ScoreName = Annotated[str, Refers("score")]
-ColumnName = Annotated[str, Refers("column")]
+ScoreName = Annotated[str, ConfigReference("score")]
+ColumnName = Annotated[str, ConfigReference("column")]
 FileNames = Annotated[str, MinLen(1)] | Annotated[tuple[Annotated[str, MinLen(1)], ...], MinLen(1)]
-TextTemplate = Annotated[str, MinLen(1), Template()]
+TextTemplate = Annotated[str, MinLen(1), TemplateField()]
 
 
 # ---------------------------------------------------------------- the protocols
@@ -108,7 +108,7 @@ class FittedEmbedder(Protocol):
     def fit(self, sample: Sequence[str], rng: np.random.Generator) -> FittedState:
         """Named arrays that, with the fields, determine every later vector."""
 
-    def fitted(self, state: FittedState) -> Embedder:
+    def restore(self, state: FittedState) -> Embedder:
         """Return the embedder that ``state`` describes."""
 
 
@@ -119,7 +119,7 @@ class VersionedEmbedder(Protocol):
         """Return what identifies the model's content; part of the fingerprints of the vectors."""
 
 
-class Faithful(Protocol):
+class FidelityEmbedder(Protocol):
     """Fitted embedder that measures the drift of a pool, declared with ``fidelity=True``."""
 
     def fidelity(self, texts: Sequence[str]) -> Vector:
@@ -169,7 +169,7 @@ class Scorer(Protocol):
 class LearningScorer(Protocol):
     """Scorer that is fitted on texts first, declared with ``fits=True``.
 
-    Its fitted state is plain arrays, which can be saved and frozen. Its fields with the mark ``Examples`` name the
+    Its fitted state is plain arrays, which can be saved and frozen. Its fields with the mark ``ExampleFiles`` name the
     texts.
     """
 
@@ -182,10 +182,10 @@ class LearningScorer(Protocol):
     def fit(self, examples: Mapping[str, Sequence[str]], rng: np.random.Generator) -> FittedState:
         """Named arrays that, with the fields, determine every later score; ``examples`` are texts by field."""
 
-    def fitted(self, state: FittedState) -> Scorer:
+    def restore(self, state: FittedState) -> Scorer:
         """The scorer that ``state`` describes."""
 
-    def learnt(self, state: FittedState) -> Learnt:
+    def describe_fit(self, state: FittedState) -> FitReport:
         """How well it does on texts that it did not learn from."""
 
 
@@ -196,14 +196,14 @@ class Selector(Protocol):
         """Exactly ``budget`` rows, 0 <= budget <= n."""
 
 
-class Planner(Protocol):
+class EpochPlanner(Protocol):
     """A selector that can plan epochs: with its field ``epochs`` above 1 it gives the rows of each."""
 
     epochs: int
     """How many epochs are planned; the budget is that of each."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        """``Selection.planned``, with exactly ``budget`` rows in each epoch."""
+        """``Selection.from_epochs``, with exactly ``budget`` rows in each epoch."""
 
 
 class Filter(Protocol):
@@ -213,7 +213,7 @@ class Filter(Protocol):
         """The rows that pass."""
 
 
-class Remembering(Filter, Protocol):
+class SketchingSelector(Filter, Protocol):
     """A filter that drops duplicates, also of what earlier runs published; declared with ``sketch``.
 
     With ``pool.published`` it keeps every row that is held, and drops rows that duplicate one of the sketches.
@@ -236,11 +236,11 @@ class Exporter(Protocol):
 class Metric(Protocol):
     """How good a choice of rows is; the driver asks the same of uniform choices of as many rows."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
         """The numbers declared, for one choice."""
 
 
-class Checked(Protocol):
+class CheckedPlugin(Protocol):
     """Plugin of any kind that needs a package or a model which may be missing, declared with ``check=True``."""
 
     def check(self) -> Sequence[str]:
@@ -336,26 +336,26 @@ class Traits:
     """Of a selector: what is promised of its choice beside the budget, in a few words."""
 
     check: bool = False
-    """Whether it has a method ``check``; see ``Checked``."""
+    """Whether it has a method ``check``; see ``CheckedPlugin``."""
 
     example: Mapping[str, object] = field(default_factory=dict)
     """Values for the fields that have no default, used by docs and contract tests."""
 
 
-QUADRATIC = "Its time grows with the square of the rows that it sees at once."
+QUADRATIC_WARNING = "Its time grows with the square of the rows that it sees at once."
 """What is said of a selector with that trait."""
 
 _DECLARED: dict[type, Traits] = {}
 
 
-def traits(cls: type) -> Traits | None:
+def get_traits(cls: type) -> Traits | None:
     """What was declared of ``cls``, or None if it is not a plugin."""
     return _DECLARED.get(cls)
 
 
-def draws(plugin: object) -> bool:
+def is_random(plugin: object) -> bool:
     """Return whether a selector or metric may draw from its generator; if not, every seed gives the same result."""
-    declared = traits(type(plugin))
+    declared = get_traits(type(plugin))
     if declared is None or isinstance(declared.random, bool):
         return declared is None or bool(declared.random)
     return all(getattr(plugin, field) in values for field, values in declared.random.items())

@@ -24,7 +24,7 @@ from typing import Any
 import curate.plugins
 from curate import paths
 from curate.errors import PluginError, memory_short
-from curate.plugins.interfaces import QUADRATIC, Traits, traits
+from curate.plugins.interfaces import QUADRATIC_WARNING, Traits, get_traits
 from curate.plugins.kinds import KINDS, Kind
 
 
@@ -42,13 +42,13 @@ class Plugin:
         """The first line of its docstring."""
         return (self.cls.__doc__ or "").strip().partition("\n")[0]
 
-    def about(self) -> str:
+    def description(self) -> str:
         """Its docstring, and what its traits add to that."""
         text = inspect.getdoc(self.cls) or ""
         told = [
             f"Cost: {self.traits.cost}." * bool(self.traits.cost),
             f"Guarantee: {self.traits.guarantee}." * bool(self.traits.guarantee),
-            QUADRATIC * self.traits.quadratic,
+            QUADRATIC_WARNING * self.traits.quadratic,
         ]
         return "\n\n".join(filter(None, [text, " ".join(filter(None, told))]))
 
@@ -63,14 +63,14 @@ class Plugin:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocalPlugin:
     """A plugin file of the user's, as the configuration names it; its content's sha256 goes into fingerprints."""
 
     path: str
     sha256: str
 
     @classmethod
-    def of(cls, path: Path) -> Local:
+    def from_path(cls, path: Path) -> LocalPlugin:
         try:
             return cls(str(path), paths.sha256(path))
         except OSError as error:
@@ -78,13 +78,13 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
-class Spec:
+class PluginSpec:
     """A plugin and its fields, small enough to send to a worker, which builds it with ``build``."""
 
     kind: Kind
     name: str
     fields: tuple[tuple[str, Any], ...] = ()
-    local: tuple[Local, ...] = ()
+    local: tuple[LocalPlugin, ...] = ()
 
     def plugin(self) -> Plugin:
         return get(self.kind, self.name, self.local)
@@ -94,24 +94,24 @@ class Spec:
         return self.plugin().cls(**dict(self.fields))
 
 
-def spec_of(plugin: object, name: str, local: tuple[Local, ...] = ()) -> Spec:
+def make_spec(plugin: object, name: str, local: tuple[LocalPlugin, ...] = ()) -> PluginSpec:
     """The spec that builds ``plugin`` again."""
-    declared = traits(type(plugin))
+    declared = get_traits(type(plugin))
     if declared is None or not dataclasses.is_dataclass(plugin):
         raise PluginError(f"{type(plugin).__name__} is not a plugin")
     values = tuple((field.name, getattr(plugin, field.name)) for field in dataclasses.fields(plugin))
-    return Spec(declared.kind, name, values, local)
+    return PluginSpec(declared.kind, name, values, local)
 
 
-def folder(kind: Kind) -> str:
+def kind_plural(kind: Kind) -> str:
     """The package under ``curate.plugins`` (and the entry-point group) of a kind."""
     return f"{kind[:-1]}ies" if kind.endswith("y") else f"{kind}s"
 
 
 @lru_cache
 def _builtin(kind: Kind) -> dict[str, str]:
-    package = f"curate.plugins.{folder(kind)}"
-    root = Path(curate.plugins.__file__).parent / folder(kind)
+    package = f"curate.plugins.{kind_plural(kind)}"
+    root = Path(curate.plugins.__file__).parent / kind_plural(kind)
     modules = {
         ".".join(path.relative_to(root).with_suffix("").parts): path.stem
         for path in sorted(root.rglob("*.py"))
@@ -122,13 +122,13 @@ def _builtin(kind: Kind) -> dict[str, str]:
 
 @lru_cache
 def _announced(kind: Kind) -> dict[str, importlib.metadata.EntryPoint]:
-    return {point.name: point for point in importlib.metadata.entry_points(group=f"curate.{folder(kind)}")}
+    return {point.name: point for point in importlib.metadata.entry_points(group=f"curate.{kind_plural(kind)}")}
 
 
 @lru_cache
-def _load_local(local: Local) -> ModuleType:
+def _load_local(local: LocalPlugin) -> ModuleType:
     path = Path(local.path)
-    if Local.of(path) != local:
+    if LocalPlugin.from_path(path) != local:
         raise PluginError(
             "the plugin file changed while the run was under way", where=local.path, hint="start the run again"
         )
@@ -159,20 +159,20 @@ def _load_local(local: Local) -> ModuleType:
 def _class_in(module: ModuleType, kind: Kind) -> type | None:
     for value in vars(module).values():
         if isinstance(value, type) and value.__module__ == module.__name__:
-            declared = traits(value)
+            declared = get_traits(value)
             if declared is not None and declared.kind == kind:
                 return value
     return None
 
 
-def names(kind: Kind, local: tuple[Local, ...] = ()) -> list[str]:
+def names(kind: Kind, local: tuple[LocalPlugin, ...] = ()) -> list[str]:
     """The names of all plugins of a kind, sorted; imports only the user's own files."""
     own = [Path(file.path).stem for file in local if _class_in(_load_local(file), kind)]
     return sorted({*_builtin(kind), *_announced(kind), *own})
 
 
 @lru_cache
-def get(kind: Kind, name: str, local: tuple[Local, ...] = ()) -> Plugin:
+def get(kind: Kind, name: str, local: tuple[LocalPlugin, ...] = ()) -> Plugin:
     """The plugin ``name`` of ``kind``.
 
     Raises
@@ -193,7 +193,7 @@ def get(kind: Kind, name: str, local: tuple[Local, ...] = ()) -> Plugin:
         raise PluginError(f"unknown {kind} {name!r}", hint=meant)
     if len(origins) > 1:
         raise PluginError(
-            f"two {folder(kind)} are called {name!r}: {' and '.join(origin for origin, _ in origins)}",
+            f"two {kind_plural(kind)} are called {name!r}: {' and '.join(origin for origin, _ in origins)}",
             hint="rename one of them: a plugin's name is its file's",
         )
     if name in sys.stdlib_module_names:
@@ -210,7 +210,7 @@ def get(kind: Kind, name: str, local: tuple[Local, ...] = ()) -> Plugin:
             f"{kind} {name!r} cannot be imported: {error}", where=origin, hint="install what it needs"
         ) from error
     cls = loaded if isinstance(loaded, type) else _class_in(loaded, kind)
-    declared = traits(cls) if cls is not None else None
+    declared = get_traits(cls) if cls is not None else None
     if cls is None or declared is None or not dataclasses.is_dataclass(cls):
         raise PluginError(f"{origin} holds no {kind}", hint=f"decorate a dataclass with @{kind}(version=1)")
     return Plugin(kind, name, origin, cls, declared)

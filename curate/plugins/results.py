@@ -22,7 +22,7 @@ class Selection:
     PluginError : if a row is chosen twice or does not exist, or an array has the wrong length
     """
 
-    order: Rows
+    indices: Rows
     """(k,) rows, best first."""
 
     gain: Vector
@@ -50,7 +50,7 @@ class Selection:
     """An epoch plan: the rows to train on in each epoch; ``order`` then has every row of it. None: all in every one."""
 
     @classmethod
-    def planned(cls, epochs: Sequence[Rows], gain: Vector, reasons: tuple[str, ...]) -> Selection:
+    def from_epochs(cls, epochs: Sequence[Rows], gain: Vector, reasons: tuple[str, ...]) -> Selection:
         """The selection that an epoch plan makes: rows in order of first use, weighted by the epochs they are in.
 
         ``gain`` (n,) float32 is that of every row of the pool. A plan of one epoch is an ordinary selection.
@@ -63,7 +63,7 @@ class Selection:
         return cls(order, gain[order], uses[by_use].astype(np.float32), reasons, epochs=tuple(epochs))
 
     @classmethod
-    def passing(cls, failed: NDArray[np.signedinteger], reasons: Sequence[str]) -> Selection:
+    def from_failed_rules(cls, failed: NDArray[np.signedinteger], reasons: Sequence[str]) -> Selection:
         """Return the rows that fail no rule, in the pool's order, with gain 0.
 
         ``failed`` (n,) is the index into ``reasons`` of the rule that each row fails, -1 for rows that fail none.
@@ -73,7 +73,7 @@ class Selection:
         return cls(order, gain, reasons=tuple(reasons) or ("there is no rule",), reason=np.maximum(failed, 0))
 
     @classmethod
-    def without_duplicates(
+    def from_representatives(
         cls, representative: Rows, similarity: Vector, gain: Vector, reason: str, retention: Retention | None = None
     ) -> Selection:
         """Return the rows that have no representative, in the pool's order.
@@ -88,14 +88,14 @@ class Selection:
 
         The budget of an epoch plan is that of each epoch.
         """
-        k = len(self.order)
+        k = len(self.indices)
         if self.epochs is not None:
             self._check_epochs(budget)
         elif budget is not None and k != budget:
             raise PluginError(f"selection: {k} rows chosen, the budget is {budget}")
-        if k and (self.order.min() < 0 or self.order.max() >= n):
+        if k and (self.indices.min() < 0 or self.indices.max() >= n):
             raise PluginError(f"selection: a chosen row is outside 0..{n - 1}")
-        if len(np.unique(self.order)) != k:
+        if len(np.unique(self.indices)) != k:
             raise PluginError("selection: a row is chosen twice")
         for name, array, length in (
             ("gain", self.gain, k),
@@ -115,7 +115,7 @@ class Selection:
                 raise PluginError(f"selection: {len(rows)} rows in epoch {number}, the budget of each is {budget}")
             if len(np.unique(rows)) != len(rows):
                 raise PluginError(f"selection: a row is twice in epoch {number}")
-        if not np.array_equal(np.unique(np.concatenate(self.epochs or (self.order[:0],))), np.sort(self.order)):
+        if not np.array_equal(np.unique(np.concatenate(self.epochs or (self.indices[:0],))), np.sort(self.indices)):
             raise PluginError("selection: the rows chosen are not those of the epochs")
 
 
@@ -131,18 +131,18 @@ class Clustering:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Learnt:
+class FitReport:
     """How well a scorer learnt what it learns first."""
 
     facts: Mapping[str, float]
     """Finite numbers for the manifest, by what they are."""
 
-    told: str
+    summary: str
     """The same in one sentence, for the log and the report."""
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MetricResult:
     """What a metric found."""
 
     values: Mapping[str, float]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from curate import anchored
 from curate.errors import DataError
-from curate.kernels.linalg.cosines import unit
+from curate.kernels.linalg.cosines import normalize_rows
 from curate.kernels.types import AnyArray, Matrix, Vectors
 
 F = TypeVar("F", bound=np.floating)
@@ -26,7 +26,7 @@ def matrix(column: pa.ChunkedArray | pa.Array) -> Matrix:
     equal rows are equal.
     """
     values = stored(column)
-    return unit(values) if values.dtype == np.float16 else values.astype(np.float32, copy=False)
+    return normalize_rows(values) if values.dtype == np.float16 else values.astype(np.float32, copy=False)
 
 
 def stored(column: pa.ChunkedArray | pa.Array) -> AnyArray:

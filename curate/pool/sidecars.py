@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from curate.kernels.stats.softmax import softmax
-from curate.kernels.types import Matrix, frozen
+from curate.kernels.types import Matrix, freeze
 from curate.plugins.batches import Dynamics
 from curate.pool import embedding_matrix
 from curate.store import parquet_io, schemas
@@ -87,7 +87,7 @@ class Proxied:
             return np.concatenate([softmax(each) for each in logs])
 
         labels = np.concatenate([parquet_io.read(path, ["label"])["label"].to_numpy() for path in shard_paths])
-        return Dynamics(frozen(labels), self.classes, self.runs, self.epochs, read)
+        return Dynamics(freeze(labels), self.classes, self.runs, self.epochs, read)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from curate.errors import ConfigError, DataError
 from curate.kernels.text.json_values import is_json
-from curate.kernels.types import Codes, Matrix, Rows, Texts, Vector, Vectors, frozen
+from curate.kernels.types import Codes, Matrix, Rows, Texts, Vector, Vectors, freeze
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Clustered, Decontaminated, Embedded, Proxied, Scored, Selected
 from curate.store import parquet_io
@@ -168,7 +168,7 @@ class PoolView:
         for entry in self.scored:
             tables = [entry.read(number) for number in range(len(self.sizes))]
             for column in entry.columns:
-                scores[column.removeprefix("score_")] = frozen(np.concatenate([t[column].to_numpy() for t in tables]))
+                scores[column.removeprefix("score_")] = freeze(np.concatenate([t[column].to_numpy() for t in tables]))
         return scores
 
     @property

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-from curate.kernels.text.word_tokens import words
+from curate.kernels.text.word_tokens import split_words
 from curate.kernels.types import Codes
 
 TERMS = 3
@@ -81,7 +81,7 @@ def _distinct(ranked: Sequence[str]) -> tuple[str, ...]:
 
 def _terms(text: str) -> set[str]:
     """Return what may name a cluster of a text's beginning: words, or pairs of characters where there are no blanks."""
-    tokens = words(_PUNCTUATION.sub(" ", text[:_CHARACTERS]).lower())
+    tokens = split_words(_PUNCTUATION.sub(" ", text[:_CHARACTERS]).lower())
     terms = {token for token in tokens if _SHORTEST <= len(token) <= _LONGEST and any(map(str.isalpha, token))}
     return terms | {one + other for one, other in itertools.pairwise(tokens) if _unspaced(one, other)}
 

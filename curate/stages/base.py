@@ -28,7 +28,7 @@ from curate.store.manifest import EntryAccount, Record, StageResult, State
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
-    from curate.plugins.registry import Spec
+    from curate.plugins.registry import PluginSpec
     from curate.pool.view import PoolView
     from curate.progress import Progress
 
@@ -460,7 +460,7 @@ def current(path: Path, fingerprint: str) -> bool:
 
 
 @contextmanager
-def running(spec: Spec, name: str) -> Iterator[None]:
+def running(spec: PluginSpec, name: str) -> Iterator[None]:
     """Turn what a plugin's method raises into an error that names the entry and the line.
 
     BLAS runs on one thread, so that no plugin's sums depend on the number of threads.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.errors import DataError
-from curate.kernels.arrow_categories import categories, codes
+from curate.kernels.arrow_categories import unique_categories, encode_categories
 from curate.kernels.clustering import lloyd
 from curate.kernels.linalg.centroids import streamed_mean_directions
 from curate.kernels.types import Matrix
@@ -236,8 +236,8 @@ def _column(entry: ClusterEntry) -> str | None:
 
 def _names(pool: PoolView, column: str) -> pa.Array:
     """The distinct values of the column over all shards, sorted."""
-    parts = [categories(_values(shard, column)) for shard in pool.shards()]
-    return categories(pa.concat_arrays(parts))
+    parts = [unique_categories(_values(shard, column)) for shard in pool.shards()]
+    return unique_categories(pa.concat_arrays(parts))
 
 
 def _values(shard: PoolShard, column: str) -> pa.ChunkedArray:
@@ -245,7 +245,7 @@ def _values(shard: PoolShard, column: str) -> pa.ChunkedArray:
 
 
 def _means(pool: PoolView, embedding: str | None, column: str, names: pa.Array) -> Clustering:
-    blocks = ((codes(_values(shard, column), names), shard.vectors(embedding)) for shard in pool.shards())
+    blocks = ((encode_categories(_values(shard, column), names), shard.vectors(embedding)) for shard in pool.shards())
     return Clustering(streamed_mean_directions(blocks, len(names), pool.embedding(embedding).dimensions))
 
 
@@ -292,7 +292,7 @@ def _assign(task: _Task) -> _Done:
     if task.column is None:
         cells, similarity = lloyd.assign(x, centroids)
     else:
-        cells = codes(_values(shard, task.column), names)
+        cells = encode_categories(_values(shard, task.column), names)
         own = centroids[np.maximum(cells, 0)]
         similarity = np.where(cells < 0, np.float32(0), np.einsum("ij,ij->i", x, own))
     table = pa.table([shard.ids, pa.array(cells), pa.array(similarity)], names=schemas.CLUSTER.names)

@@ -16,7 +16,7 @@ from curate.store.json_shape import read_as
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
-    from curate.plugins.registry import Spec
+    from curate.plugins.registry import PluginSpec
 
 R = TypeVar("R", bound=StageResult)
 
@@ -50,7 +50,7 @@ class State:
 
 
 @lru_cache(maxsize=2)
-def ready(spec: Spec, state: State | None) -> Any:
+def ready(spec: PluginSpec, state: State | None) -> Any:
     """The plugin with what it learnt, or as it is if it learns nothing; built once a process.
 
     Raises
@@ -65,7 +65,7 @@ def ready(spec: Spec, state: State | None) -> Any:
         told = f"what the {spec.kind} {spec.name!r} learnt is not whole"
         raise DataError(told, where=str(state.path), hint="run the stage again")
     with running(spec, spec.name):
-        return plugin.fitted(learnt)
+        return plugin.restore(learnt)
 
 
 def fingerprint(recipe: str, pool: str) -> str:

@@ -28,8 +28,8 @@ from curate.config.sections import ENTRIES, SECTIONS, EntrySection, driver_field
 from curate.config.yaml_positions import KeyPath
 from curate.errors import ConfigError, CurateError, DataError, GuardrailError, PluginError, catching_panics, together
 from curate.plugins.batches import Pool
-from curate.plugins.fields import Field, fields, marked
-from curate.plugins.interfaces import Examples, NamesFiles, Refers, Template
+from curate.plugins.fields import Field, fields, find_marked
+from curate.plugins.interfaces import ExampleFiles, ExistingFiles, ConfigReference, TemplateField
 from curate.pool.view import as_series
 from curate.seeds import rng_for
 from curate.stages import calibration, pool_sample
@@ -170,13 +170,13 @@ def columns_named(config: RunConfig) -> Iterator[Named]:
         for below, mark, name in _marked(one, config.input):
             if one.name == "source" and name == "file":
                 continue  # the path of the file
-            columns = columns_of(name) or [name] if isinstance(mark, Template) else [name]
+            columns = columns_of(name) or [name] if isinstance(mark, TemplateField) else [name]
             yield from (Named(("input", *below), column) for column in columns)
     scores = tuple(score_columns(config))
     for section, path, entry in entries_of(config):
         for one in driver_fields(section):
             for below, mark, name in _marked(one, entry) if hasattr(entry, one.name) else ():
-                if isinstance(mark, Refers) and mark.to == "group":
+                if isinstance(mark, ConfigReference) and mark.target == "group":
                     yield Named((*path, *below), name, GROUPS)
         yield from _columns_of_plugin(path, entry, scores)
 
@@ -188,7 +188,7 @@ def _columns_of_plugin(path: KeyPath, entry: Entry, scores: tuple[str, ...]) -> 
     seen: set[str] = set()
     for one in fields(plugin.cls):
         for below, mark, name in _marked(one, built):
-            if isinstance(mark, Refers) and mark.to == "column":
+            if isinstance(mark, ConfigReference) and mark.target == "column":
                 seen.add(name)
                 yield Named((*path, *below), name, ours)
     for name in built.columns() if "frame" in plugin.traits.reads else ():
@@ -196,10 +196,10 @@ def _columns_of_plugin(path: KeyPath, entry: Entry, scores: tuple[str, ...]) -> 
             yield Named((*path, *_naming(plugin.cls, built, name)), name, ours)
 
 
-def _marked(one: Field, owner: object) -> Iterator[tuple[KeyPath, Refers | Template, str]]:
+def _marked(one: Field, owner: object) -> Iterator[tuple[KeyPath, ConfigReference | TemplateField, str]]:
     value = getattr(owner, one.name)
-    for kind in (Refers, Template):
-        for below, mark, name in marked(one.type, value, kind):
+    for kind in (ConfigReference, TemplateField):
+        for below, mark, name in find_marked(one.type, value, kind):
             yield (one.name, *below), mark, name  # type: ignore[misc]
 
 
@@ -216,13 +216,13 @@ def files_named(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
         if isinstance(section, EntrySection) or value is None:
             continue
         for one in fields(section.cls):
-            for below, _, pattern in marked(one.type, getattr(value, one.name), NamesFiles):
+            for below, _, pattern in find_marked(one.type, getattr(value, one.name), ExistingFiles):
                 yield (name, one.name, *below), pattern
     for _, path, entry in entries_of(config):
         built = entry.spec.build()
         for one in fields(type(built)):
-            for mark in (NamesFiles, Examples):
-                for below, _, pattern in marked(one.type, getattr(built, one.name), mark):
+            for mark in (ExistingFiles, ExampleFiles):
+                for below, _, pattern in find_marked(one.type, getattr(built, one.name), mark):
                     yield (*path, one.name, *below), pattern
 
 
@@ -462,7 +462,7 @@ def _check_vectors(found: Findings, path: KeyPath, entry: Entry, pool: PoolSampl
     values = pool.table[built.column]
     try:
         state = built.fit(values, np.random.default_rng(0)) if entry.spec.plugin().traits.fits else None
-        encoder = built if state is None else built.fitted(state)
+        encoder = built if state is None else built.restore(state)
         vectors = encoder.encode(values)
     except CurateError as error:
         found.add((*path, "column"), f"column {built.column!r}: {error.message}", error.hint)
@@ -627,7 +627,7 @@ def _examples(config: RunConfig) -> Iterator[_Texts]:
         built = entry.spec.build()
         for one in fields(type(built)):
             value = getattr(built, one.name)
-            mark = next((mark for _, mark, _ in marked(one.type, value, Examples)), None)
+            mark = next((mark for _, mark, _ in find_marked(one.type, value, ExampleFiles)), None)
             if mark is not None:
                 own = getattr(built, "text", None)
                 files = (value,) if isinstance(value, str) else tuple(value)

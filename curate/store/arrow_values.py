@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from curate.kernels.arrow_lists import is_list, lists_from, lists_of, maps_from, maps_of
-from curate.kernels.text.json_values import is_json, json_texts
+from curate.kernels.arrow_lists import is_list, join_lists, split_lists, join_maps, split_maps
+from curate.kernels.text.json_values import is_json, to_json_texts
 
 
 def storable(kind: pa.DataType) -> pa.DataType:
@@ -102,7 +102,7 @@ def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
     ArrowException : a value would be lost
     """
     if is_json(kind) and array.type != kind:
-        array = pa.ExtensionArray.from_storage(kind, json_texts(array).storage.cast(kind.storage_type))
+        array = pa.ExtensionArray.from_storage(kind, to_json_texts(array).storage.cast(kind.storage_type))
     array = _decoded(array, kind)
     if array.type == kind:
         return array
@@ -113,8 +113,8 @@ def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:
     if types.is_map(array.type):
         return _convert_map(array, kind)
     if is_list(array.type):
-        lengths, values = lists_of(array)
-        return lists_from(lengths, convert(values, kind.value_type), kind, array.is_null())
+        lengths, values = split_lists(array)
+        return join_lists(lengths, convert(values, kind.value_type), kind, array.is_null())
     return array.cast(kind)
 
 
@@ -157,5 +157,5 @@ def _convert_struct(array: pa.StructArray, kind: pa.StructType) -> pa.Array:
 
 
 def _convert_map(array: pa.MapArray, kind: pa.MapType) -> pa.Array:
-    lengths, keys, items = maps_of(array)
-    return maps_from(lengths, convert(keys, kind.key_type), convert(items, kind.item_type), kind, array.is_null())
+    lengths, keys, items = split_maps(array)
+    return join_maps(lengths, convert(keys, kind.key_type), convert(items, kind.item_type), kind, array.is_null())

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyarrow import types
 
 from curate.errors import DataError
-from curate.kernels.arrow_lists import is_list, lists_of, maps_of
+from curate.kernels.arrow_lists import is_list, split_lists, split_maps
 from curate.kernels.text.json_values import is_binary, is_json
 from curate.store import arrow_values
 
@@ -156,11 +156,11 @@ def _spans(array: pa.Array, path: str) -> Iterator[tuple[tuple[str, pa.DataType]
         for child, one in zip(array.flatten(), kind, strict=True):
             yield from _spans(child, f"{path}.{one.name}")
     elif types.is_map(kind):
-        _, keys, items = maps_of(array)
+        _, keys, items = split_maps(array)
         yield from _spans(keys, f"{path}.key")
         yield from _spans(items, f"{path}.value")
     elif is_list(kind) and _has_span(kind.value_type):
-        yield from _spans(lists_of(array)[1], f"{path}[]")
+        yield from _spans(split_lists(array)[1], f"{path}[]")
 
 
 _WIDE = (pa.int64(), pa.uint64())

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from curate.errors import DataError
-from curate.kernels.text.json_values import identifier_of, text_of
+from curate.kernels.text.json_values import to_identifier, to_text
 from curate.paths import FileFacts
 from curate.store import manifest, parquet_io
 from curate.store.arrow_values import convert_column
@@ -184,10 +184,10 @@ def _result(folder: Path, fingerprint: str) -> InputResult:
 
 
 def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Render a column as text, (n,) strings; see ``text_of``."""
-    return pa.chunked_array([text_of(chunk) for chunk in column.chunks], pa.string())
+    """Render a column as text, (n,) strings; see ``to_text``."""
+    return pa.chunked_array([to_text(chunk) for chunk in column.chunks], pa.string())
 
 
 def as_identifiers(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Render a column as ids, (n,) strings; see ``identifier_of``."""
-    return pa.chunked_array([identifier_of(chunk) for chunk in column.chunks], pa.string())
+    """Render a column as ids, (n,) strings; see ``to_identifier``."""
+    return pa.chunked_array([to_identifier(chunk) for chunk in column.chunks], pa.string())

@@ -19,7 +19,7 @@ from pyarrow import types
 
 from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list
-from curate.kernels.text.json_values import dumps, is_json, json_texts_of
+from curate.kernels.text.json_values import dumps, is_json, serialize_values
 from curate.store import arrow_values
 from curate.store.column_types import EXACT
 from curate.store.records import (
@@ -581,7 +581,7 @@ def _texts(
 ) -> dict[str, pa.Array]:
     """Return the lists and objects of the columns that texts are made of, as JSON texts."""
     names = [name for name, array in nested.items() if array is not None and name in options.rendered]
-    return {name: json_texts_of(record.get(name) for record in records) for name in names}
+    return {name: serialize_values(record.get(name) for record in records) for name in names}
 
 
 def _nulls(records: Iterable[dict[str, _Value]]) -> pa.Array:
@@ -595,7 +595,7 @@ def _nulls(records: Iterable[dict[str, _Value]]) -> pa.Array:
 
 def _array(values: Sequence[_Value], name: str, options: ReadOptions) -> pa.Array | None:
     if name in options.as_json:
-        return json_texts_of(values)
+        return serialize_values(values)
     kinds = set(map(type, values)) - {type(None)}
     if len(kinds) > 1 and not kinds <= {int, float, Decimal}:
         return None  # of which Arrow reads true as 1.0 next to floats

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from curate import paths
 from curate.errors import ConfigError, DataError
-from curate.kernels.text.pii_patterns import Kind
+from curate.kernels.text.pii_patterns import PiiKind
 from curate.store import manifest, parquet_io, redaction, run_directory, schemas, symlinks
 from curate.store.inputs import Inputs
 from curate.store.json_shape import fits
@@ -86,7 +86,7 @@ class Run:
     selection: Record[SelectResult] | None
     """The select stage's record; None if it has not run on this pool."""
 
-    mask: tuple[Kind, ...] = ()
+    mask: tuple[PiiKind, ...] = ()
     """The kinds of personal data that no text is quoted with."""
 
     @classmethod

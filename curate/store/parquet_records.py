@@ -19,8 +19,8 @@ from pyarrow import types
 
 from curate import paths
 from curate.errors import DataError
-from curate.kernels.arrow_lists import is_list, lists_of, maps_of
-from curate.kernels.text.json_values import is_binary, is_json, text_of
+from curate.kernels.arrow_lists import is_list, split_lists, split_maps
+from curate.kernels.text.json_values import is_binary, is_json, to_text
 from curate.store import arrow_values
 from curate.store.expansion import FREE, Expansion
 from curate.store.records import (
@@ -167,8 +167,8 @@ def _children(array: pa.Array) -> list[pa.Array]:
     if types.is_struct(array.type):
         return list(array.flatten())
     if types.is_map(array.type):
-        return list(maps_of(array)[1:])
-    return [lists_of(array)[1]] if is_list(array.type) else []
+        return list(split_maps(array)[1:])
+    return [split_lists(array)[1]] if is_list(array.type) else []
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -241,7 +241,7 @@ def _batch(
         table = table.take(pa.array([place - row for place in rows], pa.int64()))
     for place, name in enumerate(names):
         if name in as_text:
-            table = table.set_column(place, name, text_of(table[name].combine_chunks()))
+            table = table.set_column(place, name, to_text(table[name].combine_chunks()))
     bad = [Bad(row + place, row + place + 1, reason, "") for place, reason in sorted(reasons.items())]
     return Batch(table, rows, [place + 1 for place in rows], bad, features=features)
 

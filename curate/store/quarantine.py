@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from curate.kernels.text.pii_patterns import Kind
+from curate.kernels.text.pii_patterns import PiiKind
 from curate.store import parquet_io, redaction
 from curate.store.ledger import frame_of
 
@@ -19,7 +19,7 @@ _PARTICULARS = r"'[^']*'|\S*\d\S*"
 """Names and numbers in a reason, which differ between rows that are quarantined for the same one."""
 
 
-def reasons(files: Sequence[Path], kinds: Collection[Kind]) -> str:
+def reasons(files: Sequence[Path], kinds: Collection[PiiKind]) -> str:
     """Return the most frequent reasons, each with its number of rows and the place and beginning of one of them.
 
     Reasons that differ in names and numbers only are counted as one. Memory: the reasons of one file.
@@ -54,7 +54,7 @@ def _counted(path: Path) -> pl.DataFrame:
     return frame.group_by(key, maintain_order=True).agg(pl.len().cast(pl.Int64).alias("rows"), *first)
 
 
-def _shown(line: dict[str, object], path: Path, kinds: Collection[Kind]) -> str:
+def _shown(line: dict[str, object], path: Path, kinds: Collection[PiiKind]) -> str:
     record = parquet_io.read(path, ["record"])["record"][line["row"]].as_py()
     excerpt = "" if record is None else " ".join(redaction.quoted(record, kinds).split())
     if len(excerpt) > _EXCERPT:

@@ -6,19 +6,19 @@ from collections.abc import Collection
 from pathlib import Path
 
 from curate.errors import DataError
-from curate.kernels.text.pii_patterns import KINDS, Kind, masked
+from curate.kernels.text.pii_patterns import PII_KINDS, PiiKind, mask_pii
 from curate.store import parquet_io
 from curate.store.json_shape import fits
 
 NAME = "mask.json"
 
 
-def write(folder: Path, kinds: Collection[Kind]) -> None:
+def write(folder: Path, kinds: Collection[PiiKind]) -> None:
     """Say in a run's folder, before anything else is in it, which kinds are masked."""
-    parquet_io.write_json(folder / NAME, {"mask": [kind for kind in KINDS if kind in kinds]})
+    parquet_io.write_json(folder / NAME, {"mask": [kind for kind in PII_KINDS if kind in kinds]})
 
 
-def read(folder: Path) -> tuple[Kind, ...]:
+def read(folder: Path) -> tuple[PiiKind, ...]:
     """Return the kinds that the run in ``folder`` masks.
 
     Raises
@@ -31,9 +31,9 @@ def read(folder: Path) -> tuple[Kind, ...]:
         what = "is corrupt" if parquet_io.there(folder / NAME) else "is missing"
         message = f"the file that says what is masked {what}, so no text is shown"
         raise DataError(message, where=str(folder / NAME), hint=f"run again: curate run {folder / 'config.yaml'}")
-    return tuple(kind for kind in KINDS if kind in data["mask"])
+    return tuple(kind for kind in PII_KINDS if kind in data["mask"])
 
 
-def quoted(text: str, kinds: Collection[Kind]) -> str:
+def quoted(text: str, kinds: Collection[PiiKind]) -> str:
     """The text as it may be shown."""
-    return masked(text, kinds)[0] if kinds else text
+    return mask_pii(text, kinds)[0] if kinds else text

@@ -14,7 +14,7 @@ from curate.config.issues import Report
 from curate.config.validator import MOST_NUMBER, Validator
 from curate.config.yaml_positions import parse
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, members, split
+from curate.plugins.fields import Field, fields, union_members, split_annotated
 
 pytestmark = pytest.mark.slow
 
@@ -32,8 +32,8 @@ def classes() -> Iterator[type]:
 
 
 def numbers(annotation: object) -> Iterator[tuple[type, tuple[object, ...]]]:
-    for member in members(annotation):
-        base, found = split(member)
+    for member in union_members(annotation):
+        base, found = split_annotated(member)
         if base in (int, float):
             yield base, found
         elif get_origin(base) in (list, tuple, dict):

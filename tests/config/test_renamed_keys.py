@@ -7,7 +7,7 @@ import pytest
 from curate.config.issues import SYNONYMS, nearest
 from curate.config.sections import ENTRIES, SECTIONS, TOP, EntrySection, driver_fields
 from curate.plugins import registry
-from curate.plugins.fields import fields, with_nested
+from curate.plugins.fields import fields, expand_nested
 
 
 def keys_of_every_mapping():
@@ -17,7 +17,7 @@ def keys_of_every_mapping():
     for section in ENTRIES.values():
         for name in registry.names(section.kind):
             plugin = registry.get(section.kind, name)
-            options = [field.name for field in with_nested(fields(plugin.cls))]
+            options = [field.name for field in expand_nested(fields(plugin.cls))]
             yield {*options, *(field.name for field in driver_fields(section, plugin))}
 
 

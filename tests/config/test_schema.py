@@ -13,13 +13,13 @@ from curate.config.schema import json_schema
 from curate.config.sections import ENTRIES
 from curate.errors import ConfigError
 from curate.plugins import registry
-from curate.plugins.registry import Local
+from curate.plugins.registry import LocalPlugin
 
 jsonschema = pytest.importorskip("jsonschema")
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
-def complaints(data: Any, local: tuple[Local, ...] = ()) -> list[str]:
+def complaints(data: Any, local: tuple[LocalPlugin, ...] = ()) -> list[str]:
     return [error.message for error in jsonschema.Draft202012Validator(json_schema(local)).iter_errors(data)]
 
 
@@ -83,7 +83,7 @@ def right(base: str) -> dict[str, Any]:
     ],
 )
 def test_it_refuses_what_loading_refuses(right: dict[str, Any], path: tuple[Any, ...], value: Any) -> None:
-    local = tuple(Local.of(Path(name)) for name in right["plugins"])
+    local = tuple(LocalPlugin.from_path(Path(name)) for name in right["plugins"])
     assert complaints(right, local) == []
     from_data(right)
     section = right

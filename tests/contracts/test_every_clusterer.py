@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.parallel import VARIABLE
+from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.types import Vectors
 from curate.plugins import registry
-from curate.plugins.interfaces import Refers
+from curate.plugins.interfaces import ConfigReference
 from curate.plugins.results import Clustering
 
 ALL = registry.names("clusterer")
@@ -59,7 +59,7 @@ def rows_of(n, d, seed, *, twins=False):
 
 
 def fit(name, x, seed=0, block=65_536):
-    return build(name).fit(Vectors.of(x, block), np.random.default_rng(seed))
+    return build(name).fit(Vectors.from_array(x, block), np.random.default_rng(seed))
 
 
 every_fitted_clusterer = pytest.mark.parametrize("name", [n for n in ALL if declared(n).reads == {"embedding"}])
@@ -107,7 +107,7 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     x = rows_of(9_001, 8, 1)
     runs = set()
     for count in ("1", "4"):
-        monkeypatch.setenv(VARIABLE, count)
+        monkeypatch.setenv(THREADS_VARIABLE, count)
         runs.add(fit(name, x).centroids.tobytes())
     assert len(runs) == 1
 
@@ -131,7 +131,7 @@ def test_one_row_and_rows_that_are_all_the_same_are_one_cluster(name):
 @every_column_clusterer
 def test_a_column_clusterer_names_its_column_and_has_nothing_to_fit(name):
     cls = registry.get("clusterer", name).cls
-    assert Refers("column") in markers(annotations(cls)["column"])
+    assert ConfigReference("column") in markers(annotations(cls)["column"])
     assert not hasattr(cls, "fit")
 
 

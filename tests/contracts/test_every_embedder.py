@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.parallel import VARIABLE
+from curate.kernels.parallel import THREADS_VARIABLE
 from curate.plugins import registry
-from curate.plugins.interfaces import Refers
+from curate.plugins.interfaces import ConfigReference
 
 ALL = registry.names("embedder")
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -75,7 +75,7 @@ def values(name, rows):
 
 def encoder(name, sample, seed=0):
     plugin = build(name)
-    return plugin.fitted(plugin.fit(sample, np.random.default_rng(seed))) if declared(name).fits else plugin
+    return plugin.restore(plugin.fit(sample, np.random.default_rng(seed))) if declared(name).fits else plugin
 
 
 every_embedder = pytest.mark.parametrize("name", ALL)
@@ -116,7 +116,7 @@ def test_a_vector_does_not_depend_on_the_rows_beside_it(name, order, cut):
 def test_same_seed_same_bytes_on_any_number_of_threads(name, monkeypatch):
     rows, runs = values(name, 300), set()
     for count in ("1", "1", "4"):
-        monkeypatch.setenv(VARIABLE, count)
+        monkeypatch.setenv(THREADS_VARIABLE, count)
         runs.add(encoder(name, rows, 7).encode(rows).tobytes())
     assert len(runs) == 1
 
@@ -140,7 +140,7 @@ def test_a_fitted_embedder_measures_drift_if_and_only_if_that_is_declared(name):
 
 @pytest.mark.parametrize("name", [name for name in ALL if declared(name).reads == {"column"}])
 def test_a_column_embedder_names_its_column(name):
-    assert Refers("column") in markers(annotations(registry.get("embedder", name).cls)["column"])
+    assert ConfigReference("column") in markers(annotations(registry.get("embedder", name).cls)["column"])
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if not self_contained(name)])

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.parallel import VARIABLE
+from curate.kernels.parallel import THREADS_VARIABLE
 from curate.plugins import registry
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.fields import fields
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 from curate.pool import embedding_matrix
 
 ALL = registry.names("metric")
@@ -84,7 +84,7 @@ def trial_of(name, parts, chosen, weight=None):
     for array in given.values():
         if isinstance(array, np.ndarray):
             array.flags.writeable = False
-    return Trial(n=len(parts["embeddings"]), classes=CLASSES if "label" in reads else (), **given)
+    return MetricInput(n=len(parts["embeddings"]), classes=CLASSES if "label" in reads else (), **given)
 
 
 def make_parts(n, seed, *, d=5, twins=False, tests=9):
@@ -140,7 +140,7 @@ def told(measured):
 def check(name, measured, tests):
     """What holds of every answer."""
     columns = declared(name).measures
-    assert isinstance(measured, Measured)
+    assert isinstance(measured, MetricResult)
     assert list(measured.values) == [column.name for column in columns]
     for column, value in zip(columns, measured.values.values(), strict=True):
         assert type(value) is float, column.name
@@ -189,7 +189,7 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     trial = trial_of(name, make_parts(9_001, 5, d=8, tests=1_100), choice(9_001, 0.3, 5))
     answers = set()
     for count in ("1", "3"):
-        monkeypatch.setenv(VARIABLE, count)
+        monkeypatch.setenv(THREADS_VARIABLE, count)
         answers.add(repr(told(measure(name, trial))))
     assert len(answers) == 1
 

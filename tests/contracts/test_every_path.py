@@ -17,8 +17,8 @@ from curate.config.loader import from_data
 from curate.executors.serial import Serial
 from curate.pipeline import plan
 from curate.plugins import registry
-from curate.plugins.fields import fields, marks, with_nested
-from curate.plugins.interfaces import NamesContent, Refers, Template
+from curate.plugins.fields import fields, iter_marks, expand_nested
+from curate.plugins.interfaces import ContentPath, ConfigReference, TemplateField
 from tests.test_paths import edited
 
 _PATHS = re.compile(r"\b(files?|folders?|paths?|director(y|ies)|glob)\b", re.IGNORECASE)
@@ -28,10 +28,10 @@ def declared():
     """Every string field of every plugin, and whether it is marked."""
     for kind in registry.KINDS:
         for name in registry.names(kind):
-            for field in with_nested(fields(registry.get(kind, name).cls)):
-                found = [type(mark) for mark in marks(field.type)]
-                if "string" in field.text and not {Template, Refers} & {*found}:
-                    yield kind, name, field, any(issubclass(mark, NamesContent) for mark in found)
+            for field in expand_nested(fields(registry.get(kind, name).cls)):
+                found = [type(mark) for mark in iter_marks(field.type)]
+                if "string" in field.text and not {TemplateField, ConfigReference} & {*found}:
+                    yield kind, name, field, any(issubclass(mark, ContentPath) for mark in found)
 
 
 MARKED = {(kind, name, field.name) for kind, name, field, marked in declared() if marked}

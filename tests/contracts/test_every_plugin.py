@@ -15,7 +15,7 @@ from curate.config import sections
 from curate.config.loader import from_data
 from curate.errors import ConfigErrors
 from curate.plugins import registry
-from curate.plugins.fields import describe, fields, marks, not_null, show
+from curate.plugins.fields import describe, fields, iter_marks, without_null, format_value
 
 SECTION = {section.kind: section for section in sections.ENTRIES.values()}
 ALL = [pytest.param(kind, name, id=f"{kind}-{name}") for kind in registry.KINDS for name in registry.names(kind)]
@@ -34,7 +34,7 @@ def bounds() -> Iterator[Any]:
     """Every bound of every field, with a value just beyond it."""
     for kind, name in (case.values for case in ENTRIES):
         for field in fields(registry.get(kind, name).cls):
-            for mark in marks(field.type):
+            for mark in iter_marks(field.type):
                 if type(mark) in BEYOND:
                     step = 1 if "integer" in field.text else 0.5
                     value = BEYOND[type(mark)](mark, step)
@@ -58,7 +58,7 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
 @pytest.mark.parametrize(("kind", "name", "field", "value"), list(bounds()))
 def test_a_value_beyond_a_bound_is_refused_with_the_field_and_what_it_must_be(kind, name, field, value):
     place = f"{SECTION[kind].name}.0" if SECTION[kind].must_be_list else SECTION[kind].name
-    expected = f"<dict>: {place}.{field.name}: must be {describe(not_null(field.type))}; got {show(value)}"
+    expected = f"<dict>: {place}.{field.name}: must be {describe(without_null(field.type))}; got {format_value(value)}"
     assert expected in refused(kind, name, **{field.name: value})
 
 
@@ -78,8 +78,8 @@ def test_the_example_names_the_fields_without_a_default_and_none_that_has_one(ki
 @every_plugin
 def test_it_declares_the_methods_that_it_has_and_has_those_that_it_declares(kind, name):
     plugin = registry.get(kind, name)
-    optional = {"embedder": {"fit": "fits", "fitted": "fits", "revision": "revision"}}
-    optional |= {"scorer": {"fit": "fits", "fitted": "fits", "learnt": "fits"}, "selector": {"sketch": "sketch"}}
+    optional = {"embedder": {"fit": "fits", "restore": "fits", "revision": "revision"}}
+    optional |= {"scorer": {"fit": "fits", "restore": "fits", "describe_fit": "fits"}, "selector": {"sketch": "sketch"}}
     for method, trait in optional.get(kind, {}).items():
         assert hasattr(plugin.cls, method) == (getattr(plugin.traits, trait) not in (False, None))
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.parallel import VARIABLE
+from curate.kernels.parallel import THREADS_VARIABLE
 from curate.plugins import registry
 
 ALL = registry.names("proxy")
@@ -77,7 +77,7 @@ def test_it_learns(name):
 def test_same_seed_same_bytes_on_any_number_of_threads(name, monkeypatch):
     rows, found = labelled(5_000, 5, 2), set()
     for count in ("1", "1", "4"):
-        monkeypatch.setenv(VARIABLE, count)
+        monkeypatch.setenv(THREADS_VARIABLE, count)
         found.add(judged(name, *rows, 5).tobytes())
     assert len(found) == 1
 

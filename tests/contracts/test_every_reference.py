@@ -16,8 +16,8 @@ from curate.config.sections import ENTRIES, SECTIONS, driver_fields
 from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
-from curate.plugins.fields import fields, item_type, key_type, marks, nested, with_nested
-from curate.plugins.interfaces import Examples, NamesFiles, Refers, Template
+from curate.plugins.fields import fields, item_type, key_type, iter_marks, nested_dataclass, expand_nested
+from curate.plugins.interfaces import ExampleFiles, ExistingFiles, ConfigReference, TemplateField
 from curate.plugins.kinds import KINDS
 from curate.progress import NullProgress
 from curate.stages import preflight
@@ -39,10 +39,10 @@ WITH = {
 
 def kind_of(annotation) -> str | None:
     """Return what the values of a field name."""
-    for mark in marks(annotation):
-        if isinstance(mark, NamesFiles | Examples):
+    for mark in iter_marks(annotation):
+        if isinstance(mark, ExistingFiles | ExampleFiles):
             return "file"
-        if isinstance(mark, Template) or (isinstance(mark, Refers) and mark.to in ("column", "group")):
+        if isinstance(mark, TemplateField) or (isinstance(mark, ConfigReference) and mark.target in ("column", "group")):
             return "column"
     return None
 
@@ -68,9 +68,9 @@ def references():
                 yield name, "", field.name, wrong(field.type, kind)
         for use in registry.names(ENTRIES[name].kind):
             plugin = registry.get(ENTRIES[name].kind, use)
-            named = {one.name for one in with_nested(fields(plugin.cls)) if kind_of(one.type)}
-            for field in with_nested(fields(plugin.cls)):
-                if field.name in named and not (nested(item_type(field.type, list)) and "*" not in field.name):
+            named = {one.name for one in expand_nested(fields(plugin.cls)) if kind_of(one.type)}
+            for field in expand_nested(fields(plugin.cls)):
+                if field.name in named and not (nested_dataclass(item_type(field.type, list)) and "*" not in field.name):
                     yield name, use, field.name, wrong(field.type, kind_of(field.type))
             if "frame" in plugin.traits.reads and not named:
                 yield name, use, next(iter(plugin.traits.example)), None

@@ -10,7 +10,7 @@ import pytest
 
 from curate.kernels.types import Texts
 from curate.plugins import registry
-from curate.plugins.batches import Pool, Published
+from curate.plugins.batches import Pool, PublishedRows
 
 REMEMBERING = [name for name in registry.names("selector") if registry.get("selector", name).traits.sketch is not None]
 BY_TEXT = [name for name in REMEMBERING if "embedding" not in registry.get("selector", name).traits.reads]
@@ -32,7 +32,7 @@ def pool_of(name, seeds, quality=None):
         x if "embedding" in reads else x[:, :0],
         np.zeros(n, np.float32) if quality is None else np.asarray(quality, np.float32),
         np.zeros(n, np.int32),
-        texts=Texts.of(texts, block=3) if "text" in reads else None,
+        texts=Texts.from_list(texts, block=3) if "text" in reads else None,
     )
 
 
@@ -43,7 +43,7 @@ def against(selector, pool, published, held=(), parts=2):
     tables = [sketches.slice(start, stop - start) for start, stop in pairwise(cuts)]
     mask = np.zeros(len(pool), np.bool_)
     mask[list(held)] = True
-    told = Published(mask, tuple(map(len, tables)), lambda part, names: tables[part].select(list(names)))
+    told = PublishedRows(mask, tuple(map(len, tables)), lambda part, names: tables[part].select(list(names)))
     return replace(pool, published=told)
 
 
@@ -55,7 +55,7 @@ def select(selector, pool):
 def test_a_copy_of_what_was_published_goes_and_names_it(name):
     selector, pool = build(name), pool_of(name, [5, 1, 6, 3])
     found = select(selector, against(selector, pool, pool_of(name, [1, 2, 3])))
-    assert sorted(found.order) == [0, 2]
+    assert sorted(found.indices) == [0, 2]
     assert found.representative.tolist() == [-1, 4 + 0, -1, 4 + 2]
     np.testing.assert_allclose(found.similarity[[1, 3]], 1, atol=1e-5)
 
@@ -65,7 +65,7 @@ def test_rows_that_were_published_stay_though_they_are_alike(name):
     """Rows 0 and 2 were published with the same content; row 1 is a new copy, and row 3 is new."""
     selector, pool = build(name), pool_of(name, [1, 1, 1, 4])
     found = select(selector, against(selector, pool, pool_of(name, [1, 1]), held=[0, 2]))
-    assert sorted(found.order) == [0, 2, 3]
+    assert sorted(found.indices) == [0, 2, 3]
     assert found.representative[1] in (4, 5)
 
 
@@ -74,7 +74,7 @@ def test_rows_that_were_published_stay_though_they_are_alike(name):
 def test_with_nothing_published_all_is_as_it_was(name, parts):
     selector, pool = build(name), pool_of(name, [1, 2, 1, 3, 2])
     alone, beside = select(selector, pool), select(selector, against(selector, pool, pool_of(name, []), parts=parts))
-    for field in ("order", "gain", "representative", "similarity"):
+    for field in ("indices", "gain", "representative", "similarity"):
         np.testing.assert_array_equal(getattr(alone, field), getattr(beside, field))
 
 
@@ -82,7 +82,7 @@ def test_with_nothing_published_all_is_as_it_was(name, parts):
 def test_a_pool_of_which_all_was_published_is_kept_whole(name):
     selector, pool = build(name), pool_of(name, [1, 2, 1])
     found = select(selector, against(selector, pool, pool, held=[0, 1, 2]))
-    assert sorted(found.order) == [0, 1, 2]
+    assert sorted(found.indices) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", BY_TEXT)
@@ -98,9 +98,9 @@ def test_same_as_one_pool_in_which_what_was_published_comes_first(name, linkage,
 
     def pool(some):
         zeros = np.zeros(len(some), np.float32)
-        return Pool(np.zeros((len(some), 0), np.float32), zeros, zeros.astype(np.int32), texts=Texts.of(some))
+        return Pool(np.zeros((len(some), 0), np.float32), zeros, zeros.astype(np.int32), texts=Texts.from_list(some))
 
-    published = [texts[row] for row in np.sort(select(selector, pool(texts[:30])).order)]
+    published = [texts[row] for row in np.sort(select(selector, pool(texts[:30])).indices)]
     m, new = len(published), texts[30:]
     together = select(selector, pool([*published, *new]))
     beside = select(selector, against(selector, pool(new), pool(published)))

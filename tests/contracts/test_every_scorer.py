@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.parallel import VARIABLE
+from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.stats.softmax import softmax
 from curate.plugins import registry
 from curate.plugins.batches import Dynamics, ScoreBatch
-from curate.plugins.interfaces import Examples
+from curate.plugins.interfaces import ExampleFiles
 from curate.pool import embedding_matrix
 
 ALL = registry.names("scorer")
@@ -60,10 +60,10 @@ def build(name):
     if not declared(name).fits:
         return built
     fields = [
-        name for name, kind in annotations(record.cls).items() if any(isinstance(m, Examples) for m in markers(kind))
+        name for name, kind in annotations(record.cls).items() if any(isinstance(m, ExampleFiles) for m in markers(kind))
     ]
     examples = {name: learnt_from(number) for number, name in enumerate(fields)}
-    return built.fitted(built.fit(examples, np.random.default_rng(0)))
+    return built.restore(built.fit(examples, np.random.default_rng(0)))
 
 
 def learnt_from(number):
@@ -191,7 +191,7 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     batch = make_batch(name, 9_000, 1)
     runs = set()
     for count in ("1", "4"):
-        monkeypatch.setenv(VARIABLE, count)
+        monkeypatch.setenv(THREADS_VARIABLE, count)
         runs.add(score(name, batch).tobytes())
     assert len(runs) == 1
 

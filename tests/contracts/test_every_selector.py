@@ -19,11 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.parallel import VARIABLE
+from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.types import Texts
 from curate.plugins import registry
 from curate.plugins.batches import Pool
-from curate.plugins.interfaces import Refers, draws
+from curate.plugins.interfaces import ConfigReference, is_random
 from curate.plugins.results import Selection
 from curate.pool import embedding_matrix
 
@@ -83,7 +83,7 @@ def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
     if "scores" in reads:
         for field, annotation in annotations(type(plugin)).items():
             value = getattr(plugin, field)
-            if value is not None and any(mark == Refers("score") for mark in markers(annotation)):
+            if value is not None and any(mark == ConfigReference("score") for mark in markers(annotation)):
                 scores[value], better[value] = numbers(), bool(rng.integers(2))
     if "frame" in reads and plugin.columns():
         columns = {name: [None if i % 5 == 3 else v for i, v in enumerate(numbers())] for name in plugin.columns()}
@@ -101,7 +101,7 @@ def make_pool(plugin, reads, n, seed, *, d=5, twins=False, levels=None):
         scores,
         better,
         frame,
-        Texts.of([" ".join(f"w{word}" for word in row) for row in words], block=16) if "text" in reads else None,
+        Texts.from_list([" ".join(f"w{word}" for word in row) for row in words], block=16) if "text" in reads else None,
     )
 
 
@@ -148,10 +148,10 @@ def test_exactly_the_budget_each_row_once_and_all_arrays_of_the_right_length(nam
     pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
     selection = run(name, pool, budget, seed)
     assert isinstance(selection, Selection)
-    assert selection.order.dtype == np.intp
+    assert selection.indices.dtype == np.intp
     assert selection.gain.dtype == np.float32
     if declared(name).budgeted:
-        assert [len(rows) for rows in selection.epochs or (selection.order,)] == [budget] * len(selection.epochs or "1")
+        assert [len(rows) for rows in selection.epochs or (selection.indices,)] == [budget] * len(selection.epochs or "1")
 
 
 ODD = {
@@ -188,8 +188,8 @@ def test_odd_pools_give_the_budget_and_finite_numbers(name, odd):
 @pytest.mark.parametrize("n", [1, 2, 17])
 def test_budget_of_all_keeps_all_and_budget_of_none_keeps_none(name, n):
     pool = make_pool(build(name), declared(name).reads, n, seed=1)
-    assert sorted(run(name, pool, n).order.tolist()) == list(range(n))
-    assert run(name, pool, 0).order.tolist() == []
+    assert sorted(run(name, pool, n).indices.tolist()) == list(range(n))
+    assert run(name, pool, 0).indices.tolist() == []
 
 
 @every_selector
@@ -198,14 +198,14 @@ def test_dropped_rows_have_a_reason_and_representatives_are_chosen_rows(name, ca
     n, pool_seed, shape, budget = case
     pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
     selection = run(name, pool, budget)
-    dropped = np.setdiff1d(np.arange(n), selection.order)
+    dropped = np.setdiff1d(np.arange(n), selection.indices)
     reason = np.zeros(n, np.int16) if selection.reason is None else selection.reason
     assert all(selection.reasons[i].strip() for i in reason[dropped])
     if selection.representative is not None:
         stands = selection.representative
-        assert (stands[selection.order] == -1).all(), "a chosen row stands for itself"
+        assert (stands[selection.indices] == -1).all(), "a chosen row stands for itself"
         represented = np.flatnonzero(stands >= 0)
-        assert np.isin(stands[represented], selection.order).all()
+        assert np.isin(stands[represented], selection.indices).all()
         assert np.isnan(selection.similarity[stands < 0]).all()
         assert not np.isnan(selection.similarity[represented]).any()
         if "embedding" in declared(name).reads:
@@ -221,7 +221,7 @@ def test_the_curve_of_thresholds_goes_through_what_was_kept(name, case):
     plugin = build(name)
     selection = run(name, make_pool(plugin, declared(name).reads, n, pool_seed, **shape), None)
     assert selection.retention.threshold == plugin.min_similarity
-    assert selection.retention.kept()[round(100 * plugin.min_similarity)] == len(selection.order)
+    assert selection.retention.kept()[round(100 * plugin.min_similarity)] == len(selection.indices)
     assert selection.retention.kept() == sorted(selection.retention.kept())
 
 
@@ -231,7 +231,7 @@ def test_same_seed_same_bytes_any_if_nothing_is_drawn_and_inputs_untouched(name,
     n, pool_seed, shape, budget = case
     pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
     before = contents(pool)
-    again = seed if draws(build(name)) else seed + 1
+    again = seed if is_random(build(name)) else seed + 1
     first, second = (arrays(run(name, pool, budget, one)) for one in (seed, again))
     assert {key: a.tobytes() for key, a in first.items()} == {key: a.tobytes() for key, a in second.items()}
     assert contents(pool) == before
@@ -244,7 +244,7 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
     pool = make_pool(build(name), declared(name).reads, 9_001, seed=5, d=8)
     results = []
     for threads in ("1", "2", "5"):
-        monkeypatch.setenv(VARIABLE, threads)
+        monkeypatch.setenv(THREADS_VARIABLE, threads)
         results.append({key: a.tobytes() for key, a in arrays(run(name, pool, 300)).items()})
     assert results[0] == results[1] == results[2]
 
@@ -280,7 +280,7 @@ def test_prefix_a_smaller_budget_gives_the_first_rows_of_a_larger(name, case, sm
     pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
     few = int(smaller * budget)
     long, short = run(name, pool, budget), run(name, pool, few)
-    assert long.order[:few].tolist() == short.order.tolist()
+    assert long.indices[:few].tolist() == short.indices.tolist()
     assert long.gain[:few].tobytes() == short.gain.tobytes()
 
 
@@ -290,8 +290,8 @@ def test_equivariance_another_order_of_the_pool_keeps_the_same_rows(name, n, poo
     """On pools without ties, which the order of the pool has to break."""
     pool = make_pool(build(name), declared(name).reads, n, pool_seed, d=6)
     shuffled = np.random.default_rng(pool_seed).permutation(n)
-    here = run(name, pool, int(share * n)).order.tolist()
-    there = shuffled[run(name, pool.take(shuffled), int(share * n)).order].tolist()
+    here = run(name, pool, int(share * n)).indices.tolist()
+    there = shuffled[run(name, pool.take(shuffled), int(share * n)).indices].tolist()
     if declared(name).budgeted:
         assert there == here
     else:
@@ -309,7 +309,7 @@ def test_cost_guarantee_and_reference_are_told(name):
     if record.origin.startswith("curate."):
         assert record.traits.cost
         assert record.traits.guarantee
-        assert f"Cost: {record.traits.cost}. Guarantee: {record.traits.guarantee}." in record.about()
+        assert f"Cost: {record.traits.cost}. Guarantee: {record.traits.guarantee}." in record.description()
 
 
 @every_selector
@@ -336,7 +336,7 @@ def test_no_diversity_or_nothing_but_quality_is_top_k(name, field, case):
     n, pool_seed, shape, budget = case
     pool = make_pool(build(name), declared(name).reads, n, pool_seed, **shape)
     best = np.argsort(-pool.quality, kind="stable")[:budget]
-    assert run(name, pool, budget, **{field: ALL_FOR_QUALITY[field]}).order.tolist() == best.tolist()
+    assert run(name, pool, budget, **{field: ALL_FOR_QUALITY[field]}).indices.tolist() == best.tolist()
 
 
 # ---------------------------------------------------------------- golden results
@@ -358,7 +358,7 @@ def golden_pool(plugin, reads):
     x = np.sin(np.outer(source + 1, [1.0, 1.7, 2.9, 4.3])) + 0.02 * np.cos(np.outer(i, [3.0, 1.0, 2.0, 5.0]))
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     numbers = np.cos(0.7 * i + 0.3).astype(np.float32)
-    names = {getattr(plugin, f) for f, a in annotations(type(plugin)).items() if Refers("score") in markers(a)} - {None}
+    names = {getattr(plugin, f) for f, a in annotations(type(plugin)).items() if ConfigReference("score") in markers(a)} - {None}
     columns = dict.fromkeys(plugin.columns() if "frame" in reads else (), numbers)
     if LISTS in columns:
         columns[LISTS] = ((7 * i[:, None] + i[None, :9] ** 2) // 5 % 3).tolist()
@@ -369,7 +369,7 @@ def golden_pool(plugin, reads):
         dict.fromkeys(names, numbers),
         dict.fromkeys(names, True),
         pl.DataFrame(columns) if columns else None,
-        Texts.of([f"{'the ' * (s % 3)}row {s} of many rows" for s in source.tolist()]) if "text" in reads else None,
+        Texts.from_list([f"{'the ' * (s % 3)}row {s} of many rows" for s in source.tolist()]) if "text" in reads else None,
     )
 
 

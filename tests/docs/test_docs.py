@@ -166,7 +166,7 @@ def test_the_page_of_the_configuration_says_what_a_top_level_key_holds():
 
 def test_the_docs_read_the_texts_of_a_pool():
     code = blocks(ROOT / "docs" / "how-to" / "write-a-plugin.md", "python")[2]
-    names = {"np": np, "pool": types.SimpleNamespace(texts=Texts.of(["a", "bcd", ""], block=2))}
+    names = {"np": np, "pool": types.SimpleNamespace(texts=Texts.from_list(["a", "bcd", ""], block=2))}
     exec(compile(code, "write-a-plugin.md", "exec"), names)
     assert names["lengths"].tolist() == [1, 3, 0]
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 
 @metric(
@@ -21,11 +21,11 @@ from curate.plugins.results import Measured
 class NearestClass:
     """Accuracy of the nearest class mean."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
-        x, y = given(trial.embeddings)[trial.chosen], given(trial.label)[trial.chosen]
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x, y = require(trial.embeddings)[trial.chosen], require(trial.label)[trial.chosen]
         found = np.unique(y[y >= 0])
         means = np.stack([x[y == code].mean(0) for code in found])
         means /= np.linalg.norm(means, axis=1, keepdims=True)
-        hits = found[(given(trial.test_embeddings) @ means.T).argmax(1)] == given(trial.test_label)
+        hits = found[(require(trial.test_embeddings) @ means.T).argmax(1)] == require(trial.test_label)
         absent = len(trial.classes) - len(found)
-        return Measured({"accuracy": float(hits.mean())}, hits, (f"{absent} classes absent",) if absent else ())
+        return MetricResult({"accuracy": float(hits.mean())}, hits, (f"{absent} classes absent",) if absent else ())

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 
 @metric(version=1, reads={"embedding"}, measures=(OutputColumn(higher_is_better=True),))
@@ -16,6 +16,6 @@ from curate.plugins.results import Measured
 class Spread:
     """Mean distance of the chosen rows from their mean."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
-        x = given(trial.embeddings)[trial.chosen]
-        return Measured({"": float(np.linalg.norm(x - x.mean(0), axis=1).mean())})
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x = require(trial.embeddings)[trial.chosen]
+        return MetricResult({"": float(np.linalg.norm(x - x.mean(0), axis=1).mean())})

@@ -173,7 +173,7 @@ def test_another_library_with_fresh_seeds_finds_the_same_in_one_cell(crowd, over
     (x, y), (their_x, their_y) = (
         (np.array(table["vector"].to_pylist()), np.array(table["label"].to_pylist())) for table in (pool, test)
     )
-    order = curate.select(x, selector="facility_location", keep=found.rows).order
+    order = curate.select(x, selector="facility_location", keep=found.rows).indices
 
     def accuracy(rows):
         return LogisticRegression(C=100, max_iter=1000).fit(x[rows], y[rows]).score(their_x, their_y)

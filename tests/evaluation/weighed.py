@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 
 @metric(version=1, reads=set(), measures=(OutputColumn(higher_is_better=None),), random=False)
@@ -16,5 +16,5 @@ from curate.plugins.results import Measured
 class Weighed:
     """The sum of the weights of the chosen rows."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
-        return Measured({"": float(len(trial.chosen) if trial.weight is None else trial.weight.sum())})
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
+        return MetricResult({"": float(len(trial.chosen) if trial.weight is None else trial.weight.sum())})

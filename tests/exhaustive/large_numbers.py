@@ -27,7 +27,7 @@ from curate.config import model
 from curate.config.budget import Budget
 from curate.config.validator import MOST_NUMBER
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, members, split
+from curate.plugins.fields import Field, fields, union_members, split_annotated
 
 MOST_SECONDS, MOST_MEMORY = 30.0, 1 << 30
 MORE_SECONDS = {"evaluate.seeds": 180.0}
@@ -69,8 +69,8 @@ LEFT_OUT = ("embedder sentence_transformers", "embedder column", "proxy recorded
 
 def largest(field: Field) -> int | float | None:
     """Return the largest number that a field takes; None if it takes none."""
-    for member in members(field.type):
-        base, marks = split(member)
+    for member in union_members(field.type):
+        base, marks = split_annotated(member)
         if base in (int, float):
             bounds = [mark.le for mark in marks if isinstance(mark, at.Le)]
             below = [mark.lt * (1 - 1e-9) for mark in marks if isinstance(mark, at.Lt)]  # type: ignore[operator]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from curate.kernels.arrow_lists import is_list, lists_from, lists_of, maps_from, maps_of
+from curate.kernels.arrow_lists import is_list, join_lists, split_lists, join_maps, split_maps
 
 VALUES = [["a", None], None, [], ["c", "d", "e"]]
 KINDS = [pa.list_(pa.string()), pa.large_list(pa.string()), pa.list_view(pa.string()), pa.large_list_view(pa.string())]
@@ -16,10 +16,10 @@ OTHERS = [pa.map_(pa.string(), pa.int8()), pa.struct([]), pa.string()]
 @pytest.mark.parametrize("cut", range(4))
 def test_lists_are_put_together_as_they_were(kind, cut):
     array = pa.array(VALUES, kind).slice(cut)
-    lengths, values = lists_of(array)
+    lengths, values = split_lists(array)
     assert lengths.tolist() == [len(one or ()) for one in VALUES[cut:]]
     for wanted in KINDS[:2]:
-        again = lists_from(lengths, values, wanted, array.is_null())
+        again = join_lists(lengths, values, wanted, array.is_null())
         again.validate(full=True)
         assert again.type == wanted
         assert again.to_pylist() == VALUES[cut:]
@@ -29,15 +29,15 @@ def test_lists_are_put_together_as_they_were(kind, cut):
 def test_lists_of_a_fixed_size_keep_their_nulls(cut):
     rows = [[1, 2], None, [3, None]]
     array = pa.array(rows, pa.list_(pa.int8(), 2)).slice(cut)
-    again = lists_from(*lists_of(array), array.type, array.is_null())
+    again = join_lists(*split_lists(array), array.type, array.is_null())
     again.validate(full=True)
     assert again.to_pylist() == rows[cut:]
 
 
 def test_a_list_of_another_size_is_refused():
-    lengths, values = lists_of(pa.array([[1, 2], [3]]))
+    lengths, values = split_lists(pa.array([[1, 2], [3]]))
     with pytest.raises(pa.ArrowInvalid, match="not of 2 elements"):
-        lists_from(lengths, values, pa.list_(pa.int64(), 2), pa.array([False, False]))
+        join_lists(lengths, values, pa.list_(pa.int64(), 2), pa.array([False, False]))
 
 
 def test_a_map_is_no_list():
@@ -54,12 +54,12 @@ def test_maps_are_put_together_as_they_were_whatever_their_nulls_hold(kind, null
     array = pa.MapArray.from_arrays(offsets, keys, items, type=pa.map_(pa.string(), kind), mask=pa.array(null)).slice(
         cut
     )
-    lengths, each, values = maps_of(array)
+    lengths, each, values = split_maps(array)
     expected = [[] if gone else keys_ for keys_, gone in zip([["a"], [], ["b", "c"], ["d"]], null, strict=True)][cut:]
     assert lengths.tolist() == [len(one) for one in expected]
     assert each.to_pylist() == [key for one in expected for key in one]
     values.validate(full=True)
-    again = maps_from(lengths, each, values, array.type, array.is_null())
+    again = join_maps(lengths, each, values, array.type, array.is_null())
     again.validate(full=True)
     assert again.to_pylist() == array.to_pylist()
 

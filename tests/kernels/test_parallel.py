@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from curate.kernels import parallel
-from curate.kernels.parallel import map_blocks, one_blas_thread, ranges, threads
+from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices, thread_count
 
 
 def blas_threads() -> set[int]:
@@ -19,7 +19,7 @@ def blas_threads() -> set[int]:
 
 @pytest.fixture(params=["1", "2", "4"])
 def any_threads(request, monkeypatch):
-    monkeypatch.setenv(parallel.VARIABLE, request.param)
+    monkeypatch.setenv(parallel.THREADS_VARIABLE, request.param)
     return int(request.param)
 
 
@@ -124,26 +124,26 @@ def test_the_same_bytes_for_any_number_of_threads(monkeypatch):
     x = np.random.default_rng(0).standard_normal((1000, 64), dtype=np.float32)
 
     def total(count):
-        monkeypatch.setenv(parallel.VARIABLE, count)
-        return sum(map_blocks(lambda rows: x[rows].T @ x[rows], ranges(len(x), 128))).tobytes()
+        monkeypatch.setenv(parallel.THREADS_VARIABLE, count)
+        return sum(map_blocks(lambda rows: x[rows].T @ x[rows], block_slices(len(x), 128))).tobytes()
 
     assert total("1") == total("2") == total("4")
 
 
 @pytest.mark.parametrize(("n", "size"), [(0, 3), (1, 3), (3, 3), (7, 3)])
 def test_ranges_cover_every_row_once(n, size):
-    assert [row for rows in ranges(n, size) for row in range(rows.start, rows.stop)] == list(range(n))
+    assert [row for rows in block_slices(n, size) for row in range(rows.start, rows.stop)] == list(range(n))
 
 
 def test_threads_are_those_of_the_variable_else_those_of_the_machine(monkeypatch):
-    monkeypatch.setenv(parallel.VARIABLE, "3")
-    assert threads() == 3
-    monkeypatch.setenv(parallel.VARIABLE, "")
-    assert threads() >= 1
+    monkeypatch.setenv(parallel.THREADS_VARIABLE, "3")
+    assert thread_count() == 3
+    monkeypatch.setenv(parallel.THREADS_VARIABLE, "")
+    assert thread_count() >= 1
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
 def test_a_wrong_number_of_threads_is_refused_by_name(monkeypatch, value):
-    monkeypatch.setenv(parallel.VARIABLE, value)
+    monkeypatch.setenv(parallel.THREADS_VARIABLE, value)
     with pytest.raises(ValueError, match=f"CURATE_THREADS must be a whole number of at least 1, got '{value}'"):
-        threads()
+        thread_count()

@@ -3,12 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.types import Texts, Vectors, frozen
+from curate.kernels.types import Texts, Vectors, freeze
 
 
 @given(st.integers(0, 20), st.integers(1, 7), st.data())
 def test_texts_are_taken_in_the_order_of_the_rows_from_blocks_that_have_some(n, block, data):
-    texts = Texts.of([f"row {i}" for i in range(n)], block)
+    texts = Texts.from_list([f"row {i}" for i in range(n)], block)
     rows = data.draw(st.lists(st.integers(0, n - 1), unique=True)) if n else []
     taken = texts.take(np.array(rows, np.intp))
     assert [text for some in taken.blocks() for text in some] == [f"row {row}" for row in rows]
@@ -25,7 +25,7 @@ def test_hashes_follow_their_texts():
 
 def test_vectors_start_another_pass_each_time():
     x = np.arange(10, dtype=np.float32).reshape(5, 2)
-    vectors = Vectors.of(x, block=2)
+    vectors = Vectors.from_array(x, block=2)
     assert (vectors.rows, vectors.dimensions) == (5, 2)
     for _ in range(2):
         assert np.concatenate(list(vectors.blocks())).tolist() == x.tolist()
@@ -33,6 +33,6 @@ def test_vectors_start_another_pass_each_time():
 
 def test_frozen_arrays_are_the_same_and_read_only():
     x = np.zeros(2)
-    assert frozen(x) is x
+    assert freeze(x) is x
     with pytest.raises(ValueError, match="read-only"):
         x[0] = 1

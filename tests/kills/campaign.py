@@ -116,7 +116,7 @@ class Letters:
     def fit(self, sample, rng):
         return {"seen": (counted(sample) > 0).mean(axis=0) > 0.2}
 
-    def fitted(self, state):
+    def restore(self, state):
         return Fitted(state["seen"])
 
 

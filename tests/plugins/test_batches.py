@@ -16,20 +16,20 @@ def rows(*numbers):
 
 
 def plan(*epochs):
-    return Selection.planned(epochs, np.arange(9, dtype=np.float32), ("in no epoch",))
+    return Selection.from_epochs(epochs, np.arange(9, dtype=np.float32), ("in no epoch",))
 
 
 def test_a_plan_keeps_every_row_of_it_by_first_use_weighted_by_its_epochs():
     selection = plan(rows(4, 2), rows(2, 7)).check(9, 2)
-    assert selection.order.tolist() == [4, 2, 7]
+    assert selection.indices.tolist() == [4, 2, 7]
     assert selection.gain.tolist() == [4, 2, 7]
     assert selection.weight.tolist() == [1, 2, 1]
-    assert plan(rows(), rows()).check(9, 0).order.tolist() == []
+    assert plan(rows(), rows()).check(9, 0).indices.tolist() == []
 
 
 def test_a_plan_of_one_epoch_is_an_ordinary_selection():
     selection = plan(rows(4, 2)).check(9, 2)
-    assert selection.order.tolist() == [4, 2]
+    assert selection.indices.tolist() == [4, 2]
     assert selection.gain.tolist() == [4, 2]
     assert selection.weight is None
     assert selection.epochs is None
@@ -62,7 +62,7 @@ def read(texts):
 @pytest.mark.parametrize("rows", [[], [0], [1, 4, 5, 9], list(range(10)), [7, 2, 2, 0]])
 def test_texts_are_taken_in_the_order_asked_for_block_by_block(rows):
     words = [f"w{i}" for i in range(10)]
-    texts = Texts.of(words, block=4)
+    texts = Texts.from_list(words, block=4)
     assert [len(block) for block in texts.blocks()] == [4, 4, 2]
     taken = texts.take(np.array(rows, np.intp))
     assert taken.rows == len(rows)
@@ -81,14 +81,14 @@ def test_only_blocks_that_hold_some_of_the_rows_are_read():
 
 def test_texts_go_with_the_rows_of_a_pool():
     numbers = np.arange(3, dtype=np.float32)
-    some = Pool(np.zeros((3, 0), np.float32), numbers, np.zeros(3, np.int32), texts=Texts.of(["a", "b", "c"]))
+    some = Pool(np.zeros((3, 0), np.float32), numbers, np.zeros(3, np.int32), texts=Texts.from_list(["a", "b", "c"]))
     assert read(some.take(rows(2, 0)).texts) == ["c", "a"]
     with pytest.raises(PluginError, match="there are 2 texts, and embeddings have 3 rows"):
-        Pool(np.zeros((3, 0), np.float32), numbers, np.zeros(3, np.int32), texts=Texts.of(["a", "b"]))
+        Pool(np.zeros((3, 0), np.float32), numbers, np.zeros(3, np.int32), texts=Texts.from_list(["a", "b"]))
 
 
 def test_rows_that_fail_no_rule_pass_and_the_others_name_theirs():
-    selection = Selection.passing(np.array([-1, 1, 0, -1], np.int16), ["short", "long"]).check(4, None)
-    assert (selection.order.tolist(), selection.gain.tolist()) == ([0, 3], [0, 0])
+    selection = Selection.from_failed_rules(np.array([-1, 1, 0, -1], np.int16), ["short", "long"]).check(4, None)
+    assert (selection.indices.tolist(), selection.gain.tolist()) == ([0, 3], [0, 0])
     assert [selection.reasons[number] for number in selection.reason[1:3]] == ["long", "short"]
-    assert Selection.passing(np.array([-1], np.int16), []).reasons == ("there is no rule",)
+    assert Selection.from_failed_rules(np.array([-1], np.int16), []).reasons == ("there is no rule",)

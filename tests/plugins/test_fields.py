@@ -10,8 +10,8 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 
 from curate.errors import PluginError
-from curate.plugins.fields import describe, fields, marked, not_null, show
-from curate.plugins.interfaces import ExecutionOnly, Refers, ScoreName
+from curate.plugins.fields import describe, fields, find_marked, without_null, format_value
+from curate.plugins.interfaces import ExecutionOnly, ConfigReference, ScoreName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,8 +76,8 @@ def test_a_type_that_yaml_cannot_write_is_refused() -> None:
 
 
 def test_null_is_left_out_but_not_alone() -> None:
-    assert describe(not_null(Annotated[int, Ge(1)] | None)) == "an integer >= 1"
-    assert describe(not_null(type(None))) == "null"
+    assert describe(without_null(Annotated[int, Ge(1)] | None)) == "an integer >= 1"
+    assert describe(without_null(type(None))) == "null"
 
 
 def test_an_annotation_that_exists_only_for_type_checkers_is_refused() -> None:
@@ -87,11 +87,11 @@ def test_an_annotation_that_exists_only_for_type_checkers_is_refused() -> None:
 
 
 def test_every_name_that_refers_to_a_score_is_found() -> None:
-    found = marked(tuple[ScoreName, ...] | None, ["a", "b"], Refers)
-    assert [(path, mark.to, name) for path, mark, name in found] == [((0,), "score", "a"), ((1,), "score", "b")]
-    assert [path for path, _, _ in marked(dict[str, ScoreName], {"k": "a"}, Refers)] == [("k",)]
-    assert list(marked(str, "a", Refers)) == []
-    assert list(marked(ScoreName | None, None, Refers)) == []
+    found = find_marked(tuple[ScoreName, ...] | None, ["a", "b"], ConfigReference)
+    assert [(path, mark.target, name) for path, mark, name in found] == [((0,), "score", "a"), ((1,), "score", "b")]
+    assert [path for path, _, _ in find_marked(dict[str, ScoreName], {"k": "a"}, ConfigReference)] == [("k",)]
+    assert list(find_marked(str, "a", ConfigReference)) == []
+    assert list(find_marked(ScoreName | None, None, ConfigReference)) == []
 
 
 @pytest.mark.parametrize(
@@ -99,4 +99,4 @@ def test_every_name_that_refers_to_a_score_is_found() -> None:
     [(False, "false"), (0.1, "0.1"), ("it's", '"it\'s"'), ("x" * 70, "'" + "x" * 59 + "…'"), ({}, "an empty mapping")],
 )
 def test_a_value_is_shown_as_yaml_has_it(value: Any, shown: str) -> None:
-    assert show(value) == shown
+    assert format_value(value) == shown

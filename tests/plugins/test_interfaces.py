@@ -6,8 +6,8 @@ import pytest
 
 from curate.errors import PluginError
 from curate.plugins import registry
-from curate.plugins.interfaces import MetricColumn, OutputColumn, ScoreColumn, draws, embedder, metric, scorer, selector
-from curate.plugins.registry import Local
+from curate.plugins.interfaces import MetricColumn, OutputColumn, ScoreColumn, is_random, embedder, metric, scorer, selector
+from curate.plugins.registry import LocalPlugin
 
 EMBEDDER = '''
 from dataclasses import dataclass
@@ -95,8 +95,8 @@ def test_a_selector_draws_with_the_values_that_it_declares():
     class Mine:
         search: str = "exact"
 
-    assert not draws(Mine())
-    assert draws(Mine(search="sampled"))
+    assert not is_random(Mine())
+    assert is_random(Mine(search="sampled"))
 
 
 @pytest.mark.parametrize(("declared", "method"), [("", "fit"), (", fits=True", "encode")])
@@ -104,6 +104,6 @@ def test_the_message_about_a_plugin_file_names_the_file_and_keeps_its_hint(tmp_p
     file = tmp_path / "mine.py"
     file.write_text(EMBEDDER.format(declared=declared, method=method))
     with pytest.raises(PluginError, match="Mine") as caught:
-        registry.get("embedder", "mine", (Local.of(file),))
+        registry.get("embedder", "mine", (LocalPlugin.from_path(file),))
     assert caught.value.where == str(file)
     assert "@embedder(fits=True, …)" in caught.value.hint or "remove fits from the decorator" in caught.value.hint

@@ -26,4 +26,4 @@ class Draws:
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         plan = [rng.permutation(len(pool))[:budget] for _ in range(self.epochs - self.forgets)]
-        return Selection.planned(plan, np.zeros(len(pool), np.float32), ("in no epoch",))
+        return Selection.from_epochs(plan, np.zeros(len(pool), np.float32), ("in no epoch",))

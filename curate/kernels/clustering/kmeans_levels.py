@@ -8,7 +8,7 @@ import numpy as np
 
 from curate.kernels.clustering.lloyd import assign
 from curate.kernels.clustering.spherical_kmeans import spherical_kmeans
-from curate.kernels.ragged import runs
+from curate.kernels.ragged import concatenate_ranges
 from curate.kernels.types import Flags, Matrix, Vectors
 
 
@@ -47,7 +47,7 @@ def hierarchical_kmeans(
         n_clusters = len(levels[-1]) // branching
         if len(levels) == n_levels or n_clusters < 2:
             return levels
-        vectors = Vectors.of(levels[-1])
+        vectors = Vectors.from_array(levels[-1])
 
 
 def _resampled(vectors: Vectors, rng: np.random.Generator, n_clusters: int, resamplings: int) -> Matrix:
@@ -65,7 +65,7 @@ def _nearest(vectors: Vectors, centroids: Matrix) -> Flags:
     similarity = np.concatenate([cosines for _, cosines in assigned])
     order = np.lexsort((-similarity, cluster))
     size = np.bincount(cluster, minlength=len(centroids))
-    place = runs(np.zeros_like(size), size)
+    place = concatenate_ranges(np.zeros_like(size), size)
     nearest = np.zeros(len(cluster), np.bool_)
     nearest[order[place < max(1, len(cluster) // (2 * len(centroids)))]] = True
     return nearest

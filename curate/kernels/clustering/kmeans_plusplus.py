@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from curate.kernels.linalg.cosines import ROUNDING
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Matrix, Rows
 
 _ROWS = 2048
 _DRAWN = 128  # rows drawn at a time
 
 
-def seed(sample: Matrix, k: int, rng: np.random.Generator) -> Rows:
+def choose_seeds(sample: Matrix, k: int, rng: np.random.Generator) -> Rows:
     """Rows of ``sample`` to start from, far apart: greedy k-means++.
 
     The first row is drawn evenly. For each next one, 2 + ⌊ln k⌋ rows are drawn with probability proportional to their
@@ -44,7 +44,7 @@ def seed(sample: Matrix, k: int, rng: np.random.Generator) -> Rows:
 
     Deviations: distance is 1 - cosine, on unit rows half the squared distance of the paper; probabilities are the same.
 
-    >>> seed(np.array([[1, 0], [0, 1], [1, 0]], np.float32), 3, np.random.default_rng(0)).size
+    >>> choose_seeds(np.array([[1, 0], [0, 1], [1, 0]], np.float32), 3, np.random.default_rng(0)).size
     2
     """
     trials = 2 + int(np.log(k))
@@ -86,6 +86,6 @@ def _distances(sample: Matrix, rows: Rows | list[int]) -> Matrix:
         distance[distance < ROUNDING] = 0  # equal rows, as far as float32 tells
         found[:, part] = distance
 
-    for _ in map_blocks(block, ranges(len(sample), _ROWS)):
+    for _ in map_blocks(block, block_slices(len(sample), _ROWS)):
         pass
     return found

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.kernels.linalg.cosines import ROUNDING
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Codes, Matrix, Numbers, Rows
 
 _ROWS = 2048  # one product: 2048 × k similarities a thread, which the caches hold for k = 1,000
@@ -16,7 +16,7 @@ _SUPERBLOCK = 8 * _ROWS  # rows whose float32 sums are added up before they join
 _SPARE = 64  # the rows farthest from their centroids that are remembered for empty clusters
 
 
-class Fit(NamedTuple):
+class KMeansFit(NamedTuple):
     """What ``lloyd`` found."""
 
     centroids: Matrix
@@ -25,7 +25,7 @@ class Fit(NamedTuple):
     converged: bool
 
 
-def lloyd(blocks: Callable[[], Iterator[Matrix]], centroids: Matrix, *, max_iterations: int, tolerance: float) -> Fit:
+def lloyd(blocks: Callable[[], Iterator[Matrix]], centroids: Matrix, *, max_iterations: int, tolerance: float) -> KMeansFit:
     """Move ``centroids`` until the rows are no nearer to theirs than the time before.
 
     Each iteration reads all rows once, gives each to its most similar centroid, and puts every centroid at the mean
@@ -71,7 +71,7 @@ def lloyd(blocks: Callable[[], Iterator[Matrix]], centroids: Matrix, *, max_iter
         spare = farthest[: len(vacant)]
         converged = iteration > 1 and not len(spare) and previous - inertia <= tolerance * previous
         if converged or iteration == max_iterations:
-            return Fit(np.delete(centroids, vacant, axis=0), inertia, iteration, converged)
+            return KMeansFit(np.delete(centroids, vacant, axis=0), inertia, iteration, converged)
         centroids[vacant[: len(spare)]] = spare
         previous = inertia
     raise ValueError("max_iterations is below 1")
@@ -102,7 +102,7 @@ def assign(x: Matrix, centroids: Matrix) -> tuple[Codes, Matrix]:
     def block(rows: slice) -> None:
         cluster[rows], similarity[rows] = _nearest(x[rows], centroids, np.empty((_ROWS, len(centroids)), np.float32))
 
-    for _ in map_blocks(block, ranges(len(x), _ROWS)):
+    for _ in map_blocks(block, block_slices(len(x), _ROWS)):
         pass
     return cluster, similarity
 
@@ -123,7 +123,7 @@ def _pass(blocks: Callable[[], Iterator[Matrix]], centroids: Matrix) -> tuple[Nu
         cluster = np.empty(len(x), np.int32)
         similarity = np.empty(len(x), np.float32)
         buffer = np.empty((min(_ROWS, len(x)), k), np.float32)
-        for rows in ranges(len(x), _ROWS):
+        for rows in block_slices(len(x), _ROWS):
             cluster[rows], similarity[rows] = _nearest(x[rows], centroids, buffer)
         # Column i has a one in the row of i's cluster: the product adds row after row to its cluster's sum.
         indicator = csc_array(
@@ -135,7 +135,7 @@ def _pass(blocks: Callable[[], Iterator[Matrix]], centroids: Matrix) -> tuple[Nu
 
     total, counts, inertia = np.zeros((k, d)), np.zeros(k, np.intp), 0.0
     near, far = np.empty(0, np.float32), np.empty((0, d), np.float32)
-    pieces = (x[rows] for x in blocks() for rows in ranges(len(x), _SUPERBLOCK))
+    pieces = (x[rows] for x in blocks() for rows in block_slices(len(x), _SUPERBLOCK))
     for sums, count, cost, similarity, rows in map_blocks(superblock, pieces):
         total += sums
         counts += count

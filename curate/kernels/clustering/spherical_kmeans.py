@@ -6,14 +6,14 @@ from math import isqrt
 
 import numpy as np
 
-from curate.kernels.clustering.kmeans_plusplus import seed
-from curate.kernels.clustering.lloyd import Fit, lloyd
+from curate.kernels.clustering.kmeans_plusplus import choose_seeds
+from curate.kernels.clustering.lloyd import KMeansFit, lloyd
 from curate.kernels.types import Matrix, Rows, Vectors
 
-MOST_CLUSTERS = 10_000
+MAX_CLUSTERS = 10_000
 
 
-def automatic_clusters(rows: int) -> int:
+def default_n_clusters(rows: int) -> int:
     """Return the number of clusters for "auto": the integer part of √rows, at most 10,000.
 
     Notes
@@ -23,10 +23,10 @@ def automatic_clusters(rows: int) -> int:
 
     Examples
     --------
-    >>> automatic_clusters(2_000), automatic_clusters(10**9)
+    >>> default_n_clusters(2_000), default_n_clusters(10**9)
     (44, 10000)
     """
-    return min(isqrt(rows), MOST_CLUSTERS)
+    return min(isqrt(rows), MAX_CLUSTERS)
 
 
 def spherical_kmeans(
@@ -37,7 +37,7 @@ def spherical_kmeans(
     max_iterations: int = 25,
     tolerance: float = 1e-3,
     sample_per_cluster: int = 16,
-) -> Fit:
+) -> KMeansFit:
     """Fit centroids to rows of unit length: greedy k-means++ on an even sample, then Lloyd's iteration over all rows.
 
     Parameters
@@ -53,7 +53,7 @@ def spherical_kmeans(
 
     Notes
     -----
-    Cost: that of ``seed`` on the sample and of ``lloyd`` on all rows.
+    Cost: that of ``choose_seeds`` on the sample and of ``lloyd`` on all rows.
 
     Deviations: the start is chosen from a sample.
 
@@ -65,12 +65,12 @@ def spherical_kmeans(
     Examples
     --------
     >>> x = np.array([[1, 0], [0.96, 0.28], [0, 1], [0.28, 0.96]], np.float32)
-    >>> len(spherical_kmeans(Vectors.of(x), 2, np.random.default_rng(0)).centroids)
+    >>> len(spherical_kmeans(Vectors.from_array(x), 2, np.random.default_rng(0)).centroids)
     2
     """
     size = min(vectors.rows, n_clusters * sample_per_cluster)
     sample = sample_rows(vectors, np.sort(rng.choice(vectors.rows, size, replace=False)))
-    start = sample[seed(sample, n_clusters, rng)]
+    start = sample[choose_seeds(sample, n_clusters, rng)]
     return lloyd(vectors.blocks, start, max_iterations=max_iterations, tolerance=tolerance)
 
 

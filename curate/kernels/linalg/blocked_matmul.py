@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Matrix
 
 _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB a thread
@@ -16,7 +16,7 @@ _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB a thread
 Float = TypeVar("Float", np.float32, np.float64)
 
 
-def each_product(
+def for_each_product(
     x: NDArray[Float], y: NDArray[Float], use: Callable[[NDArray[Float], slice, slice], None], *, rows: int = _ROWS
 ) -> None:
     """Call ``use(similarities, rows, columns)`` for every block of x yᵀ.
@@ -36,16 +36,16 @@ def each_product(
     >>> total = np.zeros(2, np.float32)
     >>> def add(similarities, rows, columns):
     ...     total[rows] += similarities.sum(axis=1)
-    >>> each_product(np.eye(2, dtype=np.float32), np.ones((3, 2), np.float32), add)
+    >>> for_each_product(np.eye(2, dtype=np.float32), np.ones((3, 2), np.float32), add)
     >>> total.tolist()
     [3.0, 3.0]
     """
 
     def block(some: slice) -> None:
-        for columns in ranges(len(y), _COLUMNS):
+        for columns in block_slices(len(y), _COLUMNS):
             use(x[some] @ y[columns].T, some, columns)
 
-    for _ in map_blocks(block, ranges(len(x), rows)):
+    for _ in map_blocks(block, block_slices(len(x), rows)):
         pass
 
 
@@ -69,5 +69,5 @@ def similarity_to_nearest(x: Matrix, among: Matrix) -> Matrix:
     def use(similarities: Matrix, rows: slice, columns: slice) -> None:  # noqa: ARG001 - which columns is no matter
         np.maximum(best[rows], similarities.max(axis=1), out=best[rows])
 
-    each_product(x, among, use)
+    for_each_product(x, among, use)
     return np.minimum(best, np.float32(1))

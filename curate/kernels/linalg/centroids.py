@@ -10,10 +10,10 @@ from curate.kernels.linalg.cosines import ROUNDING
 from curate.kernels.types import Codes, Matrix, Rows
 
 
-def groups(cluster: Codes) -> list[Rows]:
+def group_rows(cluster: Codes) -> list[Rows]:
     """The rows of each cluster that has some, ascending, clusters in ascending order; those of cluster -1 are left out.
 
-    >>> [rows.tolist() for rows in groups(np.array([3, -1, 0, 3], np.int32))]
+    >>> [rows.tolist() for rows in group_rows(np.array([3, -1, 0, 3], np.int32))]
     [[2], [0, 3]]
     """
     rows = np.argsort(cluster, kind="stable")
@@ -83,7 +83,7 @@ def streamed_mean_directions(blocks: Iterable[tuple[Codes, Matrix]], n_groups: i
     return (total / np.where(norms == 0, 1, norms)).astype(np.float32)
 
 
-def cells(x: Matrix, cluster: Codes) -> tuple[Matrix | None, Codes | None]:
+def clusters_as_cells(x: Matrix, cluster: Codes) -> tuple[Matrix | None, Codes | None]:
     """The clusters that have rows, as ``neighbours.knn`` takes them: their mean directions, and each row's number.
 
     Returns
@@ -93,10 +93,10 @@ def cells(x: Matrix, cluster: Codes) -> tuple[Matrix | None, Codes | None]:
 
     Both are None if no row has a cluster. Cost: O(n d).
 
-    >>> cells(np.array([[1, 0], [0, 1], [0, 1]], np.float32), np.array([7, -1, 3], np.int32))[1].tolist()
+    >>> clusters_as_cells(np.array([[1, 0], [0, 1], [0, 1]], np.float32), np.array([7, -1, 3], np.int32))[1].tolist()
     [1, -1, 0]
     """
-    members = groups(cluster)
+    members = group_rows(cluster)
     if not members:
         return None, None
     cell = np.full(len(x), -1, np.int32)

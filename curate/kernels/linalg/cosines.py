@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.linalg.blocked_matmul import each_product, similarity_to_nearest
-from curate.kernels.neighbors.equal_rows import first_of_copies
-from curate.kernels.parallel import ranges
+from curate.kernels.linalg.blocked_matmul import for_each_product, similarity_to_nearest
+from curate.kernels.neighbors.equal_rows import first_equal_rows
+from curate.kernels.parallel import block_slices
 from curate.kernels.types import Indices, Matrix, Numbers, Vector
 
 ROUNDING = 1e-6
@@ -21,7 +21,7 @@ _ROWS = 256
 _PAIRS = 4096
 
 
-def lowest(min_similarity: float) -> float:
+def similarity_threshold(min_similarity: float) -> float:
     """Return the least float32 cosine that counts as ``min_similarity``.
 
     Notes
@@ -30,13 +30,13 @@ def lowest(min_similarity: float) -> float:
 
     Examples
     --------
-    >>> bool(np.float32(1 - 2e-7) >= lowest(1.0)), bool(np.float32(0.99999) >= lowest(1.0))
+    >>> bool(np.float32(1 - 2e-7) >= similarity_threshold(1.0)), bool(np.float32(0.99999) >= similarity_threshold(1.0))
     (True, False)
     """
     return min_similarity - ROUNDING
 
 
-def unit(x: NDArray[np.floating]) -> Matrix:
+def normalize_rows(x: NDArray[np.floating]) -> Matrix:
     """Scale rows to unit length, as float32; storage in float16 changes a row's length by up to 5e-4.
 
     Parameters
@@ -45,17 +45,17 @@ def unit(x: NDArray[np.floating]) -> Matrix:
 
     Examples
     --------
-    >>> unit(np.array([[3, 4]], np.float16)).round(2).tolist()
+    >>> normalize_rows(np.array([[3, 4]], np.float16)).round(2).tolist()
     [[0.6000000238418579, 0.800000011920929]]
     """
     values = x.astype(np.float32)
-    for rows in ranges(len(values), _PAIRS):
+    for rows in block_slices(len(values), _PAIRS):
         lengths = np.linalg.norm(values[rows].astype(np.float64), axis=1, keepdims=True)
         values[rows] /= lengths
     return values
 
 
-def gaps(similarities: NDArray[np.floating], x: Matrix, y: Matrix, left: Indices, right: Indices) -> Numbers:
+def cosine_distances(similarities: NDArray[np.floating], x: Matrix, y: Matrix, left: Indices, right: Indices) -> Numbers:
     """Compute 1 - cosine of pairs of unit rows, from differences where rows are near.
 
     Parameters
@@ -75,24 +75,24 @@ def gaps(similarities: NDArray[np.floating], x: Matrix, y: Matrix, left: Indices
     Examples
     --------
     >>> x = np.array([[0.6, 0.8], [0, 1]], np.float32)
-    >>> gaps(np.array([1 - 1e-7, 0.8], np.float32), x, x, np.array([0, 1]), np.array([0, 0])).round(6).tolist()
+    >>> cosine_distances(np.array([1 - 1e-7, 0.8], np.float32), x, x, np.array([0, 1]), np.array([0, 0])).round(6).tolist()
     [0.0, 0.2]
     """
     gap: Numbers = 1 - similarities.astype(np.float64)
     near = np.flatnonzero(gap < _NEAR)
-    for block in ranges(len(near), _PAIRS):
+    for block in block_slices(len(near), _PAIRS):
         pairs = near[block]
         difference = x[left[pairs]].astype(np.float64) - y[right[pairs]]
         gap[pairs] = np.einsum("ij,ij->i", difference, difference) / 2
     return gap
 
 
-def distances(gap: Numbers) -> Vector:
+def euclidean_distances(gap: Numbers) -> Vector:
     """Compute Euclidean distances, at most 2, of unit rows with these values of 1 - cosine.
 
     Examples
     --------
-    >>> distances(np.array([0.0, 0.5, 2.0])).tolist()
+    >>> euclidean_distances(np.array([0.0, 0.5, 2.0])).tolist()
     [0.0, 1.0, 2.0]
     """
     found: Vector = np.sqrt(2 * np.minimum(gap, 2)).astype(np.float32)
@@ -126,17 +126,17 @@ def distance_to_nearest(x: Matrix, among: Matrix) -> Vector:
     near = np.flatnonzero(gap < _NEAR)
     if len(near):
         rows = np.arange(len(among))
-        among = among[np.unique(first_of_copies(among, rows, np.zeros(len(rows))))]
+        among = among[np.unique(first_equal_rows(among, rows, np.zeros(len(rows))))]
 
     candidates, reached, least = x[near], best[near, None] - ROUNDING, np.full(len(near), np.inf)
 
     def refine(similarities: Matrix, rows: slice, columns: slice) -> None:
         at, column = np.nonzero(similarities >= reached[rows])
-        for pairs in ranges(len(at), _PAIRS):
+        for pairs in block_slices(len(at), _PAIRS):
             row, other = at[pairs], column[pairs]
-            found = gaps(similarities[row, other], candidates, among, rows.start + row, columns.start + other)
+            found = cosine_distances(similarities[row, other], candidates, among, rows.start + row, columns.start + other)
             np.minimum.at(least, rows.start + row, found)
 
-    each_product(candidates, among, refine, rows=_ROWS)
+    for_each_product(candidates, among, refine, rows=_ROWS)
     gap[near] = least
-    return distances(gap)
+    return euclidean_distances(gap)

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
+from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
 from curate.kernels.types import Matrix, Numbers
 
 _ROWS = 2048
 _RANK = 1e-12  # of the largest eigenvalue: what is smaller are rounding errors of float32 rows
 
 
-class Span(NamedTuple):
+class RowSpace(NamedTuple):
     """The space that the rows of a matrix B span, told by the eigenvectors of BᵀB."""
 
     values: Numbers
@@ -27,7 +27,7 @@ class Span(NamedTuple):
         return self.directions / np.sqrt(self.values)
 
 
-def span(x: Matrix, scale: Numbers) -> Span:
+def row_space(x: Matrix, scale: Numbers) -> RowSpace:
     """The space that the rows ``scale[i] * x[i]`` span.
 
     Parameters
@@ -42,7 +42,7 @@ def span(x: Matrix, scale: Numbers) -> Span:
 
     Cost: O(n d² + d³) time, O(d²) memory.
 
-    >>> span(np.array([[2, 0], [2, 0]], np.float32), np.ones(2)).values.tolist()
+    >>> row_space(np.array([[2, 0], [2, 0]], np.float32), np.ones(2)).values.tolist()
     [8.0]
     """
     values, vectors = np.zeros(0), np.zeros((x.shape[1], 0))
@@ -52,14 +52,14 @@ def span(x: Matrix, scale: Numbers) -> Span:
         part = x[rows] * scale[rows, None]
         return part.T @ part
 
-    for part in map_blocks(block, ranges(len(x), _ROWS)):
+    for part in map_blocks(block, block_slices(len(x), _ROWS)):
         gram += part
     if gram.any():
         with one_blas_thread():
             values, vectors = np.linalg.eigh(gram)
         kept = values > _RANK * values[-1]
         values, vectors = values[kept][::-1], vectors[:, kept][:, ::-1]
-    return Span(values, vectors)
+    return RowSpace(values, vectors)
 
 
 def squared_lengths(x: Matrix, scale: Numbers, coordinates: Numbers) -> Numbers:
@@ -82,7 +82,7 @@ def squared_lengths(x: Matrix, scale: Numbers, coordinates: Numbers) -> Numbers:
     Leverage scores: Drineas, Magdon-Ismail, Mahoney & Woodruff (2012), arXiv:1109.3843, section 1.2.
 
     >>> x = np.array([[1, 0], [1, 0], [0, 3]], np.float32)
-    >>> squared_lengths(x, np.ones(3), span(x, np.ones(3)).whitening()).round(12).tolist()
+    >>> squared_lengths(x, np.ones(3), row_space(x, np.ones(3)).whitening()).round(12).tolist()
     [0.5, 0.5, 1.0]
     """
     lengths = np.empty(len(x))
@@ -91,6 +91,6 @@ def squared_lengths(x: Matrix, scale: Numbers, coordinates: Numbers) -> Numbers:
         part = x[rows].astype(np.float64) @ coordinates
         lengths[rows] = np.einsum("ij,ij->i", part, part) * scale[rows] ** 2
 
-    for _ in map_blocks(block, ranges(len(x), _ROWS)):
+    for _ in map_blocks(block, block_slices(len(x), _ROWS)):
         pass
     return lengths

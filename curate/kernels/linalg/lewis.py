@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.linalg.leverage import span, squared_lengths
+from curate.kernels.linalg.leverage import row_space, squared_lengths
 from curate.kernels.parallel import map_blocks, one_blas_thread
 from curate.kernels.types import Matrix, Numbers
 
@@ -48,7 +48,7 @@ def lewis_weights(x: Matrix, p: float) -> Numbers:
     with one_blas_thread():
         for _ in range(_ITERATIONS):
             scale = np.power(weights, 0.5 - 1 / p, out=np.zeros(len(x)), where=present)
-            forms = squared_lengths(x, ones, span(x, scale).whitening())
+            forms = squared_lengths(x, ones, row_space(x, scale).whitening())
             present &= forms > 0  # others have no part in the span, but for rounding
             weights[~present] = 0
             change = np.power(forms, p / 2, out=np.ones(len(x)), where=present)
@@ -96,7 +96,7 @@ def lp_sensitivities(x: Matrix, p: float) -> Numbers:
     scale = np.power(weights, 0.5 - 1 / p, out=np.zeros(len(x)), where=weights > 0)
     sensitivities = np.zeros(len(x))
     with one_blas_thread():
-        rows = x @ span(x, scale).whitening()
+        rows = x @ row_space(x, scale).whitening()
         present = np.flatnonzero(weights > 0)
 
         def least(i: int) -> float:

@@ -10,14 +10,14 @@ from typing import Literal
 import numpy as np
 
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
-from curate.kernels.neighbors.equal_rows import first_of_copies
+from curate.kernels.clustering.spherical_kmeans import default_n_clusters, spherical_kmeans
+from curate.kernels.neighbors.equal_rows import first_equal_rows
 from curate.kernels.neighbors.knn import EXACT_ROWS, knn
-from curate.kernels.neighbors.nearest_predecessor import most_similar_earlier
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.neighbors.nearest_predecessor import most_similar_predecessors
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Codes, Flags, Matrix, Numbers, Rows, Vector, Vectors
 
-First = Literal["farthest", "nearest", "best_quality"]
+KeepOrder = Literal["farthest", "nearest", "best_quality"]
 
 MAX_CLUSTER_ROWS = 20_000
 """Comparing so many rows with each other takes two seconds."""
@@ -34,7 +34,7 @@ class Cells:
     cell: Codes
     """(n,) int32"""
 
-    looks: Codes
+    probed_cells: Codes
     """(n, probes) int32, the cells that each row looks into, its own first; -1 where there are no more."""
 
     rank: Rows
@@ -44,13 +44,13 @@ class Cells:
     """(n,) the row with the same vector that stands for one in the comparisons; -1 for none."""
 
     @classmethod
-    def of(
+    def from_clusters(
         cls,
         embeddings: Matrix,
         cluster: Codes,
         quality: Vector,
         *,
-        first: First,
+        first: KeepOrder,
         n_probe: int = 1,
         max_cluster_rows: int | None = MAX_CLUSTER_ROWS,
         rows: Rows | None = None,
@@ -77,8 +77,8 @@ class Cells:
 
         >>> x = np.array([[1, 0], [0.8, 0.6], [0.6, 0.8], [0, 1]], np.float32)
         >>> arguments = {"cluster": np.array([0, 0, 1, 1], np.int32), "quality": np.arange(4, dtype=np.float32)}
-        >>> cells = Cells.of(x, **arguments, first="best_quality", n_probe=2)
-        >>> cells.rank.tolist(), cells.looks.tolist()
+        >>> cells = Cells.from_clusters(x, **arguments, first="best_quality", n_probe=2)
+        >>> cells.rank.tolist(), cells.probed_cells.tolist()
         ([3, 2, 1, 0], [[0, 1], [0, 1], [1, 0], [1, 0]])
         """
         n = len(embeddings)
@@ -89,7 +89,7 @@ class Cells:
             key = -quality if first == "best_quality" else np.zeros_like(quality)
             for code in np.flatnonzero(np.bincount(codes) > max_cluster_rows):
                 some = rows[codes == code]
-                same = first_of_copies(embeddings, some, key[some])
+                same = first_equal_rows(embeddings, some, key[some])
                 copy_of[some] = np.where(same == some, -1, same)
             apart = copy_of[rows] < 0
             rows = rows[apart]
@@ -108,7 +108,7 @@ class Cells:
     @property
     def all_compared(self) -> bool:
         """Whether every two rows that are in cells are compared."""
-        return len(self.cell) == 0 or bool(self.cell.max() < self.looks.shape[1])
+        return len(self.cell) == 0 or bool(self.cell.max() < self.probed_cells.shape[1])
 
     def groups(self, asking: Flags | None = None, members: Flags | None = None) -> Iterator[tuple[Rows, Rows]]:
         """Of each cell the rows that are in it and the rows that look into it, both in order.
@@ -116,11 +116,11 @@ class Cells:
         With ``members`` (n,) and ``asking`` (n,) only those of them; cells without one of both are left out. The same
         array twice if each row looks into its own cell only, and there is no other condition.
         """
-        inside = _split(*self._in_order(self.looks[:, 0], members))
-        if self.looks.shape[1] == 1 and members is None and asking is None:
+        inside = _split(*self._in_order(self.probed_cells[:, 0], members))
+        if self.probed_cells.shape[1] == 1 and members is None and asking is None:
             yield from ((rows, rows) for _, rows in inside if len(rows) > 1)
             return
-        ask = dict(_split(*self._in_order(self.looks, asking)))
+        ask = dict(_split(*self._in_order(self.probed_cells, asking)))
         yield from ((rows, ask[code]) for code, rows in inside if code in ask)
 
     def _in_order(self, codes: Codes, among: Flags | None) -> tuple[Rows, Codes]:
@@ -134,7 +134,7 @@ class Cells:
         """Which pairs of rows are compared: those of which the later looks into the cell of the earlier."""
         swap = self.rank[one] < self.rank[other]
         later, earlier = np.where(swap, other, one), np.where(swap, one, other)
-        answer: Flags = (self.looks[later] == self.cell[earlier][:, None]).any(axis=1)
+        answer: Flags = (self.probed_cells[later] == self.cell[earlier][:, None]).any(axis=1)
         return answer
 
 
@@ -158,12 +158,12 @@ def similarity_to_earlier(embeddings: Matrix, cells: Cells) -> Vector:
     Examples
     --------
     >>> x = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    >>> cells = Cells.of(x, np.zeros(3, np.int32), np.zeros(3, np.float32), first="nearest")
+    >>> cells = Cells.from_clusters(x, np.zeros(3, np.int32), np.zeros(3, np.float32), first="nearest")
     >>> similarity_to_earlier(x, cells).tolist()
     [-1.0, 1.0, 0.0]
     """
     nearest = np.full(len(embeddings), -1, np.float32)
-    for rows, similarity, _ in most_similar_earlier(embeddings, cells.rank, cells.groups(), np.inf):
+    for rows, similarity, _ in most_similar_predecessors(embeddings, cells.rank, cells.groups(), np.inf):
         nearest[rows] = np.maximum(nearest[rows], similarity)
     nearest[cells.copy_of >= 0] = 1
     return nearest
@@ -204,7 +204,7 @@ def _by_k_means(embeddings: Matrix, rows: Rows, k: int) -> Codes:
     """(m,) the part of each row."""
 
     def blocks() -> Iterator[Matrix]:
-        return (embeddings[rows[block]] for block in ranges(len(rows), _ROWS))
+        return (embeddings[rows[block]] for block in block_slices(len(rows), _ROWS))
 
     vectors = Vectors(len(rows), embeddings.shape[1], blocks)
     fixed = np.random.default_rng(0)  # the same rows are always cut alike
@@ -258,5 +258,5 @@ def _nearest_means(means: Matrix, k: int) -> Codes:
     """(c, k) the cells with the most similar mean directions; of very many, nearly those."""
     if len(means) <= EXACT_ROWS:
         return knn(means, k)[0]
-    centroids = spherical_kmeans(Vectors.of(means), automatic_clusters(len(means)), np.random.default_rng(0)).centroids
+    centroids = spherical_kmeans(Vectors.from_array(means), default_n_clusters(len(means)), np.random.default_rng(0)).centroids
     return knn(means, k, centroids=centroids, cluster=assign(means, centroids)[0])[0]

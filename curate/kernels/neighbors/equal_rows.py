@@ -7,13 +7,13 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.parallel import ranges
+from curate.kernels.parallel import block_slices
 from curate.kernels.types import Matrix, Rows
 
 _ROWS = 4096
 
 
-def first_of_copies(x: Matrix, rows: Rows, key: NDArray[np.floating]) -> Rows:
+def first_equal_rows(x: Matrix, rows: Rows, key: NDArray[np.floating]) -> Rows:
     """Of each of some rows, the first that is the same: that with the lowest key, ties to the first of ``rows``.
 
     Parameters
@@ -34,11 +34,11 @@ def first_of_copies(x: Matrix, rows: Rows, key: NDArray[np.floating]) -> Rows:
     Aumasson et al. (2013), BLAKE2, doi:10.1007/978-3-642-38980-1_8; RFC 7693.
 
     >>> x = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
-    >>> first_of_copies(x, np.arange(3), np.array([2.0, 0.0, 1.0])).tolist()
+    >>> first_equal_rows(x, np.arange(3), np.array([2.0, 0.0, 1.0])).tolist()
     [2, 1, 2]
     """
     hashes = np.empty((2, len(rows)), np.uint64)
-    for block in ranges(len(rows), _ROWS):
+    for block in block_slices(len(rows), _ROWS):
         joined = b"".join(blake2b(row.data, digest_size=16).digest() for row in x[rows[block]])
         hashes[:, block] = np.frombuffer(joined, np.uint64).reshape(-1, 2).T
     order = np.lexsort((key, *hashes))

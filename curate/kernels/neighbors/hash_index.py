@@ -6,31 +6,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.types import Hashes, Places
+from curate.kernels.types import Hashes, Positions
 
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd: a product with it, modulo 2**64, keeps different keys different
 _SPARE_BITS = 2  # four to eight buckets a key: most hold one or none
 
 
 @dataclass(frozen=True, slots=True)
-class Lookup:
+class HashIndex:
     """The place of each key of a set.
 
     Keys are multiplied by a constant that spreads their bits, sorted, and looked up by their leading bits.
 
     Cost: O(f log f) to build for f keys; O(1) a key to find; memory about 16 bytes × f and 32 to 64 bytes × f.
 
-    >>> Lookup.of(np.array([7, 9], np.uint64)).find(np.array([9, 8, 7], np.uint64)).tolist()
+    >>> HashIndex.from_keys(np.array([7, 9], np.uint64)).find(np.array([9, 8, 7], np.uint64)).tolist()
     [1, -1, 0]
     """
 
     spread: Hashes
     """(f + 1,) the spread keys, sorted; then 0."""
 
-    places: Places
+    places: Positions
     """(f + 1,) the place of each in the set; then -1."""
 
-    buckets: Places
+    buckets: Positions
     """(b + 1,) where the spread keys begin whose leading bits are 0, 1, …"""
 
     shift: np.uint64
@@ -40,7 +40,7 @@ class Lookup:
     """The number of keys in the fullest bucket."""
 
     @classmethod
-    def of(cls, keys: Hashes) -> Lookup:
+    def from_keys(cls, keys: Hashes) -> HashIndex:
         """The lookup of (f,) different keys."""
         bits = len(keys).bit_length() + _SPARE_BITS
         shift = np.uint64(64 - bits)
@@ -54,7 +54,7 @@ class Lookup:
     def __len__(self) -> int:
         return len(self.places) - 1
 
-    def find(self, keys: Hashes) -> Places:
+    def find(self, keys: Hashes) -> Positions:
         """(m,) the place in the set of each of (m,) keys, -1 for those that are not in it."""
         spread = keys * _SPREAD
         slot = self.buckets[spread >> self.shift]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import runs
-from curate.kernels.types import Hashes, Numbers, Places, Rows
+from curate.kernels.ragged import concatenate_ranges
+from curate.kernels.types import Hashes, Numbers, Positions, Rows
 
 _BITS = 52  # of a hash that are kept; the others number the sets of a block, or its pairs
 _AT_ONCE = 1 << 64 - _BITS
@@ -16,19 +16,19 @@ _ELEMENTS = 1 << 19  # of a block of pairs: 4 MiB
 
 
 @dataclass(frozen=True, slots=True)
-class Sets:
+class HashSets:
     """Sets of 52-bit hashes; two of 10,000 such elements share one by chance with probability 2·10⁻⁸."""
 
     elements: Hashes
     """Those of set i are ``elements[offsets[i]:offsets[i + 1]]``, ascending, each once."""
 
-    offsets: Places
+    offsets: Positions
 
     @classmethod
-    def of(cls, hashes: Hashes, offsets: Places) -> Sets:
+    def from_lists(cls, hashes: Hashes, offsets: Positions) -> HashSets:
         """The sets of n lists of 64-bit hashes, at most 4,096 lists, in which hashes may repeat.
 
-        >>> Sets.of(np.array([9, 8, 9, 8], np.uint64) << np.uint64(12), np.array([0, 3, 4])).elements.tolist()
+        >>> HashSets.from_lists(np.array([9, 8, 9, 8], np.uint64) << np.uint64(12), np.array([0, 3, 4])).elements.tolist()
         [8, 9, 8]
         """
         lists = np.repeat(np.arange(len(offsets) - 1, dtype=np.uint64), np.diff(offsets))
@@ -40,7 +40,7 @@ class Sets:
         return cls(keys & np.uint64((1 << _BITS) - 1), np.append(bounds, len(keys)))
 
     @classmethod
-    def joined(cls, parts: list[Sets]) -> Sets:
+    def concatenate(cls, parts: list[HashSets]) -> HashSets:
         """The sets of all parts, one part after the other."""
         sizes = np.concatenate([np.zeros(1, np.int64), *(np.diff(part.offsets) for part in parts)])
         elements = np.concatenate([np.zeros(0, np.uint64), *(part.elements for part in parts)])
@@ -51,7 +51,7 @@ class Sets:
 
         Cost: O(elements of the pairs): two sorted sets are merged.
 
-        >>> sets = Sets.of(np.array([1, 2, 3, 2, 3, 4], np.uint64) << np.uint64(12), np.array([0, 3, 6]))
+        >>> sets = HashSets.from_lists(np.array([1, 2, 3, 2, 3, 4], np.uint64) << np.uint64(12), np.array([0, 3, 6]))
         >>> sets.jaccard(np.array([0, 0]), np.array([1, 0])).tolist()
         [0.5, 1.0]
         """
@@ -75,4 +75,4 @@ class Sets:
     def _numbered(self, rows: Rows, numbers: Hashes) -> Hashes:
         starts = self.offsets[rows]
         sizes = self.offsets[rows + 1] - starts
-        return self.elements[runs(starts, sizes)] | np.repeat(numbers, sizes)
+        return self.elements[concatenate_ranges(starts, sizes)] | np.repeat(numbers, sizes)

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.linalg.centroids import cells
-from curate.kernels.parallel import map_blocks, ranges
-from curate.kernels.types import Codes, Indices, Matrix, Places32
+from curate.kernels.linalg.centroids import clusters_as_cells
+from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.types import Codes, Indices, Matrix, Positions32
 
 EXACT_ROWS = 20_000  # comparing all of them takes two seconds on two cores; cells would miss 2 % and save one
 _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB of similarities a thread
@@ -28,7 +28,7 @@ def knn(
     centroids: Matrix | None = None,
     cluster: Codes | None = None,
     n_probe: int = 24,
-) -> tuple[Places32, Matrix]:
+) -> tuple[Positions32, Matrix]:
     """The ``k`` rows most similar to each row, itself excluded.
 
     Exact unless there are more than 20,000 rows and ``centroids`` and ``cluster`` are given. Then a row is compared
@@ -85,7 +85,7 @@ def knn(
     return _unpack(best[:, ::-1])
 
 
-def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, n_probe: int = 24) -> tuple[Places32, Matrix]:
+def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, n_probe: int = 24) -> tuple[Positions32, Matrix]:
     """Find the ``k`` rows most similar to each row, above 20,000 rows in the clusters nearest to its own.
 
     Parameters
@@ -104,7 +104,7 @@ def knn_by_cluster(x: Matrix, k: int, cluster: Codes, *, n_probe: int = 24) -> t
     >>> knn_by_cluster(np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32), 1, np.zeros(3, np.int32))[0].ravel().tolist()
     [2, 2, 1]
     """
-    centroids, cell = (None, None) if len(x) <= EXACT_ROWS else cells(x, cluster)
+    centroids, cell = (None, None) if len(x) <= EXACT_ROWS else clusters_as_cells(x, cluster)
     return knn(x, k, centroids=centroids, cluster=cell, n_probe=n_probe)
 
 
@@ -137,7 +137,7 @@ def _pack(similarities: Matrix, indices: Indices) -> NDArray[np.int64]:
     return (ordered << 32) | (0x7FFFFFFF - indices.astype(np.int64))
 
 
-def _unpack(packed: NDArray[np.int64]) -> tuple[Places32, Matrix]:
+def _unpack(packed: NDArray[np.int64]) -> tuple[Positions32, Matrix]:
     indices = (0x7FFFFFFF - (packed & 0xFFFFFFFF)).astype(np.int32)
     bits = (packed >> 32).astype(np.int32)
     return indices, np.where(bits < 0, bits ^ np.int32(0x7FFFFFFF), bits).view(np.float32)
@@ -152,7 +152,7 @@ def _search(x: Matrix, k: int, rows: Indices, candidates: Sequence[Indices]) -> 
     queries = x[rows]
     buffer = np.empty(len(rows) * min(_COLUMNS, max(map(len, candidates))), np.float32)
     for number, some in enumerate(candidates):
-        for columns in ranges(len(some), _COLUMNS):
+        for columns in block_slices(len(some), _COLUMNS):
             ids = some[columns]
             others = x[ids[0] : ids[-1] + 1] if ids[-1] - ids[0] == len(ids) - 1 else x[ids]  # a view if it can be
             similarities = buffer[: len(rows) * len(ids)].reshape(len(rows), len(ids))
@@ -186,7 +186,7 @@ def _offer(best: NDArray[np.int64], similarities: Matrix, ids: Indices, *, ascen
 
 
 def _blocks_of(places: Indices) -> Iterator[Indices]:
-    return (places[block] for block in ranges(len(places), _ROWS))
+    return (places[block] for block in block_slices(len(places), _ROWS))
 
 
 def _everything(candidates: Indices, rows: Indices) -> Iterator[Task]:

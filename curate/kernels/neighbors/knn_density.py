@@ -7,13 +7,13 @@ from typing import Literal
 
 import numpy as np
 
-from curate.kernels.linalg.cosines import distances, gaps
-from curate.kernels.types import Matrix, Places32, Vector
+from curate.kernels.linalg.cosines import euclidean_distances, cosine_distances
+from curate.kernels.types import Matrix, Positions32, Vector
 
-NEAREST = 1e-3  # the distance of duplicates, so that their density is finite
+MIN_DISTANCE = 1e-3  # the distance of duplicates, so that their density is finite
 
 
-def knn_density(x: Matrix, indices: Places32, similarities: Matrix, dimensions: int | Literal["auto"]) -> Vector:
+def knn_density(x: Matrix, indices: Positions32, similarities: Matrix, dimensions: int | Literal["auto"]) -> Vector:
     """Compute the logarithm of the k-nearest-neighbor density around each row.
 
     Parameters
@@ -41,12 +41,12 @@ def knn_density(x: Matrix, indices: Places32, similarities: Matrix, dimensions: 
     >>> knn_density(x, indices, similarities, 1).argmin()
     np.int64(2)
     """
-    reach = chords(x, indices, similarities)
+    reach = neighbor_distances(x, indices, similarities)
     m = intrinsic_dimensions(reach, max(x.shape[1] - 1, 1)) if dimensions == "auto" else dimensions
     return log_density(reach, len(x), m)
 
 
-def chords(x: Matrix, indices: Places32, similarities: Matrix) -> Matrix:
+def neighbor_distances(x: Matrix, indices: Positions32, similarities: Matrix) -> Matrix:
     """Compute the Euclidean distances of unit rows to their neighbors, at least 0.001 and at most 2.
 
     Parameters
@@ -62,12 +62,12 @@ def chords(x: Matrix, indices: Places32, similarities: Matrix) -> Matrix:
     --------
     >>> x = np.array([[1, 0], [0, 1], [-1, 0]], np.float32)
     >>> indices, similarities = np.array([[1, 2], [0, 2], [1, 0]]), np.array([[0, -1], [0, 0], [0, -1]], np.float32)
-    >>> (chords(x, indices, similarities) ** 2).round().tolist()
+    >>> (neighbor_distances(x, indices, similarities) ** 2).round().tolist()
     [[2.0, 4.0], [2.0, 2.0], [2.0, 4.0]]
     """
     rows = np.repeat(np.arange(len(x)), indices.shape[1])
-    gap = gaps(similarities.ravel(), x, x, rows, indices.ravel())
-    return np.maximum(np.sort(distances(gap).reshape(indices.shape), axis=1), np.float32(NEAREST))
+    gap = cosine_distances(similarities.ravel(), x, x, rows, indices.ravel())
+    return np.maximum(np.sort(euclidean_distances(gap).reshape(indices.shape), axis=1), np.float32(MIN_DISTANCE))
 
 
 def intrinsic_dimensions(distances: Matrix, most: int) -> float:
@@ -95,7 +95,7 @@ def intrinsic_dimensions(distances: Matrix, most: int) -> float:
     Deviations: duplicates are left out.
     """
     nearer, farthest = distances[:, :-1], distances[:, -1:]
-    logs = np.log(farthest / nearer)[nearer > NEAREST]
+    logs = np.log(farthest / nearer)[nearer > MIN_DISTANCE]
     total = float(logs.sum(dtype=np.float64))
     return min(max(len(logs) / total, 1.0), float(most)) if total > 0 else 1.0
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import runs
-from curate.kernels.types import Hashes, Numbers, Places, Rows, Signatures
+from curate.kernels.ragged import concatenate_ranges
+from curate.kernels.types import Hashes, Numbers, Positions, Rows, Signatures
 
 Similarity = Callable[[Rows, Rows], Numbers]
 
@@ -28,13 +28,13 @@ class Buckets:
     members: Rows
     """Those of bucket g are ``members[starts[g]:starts[g + 1]]``, ascending, at least two."""
 
-    starts: Places
+    starts: Positions
 
     @classmethod
-    def of(cls, keys: Signatures) -> Buckets:
+    def from_keys(cls, keys: Signatures) -> Buckets:
         """In each band the rows of the same key; ``keys`` is (bands, n).
 
-        >>> Buckets.of(np.array([[1, 2, 1], [3, 3, 3]], np.uint32)).members.tolist()
+        >>> Buckets.from_keys(np.array([[1, 2, 1], [3, 3, 3]], np.uint32)).members.tolist()
         [0, 2, 0, 1, 2]
         """
         rows = np.arange(keys.shape[1], dtype=np.uint64)
@@ -43,7 +43,7 @@ class Buckets:
         )
 
     @classmethod
-    def _joined(cls, found: list[tuple[Rows, Places]]) -> Buckets:
+    def _joined(cls, found: list[tuple[Rows, Positions]]) -> Buckets:
         sizes = np.concatenate([np.zeros(1, np.int64), *(sizes for _, sizes in found)])
         return cls(np.concatenate([np.zeros(0, np.intp), *(members for members, _ in found)]), np.cumsum(sizes))
 
@@ -72,14 +72,14 @@ class Buckets:
         return self._joined([(each.members, np.diff(each.starts)) for each in (self, other)])
 
     def undecided(self, stands: Rows, component: Rows) -> Buckets:
-        """Select the buckets in which pairs of different components have not been compared by ``direct``.
+        """Select the buckets in which pairs of different components have not been compared by ``direct_linkage``.
 
         It compares a kept row with every later one, so that those before the first dropped row of a bucket are left
         out.
 
         Parameters
         ----------
-        stands : (n,) as ``direct`` returns it
+        stands : (n,) as ``direct_linkage`` returns it
         component : (n,) number of each row's component
 
         Examples
@@ -101,12 +101,12 @@ class Buckets:
         several = np.minimum.reduceat(own, starts) != np.maximum.reduceat(own, starts)
         return self._joined([(members[np.repeat(several, sizes)], sizes[several])])
 
-    def of_members(self) -> Places:
+    def of_members(self) -> Positions:
         """The bucket of each of ``members``."""
         return np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
 
 
-def direct(
+def direct_linkage(
     n: int, buckets: Buckets, similarity: Similarity, threshold: float, held: int = 0
 ) -> tuple[Rows, Numbers, Hashes]:
     """A row is dropped if an earlier row that is kept is at least ``threshold`` similar to it.
@@ -122,13 +122,13 @@ def direct(
     -------
     stands : (n,) the most similar earlier row that is kept and shares a bucket, ties to the first; -1 for kept rows
     nearest : (n,) float64, the similarity to that row, and of kept rows that to the most similar; 0 where there is none
-    links : (l,) uint64, the pairs that were found to be similar on the way, for ``connected``
+    links : (l,) uint64, the pairs that were found to be similar on the way, for ``connected_linkage``
 
     Cost: each row is compared once with every kept row before it that shares a bucket, and with up to 511 others.
     Guarantee: no row is dropped by a row that is not kept itself.
 
     >>> near = lambda a, b: 1 - abs(a - b) / 10
-    >>> stands, nearest, _ = direct(3, Buckets(np.array([0, 1, 2]), np.array([0, 3])), near, 0.9)
+    >>> stands, nearest, _ = direct_linkage(3, Buckets(np.array([0, 1, 2]), np.array([0, 3])), near, 0.9)
     >>> stands.tolist(), nearest.tolist()
     ([-1, 0, -1], [0.0, 0.9, 0.8])
     """
@@ -181,13 +181,13 @@ def direct(
     return np.where(nearest >= threshold, closest, -1), nearest, np.concatenate(links)
 
 
-def connected(first: Rows, buckets: Buckets, similarity: Similarity, threshold: float) -> Rows:
+def connected_linkage(first: Rows, buckets: Buckets, similarity: Similarity, threshold: float) -> Rows:
     """Join components that a pair of rows of a bucket connects.
 
     Parameters
     ----------
-    first : (n,) the first row of the component of each row, as far as known; see ``first_of_component``
-    buckets, similarity, threshold : as for ``direct``
+    first : (n,) the first row of the component of each row, as far as known; see ``merge_components``
+    buckets, similarity, threshold : as for ``direct_linkage``
 
     Returns
     -------
@@ -202,7 +202,7 @@ def connected(first: Rows, buckets: Buckets, similarity: Similarity, threshold: 
     Examples
     --------
     >>> near, one = lambda a, b: 1 - abs(a - b) / 10, Buckets(np.array([0, 1, 2]), np.array([0, 3]))
-    >>> connected(np.arange(3), one, near, 0.9).tolist()
+    >>> connected_linkage(np.arange(3), one, near, 0.9).tolist()
     [0, 0, 0]
     """
 
@@ -220,13 +220,13 @@ def connected(first: Rows, buckets: Buckets, similarity: Similarity, threshold: 
         others = run - buckets.starts[groups]  # members of the bucket's components before this one
         pairs = _pairs(member, buckets.starts[groups], np.minimum(others, width), member)
         links = np.concatenate([_NONE, *map(similar, pairs)])
-        first = first_of_component(first, links)
+        first = merge_components(first, links)
         if not (others > width).any():
             return first
         width *= 8
 
 
-def _together(packed: Hashes) -> tuple[Rows, Places]:
+def _together(packed: Hashes) -> tuple[Rows, Positions]:
     """The rows of each key that more than one has, and how many they are; ``packed``: keys and rows, ascending."""
     ascending = packed >> _ROW
     begins = np.flatnonzero(np.diff(ascending, prepend=ascending[:1] ^ np.uint64(1)))
@@ -235,17 +235,17 @@ def _together(packed: Hashes) -> tuple[Rows, Places]:
     return (packed[np.repeat(shared, sizes)] & _LOW).astype(np.intp), sizes[shared]
 
 
-def first_of_component(first: Rows, links: Hashes) -> Rows:
+def merge_components(first: Rows, links: Hashes) -> Rows:
     """Return the first row of each row's component, once ``links`` join some of the components of ``first``.
 
     Parameters
     ----------
     first : (n,) the first row of each row's component
-    links : (l,) uint64, pairs as ``direct`` returns them
+    links : (l,) uint64, pairs as ``direct_linkage`` returns them
 
     Examples
     --------
-    >>> first_of_component(np.arange(3), np.array([(2 << 32) + 1], np.uint64)).tolist()
+    >>> merge_components(np.arange(3), np.array([(2 << 32) + 1], np.uint64)).tolist()
     [0, 1, 1]
     """
     from scipy.sparse import coo_array
@@ -258,19 +258,19 @@ def first_of_component(first: Rows, links: Hashes) -> Rows:
     return np.unique(component, return_index=True)[1][component]
 
 
-def _before(groups: Places) -> tuple[Places, Places]:
+def _before(groups: Positions) -> tuple[Positions, Positions]:
     """Where each one's group starts, and how many of it come before it; groups stand together."""
     places = np.arange(len(groups))
     starts = np.maximum.accumulate(np.where(np.diff(groups, prepend=-1) != 0, places, 0))
     return starts, places - starts
 
 
-def _pairs(rows: Rows, starts: Places, lengths: Places, others: Rows) -> Iterator[Hashes]:
+def _pairs(rows: Rows, starts: Positions, lengths: Positions, others: Rows) -> Iterator[Hashes]:
     """Each row with ``lengths`` rows of ``others`` from its start on; some at once, of these each once, ascending."""
     cuts = np.flatnonzero(np.diff(np.cumsum(lengths) // _PAIRS)) + 1
     for part in np.split(np.arange(len(rows)), cuts):
         left = np.repeat(rows[part], lengths[part]).astype(np.uint64)
-        right = others[runs(starts[part], lengths[part])].astype(np.uint64)
+        right = others[concatenate_ranges(starts[part], lengths[part])].astype(np.uint64)
         if len(left):
             yield np.unique(left << _ROW | right)
 

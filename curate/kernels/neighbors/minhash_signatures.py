@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from curate.kernels.stats.hash_sampling import mixed
-from curate.kernels.types import Hashes, Places, Signatures
+from curate.kernels.stats.hash_sampling import mix_bits
+from curate.kernels.types import Hashes, Positions, Signatures
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
@@ -26,7 +26,7 @@ def candidate_probability(similarity: float, bands: int, rows: int) -> float:
     return 1.0 if similarity >= 1 else -math.expm1(bands * math.log1p(-(similarity**rows)))
 
 
-def bands_and_rows(min_similarity: float, num_perm: int, max_miss_rate: float) -> tuple[int, int]:
+def choose_bands(min_similarity: float, num_perm: int, max_miss_rate: float) -> tuple[int, int]:
     """How many bands of how many rows find two sets of exactly ``min_similarity`` often enough.
 
     Of the cuts that miss them with at most ``max_miss_rate``, that with the most rows, which brings the fewest
@@ -36,7 +36,7 @@ def bands_and_rows(min_similarity: float, num_perm: int, max_miss_rate: float) -
     ------
     ValueError : if even bands of one row miss more often
 
-    >>> bands_and_rows(0.8, num_perm=128, max_miss_rate=0.01)
+    >>> choose_bands(0.8, num_perm=128, max_miss_rate=0.01)
     (21, 6)
     """
     for rows in range(num_perm, 0, -1):
@@ -50,7 +50,7 @@ def bands_and_rows(min_similarity: float, num_perm: int, max_miss_rate: float) -
     )
 
 
-def signatures(hashes: Hashes, offsets: Places, num_perm: int) -> Signatures:
+def compute_signatures(hashes: Hashes, offsets: Positions, num_perm: int) -> Signatures:
     """The least of each set's elements under each of H random orders: equal in two sets as often as they are similar.
 
     The order i is that of h + aᵢ l modulo 2³², h and l being the halves of an element's hash, and aᵢ the odd numbers
@@ -74,12 +74,12 @@ def signatures(hashes: Hashes, offsets: Places, num_perm: int) -> Signatures:
     Orders from two hashes: Kirsch & Mitzenmacher (2008), doi:10.1002/rsa.20208. SplitMix64: Steele, Lea & Flood (2014),
     doi:10.1145/2660193.2660195.
 
-    >>> s = signatures(mixed(np.array([5, 6, 7, 5, 6, 7, 8], np.uint64)), np.array([0, 3, 7]), 1000)
+    >>> s = compute_signatures(mix_bits(np.array([5, 6, 7, 5, 6, 7, 8], np.uint64)), np.array([0, 3, 7]), 1000)
     >>> bool(abs((s[:, 0] == s[:, 1]).mean() - 0.75) < 0.05)
     True
     """
     high, low = (hashes >> _HALF).astype(np.uint32), hashes.astype(np.uint32)
-    factors = (mixed(np.arange(1, num_perm + 1, dtype=np.uint64) * _GOLDEN) >> _HALF).astype(np.uint32)
+    factors = (mix_bits(np.arange(1, num_perm + 1, dtype=np.uint64) * _GOLDEN) >> _HALF).astype(np.uint32)
     least, values = np.empty((num_perm, len(offsets) - 1), np.uint32), np.empty_like(low)
     if not least.size:
         return least
@@ -99,5 +99,5 @@ def band_keys(least: Signatures, bands: int, rows: int) -> Signatures:
     cut = least[: bands * rows].reshape(bands, rows, -1)
     keys = np.zeros((bands, cut.shape[2]), np.uint64)
     for row in range(rows):
-        keys = mixed(keys + cut[:, row] + _GOLDEN)
+        keys = mix_bits(keys + cut[:, row] + _GOLDEN)
     return (keys >> _HALF).astype(np.uint32)

@@ -9,28 +9,28 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate.kernels.neighbors.jaccard import Sets
-from curate.kernels.neighbors.minhash_signatures import band_keys, signatures
+from curate.kernels.neighbors.jaccard import HashSets
+from curate.kernels.neighbors.minhash_signatures import band_keys, compute_signatures
 from curate.kernels.parallel import map_blocks
-from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.shingles import Unit, shingles
+from curate.kernels.text.shingles import Unit, hash_shingles
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.text.text_identity import normalize
-from curate.kernels.types import Hashes, Places, Rows, Signatures, Texts
+from curate.kernels.types import Hashes, Positions, Rows, Signatures, Texts
 
 _TEXTS = 4096  # taken apart at once, at most
 _CHARACTERS = 1 << 18
 
-COLUMNS = ("keys", "high", "low")
+SKETCH_COLUMNS = ("keys", "high", "low")
 """Columns of a table of sketches: the keys of the bands, and the two halves of the digest."""
 
-SETS = "shingles"
+SHINGLES_COLUMN = "shingles"
 """Column of the shingles themselves."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sketches:
+class MinHashSketches:
     """Of n texts."""
 
     keys: Signatures
@@ -40,7 +40,7 @@ class Sketches:
     """(2, n), the same for texts of the same shingles."""
 
     @classmethod
-    def joined(cls, parts: Sequence[Sketches]) -> Sketches:
+    def concatenate(cls, parts: Sequence[MinHashSketches]) -> MinHashSketches:
         """Those of all parts, one part after the other."""
         return cls(
             np.concatenate([part.keys for part in parts], axis=1),
@@ -49,7 +49,7 @@ class Sketches:
 
 
 @dataclass(frozen=True, slots=True)
-class Shingling:
+class Sketcher:
     """How texts are taken apart, and their signatures cut."""
 
     unit: Unit
@@ -59,7 +59,7 @@ class Shingling:
     differences: tuple[Difference, ...]
     """Differences between texts that are ignored; see ``normalize``."""
 
-    def sketches(self, texts: Texts) -> Sketches:
+    def sketches(self, texts: Texts) -> MinHashSketches:
         """Those of n texts; one pass."""
         keys, digests = np.empty((self.bands, texts.rows), np.uint32), np.empty((2, texts.rows), np.uint64)
 
@@ -67,23 +67,23 @@ class Shingling:
             start, some = block
             here = slice(start, start + len(some))
             hashes, offsets = self._shingles(some)
-            keys[:, here] = band_keys(signatures(hashes, offsets, self.bands * self.rows), self.bands, self.rows)
-            for half, values in enumerate((hashes, mixed(~hashes))):
+            keys[:, here] = band_keys(compute_signatures(hashes, offsets, self.bands * self.rows), self.bands, self.rows)
+            for half, values in enumerate((hashes, mix_bits(~hashes))):
                 digests[half, here] = np.add.reduceat(values, offsets[:-1])
 
         for _ in map_blocks(sketch, _blocks(texts)):
             pass
-        return Sketches(keys, digests)
+        return MinHashSketches(keys, digests)
 
-    def sets(self, texts: Texts) -> Sets:
+    def sets(self, texts: Texts) -> HashSets:
         """The sets of shingles of n texts; one pass."""
-        return Sets.joined(list(map_blocks(self._set, _blocks(texts))))
+        return HashSets.concatenate(list(map_blocks(self._set, _blocks(texts))))
 
-    def _set(self, block: tuple[int, Sequence[str]]) -> Sets:
-        return Sets.of(*self._shingles(block[1]))
+    def _set(self, block: tuple[int, Sequence[str]]) -> HashSets:
+        return HashSets.from_lists(*self._shingles(block[1]))
 
-    def _shingles(self, texts: Sequence[str]) -> tuple[Hashes, Places]:
-        return shingles([normalize(text, self.differences) for text in texts], self.length, self.unit)
+    def _shingles(self, texts: Sequence[str]) -> tuple[Hashes, Positions]:
+        return hash_shingles([normalize(text, self.differences) for text in texts], self.length, self.unit)
 
     # ------------------------------------------------------------ as columns
 
@@ -93,33 +93,33 @@ class Shingling:
         keys = pa.FixedSizeListArray.from_arrays(pa.array(sketches.keys.T.ravel()), self.bands)
         elements = pa.LargeListArray.from_arrays(sets.offsets, sets.elements)
         halves = map(pa.array, sketches.digests)
-        return pa.table([keys, *halves, elements], names=[*COLUMNS, SETS])
+        return pa.table([keys, *halves, elements], names=[*SKETCH_COLUMNS, SHINGLES_COLUMN])
 
-    def read(self, parts: Iterable[pa.Table]) -> Sketches:
-        """Read sketches back from ``COLUMNS`` of the tables that ``table`` makes."""
-        some = [Sketches(np.empty((self.bands, 0), np.uint32), np.empty((2, 0), np.uint64))]
+    def read(self, parts: Iterable[pa.Table]) -> MinHashSketches:
+        """Read sketches back from ``SKETCH_COLUMNS`` of the tables that ``table`` makes."""
+        some = [MinHashSketches(np.empty((self.bands, 0), np.uint32), np.empty((2, 0), np.uint64))]
         for part in parts:
             keys = pc.list_flatten(part["keys"]).to_numpy().reshape(-1, self.bands).T
-            some.append(Sketches(keys, np.stack([part["high"].to_numpy(), part["low"].to_numpy()])))
-        return Sketches.joined(some)
+            some.append(MinHashSketches(keys, np.stack([part["high"].to_numpy(), part["low"].to_numpy()])))
+        return MinHashSketches.concatenate(some)
 
 
-def read_sets(parts: Iterable[pa.Table], rows: Rows) -> Sets:
-    """Read the shingles of ``rows``, which ascend, back from the column ``SETS``; memory: that of one part, and theirs.
+def read_sets(parts: Iterable[pa.Table], rows: Rows) -> HashSets:
+    """Read the shingles of ``rows``, which ascend, back from the column ``SHINGLES_COLUMN``; memory: that of one part, and theirs.
 
     Parameters
     ----------
     parts : tables that ``Shingling.table`` made, one after the other
     rows : rows of all parts together
     """
-    some, start = [Sets.joined([])], 0
+    some, start = [HashSets.concatenate([])], 0
     for part in parts:
         mine = rows[(rows >= start) & (rows < start + len(part))] - start
-        chosen = part[SETS].take(pa.array(mine)).combine_chunks()
+        chosen = part[SHINGLES_COLUMN].take(pa.array(mine)).combine_chunks()
         sizes = pc.list_value_length(chosen).to_numpy(zero_copy_only=False)
-        some.append(Sets(pc.list_flatten(chosen).to_numpy(), np.cumsum([0, *sizes])))
+        some.append(HashSets(pc.list_flatten(chosen).to_numpy(), np.cumsum([0, *sizes])))
         start += len(part)
-    return Sets.joined(some)
+    return HashSets.concatenate(some)
 
 
 def _blocks(texts: Texts) -> Iterator[tuple[int, Sequence[str]]]:

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Matrix, Rows, Vector
 
 _ROWS, _COLUMNS = 128, 4096  # one product: 2 MiB; with few rows at once, little is computed of what comes later
 
 
-def most_similar(queries: Matrix, x: Matrix, before: Rows, threshold: float) -> tuple[Vector, Rows]:
+def most_similar_in_prefix(queries: Matrix, x: Matrix, before: Rows, threshold: float) -> tuple[Vector, Rows]:
     """Of each query the most similar of the first rows of ``x``, as many as ``before`` tells.
 
     Parameters
@@ -31,12 +31,12 @@ def most_similar(queries: Matrix, x: Matrix, before: Rows, threshold: float) -> 
     three times faster than its place, so that is only looked for where the threshold is met.
 
     >>> x = np.array([[1, 0], [0, 1], [0.8, 0.6]], np.float32)
-    >>> similarity, place = most_similar(x, x, np.arange(3), 0.7)
+    >>> similarity, place = most_similar_in_prefix(x, x, np.arange(3), 0.7)
     >>> similarity.round(1).tolist(), place.tolist()
     ([-inf, 0.0, 0.800000011920929], [-1, -1, 0])
     """
     best, place = np.full(len(queries), -np.inf, np.float32), np.full(len(queries), -1, np.intp)
-    for columns in ranges(int(before[-1]), _COLUMNS):
+    for columns in block_slices(int(before[-1]), _COLUMNS):
         similarity = queries @ x[columns].T
         mixed = max(columns.start, int(before[0]))  # from here on they come later than some query
         if mixed < columns.stop:
@@ -49,7 +49,7 @@ def most_similar(queries: Matrix, x: Matrix, before: Rows, threshold: float) -> 
     return best, place
 
 
-def most_similar_earlier(
+def most_similar_predecessors(
     x: Matrix, rank: Rows, groups: Iterable[tuple[Rows, Rows]], threshold: float
 ) -> Iterator[tuple[Rows, Vector, Rows]]:
     """Of the rows that ask in each group, the most similar member that comes earlier.
@@ -59,17 +59,17 @@ def most_similar_earlier(
     x : (n, d) float32, rows of unit length
     rank : (n,) the place of each row in the order
     groups : members and rows that ask, both in that order; the same array where the members ask each other
-    threshold : as for ``most_similar``
+    threshold : as for ``most_similar_in_prefix``
 
     Yields
     ------
-    Of each group, in their order: the rows that ask, and what ``most_similar`` tells of them, places as rows of ``x``.
+    Of each group, in their order: the rows that ask, and what ``most_similar_in_prefix`` tells of them, places as rows of ``x``.
 
     Cost: O(a m d) time for a group of m members that a rows ask; half of that where members ask each other, or ranks
     are mixed. Memory: 4 m d bytes, and 2 MiB a thread.
 
     >>> x = np.array([[1, 0], [0, 1], [0.8, 0.6]], np.float32)
-    >>> [(_, similarity, closest)] = most_similar_earlier(x, np.arange(3), [(np.array([0, 1]), np.array([1, 2]))], 0.7)
+    >>> [(_, similarity, closest)] = most_similar_predecessors(x, np.arange(3), [(np.array([0, 1]), np.array([1, 2]))], 0.7)
     >>> similarity.round(1).tolist(), closest.tolist()
     ([0.0, 0.800000011920929], [-1, 0])
     """
@@ -79,9 +79,9 @@ def most_similar_earlier(
         vectors = x[members]
         similarity, closest = np.empty(len(asking), np.float32), np.empty(len(asking), np.intp)
         before = np.searchsorted(rank[members], rank[asking])
-        for block in ranges(len(asking), _ROWS):
+        for block in block_slices(len(asking), _ROWS):
             queries = vectors[block] if asking is members else x[asking[block]]
-            similarity[block], place = most_similar(queries, vectors, before[block], threshold)
+            similarity[block], place = most_similar_in_prefix(queries, vectors, before[block], threshold)
             closest[block] = np.where(place >= 0, members[place], -1)
         return asking, similarity, closest
 

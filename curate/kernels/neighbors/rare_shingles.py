@@ -7,13 +7,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from curate.kernels.neighbors.jaccard import Sets
+from curate.kernels.neighbors.jaccard import HashSets
 from curate.kernels.neighbors.lsh_linkage import Buckets
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import runs
-from curate.kernels.stats.hash_sampling import mixed
-from curate.kernels.stats.whole_counts import ceil_counts
-from curate.kernels.types import Flags, Numbers, Places, Rows
+from curate.kernels.ragged import concatenate_ranges
+from curate.kernels.stats.hash_sampling import mix_bits
+from curate.kernels.stats.rounding import ceil_counts
+from curate.kernels.types import Flags, Numbers, Positions, Rows
 
 _SMALL = 16  # members of a group that is not split
 _ENTRIES = 1 << 21  # tokens that are worked on at once
@@ -27,13 +27,13 @@ class _Groups:
     rows: Rows
     """(i,) members of all groups, one group after the other; ascending in each."""
 
-    starts: Places
+    starts: Positions
     """(g,) the first member of each group."""
 
-    shared: Places
+    shared: Positions
     """(i,) elements that each member is known to share with all others of its group."""
 
-    pointers: Places
+    pointers: Positions
     """(i,) each member's first token that may be shared besides."""
 
 
@@ -45,20 +45,20 @@ class Profiles:
     one set only have none.
     """
 
-    sizes: Places
+    sizes: Positions
     """(n,) number of elements of each set."""
 
-    tokens: Places
+    tokens: Positions
     """Tokens of set i are ``tokens[offsets[i]:offsets[i + 1]]``, ascending, which is rarest first."""
 
-    offsets: Places
+    offsets: Positions
     """(n + 1,)"""
 
-    weights: Places
+    weights: Positions
     """(k,) number of elements of each token."""
 
     @classmethod
-    def of(cls, sets: Sets, rows: Rows) -> Profiles:
+    def from_sets(cls, sets: HashSets, rows: Rows) -> Profiles:
         """Build the profiles of some sets.
 
         Notes
@@ -68,29 +68,29 @@ class Profiles:
 
         Examples
         --------
-        >>> sets = Sets.of(np.array([1, 2, 3, 1, 2, 4, 1, 2], np.uint64) << np.uint64(12), np.array([0, 3, 6, 8]))
-        >>> profiles = Profiles.of(sets, np.arange(3))
+        >>> sets = HashSets.from_lists(np.array([1, 2, 3, 1, 2, 4, 1, 2], np.uint64) << np.uint64(12), np.array([0, 3, 6, 8]))
+        >>> profiles = Profiles.from_sets(sets, np.arange(3))
         >>> profiles.weights.tolist(), profiles.tokens.tolist(), profiles.offsets.tolist()
         ([2], [0, 0, 0], [0, 1, 2, 3])
         """
         starts = sets.offsets[rows]
         sizes = sets.offsets[rows + 1] - starts
-        elements, owners = sets.elements[runs(starts, sizes)], np.repeat(np.arange(len(rows)), sizes)
+        elements, owners = sets.elements[concatenate_ranges(starts, sizes)], np.repeat(np.arange(len(rows)), sizes)
         order = np.argsort(elements, kind="stable")
         elements, owners = elements[order], owners[order]
         begins = np.flatnonzero(np.diff(elements, prepend=elements[:1] ^ np.uint64(1)))
         often = np.diff(begins, append=len(elements))
         begins, often = begins[often > 1], often[often > 1]
-        numbers = owners[runs(begins, often)].astype(np.uint64) + np.uint64(1)
+        numbers = owners[concatenate_ranges(begins, often)].astype(np.uint64) + np.uint64(1)
         firsts = np.cumsum(often) - often
-        digests = [np.add.reduceat(mixed(some), firsts) for some in (numbers, numbers + _SALT)] if len(often) else []
+        digests = [np.add.reduceat(mix_bits(some), firsts) for some in (numbers, numbers + _SALT)] if len(often) else []
         keys = np.stack([*digests, often.astype(np.uint64)]) if digests else np.zeros((3, 0), np.uint64)
         order = np.lexsort(keys)
         new = np.ones(len(order), np.bool_)
         new[1:] = (keys[:, order[1:]] != keys[:, order[:-1]]).any(axis=0)
         weights = np.diff(np.flatnonzero(new), append=len(order))
         one = order[new]  # element of each token
-        owners = owners[runs(begins[one], often[one])]
+        owners = owners[concatenate_ranges(begins[one], often[one])]
         by_owner = np.argsort(owners, kind="stable")
         tokens = np.repeat(np.arange(len(one)), often[one])[by_owner]
         return cls(sizes, tokens, np.searchsorted(owners[by_owner], np.arange(len(rows) + 1)), weights)
@@ -104,8 +104,8 @@ class Profiles:
 
         Examples
         --------
-        >>> sets = Sets.of(np.array([1, 2, 3, 1, 2, 4, 1, 4], np.uint64) << np.uint64(12), np.array([0, 3, 6, 8]))
-        >>> Profiles.of(sets, np.arange(3)).jaccard(np.array([0, 1]), np.array([1, 2])).round(3).tolist()
+        >>> sets = HashSets.from_lists(np.array([1, 2, 3, 1, 2, 4, 1, 4], np.uint64) << np.uint64(12), np.array([0, 3, 6, 8]))
+        >>> Profiles.from_sets(sets, np.arange(3)).jaccard(np.array([0, 1]), np.array([1, 2])).round(3).tolist()
         [0.5, 0.667]
         """
         lengths = np.diff(self.offsets)
@@ -123,10 +123,10 @@ class Profiles:
 
         return np.concatenate([np.zeros(0), *map_blocks(block, map(slice, bounds[:-1], bounds[1:]))])
 
-    def _numbered(self, rows: Rows, numbers: Places) -> Places:
+    def _numbered(self, rows: Rows, numbers: Positions) -> Positions:
         starts = self.offsets[rows]
         lengths = self.offsets[rows + 1] - starts
-        numbered: Places = self.tokens[runs(starts, lengths)] + np.repeat(numbers, lengths)
+        numbered: Positions = self.tokens[concatenate_ranges(starts, lengths)] + np.repeat(numbers, lengths)
         return numbered
 
     def narrowed(self, threshold: float, component: Rows | None = None) -> Buckets:
@@ -157,8 +157,8 @@ class Profiles:
 
         Examples
         --------
-        >>> sets = Sets.of(np.array([1, 2, 3, 1, 2, 4, 1, 2], np.uint64) << np.uint64(12), np.array([0, 3, 6, 8]))
-        >>> profiles = Profiles.of(sets, np.arange(3))
+        >>> sets = HashSets.from_lists(np.array([1, 2, 3, 1, 2, 4, 1, 2], np.uint64) << np.uint64(12), np.array([0, 3, 6, 8]))
+        >>> profiles = Profiles.from_sets(sets, np.arange(3))
         >>> profiles.narrowed(0.5).members.tolist(), profiles.narrowed(0.9).members.tolist()
         ([0, 1, 2], [])
         """
@@ -182,7 +182,7 @@ class Profiles:
         group = np.repeat(np.arange(len(count)), count)
         lengths = self.offsets[rows + 1] - groups.pointers
         member = np.repeat(np.arange(len(rows)), lengths)
-        token = self.tokens[runs(groups.pointers, lengths)]
+        token = self.tokens[concatenate_ranges(groups.pointers, lengths)]
         weight = self.weights[token]
         _, key, often = np.unique(group[member] * len(self.weights) + token, return_inverse=True, return_counts=True)
         every = often[key] == count[group[member]]
@@ -233,17 +233,17 @@ class Profiles:
         ]
 
 
-def _starts(groups: Places) -> Places:
+def _starts(groups: Positions) -> Positions:
     """Return where each group begins; equal numbers are adjacent."""
     return np.flatnonzero(np.diff(groups, prepend=-1))
 
 
-def _places(groups: Places) -> Places:
+def _places(groups: Positions) -> Positions:
     """Return the place of each item in its group."""
     return np.arange(len(groups)) - np.repeat(_starts(groups), np.diff(_starts(groups), append=len(groups)))
 
 
-def _before(groups: Places, values: Places) -> Places:
+def _before(groups: Positions, values: Positions) -> Positions:
     """Sum the values that precede each one in its group."""
     sums = np.cumsum(values) - values
     return sums - np.repeat(sums[_starts(groups)], np.diff(_starts(groups), append=len(groups)))
@@ -256,7 +256,7 @@ def _several(groups: _Groups, component: Rows) -> Flags:
     return several
 
 
-def _bucket(rows: Rows, group: Places, component: Rows) -> Buckets:
+def _bucket(rows: Rows, group: Positions, component: Rows) -> Buckets:
     """Build buckets of the groups with members of more than one component."""
     unused = np.zeros(len(rows), np.int64)
     groups = _Groups(rows, _starts(group), unused, unused)

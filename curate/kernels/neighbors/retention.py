@@ -14,7 +14,7 @@ THRESHOLDS: Numbers = np.arange(101) / 100
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class RecallSample:
     """Rows that were compared with all others, to tell what is missed where rows are compared with some."""
 
     rows: int
@@ -46,7 +46,7 @@ class RetentionCurve:
     """(101,) probability with which two rows of each similarity are compared; empty if all are, or if it was
     measured."""
 
-    sample: Sample | None = None
+    sample: RecallSample | None = None
     """What is missed, where it was measured."""
 
     def __post_init__(self) -> None:
@@ -72,7 +72,7 @@ class Retention:
     """The probability with which two rows of each similarity in ``THRESHOLDS`` are compared; () if all are, or if a
     sample tells."""
 
-    sample: Sample | None = None
+    sample: RecallSample | None = None
     """What is missed, where it was measured."""
 
     def kept(self) -> list[int]:
@@ -96,7 +96,7 @@ class Retention:
         )
 
 
-def merged(n: int, groups: Sequence[Rows], parts: Sequence[Retention | None]) -> Retention | None:
+def merge_retention(n: int, groups: Sequence[Rows], parts: Sequence[Retention | None]) -> Retention | None:
     """That of the whole pool of n rows, of which each group was looked at alone; None if one has none."""
     nearest = np.full(n, -1, np.float32)
     for group, part in zip(groups, parts, strict=True):
@@ -107,4 +107,4 @@ def merged(n: int, groups: Sequence[Rows], parts: Sequence[Retention | None]) ->
         return None
     samples = [part.sample for part in parts if part is not None and part.sample is not None]
     together = [sum(counts) for counts in zip(*(astuple(sample) for sample in samples), strict=True)]
-    return replace(parts[0], nearest=nearest, sample=Sample(*together) if samples else None)
+    return replace(parts[0], nearest=nearest, sample=RecallSample(*together) if samples else None)

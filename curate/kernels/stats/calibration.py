@@ -41,7 +41,7 @@ def auc_interval(area: float, good: int, bad: int, confidence: float = 0.95) -> 
     return Interval(low, high)
 
 
-def platt(logit: Numbers, good: Flags) -> tuple[float, float]:
+def fit_platt(logit: Numbers, good: Flags) -> tuple[float, float]:
     """The slope and the intercept that turn logits into probabilities, where good and bad are as likely beforehand.
 
     The likelihood is that of both sides with the same weight, whatever their numbers, and of labels that are a little
@@ -66,7 +66,7 @@ def platt(logit: Numbers, good: Flags) -> tuple[float, float]:
 
     Deviations: the weights.
 
-    >>> slope, intercept = platt(np.array([-2.0, -1.0, 1.0, 3.0]), np.array([False, True, False, True]))
+    >>> slope, intercept = fit_platt(np.array([-2.0, -1.0, 1.0, 3.0]), np.array([False, True, False, True]))
     >>> slope > 0
     True
     """

@@ -7,7 +7,7 @@ import numpy as np
 from curate.kernels.types import Indices, Numbers, Vector
 
 
-def normalised_entropy(counts: Indices) -> float:
+def normalized_entropy(counts: Indices) -> float:
     """Entropy of the shares over its largest value: 1 if all groups are alike, 0 if one has everything.
 
     Parameters
@@ -23,7 +23,7 @@ def normalised_entropy(counts: Indices) -> float:
     Shannon (1948), doi:10.1002/j.1538-7305.1948.tb01338.x; over the logarithm of g: Pielou (1966),
     doi:10.1016/0022-5193(66)90013-0.
 
-    >>> normalised_entropy(np.array([5, 5])), normalised_entropy(np.array([7, 0]))
+    >>> normalized_entropy(np.array([5, 5])), normalized_entropy(np.array([7, 0]))
     (1.0, 0.0)
     """
     if len(counts) < 2 or not counts.sum():
@@ -51,10 +51,10 @@ def total_variation(a: Indices, b: Indices) -> float:
     return min(1.0, 0.5 * float(np.abs(a / a.sum() - b / b.sum()).sum()))
 
 
-def share_of_range(values: Vector) -> Numbers:
+def min_max_scale(values: Vector) -> Numbers:
     """Where each value lies between the lowest, 0, and the highest, 1; all 0 if there is one value only.
 
-    >>> share_of_range(np.array([-1, 0, 3], np.float32)).tolist()
+    >>> min_max_scale(np.array([-1, 0, 3], np.float32)).tolist()
     [0.0, 0.25, 1.0]
     """
     above: Numbers = values.astype(np.float64) - values.min(initial=np.inf)

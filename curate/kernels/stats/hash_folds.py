@@ -10,12 +10,12 @@ import numpy as np
 from curate.kernels.types import Counts, Hashes
 
 
-def text_keys(texts: Sequence[str]) -> Hashes:
+def hash_folded_texts(texts: Sequence[str]) -> Hashes:
     r"""A 64-bit hash of each text, blind to capitals and to how much white space is where.
 
     Cost: O(characters).
 
-    >>> a, b, c = text_keys(["Two words", "two\n words ", "twowords"])
+    >>> a, b, c = hash_folded_texts(["Two words", "two\n words ", "twowords"])
     >>> bool(a == b), bool(a == c)
     (True, False)
     """
@@ -24,10 +24,10 @@ def text_keys(texts: Sequence[str]) -> Hashes:
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
-def folds_of(keys: Hashes, folds: int) -> Counts:
+def assign_folds(keys: Hashes, folds: int) -> Counts:
     """The fold of each key, 0 … ``folds`` − 1: as large as one another, but for chance.
 
-    >>> folds_of(np.array([4, 9, 4], np.uint64), 5).tolist()
+    >>> assign_folds(np.array([4, 9, 4], np.uint64), 5).tolist()
     [4, 4, 4]
     """
     return (keys % np.uint64(folds)).astype(np.int64)
@@ -40,5 +40,5 @@ def distinct_texts(texts: Sequence[str]) -> tuple[list[str], Hashes]:
     True
     """
     there = [text for text in texts if text and not text.isspace()]
-    keys, first = np.unique(text_keys(there), return_index=True)
+    keys, first = np.unique(hash_folded_texts(there), return_index=True)
     return [there[row] for row in first], keys

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.parallel import ranges
+from curate.kernels.parallel import block_slices
 from curate.kernels.types import Hashes, Matrix, Rows
 
 _ROWS = 4096
@@ -42,21 +42,21 @@ def content_order(x: Matrix, salt: int) -> Rows:
     words = np.ascontiguousarray(x).view(np.uint32)
     weights = np.random.Generator(np.random.PCG64(salt)).integers(0, 2**64, words.shape[1], np.uint64) | np.uint64(1)
     hashes = np.empty(len(x), np.uint64)
-    for rows in ranges(len(x), _ROWS):
+    for rows in block_slices(len(x), _ROWS):
         hashes[rows] = (words[rows] * weights).sum(axis=1, dtype=np.uint64)
     by_hash = np.argsort(hashes, kind="stable")
     ascending = hashes[by_hash]
     copies = np.empty(len(x), np.uint64)
     copies[by_hash] = np.arange(len(x)) - np.searchsorted(ascending, ascending)
-    return np.argsort(mixed(mixed(hashes) + copies * _GOLDEN), kind="stable")
+    return np.argsort(mix_bits(mix_bits(hashes) + copies * _GOLDEN), kind="stable")
 
 
-def samples(x: Matrix, chosen: Rows, size: int, salt: int) -> tuple[Rows, Rows]:
+def sample_by_content(x: Matrix, chosen: Rows, size: int, salt: int) -> tuple[Rows, Rows]:
     """At most ``size`` of the rows ``chosen``, and at most as many of all rows of ``x``, by ``content_order``."""
     return chosen[content_order(x[chosen], salt)[:size]], content_order(x, salt)[:size]
 
 
-def mixed(keys: Hashes) -> Hashes:
+def mix_bits(keys: Hashes) -> Hashes:
     """Every bit depends on every bit: the finaliser of SplitMix64 (Steele, Lea & Flood 2014)."""
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from curate.kernels.parallel import ranges
+from curate.kernels.parallel import block_slices
 from curate.kernels.types import Numbers
 
 _DRAWS = 256  # resamples at a time
@@ -23,7 +23,7 @@ class Interval(NamedTuple):
     high: float
 
 
-class Difference(NamedTuple):
+class MeanDifference(NamedTuple):
     """What a comparison of two on the same test rows found."""
 
     mean: float
@@ -34,7 +34,7 @@ class Difference(NamedTuple):
 
 def paired_bootstrap(
     a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, resamples: int = 10_000, confidence: float = 0.95
-) -> Difference:
+) -> MeanDifference:
     """By how much ``a`` is more accurate than ``b`` on the same test rows: percentiles over test rows drawn again.
 
     A resample draws test rows, the same for both, and seeds, of each for itself, with replacement. Two rows are added,
@@ -66,14 +66,14 @@ def paired_bootstrap(
     sides = [np.atleast_2d(np.asarray(side, np.float64)) for side in (a, b)]
     rows = sides[0].shape[1]
     if not rows:
-        return Difference(float("nan"), Interval(float("nan"), float("nan")), float("nan"))
+        return MeanDifference(float("nan"), Interval(float("nan"), float("nan")), float("nan"))
     mean = float(sides[0].mean() - sides[1].mean())
     one = np.array([[1.0, 0.0]])
     padded = [
         np.hstack([side, np.repeat(extra, len(side), 0)]) for side, extra in zip(sides, (one, 1 - one), strict=True)
     ]
     drawn = np.empty(resamples)
-    for part in ranges(resamples, _DRAWS):
+    for part in block_slices(resamples, _DRAWS):
         count = part.stop - part.start
         times = rng.multinomial(rows + 2, np.full(rows + 2, 1 / (rows + 2)), count).astype(np.float64) / (rows + 2)
         by_seed = [
@@ -85,7 +85,7 @@ def paired_bootstrap(
     low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     below, above = np.count_nonzero(drawn <= 0), np.count_nonzero(drawn >= 0)
     p = min(1.0, 2 * (min(below, above) + 1) / (resamples + 1))
-    return Difference(mean, Interval(float(low), float(high)), p)
+    return MeanDifference(mean, Interval(float(low), float(high)), p)
 
 
 def holm(p: ArrayLike) -> Numbers:

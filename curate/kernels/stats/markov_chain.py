@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from curate.kernels.parallel import ranges
-from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.parallel import block_slices
+from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.types import Hashes, Indices, Numbers
 
 Measure = Literal["entropy_rate", "factorizability", "independence", "stationarity"]
@@ -28,10 +28,10 @@ def state_hashes(states: Indices) -> Hashes:
     Zobrist (1970), "A new hashing method with application for game playing".
     """
     row = np.arange(len(states), dtype=np.uint64)[:, None]
-    return mixed(mixed(row * _ODD + np.uint64(1)) + states.astype(np.uint64) * _ODD)
+    return mix_bits(mix_bits(row * _ODD + np.uint64(1)) + states.astype(np.uint64) * _ODD)
 
 
-class Chain:
+class MarkovChain:
     """Joint law of the transitions of n sequences, which are the coordinates of one Markov chain.
 
     Parameters
@@ -54,11 +54,11 @@ class Chain:
         -------
         (b,) float64, multiples of 2^-46; sets with the same joint law have exactly the same rate
         """
-        return self.entropies(mixed(first) + second * _ODD) - self.entropies(first)
+        return self.entropies(mix_bits(first) + second * _ODD) - self.entropies(first)
 
     def entropies(self, codes: Hashes) -> Numbers:
         """Compute the entropy in nats of each line of ``codes`` (b, m). In O(b m log m) time."""
-        blocks = ranges(len(codes), max(1, _CELLS // len(self.weight)))
+        blocks = block_slices(len(codes), max(1, _CELLS // len(self.weight)))
         return np.concatenate([np.empty(0), *(self._entropies(codes[block]) for block in blocks)])
 
     def _entropies(self, codes: Hashes) -> Numbers:
@@ -73,7 +73,7 @@ class Chain:
         return entropies
 
 
-class Information:
+class InformationObjective:
     """Set function f of a chain's coordinates S, plus Σ over S of c, with c_e = max(0, f(V∖e) − f(V)).
 
     The function f of each measure:
@@ -113,7 +113,7 @@ class Information:
     chains via submodular optimization", arXiv:2503.23340. D is the divergence rate of chains.
     """
 
-    def __init__(self, chain: Chain, measure: Measure, groups: Indices | None = None) -> None:
+    def __init__(self, chain: MarkovChain, measure: Measure, groups: Indices | None = None) -> None:
         self.chain, self.measure = chain, measure
         self.group: Indices = np.zeros(len(chain.first), np.intp) if groups is None else groups
         self.alone = chain.rates(chain.first, chain.second)
@@ -150,7 +150,7 @@ class Information:
         self.discrete[group] = _distinct(self.first[group]) and _distinct(self.second[group])
         self.rest_rate = self._rest_rate()
 
-    def fresh(self) -> Information:
+    def fresh(self) -> InformationObjective:
         """Return the same function with no row taken."""
         again = copy(self)
         again._reset()

@@ -34,7 +34,7 @@ def allocate(sizes: ArrayLike, budget: int, shares: ArrayLike) -> Counts:
     Largest remainders: Balinski & Young (1982), Fair Representation, ch. 3. Water-filling: Boyd & Vandenberghe (2004),
     Convex Optimization, example 5.2.
 
-    >>> allocate(np.array([1, 5, 10, 2]), 10, balanced(np.array([1, 5, 10, 2]))).tolist()
+    >>> allocate(np.array([1, 5, 10, 2]), 10, balanced_shares(np.array([1, 5, 10, 2]))).tolist()
     [1, 4, 3, 2]
     >>> allocate(np.array([60, 30, 10]), 10, [6, 3, 1]).tolist()
     [6, 3, 1]
@@ -77,24 +77,24 @@ def _fill(sizes: Counts, budget: int, shares: Numbers) -> Counts:
     return given
 
 
-def proportional(sizes: ArrayLike) -> Numbers:
+def proportional_shares(sizes: ArrayLike) -> Numbers:
     """(g,) shares that keep the groups' proportions."""
     return np.asarray(sizes, np.float64)
 
 
-def balanced(sizes: ArrayLike) -> Numbers:
+def balanced_shares(sizes: ArrayLike) -> Numbers:
     """(g,) equal shares."""
     return np.ones(np.shape(sizes))
 
 
-def temperature(sizes: ArrayLike, temperature: float) -> Numbers:
+def temperature_shares(sizes: ArrayLike, temperature: float) -> Numbers:
     """(g,) shares in proportion to size^(1/T), T > 0: 1 is proportional, and the larger T, the nearer to balanced.
 
     References
     ----------
     Conneau et al. (2020), arXiv:1911.02116, whose exponent alpha is 1/T.
 
-    >>> temperature(np.array([1, 16]), 4.0).tolist()
+    >>> temperature_shares(np.array([1, 16]), 4.0).tolist()
     [0.5, 1.0]
     """
     rows: Numbers = np.asarray(sizes, np.float64)

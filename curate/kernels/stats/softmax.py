@@ -19,13 +19,13 @@ def softmax(logits: NDArray[np.floating]) -> Matrix:
     return powers
 
 
-def half_logs(probabilities: Matrix) -> NDArray[np.float16]:
+def half_precision_logs(probabilities: Matrix) -> NDArray[np.float16]:
     """Their natural logarithms in half precision, for storage; ``softmax`` gives the probabilities back.
 
     The order of a row's probabilities stays as it is, but for those so near to each other that they become ties. A
     probability below 1e-38 counts as that.
 
-    >>> half_logs(np.array([[1.0, 0.0]], np.float32)).tolist()
+    >>> half_precision_logs(np.array([[1.0, 0.0]], np.float32)).tolist()
     [[0.0, -87.3125]]
     """
     return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny)).astype(np.float16)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.kernels.text.char_ngrams import text_blocks, trigrams
-from curate.kernels.types import Places
+from curate.kernels.types import Positions
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -36,7 +36,7 @@ def trigram_features(texts: Sequence[str]) -> sparse.csr_array:
     return counts
 
 
-def group_features(codes: Places) -> sparse.csr_array:
+def group_features(codes: Positions) -> sparse.csr_array:
     """Mark the group of each row with a 1; (n, g) float32, g one more than the highest code.
 
     Examples

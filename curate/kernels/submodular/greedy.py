@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.submodular.lazy_greedy import lazy_greedy
 from curate.kernels.submodular.objectives import Objective
 from curate.kernels.types import Numbers, Rows
 
 _ROWS = 1024
 
-Chosen = tuple[Rows, Numbers]
+GreedyResult = tuple[Rows, Numbers]
 
 
-def gains_of(f: Objective, rows: Rows) -> Numbers:
+def compute_gains(f: Objective, rows: Rows) -> Numbers:
     """(m,) gains of ``rows``, some at a time."""
-    return np.concatenate([np.empty(0), *(f.gains(rows[block]) for block in ranges(len(rows), _ROWS))])
+    return np.concatenate([np.empty(0), *(f.gains(rows[block]) for block in block_slices(len(rows), _ROWS))])
 
 
-def naive(f: Objective, rows: Rows, budget: int) -> Chosen:
+def naive(f: Objective, rows: Rows, budget: int) -> GreedyResult:
     """Take the row of largest gain, again and again, every gain computed anew each time: the definition.
 
     Cost: budget × m gains. Guarantee: at least (1 − 1/e) of the optimum.
@@ -34,7 +34,7 @@ def naive(f: Objective, rows: Rows, budget: int) -> Chosen:
     """
     order, taken = np.empty(budget, np.intp), np.empty(budget)
     for step in range(budget):
-        gains = gains_of(f, rows)
+        gains = compute_gains(f, rows)
         best = int(gains.argmax())
         order[step], taken[step] = rows[best], gains[best]
         f.take(int(rows[best]))
@@ -42,7 +42,7 @@ def naive(f: Objective, rows: Rows, budget: int) -> Chosen:
     return order, taken
 
 
-def lazy(f: Objective, rows: Rows, budget: int) -> Chosen:
+def lazy(f: Objective, rows: Rows, budget: int) -> GreedyResult:
     """The same rows as ``naive``, computing only the gains that may be the largest: an old gain bounds today's.
 
     Cost: m gains, and in practice a few for each row taken.
@@ -51,12 +51,12 @@ def lazy(f: Objective, rows: Rows, budget: int) -> Chosen:
     ----------
     Minoux (1978), doi:10.1007/BFb0006528.
     """
-    first = gains_of(f, rows)
+    first = compute_gains(f, rows)
     places, taken = lazy_greedy(first, budget, lambda some: f.gains(rows[some]), lambda place: f.take(int(rows[place])))
     return rows[places], taken
 
 
-def stochastic(f: Objective, rows: Rows, budget: int, epsilon: float, rng: np.random.Generator) -> Chosen:
+def stochastic(f: Objective, rows: Rows, budget: int, epsilon: float, rng: np.random.Generator) -> GreedyResult:
     """Take the best of a random (m / budget) ln(1/ε) of the rows left, again and again.
 
     Cost: m ln(1/ε) gains, whatever the budget. Guarantee: at least (1 − 1/e − ε) of the optimum, on average.
@@ -72,7 +72,7 @@ def stochastic(f: Objective, rows: Rows, budget: int, epsilon: float, rng: np.ra
         remaining = len(rows) - step
         places = rng.choice(remaining, min(sample, remaining), replace=False, shuffle=False)
         candidates = left[places]
-        gains = gains_of(f, candidates)
+        gains = compute_gains(f, candidates)
         best = np.flatnonzero(gains == gains.max())
         place = places[best[candidates[best].argmin()]]
         order[step], taken[step] = left[place], gains[best[0]]
@@ -81,7 +81,7 @@ def stochastic(f: Objective, rows: Rows, budget: int, epsilon: float, rng: np.ra
     return order, taken
 
 
-def threshold(f: Objective, rows: Rows, budget: int, epsilon: float) -> Chosen:
+def threshold(f: Objective, rows: Rows, budget: int, epsilon: float) -> GreedyResult:
     """Take every row whose gain reaches a threshold, which falls by the factor 1 − ε from the largest gain of all.
 
     Below ε/m of the largest gain, rows follow by the gain they had last. A row is looked at again only where its last
@@ -97,7 +97,7 @@ def threshold(f: Objective, rows: Rows, budget: int, epsilon: float) -> Chosen:
     """
     order: list[int] = []
     taken: list[float] = []
-    last = gains_of(f, rows)
+    last = compute_gains(f, rows)
     bar = largest = float(last.max(initial=0))
     while len(order) < budget and bar >= epsilon / len(rows) * largest > 0:
         for place in np.flatnonzero(last >= bar).tolist():
@@ -117,7 +117,7 @@ def threshold(f: Objective, rows: Rows, budget: int, epsilon: float) -> Chosen:
     return np.array(order, np.intp), np.array(taken)
 
 
-def distributed(f: Objective, rows: Rows, budget: int, parts: int, rng: np.random.Generator) -> Chosen:
+def distributed(f: Objective, rows: Rows, budget: int, parts: int, rng: np.random.Generator) -> GreedyResult:
     """Run the lazy greedy in ``parts`` random parts, then among the rows that those took, and return the best answer.
 
     Candidates are the answer of the second round and that of each part. Every part measures gains on the complete pool.
@@ -133,7 +133,7 @@ def distributed(f: Objective, rows: Rows, budget: int, parts: int, rng: np.rando
     """
     part = rng.integers(parts, size=len(rows))
 
-    def first(number: int) -> Chosen:
+    def first(number: int) -> GreedyResult:
         members = rows[part == number]
         return lazy(f.fresh(), members, min(budget, len(members)))
 
@@ -143,7 +143,7 @@ def distributed(f: Objective, rows: Rows, budget: int, parts: int, rng: np.rando
     return max(candidates, key=lambda answer: answer[1].sum())
 
 
-def _completed(f: Objective, answer: Chosen, rows: Rows, budget: int) -> Chosen:
+def _completed(f: Objective, answer: GreedyResult, rows: Rows, budget: int) -> GreedyResult:
     """Extend ``answer`` to ``budget`` rows by the lazy greedy over ``rows``."""
     order, gains = answer
     if len(order) == budget:
@@ -156,7 +156,7 @@ def _completed(f: Objective, answer: Chosen, rows: Rows, budget: int) -> Chosen:
 
 def distorted(
     f: Objective, cost: Numbers, rows: Rows, budget: int, *, submodular: bool = True, negative: bool = False
-) -> Chosen:
+) -> GreedyResult:
     """Maximize f(S) − Σ over S of cost: take the row of largest (1 − 1/k)^(k − i − 1) × gain − cost, i = 0 … k − 1.
 
     At first the gain counts for little, so that rows which cost much are not taken early for gains that others would
@@ -188,7 +188,7 @@ def distorted(
     Harshaw, Feldman, Ward & Karbasi (2019), "Submodular maximization beyond non-negativity", arXiv:1904.09354, Alg. 1.
     """
     order, taken = np.empty(budget, np.intp), np.empty(budget)
-    last, price = gains_of(f, rows), cost[rows]
+    last, price = compute_gains(f, rows), cost[rows]
     fresh = np.zeros(len(rows), np.intp)  # number of rows taken when the gain was computed
     left = np.ones(len(rows), bool)
     done = 0
@@ -197,7 +197,7 @@ def distorted(
         """Return the place of the row of largest factor × gain − cost, and that number."""
         if not submodular:
             stale = np.flatnonzero(left & (fresh < done))
-            last[stale], fresh[stale] = gains_of(f, rows[stale]), done
+            last[stale], fresh[stale] = compute_gains(f, rows[stale]), done
         while True:
             worth = np.where(left, factor * last - price, -np.inf)
             place = int(worth.argmax())

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from curate.kernels.submodular.similarities import Similarities, degrees, lines
+from curate.kernels.submodular.similarities import Similarities, similarity_sums, row_entries
 from curate.kernels.types import Indices, Matrix, Numbers, Rows
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class FacilityLocation:
 
     def __init__(self, similar: Similarities) -> None:
         self.similar = similar
-        self.alone = degrees(similar)
+        self.alone = similarity_sums(similar)
         self.left = self.alone.copy()
         self.covered = np.zeros(similar.n, np.float32)
 
@@ -69,7 +69,7 @@ class FacilityLocation:
         return again
 
 
-def representatives(similar: Similarities, order: Indices) -> tuple[Rows, Matrix]:
+def find_representatives(similar: Similarities, order: Indices) -> tuple[Rows, Matrix]:
     """Find the most similar of the rows taken for every other row.
 
     Parameters
@@ -106,7 +106,7 @@ class SaturatedCoverage:
 
     def __init__(self, similar: Similarities, saturation: float) -> None:
         self.similar = similar
-        self.cap = saturation * degrees(similar)
+        self.cap = saturation * similarity_sums(similar)
         self.covered = np.zeros(similar.n)
 
     def gains(self, rows: Indices) -> Numbers:
@@ -138,7 +138,7 @@ class GraphCut:
 
     def __init__(self, similar: Similarities, redundancy: float) -> None:
         self.similar, self.redundancy = similar, redundancy
-        self.degree = degrees(similar)
+        self.degree = similarity_sums(similar)
         self.taken = np.zeros(similar.n)
 
     def gains(self, rows: Indices) -> Numbers:
@@ -170,7 +170,7 @@ class FeatureBased:
         self.sums = np.zeros(features.shape[1])
 
     def gains(self, rows: Indices) -> Numbers:
-        places, lengths = lines(self.starts, rows)
+        places, lengths = row_entries(self.starts, rows)
         more, before = self.features.data[places].astype(np.float64), self.sums[self.features.indices[places]]
         if self.concave == "sqrt":  # √(a + m) − √a, in a form that rounding does not let grow with a
             root = np.sqrt(before + more) + np.sqrt(before)

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.neighbors.knn import knn_by_cluster
-from curate.kernels.parallel import ranges
-from curate.kernels.ragged import runs
-from curate.kernels.types import Codes, Indices, Matrix, Numbers, Places
+from curate.kernels.parallel import block_slices
+from curate.kernels.ragged import concatenate_ranges
+from curate.kernels.types import Codes, Indices, Matrix, Numbers, Positions
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -49,7 +49,7 @@ class Similarities(Protocol):
         """
 
 
-class Neighbours:
+class GraphSimilarities:
     """The similarities that a graph stores; what it does not store is 0."""
 
     def __init__(self, graph: sparse.csr_array) -> None:
@@ -61,25 +61,25 @@ class Neighbours:
         return self.columns[own], self.values[own]
 
     def total(self, rows: Indices, worth: Worth, *state: NDArray[np.floating]) -> Numbers:
-        edges, lengths = lines(self.starts, rows)
+        edges, lengths = row_entries(self.starts, rows)
         others = self.columns[edges]
         each = worth(self.values[edges], *(array[others] for array in state))
         sums: Numbers = np.add.reduceat(each, np.cumsum(lengths) - lengths, dtype=np.float64)
         return sums  # no line is empty: it holds the row itself
 
     def subtract_rises(self, gains: Numbers, rows: Indices, before: Matrix, after: Matrix) -> None:
-        edges, lengths = lines(self.starts, rows)
+        edges, lengths = row_entries(self.starts, rows)
         rise = np.minimum(self.values[edges], np.repeat(after, lengths)) - np.repeat(before, lengths)
         positive = np.flatnonzero(rise > 0)
         np.subtract.at(gains, self.columns[edges[positive]], rise[positive].astype(np.float64))
 
 
-class Complete:
+class DenseSimilarities:
     """All similarities, as an (n, n) array."""
 
     def __init__(self, x: Matrix) -> None:
         self.n = len(x)
-        self.values = on_grid(x @ x.T)
+        self.values = round_to_grid(x @ x.T)
         self.values = np.maximum(self.values, self.values.T)
         np.fill_diagonal(self.values, 1)
 
@@ -91,7 +91,7 @@ class Complete:
         return sums
 
     def subtract_rises(self, gains: Numbers, rows: Indices, before: Matrix, after: Matrix) -> None:
-        for block in ranges(len(rows), _RISES):
+        for block in block_slices(len(rows), _RISES):
             low = before[block, None]
             capped = np.clip(self.values[rows[block]], low, after[block, None])
             gains -= capped.sum(axis=0, dtype=np.float64) - low.sum(dtype=np.float64)
@@ -121,19 +121,19 @@ def similarity_graph(embeddings: Matrix, cluster: Codes, n_neighbors: int, n_pro
     columns, values = own, np.ones((n, 1), np.float32)
     if k > 0:
         indices, similarities = knn_by_cluster(embeddings, k, cluster, n_probe=n_probe)
-        columns, values = np.hstack((own, indices)), np.hstack((values, on_grid(similarities)))
+        columns, values = np.hstack((own, indices)), np.hstack((values, round_to_grid(similarities)))
     starts = np.arange(0, columns.size + 1, columns.shape[1])
     one_way = sparse.csr_array((values.ravel(), columns.ravel(), starts), shape=(n, n))
     return one_way.maximum(one_way.T.tocsr()).tocsr()
 
 
-def degrees(similar: Similarities) -> Numbers:
+def similarity_sums(similar: Similarities) -> Numbers:
     """(n,) float64, the sum of each row's similarities."""
-    sums = [similar.total(np.arange(rows.start, rows.stop), lambda s: s) for rows in ranges(similar.n, _ROWS)]
+    sums = [similar.total(np.arange(rows.start, rows.stop), lambda s: s) for rows in block_slices(similar.n, _ROWS)]
     return np.concatenate([np.empty(0), *sums])
 
 
-def on_grid(similarities: Matrix) -> Matrix:
+def round_to_grid(similarities: Matrix) -> Matrix:
     """Cosines as multiples of 2^-24 in [0, 1]: those below 0 become 0."""
     rounded = np.clip(similarities, 0, 1)
     rounded *= GRID
@@ -142,12 +142,12 @@ def on_grid(similarities: Matrix) -> Matrix:
     return rounded
 
 
-def lines(starts: Places, rows: Indices) -> tuple[Places, Places]:
+def row_entries(starts: Positions, rows: Indices) -> tuple[Positions, Positions]:
     """Where the entries of ``rows`` stand in a sparse matrix, one row after the other, and how many each row has.
 
-    >>> places, lengths = lines(np.array([0, 2, 2, 5]), np.array([2, 0]))
+    >>> places, lengths = row_entries(np.array([0, 2, 2, 5]), np.array([2, 0]))
     >>> places.tolist(), lengths.tolist()
     ([2, 3, 4, 0, 1], [3, 2])
     """
     lengths = starts[rows + 1] - starts[rows]
-    return runs(starts[rows], lengths), lengths
+    return concatenate_ranges(starts[rows], lengths), lengths

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from curate.kernels.types import Flags, Hashes, Matrix, Places
+from curate.kernels.types import Flags, Hashes, Matrix, Positions
 
 _BLANK = 0x20
 WHITE_SPACE = (
@@ -35,7 +35,7 @@ def text_blocks(texts: Sequence[str], characters: int = 1 << 17) -> Iterator[sli
         yield slice(start, len(texts))
 
 
-def trigrams(texts: Sequence[str]) -> tuple[Hashes, Places]:
+def trigrams(texts: Sequence[str]) -> tuple[Hashes, Positions]:
     """Each character of each text with its two neighbours, in lower case; any white space is one blank.
 
     There is one trigram for every character that is not white space: a word of L letters gives L of them, the first and
@@ -62,7 +62,7 @@ def trigrams(texts: Sequence[str]) -> tuple[Hashes, Places]:
     starts = np.cumsum([1, *(len(text) + 1 for text in lowered)])
     joined = " ".join(["", *lowered, ""])
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    white = white_space()[codes]
+    white = white_space_table()[codes]
     codes[white] = _BLANK
     centres = np.flatnonzero(~white)
     grams = codes[centres - 1] << np.uint64(42)
@@ -71,7 +71,7 @@ def trigrams(texts: Sequence[str]) -> tuple[Hashes, Places]:
     return grams, np.searchsorted(centres, starts)
 
 
-def signed_hashing(grams: Hashes, offsets: Places, dimensions: int) -> Matrix:
+def signed_hashing(grams: Hashes, offsets: Positions, dimensions: int) -> Matrix:
     """Vectors whose inner product estimates that of the texts' trigram counts.
 
     Every trigram adds +1 or -1, by one bit of its hash, to the coordinate that the other bits name. Where all trigrams
@@ -98,7 +98,7 @@ def signed_hashing(grams: Hashes, offsets: Places, dimensions: int) -> Matrix:
     """
     n = len(offsets) - 1
     hashes = _mix(grams)
-    place = owners(offsets) * dimensions + ((hashes >> np.uint64(1)) % np.uint64(dimensions)).astype(np.int64)
+    place = text_of_each(offsets) * dimensions + ((hashes >> np.uint64(1)) % np.uint64(dimensions)).astype(np.int64)
     signs = 1.0 - 2.0 * (hashes & np.uint64(1))
     rows = np.bincount(place, signs, n * dimensions).reshape(n, dimensions)
     cancelled = ~rows.any(axis=1)
@@ -107,17 +107,17 @@ def signed_hashing(grams: Hashes, offsets: Places, dimensions: int) -> Matrix:
     return rows.astype(np.float32)
 
 
-def owners(offsets: Places) -> Places:
+def text_of_each(offsets: Positions) -> Positions:
     """The text that each trigram belongs to.
 
-    >>> owners(np.array([0, 2, 2, 3])).tolist()
+    >>> text_of_each(np.array([0, 2, 2, 3])).tolist()
     [0, 0, 2]
     """
     return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
 
 
 @lru_cache(maxsize=1)
-def white_space() -> Flags:
+def white_space_table() -> Flags:
     """(0x110000,) bool: which code points are white space."""
     table = np.zeros(0x110000, bool)
     for first, last in WHITE_SPACE:

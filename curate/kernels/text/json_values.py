@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from curate.kernels.arrow_lists import lists_from, lists_of, maps_of
+from curate.kernels.arrow_lists import join_lists, split_lists, split_maps
 
 
-def json_array(array: pa.Array, name: str = "") -> pa.Array:
+def to_json_types(array: pa.Array, name: str = "") -> pa.Array:
     """Convert an array to types that JSON has, at any depth.
 
     - float16 and float32: the shortest digits that give the same number back; NaN and infinities stay (``dumps`` writes
@@ -48,9 +48,9 @@ def json_array(array: pa.Array, name: str = "") -> pa.Array:
     if types.is_struct(kind):
         return _struct(array, name)
     if types.is_nested(kind):
-        lengths, values = lists_of(array)
-        values = json_array(values, name)
-        return lists_from(lengths, values, pa.large_list(values.type), array.is_null())
+        lengths, values = split_lists(array)
+        values = to_json_types(values, name)
+        return join_lists(lengths, values, pa.large_list(values.type), array.is_null())
     return _scalars(array)
 
 
@@ -64,14 +64,14 @@ def _decoded(array: pa.Array) -> pa.Array:
     if isinstance(array, pa.ExtensionArray):
         return _uuids(array) if kind.extension_name == "arrow.uuid" else _decoded(array.storage)
     if types.is_map(kind):
-        lengths, keys, items = maps_of(array)
+        lengths, keys, items = split_maps(array)
         pairs = pa.StructArray.from_arrays([keys, items], names=["key", "value"])
-        return lists_from(lengths, pairs, pa.list_(pairs.type), array.is_null())
+        return join_lists(lengths, pairs, pa.list_(pairs.type), array.is_null())
     return array
 
 
 def dumps(value: object, *, newline: bool = False) -> bytes:
-    """Serialize a value of a ``json_array`` as strict JSON; NaN and infinities become null."""
+    """Serialize a value of a ``to_json_types`` as strict JSON; NaN and infinities become null."""
     return orjson.dumps(value, default=_all_digits, option=orjson.OPT_APPEND_NEWLINE if newline else None)
 
 
@@ -81,19 +81,19 @@ def _all_digits(value: object) -> orjson.Fragment:
     raise TypeError(f"JSON has no equivalent of {type(value).__name__}")
 
 
-def text_of(array: pa.Array) -> pa.Array:
+def to_text(array: pa.Array) -> pa.Array:
     """Render every value as text, (n,) strings.
 
-    Strings are taken as they are, binary as UTF-8, everything else as ``json_array`` represents it: numbers as their
+    Strings are taken as they are, binary as UTF-8, everything else as ``to_json_types`` represents it: numbers as their
     digits, dates in ISO 8601, lists and objects as JSON. Null, NaN and binary that is not UTF-8 give null.
 
-    >>> text_of(pa.array([1.5, None])).to_pylist(), text_of(pa.array([{"a": [1]}])).to_pylist()
+    >>> to_text(pa.array([1.5, None])).to_pylist(), to_text(pa.array([{"a": [1]}])).to_pylist()
     (['1.5', None], ['{"a":[1]}'])
     """
     plain = _decoded(array)
     if is_binary(plain.type):
         return _utf8(plain)
-    plain = json_array(plain)
+    plain = to_json_types(plain)
     if types.is_nested(plain.type) or types.is_floating(plain.type) or types.is_decimal(plain.type):
         texts = [None if value is None else dumps(value).decode() for value in plain.to_pylist()]
         return pa.array([None if text == "null" else text for text in texts], pa.string())
@@ -114,11 +114,11 @@ def _text(value: bytes | None) -> str | None:
         return None
 
 
-def identifier_of(array: pa.Array) -> pa.Array:
-    """Render every value as the text of an id, (n,) strings: binary as hexadecimal digits, the rest as ``text_of``."""
+def to_identifier(array: pa.Array) -> pa.Array:
+    """Render every value as the text of an id, (n,) strings: binary as hexadecimal digits, the rest as ``to_text``."""
     if is_binary(array.type) or types.is_fixed_size_binary(array.type):
         return pa.array([None if value is None else value.hex() for value in array.to_pylist()], pa.string())
-    return text_of(array)
+    return to_text(array)
 
 
 def is_binary(kind: pa.DataType) -> bool:
@@ -131,19 +131,19 @@ def is_json(kind: pa.DataType) -> bool:
     return isinstance(kind, pa.BaseExtensionType) and kind.extension_name == "arrow.json"
 
 
-def json_texts(array: pa.Array) -> pa.Array:
+def to_json_texts(array: pa.Array) -> pa.Array:
     """Render every value that is not null as the JSON text of it, (n,) of type ``arrow.json``; JSON texts stay.
 
-    >>> json_texts(pa.array(["a", None])).to_pylist(), json_texts(pa.array([{"a": [1.0]}])).to_pylist()
+    >>> to_json_texts(pa.array(["a", None])).to_pylist(), to_json_texts(pa.array([{"a": [1.0]}])).to_pylist()
     (['"a"', None], ['{"a":[1.0]}'])
     """
     if is_json(array.type):
         return array
-    return json_texts_of(json_array(array).to_pylist())
+    return serialize_values(to_json_types(array).to_pylist())
 
 
-def json_texts_of(values: Iterable[object]) -> pa.Array:
-    """Serialize values of a ``json_array``, (n,) of type ``arrow.json``; None stays null."""
+def serialize_values(values: Iterable[object]) -> pa.Array:
+    """Serialize values of a ``to_json_types``, (n,) of type ``arrow.json``; None stays null."""
     return pa.array([None if value is None else dumps(value).decode() for value in values], pa.json_())
 
 
@@ -189,5 +189,5 @@ def _struct(array: pa.StructArray, name: str) -> pa.Array:
     fields = [array.type.field(i).name for i in range(array.type.num_fields)]
     if not fields:
         return array
-    children = [json_array(child, f"{name}.{field}") for child, field in zip(array.flatten(), fields, strict=True)]
+    children = [to_json_types(child, f"{name}.{field}") for child, field in zip(array.flatten(), fields, strict=True)]
     return pa.StructArray.from_arrays(children, names=fields, mask=array.is_null())

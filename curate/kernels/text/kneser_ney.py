@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.ragged import runs
-from curate.kernels.text.ngram_ids import before, found, nested_ngrams
-from curate.kernels.types import FittedState, Hashes, Numbers, Places, Vector
+from curate.kernels.ragged import concatenate_ranges
+from curate.kernels.text.ngram_ids import shift_right, find_ngrams, nested_ngrams
+from curate.kernels.types import FittedState, Hashes, Numbers, Positions, Vector
 
 _UNDEFINED = np.array([0, 0.5, 1, 1.5])
 _PARTS = ("grams", "probability", "weight")
@@ -26,7 +26,7 @@ class NGramModel:
     vocabulary: Hashes
     """(v,) the words of the texts, ascending."""
 
-    grams: tuple[Places, ...]
+    grams: tuple[Positions, ...]
     """(g,) the n-grams, ascending, as ``nested_ngrams`` gives them."""
 
     probability: tuple[Vector, ...]
@@ -35,19 +35,19 @@ class NGramModel:
     weight: tuple[Vector, ...]
     """In [0, 1]: (1,) for n = 1, then one for each (n − 1)-gram."""
 
-    def state(self) -> FittedState:
+    def to_state(self) -> FittedState:
         """The model as named arrays."""
         named = {f"{part}_{n}": array for part in _PARTS for n, array in enumerate(getattr(self, part), 1)}
         return {"vocabulary": self.vocabulary, **named}
 
     @classmethod
-    def of(cls, state: FittedState) -> NGramModel:
+    def from_state(cls, state: FittedState) -> NGramModel:
         """The model that ``state`` gave."""
         orders = range(1, sum(name.startswith("grams_") for name in state) + 1)
         return cls(state["vocabulary"], *(tuple(state[f"{part}_{n}"] for n in orders) for part in _PARTS))
 
 
-def kneser_ney(words: Hashes, offsets: Places, order: int) -> NGramModel:
+def fit_kneser_ney(words: Hashes, offsets: Positions, order: int) -> NGramModel:
     """Learn an interpolated n-gram model with modified Kneser–Ney smoothing.
 
     From the count of every n-gram a discount is taken, another for those seen once, twice and more often, and given to
@@ -76,7 +76,7 @@ def kneser_ney(words: Hashes, offsets: Places, order: int) -> NGramModel:
     Deviations: where counts of counts leave a discount undefined, or not between 0 and what it is taken from, those of
     that n are 0.5, 1 and 1.5.
 
-    >>> model = kneser_ney(np.array([7, 8, 7], np.uint64), np.array([0, 3]), order=1)
+    >>> model = fit_kneser_ney(np.array([7, 8, 7], np.uint64), np.array([0, 3]), order=1)
     >>> model.probability[0].tolist(), model.weight[0].tolist()  # 7, 8, the end; the beginning follows nothing
     ([0.25, 0.125, 0.125, 0.0], [0.5])
     """
@@ -105,12 +105,12 @@ def kneser_ney(words: Hashes, offsets: Places, order: int) -> NGramModel:
     return NGramModel(vocabulary, tuple(grams), tuple(probability), tuple(weight))
 
 
-def probabilities(model: NGramModel, words: Hashes, offsets: Places) -> Numbers:
+def word_probabilities(model: NGramModel, words: Hashes, offsets: Positions) -> Numbers:
     """The probability of each word of each text after those before it, and of the text's end after its last word.
 
     Parameters
     ----------
-    words, offsets : as for ``kneser_ney``, m words of n texts
+    words, offsets : as for ``fit_kneser_ney``, m words of n texts
 
     Returns
     -------
@@ -119,8 +119,8 @@ def probabilities(model: NGramModel, words: Hashes, offsets: Places) -> Numbers:
     Cost: O(order · m log g) time, some 100 bytes of memory a word. Guarantee: a text's do not depend, in any bit, on
     the texts beside it.
 
-    >>> model = kneser_ney(np.array([7, 8, 7], np.uint64), np.array([0, 3]), order=1)
-    >>> probabilities(model, np.array([9], np.uint64), np.array([0, 1])).tolist()  # of 9, which is unknown: 0.5 / 4
+    >>> model = fit_kneser_ney(np.array([7, 8, 7], np.uint64), np.array([0, 3]), order=1)
+    >>> word_probabilities(model, np.array([9], np.uint64), np.array([0, 1])).tolist()  # of 9, which is unknown: 0.5 / 4
     [0.125, 0.25]
     """
     symbols, back = _symbols(words, offsets, model.vocabulary)
@@ -129,29 +129,29 @@ def probabilities(model: NGramModel, words: Hashes, offsets: Places) -> Numbers:
     context = np.zeros(len(symbols), np.int64)
     for n, (grams, own, weight) in enumerate(zip(model.grams, model.probability, model.weight, strict=True), 1):
         reached = np.flatnonzero((back >= n - 1) & (context >= 0))
-        place = found(grams, context[reached], symbols[reached], size)
+        place = find_ngrams(grams, context[reached], symbols[reached], size)
         share = np.where(place >= 0, own[place], 0) if len(own) else 0
         probability[reached] = share + weight[context[reached]] * probability[reached]
         numbers = np.full(len(symbols), -1)
         numbers[reached] = place
-        context = before(numbers)
+        context = shift_right(numbers)
     return np.asarray(probability[back > 0])
 
 
-def _symbols(words: Hashes, offsets: Places, vocabulary: Hashes) -> tuple[Places, Places]:
+def _symbols(words: Hashes, offsets: Positions, vocabulary: Hashes) -> tuple[Positions, Positions]:
     """The texts' words as places in the vocabulary, each text between a beginning and an end; how far each is in."""
     unknown, end, beginning = range(len(vocabulary), len(vocabulary) + 3)
     lengths = np.diff(offsets)
     symbols = np.full(len(words) + 2 * len(lengths), beginning)
-    back = runs(np.zeros_like(lengths), lengths + 2)
-    place = found(vocabulary, None, words, 0)
+    back = concatenate_ranges(np.zeros_like(lengths), lengths + 2)
+    place = find_ngrams(vocabulary, None, words, 0)
     starts = offsets[:-1] + 2 * np.arange(len(lengths))
-    symbols[runs(starts + 1, lengths)] = np.where(place < 0, unknown, place)
+    symbols[concatenate_ranges(starts + 1, lengths)] = np.where(place < 0, unknown, place)
     symbols[starts + lengths + 1] = end
     return symbols, back
 
 
-def _preceding(longer: Places, numbers: Places, shorter: Places, size: int) -> Places:
+def _preceding(longer: Positions, numbers: Positions, shorter: Positions, size: int) -> Positions:
     """How many different words stand before each n-gram, of which the (n + 1)-grams tell."""
     ends_at = np.empty(len(longer), np.int64)
     there = np.flatnonzero(numbers >= 0)
@@ -159,7 +159,7 @@ def _preceding(longer: Places, numbers: Places, shorter: Places, size: int) -> P
     return np.bincount(shorter[ends_at], minlength=size)
 
 
-def _discounted(count: Places, context: Places, contexts: int) -> tuple[Vector, Vector]:
+def _discounted(count: Positions, context: Positions, contexts: int) -> tuple[Vector, Vector]:
     """The probability that is left to each n-gram, and what is taken from those after each context."""
     of_count = np.bincount(count, minlength=5)[:5].astype(np.float64)
     discount = _UNDEFINED

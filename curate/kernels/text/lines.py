@@ -23,43 +23,43 @@ _CLOSING = re.escape("".join(QUOTES) + ")]}")
 _SENTENCE_END = re.compile(rf"[{_UNSPACED}]|[{re.escape(_SPACED)}…][{_CLOSING}]*(?!\S)")
 
 
-def lines(text: str) -> list[str]:
+def split_lines(text: str) -> list[str]:
     r"""The lines that are not blank, without the white space around them; a line ends with ``\n``.
 
-    >>> lines("one\r\n\n  two three ")
+    >>> split_lines("one\r\n\n  two three ")
     ['one', 'two three']
     """
     return [line for line in map(str.strip, text.split("\n")) if line]
 
 
-def paragraphs(text: str) -> list[str]:
+def split_paragraphs(text: str) -> list[str]:
     r"""What stands between blank lines, each line without the white space around it.
 
-    >>> paragraphs("\none\n two\n \n\nthree")
+    >>> split_paragraphs("\none\n two\n \n\nthree")
     ['one\ntwo', 'three']
     """
     return ["\n".join(some) for full, some in groupby(map(str.strip, text.split("\n")), bool) if full]
 
 
-def sentences(line: str) -> int:
+def count_sentences(line: str) -> int:
     """How many sentences there are in a line: stretches with a letter or digit in them, up to a mark that ends one.
 
     The mark, and quotes and brackets that close after it, must stand before white space or at the end; in scripts
     written without blanks the mark is enough. What comes after the last mark is a sentence too. Abbreviations count as
     ends: no list of them is known here.
 
-    >>> sentences("“Wait!” he said. At 3.15 p.m. it began ..."), sentences("走了。来了"), sentences("?!")
+    >>> count_sentences("“Wait!” he said. At 3.15 p.m. it began ..."), count_sentences("走了。来了"), count_sentences("?!")
     (4, 2, 0)
     """
     return sum(any(map(str.isalnum, piece)) for piece in _SENTENCE_END.split(line))
 
 
-def duplicates(pieces: Sequence[str]) -> tuple[float, float]:
+def duplicate_rates(pieces: Sequence[str]) -> tuple[float, float]:
     """The share of pieces that came before, and the share of the characters that is in them; 0 of nothing.
 
     The first of equal pieces is no duplicate.
 
-    >>> duplicates(["aa", "b", "aa", "aa"])
+    >>> duplicate_rates(["aa", "b", "aa", "aa"])
     (0.5, 0.5714285714285714)
     """
     distinct = set(pieces)

@@ -14,7 +14,7 @@ from curate.kernels.types import Flags
 _LONG = 31  # marks in a row; what people write has a few
 
 
-def nfkc(text: str) -> str:
+def normalize_nfkc(text: str) -> str:
     r"""The text with one form for each character, however it was written or composed: Unicode's NFKC.
 
     Python puts the marks on a letter into their order by insertion, which takes 2 seconds for 40,000 of them and
@@ -26,16 +26,16 @@ def nfkc(text: str) -> str:
     ----------
     Unicode Standard Annex 15, Unicode Normalization Forms; canonical ordering: The Unicode Standard, section 3.11.
 
-    >>> nfkc("ﬁ e\u0301 ２") == "fi é 2"
+    >>> normalize_nfkc("ﬁ e\u0301 ２") == "fi é 2"
     True
     """
-    return text if text.isascii() else unicodedata.normalize("NFKC", marks_in_order(text))
+    return text if text.isascii() else unicodedata.normalize("NFKC", sort_combining_marks(text))
 
 
-def marks_in_order(text: str) -> str:
+def sort_combining_marks(text: str) -> str:
     r"""The text, which any of Unicode's forms is made of in linear time: the marks of long runs apart and in order.
 
-    >>> marks_in_order("e" + "\u0301\u0316" * 16) == "e" + "\u0316" * 16 + "\u0301" * 16
+    >>> sort_combining_marks("e" + "\u0301\u0316" * 16) == "e" + "\u0316" * 16 + "\u0301" * 16
     True
     """
     return _sorted(text) if len(text) > _LONG and not text.isascii() and _has_long_run(text) else text

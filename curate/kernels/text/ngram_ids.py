@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from curate.kernels.types import Indices, Places
+from curate.kernels.types import Indices, Positions
 
 
-def nested_ngrams(symbols: Places, order: int, back: Places, size: int) -> Iterator[tuple[Places, Places]]:
+def nested_ngrams(symbols: Positions, order: int, back: Positions, size: int) -> Iterator[tuple[Positions, Positions]]:
     """For n = 1, 2, …, ``order``: the different n-grams, and which one ends at each place.
 
     Parameters
@@ -35,18 +35,18 @@ def nested_ngrams(symbols: Places, order: int, back: Places, size: int) -> Itera
         numbers = np.full(len(symbols), -1)
         numbers[there] = own
         yield grams, numbers
-        context = before(numbers)
+        context = shift_right(numbers)
 
 
-def before(numbers: Places) -> Places:
+def shift_right(numbers: Positions) -> Positions:
     """What each place has before it; 0 for the first."""
     return np.concatenate([np.zeros(min(1, len(numbers)), numbers.dtype), numbers[:-1]])
 
 
-def found(grams: Indices, context: Places | None, symbols: Indices, size: int) -> Places:
+def find_ngrams(grams: Indices, context: Positions | None, symbols: Indices, size: int) -> Positions:
     """The number among ``grams`` of each symbol after a context (None: of each symbol alone); −1 if there is none.
 
-    >>> found(np.array([1, 10]), np.array([0, 1, -1]), np.array([1, 1, 1]), 10).tolist()
+    >>> find_ngrams(np.array([1, 10]), np.array([0, 1, -1]), np.array([1, 1, 1]), 10).tolist()
     [0, -1, -1]
     """
     keys = symbols if context is None else np.where(context < 0, -1, context * size + symbols)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.linalg.blocked_matmul import each_product
-from curate.kernels.neighbors.hash_index import Lookup
+from curate.kernels.linalg.blocked_matmul import for_each_product
+from curate.kernels.neighbors.hash_index import HashIndex
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import runs
+from curate.kernels.ragged import concatenate_ranges
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.shingles import shingles
+from curate.kernels.text.shingles import hash_shingles
 from curate.kernels.text.text_differences import DIFFERENCES, Difference
 from curate.kernels.text.text_identity import normalize
-from curate.kernels.text.word_tokens import words
-from curate.kernels.types import Counts, Matrix, Places, Places32
+from curate.kernels.text.word_tokens import split_words
+from curate.kernels.types import Counts, Matrix, Positions, Positions32
 
 _CHARACTERS = 1 << 17
 
@@ -36,11 +36,11 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True)
-class Ngrams:
+class NgramIndex:
     """The n-grams, which are runs of words, of t evaluation texts, to be looked for in the texts of a pool.
 
     Texts are compared after ``normalize``, by default without case, punctuation, invisible characters and the form of
-    characters; ``words`` defines a word in scripts without blanks. A text of fewer words than n is one n-gram,
+    characters; ``split_words`` defines a word in scripts without blanks. A text of fewer words than n is one n-gram,
     all of it; one of fewer than ``min_words`` words has none.
 
     Cost: O(characters) to build, for each length that n-grams have; memory some 100 bytes a word.
@@ -52,9 +52,9 @@ class Ngrams:
 
     Deviation: every text that is too short is compared whole; there, n is the 5th percentile of a task's lengths.
 
-    >>> ngrams = Ngrams.of(["To be, or not to be?", "To be"], length=4, min_words=3)
+    >>> ngrams = NgramIndex.from_texts(["To be, or not to be?", "To be"], length=4, min_words=3)
     >>> rows, found = ngrams.find(["He said: TO BE OR NOT TO... what?", "be or not two be"])
-    >>> rows.tolist(), [" ".join(ngrams.written(number)) for number in found]
+    >>> rows.tolist(), [" ".join(ngrams.ngram_words(number)) for number in found]
     ([0, 0], ['to be or not', 'be or not to'])
     """
 
@@ -64,48 +64,48 @@ class Ngrams:
     length: Counts
     """(g,) words in each of the g different n-grams."""
 
-    first: Places
+    first: Positions
     """(g,) a place in ``sequence`` where each stands."""
 
-    sequence: Places
+    sequence: Positions
     """The n-grams of text i in reading order are ``sequence[begins[i]:begins[i + 1]]``."""
 
-    begins: Places
+    begins: Positions
     """(t + 1,)"""
 
-    holders: Places
+    holders: Positions
     """The texts that have n-gram j, ascending, are ``holders[offsets[j]:offsets[j + 1]]``."""
 
-    offsets: Places
+    offsets: Positions
     """(g + 1,)"""
 
     different: Counts
     """(t,) how many different n-grams each text has."""
 
-    lookups: Sequence[tuple[int, int, Lookup]]
+    lookups: Sequence[tuple[int, int, HashIndex]]
     """For each length: the number of the first n-gram of that length, and their hashes."""
 
     differences: tuple[Difference, ...]
     """Differences between texts that are ignored."""
 
     @classmethod
-    def of(
+    def from_texts(
         cls, texts: Sequence[str], length: int, min_words: int, differences: tuple[Difference, ...] = DIFFERENCES
-    ) -> Ngrams:
+    ) -> NgramIndex:
         """Index the n-grams of ``length`` words of t texts."""
-        own = [words(normalize(text, differences)) for text in texts]
+        own = [split_words(normalize(text, differences)) for text in texts]
         sizes = np.array([len(one) for one in own], np.int64)
         lengths = np.where(sizes >= min_words, np.minimum(sizes, length), 0)
         sequences = [np.zeros(0, np.int64)] * len(own)
-        lookups: list[tuple[int, int, Lookup]] = []
+        lookups: list[tuple[int, int, HashIndex]] = []
         of_each: list[int] = []
         for words_each in np.unique(lengths[lengths > 0]).tolist():
             some = np.flatnonzero(lengths == words_each)
-            hashes, offsets = shingles([" ".join(own[text]) for text in some], words_each, "word")
+            hashes, offsets = hash_shingles([" ".join(own[text]) for text in some], words_each, "word")
             keys, number = np.unique(hashes, return_inverse=True)
             for text, start, end in zip(some, offsets[:-1], offsets[1:], strict=True):
                 sequences[text] = len(of_each) + number[start:end]
-            lookups.append((words_each, len(of_each), Lookup.of(keys)))
+            lookups.append((words_each, len(of_each), HashIndex.from_keys(keys)))
             of_each += [words_each] * len(keys)
         sequence = np.concatenate([np.zeros(0, np.int64), *sequences])
         begins = np.cumsum([0, *map(len, sequences)])
@@ -127,13 +127,13 @@ class Ngrams:
     def __len__(self) -> int:
         return len(self.length)
 
-    def written(self, number: int) -> Sequence[str]:
+    def ngram_words(self, number: int) -> Sequence[str]:
         """The words of an n-gram."""
         text = int(np.searchsorted(self.begins, self.first[number], "right")) - 1
         start = int(self.first[number] - self.begins[text])
         return self.words[text][start : start + int(self.length[number])]
 
-    def find(self, texts: Sequence[str]) -> tuple[Places, Places]:
+    def find(self, texts: Sequence[str]) -> tuple[Positions, Positions]:
         """Which of the n-grams each of m texts has.
 
         Parameters
@@ -153,7 +153,7 @@ class Ngrams:
         rows, numbers = (np.concatenate([np.zeros(0, np.int64), *(part[side] for part in found)]) for side in (0, 1))
         return rows, numbers
 
-    def _find(self, texts: Sequence[str], block: slice) -> tuple[Places, Places]:
+    def _find(self, texts: Sequence[str], block: slice) -> tuple[Positions, Positions]:
         plain = [normalize(text, self.differences) for text in texts[block]]
         parts = [self._proposed(plain, *lookup) for lookup in self.lookups]
         rows, numbers, places = (np.concatenate([np.zeros(0, np.int64), *some]) for some in zip(*parts, strict=True))
@@ -162,9 +162,9 @@ class Ngrams:
         kept = order[np.array(true, np.bool_)]
         return rows[kept] + block.start, numbers[kept]
 
-    def _proposed(self, plain: Sequence[str], length: int, first: int, lookup: Lookup) -> tuple[Places, Places, Places]:
+    def _proposed(self, plain: Sequence[str], length: int, first: int, lookup: HashIndex) -> tuple[Positions, Positions, Positions]:
         """Row, n-gram and its first place in words, of each pair that a hash proposes."""
-        hashes, offsets = shingles(plain, length, "word")
+        hashes, offsets = hash_shingles(plain, length, "word")
         among = lookup.find(hashes)
         at = np.flatnonzero(among >= 0)
         rows = np.searchsorted(offsets, at, "right") - 1
@@ -172,15 +172,15 @@ class Ngrams:
         rows = pairs // len(self)
         return rows, pairs % len(self), at[earliest] - offsets[rows]
 
-    def _verified(self, plain: Sequence[str], rows: Places, numbers: Places, places: Places) -> Iterator[bool]:
+    def _verified(self, plain: Sequence[str], rows: Positions, numbers: Positions, places: Positions) -> Iterator[bool]:
         """Whether the words are the same, of pairs in order of their rows."""
         reading, own = -1, [""]
         for row, number, place in zip(rows.tolist(), numbers.tolist(), places.tolist(), strict=True):
             if row != reading:
-                reading, own = row, words(plain[row])
-            yield own[place : place + int(self.length[number])] == self.written(number)
+                reading, own = row, split_words(plain[row])
+            yield own[place : place + int(self.length[number])] == self.ngram_words(number)
 
-    def overlaps(self, numbers: Places, groups: Places, min_rate: float = 0.0) -> dict[int, Overlap]:
+    def overlaps(self, numbers: Positions, groups: Positions, min_rate: float = 0.0) -> dict[int, Overlap]:
         """What a text overlaps with.
 
         Parameters
@@ -196,7 +196,7 @@ class Ngrams:
         Cost: O(h log h) for the h texts that hold the n-grams, of which there are no more than words in all of them.
         """
         starts = self.offsets[numbers]
-        held = self.holders[runs(starts, self.offsets[numbers + 1] - starts)]
+        held = self.holders[concatenate_ranges(starts, self.offsets[numbers + 1] - starts)]
         texts, shared = np.unique(held, return_counts=True)
         rates = shared / self.different[texts]
         texts, rates = texts[rates >= min_rate], rates[rates >= min_rate]
@@ -207,11 +207,11 @@ class Ngrams:
             found[group] = Overlap(int(texts[own][best]), float(rates[own][best]), tuple(texts[own].tolist()))
         return found
 
-    def shared(self, text: int, numbers: Places) -> str:
+    def longest_shared_span(self, text: int, numbers: Positions) -> str:
         """The longest run of words of an evaluation text all of whose n-grams are among ``numbers``, the first such.
 
-        >>> ngrams = Ngrams.of(["a b c d e f g"], length=3, min_words=3)
-        >>> ngrams.shared(0, ngrams.find(["a b c, c d e f"])[1])
+        >>> ngrams = NgramIndex.from_texts(["a b c d e f g"], length=3, min_words=3)
+        >>> ngrams.longest_shared_span(0, ngrams.find(["a b c, c d e f"])[1])
         'c d e f'
         """
         sequence = self.sequence[self.begins[text] : self.begins[text + 1]]
@@ -222,7 +222,7 @@ class Ngrams:
         return " ".join(self.words[text][int(starts[longest]) : last])
 
 
-def most_similar(x: Matrix, among: Matrix, min_similarity: float) -> tuple[Matrix, Places, Places32]:
+def match_embeddings(x: Matrix, among: Matrix, min_similarity: float) -> tuple[Matrix, Positions, Positions32]:
     """The most similar row of ``among`` for each row of ``x``.
 
     Parameters
@@ -240,7 +240,7 @@ def most_similar(x: Matrix, among: Matrix, min_similarity: float) -> tuple[Matri
     Cost: O(n m d) time; memory O(n), and 16 MiB a thread.
 
     >>> x = np.eye(2, dtype=np.float32)
-    >>> [found.tolist() for found in most_similar(x, x[[1, 0, 1]], 0.5)]
+    >>> [found.tolist() for found in match_embeddings(x, x[[1, 0, 1]], 0.5)]
     [[1.0, 1.0], [1, 0], [1, 2]]
     """
     best = np.full(len(x), -np.inf, np.float32)
@@ -254,5 +254,5 @@ def most_similar(x: Matrix, among: Matrix, min_similarity: float) -> tuple[Matri
         best[rows] = np.where(nearer, values, best[rows])
         place[rows] = np.where(nearer, at + columns.start, place[rows])
 
-    each_product(x, among, use)
+    for_each_product(x, among, use)
     return np.minimum(best, np.float32(1)), place, similar

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from curate.kernels.types import Numbers, Places
+from curate.kernels.types import Numbers, Positions
 
 
-def repeated_ngrams(numbers: Places, longest: int) -> Iterator[tuple[int, Places, Places]]:
+def repeated_ngrams(numbers: Positions, longest: int) -> Iterator[tuple[int, Positions, Positions]]:
     """For n = 2, 3, …, ``longest``: where the n-grams stand that a text has more than once.
 
     An n-gram can repeat only if the two shorter ones do that it begins and ends with, so that each length looks at what
@@ -41,15 +41,15 @@ def repeated_ngrams(numbers: Places, longest: int) -> Iterator[tuple[int, Places
         yield n, places, grams
 
 
-def _repeated(places: Places, keys: Places) -> tuple[Places, Places]:
+def _repeated(places: Positions, keys: Positions) -> tuple[Positions, Positions]:
     """Those of the places whose key another has too, and the keys numbered."""
     _, numbers, counts = np.unique(keys, return_inverse=True, return_counts=True)
     several = counts[numbers] > 1
     return places[several], numbers[several]
 
 
-def repetition(
-    numbers: Places, characters: Places, offsets: Places, *, top: Collection[int], duplicate: Collection[int]
+def repetition_rates(
+    numbers: Positions, characters: Positions, offsets: Positions, *, top: Collection[int], duplicate: Collection[int]
 ) -> tuple[Mapping[int, Numbers], Mapping[int, Numbers]]:
     """The share of each text's characters that is within its most frequent n-gram, and within duplicate ones.
 
@@ -74,7 +74,7 @@ def repetition(
     Rae et al. (2021), arXiv:2112.11446, appendix A.1.1.
 
     >>> numbers = np.array([0, 1, 2, 0, 1, 3])  # a bb c a bb d
-    >>> top, duplicate = repetition(numbers, np.array([1, 2, 1, 1, 2, 1]), np.array([0, 6]), top=[2], duplicate=[2])
+    >>> top, duplicate = repetition_rates(numbers, np.array([1, 2, 1, 1, 2, 1]), np.array([0, 6]), top=[2], duplicate=[2])
     >>> top[2].tolist(), duplicate[2].tolist()
     ([0.75], [0.375])
     """
@@ -83,7 +83,7 @@ def repetition(
     before = np.concatenate(([0], np.cumsum(characters)))
     total = np.maximum(before[offsets[1:]] - before[offsets[:-1]], 1)
 
-    def rate(places: Places, n: int) -> Numbers:
+    def rate(places: Positions, n: int) -> Numbers:
         within = np.zeros(len(numbers), np.bool_)
         for further in range(n):
             within[places + further] = True

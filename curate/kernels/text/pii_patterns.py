@@ -8,20 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Literal
 
-Kind = Literal["key", "email", "iban", "card", "ip", "phone"]
-Span = tuple[int, int, Kind]
+PiiKind = Literal["key", "email", "iban", "card", "ip", "phone"]
+PiiSpan = tuple[int, int, PiiKind]
 """Where it begins, where it ends, and what it is."""
 
-KINDS: tuple[Kind, ...] = ("key", "email", "iban", "card", "ip", "phone")
+PII_KINDS: tuple[PiiKind, ...] = ("key", "email", "iban", "card", "ip", "phone")
 """In the order in which they are looked for: what one has found, none after it can be part of."""
 
-VERSION = 1
+PII_VERSION = 1
 """Raised whenever the same text would give other spans."""
 
 _FOUND = "\0"  # in the place of what an earlier kind has found; no pattern begins, ends or goes on over it
 
 
-def spans(text: str) -> list[Span]:
+def find_pii(text: str) -> list[PiiSpan]:
     r"""What a text holds of each kind, in the order of the text; no two overlap.
 
     - key: private keys as PEM and OpenPGP write them, up to the end of a text that was cut off; JSON web tokens; and
@@ -53,10 +53,10 @@ def spans(text: str) -> list[Span]:
     keys: RFC 7468, RFC 9580.
 
     >>> text = "Ask ann@example.org, +44 20 7946 0958; card 4111-1111-1111-1111, from 2019-05-12."
-    >>> [(kind, text[start:end]) for start, end, kind in spans(text)]
+    >>> [(kind, text[start:end]) for start, end, kind in find_pii(text)]
     [('email', 'ann@example.org'), ('phone', '+44 20 7946 0958'), ('card', '4111-1111-1111-1111')]
     """
-    found: list[Span] = []
+    found: list[PiiSpan] = []
     rest = text
     finders = _FINDERS if _NUMBER.search(text) else _FINDERS_WITHOUT_NUMBERS
     for kind, find in finders:
@@ -67,15 +67,15 @@ def spans(text: str) -> list[Span]:
     return sorted(found)
 
 
-def masked(text: str, kinds: Collection[Kind]) -> tuple[str, Counter[Kind]]:
+def mask_pii(text: str, kinds: Collection[PiiKind]) -> tuple[str, Counter[PiiKind]]:
     """The text with a placeholder such as ``<EMAIL>`` for each span of some kinds, and how many of each there were.
 
     All kinds are looked for, whichever are masked: a card number is no phone number where only phones are.
 
-    >>> masked("ann@example.org or bob@example.org", ["email"])
+    >>> mask_pii("ann@example.org or bob@example.org", ["email"])
     ('<EMAIL> or <EMAIL>', Counter({'email': 2}))
     """
-    mine = [span for span in spans(text) if span[2] in kinds]
+    mine = [span for span in find_pii(text) if span[2] in kinds]
     text = _replaced(text, [(start, end, f"<{kind.upper()}>") for start, end, kind in mine])
     return text, Counter(kind for _, _, kind in mine)
 
@@ -282,7 +282,7 @@ def _phones_labelled(text: str) -> list[tuple[int, int]]:
     return [match.span(1) for match in _LABELLED.finditer(text) if not _DATE.match(match[1])]
 
 
-_FINDERS_WITHOUT_NUMBERS: tuple[tuple[Kind, Find], ...] = (
+_FINDERS_WITHOUT_NUMBERS: tuple[tuple[PiiKind, Find], ...] = (
     ("key", _private_keys),
     ("key", _web_tokens),
     ("key", _tokens),
@@ -290,7 +290,7 @@ _FINDERS_WITHOUT_NUMBERS: tuple[tuple[Kind, Find], ...] = (
     ("iban", _ibans),
     ("ip", _addresses_6),
 )
-_FINDERS: tuple[tuple[Kind, Find], ...] = (
+_FINDERS: tuple[tuple[PiiKind, Find], ...] = (
     *_FINDERS_WITHOUT_NUMBERS[:-1],
     ("card", _cards),
     ("ip", _addresses_4),
@@ -299,4 +299,4 @@ _FINDERS: tuple[tuple[Kind, Find], ...] = (
     ("phone", _phones_american),
     ("phone", _phones_labelled),
 )
-"""In the order of ``KINDS``."""
+"""In the order of ``PII_KINDS``."""

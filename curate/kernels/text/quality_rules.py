@@ -39,21 +39,21 @@ class Rule:
         return measured < self.limit if self.least else measured > self.limit
 
 
-def at_least(measure: str, limit: float | None, reason: str) -> list[Rule]:
+def min_rule(measure: str, limit: float | None, reason: str) -> list[Rule]:
     """The rule, if there is a limit: what is measured must be no less. ``reason`` names it as {} or, in %, as {%}."""
     return [] if limit is None else [Rule(measure, limit, _worded(reason, limit), least=True)]
 
 
-def at_most(measure: str, limit: float | None, reason: str) -> list[Rule]:
+def max_rule(measure: str, limit: float | None, reason: str) -> list[Rule]:
     """The rule, if there is a limit: what is measured must be no more. ``reason`` names it as {} or, in %, as {%}.
 
-    >>> at_most("bullet_line_rate", 0.9, "more than {%} of its lines begin with a bullet")[0].reason
+    >>> max_rule("bullet_line_rate", 0.9, "more than {%} of its lines begin with a bullet")[0].reason
     'more than 90 % of its lines begin with a bullet'
     """
     return [] if limit is None else [Rule(measure, limit, _worded(reason, limit), least=False)]
 
 
-def limits(values: object, table: Iterable[tuple[str, str, str]]) -> list[Rule]:
+def build_rules(values: object, table: Iterable[tuple[str, str, str]]) -> list[Rule]:
     """Make the rules whose limits are attributes of ``values``.
 
     Parameters
@@ -65,13 +65,13 @@ def limits(values: object, table: Iterable[tuple[str, str, str]]) -> list[Rule]:
     --------
     >>> from types import SimpleNamespace
     >>> table = [("words", "min_words", "fewer than {} words"), ("words", "max_words", "more than {} words")]
-    >>> [rule.reason for rule in limits(SimpleNamespace(min_words=3, max_words=None), table)]
+    >>> [rule.reason for rule in build_rules(SimpleNamespace(min_words=3, max_words=None), table)]
     ['fewer than 3 words']
     """
     return [
         rule
         for measure, name, reason in table
-        for rule in (at_least if name.startswith("min") else at_most)(measure, getattr(values, name), reason)
+        for rule in (min_rule if name.startswith("min") else max_rule)(measure, getattr(values, name), reason)
     ]
 
 
@@ -80,7 +80,7 @@ def _worded(reason: str, limit: float) -> str:
     return reason.replace("{%}", f"{100 * limit:g} %").replace("{}", number)
 
 
-def refuse_crossed(rules: object, *measures: str) -> None:
+def check_limits(rules: object, *measures: str) -> None:
     """Nothing, if some text can pass both ``min_…`` and ``max_…`` of each measure, fields of a plugin.
 
     Raises
@@ -93,7 +93,7 @@ def refuse_crossed(rules: object, *measures: str) -> None:
             raise ValueError(f"max_{measure}: must be at least min_{measure}, which is {least}, or null; got {most}")
 
 
-def first_failed(
+def find_first_failed(
     texts: Texts, measure: Callable[[Sequence[str]], Measures], rules: Sequence[Rule]
 ) -> NDArray[np.int16]:
     """Find the first rule that each text fails.

@@ -8,14 +8,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from curate.kernels.neighbors.hash_index import Lookup
+from curate.kernels.neighbors.hash_index import HashIndex
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import runs
-from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.ragged import concatenate_ranges
+from curate.kernels.stats.hash_sampling import mix_bits
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.shingles import shingles
-from curate.kernels.text.word_tokens import word_places
-from curate.kernels.types import Counts, Hashes, Places, Places32
+from curate.kernels.text.shingles import hash_shingles
+from curate.kernels.text.word_tokens import word_spans
+from curate.kernels.types import Counts, Hashes, Positions, Positions32
 
 Blocks = Callable[[], Iterable[Sequence[str]]]
 """Starts another pass over texts; gives some after the others."""
@@ -29,43 +29,43 @@ _LARGEST = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Windows:
+class RepeatedWindows:
     """Where those windows stand, which are runs of ``length`` words, that n texts have more than once between them."""
 
     length: int
     words: Counts
     """(n,) how many each text has; 1 if it is blank."""
 
-    starts: Places32
+    starts: Positions32
     """The words at which such windows begin in text i are ``starts[offsets[i]:offsets[i + 1]]``, ascending."""
 
-    numbers: Places
+    numbers: Positions
     """Equal windows have the same number, and others another; below ``kinds``."""
 
     kinds: int
-    offsets: Places
+    offsets: Positions
     """(n + 1,)"""
 
-    def of(self, text: int) -> tuple[Places32, Places]:
+    def get(self, text: int) -> tuple[Positions32, Positions]:
         """The starts and the numbers of one text's."""
         own = slice(self.offsets[text], self.offsets[text + 1])
         return self.starts[own], self.numbers[own]
 
-    def covered(self, starts: Places32) -> Places:
+    def covered(self, starts: Positions32) -> Positions:
         """How many words each of some windows of one text adds: those before the next of them begins.
 
-        >>> Windows(3, *[np.zeros(1, np.int64)] * 3, 1, np.array([0, 1])).covered(np.array([2, 3, 9])).tolist()
+        >>> RepeatedWindows(3, *[np.zeros(1, np.int64)] * 3, 1, np.array([0, 1])).covered(np.array([2, 3, 9])).tolist()
         [1, 3, 3]
         """
-        lengths: Places = np.full(len(starts), self.length, np.int64)
+        lengths: Positions = np.full(len(starts), self.length, np.int64)
         np.minimum(np.diff(starts), self.length, out=lengths[:-1])
         return lengths
 
 
-def repeated_windows(texts: Blocks, length: int) -> Windows:
+def find_repeated_windows(texts: Blocks, length: int) -> RepeatedWindows:
     """Every window that stands more than once, in two texts or in one: those of a longer run that is repeated overlap.
 
-    What is a word, ``shingles`` says: capitals make no difference, punctuation does, and a character of a script
+    What is a word, ``hash_shingles`` says: capitals make no difference, punctuation does, and a character of a script
     without blanks is a word. A first pass finds the hashes that more than one window has. A second finds the windows of
     those hashes, and tells them apart by another hash.
 
@@ -86,14 +86,14 @@ def repeated_windows(texts: Blocks, length: int) -> Windows:
     Runs of equal tokens, by a suffix array: Lee et al. (2022), arXiv:2107.06499, section 4.1 (ExactSubstr). Hashes of
     long runs from those of runs half as long: Karp, Miller & Rosenberg (1972), doi:10.1145/800152.804905.
 
-    >>> windows = repeated_windows(lambda: [["a b c d x", "y A b  c d"], ["b c d"]], 3)
-    >>> [[part.tolist() for part in windows.of(text)] for text in range(3)]
+    >>> windows = find_repeated_windows(lambda: [["a b c d x", "y A b  c d"], ["b c d"]], 3)
+    >>> [[part.tolist() for part in windows.get(text)] for text in range(3)]
     [[[0, 1], [0, 1]], [[1, 2], [0, 1]], [[0], [1]]]
     """
     several = _several(lambda: _each(texts, lambda words, offsets: _hashes(words, _whole(offsets, length), length, 0)))
-    lookup = Lookup.of(several)
+    lookup = HashIndex.from_keys(several)
 
-    def find(words: Hashes, offsets: Places) -> tuple[Places, Places, Places32, Places, Hashes]:
+    def find(words: Hashes, offsets: Positions) -> tuple[Positions, Positions, Positions32, Positions, Hashes]:
         """Of each text the words, and how many such windows; of each window its start, the place of its hash, another
         hash.
         """
@@ -105,7 +105,7 @@ def repeated_windows(texts: Blocks, length: int) -> Windows:
         return np.diff(offsets), counts, starts, among, _hashes(words, places, length, 1)
 
     numbering = _Numbering(len(several))
-    found: list[tuple[Places, Places, Places32, Places]] = [
+    found: list[tuple[Positions, Positions, Positions32, Positions]] = [
         (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int64))
     ]
     for sizes, counts, starts, among, second in _each(texts, find):
@@ -114,10 +114,10 @@ def repeated_windows(texts: Blocks, length: int) -> Windows:
     repeated = np.bincount(numbers, minlength=numbering.kinds)[numbers] > 1
     ends = np.cumsum(np.concatenate(([0], counts)))
     offsets = np.concatenate(([0], np.cumsum(repeated)))[ends]
-    return Windows(length, words, starts[repeated], numbers[repeated], numbering.kinds, offsets)
+    return RepeatedWindows(length, words, starts[repeated], numbers[repeated], numbering.kinds, offsets)
 
 
-def later_copies(windows: Windows) -> tuple[Places, Places, Places]:
+def find_repeated_spans(windows: RepeatedWindows) -> tuple[Positions, Positions, Positions]:
     """The longest runs of words all of whose windows came before, in an earlier text or in the same.
 
     In the same text a window came before if it stands there twice without overlapping itself: of "ha ha ha …" the first
@@ -132,7 +132,7 @@ def later_copies(windows: Windows) -> tuple[Places, Places, Places]:
     them.
 
     >>> texts = ["a b c d", "x a b c d y", "ha ha ha ha ha ha ha"]
-    >>> [part.tolist() for part in later_copies(repeated_windows(lambda: [texts], 3))]
+    >>> [part.tolist() for part in find_repeated_spans(find_repeated_windows(lambda: [texts], 3))]
     [[1, 2], [1, 3], [5, 7]]
     """
     m = len(windows.starts)
@@ -148,40 +148,40 @@ def later_copies(windows: Windows) -> tuple[Places, Places, Places]:
     return texts[begins], starts[begins], starts[ends] + windows.length
 
 
-def without(text: str, some: Iterable[tuple[int, int]]) -> str:
+def remove_spans(text: str, some: Iterable[tuple[int, int]]) -> str:
     r"""The text without runs of its words, each told by its first word and the one after its last, ascending.
 
     What stands between the last of a run and the next word goes too.
 
-    >>> without("one, two three\n four", [(1, 3)])
+    >>> remove_spans("one, two three\n four", [(1, 3)])
     'one, four'
     """
-    places, parts, at = word_places(text), [], 0
+    places, parts, at = word_spans(text), [], 0
     for first, end in some:
         parts.append(text[at : places[first][0]])
         at = places[end][0] if end < len(places) else len(text)
     return "".join([*parts, text[at:]])
 
 
-def _each(texts: Blocks, work: Callable[[Hashes, Places], R]) -> Iterator[R]:
+def _each(texts: Blocks, work: Callable[[Hashes, Positions], R]) -> Iterator[R]:
     """What ``work`` gives for some texts after the others, told by the hash of each word and where each text begins."""
     some = (block[piece] for block in texts() for piece in text_blocks(block, _CHARACTERS))
-    return map_blocks(lambda piece: work(*shingles([text.lower() for text in piece], 1, "word")), some)
+    return map_blocks(lambda piece: work(*hash_shingles([text.lower() for text in piece], 1, "word")), some)
 
 
-def _whole(offsets: Places, length: int) -> Places:
+def _whole(offsets: Positions, length: int) -> Positions:
     """The words at which a window begins that is within one text."""
-    return runs(offsets[:-1], np.maximum(np.diff(offsets) - length + 1, 0))
+    return concatenate_ranges(offsets[:-1], np.maximum(np.diff(offsets) - length + 1, 0))
 
 
-def _hashes(words: Hashes, places: Places, length: int, seed: int) -> Hashes:
+def _hashes(words: Hashes, places: Positions, length: int, seed: int) -> Hashes:
     """A hash of the window at each of some places; another for another seed."""
     if not len(places):
         return np.zeros(0, np.uint64)
-    size, hashes = 1, mixed(words + np.uint64(seed))
+    size, hashes = 1, mix_bits(words + np.uint64(seed))
     while size < length:
         step = min(size, length - size)
-        hashes = mixed(hashes[:-step] * _GOLDEN + hashes[step:])
+        hashes = mix_bits(hashes[:-step] * _GOLDEN + hashes[step:])
         size += step
     return hashes[places]
 
@@ -227,7 +227,7 @@ class _Numbering:
     def kinds(self) -> int:
         return len(self._second) + len(self._others)
 
-    def of(self, place: Places, second: Hashes) -> Places:
+    def of(self, place: Positions, second: Hashes) -> Positions:
         """The same number for windows of the same two hashes."""
         new = ~self._known[place]
         self._second[place[new]] = second[new]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.kernels.text.char_ngrams import WHITE_SPACE
-from curate.kernels.text.nfkc import nfkc
+from curate.kernels.text.nfkc import normalize_nfkc
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.types import Flags
 
@@ -79,13 +79,13 @@ def normalize(text: str, differences: Collection[Difference]) -> str:
     if not differences:
         return text
     if "unicode" in differences:
-        text = nfkc(text)
+        text = normalize_nfkc(text)
     if "case" in differences:
         text = text.casefold()
     if "unicode" in differences or "punctuation" in differences:
         text = _without(text, "unicode" in differences, "punctuation" in differences)
     if "unicode" in differences:  # removing characters and folding case can leave another form
-        text = nfkc(text)
+        text = normalize_nfkc(text)
     if "space" in differences:
         return " ".join(text.replace(_BRAILLE_BLANK, " ").split())
     return "" if text.isspace() else text

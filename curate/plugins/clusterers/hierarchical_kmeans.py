@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.clustering.kmeans_levels import hierarchical_kmeans
-from curate.kernels.clustering.spherical_kmeans import automatic_clusters
+from curate.kernels.clustering.spherical_kmeans import default_n_clusters
 from curate.kernels.types import Vectors
 from curate.plugins.interfaces import clusterer
 from curate.plugins.results import Clustering
@@ -47,7 +47,7 @@ class HierarchicalKMeans:
     """How many times k-means is run again at each level, on the members nearest to the centroids."""
 
     def fit(self, vectors: Vectors, rng: np.random.Generator) -> Clustering:
-        last = automatic_clusters(vectors.rows) if self.n_clusters == "auto" else self.n_clusters
+        last = default_n_clusters(vectors.rows) if self.n_clusters == "auto" else self.n_clusters
         levels = hierarchical_kmeans(
             vectors,
             rng,

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
+from curate.kernels.clustering.spherical_kmeans import default_n_clusters, spherical_kmeans
 from curate.kernels.types import Vectors
 from curate.plugins.interfaces import clusterer
 from curate.plugins.results import Clustering
@@ -47,7 +47,7 @@ class KMeans:
     def fit(self, vectors: Vectors, rng: np.random.Generator) -> Clustering:
         fit = spherical_kmeans(
             vectors,
-            automatic_clusters(vectors.rows) if self.n_clusters == "auto" else self.n_clusters,
+            default_n_clusters(vectors.rows) if self.n_clusters == "auto" else self.n_clusters,
             rng,
             max_iterations=self.max_iterations,
             tolerance=self.tolerance,

@@ -118,7 +118,7 @@ class Column:
     def fit(self, sample: Lists, rng: np.random.Generator) -> FittedState:  # noqa: ARG002 - nothing is drawn
         return {"dimensions": np.array(common_length(sample), np.int64)}
 
-    def fitted(self, state: FittedState) -> ColumnVectors:
+    def restore(self, state: FittedState) -> ColumnVectors:
         return ColumnVectors(int(state["dimensions"]))
 
 

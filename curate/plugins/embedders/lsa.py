@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.neighbors.hash_index import Lookup
+from curate.kernels.neighbors.hash_index import HashIndex
 from curate.kernels.parallel import map_blocks, one_blas_thread
-from curate.kernels.text.char_ngrams import owners, signed_hashing, text_blocks, trigrams
-from curate.kernels.types import Counts, FittedState, Hashes, Matrix, Places, Vector
+from curate.kernels.text.char_ngrams import text_of_each, signed_hashing, text_blocks, trigrams
+from curate.kernels.types import Counts, FittedState, Hashes, Matrix, Positions, Vector
 from curate.plugins.interfaces import Embedder, embedder
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def lsa_fit(
     if not len(features):
         return features, np.empty((0, dimensions), np.float32), np.empty(0, np.float32)
     idf = (1 + np.log((1 + len(sample)) / (1 + documents))).astype(np.float32)
-    index = Lookup.of(features)
+    index = HashIndex.from_keys(features)
     texts = sparse.vstack(list(map_blocks(lambda block: _weights(*block, index), blocks)), format="csr")
     texts.data *= idf[texts.indices]
     texts.data /= np.repeat(np.sqrt(texts.power(2).sum(axis=1)), np.diff(texts.indptr))
@@ -81,7 +81,7 @@ def lsa_fit(
     return features, np.ascontiguousarray(directions[kept].T * idf[:, None], dtype=np.float32), idf
 
 
-def lsa_encode(texts: Sequence[str], index: Lookup, projection: Matrix) -> Matrix:
+def lsa_encode(texts: Sequence[str], index: HashIndex, projection: Matrix) -> Matrix:
     """Project texts on the directions that ``lsa_fit`` found.
 
     A text none of whose trigrams is a feature gets their signed hash instead: two such texts are as similar as their
@@ -115,7 +115,7 @@ def lsa_encode(texts: Sequence[str], index: Lookup, projection: Matrix) -> Matri
     return vectors
 
 
-def lsa_fidelity(texts: Sequence[str], index: Lookup, projection: Matrix, idf: Vector) -> Vector:
+def lsa_fidelity(texts: Sequence[str], index: HashIndex, projection: Matrix, idf: Vector) -> Vector:
     """How much of each text the directions that ``lsa_fit`` found express.
 
     The squared length of a text's projection as a share of that of its TF-IDF vector, in which a trigram that is no
@@ -140,7 +140,7 @@ def lsa_fidelity(texts: Sequence[str], index: Lookup, projection: Matrix, idf: V
     def measure(rows: slice) -> None:
         grams, offsets = trigrams(texts[rows])
         weights = _weights(grams, offsets, index)
-        unknown = np.bincount(owners(offsets)[index.find(grams) < 0], minlength=weights.shape[0])
+        unknown = np.bincount(text_of_each(offsets)[index.find(grams) < 0], minlength=weights.shape[0])
         whole = np.asarray(weights.multiply(idf).power(2).sum(axis=1)).ravel() + unknown * rarest**2
         kept = np.square(weights @ projection).sum(axis=1)
         expressed[rows] = np.divide(kept, whole, out=np.zeros(len(whole)), where=whole > 0)
@@ -175,7 +175,7 @@ def _affordable(sample: Sequence[str], rng: np.random.Generator) -> Sequence[str
     return [sample[i] for i in sorted(order[:count])]
 
 
-def _most_frequent(blocks: list[tuple[Hashes, Places]], max_features: int) -> tuple[Hashes, Counts]:
+def _most_frequent(blocks: list[tuple[Hashes, Positions]], max_features: int) -> tuple[Hashes, Counts]:
     """The trigrams in most texts, sorted, and in how many texts each is."""
     found = list(map_blocks(lambda block: _document_counts(*block), blocks))
     empty = np.empty(0, np.uint64)
@@ -186,21 +186,21 @@ def _most_frequent(blocks: list[tuple[Hashes, Places]], max_features: int) -> tu
     return features[kept], documents[kept]
 
 
-def _document_counts(grams: Hashes, offsets: Places) -> tuple[Hashes, Counts]:
+def _document_counts(grams: Hashes, offsets: Positions) -> tuple[Hashes, Counts]:
     """The different trigrams of a block, sorted, and in how many of its texts each is."""
     features, place = np.unique(grams, return_inverse=True)
-    pairs = np.unique(owners(offsets) * len(features) + place)
+    pairs = np.unique(text_of_each(offsets) * len(features) + place)
     return features, np.bincount(pairs % max(len(features), 1), minlength=len(features))
 
 
-def _weights(grams: Hashes, offsets: Places, index: Lookup) -> sparse.csr_array:
+def _weights(grams: Hashes, offsets: Positions, index: HashIndex) -> sparse.csr_array:
     """(n, f) float32: 1 + ln(count) of the features that occur in each text, columns in ascending order."""
     from scipy import sparse
 
     n, f = len(offsets) - 1, len(index)
     places = index.find(grams)
     known = places >= 0
-    pairs = np.sort(owners(offsets)[known] * f + places[known])
+    pairs = np.sort(text_of_each(offsets)[known] * f + places[known])
     first = np.flatnonzero(np.diff(pairs, prepend=-1))
     counts = np.diff(first, append=len(pairs))
     pairs = pairs[first]
@@ -237,15 +237,15 @@ class Lsa:
         learnt = lsa_fit(sample, rng, dimensions=self.dimensions, max_features=self.max_features)
         return dict(zip(("features", "projection", "idf"), learnt, strict=True))
 
-    def fitted(self, state: FittedState) -> Embedder:
-        return FittedLsa(Lookup.of(state["features"]), state["projection"], state["idf"])
+    def restore(self, state: FittedState) -> Embedder:
+        return FittedLsa(HashIndex.from_keys(state["features"]), state["projection"], state["idf"])
 
 
 @dataclass(frozen=True, slots=True)
 class FittedLsa:
     """What ``Lsa.fit`` learnt, ready to encode."""
 
-    index: Lookup
+    index: HashIndex
     projection: Matrix
     idf: Vector
 

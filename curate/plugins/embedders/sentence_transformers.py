@@ -18,10 +18,10 @@ import numpy as np
 from annotated_types import Ge, MinLen
 
 from curate.errors import PluginError, missing_extra
-from curate.kernels.parallel import ranges, threads
+from curate.kernels.parallel import block_slices, thread_count
 from curate.kernels.types import Counts, Matrix, Rows
 from curate.paths import content
-from curate.plugins.interfaces import ExecutionOnly, NamesContent, embedder
+from curate.plugins.interfaces import ExecutionOnly, ContentPath, embedder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -99,7 +99,7 @@ def _lengths(model: SentenceTransformer, texts: Sequence[str], prompt: str) -> C
     if not callable(tokenizer):
         return np.array([len(text) for text in texts], np.int64)
     lengths = np.empty(len(texts), np.int64)
-    for rows in ranges(len(texts), _TOKENIZED):
+    for rows in block_slices(len(texts), _TOKENIZED):
         chunk = [prompt + text for text in texts[rows]]
         tokens = tokenizer(chunk, truncation=model.max_seq_length is not None, max_length=model.max_seq_length)
         lengths[rows] = [len(ids) for ids in tokens["input_ids"]]
@@ -150,7 +150,7 @@ def load(
 
     options = _options(backend, device, dtype)
     folder = Path(name).expanduser()
-    torch.set_num_threads(threads())
+    torch.set_num_threads(thread_count())
     with _quiet():
         try:
             model: SentenceTransformer = sentence_transformers.SentenceTransformer(
@@ -178,14 +178,14 @@ def _options(backend: Backend, device: str | None, dtype: Dtype) -> dict[str, ob
         if device not in (None, "cpu"):
             raise PluginError(f"backend 'openvino' runs on the CPU, not on {device!r}", hint="leave out device")
         hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _PRECISION[dtype]}
-        return {"ov_config": {**hints, "INFERENCE_NUM_THREADS": threads()}}
+        return {"ov_config": {**hints, "INFERENCE_NUM_THREADS": thread_count()}}
     if backend == "onnx":
         if dtype != "float32":
             raise PluginError(f"backend 'onnx' computes in float32, not in {dtype}", hint="use torch or openvino")
         import onnxruntime  # type: ignore[import-untyped,unused-ignore]
 
         session = onnxruntime.SessionOptions()
-        session.intra_op_num_threads = threads()
+        session.intra_op_num_threads = thread_count()
         gpu = (device or "cpu").startswith("cuda")
         return {"provider": "CUDAExecutionProvider" if gpu else "CPUExecutionProvider", "session_options": session}
     return {}
@@ -281,7 +281,7 @@ class SentenceTransformers:
     Reimers & Gurevych (2019), arXiv:1908.10084.
     """
 
-    model: Annotated[str, MinLen(1), NamesContent()]
+    model: Annotated[str, MinLen(1), ContentPath()]
     """A name on the hub (``sentence-transformers/all-MiniLM-L6-v2``) or the path of a model's folder."""
 
     backend: Backend = "torch"

@@ -13,7 +13,7 @@ import orjson
 import pyarrow as pa
 
 from curate.errors import PluginError
-from curate.kernels.text.json_values import dumps, is_json, json_array
+from curate.kernels.text.json_values import dumps, is_json, to_json_types
 from curate.plugins.interfaces import exporter
 
 Compression = Literal["none", "gz", "zst"]
@@ -26,7 +26,7 @@ def write_jsonl(
 ) -> None:
     """Write ``table`` to ``path``, one JSON object a row, keys in column order, null where there is no value.
 
-    JSON texts become the values that they represent. JSON has fewer types than Arrow; ``json_array`` says what becomes
+    JSON texts become the values that they represent. JSON has fewer types than Arrow; ``to_json_types`` says what becomes
     of the others. NaN and infinities are null, as strict JSON has no other word for them. The bytes depend on the rows
     alone: a gzip file carries neither time nor name. Costs O(bytes) time; memory for a few thousand rows beyond the
     table.
@@ -52,7 +52,7 @@ def write_jsonl(
         for start in range(0, table.num_rows, ROWS_AT_ONCE):
             for rows in table.slice(start, ROWS_AT_ONCE).to_batches():
                 decimals = [one.name for one in rows.schema if pa.types.is_decimal(one.type) and one.type.scale > 0]
-                columns = [values(column, name) for name, column in zip(names, rows.columns, strict=True)]
+                columns = [to_json_values(column, name) for name, column in zip(names, rows.columns, strict=True)]
                 for cells in zip(*columns, strict=True):
                     record = dict(zip(names, cells, strict=True))
                     if nulls is not None and (null := nulls[row]) is not None:
@@ -84,7 +84,7 @@ def _opened(path: Path, compression: Compression) -> Iterator[IO[bytes]]:
             yield raw
 
 
-def values(array: pa.Array, name: str) -> list[object]:
+def to_json_values(array: pa.Array, name: str) -> list[object]:
     """Return the values of a column as JSON Lines hold them.
 
     Raises
@@ -95,7 +95,7 @@ def values(array: pa.Array, name: str) -> list[object]:
         texts = array.storage.to_pylist()
         return [None if text is None else orjson.Fragment(_on_one_line(text)) for text in texts]
     try:
-        plain: list[object] = json_array(array, name).to_pylist()
+        plain: list[object] = to_json_types(array, name).to_pylist()
     except TypeError as error:
         raise PluginError(str(error), hint="export to parquet, or drop the column") from error
     return plain

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.stats.distributions import normalised_entropy, total_variation
+from curate.kernels.stats.distributions import normalized_entropy, total_variation
 from curate.kernels.types import Codes, Counts, Rows
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 _ANY = float("inf")
 
@@ -57,7 +57,7 @@ class Balance:
     Pielou (1966), doi:10.1016/0022-5193(66)90013-0.
     """
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
         none = np.full(trial.n, -1, np.int32)
         labels = group_counts(none if trial.label is None else trial.label, trial.chosen)
         sources = group_counts(none if trial.source is None else trial.source, trial.chosen)
@@ -81,7 +81,7 @@ class Balance:
         ]
         if len(labels[0]) and not labels[1].sum():
             notes.append("no chosen row has a label")
-        return Measured(values, notes=tuple(notes))
+        return MetricResult(values, notes=tuple(notes))
 
 
 def _told(pool: Counts, chosen: Counts) -> dict[str, float]:
@@ -91,5 +91,5 @@ def _told(pool: Counts, chosen: Counts) -> dict[str, float]:
         "distance": total_variation(chosen, pool),
         "missing": float(np.count_nonzero(chosen == 0)),
         "smallest": float(chosen.min()),
-        "entropy": normalised_entropy(chosen),
+        "entropy": normalized_entropy(chosen),
     }

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.kernels.linalg.cosines import distance_to_nearest
-from curate.kernels.stats.distributions import normalised_entropy
+from curate.kernels.stats.distributions import normalized_entropy
 from curate.kernels.types import Codes, Rows
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 
 def clusters_covered(cluster: Codes, chosen: Rows) -> tuple[float, float]:
@@ -27,7 +27,7 @@ def clusters_covered(cluster: Codes, chosen: Rows) -> tuple[float, float]:
         return float("nan"), float("nan")
     inside = cluster[chosen][cluster[chosen] >= 0]
     counts = np.bincount(np.searchsorted(found, inside), minlength=len(found))
-    return float((counts > 0).mean()), normalised_entropy(counts)
+    return float((counts > 0).mean()), normalized_entropy(counts)
 
 
 @metric(
@@ -59,10 +59,10 @@ class Coverage:
     Deviations: measured on the pool that was chosen from, where the paper takes test rows.
     """
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
-        embeddings = given(trial.embeddings)
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        embeddings = require(trial.embeddings)
         distances = distance_to_nearest(embeddings, embeddings[trial.chosen])
-        rate, entropy = clusters_covered(given(trial.cluster), trial.chosen)
+        rate, entropy = clusters_covered(require(trial.cluster), trial.chosen)
         values = {
             "mean_distance": float(distances.mean(dtype=np.float64)),
             "radius": float(distances.max()),
@@ -70,4 +70,4 @@ class Coverage:
             "cluster_entropy": entropy,
         }
         notes = ("the pool has fewer than two clusters, or no chosen row is in one",) if np.isnan(entropy) else ()
-        return Measured(values, notes=notes)
+        return MetricResult(values, notes=notes)

@@ -8,13 +8,13 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Gt
 
-from curate.kernels.linalg.blocked_matmul import each_product
+from curate.kernels.linalg.blocked_matmul import for_each_product
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.stats.hash_sampling import content_order
 from curate.kernels.types import Matrix, Numbers, Vector
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 _GRID = 2.0 ** np.arange(0, 14.25, 0.25)
 _COPY = 0.999  # rows more similar than that tell nothing of how wide a kernel should be
@@ -125,7 +125,7 @@ def kernel_density(x: Matrix, weight: Vector, test: Matrix, concentration: float
         squares[rows] = squares[rows] * shrunk**2 + np.einsum("ij,ij->i", logs, logs)
         highest[rows] = high
 
-    each_product(test, x, use)
+    for_each_product(test, x, use)
     return np.log(total) + highest + log_height(concentration, x.shape[1]), total**2 / squares
 
 
@@ -158,11 +158,11 @@ class DensityPerplexity:
     concentration: Annotated[float, Gt(0)] | None = None
     """How narrow the kernels are; settled by the pool unless given."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
-        x, test = given(trial.embeddings), given(trial.test_embeddings)
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x, test = require(trial.embeddings), require(trial.test_embeddings)
         if not len(test):
             nothing = dict.fromkeys(("", "effective_rows"), float("nan"))
-            return Measured(nothing, notes=("there are no test rows",))
+            return MetricResult(nothing, notes=("there are no test rows",))
         sample = content_order(x, int(rng.integers(2**63)))[:_SAMPLE]
         concentration = self.concentration or best_concentration(x[sample])
         weight = np.ones(len(trial.chosen), np.float32) if trial.weight is None else trial.weight
@@ -171,4 +171,4 @@ class DensityPerplexity:
         notes: tuple[str, ...] = ()
         if median < _FEW:
             notes = (f"the density at a test row is made up by {median:.1f} chosen rows only: take it with caution",)
-        return Measured({"": -float(log_density.mean()), "effective_rows": median}, notes=notes)
+        return MetricResult({"": -float(log_density.mean()), "effective_rows": median}, notes=notes)

@@ -8,11 +8,11 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.linalg.cosines import lowest
+from curate.kernels.linalg.cosines import similarity_threshold
 from curate.kernels.neighbors.knn import nearest_similarity
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 
 @metric(
@@ -39,9 +39,9 @@ class Duplicates:
     min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.95
     """Cosine similarity from which two rows are near-duplicates; 1 finds equal rows, with 1e-6 for rounding."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
-        exact = len(trial.chosen) - len(np.unique(given(trial.content)[trial.chosen]))
-        nearest = nearest_similarity(given(trial.embeddings)[trial.chosen])
-        return Measured(
-            {"exact": float(exact), "near": float(np.count_nonzero(nearest >= lowest(self.min_similarity)))}
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        exact = len(trial.chosen) - len(np.unique(require(trial.content)[trial.chosen]))
+        nearest = nearest_similarity(require(trial.embeddings)[trial.chosen])
+        return MetricResult(
+            {"exact": float(exact), "near": float(np.count_nonzero(nearest >= similarity_threshold(self.min_similarity)))}
         )

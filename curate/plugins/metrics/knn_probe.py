@@ -8,12 +8,12 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt
 
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.interfaces import metric
-from curate.plugins.label_probes import GRADES, graded
-from curate.plugins.results import Measured
+from curate.plugins.label_probes import PROBE_COLUMNS, evaluate_probe
+from curate.plugins.results import MetricResult
 
 _ROWS = 512  # test rows compared with all chosen ones at a time
 
@@ -62,12 +62,12 @@ def nearest_vote(
         counted = np.bincount(voter * many + classes[voted], votes, len(similarities) * many).reshape(-1, many)
         shares[rows] = counted / counted.sum(axis=1, keepdims=True)
 
-    for _ in map_blocks(block, ranges(len(test), _ROWS)):
+    for _ in map_blocks(block, block_slices(len(test), _ROWS)):
         pass
     return shares
 
 
-@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=GRADES, random=False)
+@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=PROBE_COLUMNS, random=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KNNProbe:
     """Accuracy, macro-F1 and cross-entropy, on test rows, of a vote of the nearest chosen rows.
@@ -89,10 +89,10 @@ class KNNProbe:
     temperature: Annotated[float, Gt(0)] = 0.07
     """A vote weighs exp(cosine / temperature): the lower, the more the nearest decide."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
         def probe(x: Matrix, classes: Codes, weight: Vector, test: Matrix) -> tuple[Matrix, tuple[str, ...]]:
             return nearest_vote(
                 x, classes, weight, test, n_neighbors=self.n_neighbors, temperature=self.temperature
             ), ()
 
-        return graded(trial, probe)
+        return evaluate_probe(trial, probe)

@@ -11,10 +11,10 @@ from annotated_types import Ge, Gt, Le
 
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.interfaces import metric
-from curate.plugins.label_probes import GRADES, graded
-from curate.plugins.results import Measured
+from curate.plugins.label_probes import PROBE_COLUMNS, evaluate_probe
+from curate.plugins.results import MetricResult
 
 _TOLERANCE = 1e-5
 
@@ -61,7 +61,7 @@ def logistic_regression(
     return probabilities, bool(model.n_iter_.max() < max_iterations)
 
 
-@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=GRADES, random=False)
+@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=PROBE_COLUMNS, random=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogisticProbe:
     """Accuracy, macro-F1 and cross-entropy, on test rows, of a logistic regression trained on the chosen rows.
@@ -81,11 +81,11 @@ class LogisticProbe:
     max_iterations: Annotated[int, Ge(1), Le(100_000)] = 1_000
     """After as many iterations the fit is taken as it is, with a note."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
         def probe(x: Matrix, classes: Codes, weight: Vector, test: Matrix) -> tuple[Matrix, tuple[str, ...]]:
             found, converged = logistic_regression(
                 x, classes, weight, test, strength=self.C, max_iterations=self.max_iterations
             )
             return found, () if converged else (f"not converged after {self.max_iterations} iterations",)
 
-        return graded(trial, probe)
+        return evaluate_probe(trial, probe)

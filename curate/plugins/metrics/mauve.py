@@ -8,13 +8,13 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from curate.kernels.clustering.kmeans_plusplus import seed
+from curate.kernels.clustering.kmeans_plusplus import choose_seeds
 from curate.kernels.clustering.lloyd import assign, lloyd
-from curate.kernels.stats.hash_sampling import samples
+from curate.kernels.stats.hash_sampling import sample_by_content
 from curate.kernels.types import Codes, Matrix, Numbers
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 _WEIGHTS = np.linspace(1e-6, 1 - 1e-6, 25)
 _ITERATIONS, _TOLERANCE = 500, 1e-4
@@ -86,7 +86,7 @@ def frontier_integral(p: Numbers, q: Numbers) -> float:
 def buckets(rows: Matrix, count: int, n_init: int, rng: np.random.Generator) -> Codes:
     """Each row's bucket, by spherical k-means: the best of ``starts`` attempts; as many buckets as distinct rows."""
     fits = [
-        lloyd(lambda: iter([rows]), rows[seed(rows, count, rng)], max_iterations=_ITERATIONS, tolerance=_TOLERANCE)
+        lloyd(lambda: iter([rows]), rows[choose_seeds(rows, count, rng)], max_iterations=_ITERATIONS, tolerance=_TOLERANCE)
         for _ in range(n_init)
     ]
     return assign(rows, min(fits, key=lambda fit: fit.inertia).centroids)[0]
@@ -129,9 +129,9 @@ class Mauve:
     n_init: Annotated[int, Ge(1), Le(1_000)] = 5
     """How often the k-means is started; the best is taken."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
-        x = given(trial.embeddings)
-        chosen, pool = samples(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x = require(trial.embeddings)
+        chosen, pool = sample_by_content(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
         count = max(2, round(min(len(chosen), len(pool)) / 10))
         bucket = buckets(x[np.concatenate([chosen, pool])], count, self.n_init, rng)
         many = int(bucket.max()) + 1
@@ -140,4 +140,4 @@ class Mauve:
             for part in (bucket[: len(chosen)], bucket[len(chosen) :])
         )
         p, q = p / p.sum(), q / q.sum()
-        return Measured({"": mauve(p, q, self.scaling), "frontier_integral": frontier_integral(p, q)})
+        return MetricResult({"": mauve(p, q, self.scaling), "frontier_integral": frontier_integral(p, q)})

@@ -11,10 +11,10 @@ from annotated_types import Ge, Le
 
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.interfaces import metric
-from curate.plugins.label_probes import GRADES, graded
-from curate.plugins.results import Measured
+from curate.plugins.label_probes import PROBE_COLUMNS, evaluate_probe
+from curate.plugins.results import MetricResult
 
 
 def multilayer_perceptron(
@@ -70,7 +70,7 @@ def multilayer_perceptron(
         return model.predict_proba(test).astype(np.float32), bool(model.n_iter_ < max_iterations)
 
 
-@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=GRADES)
+@metric(version=1, reads={"embedding", "label", "test"}, learns=True, measures=PROBE_COLUMNS)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MLPProbe:
     """Accuracy, macro-F1 and cross-entropy, on test rows, of a small neural network trained on the chosen rows.
@@ -93,7 +93,7 @@ class MLPProbe:
     max_iterations: Annotated[int, Ge(1), Le(100_000)] = 500
     """After as many iterations the fit is taken as it is, with a note."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
         def probe(x: Matrix, classes: Codes, weight: Vector, test: Matrix) -> tuple[Matrix, tuple[str, ...]]:
             found, converged = multilayer_perceptron(
                 x,
@@ -107,4 +107,4 @@ class MLPProbe:
             )
             return found, () if converged else (f"not converged after {self.max_iterations} iterations",)
 
-        return graded(trial, probe)
+        return evaluate_probe(trial, probe)

@@ -8,14 +8,14 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from curate.kernels.linalg.blocked_matmul import each_product
-from curate.kernels.linalg.cosines import lowest
+from curate.kernels.linalg.blocked_matmul import for_each_product
+from curate.kernels.linalg.cosines import similarity_threshold
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.stats.hash_sampling import samples
+from curate.kernels.stats.hash_sampling import sample_by_content
 from curate.kernels.types import Matrix, Rows
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 _MEDIAN_ROWS = 1_000  # half a million pairs
 
@@ -63,7 +63,7 @@ def _kernel_sum(x: Matrix, y: Matrix, bandwidth: float) -> float:
         kernel /= np.float32(bandwidth**2)
         totals[rows] += np.exp(kernel, out=kernel).sum(axis=1, dtype=np.float64)
 
-    each_product(x, y, use)
+    for_each_product(x, y, use)
     return float(totals.sum())
 
 
@@ -75,7 +75,7 @@ def median_distance(x: Matrix) -> float:
     """
     with one_blas_thread():
         similarities = (x @ x.T)[np.triu_indices(len(x), 1)]
-    distances = np.sqrt(2 - 2 * np.where(similarities > lowest(1), 1, similarities).astype(np.float64))
+    distances = np.sqrt(2 - 2 * np.where(similarities > similarity_threshold(1), 1, similarities).astype(np.float64))
     return float(np.median(distances) or distances.mean())
 
 
@@ -102,10 +102,10 @@ class MMD:
     sample_size: Annotated[int, Ge(2)] = 4_000
     """The most rows of the pool, and of the chosen ones, that are compared; drawn by what they hold."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
-        x = given(trial.embeddings)
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x = require(trial.embeddings)
         if len(trial.chosen) < 2:
-            return Measured({"": float("nan")}, notes=("one row is chosen: it makes no pair",))
-        chosen, pool = samples(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
+            return MetricResult({"": float("nan")}, notes=("one row is chosen: it makes no pair",))
+        chosen, pool = sample_by_content(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
         bandwidth = median_distance(x[pool[:_MEDIAN_ROWS]])
-        return Measured({"": squared_mmd(x, chosen, pool, bandwidth) if bandwidth else 0.0})
+        return MetricResult({"": squared_mmd(x, chosen, pool, bandwidth) if bandwidth else 0.0})

@@ -9,14 +9,14 @@ import numpy as np
 from annotated_types import Ge
 from numpy.typing import NDArray
 
-from curate.kernels.linalg.blocked_matmul import each_product
+from curate.kernels.linalg.blocked_matmul import for_each_product
 from curate.kernels.linalg.cosines import ROUNDING
 from curate.kernels.neighbors.knn import knn
-from curate.kernels.stats.hash_sampling import samples
+from curate.kernels.stats.hash_sampling import sample_by_content
 from curate.kernels.types import Matrix, Rows, Vector
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 _NAMES = ("precision", "recall", "density", "coverage")
 
@@ -68,7 +68,7 @@ def neighborhood(x: Matrix, chosen: Rows, pool: Rows, n_neighbors: int) -> dict[
         inside[rows, 1] += (similarities >= reach_chosen[columns] - np.float32(ROUNDING)).sum(axis=1)
         found[np.flatnonzero(within_pool.any(axis=0)) + columns.start] = True  # threads write nothing but True
 
-    each_product(x[pool], x[chosen], use)
+    for_each_product(x[pool], x[chosen], use)
     taken = own >= 0
     k = min(n_neighbors, len(pool) - 1)
     return {
@@ -118,9 +118,9 @@ class Neighborhood:
     sample_size: Annotated[int, Ge(2)] = 4_000
     """The most rows of the pool, and of the chosen ones, that are compared; drawn by what they hold."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
         if len(trial.chosen) < 2:
-            return Measured(dict.fromkeys(_NAMES, float("nan")), notes=("one row is chosen: it has no neighbours",))
-        x = given(trial.embeddings)
-        chosen, pool = samples(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
-        return Measured(neighborhood(x, chosen, pool, self.n_neighbors))
+            return MetricResult(dict.fromkeys(_NAMES, float("nan")), notes=("one row is chosen: it has no neighbours",))
+        x = require(trial.embeddings)
+        chosen, pool = sample_by_content(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
+        return MetricResult(neighborhood(x, chosen, pool, self.n_neighbors))

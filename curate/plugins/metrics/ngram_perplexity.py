@@ -10,11 +10,11 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.ngram_ids import before, found, nested_ngrams
+from curate.kernels.text.ngram_ids import shift_right, find_ngrams, nested_ngrams
 from curate.kernels.types import Counts, Vector
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 _UNICODE = 0x110000
 
@@ -73,8 +73,8 @@ def witten_bell(
     for grams, number in nested_ngrams(seen, order, np.full(len(seen), order), size):
         count = np.bincount(number[counted], times, len(grams))
         after, kinds = (np.bincount(grams // size, values, contexts) for values in (count, count > 0))
-        asked_before = before(asked_context)
-        place = found(grams, asked_before, asked, size)
+        asked_before = shift_right(asked_context)
+        place = find_ngrams(grams, asked_before, asked, size)
         total, different = (np.where(asked_before >= 0, part[asked_before], 0) for part in (after, kinds))
         share = np.where(place >= 0, count[place], 0) + different * probability
         probability = np.divide(share, total + different, out=probability, where=different > 0)
@@ -125,13 +125,13 @@ class NGramPerplexity:
     order: Annotated[int, Ge(1), Le(100)] = 6
     """n: a character is predicted from the n - 1 before it."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
-        texts, test = given(trial.texts), given(trial.test_texts)
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        texts, test = require(trial.texts), require(trial.test_texts)
         weight = np.ones(len(trial.chosen), np.float32)
         if trial.weight is not None:
             weight = (trial.weight / trial.weight.mean(dtype=np.float64)).astype(np.float32)
         chosen = [texts[row] for row in trial.chosen]
         bits, characters = witten_bell(chosen, weight, test, characters_of(texts), self.order)
         if not characters:
-            return Measured({"": float("nan")}, notes=("the test texts have no characters",))
-        return Measured({"": bits / characters})
+            return MetricResult({"": float("nan")}, notes=("the test texts have no characters",))
+        return MetricResult({"": bits / characters})

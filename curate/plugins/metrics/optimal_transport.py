@@ -9,12 +9,12 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.stats.hash_sampling import samples
+from curate.kernels.stats.hash_sampling import sample_by_content
 from curate.kernels.stats.sinkhorn import sinkhorn, sinkhorn_symmetric
 from curate.kernels.types import Matrix
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 
 def sinkhorn_divergence(
@@ -90,11 +90,11 @@ class OptimalTransport:
     max_iterations: Annotated[int, Ge(1), Le(100_000)] = 1_000
     """After as many iterations it is given up."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
-        x = given(trial.embeddings)
-        chosen, pool = samples(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x = require(trial.embeddings)
+        chosen, pool = sample_by_content(x, trial.chosen, self.sample_size, int(rng.integers(2**63)))
         divergence, converged = sinkhorn_divergence(
             x[chosen], x[pool], self.regularization, tolerance=self.tolerance, max_iterations=self.max_iterations
         )
         notes = () if converged else (f"not converged after {self.max_iterations} iterations: raise regularization",)
-        return Measured({"": divergence}, notes=notes)
+        return MetricResult({"": divergence}, notes=notes)

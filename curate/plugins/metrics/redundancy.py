@@ -8,11 +8,11 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.linalg.cosines import lowest
+from curate.kernels.linalg.cosines import similarity_threshold
 from curate.kernels.neighbors.knn import nearest_similarity
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 
 @metric(
@@ -40,14 +40,14 @@ class Redundancy:
     min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.9
     """Cosine similarity to another chosen row from which a row is redundant; 1, with 1e-6 for rounding: equal rows."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
         if len(trial.chosen) == 1:
             nothing = dict.fromkeys(("mean", "percentile_95", "rate"), float("nan"))
-            return Measured(nothing, notes=("one row is chosen: there is no other to compare it with",))
-        nearest = nearest_similarity(given(trial.embeddings)[trial.chosen]).clip(-1, 1)
+            return MetricResult(nothing, notes=("one row is chosen: there is no other to compare it with",))
+        nearest = nearest_similarity(require(trial.embeddings)[trial.chosen]).clip(-1, 1)
         values = {
             "mean": float(nearest.mean(dtype=np.float64)),
             "percentile_95": float(np.percentile(nearest, 95)),
-            "rate": float((nearest >= lowest(self.min_similarity)).mean()),
+            "rate": float((nearest >= similarity_threshold(self.min_similarity)).mean()),
         }
-        return Measured(values)
+        return MetricResult(values)

@@ -9,11 +9,11 @@ import numpy as np
 from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Matrix, Numbers
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 _DIRECTIONS = 8  # projected at a time
 
@@ -59,7 +59,7 @@ def sliced_wasserstein(
         variate = (on_a.mean(axis=1) - on_b.mean(axis=1)) ** 2
         return distance, variate + (on_a.var(axis=1) + on_b.var(axis=1) if control == "upper" else 0)
 
-    blocks = list(map_blocks(block, ranges(len(directions), _DIRECTIONS)))
+    blocks = list(map_blocks(block, block_slices(len(directions), _DIRECTIONS)))
     distance, variate = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     mean_a, mean_b = a.mean(axis=0, dtype=np.float64), b.mean(axis=0, dtype=np.float64)
     expected = ((mean_a - mean_b) ** 2).sum()
@@ -107,8 +107,8 @@ class SlicedWasserstein:
     control: Literal["lower", "upper"] = "lower"
     """The control variate: from the means, or from means and variances."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:
-        x = given(trial.embeddings)
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:
+        x = require(trial.embeddings)
         drawn = rng.standard_normal((self.n_projections, x.shape[1]))
         directions = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-        return Measured({"": min(sliced_wasserstein(x[trial.chosen], x, directions, self.control)[0], 2.0)})
+        return MetricResult({"": min(sliced_wasserstein(x[trial.chosen], x, directions, self.control)[0], 2.0)})

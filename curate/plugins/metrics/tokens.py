@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 
 @metric(
@@ -33,12 +33,12 @@ class Tokens:
     Compute grows with the tokens trained on: Kaplan et al. (2020), arXiv:2001.08361, section 2.1.
     """
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
-        tokens = given(trial.tokens)
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        tokens = require(trial.tokens)
         chosen, pool = int(tokens[trial.chosen].sum(dtype=np.int64)), int(tokens.sum(dtype=np.int64))
         values = {
             "total": float(chosen),
             "mean": chosen / len(trial.chosen),
             "rate": chosen / pool if pool else float("nan"),
         }
-        return Measured(values, notes=() if pool else ("the pool has no tokens",))
+        return MetricResult(values, notes=() if pool else ("the pool has no tokens",))

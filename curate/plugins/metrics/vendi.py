@@ -9,11 +9,11 @@ import numpy as np
 from annotated_types import Gt, Le
 from numpy.typing import NDArray
 
-from curate.kernels.parallel import one_blas_thread, ranges
+from curate.kernels.parallel import one_blas_thread, block_slices
 from curate.kernels.types import Matrix
-from curate.plugins.batches import Trial, given
+from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric
-from curate.plugins.results import Measured
+from curate.plugins.results import MetricResult
 
 _ROWS = 4096
 
@@ -44,7 +44,7 @@ def vendi_score(x: Matrix, order: float = 1.0) -> float:
     """
     gram = np.zeros((x.shape[1], x.shape[1]))
     with one_blas_thread():
-        for rows in ranges(len(x), _ROWS):
+        for rows in block_slices(len(x), _ROWS):
             block = x[rows].astype(np.float64)
             gram += block.T @ block
         eigenvalues = np.linalg.eigvalsh(gram)
@@ -83,5 +83,5 @@ class Vendi:
     order: Annotated[float, Gt(0), Le(100)] = 1.0
     """Order of the entropy: below 1 rare rows count more, above 1 less."""
 
-    def measure(self, trial: Trial, rng: np.random.Generator) -> Measured:  # noqa: ARG002 - nothing is drawn
-        return Measured({"": vendi_score(given(trial.embeddings)[trial.chosen], self.order)})
+    def measure(self, trial: MetricInput, rng: np.random.Generator) -> MetricResult:  # noqa: ARG002 - nothing is drawn
+        return MetricResult({"": vendi_score(require(trial.embeddings)[trial.chosen], self.order)})

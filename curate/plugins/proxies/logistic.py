@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Codes, FittedState, Matrix
 from curate.plugins.interfaces import proxy
@@ -59,7 +59,7 @@ def descend(
     kept = np.empty((epochs, d + 1, classes), np.float32)
     for epoch in range(epochs):
         order = rng.permutation(n)
-        for batch in ranges(n, batch_size):
+        for batch in block_slices(n, batch_size):
             rows = order[batch]
             x = embeddings[rows]
             error = softmax(x @ weights[:-1] + weights[-1])
@@ -137,6 +137,6 @@ def _probabilities(embeddings: Matrix, weights: Matrix) -> Matrix:
     def block(rows: slice) -> None:
         found[rows] = softmax(embeddings[rows] @ weights[:-1] + weights[-1])
 
-    for _ in map_blocks(block, ranges(len(embeddings), _ROWS)):
+    for _ in map_blocks(block, block_slices(len(embeddings), _ROWS)):
         pass
     return found

@@ -13,7 +13,7 @@ from annotated_types import MinLen
 from curate.errors import DataError
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Matrix
-from curate.plugins.interfaces import NamesContent, NamesFiles, proxy
+from curate.plugins.interfaces import ContentPath, ExistingFiles, proxy
 
 _TOLERANCE = 0.02
 """How far a row's probabilities may be from a sum of 1: half precision, or three decimals, of a hundred classes."""
@@ -34,7 +34,7 @@ class Recorded:
     Swayamdipta et al. (2020), Dataset Cartography, arXiv:2009.10795, section 2: the training dynamics of a row.
     """
 
-    files: Annotated[str, MinLen(1), NamesContent(), NamesFiles()]
+    files: Annotated[str, MinLen(1), ContentPath(), ExistingFiles()]
     """The log, or a pattern such as "logs/**/*.jsonl" for its files: JSONL, CSV, TSV or Parquet."""
 
     classes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import Dynamics, ScoreBatch, given
+from curate.plugins.batches import Dynamics, ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 _LEAST = np.finfo(np.float32).tiny
@@ -80,4 +80,4 @@ class AUM:
     """Of what: logits, as in the paper on AUM, or probabilities, as in the code of CCS, where it is at most 1."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return aum(given(batch.dynamics), self.margin)
+        return aum(require(batch.dynamics), self.margin)

@@ -11,7 +11,7 @@ from annotated_types import Ge
 from curate.kernels.neighbors.knn import knn
 from curate.kernels.neighbors.knn_density import knn_density
 from curate.kernels.types import Vector
-from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 
@@ -51,9 +51,9 @@ class Density:
     """How many dimensions the rows spread in; auto: estimated from the same neighbours."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        x = given(batch.embeddings)
+        x = require(batch.embeddings)
         k = min(self.n_neighbors, len(x) - 1)
         if k < 1:
             return np.zeros(len(x), np.float32)
-        neighbors = knn(x, k, centroids=given(batch.centroids), cluster=given(batch.cluster))
+        neighbors = knn(x, k, centroids=require(batch.centroids), cluster=require(batch.cluster))
         return knn_density(x, *neighbors, self.dimensions)

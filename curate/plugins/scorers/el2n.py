@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import Dynamics, ScoreBatch, given
+from curate.plugins.batches import Dynamics, ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 
@@ -81,4 +81,4 @@ class EL2N:
     """How many epochs from the first on are averaged; all of them, where the proxy has fewer."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return el2n(given(batch.dynamics), self.epochs)
+        return el2n(require(batch.dynamics), self.epochs)

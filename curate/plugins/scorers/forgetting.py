@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from curate.kernels.types import Flags, Rows, Vector
-from curate.plugins.batches import Dynamics, ScoreBatch, given
+from curate.plugins.batches import Dynamics, ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 
@@ -80,4 +80,4 @@ class Forgetting:
     paper and the score stays finite; or none, as in the code of CCS, where the hardest rows then count as easy."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return forgetting(given(batch.dynamics), self.never_learned)
+        return forgetting(require(batch.dynamics), self.never_learned)

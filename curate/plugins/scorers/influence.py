@@ -9,9 +9,9 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from curate.kernels.linalg.kronecker import kronecker_solve
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Codes, Matrix, Numbers, Vector
-from curate.plugins.batches import Dynamics, ScoreBatch, given
+from curate.plugins.batches import Dynamics, ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 _ROWS = 4096
@@ -58,7 +58,7 @@ def layer_influence(embeddings: Matrix, probabilities: Matrix, labels: Codes, da
         return error.T @ error, x.T @ x, error.T @ x
 
     a, b, gradient = np.zeros((classes, classes)), np.zeros((d, d)), np.zeros((classes, d))
-    for of_errors, of_inputs, of_both in map_blocks(moments, ranges(n, _ROWS)):
+    for of_errors, of_inputs, of_both in map_blocks(moments, block_slices(n, _ROWS)):
         a += of_errors / n
         b += of_inputs / n
         gradient += of_both / n
@@ -71,7 +71,7 @@ def layer_influence(embeddings: Matrix, probabilities: Matrix, labels: Codes, da
         found: Numbers = np.einsum("ij,ij->i", errors(rows), embeddings[rows].astype(np.float64) @ solved.T)
         return found
 
-    return np.concatenate(list(map_blocks(influence, ranges(n, _ROWS))))
+    return np.concatenate(list(map_blocks(influence, block_slices(n, _ROWS))))
 
 
 def influence(embeddings: Matrix, dynamics: Dynamics, epoch: int, damping: float) -> Vector:
@@ -124,4 +124,4 @@ class Influence:
     gradient step."""
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return influence(given(batch.embeddings), given(batch.dynamics), self.epoch, self.damping)
+        return influence(require(batch.embeddings), require(batch.dynamics), self.epoch, self.damping)

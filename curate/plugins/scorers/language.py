@@ -12,9 +12,9 @@ import numpy as np
 from annotated_types import MinLen
 
 from curate.errors import missing_extra
-from curate.kernels.text.nfkc import marks_in_order
+from curate.kernels.text.nfkc import sort_combining_marks
 from curate.kernels.types import Vector
-from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def language(texts: Sequence[str], languages: Sequence[str]) -> Vector:
     model = _model()
     scores = np.empty(len(texts), np.float32)
     for row, text in enumerate(texts):
-        scores[row] = min(1.0, sum(share for name, share in model.rank(marks_in_order(text)) if name in languages))
+        scores[row] = min(1.0, sum(share for name, share in model.rank(sort_combining_marks(text)) if name in languages))
     return scores
 
 
@@ -117,4 +117,4 @@ class Language:
         return ()
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return language(given(batch.texts), self.languages)
+        return language(require(batch.texts), self.languages)

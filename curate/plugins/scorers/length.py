@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from curate.kernels.types import Matrix
-from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 
@@ -58,4 +58,4 @@ class Length:
     """
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Matrix:  # noqa: ARG002 - nothing is drawn
-        return lengths(given(batch.texts))
+        return lengths(require(batch.texts))

@@ -10,7 +10,7 @@ import polars as pl
 
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.types import Matrix
-from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 _ANY = float("inf")
@@ -301,4 +301,4 @@ class LexicalQuality:
     """
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Matrix:  # noqa: ARG002 - nothing is drawn
-        return lexical_quality(given(batch.texts))
+        return lexical_quality(require(batch.texts))

@@ -16,14 +16,14 @@ from annotated_types import Ge, Le
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
-from curate.kernels.stats.hash_folds import distinct_texts, folds_of, text_keys
+from curate.kernels.stats.hash_folds import distinct_texts, assign_folds, hash_folded_texts
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.kneser_ney import NGramModel, kneser_ney, probabilities
-from curate.kernels.text.shingles import shingles
-from curate.kernels.types import Counts, FittedState, Hashes, Numbers, Places, Vector
-from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import Examples, FileNames, OutputColumn, Scorer, TextTemplate, scorer
-from curate.plugins.results import Learnt
+from curate.kernels.text.kneser_ney import NGramModel, fit_kneser_ney, word_probabilities
+from curate.kernels.text.shingles import hash_shingles
+from curate.kernels.types import Counts, FittedState, Hashes, Numbers, Positions, Vector
+from curate.plugins.batches import ScoreBatch, require
+from curate.plugins.interfaces import ExampleFiles, FileNames, OutputColumn, Scorer, TextTemplate, scorer
+from curate.plugins.results import FitReport
 
 FEWEST = 20
 HALVES = 2
@@ -33,7 +33,7 @@ FACTS = ("texts", "words", "perplexity", "median")
 _LARGEST = 1e38  # what float32 still holds
 
 
-def normalised_words(texts: Sequence[str]) -> tuple[Hashes, Places]:
+def normalised_words(texts: Sequence[str]) -> tuple[Hashes, Positions]:
     """The words of each text as hashes: in lower case, every digit a 0, every mark or symbol a word of its own.
 
     Parameters
@@ -53,15 +53,15 @@ def normalised_words(texts: Sequence[str]) -> tuple[Hashes, Places]:
     """
     marks = _marks()
     plain = [re.sub(r"\d", "0", marks.sub(r" \g<0> ", text.lower())) for text in texts]
-    words, offsets = shingles(plain, 1, "word")
+    words, offsets = hash_shingles(plain, 1, "word")
     blank = np.array([not text or text.isspace() for text in plain], np.bool_)
-    if blank.any():  # of those ``shingles`` makes a word of nothing
+    if blank.any():  # of those ``hash_shingles`` makes a word of nothing
         words = words[~np.repeat(blank, np.diff(offsets))]
         offsets = np.concatenate([[0], np.cumsum(np.where(blank, 0, np.diff(offsets)))])
     return words, offsets
 
 
-def perplexities(texts: Sequence[str], models: Sequence[NGramModel]) -> tuple[Numbers, Places]:
+def perplexities(texts: Sequence[str], models: Sequence[NGramModel]) -> tuple[Numbers, Positions]:
     """How many words each word of a text might as well have been, by the model that its fold has.
 
     Parameters
@@ -75,23 +75,23 @@ def perplexities(texts: Sequence[str], models: Sequence[NGramModel]) -> tuple[Nu
         only the latter
     counts : (n,) int64, the words and the end
 
-    Cost: as ``probabilities``. Guarantee: a text's does not depend on the texts beside it.
+    Cost: as ``word_probabilities``. Guarantee: a text's does not depend on the texts beside it.
 
     References
     ----------
     Jelinek, Mercer, Bahl & Baker (1977), doi:10.1121/1.2016299.
     """
 
-    def block(rows: slice) -> tuple[Numbers, Places]:
+    def block(rows: slice) -> tuple[Numbers, Positions]:
         some = texts[rows]
-        folds = folds_of(text_keys(some), len(models))
+        folds = assign_folds(hash_folded_texts(some), len(models))
         surprise, counts = np.zeros(len(some)), np.zeros(len(some), np.int64)
         for fold, model in enumerate(models):
             mine = np.flatnonzero(folds == fold)
             words, offsets = normalised_words([some[row] for row in mine.tolist()])
             counts[mine] = np.diff(offsets) + 1
             owners = np.repeat(np.arange(len(mine)), counts[mine])
-            surprise[mine] = -np.bincount(owners, np.log(probabilities(model, words, offsets)), len(mine))
+            surprise[mine] = -np.bincount(owners, np.log(word_probabilities(model, words, offsets)), len(mine))
         return surprise, counts
 
     blocks = list(map_blocks(block, text_blocks(texts)))
@@ -109,7 +109,7 @@ def cross_fitted(texts: Sequence[str], folds: Counts, order: int) -> list[NGramM
     order : longest n-grams, in words
     """
     return [
-        kneser_ney(*normalised_words([texts[row] for row in np.flatnonzero(folds != fold).tolist()]), order)
+        fit_kneser_ney(*normalised_words([texts[row] for row in np.flatnonzero(folds != fold).tolist()]), order)
         for fold in range(HALVES)
     ]
 
@@ -173,7 +173,7 @@ class Perplexity:
     one a line.
     """
 
-    files: Annotated[FileNames, Examples(FEWEST)] | None = None
+    files: Annotated[FileNames, ExampleFiles(FEWEST)] | None = None
     """Files of clean texts: a path, a pattern or a list of them, as in ``input.files``, 20 different texts at least;
     without them, an even sample of the pool's rows."""
 
@@ -191,23 +191,23 @@ class Perplexity:
         if len(keys) < FEWEST:
             told = f"perplexity.files: {len(keys)} different texts, and {FEWEST} are needed"
             raise DataError(told, hint="name more texts")
-        models = cross_fitted(texts, folds_of(keys, HALVES), self.order)
-        state = {f"{fold}_{name}": array for fold, model in enumerate(models) for name, array in model.state().items()}
+        models = cross_fitted(texts, assign_folds(keys, HALVES), self.order)
+        state = {f"{fold}_{name}": array for fold, model in enumerate(models) for name, array in model.to_state().items()}
         facts = (float(len(texts)), *held_out_perplexity(texts, models))
         return state | {name: np.array(fact) for name, fact in zip(FACTS, facts, strict=True)}
 
-    def fitted(self, state: FittedState) -> Scorer:
+    def restore(self, state: FittedState) -> Scorer:
         parts = ({key[2:]: state[key] for key in state if key.startswith(f"{fold}_")} for fold in range(HALVES))
-        return FittedPerplexity(tuple(map(NGramModel.of, parts)))
+        return FittedPerplexity(tuple(map(NGramModel.from_state, parts)))
 
-    def learnt(self, state: FittedState) -> Learnt:
+    def describe_fit(self, state: FittedState) -> FitReport:
         numbers = {name: float(state[name]) for name in FACTS}
         whose = "of the pool" if self.files is None else "of the files"
         told = (
             f"{numbers['texts']:,.0f} texts {whose}, {numbers['words']:,.0f} words; held out, their perplexity is "
             f"{numbers['perplexity']:,.1f} a word, that of half of them below {numbers['median']:,.1f}"
         )
-        return Learnt(facts=numbers, told=told)
+        return FitReport(facts=numbers, summary=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,4 +217,4 @@ class FittedPerplexity:
     models: tuple[NGramModel, ...]
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return perplexities(given(batch.texts), self.models)[0].astype(np.float32)
+        return perplexities(require(batch.texts), self.models)[0].astype(np.float32)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.text.pii_patterns import KINDS, Kind, spans
+from curate.kernels.text.pii_patterns import PII_KINDS, PiiKind, find_pii
 from curate.kernels.types import Matrix
-from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
-_NAMES: dict[Kind, tuple[str, str]] = {
+_NAMES: dict[PiiKind, tuple[str, str]] = {
     "key": ("keys", "keys and tokens"),
     "email": ("emails", "e-mail addresses"),
     "iban": ("ibans", "account numbers"),
@@ -40,10 +40,10 @@ def counts(texts: Sequence[str]) -> Matrix:
     >>> counts(["ann@example.org, +44 20 7946 0958", ""]).tolist()
     [[2.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]]
     """
-    table = np.zeros((len(texts), 1 + len(KINDS)), np.float32)
+    table = np.zeros((len(texts), 1 + len(PII_KINDS)), np.float32)
     for row, text in enumerate(texts):
-        for kind, count in Counter(kind for _, _, kind in spans(text)).items():
-            table[row, 1 + KINDS.index(kind)] = count
+        for kind, count in Counter(kind for _, _, kind in find_pii(text)).items():
+            table[row, 1 + PII_KINDS.index(kind)] = count
     table[:, 0] = table[:, 1:].sum(axis=1)
     return table
 
@@ -63,7 +63,7 @@ def counts(texts: Sequence[str]) -> Matrix:
                 range=(0.0, float("inf")),
                 higher_means=f"more {_NAMES[kind][1]}",
             )
-            for kind in KINDS
+            for kind in PII_KINDS
         ),
     ),
 )
@@ -82,4 +82,4 @@ class Pii:
     """
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Matrix:  # noqa: ARG002 - nothing is drawn
-        return counts(given(batch.texts))
+        return counts(require(batch.texts))

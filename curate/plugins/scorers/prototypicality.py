@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Codes, Matrix, Vector
-from curate.plugins.batches import ScoreBatch, given
+from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer
 
 _ROWS = 4096
@@ -44,7 +44,7 @@ def distance_to_centroid(embeddings: Matrix, cluster: Codes, centroids: Matrix) 
         cosine: Vector = np.einsum("ij,ij->i", embeddings[rows], centroids[own[rows]])
         return 1 - cosine
 
-    distance = np.concatenate([np.empty(0, np.float32), *map_blocks(block, ranges(len(own), _ROWS))])
+    distance = np.concatenate([np.empty(0, np.float32), *map_blocks(block, block_slices(len(own), _ROWS))])
     return distance.clip(0, 2)
 
 
@@ -73,4 +73,4 @@ class Prototypicality:
     """
 
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
-        return distance_to_centroid(given(batch.embeddings), given(batch.cluster), given(batch.centroids))
+        return distance_to_centroid(require(batch.embeddings), require(batch.cluster), require(batch.centroids))

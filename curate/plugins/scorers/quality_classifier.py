@@ -11,14 +11,14 @@ from annotated_types import Ge, Gt, Le
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
-from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, platt
-from curate.kernels.stats.hash_folds import distinct_texts, folds_of, text_keys
+from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, fit_platt
+from curate.kernels.stats.hash_folds import distinct_texts, assign_folds, hash_folded_texts
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.shingles import shingles
+from curate.kernels.text.shingles import hash_shingles
 from curate.kernels.types import Counts, FittedState, Flags, Matrix, Numbers, Vector
-from curate.plugins.batches import ScoreBatch, given
-from curate.plugins.interfaces import Examples, FileNames, OutputColumn, Scorer, TextTemplate, scorer
-from curate.plugins.results import Learnt
+from curate.plugins.batches import ScoreBatch, require
+from curate.plugins.interfaces import ExampleFiles, FileNames, OutputColumn, Scorer, TextTemplate, scorer
+from curate.plugins.results import FitReport
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -59,7 +59,7 @@ def hashed_ngrams(texts: Sequence[str], max_ngram_size: int, hash_bits: int) -> 
 
     def block(rows: slice) -> sparse.csr_array:
         plain = [text.lower() for text in texts[rows]]
-        parts = [shingles(plain, n, "word") for n in range(1, max_ngram_size + 1)]
+        parts = [hash_shingles(plain, n, "word") for n in range(1, max_ngram_size + 1)]
         counts = [
             sparse.csr_array(
                 (np.ones(len(hashes), np.float32), (hashes >> np.uint64(64 - hash_bits)).astype(np.int32), offsets),
@@ -88,7 +88,7 @@ def cross_fitted(
     """For each fold a logistic regression on the others, whose logits the others calibrate.
 
     Every example is judged by a model that was not fitted to it. From these judgements, those of a fold left out, comes
-    the slope and the intercept that make its model's answers probabilities (``platt``).
+    the slope and the intercept that make its model's answers probabilities (``fit_platt``).
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def cross_fitted(
     logit = logits(vectors, folds, weights, bias)
     for fold in range(FOLDS):
         others = folds != fold
-        slope, intercept = platt(logit[others], positive[others])
+        slope, intercept = fit_platt(logit[others], positive[others])
         weights[fold] *= np.float32(slope)
         bias[fold] = slope * bias[fold] + intercept
     return weights, bias
@@ -168,7 +168,7 @@ def fit_classifier(
             told = f"quality_classifier.{side}: {len(texts)} different texts"
             told += " that are no good examples too" if side == "negative" else ""
             raise DataError(f"{told}, and {FEWEST} are needed", hint="name more examples")
-    folds = folds_of(np.concatenate([positive_keys, negative_keys]), FOLDS)
+    folds = assign_folds(np.concatenate([positive_keys, negative_keys]), FOLDS)
     is_positive = np.arange(len(folds)) < len(positive)
     vectors = hashed_ngrams([*positive, *negative], max_ngram_size, hash_bits)
     weights, bias = cross_fitted(vectors, is_positive, folds, l2_penalty)
@@ -218,10 +218,10 @@ class QualityClassifier:
     Deviations: logistic regression where DCLM takes fastText; a threshold where GPT-3 draws from a Pareto distribution.
     """
 
-    positive: Annotated[FileNames, Examples(FEWEST)]
+    positive: Annotated[FileNames, ExampleFiles(FEWEST)]
     """Files of good examples: a path, a pattern or a list of them, as in ``input.files``; at least 20."""
 
-    negative: Annotated[FileNames, Examples(FEWEST)] | None = None
+    negative: Annotated[FileNames, ExampleFiles(FEWEST)] | None = None
     """Files of bad examples; without them, an even sample of the pool's rows."""
 
     text: TextTemplate | None = None
@@ -245,10 +245,10 @@ class QualityClassifier:
             positive, negative, max_ngram_size=self.max_ngram_size, hash_bits=self.hash_bits, l2_penalty=self.l2_penalty
         )
 
-    def fitted(self, state: FittedState) -> Scorer:
+    def restore(self, state: FittedState) -> Scorer:
         return FittedClassifier(state["weights"], state["bias"], self.max_ngram_size, self.hash_bits)
 
-    def learnt(self, state: FittedState) -> Learnt:
+    def describe_fit(self, state: FittedState) -> FitReport:
         numbers = {name: float(state[name]) for name in FACTS}
         from_pool = "rows of the pool for bad ones" if self.negative is None else "bad ones"
         chance = "; it cannot tell them apart" if numbers["auc_low"] <= 0.5 else ""
@@ -258,7 +258,7 @@ class QualityClassifier:
             "its Brier score "
             f"{numbers['brier']:.3f}, its calibration error {numbers['calibration_error']:.3f}{chance}"
         )
-        return Learnt(facts=numbers, told=told)
+        return FitReport(facts=numbers, summary=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +273,7 @@ class FittedClassifier:
     def score(self, batch: ScoreBatch, rng: np.random.Generator) -> Vector:  # noqa: ARG002 - nothing is drawn
         from scipy.special import expit
 
-        texts = given(batch.texts)
+        texts = require(batch.texts)
         vectors = hashed_ngrams(texts, self.max_ngram_size, self.hash_bits)
-        folds = folds_of(text_keys(texts), FOLDS)
+        folds = assign_folds(hash_folded_texts(texts), FOLDS)
         return np.asarray(expit(logits(vectors, folds, self.weights, self.bias)), np.float32)

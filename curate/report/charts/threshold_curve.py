@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from curate.kernels.neighbors.retention import Sample
+from curate.kernels.neighbors.retention import RecallSample
 from curate.report.charts.bars import Figure, Trace
 from curate.report.contents import Retained
 from curate.report.formatting import begun, count, plural, share
@@ -68,10 +68,10 @@ def title(part: Retained) -> str:
     return f"{part.entry}: duplicates are {', '.join([f'{first} of the rows at {rest}', *dropped[1:]])}"
 
 
-def missed(sample: Sample) -> str:
+def missed(sample: RecallSample) -> str:
     """How many duplicates were not compared.
 
-    >>> missed(Sample(rows=1000, pairs=412, missed=9))
+    >>> missed(RecallSample(rows=1000, pairs=412, missed=9))
     '1,000 rows were compared with all others: of the 412 pairs of duplicates that they are in, 9 (2.2 %) are missed.'
     """
     found = f"{plural(sample.rows, 'row')} were compared with all others"

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from curate import paths
 from curate.config.model import DECONTAMINATE, plain
 from curate.contamination import EvaluationSet
-from curate.kernels.linalg.cosines import lowest
-from curate.kernels.text.ngram_overlap import Ngrams, most_similar
+from curate.kernels.linalg.cosines import similarity_threshold
+from curate.kernels.text.ngram_overlap import NgramIndex, match_embeddings
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.types import AnyArray, Matrix
 from curate.pool.sidecars import Decontaminated
@@ -250,7 +250,7 @@ class _Corpus:
     group: NDArray[np.int64]
     """(t,) the number of the set that each is of."""
 
-    ngrams: Ngrams | None
+    ngrams: NgramIndex | None
     vectors: list[tuple[NDArray[np.int64], Matrix]]
     """Of each set: the numbers of the texts that have one, and theirs."""
 
@@ -273,7 +273,7 @@ def _corpus(looking: _Looking) -> _Corpus:
     group = np.repeat(np.arange(len(looking.sets)), [one.source.rows for one in looking.sets])
     ngrams = None
     if looking.ngram_size is not None:
-        ngrams = Ngrams.of(texts, looking.ngram_size, looking.min_words, looking.differences)
+        ngrams = NgramIndex.from_texts(texts, looking.ngram_size, looking.min_words, looking.differences)
     return _Corpus(texts, place, group, ngrams, embedded)
 
 
@@ -300,10 +300,10 @@ def _find(task: _Task) -> None:
         rows, numbers = corpus.ngrams.find(shard.read(("text",))["text"].to_pylist())
         parts.append(_lines(rows, ngram=numbers))
     if task.looking.min_similarity is not None:
-        least = lowest(task.looking.min_similarity)
+        least = similarity_threshold(task.looking.min_similarity)
         x = shard.vectors(task.looking.embedding)
         for numbers, among in corpus.vectors:
-            similarity, nearest, similar = most_similar(x, among, least)
+            similarity, nearest, similar = match_embeddings(x, among, least)
             rows = np.flatnonzero(similar)
             text = numbers[nearest[rows]]
             parts.append(_lines(rows, text=text, similarity=similarity[rows], texts=similar[rows]))
@@ -379,7 +379,7 @@ def _by_words(corpus: _Corpus, found: pa.Table, listing: _Listing, seen: NDArray
         row, own = int(rows[first]), numbers[first:last]
         for overlap in corpus.ngrams.overlaps(own, corpus.group, listing.min_overlap_rate).values():
             seen[list(overlap.texts)] = True
-            shared = corpus.ngrams.shared(overlap.text, own)
+            shared = corpus.ngrams.longest_shared_span(overlap.text, own)
             yield _Match(row, NGRAM, overlap.text, overlap.rate, len(overlap.texts), shared)
 
 

@@ -19,8 +19,8 @@ from curate import paths
 from curate.accounting import Count
 from curate.errors import DataError, PluginError
 from curate.kernels.types import AnyArray, FittedState
-from curate.plugins.interfaces import Faithful, FittedEmbedder
-from curate.plugins.registry import Spec
+from curate.plugins.interfaces import FidelityEmbedder, FittedEmbedder
+from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Embedded
 from curate.pool.training_sample import sample
@@ -264,7 +264,7 @@ def _fidelity(making: _Entry, learnt: FittedState) -> float | None:
     if not entry.spec.plugin().traits.fidelity:
         return None
     with running(entry.spec, entry.name):
-        fitted: Faithful = entry.spec.build().fitted(learnt)
+        fitted: FidelityEmbedder = entry.spec.build().restore(learnt)
     rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
     texts = _sample(making, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
     with running(entry.spec, entry.name):
@@ -277,7 +277,7 @@ def _sample(making: _Entry, what: str, size: int, rng: np.random.Generator) -> l
     return sample(making.context.progress, making.source, what, size, rng, role, column or "")
 
 
-def _wanted(spec: Spec) -> tuple[str | None, str | None]:
+def _wanted(spec: PluginSpec) -> tuple[str | None, str | None]:
     """The role or the column that the embedder reads."""
     if "column" not in spec.plugin().traits.reads:
         return "text", None
@@ -290,7 +290,7 @@ def _wanted(spec: Spec) -> tuple[str | None, str | None]:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    spec: Spec
+    spec: PluginSpec
     precision: str
     source: Inputs
     shard: int

@@ -14,7 +14,7 @@ from pyarrow import types
 
 from curate.config.template_syntax import EACH, TextPath, paths_of
 from curate.errors import DataError
-from curate.kernels.arrow_lists import lists_from, lists_of, maps_from, maps_of
+from curate.kernels.arrow_lists import join_lists, split_lists, join_maps, split_maps
 from curate.kernels.text.json_values import is_binary, is_json
 
 if TYPE_CHECKING:
@@ -151,15 +151,15 @@ def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _St
         return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
     below = _after(EACH, below)
     if types.is_map(kind):
-        lengths, keys, items = maps_of(array)
+        lengths, keys, items = split_maps(array)
         keys, items = (
             _changed(each, np.repeat(rows, lengths), change, _after(name, below))
             for name, each in (("key", keys), ("value", items))
         )
-        return maps_from(lengths, keys, items, kind, array.is_null())
-    lengths, values = lists_of(array)
+        return join_maps(lengths, keys, items, kind, array.is_null())
+    lengths, values = split_lists(array)
     values = _changed(values, np.repeat(rows, lengths), change, below)
-    return lists_from(lengths, values, kind, array.is_null())
+    return join_lists(lengths, values, kind, array.is_null())
 
 
 def _strings(array: pa.Array, rows: NDArray[np.intp], change: Change) -> pa.Array:

@@ -9,7 +9,7 @@ from typing import TypedDict
 import pyarrow as pa
 
 from curate.config.template_syntax import TextPath
-from curate.kernels.text.pii_patterns import Kind, masked
+from curate.kernels.text.pii_patterns import PiiKind, mask_pii
 from curate.stages.export.map_strings import changed
 
 
@@ -23,7 +23,7 @@ class Counts(TypedDict):
     """Number of spans that were replaced, by kind."""
 
 
-def mask(table: pa.Table, paths: Sequence[TextPath], kinds: Sequence[Kind]) -> tuple[pa.Table, Counts]:
+def mask(table: pa.Table, paths: Sequence[TextPath], kinds: Sequence[PiiKind]) -> tuple[pa.Table, Counts]:
     """The table with placeholders for personal data in some of its columns.
 
     Every string is masked for itself: of a list or a struct those within, however deep, and a map's keys too. Numbers
@@ -44,10 +44,10 @@ def mask(table: pa.Table, paths: Sequence[TextPath], kinds: Sequence[Kind]) -> t
     (['<EMAIL>', 'none'], {'rows': 1, 'spans': {'email': 1}})
     """
     rows: set[int] = set()
-    spans: Counter[Kind] = Counter()
+    spans: Counter[PiiKind] = Counter()
 
     def change(row: int, text: str) -> str:
-        text, found = masked(text, kinds)
+        text, found = mask_pii(text, kinds)
         if found:
             rows.add(row)
             spans.update(found)
@@ -56,7 +56,7 @@ def mask(table: pa.Table, paths: Sequence[TextPath], kinds: Sequence[Kind]) -> t
     return changed(table, paths, change), {"rows": len(rows), "spans": {kind: spans[kind] for kind in kinds}}
 
 
-def total(counts: Iterable[Counts], kinds: Sequence[Kind]) -> Counts:
+def total(counts: Iterable[Counts], kinds: Sequence[PiiKind]) -> Counts:
     """The counts of several tables as those of one; a row that several epochs have counts in each."""
     counts = list(counts)
     return {

@@ -1,6 +1,6 @@
 """Repeated spans of the export: found once among all chosen rows, and cut out where these are written.
 
-Memory: see ``repeated_windows``, and the texts of one shard.
+Memory: see ``find_repeated_windows``, and the texts of one shard.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from curate import paths
 from curate.config.template_syntax import TextPath
-from curate.kernels.text.span_index import later_copies, repeated_windows, without
+from curate.kernels.text.span_index import find_repeated_spans, find_repeated_windows, remove_spans
 from curate.pool.sidecars import Selected
 from curate.stages.base import Context, current
 from curate.stages.export.map_strings import changed, columns_of, text_paths
@@ -60,7 +60,7 @@ def find(context: Context, source: Inputs, selected: Selected, min_words: int) -
 
     for left_over in set(paths.names(folder)) - {path.name for path in targets}:
         paths.unlink(folder / left_over)
-    text, first, end = later_copies(repeated_windows(texts, min_words))
+    text, first, end = find_repeated_spans(find_repeated_windows(texts, min_words))
     begins = np.concatenate(([0], np.cumsum(sizes)))
     cuts = np.searchsorted(text, begins)
     for shard, path in enumerate(targets):
@@ -111,7 +111,7 @@ def cut(table: pa.Table, ways: Sequence[TextPath], path: Path, wanted: Iterable[
         if own and row in rows:
             changed_rows.add(row)
             counts.update(spans=len(own), words=sum(end - first for first, end in own))
-            text = without(text, own)
+            text = remove_spans(text, own)
         if text and not text.isspace():
             left.add(row)
         return text

@@ -22,8 +22,8 @@ from curate.accounting import Count
 from curate.config.template_syntax import TextPath
 from curate.errors import DataError
 from curate.kernels.text import pii_patterns
-from curate.kernels.text.pii_patterns import Kind
-from curate.plugins.registry import Spec
+from curate.kernels.text.pii_patterns import PiiKind
+from curate.plugins.registry import PluginSpec
 from curate.pool.view import PoolView
 from curate.report.contents import Cut, Masked
 from curate.stages.base import (
@@ -105,7 +105,7 @@ def fingerprint_inputs(context: Context, pool: PoolView) -> dict[str, object]:
         "score": {entry.name: entry.fingerprint for entry in pool.scored},
         "config": context.recipe,
         "curate": __version__,
-        **({"detector": pii_patterns.VERSION} if context.config.export.mask_pii else {}),
+        **({"detector": pii_patterns.PII_VERSION} if context.config.export.mask_pii else {}),
         **({"cutting": remove_spans.VERSION} if context.config.export.remove_repeated_spans else {}),
     }
 
@@ -344,7 +344,7 @@ def _by_source(sources: Mapping[str, Count]) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    spec: Spec
+    spec: PluginSpec
     pool: PoolView
     epoch: int | None
     """Whose rows they are; None for all that are chosen."""
@@ -357,7 +357,7 @@ class _Task:
 
     stop: int
     add: tuple[str, ...]
-    mask: tuple[Kind, ...]
+    mask: tuple[PiiKind, ...]
     cuts: Path | None
     """The folder that tells what is cut."""
 

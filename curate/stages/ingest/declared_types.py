@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate.kernels.text.json_values import text_of
+from curate.kernels.text.json_values import to_text
 
 if TYPE_CHECKING:
     from curate.config.model import ColumnType
@@ -38,7 +38,7 @@ def parsed(table: pa.Table, declared: Mapping[str, ColumnType]) -> tuple[pa.Tabl
         if name not in table.column_names:
             continue
         given = table[name].combine_chunks()
-        values = _parse(text_of(given), kind)
+        values = _parse(to_text(given), kind)
         lost = np.asarray(pc.and_(given.is_valid(), values.is_null()).to_numpy(zero_copy_only=False))
         if lost.any():
             wrong.append((f"column {name!r} is not {_NAMES[kind]}", lost))

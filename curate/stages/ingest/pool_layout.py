@@ -17,9 +17,9 @@ from curate import paths
 from curate.config.issues import nearest
 from curate.config.template_syntax import paths_of
 from curate.errors import ConfigError, ConfigErrors, DataError, listed
-from curate.kernels.text.json_values import dumps, text_of
+from curate.kernels.text.json_values import dumps, to_text
 from curate.kernels.text.text_identity import is_blank
-from curate.kernels.text.word_tokens import words
+from curate.kernels.text.word_tokens import split_words
 from curate.stages.ingest.text_template import columns_of, is_text, render, values_of
 from curate.store import readers
 from curate.store.records import Batch, Piece, ReadOptions
@@ -289,7 +289,7 @@ class _Column:
     @cached_property
     def words(self) -> float:
         """Mean number of words."""
-        return sum(len(words(text[:1_000])) for text in self.texts) / max(1, len(self.texts))
+        return sum(len(split_words(text[:1_000])) for text in self.texts) / max(1, len(self.texts))
 
     @property
     def filled(self) -> float:
@@ -298,7 +298,7 @@ class _Column:
     @cached_property
     def is_id(self) -> bool:
         """Whether most values are one word with digits or signs in it, as ids, hashes, dates and URLs are."""
-        one_word = [text.strip() for text in self.texts if len(words(text)) == 1]
+        one_word = [text.strip() for text in self.texts if len(split_words(text)) == 1]
         alike = sum(_IDENTIFIER.fullmatch(text) is not None for text in one_word)
         return self.kind == "text" and alike > 0.9 * len(self.texts)
 
@@ -514,7 +514,7 @@ def _leads_nowhere(text: str, columns: Mapping[str, _Column], where: str) -> Con
 def _rendered(text: str, table: pa.Table) -> pa.Array:
     if columns_of(text):
         return render(text, table)
-    return text_of(table[text].combine_chunks()) if text in table.column_names else pa.nulls(len(table), pa.string())
+    return to_text(table[text].combine_chunks()) if text in table.column_names else pa.nulls(len(table), pa.string())
 
 
 # ---------------------------------------------------------------- ids and labels

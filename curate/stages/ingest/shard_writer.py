@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate import paths
 from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list
-from curate.kernels.text.json_values import identifier_of, is_binary, text_of
+from curate.kernels.text.json_values import to_identifier, is_binary, to_text
 from curate.kernels.text.text_identity import is_blank
 from curate.stages.ingest import declared_types, source_names, text_template, token_counts
 from curate.store import inputs, json_records, npy, parquet_io, readers, schemas, small_files
@@ -438,7 +438,7 @@ def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: R
         rejected.add(rows, reason)
     text = _text(config, table, batch.texts, path, rejected)
     source = _source(config, table, files, owners, rejected)
-    identity = identifier_of(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
+    identity = to_identifier(_array(table, config.id)) if config.id else pa.nulls(n, pa.string())
     if config.id:
         rejected.add(_nulls(identity), f"has no id (column {config.id!r} is null)")
     _text_role(config.label, table, "label", rejected)
@@ -551,7 +551,7 @@ def _text(
 def _text_role(name: str | None, table: pa.Table, role: str, rejected: _Rejected) -> pa.Array:
     """Return the text of a column, and reject rows whose bytes are not UTF-8."""
     column = _array(table, name) if name else pa.nulls(len(table), pa.string())
-    text = text_of(column)
+    text = to_text(column)
     if is_binary(column.type):
         rejected.add(_nulls(text) & ~_nulls(column), f"{role} column {name!r} is not UTF-8")
     return text

@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 
 from curate.config.template_syntax import EACH, TextPath, parts, path_of, paths_of
-from curate.kernels.text.json_values import dumps, is_binary, is_json, json_array, text_of
+from curate.kernels.text.json_values import dumps, is_binary, is_json, to_json_types, to_text
 from curate.kernels.text.text_identity import is_blank
 
 
@@ -33,7 +33,7 @@ def is_text(kind: pa.DataType) -> bool:
 def render(template: str, table: pa.Table) -> pa.Array:
     """Fill the template with each row of ``table``, (n,) strings.
 
-    A null gives nothing, a list or an object its JSON, every other value its text as ``text_of`` gives it. A path such
+    A null gives nothing, a list or an object its JSON, every other value its text as ``to_text`` gives it. A path such
     as ``messages[].content`` gives the texts of all values that it leads to, a line each. A row in which every column
     is null or blank gives null: there is no text in it, whatever the template's own words.
     """
@@ -56,16 +56,16 @@ def _strings(table: pa.Table, path: TextPath) -> pa.Array:
         return pa.nulls(len(table), pa.string())
     array = table[column].combine_chunks()
     if not steps:
-        return text_of(array)
+        return to_text(array)
     return pa.array(["\n".join(_texts(value, steps)) for value in values_of(array)], pa.string())
 
 
 def values_of(array: pa.Array) -> list[object]:
     """Return the values of an array as JSON has them; the numbers of JSON texts keep their digits."""
     if pa.types.is_dictionary(array.type) or is_text(array.type):
-        return list(text_of(array).to_pylist())
+        return list(to_text(array).to_pylist())
     if not is_json(array.type):
-        return list(json_array(array).to_pylist())
+        return list(to_json_types(array).to_pylist())
     return [
         None if text is None else json.loads(text, parse_int=orjson.Fragment, parse_float=orjson.Fragment)
         for text in array.storage.to_pylist()

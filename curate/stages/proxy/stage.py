@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.errors import DataError, PluginError
-from curate.kernels.arrow_categories import categories, codes
-from curate.kernels.parallel import one_blas_thread, ranges
-from curate.kernels.stats.softmax import half_logs
-from curate.kernels.types import Codes, FittedState, Matrix, Vectors, frozen
+from curate.kernels.arrow_categories import unique_categories, encode_categories
+from curate.kernels.parallel import one_blas_thread, block_slices
+from curate.kernels.stats.softmax import half_precision_logs
+from curate.kernels.types import Codes, FittedState, Matrix, Vectors, freeze
 from curate.paths import FileFacts
-from curate.plugins.registry import Spec
+from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Proxied
 from curate.pool.view import PoolView
@@ -114,7 +114,7 @@ def proxy(context: Context, pool: PoolView, entry: ProxyEntry) -> tuple[Proxied,
     return Proxied(folder, record.fingerprint, result.classes, result.runs, result.epochs), record
 
 
-def _trains(spec: Spec) -> bool:
+def _trains(spec: PluginSpec) -> bool:
     return "log" not in spec.plugin().traits.reads
 
 
@@ -143,7 +143,7 @@ def _work(
 ) -> Outcome[ProxyResult]:
     labels_by_shard = [shard.read(("label",))["label"] for shard in pool.shards()]
     names = _classes(labels_by_shard, entry)
-    labels = frozen(np.concatenate([codes(values, names) for values in labels_by_shard]))
+    labels = freeze(np.concatenate([encode_categories(values, names) for values in labels_by_shard]))
     _write_classes(context.folder / "proxy" / CLASSES, fingerprint, names)
     peak = unknown = 0
     if _trains(entry.spec):
@@ -178,7 +178,7 @@ def _work(
 
 def _classes(labels: Sequence[pa.ChunkedArray], entry: ProxyEntry) -> pa.Array:
     """Return the labels that are classes: all of the pool, sorted, or those of a recorded log in its order."""
-    found = categories(pa.concat_arrays([categories(values) for values in labels]))
+    found = unique_categories(pa.concat_arrays([unique_categories(values) for values in labels]))
     told = () if _trains(entry.spec) else entry.spec.build().classes
     if told and (strange := sorted(set(found.to_pylist()) - set(told))):
         raise DataError(f"proxy.classes: the pool has the label {strange[0]!r} too", hint="name every label")
@@ -200,7 +200,7 @@ def _write_classes(path: Path, fingerprint: str, names: pa.Array) -> None:
 @dataclass(frozen=True, slots=True)
 class _Task:
     pool: PoolView
-    spec: Spec
+    spec: PluginSpec
     embedding: str | None
     number: int
     classes: int
@@ -217,7 +217,7 @@ def _trained(
         context.progress.begin(f"training {entry.name}", len(labels))
         has_label = labels >= 0
         x = _embeddings(context, pool.stream(entry.embedding), has_label)
-        labels = frozen(labels[has_label])
+        labels = freeze(labels[has_label])
         with running(entry.spec, entry.name), one_blas_thread():
             learnt = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
         context.progress.advance(len(has_label))
@@ -260,7 +260,7 @@ def _predict(task: _Task) -> None:
     learnt = _learnt(task.folder / TRAINED, task.fingerprint)
     x = shard.vectors(task.embedding)
     names = parquet_io.read(task.folder / CLASSES, ["label"])["label"].combine_chunks()
-    labels = codes(shard.read(("label",))["label"], names)
+    labels = encode_categories(shard.read(("label",))["label"], names)
 
     def blocks(rows: slice) -> Iterator[NDArray[np.float16]]:
         expected = (len(x[rows]), task.classes)
@@ -269,7 +269,7 @@ def _predict(task: _Task) -> None:
                 if given.dtype != np.float32 or given.shape != expected:
                     got = f"{given.dtype} {given.shape}"
                     raise PluginError(f"proxy {task.spec.name!r} gave {got}; expected float32 {expected}")
-                yield half_logs(given)
+                yield half_precision_logs(given)
 
     schema = schemas.proxy(plugin.runs, plugin.epochs, task.classes, {"model": task.spec.name})
     _write(path, task.fingerprint, schema, shard.ids, labels, blocks)
@@ -318,7 +318,7 @@ def _write(path: Path, fingerprint: str, schema: pa.Schema, ids: pa.Array, label
     width = sum(field.type.list_size for field in schema if pa.types.is_fixed_size_list(field.type))
 
     def tables() -> Iterator[pa.Table]:
-        for rows in ranges(len(ids), max(1, _GROUP // (2 * width))):
+        for rows in block_slices(len(ids), max(1, _GROUP // (2 * width))):
             given = [pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), each.shape[1]) for each in blocks(rows)]
             columns = [ids[rows.start : rows.stop], pa.array(labels[rows]), *given]
             if len(columns) != len(schema):

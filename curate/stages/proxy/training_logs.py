@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate.errors import DataError
-from curate.kernels.stats.softmax import half_logs
+from curate.kernels.stats.softmax import half_precision_logs
 from curate.kernels.types import Half, Matrix
 from curate.plugins.interfaces import RecordedProxy
 from curate.pool import embedding_matrix
@@ -142,7 +142,7 @@ class _Reading:
                 where=f"{path}:{lines[twice[0]]}",
                 hint="if it is of several runs, say which in a column 'run'",
             )
-        step.logs[rows] = half_logs(given)
+        step.logs[rows] = half_precision_logs(given)
         step.line[rows] = lines
 
     def done(self, files: Sequence[Path], ids: pa.ChunkedArray) -> Log:
@@ -158,7 +158,7 @@ class _Reading:
             if len(lost := np.flatnonzero(seen & (step.line == 0))):
                 told = f"the log has not the row {ids[int(lost[0])].as_py()!r} in epoch {epoch:g}"
                 raise DataError(told + (f" of run {run!r}" if run else ""), where=where, hint="log all rows every time")
-            step.logs[~seen] = half_logs(np.full((1, self.classes), 1 / self.classes))
+            step.logs[~seen] = half_precision_logs(np.full((1, self.classes), 1 / self.classes))
         lengths = {run: sum(other == run for other, _ in self.steps) for run, _ in self.steps}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{length} of {run!r}" for run, length in sorted(lengths.items()))

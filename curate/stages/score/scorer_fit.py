@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 from curate import paths
 from curate.errors import CurateError, DataError
-from curate.plugins.fields import fields, marks
-from curate.plugins.interfaces import Examples, LearningScorer
-from curate.plugins.results import Learnt
+from curate.plugins.fields import fields, iter_marks
+from curate.plugins.interfaces import ExampleFiles, LearningScorer
+from curate.plugins.results import FitReport
 from curate.pool.training_sample import sample
 from curate.seeds import rng_for
 from curate.stages import fitted_state
@@ -27,7 +27,7 @@ from curate.store.inputs import Inputs
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig, ScoreEntry
-    from curate.plugins.registry import Spec
+    from curate.plugins.registry import PluginSpec
 
 FITTED = "fitted.npz"
 _FOLDER = "examples"
@@ -118,7 +118,7 @@ class Lesson:
         """Return whether the fitted state is on disk, as it was written."""
         return npz.load(self.folder / FITTED, fit.fingerprint) is not None
 
-    def fit(self, source: Inputs, fit: Fit) -> tuple[State, Learnt]:
+    def fit(self, source: Inputs, fit: Fit) -> tuple[State, FitReport]:
         """Learn what ``fit`` is of, unless that is on disk; where it is, and how well it was learnt."""
         context, entry = self.context, self.entry
         plugin: LearningScorer = entry.spec.build()
@@ -139,8 +139,8 @@ class Lesson:
             npz.save(state.path, state.fingerprint, learnt)
         fitted_state.save(self.folder, fit)
         with running(entry.spec, entry.name):
-            told: Learnt = plugin.learnt(learnt)
-        context.progress.note(f"score {entry.name}: learnt from {told.told}")
+            told: FitReport = plugin.describe_fit(learnt)
+        context.progress.note(f"score {entry.name}: learnt from {told.summary}")
         return state, told
 
 
@@ -159,11 +159,11 @@ def check(context: Context) -> None:
             _ = own.recipe() if context.plan is not None else own.read()
 
 
-def _examples(spec: Spec) -> Mapping[str, Examples]:
+def _examples(spec: PluginSpec) -> Mapping[str, ExampleFiles]:
     """The fields that name what is learnt from."""
     return {
         field.name: mark
         for field in fields(spec.plugin().cls)
-        for mark in marks(field.type)
-        if isinstance(mark, Examples)
+        for mark in iter_marks(field.type)
+        if isinstance(mark, ExampleFiles)
     }

@@ -19,7 +19,7 @@ from curate.errors import PluginError
 from curate.kernels.types import Codes, Vector
 from curate.plugins.batches import ScoreBatch
 from curate.plugins.interfaces import Traits
-from curate.plugins.registry import Spec
+from curate.plugins.registry import PluginSpec
 from curate.pool.sidecars import Scored
 from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
@@ -145,7 +145,7 @@ def _work(
     state, result = None, ScoreResult()
     if fit is not None:
         state, learnt = scorer_fit.Lesson(context, entry).fit(pool.inputs, fit)
-        result = ScoreResult(learnt=learnt.told, measured=learnt.facts)
+        result = ScoreResult(learnt=learnt.summary, measured=learnt.facts)
     by_shard = traits.within == "shard"
     keys = _keys(context, pool, entry, state) if by_shard else [fingerprint] * len(numbers)
     job = _Job(
@@ -187,7 +187,7 @@ def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_sta
 class _Job:
     """One entry's scorer, and the pool that it scores."""
 
-    spec: Spec
+    spec: PluginSpec
     name: str
     embedding: str | None
     pool: PoolView

@@ -47,9 +47,9 @@ def anchored(fresh: Selection, anchor: Anchor, again: Callable[[Rows, int], Sele
     PluginError : for a selector that weighs its rows, as the weights hold for its own choice only
     """
     published, weight = anchor.published, anchor.weight
-    k, n = len(fresh.order), len(published)
-    stays = published[fresh.order]
-    left_out = np.setdiff1d(np.flatnonzero(published), fresh.order)
+    k, n = len(fresh.indices), len(published)
+    stays = published[fresh.indices]
+    left_out = np.setdiff1d(np.flatnonzero(published), fresh.indices)
     may_go = max(int((1 - weight) * published.sum() + 1e-9), int(published.sum()) - k)
     if (held := len(left_out) - may_go) <= 0:
         return fresh
@@ -58,12 +58,12 @@ def anchored(fresh: Selection, anchor: Anchor, again: Callable[[Rows, int], Sele
         raise PluginError(told, hint="set refresh.keep_previous_weight: 0")
     kept = np.flatnonzero(stays | (np.cumsum(~stays) <= k - int(stays.sum()) - held))
     back = again(left_out, held)
-    order = np.concatenate([fresh.order[kept], left_out[back.order]])
+    order = np.concatenate([fresh.indices[kept], left_out[back.indices]])
     reason = np.zeros(n, np.int16) if fresh.reason is None else fresh.reason.copy()
-    reason[np.setdiff1d(fresh.order, order)] = len(fresh.reasons)
+    reason[np.setdiff1d(fresh.indices, order)] = len(fresh.reasons)
     answer = replace(
         fresh,
-        order=order,
+        indices=order,
         gain=np.concatenate([fresh.gain[kept], back.gain]),
         reasons=(*fresh.reasons, HELD),
         reason=reason,

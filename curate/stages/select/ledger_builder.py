@@ -19,7 +19,7 @@ class Fates:
         """Of the pool, then of published rows that stand for some of it."""
 
         self.survivors: Rows = np.arange(n)
-        self.order: Rows = np.arange(n)
+        self.indices: Rows = np.arange(n)
         """The survivors, best first."""
 
         self.gain: Vector = np.full(n, np.nan, np.float32)
@@ -43,8 +43,8 @@ class Fates:
         others : the ids of rows that were published, where those may stand for a row
         """
         before = self.survivors
-        kept = before[chosen.order]
-        dropped = np.setdiff1d(np.arange(len(before)), chosen.order)
+        kept = before[chosen.indices]
+        dropped = np.setdiff1d(np.arange(len(before)), chosen.indices)
         codes = np.array([self.reasons.setdefault(text, len(self.reasons)) for text in chosen.reasons], np.int32)
         self.dropped_by[before[dropped]] = number
         self.reason[before[dropped]] = codes[0 if chosen.reason is None else chosen.reason[dropped]]
@@ -60,8 +60,8 @@ class Fates:
             self.epochs = tuple(before[rows] for rows in chosen.epochs)
         self.survivors = np.sort(kept)
         if ranked:
-            self.order = kept
+            self.indices = kept
             self.gain[kept] = chosen.gain
             self.weight[kept] = 1 if chosen.weight is None else chosen.weight
         else:
-            self.order = self.order[np.isin(self.order, kept)]
+            self.indices = self.indices[np.isin(self.indices, kept)]

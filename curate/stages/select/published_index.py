@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from curate import paths
 from curate.errors import ConfigError, DataError
 from curate.kernels.types import Rows
-from curate.plugins.batches import Published
-from curate.plugins.interfaces import Remembering
+from curate.plugins.batches import PublishedRows
+from curate.plugins.interfaces import SketchingSelector
 from curate.pool.view import PoolView
 from curate.stages.base import Context, running
 from curate.stages.select.run_selector import pool_of
@@ -54,7 +54,7 @@ def standing(lines: Iterable[Publication]) -> list[str]:
 class Recalled:
     """What an entry remembers, beside tonight's pool of n rows."""
 
-    published: Published
+    published: PublishedRows
     ids: pa.ChunkedArray
     """(m,) of the rows that there are sketches of."""
 
@@ -112,7 +112,7 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
 
     sizes = tuple(map(len, ids))
     everything = pa.chunked_array([chunk for each in ids for chunk in each.chunks], pa.string())
-    return Recalled(Published(held | unknown, sizes, read), everything, unknown, forgotten)
+    return Recalled(PublishedRows(held | unknown, sizes, read), everything, unknown, forgotten)
 
 
 def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> list[Path]:
@@ -196,7 +196,7 @@ def write(
         recipe = _recipe(pool, entry)
         if not parquet_io.is_current(path, recipe):
             before = recall(context, pool, entry, known)
-            rows = np.flatnonzero((chosen() & ~before.published.held) | before.unknown)
+            rows = np.flatnonzero((chosen() & ~before.published.is_published) | before.unknown)
             none = _lines(pool, rows[:0], entry)
             parquet_io.write_in_groups(_by_shard(pool, rows, entry, none), none.schema, path, recipe)
 
@@ -217,7 +217,7 @@ def _lines(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
 
 
 def _sketch(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
-    selector: Remembering = entry.spec.build()
+    selector: SketchingSelector = entry.spec.build()
     some = pool_of(pool, rows, entry)
     with running(entry.spec, entry.name):
         sketches: pa.Table = selector.sketch(some)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from curate.errors import DataError, PluginError
 from curate.kernels.types import Rows
-from curate.plugins.batches import Pool, Published
+from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
@@ -33,7 +33,7 @@ def choose(
     entry: SelectEntry,
     seed: int,
     anchor: Anchor | None = None,
-    published: Published | None = None,
+    published: PublishedRows | None = None,
 ) -> Selection:
     """Return the rows of the survivors that the entry keeps, as positions among them.
 
@@ -93,7 +93,7 @@ def run(
             held = None if anchor is None else anchor.take(rows)
             one = _share(entry, pool.take(rows), seed, limit, part, held, number)
             if part is not None and limit is not None:  # tokens that whole rows did not use up go to the next group
-                left = limit - int(part[one.order].sum(dtype=np.int64))
+                left = limit - int(part[one.indices].sum(dtype=np.int64))
             answers.append(one)
         answer = split_budget.merged(len(pool), groups.rows, answers)
     budget = None if tokens is not None or entry.budget is None else sum(share or 0 for share in shares)
@@ -126,7 +126,7 @@ def most_at_once(view: PoolView, survivors: Rows, entry: SelectEntry) -> int:
     return len(survivors) if groups is None else max(map(len, groups.rows))
 
 
-def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: Published | None = None) -> Pool:
+def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: PublishedRows | None = None) -> Pool:
     """Return the survivors, with what the selector reads."""
     reads = entry.spec.plugin().traits.reads
     n, whole = len(survivors), len(survivors) == len(view)

@@ -85,24 +85,24 @@ def _named(
             f"{int(others.sum()):,}",
             hint="lower the budget, raise the amounts, or add 'at_most: true' to keep what there is",
         )
-    return (parts + quotas.allocate(others, rest, quotas.proportional(others))).tolist()  # type: ignore[no-any-return]
+    return (parts + quotas.allocate(others, rest, quotas.proportional_shares(others))).tolist()  # type: ignore[no-any-return]
 
 
 def _shares(quota: Quota | None, sizes: NDArray[np.int64]) -> NDArray[np.float64]:
     if isinstance(quota, Temperature):
-        return quotas.temperature(sizes, quota.temperature)
-    return quotas.balanced(sizes) if quota == "balanced" else quotas.proportional(sizes)
+        return quotas.temperature_shares(sizes, quota.temperature)
+    return quotas.balanced_shares(sizes) if quota == "balanced" else quotas.proportional_shares(sizes)
 
 
 def merged(n: int, groups: Sequence[Rows], answers: Sequence[Selection]) -> Selection:
     """Return the groups' selections as one, their orders interleaved so that any prefix keeps the shares."""
-    place = np.concatenate([(np.arange(len(a.order)) + 0.5) / max(1, len(a.order)) for a in answers])
+    place = np.concatenate([(np.arange(len(a.indices)) + 0.5) / max(1, len(a.indices)) for a in answers])
     interleaved = np.argsort(place, kind="stable")
-    order = np.concatenate([group[a.order] for group, a in zip(groups, answers, strict=True)])
+    order = np.concatenate([group[a.indices] for group, a in zip(groups, answers, strict=True)])
     gain = np.concatenate([a.gain for a in answers])
     weight = None
     if any(a.weight is not None for a in answers):
-        ones = [np.ones(len(a.order), np.float32) if a.weight is None else a.weight for a in answers]
+        ones = [np.ones(len(a.indices), np.float32) if a.weight is None else a.weight for a in answers]
         weight = np.concatenate(ones)[interleaved]
     reasons: dict[str, int] = {}
     reason = np.zeros(n, np.int16)
@@ -123,7 +123,7 @@ def merged(n: int, groups: Sequence[Rows], answers: Sequence[Selection]) -> Sele
         reason,
         representative,
         similarity,
-        retention.merged(n, groups, [a.retention for a in answers]),
+        retention.merge_retention(n, groups, [a.retention for a in answers]),
         _merged_epochs(groups, answers),
     )
 
@@ -149,13 +149,13 @@ def within_tokens(
     """
     most = int(np.searchsorted(np.cumsum(np.sort(tokens), dtype=np.int64), limit, "right"))
     if prefix:
-        spent = np.cumsum(tokens[choose(most).order], dtype=np.int64)
+        spent = np.cumsum(tokens[choose(most).indices], dtype=np.int64)
         return choose(int(np.searchsorted(spent, limit, "right")))
     fits, low, high = choose(0), 0, most
     while low < high:
         middle = (low + high + 1) // 2
         tried = choose(middle)
-        if int(tokens[tried.order].sum(dtype=np.int64)) <= limit:
+        if int(tokens[tried.indices].sum(dtype=np.int64)) <= limit:
             fits, low = tried, middle
         else:
             high = middle - 1

@@ -307,7 +307,7 @@ def _write(pool: PoolView, names: Sequence[str], fates: Fates, folder: Path, fin
     """Write one shard for each input shard, with a line for every one of its rows."""
     n = len(pool)
     rank = np.full(n, -1, np.int32)
-    rank[fates.order] = np.arange(len(fates.order), dtype=np.int32)
+    rank[fates.indices] = np.arange(len(fates.indices), dtype=np.int32)
     reasons = list(fates.reasons)
     every_id = fates.every_id
     plan = None if fates.epochs is None else _Plan(fates.epochs, n)

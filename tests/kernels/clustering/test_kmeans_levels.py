@@ -19,7 +19,7 @@ def arc(n, seed, crowded=0.95):
 
 def levels_of(x, block=65_536, **fields):
     fields = {"n_clusters": 100, "n_levels": 3, "branching": 5, "resamplings": 2, **fields}
-    return hierarchical_kmeans(Vectors.of(x, block), np.random.default_rng(0), **fields)
+    return hierarchical_kmeans(Vectors.from_array(x, block), np.random.default_rng(0), **fields)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_resampling_takes_centroids_from_the_crowd():
 def test_resampled_members_are_the_nearest_of_each_cluster_half_an_average_cluster_at_most():
     x, _ = arc(500, 3)
     centroids = x[[0, 100, 200, 300]]
-    kept = kmeans_levels._nearest(Vectors.of(x, 64), centroids)
+    kept = kmeans_levels._nearest(Vectors.from_array(x, 64), centroids)
     similarity = x @ centroids.T
     cluster, own = similarity.argmax(axis=1), similarity.max(axis=1)
     for c in range(4):
@@ -65,7 +65,7 @@ def test_resampled_members_are_the_nearest_of_each_cluster_half_an_average_clust
 def test_a_subset_is_read_in_the_blocks_of_the_whole():
     x, _ = arc(100, 4)
     keep = np.arange(100) % 3 == 0
-    subset = kmeans_levels._subset(Vectors.of(x, 7), keep)
+    subset = kmeans_levels._subset(Vectors.from_array(x, 7), keep)
     assert subset.rows == keep.sum()
     for _ in range(2):
         assert (np.concatenate(list(subset.blocks())) == x[keep]).all()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from curate.kernels.clustering.kmeans_plusplus import seed
+from curate.kernels.clustering.kmeans_plusplus import choose_seeds
 from curate.kernels.clustering.lloyd import assign
 from curate.kernels.parallel import one_blas_thread
 
@@ -22,29 +22,29 @@ def groups(rng, n, k, d, spread=0.15):
 @pytest.mark.parametrize("k", [1, 5, 64, 200])
 def test_gives_k_different_rows(k):
     x = unit(np.random.default_rng(11), 300, 5)
-    chosen = seed(x, k, np.random.default_rng(0))
+    chosen = choose_seeds(x, k, np.random.default_rng(0))
     assert len(set(chosen.tolist())) == len(chosen) == k
 
 
 def test_gives_no_row_twice_nor_its_duplicate():
     rng = np.random.default_rng(12)
     x = np.tile(unit(rng, 30, 5), (10, 1))
-    chosen = seed(x, 100, rng)
+    chosen = choose_seeds(x, 100, rng)
     assert sorted(chosen % 30) == list(range(30))
 
 
 def test_one_row_and_identical_rows():
     rng = np.random.default_rng(13)
-    assert seed(unit(rng, 1, 4), 3, rng).tolist() == [0]
-    assert seed(np.tile(unit(rng, 1, 4), (9, 1)), 3, rng).size == 1
+    assert choose_seeds(unit(rng, 1, 4), 3, rng).tolist() == [0]
+    assert choose_seeds(np.tile(unit(rng, 1, 4), (9, 1)), 3, rng).size == 1
 
 
 @pytest.mark.parametrize("count", ["1", "4"])
 def test_the_same_rows_for_any_number_of_threads(monkeypatch, count):
     x = groups(np.random.default_rng(14), 6_000, 50, 12)
-    expected = seed(x, 50, np.random.default_rng(5))
+    expected = choose_seeds(x, 50, np.random.default_rng(5))
     monkeypatch.setenv("CURATE_THREADS", count)
-    np.testing.assert_array_equal(seed(x, 50, np.random.default_rng(5)), expected)
+    np.testing.assert_array_equal(choose_seeds(x, 50, np.random.default_rng(5)), expected)
 
 
 @pytest.mark.slow
@@ -74,7 +74,7 @@ def test_choices_follow_the_distribution_of_greedy_k_means_plus_plus(monkeypatch
     monkeypatch.setenv("CURATE_THREADS", "1")
     with one_blas_thread():  # entered once, and not at every call
         for _ in range(runs):
-            found[tuple(seed(x, 3, rng).tolist())] += 1
+            found[tuple(choose_seeds(x, 3, rng).tolist())] += 1
     often = [outcome for outcome, p in expected.items() if runs * p >= 5]
     chi2 = sum((found[o] - runs * expected[o]) ** 2 / (runs * expected[o]) for o in often)
     assert abs(sum(expected.values()) - 1) < 1e-6
@@ -85,7 +85,7 @@ def test_choices_follow_the_distribution_of_greedy_k_means_plus_plus(monkeypatch
 def test_starts_better_than_rows_drawn_evenly():
     rng = np.random.default_rng(17)
     x = np.concatenate([groups(rng, 900, 1, 10, 0.05), groups(rng, 100, 19, 10, 0.05)])
-    careful = [1 - assign(x, x[seed(x, 20, rng)])[1].mean() for _ in range(10)]
+    careful = [1 - assign(x, x[choose_seeds(x, 20, rng)])[1].mean() for _ in range(10)]
     even = [1 - assign(x, x[rng.choice(1000, 20, replace=False)])[1].mean() for _ in range(10)]
     assert np.mean(careful) < 0.8 * np.mean(even)
 
@@ -93,4 +93,4 @@ def test_starts_better_than_rows_drawn_evenly():
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_rows_that_are_not_finite_are_refused(bad):
     with pytest.raises(FloatingPointError, match="a row of the sample is not finite"):
-        seed(np.array([[1, 0], [0, bad], [0, 1]], np.float32), 2, np.random.default_rng(0))
+        choose_seeds(np.array([[1, 0], [0, bad], [0, 1]], np.float32), 2, np.random.default_rng(0))

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.clustering.kmeans_plusplus import seed
+from curate.kernels.clustering.kmeans_plusplus import choose_seeds
 from curate.kernels.clustering.lloyd import assign, lloyd
 
 
@@ -78,7 +78,7 @@ class TestLloyd:
         """Sums over superblocks and over blocks of any length add up to those of the whole."""
         rng = np.random.default_rng(3)
         x = groups(rng, 40_000, 12, 8)
-        start = x[seed(x[:1000], 12, rng)]
+        start = x[choose_seeds(x[:1000], 12, rng)]
         whole = lloyd(one_block(x), start, max_iterations=4, tolerance=0.0)
         parts = lloyd(lambda: iter(np.split(x, [1, 700, 30_000])), start, max_iterations=4, tolerance=0.0)
         np.testing.assert_allclose(parts.centroids, whole.centroids, atol=1e-4)
@@ -116,7 +116,7 @@ class TestLloyd:
         labels = rng.integers(0, 5, 600)
         x = np.eye(8, dtype=np.float32)[labels] + 0.05 * rng.standard_normal((600, 8)).astype(np.float32)
         x /= np.linalg.norm(x, axis=1, keepdims=True)
-        fit = lloyd(one_block(x), x[seed(x, 5, rng)], max_iterations=20, tolerance=0.0)
+        fit = lloyd(one_block(x), x[choose_seeds(x, 5, rng)], max_iterations=20, tolerance=0.0)
         cluster = assign(x, fit.centroids)[0]
         assert len({(int(a), int(b)) for a, b in zip(labels, cluster, strict=True)}) == 5
 

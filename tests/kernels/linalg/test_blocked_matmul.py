@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.linalg.blocked_matmul import each_product, similarity_to_nearest
+from curate.kernels.linalg.blocked_matmul import for_each_product, similarity_to_nearest
 
 
 def rows(n, d=3, seed=0):
@@ -20,7 +20,7 @@ def test_every_pair_comes_once():
         total[part] += similarities.sum(axis=1, dtype=float)
         times[part] += columns.stop - columns.start
 
-    each_product(x, y, use)
+    for_each_product(x, y, use)
     assert (times == 5_000).all()
     np.testing.assert_allclose(total, x.astype(float) @ y.sum(axis=0, dtype=float), atol=1e-2)
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.linalg.centroids import groups, mean_directions, streamed_mean_directions
+from curate.kernels.linalg.centroids import group_rows, mean_directions, streamed_mean_directions
 
 
 def test_strays_are_left_out_and_numbers_without_rows_make_no_group():
-    assert [rows.tolist() for rows in groups(np.array([7, -1, 2, 7, -1, 2], np.int32))] == [[2, 5], [0, 3]]
-    assert groups(np.full(3, -1, np.int32)) == []
-    assert groups(np.empty(0, np.int32)) == []
+    assert [rows.tolist() for rows in group_rows(np.array([7, -1, 2, 7, -1, 2], np.int32))] == [[2, 5], [0, 3]]
+    assert group_rows(np.full(3, -1, np.int32)) == []
+    assert group_rows(np.empty(0, np.int32)) == []
 
 
 def test_mean_directions_are_means_at_unit_length():

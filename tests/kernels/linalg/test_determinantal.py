@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import chisquare
 
 from curate.kernels.linalg.determinantal import draw_eigenvectors, log_elementary_symmetric, projection_dpp
-from curate.kernels.linalg.leverage import span
+from curate.kernels.linalg.leverage import row_space
 from curate.kernels.parallel import one_blas_thread
 
 
@@ -52,7 +52,7 @@ def test_projection_dpp_draws_sets_by_their_volume_however_many_rows_are_propose
     monkeypatch.setattr("curate.kernels.linalg.determinantal._DRAWN", ahead)
     x = np.random.default_rng(1).standard_normal((7, 3)).astype(np.float32)
     scale = np.array([1, 2, 0.5, 1, 1, 0.1, 1])
-    coordinates = span(x, scale).whitening()
+    coordinates = row_space(x, scale).whitening()
     v = (x * scale[:, None]) @ coordinates
     share = {s: np.linalg.det(v[list(s)]) ** 2 for s in combinations(range(7), 3)}
     assert abs(sum(share.values()) - 1) < 1e-9, "Cauchy and Binet"
@@ -67,7 +67,7 @@ def test_projection_dpp_draws_sets_by_their_volume_however_many_rows_are_propose
 def test_projection_dpp_gives_as_many_different_rows_as_its_rank_each_as_often_as_its_leverage():
     x = np.random.default_rng(3).standard_normal((40, 8)).astype(np.float32)
     x[5] = x[6]
-    coordinates = span(x, np.ones(40)).whitening()
+    coordinates = row_space(x, np.ones(40)).whitening()
     leverage = ((x @ coordinates) ** 2).sum(axis=1)
     counts, rng = np.zeros(40), np.random.default_rng(4)
     for _ in range(2_000):

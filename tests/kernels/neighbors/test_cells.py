@@ -7,7 +7,7 @@ import pytest
 
 from curate.kernels.neighbors import cells as module
 from curate.kernels.neighbors.cells import Cells
-from curate.kernels.parallel import VARIABLE
+from curate.kernels.parallel import THREADS_VARIABLE
 
 
 def rows_of(n, d=8, seed=0):
@@ -19,7 +19,7 @@ def cells_of(x, cluster=None, quality=None, *, first="farthest", **options):
     n = len(x)
     cluster = np.zeros(n) if cluster is None else np.asarray(cluster)
     quality = np.zeros(n) if quality is None else np.asarray(quality)
-    return Cells.of(x, cluster.astype(np.int32), quality.astype(np.float32), first=first, **options)
+    return Cells.from_clusters(x, cluster.astype(np.int32), quality.astype(np.float32), first=first, **options)
 
 
 def directions(x, cluster):
@@ -37,9 +37,9 @@ def test_a_row_looks_into_its_own_cell_and_those_with_the_nearest_means(n_probe)
     similarity = x @ directions(x, cluster).T
     similarity[np.arange(300), cluster] = 2
     expected = np.argsort(-similarity, axis=1)[:, :n_probe]
-    assert cells.looks.shape == (300, min(n_probe, 8))
-    assert (cells.looks[:, 0] == cluster).all()
-    assert np.sort(cells.looks, axis=1)[:, -expected.shape[1] :].tolist() == np.sort(expected, axis=1).tolist()
+    assert cells.probed_cells.shape == (300, min(n_probe, 8))
+    assert (cells.probed_cells[:, 0] == cluster).all()
+    assert np.sort(cells.probed_cells, axis=1)[:, -expected.shape[1] :].tolist() == np.sort(expected, axis=1).tolist()
     assert cells.all_compared == (n_probe >= 8)
 
 
@@ -47,16 +47,16 @@ def test_cells_that_are_looked_into_are_among_those_around_the_own(monkeypatch):
     """Row 0 is nearer to the cell at -30 degrees than to that at 20, to which the mean of its own cell is nearer."""
     degrees = np.radians([-12, 16, -30, 20])
     x = np.stack([np.cos(degrees), np.sin(degrees)], axis=1).astype(np.float32)
-    assert cells_of(x, [0, 0, 1, 2], n_probe=2).looks[0].tolist() == [0, 1]
+    assert cells_of(x, [0, 0, 1, 2], n_probe=2).probed_cells[0].tolist() == [0, 1]
     monkeypatch.setattr(module, "_AROUND", 1)
-    assert cells_of(x, [0, 0, 1, 2], n_probe=2).looks[0].tolist() == [0, 2]
+    assert cells_of(x, [0, 0, 1, 2], n_probe=2).probed_cells[0].tolist() == [0, 2]
 
 
 def test_very_many_cells_find_those_beside_them_by_cells_of_their_own(monkeypatch):
     x = rows_of(400, d=3)
-    exact = cells_of(x, np.arange(400), n_probe=4).looks
+    exact = cells_of(x, np.arange(400), n_probe=4).probed_cells
     monkeypatch.setattr(module, "EXACT_ROWS", 100)
-    assert (np.sort(cells_of(x, np.arange(400), n_probe=4).looks) == np.sort(exact)).mean() > 0.95
+    assert (np.sort(cells_of(x, np.arange(400), n_probe=4).probed_cells) == np.sort(exact)).mean() > 0.95
 
 
 def test_one_order_of_all_rows_and_that_of_each_cell_is_part_of_it():
@@ -148,7 +148,7 @@ def test_rows_that_k_means_cannot_tell_apart_are_cut_all_the_same():
 def test_parts_do_not_depend_on_threads(monkeypatch):
     x, found = rows_of(5000), []
     for threads in ("1", "3"):
-        monkeypatch.setenv(VARIABLE, threads)
+        monkeypatch.setenv(THREADS_VARIABLE, threads)
         cells = cells_of(x, max_cluster_rows=700, n_probe=3)
-        found.append((cells.looks.tobytes(), cells.rank.tobytes()))
+        found.append((cells.probed_cells.tobytes(), cells.rank.tobytes()))
     assert found[0] == found[1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from curate.kernels.neighbors import equal_rows
-from curate.kernels.neighbors.equal_rows import first_of_copies
+from curate.kernels.neighbors.equal_rows import first_equal_rows
 
 
 @pytest.mark.parametrize("block", [1, 3, 4096])
@@ -18,9 +18,9 @@ def test_each_row_has_the_one_of_lowest_key_among_its_copies(monkeypatch, block)
     expected = [
         int(min((k, place) for place, k in enumerate(key) if (x[rows[place]] == x[row]).all())[1]) for row in rows
     ]
-    assert first_of_copies(x, rows, key).tolist() == rows[expected].tolist()
+    assert first_equal_rows(x, rows, key).tolist() == rows[expected].tolist()
 
 
 def test_the_last_bit_counts():
     x = np.array([[1, 0], [np.nextafter(np.float32(1), np.float32(2)), 0], [1, 0]], np.float32)
-    assert first_of_copies(x, np.arange(3), np.zeros(3)).tolist() == [0, 1, 0]
+    assert first_equal_rows(x, np.arange(3), np.zeros(3)).tolist() == [0, 1, 0]

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.neighbors import jaccard
-from curate.kernels.neighbors.jaccard import Sets
-from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.neighbors.jaccard import HashSets
+from curate.kernels.stats.hash_sampling import mix_bits
 
 
 def of_lists(lists):
     offsets = np.cumsum([0, *map(len, lists)])
-    return Sets.of(mixed(np.array([x for some in lists for x in some], np.uint64)), offsets)
+    return HashSets.from_lists(mix_bits(np.array([x for some in lists for x in some], np.uint64)), offsets)
 
 
 @given(
@@ -25,7 +25,7 @@ def of_lists(lists):
 def test_similarity_is_the_definitions_in_blocks_of_any_size(lists, pairs, elements):
     left, right = (np.array([pair[i] % len(lists) for pair in pairs], np.intp) for i in range(2))
     half = len(lists) // 2
-    sets = Sets.joined([of_lists(lists[:half]), of_lists(lists[half:])])
+    sets = HashSets.concatenate([of_lists(lists[:half]), of_lists(lists[half:])])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jaccard, "_ELEMENTS", elements)
         found = sets.jaccard(left, right)

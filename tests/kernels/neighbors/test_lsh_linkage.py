@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from curate.kernels.neighbors import lsh_linkage
-from curate.kernels.neighbors.lsh_linkage import Buckets, connected, direct, first_of_component
+from curate.kernels.neighbors.lsh_linkage import Buckets, connected_linkage, direct_linkage, merge_components
 
 
 def table(similarity):
@@ -24,8 +24,8 @@ def table(similarity):
 
 
 def components(buckets, look, threshold, stands, links):
-    first = first_of_component(np.arange(len(stands)), links)
-    return connected(first, buckets.undecided(stands, first), look, threshold)
+    first = merge_components(np.arange(len(stands)), links)
+    return connected_linkage(first, buckets.undecided(stands, first), look, threshold)
 
 
 def slow_direct(shared, similarity, threshold):
@@ -59,8 +59,8 @@ def test_same_as_the_obvious_way_for_any_sizes_of_blocks(n, seed, threshold, chu
         patch.setattr(lsh_linkage, "_CHUNK", chunk)
         patch.setattr(lsh_linkage, "_PAIRS", pairs)
         patch.setattr(lsh_linkage, "_WIDTH", width)
-        buckets = Buckets.of(keys)
-        stands, nearest, links = direct(n, buckets, look, threshold)
+        buckets = Buckets.from_keys(keys)
+        stands, nearest, links = direct_linkage(n, buckets, look, threshold)
         once = len(asked)
         firsts = components(buckets, look, threshold, stands, links)
     assert pairs < n * n or len(set(asked[:once])) == once
@@ -72,9 +72,9 @@ def test_same_as_the_obvious_way_for_any_sizes_of_blocks(n, seed, threshold, chu
 
 def test_direct_linkage_never_drops_through_a_chain_and_components_do():
     near = np.array([[1, 0.9, 0.1], [0.9, 1, 0.9], [0.1, 0.9, 1]])
-    buckets = Buckets.of(np.zeros((1, 3), np.uint32))
+    buckets = Buckets.from_keys(np.zeros((1, 3), np.uint32))
     look, _ = table(near)
-    stands, _, links = direct(3, buckets, look, 0.8)
+    stands, _, links = direct_linkage(3, buckets, look, 0.8)
     assert stands.tolist() == [-1, 0, -1]
     assert components(buckets, look, 0.8, stands, links).tolist() == [0, 0, 0]
 
@@ -88,8 +88,8 @@ def test_a_bucket_of_similar_rows_takes_comparisons_in_proportion(n):
         counted.append(len(left))
         return np.full(len(left), 0.9)
 
-    buckets = Buckets.of(np.zeros((4, n), np.uint32))
-    stands, _, links = direct(n, buckets, alike, 0.8)
+    buckets = Buckets.from_keys(np.zeros((4, n), np.uint32))
+    stands, _, links = direct_linkage(n, buckets, alike, 0.8)
     assert stands.tolist() == [-1] + [0] * (n - 1)
     assert sum(counted) == 512 * 511 // 2 + n - 512
     assert components(buckets, alike, 0.8, stands, links).tolist() == [0] * n

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.neighbors.minhash_signatures import band_keys, bands_and_rows, candidate_probability, signatures
-from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.neighbors.minhash_signatures import band_keys, choose_bands, candidate_probability, compute_signatures
+from curate.kernels.stats.hash_sampling import mix_bits
 
 SIZE = 60
 
@@ -16,7 +16,7 @@ def random_pairs(pairs, shared, seed=0):
     common = np.arange(pairs * shared).reshape(pairs, shared)
     own = 10**9 + np.arange(2 * pairs * (SIZE - shared)).reshape(pairs, 2, SIZE - shared)
     both = np.concatenate([np.stack([common, common], axis=1), own], axis=2).reshape(2 * pairs, SIZE)
-    hashes = mixed(both.ravel().astype(np.uint64) + np.uint64((seed << 40) + 1))
+    hashes = mix_bits(both.ravel().astype(np.uint64) + np.uint64((seed << 40) + 1))
     return hashes, np.arange(0, len(hashes) + 1, SIZE), shared / (2 * SIZE - shared)
 
 
@@ -24,7 +24,7 @@ def random_pairs(pairs, shared, seed=0):
 def test_agreement_is_the_similarity_on_average_with_the_variance_of_independent_orders(shared):
     pairs, num_perm = 4000, 128
     hashes, offsets, similarity = random_pairs(pairs, shared)
-    least = signatures(hashes, offsets, num_perm)
+    least = compute_signatures(hashes, offsets, num_perm)
     agreement = (least[:, ::2] == least[:, 1::2]).mean(axis=0)
     variance = similarity * (1 - similarity) / num_perm
     assert abs(agreement.mean() - similarity) < 3 * np.sqrt(variance / pairs)
@@ -32,8 +32,8 @@ def test_agreement_is_the_similarity_on_average_with_the_variance_of_independent
 
 
 def test_repetitions_and_order_change_no_signature():
-    hashes = mixed(np.arange(1, 5, dtype=np.uint64))
-    least = signatures(np.concatenate([hashes, hashes[[3, 2, 2, 0, 1, 1]]]), np.array([0, 4, 10]), 32)
+    hashes = mix_bits(np.arange(1, 5, dtype=np.uint64))
+    least = compute_signatures(np.concatenate([hashes, hashes[[3, 2, 2, 0, 1, 1]]]), np.array([0, 4, 10]), 32)
     assert least[:, 0].tolist() == least[:, 1].tolist()
 
 
@@ -41,7 +41,7 @@ def test_repetitions_and_order_change_no_signature():
 def test_pairs_share_a_band_by_the_curve(shared, bands, rows):
     pairs = 4000
     hashes, offsets, similarity = random_pairs(pairs, shared, seed=1)
-    keys = band_keys(signatures(hashes, offsets, bands * rows), bands, rows)
+    keys = band_keys(compute_signatures(hashes, offsets, bands * rows), bands, rows)
     found = (keys[:, ::2] == keys[:, 1::2]).any(axis=0).mean()
     expected = candidate_probability(similarity, bands, rows)
     assert abs(found - expected) < 3 * np.sqrt(expected * (1 - expected) / pairs)
@@ -60,7 +60,7 @@ def test_the_curve_rises_about_the_published_thresholds(bands, rows, middle):
 @pytest.mark.parametrize("min_similarity", [0.05, 0.3, 0.5, 0.7, 0.8, 0.95, 1.0])
 @pytest.mark.parametrize("miss", [0.2, 0.01, 0.002])
 def test_cut_has_the_most_rows_that_miss_seldom_enough(min_similarity, miss):
-    bands, rows = bands_and_rows(min_similarity, 128, miss)
+    bands, rows = choose_bands(min_similarity, 128, miss)
     missed = [1 - candidate_probability(min_similarity, 128 // r, r) for r in range(1, 129)]
     assert bands == 128 // rows
     assert rows == max(r for r in range(1, 129) if missed[r - 1] <= miss)
@@ -68,5 +68,5 @@ def test_cut_has_the_most_rows_that_miss_seldom_enough(min_similarity, miss):
 
 def test_too_few_permutations_are_an_error_that_says_how_many_it_takes():
     with pytest.raises(ValueError, match=r"16 find two rows of similarity 0.1 too seldom; .* takes 44"):
-        bands_and_rows(0.1, 16, 0.01)
-    assert bands_and_rows(0.1, 44, 0.01) == (44, 1)
+        choose_bands(0.1, 16, 0.01)
+    assert choose_bands(0.1, 44, 0.01) == (44, 1)

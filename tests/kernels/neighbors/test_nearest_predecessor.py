@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.linalg.cosines import unit
+from curate.kernels.linalg.cosines import normalize_rows
 from curate.kernels.neighbors import nearest_predecessor
-from curate.kernels.neighbors.nearest_predecessor import most_similar, most_similar_earlier
+from curate.kernels.neighbors.nearest_predecessor import most_similar_in_prefix, most_similar_predecessors
 
 
 def rows(n, seed):
     """Unit rows of few directions, so that there are ties."""
     x = np.random.default_rng(seed).integers(-1, 2, (n, 3)).astype(np.float32)
     x[~x.any(axis=1)] = 1
-    return unit(x)
+    return normalize_rows(x)
 
 
 @pytest.mark.parametrize("blocks", [(1, 2), (5, 7), (128, 4096)])
@@ -25,7 +25,7 @@ def test_same_as_the_obvious_search(monkeypatch, blocks, threshold):
     x, rank = rows(40, 1), np.random.default_rng(2).permutation(40)
     order = np.argsort(rank)
     asking = order[::3]
-    [(who, similarity, closest), (same, own, _)] = most_similar_earlier(
+    [(who, similarity, closest), (same, own, _)] = most_similar_predecessors(
         x, rank, [(order, asking), (order, order)], threshold
     )
     assert who.tolist() == asking.tolist()
@@ -47,6 +47,6 @@ def test_same_as_the_obvious_search(monkeypatch, blocks, threshold):
 def test_ties_go_to_the_first_across_blocks(monkeypatch):
     monkeypatch.setattr(nearest_predecessor, "_COLUMNS", 2)
     x = np.tile(np.array([[1, 0]], np.float32), (6, 1))
-    similarity, place = most_similar(x, x, np.arange(6), 0.9)
+    similarity, place = most_similar_in_prefix(x, x, np.arange(6), 0.9)
     assert place.tolist() == [-1, 0, 0, 0, 0, 0]
     assert similarity.tolist() == [-np.inf, 1, 1, 1, 1, 1]

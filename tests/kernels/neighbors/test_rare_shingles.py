@@ -8,20 +8,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.neighbors import rare_shingles
-from curate.kernels.neighbors.jaccard import Sets
-from curate.kernels.neighbors.lsh_linkage import connected
+from curate.kernels.neighbors.jaccard import HashSets
+from curate.kernels.neighbors.lsh_linkage import connected_linkage
 from curate.kernels.neighbors.rare_shingles import Profiles
-from curate.kernels.stats.hash_sampling import mixed
+from curate.kernels.stats.hash_sampling import mix_bits
 
 
 def of_lists(lists):
     offsets = np.cumsum([0, *map(len, lists)])
     parts = [
-        Sets.of(mixed(np.array([x for some in lists[at : at + 4000] for x in some], np.uint64)), bounds - bounds[0])
+        HashSets.from_lists(mix_bits(np.array([x for some in lists[at : at + 4000] for x in some], np.uint64)), bounds - bounds[0])
         for at in range(0, len(lists), 4000)
         for bounds in [offsets[at : at + 4001]]
     ]
-    return Sets.joined(parts)
+    return HashSets.concatenate(parts)
 
 
 def template(n, length, fills, values, seed=0, width=3, sizes=None):
@@ -91,15 +91,15 @@ POOLS = st.one_of(
 def test_components_are_those_of_union_find_over_all_pairs(lists, threshold, small, entries):
     n, sets = len(lists), of_lists(lists)
     pairs = similar_pairs(sets, n, threshold)
-    profiles = Profiles.of(sets, np.arange(n))
+    profiles = Profiles.from_sets(sets, np.arange(n))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rare_shingles, "_SMALL", small)
         patch.setattr(rare_shingles, "_ENTRIES", entries)
         buckets = profiles.narrowed(threshold)
         assert {*zip(*(side.tolist() for side in pairs), strict=True)} <= together(buckets)
-        firsts = connected(np.arange(n), buckets, profiles.jaccard, threshold)
+        firsts = connected_linkage(np.arange(n), buckets, profiles.jaccard, threshold)
         known = np.array(union_find(n, [side[::2] for side in pairs]))  # half of the pairs
-        rest = connected(known, profiles.narrowed(threshold, known), profiles.jaccard, threshold)
+        rest = connected_linkage(known, profiles.narrowed(threshold, known), profiles.jaccard, threshold)
     expected = union_find(n, pairs)
     assert firsts.tolist() == expected
     assert rest.tolist() == expected
@@ -109,11 +109,11 @@ def test_components_are_those_of_union_find_over_all_pairs(lists, threshold, sma
 def test_similarity_is_that_of_the_sets(lists):
     sets = of_lists(lists)
     left, right = np.triu_indices(len(lists), 1)
-    assert Profiles.of(sets, np.arange(len(lists))).jaccard(left, right).tolist() == sets.jaccard(left, right).tolist()
+    assert Profiles.from_sets(sets, np.arange(len(lists))).jaccard(left, right).tolist() == sets.jaccard(left, right).tolist()
 
 
 def test_elements_of_the_same_sets_are_one_token():
-    profiles = Profiles.of(of_lists(template(100, 30, 2, 5)), np.arange(100))
+    profiles = Profiles.from_sets(of_lists(template(100, 30, 2, 5)), np.arange(100))
     assert sorted(profiles.weights.tolist()) == [3] * 10 + [30]
     assert np.diff(profiles.offsets).tolist() == [3] * 100
 
@@ -128,7 +128,7 @@ def test_pairs_left_of_a_template_grow_with_the_texts_and_not_with_their_square(
     """Rows that share three of five fills are similar: one in 800 pairs, and few others are left to compare."""
     sets = of_lists(template(n, 60, 5, 20))
     threshold = (60 + 9) / (60 + 9 + 12)
-    buckets = Profiles.of(sets, np.arange(n)).narrowed(threshold)
+    buckets = Profiles.from_sets(sets, np.arange(n)).narrowed(threshold)
     r = np.random.default_rng(0)
     left, right = r.integers(0, n, (2, 100_000))
     near = (sets.jaccard(left, right) >= threshold)[left != right].mean()
@@ -141,7 +141,7 @@ def test_two_large_components_of_one_template_leave_no_pair_to_compare():
     lists = [
         [*range(40), *range(50 + 10 * (i % 2), 60 + 10 * (i % 2)), *range(100 + 7 * i, 106 + 7 * i)] for i in range(n)
     ]
-    profiles = Profiles.of(of_lists(lists), np.arange(n))
+    profiles = Profiles.from_sets(of_lists(lists), np.arange(n))
     assert number_of_pairs(profiles.narrowed(0.7, np.arange(n) % 2)) == 0
     assert number_of_pairs(profiles.narrowed(0.7)) == 2 * (n // 2 * (n // 2 - 1) // 2)  # all similar
 
@@ -150,12 +150,12 @@ def test_sets_that_share_too_little_are_in_no_group_and_others_next_to_them_are(
     """Of ten elements six or nine are those of a template, and the rest is no other's; at .7."""
     far = [[*range(6), *range(100 * i, 100 * i + 4)] for i in range(1, 30)]
     near = [[*range(50, 59), 100 * i] for i in range(30, 60)]
-    members = Profiles.of(of_lists(far + near), np.arange(59)).narrowed(0.7).members
+    members = Profiles.from_sets(of_lists(far + near), np.arange(59)).narrowed(0.7).members
     assert np.unique(members).tolist() == list(range(len(far), len(far + near)))
 
 
 def test_no_sets_at_all():
-    empty = Sets(np.zeros(0, np.uint64), np.zeros(1, np.int64))
-    profiles = Profiles.of(empty, np.zeros(0, np.intp))
+    empty = HashSets(np.zeros(0, np.uint64), np.zeros(1, np.int64))
+    profiles = Profiles.from_sets(empty, np.zeros(0, np.intp))
     assert profiles.narrowed(0.5).members.tolist() == []
     assert profiles.jaccard(np.zeros(0, np.intp), np.zeros(0, np.intp)).tolist() == []

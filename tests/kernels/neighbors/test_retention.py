@@ -1,6 +1,6 @@
 import numpy as np
 
-from curate.kernels.neighbors.retention import THRESHOLDS, Retention, Sample, merged
+from curate.kernels.neighbors.retention import THRESHOLDS, Retention, RecallSample, merge_retention
 
 
 def retention(nearest, **fields):
@@ -14,13 +14,13 @@ def test_a_row_is_kept_below_its_similarity_and_dropped_from_it_on():
 
 
 def test_groups_are_merged_by_row_and_their_samples_add_up():
-    parts = [retention([0.1, 0.2], sample=Sample(2, 5, 1)), retention([0.3], sample=Sample(1, 0, 0))]
-    whole = merged(4, [np.array([3, 0]), np.array([1])], parts)
+    parts = [retention([0.1, 0.2], sample=RecallSample(2, 5, 1)), retention([0.3], sample=RecallSample(1, 0, 0))]
+    whole = merge_retention(4, [np.array([3, 0]), np.array([1])], parts)
     np.testing.assert_allclose(whole.nearest, [0.2, 0.3, -1, 0.1], rtol=1e-6)
-    assert whole.sample == Sample(3, 5, 1)
-    assert (whole.curve().rows, whole.curve().sample) == (4, Sample(3, 5, 1))
+    assert whole.sample == RecallSample(3, 5, 1)
+    assert (whole.curve().rows, whole.curve().sample) == (4, RecallSample(3, 5, 1))
 
 
 def test_nothing_is_merged_where_a_group_was_not_compared():
-    assert merged(2, [np.array([0]), np.array([1])], [retention([0.1]), None]) is None
-    assert merged(0, [], []) is None
+    assert merge_retention(2, [np.array([0]), np.array([1])], [retention([0.1]), None]) is None
+    assert merge_retention(0, [], []) is None

@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 from sklearn.metrics import roc_auc_score
 
-from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, platt
+from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, fit_platt
 
 
 @pytest.mark.slow
@@ -35,7 +35,7 @@ def test_probabilities_that_are_known_are_found_again(slope, intercept):
     logit = rng.standard_normal(40_000)
     good = rng.random(len(logit)) < expit(slope * logit + intercept)
     even = np.log((~good).sum() / good.sum())  # as if both were as many
-    found = platt(logit, good)
+    found = fit_platt(logit, good)
     assert found == pytest.approx((slope, intercept + even), abs=0.1)
     probability = expit(found[0] * logit + found[1])
     assert calibration_error(probability, good) < 0.02
@@ -45,8 +45,8 @@ def test_probabilities_that_are_known_are_found_again(slope, intercept):
 
 def test_sides_that_lie_apart_stay_finite_and_logits_that_say_the_contrary_say_nothing():
     good = np.arange(40) < 20
-    slope, intercept = platt(np.where(good, 9.0, -9.0), good)
+    slope, intercept = fit_platt(np.where(good, 9.0, -9.0), good)
     assert np.isfinite([slope, intercept]).all()
     assert expit(9 * slope + intercept) == pytest.approx(21 / 22, abs=1e-3)
-    assert platt(np.where(good, -1.0, 1.0), good) == (0, 0)
-    assert platt(np.zeros(40), good) == (0, 0)
+    assert fit_platt(np.where(good, -1.0, 1.0), good) == (0, 0)
+    assert fit_platt(np.zeros(40), good) == (0, 0)

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from curate.kernels.stats.distributions import normalised_entropy, total_variation
+from curate.kernels.stats.distributions import normalized_entropy, total_variation
 
 
 def test_entropy_is_scipys_over_its_largest():
     counts = np.array([5, 0, 3, 9])
-    assert normalised_entropy(counts) == pytest.approx(entropy(counts) / np.log(4))
-    assert normalised_entropy(np.full(7, 3)) == pytest.approx(1)
-    assert normalised_entropy(np.array([0, 4])) == 0
+    assert normalized_entropy(counts) == pytest.approx(entropy(counts) / np.log(4))
+    assert normalized_entropy(np.full(7, 3)) == pytest.approx(1)
+    assert normalized_entropy(np.array([0, 4])) == 0
 
 
 def test_nothing_to_share_or_nobody_to_share_with_is_not_defined():
-    assert np.isnan([normalised_entropy(np.array(counts)) for counts in ([], [3], [0, 0])]).all()
+    assert np.isnan([normalized_entropy(np.array(counts)) for counts in ([], [3], [0, 0])]).all()
     assert np.isnan(total_variation(np.array([0, 0]), np.array([1, 1])))
 
 

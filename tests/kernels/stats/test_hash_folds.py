@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.stats.hash_folds import folds_of, text_keys
+from curate.kernels.stats.hash_folds import assign_folds, hash_folded_texts
 
 
 def test_copies_that_differ_in_capitals_and_white_space_share_a_key_and_others_do_not():
     texts = ["One  two", "one two\n", " ONE\ttwo ", "one two.", "onetwo", "", " \n", "\ud800", "É", "é"]
-    keys = text_keys(texts)
+    keys = hash_folded_texts(texts)
     same = [[int(a == b) for b in keys] for a in keys]
     groups = [0, 0, 0, 1, 2, 3, 3, 4, 5, 5]
     assert same == [[int(a == b) for b in groups] for a in groups]
 
 
 def test_a_key_does_not_depend_on_the_texts_beside_it():
-    assert text_keys(["a", "b", "c"])[1] == text_keys(["b"])[0]
+    assert hash_folded_texts(["a", "b", "c"])[1] == hash_folded_texts(["b"])[0]
 
 
 def test_folds_are_of_one_size_but_for_chance():
-    counts = np.bincount(folds_of(text_keys([f"text {number}" for number in range(10_000)]), 5), minlength=5)
+    counts = np.bincount(assign_folds(hash_folded_texts([f"text {number}" for number in range(10_000)]), 5), minlength=5)
     assert len(counts) == 5
     assert (np.abs(counts - 2000) < 4 * np.sqrt(10_000 * 0.2 * 0.8)).all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.stats.hash_sampling import content_order, samples
+from curate.kernels.stats.hash_sampling import content_order, sample_by_content
 
 
 def rows(n, d=4, seed=0):
@@ -26,11 +26,11 @@ def test_another_salt_is_another_order():
 def test_a_set_and_the_whole_share_what_they_can():
     x = rows(1_000)
     some = np.random.default_rng(2).choice(1_000, 700, replace=False)
-    chosen, pool = samples(x, some, 200, 3)
+    chosen, pool = sample_by_content(x, some, 200, 3)
     assert len(chosen) == len(pool) == 200
     assert np.isin(chosen, some).all()
     assert set(pool) & set(some) <= set(chosen)
-    everything, whole = samples(x, np.random.default_rng(3).permutation(1_000), 200, 3)
+    everything, whole = sample_by_content(x, np.random.default_rng(3).permutation(1_000), 200, 3)
     assert everything.tolist() == whole.tolist()
 
 

@@ -7,7 +7,7 @@ from itertools import combinations, permutations, product
 import numpy as np
 import pytest
 
-from curate.kernels.stats.markov_chain import Chain, Information, state_hashes
+from curate.kernels.stats.markov_chain import MarkovChain, InformationObjective, state_hashes
 from curate.kernels.submodular.greedy import distorted
 
 STATES = np.array(list(product(range(2), repeat=3)))  # of three coordinates
@@ -35,7 +35,7 @@ def chain_of(matrix):
     hashes = state_hashes(STATES.T)
     pairs = list(product(range(8), repeat=2))
     first, second = (np.array(side) for side in zip(*pairs, strict=True))
-    return Chain(hashes[:, first], hashes[:, second], law[first] * matrix[first, second])
+    return MarkovChain(hashes[:, first], hashes[:, second], law[first] * matrix[first, second])
 
 
 def restricted(matrix, coordinates):
@@ -66,7 +66,7 @@ SUBSETS = [rows for size in (1, 2, 3) for rows in combinations(range(3), size)]
 @pytest.mark.parametrize("seed", range(3))
 def test_entropy_rate_less_its_cost_is_that_of_the_restricted_chain(seed):
     matrix = random_chain(seed)
-    f = Information(chain_of(matrix), "entropy_rate")
+    f = InformationObjective(chain_of(matrix), "entropy_rate")
     for rows in SUBSETS:
         assert value(f, rows) == pytest.approx(rate(matrix, rows), abs=1e-9)
 
@@ -75,7 +75,7 @@ def test_entropy_rate_less_its_cost_is_that_of_the_restricted_chain(seed):
 def test_factorizability_is_the_divergence_from_the_two_parts_side_by_side(seed):
     matrix = random_chain(seed)
     law = stationary(matrix)
-    f = Information(chain_of(matrix), "factorizability")
+    f = InformationObjective(chain_of(matrix), "factorizability")
     for rows in SUBSETS[:-1]:
         others = [i for i in range(3) if i not in rows]
         places = [sorted({tuple(state[list(part)]) for state in STATES}) for part in (rows, others)]
@@ -91,7 +91,7 @@ def test_factorizability_is_the_divergence_from_the_two_parts_side_by_side(seed)
 
 def test_rates_of_independent_coordinates_add_up():
     matrix, each = product_chain()
-    f = Information(chain_of(matrix), "entropy_rate")
+    f = InformationObjective(chain_of(matrix), "entropy_rate")
     alone = [rate(matrix, (i,)) for i in range(3)]
     assert alone[1] == pytest.approx(np.log(2))
     assert f.cost.tolist() == pytest.approx([0, 0, 0], abs=1e-12)
@@ -109,7 +109,7 @@ every_measure = pytest.mark.parametrize("measure", MEASURES)
 @pytest.mark.parametrize("seed", range(3))
 def test_independence_is_the_divergence_from_the_product_of_single_chains(seed):
     matrix = random_chain(seed)
-    f = Information(chain_of(matrix), "independence")
+    f = InformationObjective(chain_of(matrix), "independence")
     singles = [restricted(matrix, (i,))[1] for i in range(3)]
     for rows in SUBSETS:
         law, kernel = restricted(matrix, rows)
@@ -123,7 +123,7 @@ def test_independence_is_the_divergence_from_the_product_of_single_chains(seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_stationarity_is_the_divergence_from_the_chain_that_forgets_its_state(seed):
     matrix = random_chain(seed)
-    f = Information(chain_of(matrix), "stationarity")
+    f = InformationObjective(chain_of(matrix), "stationarity")
     for rows in SUBSETS:
         law, kernel = restricted(matrix, rows)
         divergence = (law[:, None] * kernel * np.log(kernel / law[None])).sum()
@@ -141,8 +141,8 @@ def test_with_groups_the_value_is_that_of_the_product_of_the_groups_chains(group
         parts = [[i for i in rows if groups[i] == j] for j in range(3)]
         parts = [part for part in parts if part]
         for measure in ("entropy_rate", "independence", "stationarity"):
-            single = Information(chain, measure)
-            together = Information(chain, measure, groups)
+            single = InformationObjective(chain, measure)
+            together = InformationObjective(chain, measure, groups)
             assert value(together, rows) == pytest.approx(sum(value(single, part) for part in parts), abs=1e-9)
         blocks = [*parts, [i for i in range(3) if i not in rows]]
         apart = np.ones((8, 8))
@@ -151,13 +151,13 @@ def test_with_groups_the_value_is_that_of_the_product_of_the_groups_chains(group
             where = [places.index(tuple(state[block])) for state in STATES]
             apart *= restricted(matrix, block)[1][np.ix_(where, where)]
         divergence = (law[:, None] * matrix * np.log(matrix / apart)).sum()
-        assert value(Information(chain, "factorizability", groups), rows) == pytest.approx(divergence, abs=1e-9)
+        assert value(InformationObjective(chain, "factorizability", groups), rows) == pytest.approx(divergence, abs=1e-9)
 
 
 @every_measure
 @pytest.mark.parametrize("groups", [None, (0, 1, 0)])
 def test_the_value_does_not_depend_on_the_order_and_costs_are_what_the_last_row_loses(measure, groups):
-    f = Information(chain_of(random_chain(7)), measure, None if groups is None else np.array(groups))
+    f = InformationObjective(chain_of(random_chain(7)), measure, None if groups is None else np.array(groups))
     for rows in permutations(range(3)):
         assert value(f, rows) == pytest.approx(value(f, range(3)), abs=1e-12)
     for row in range(3):
@@ -174,7 +174,7 @@ def fair_coins(flip=0.0):
     first, second = bits[:, [1, 0, 1, 2]].T, bits[:, [2, 1, 2, 3]].T
     if not flip:
         hashes = state_hashes(np.hstack((first, second)))
-        return Chain(hashes[:, :16], hashes[:, 16:], np.full(16, 1 / 16))
+        return MarkovChain(hashes[:, :16], hashes[:, 16:], np.full(16, 1 / 16))
     states = np.array(list(product(range(2), repeat=4)))
     place = {tuple(state): number for number, state in enumerate(states.tolist())}
     matrix = np.zeros((16, 16))
@@ -186,7 +186,7 @@ def fair_coins(flip=0.0):
     pairs = list(product(range(16), repeat=2))
     i, j = (np.array(side) for side in zip(*pairs, strict=True))
     hashes = state_hashes(states.T)
-    return Chain(hashes[:, i], hashes[:, j], stationary(matrix)[i] * matrix[i, j])
+    return MarkovChain(hashes[:, i], hashes[:, j], stationary(matrix)[i] * matrix[i, j])
 
 
 def greedy_value(f, budget):
@@ -197,7 +197,7 @@ def greedy_value(f, budget):
 
 def test_fair_coins_break_the_published_guarantee_of_the_entropy_rate():
     """The choice is worth ln 2; the optimum is 2 ln 2, of which the guarantee promises 1.264 ln 2."""
-    f = Information(fair_coins(), "entropy_rate")
+    f = InformationObjective(fair_coins(), "entropy_rate")
     assert f.cost.tolist() == pytest.approx([0] * 4, abs=1e-12), "f is monotone here: nothing is lost to the cost"
     optimum = max(value(f, rows) for rows in combinations(range(4), 2))
     assert optimum == pytest.approx(2 * np.log(2))
@@ -207,7 +207,7 @@ def test_fair_coins_break_the_published_guarantee_of_the_entropy_rate():
 
 def test_an_ergodic_chain_breaks_it_too():
     """16 states, each bit flipped in 1 of 100 steps: .826 where 1.386 is possible and the guarantee promises .876."""
-    f = Information(fair_coins(0.01), "entropy_rate")
+    f = InformationObjective(fair_coins(0.01), "entropy_rate")
     best = (1, 3)
     assert value(f, best) == pytest.approx(1.386, abs=1e-3)
     promised = (1 - 1 / np.e) * (value(f, best) + f.cost[list(best)].sum()) - f.cost[list(best)].sum()
@@ -227,7 +227,7 @@ def gain(f, taken, row):
 )
 def test_gains_may_be_negative_and_grow_back_and_are_not_clipped(measure, change):
     """Row 0 tells what its copy, row 2, tells: it takes from rows 1 and 3, but nothing once the copy is there."""
-    f = Information(fair_coins(), measure)
+    f = InformationObjective(fair_coins(), measure)
     assert gain(f, (1, 3), 0) == pytest.approx(-change)
     assert gain(f, (1, 2, 3), 0) == pytest.approx(0, abs=1e-12)
 
@@ -239,7 +239,7 @@ def test_factorizability_is_not_submodular_either():
         np.stack([u[:, shift + 2], u[:, shift + 1], u[:, shift], u[:, shift + 2] ^ u[:, shift]]) for shift in (0, 1)
     )
     hashes = state_hashes(np.hstack((first, second)))
-    f = Information(Chain(hashes[:, :16], hashes[:, 16:], np.full(16, 1 / 16)), "factorizability")
+    f = InformationObjective(MarkovChain(hashes[:, :16], hashes[:, 16:], np.full(16, 1 / 16)), "factorizability")
     assert gain(f, (2,), 0) - gain(f, (), 0) == pytest.approx(np.log(2))
 
 
@@ -247,7 +247,7 @@ def test_factorizability_is_not_submodular_either():
 def test_bounds_of_the_notes_hold(seed):
     """H(P^(S)) <= Σ H(P^(i)); divergences are at least 0; those to be minimized never fall with another coordinate."""
     chain = chain_of(random_chain(seed) ** 4 / (random_chain(seed) ** 4).sum(axis=1, keepdims=True))
-    f = {measure: Information(chain, measure) for measure in MEASURES}
+    f = {measure: InformationObjective(chain, measure) for measure in MEASURES}
     rates = f["entropy_rate"].alone
     for rows in SUBSETS:
         assert value(f["entropy_rate"], rows) <= rates[list(rows)].sum() + 1e-9
@@ -260,7 +260,7 @@ def test_bounds_of_the_notes_hold(seed):
 
 @every_measure
 def test_of_independent_coordinates_the_choice_is_the_optimum(measure):
-    f = Information(chain_of(product_chain()[0]), measure)
+    f = InformationObjective(chain_of(product_chain()[0]), measure)
     negative = measure in ("independence", "stationarity")
     for budget in (1, 2, 3):
         gains = distorted(f.fresh(), f.cost, np.arange(3), budget, submodular=False, negative=negative)[1]
@@ -272,7 +272,7 @@ def test_sequences_of_one_law_tie_exactly(measure):
     """Sums of entropies do not depend on the order that hashes bring."""
     states = np.random.default_rng(0).integers(0, 3, (1, 400))
     hashes = state_hashes(np.repeat(states, 12, axis=0))
-    f = Information(Chain(hashes[:, :-1], hashes[:, 1:], np.full(399, 1 / 399)), measure)
+    f = InformationObjective(MarkovChain(hashes[:, :-1], hashes[:, 1:], np.full(399, 1 / 399)), measure)
     assert len(set(f.cost.tolist())) == 1
     for taken in range(12):
         assert len(set(f.gains(np.arange(taken, 12)).tolist())) == 1
@@ -285,7 +285,7 @@ def test_gains_are_the_same_where_all_joint_states_differ_and_nothing_is_compute
     """Seven transitions of 8 sequences of three states: a few sequences tell all of them apart."""
     hashes = state_hashes(np.random.default_rng(3).integers(0, 3, (8, 8)))
     groups = None if groups is None else np.array(groups)
-    f = Information(Chain(hashes[:, :-1], hashes[:, 1:], np.full(7, 1 / 7)), measure, groups)
+    f = InformationObjective(MarkovChain(hashes[:, :-1], hashes[:, 1:], np.full(7, 1 / 7)), measure, groups)
     plain = f.fresh()
     for row in range(7):
         f.take(row)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.stats.quotas import allocate, balanced, proportional, temperature
+from curate.kernels.stats.quotas import allocate, balanced_shares, proportional_shares, temperature_shares
 
 sizes_lists = st.lists(st.integers(0, 200), min_size=1, max_size=20)
 
@@ -57,14 +57,14 @@ def test_balanced_is_the_integer_water_level(sizes, rate):
     while expected.sum() < budget:
         for group in np.flatnonzero(expected < sizes):
             expected[group] += expected.sum() < budget
-    assert allocate(sizes, budget, balanced(sizes)).tolist() == expected.tolist()
+    assert allocate(sizes, budget, balanced_shares(sizes)).tolist() == expected.tolist()
 
 
 @given(sizes_lists, st.floats(0, 1))
 def test_temperature_1_is_proportional_and_infinity_is_balanced(sizes, rate):
     budget = int(rate * sum(sizes))
-    for share, limit in ((proportional(sizes), 1.0), (balanced(sizes), np.inf)):
-        assert allocate(sizes, budget, temperature(sizes, limit)).tolist() == allocate(sizes, budget, share).tolist()
+    for share, limit in ((proportional_shares(sizes), 1.0), (balanced_shares(sizes), np.inf)):
+        assert allocate(sizes, budget, temperature_shares(sizes, limit)).tolist() == allocate(sizes, budget, share).tolist()
 
 
 @given(sizes_lists, st.floats(0, 1))
@@ -72,7 +72,7 @@ def test_proportional_is_within_one_row_of_the_same_rate_everywhere(sizes, rate)
     sizes = np.array(sizes)
     budget = int(rate * sizes.sum())
     exact = sizes * (budget / max(sizes.sum(), 1))
-    assert (np.abs(allocate(sizes, budget, proportional(sizes)) - exact) < 1 + 1e-9).all()
+    assert (np.abs(allocate(sizes, budget, proportional_shares(sizes)) - exact) < 1 + 1e-9).all()
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_temperature_near_0_fills_the_largest_groups_first():
     """Powers as high as 1/T neither overflow nor lose a row."""
     sizes = [10, 1000, 999, 0, 1000]
     for t in (1e-4, 1e-5):
-        assert allocate(sizes, 2003, temperature(sizes, t)).tolist() == [0, 1000, 3, 0, 1000]
-    assert allocate([0, 0], 5, temperature([0, 0], 2.0)).tolist() == [0, 0]
+        assert allocate(sizes, 2003, temperature_shares(sizes, t)).tolist() == [0, 1000, 3, 0, 1000]
+    assert allocate([0, 0], 5, temperature_shares([0, 0], 2.0)).tolist() == [0, 0]
 
 
 def test_higher_temperature_moves_rows_from_the_large_group_to_the_small():
     sizes = np.array([1000, 10_000])
-    small = [int(allocate(sizes, 500, temperature(sizes, t))[0]) for t in (1, 2, 5, 100)]
+    small = [int(allocate(sizes, 500, temperature_shares(sizes, t))[0]) for t in (1, 2, 5, 100)]
     assert small == sorted(small)
     assert (small[0], small[-1]) == (45, 247)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import special
 
-from curate.kernels.stats.softmax import half_logs, softmax
+from curate.kernels.stats.softmax import half_precision_logs, softmax
 
 
 def test_probabilities_are_scipys_and_sum_to_1_however_large_the_logits():
@@ -20,7 +20,7 @@ def test_storage_in_half_precision_changes_no_order_but_to_a_tie_and_keeps_small
     rng = np.random.default_rng(0)
     for scale in (0.5, 3.0, 12.0):
         p = softmax(scale * rng.standard_normal((20_000, 150)))
-        stored = half_logs(p)
+        stored = half_precision_logs(p)
         own = np.take_along_axis(stored, p.argmax(axis=1)[:, None], axis=1)[:, 0]
         assert (own == stored.max(axis=1)).all()
         assert (p.argmax(axis=1) == stored.argmax(axis=1)).mean() > 0.995

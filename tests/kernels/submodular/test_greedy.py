@@ -20,7 +20,7 @@ from curate.kernels.submodular.objectives import (
     SaturatedCoverage,
     WeightedSum,
 )
-from curate.kernels.submodular.similarities import Complete
+from curate.kernels.submodular.similarities import DenseSimilarities
 
 E = 1 - 1 / np.e
 
@@ -38,13 +38,13 @@ def counts(seed, n):
 
 
 OBJECTIVES = {
-    "facility location": lambda seed, n, twins: FacilityLocation(Complete(unit_rows(seed, n, twins=twins))),
-    "saturated coverage": lambda seed, n, twins: SaturatedCoverage(Complete(unit_rows(seed, n, twins=twins)), 0.3),
-    "graph cut": lambda seed, n, twins: GraphCut(Complete(unit_rows(seed, n, twins=twins)), 0.5),
+    "facility location": lambda seed, n, twins: FacilityLocation(DenseSimilarities(unit_rows(seed, n, twins=twins))),
+    "saturated coverage": lambda seed, n, twins: SaturatedCoverage(DenseSimilarities(unit_rows(seed, n, twins=twins)), 0.3),
+    "graph cut": lambda seed, n, twins: GraphCut(DenseSimilarities(unit_rows(seed, n, twins=twins)), 0.5),
     "feature-based, root": lambda seed, n, twins: FeatureBased(counts(seed, n), "sqrt"),
     "feature-based, log": lambda seed, n, twins: FeatureBased(counts(seed, n), "log"),
     "weighted sum": lambda seed, n, twins: WeightedSum(
-        [FacilityLocation(Complete(unit_rows(seed, n, twins=twins))), Modular(np.arange(n) / n)], [0.7, 0.3]
+        [FacilityLocation(DenseSimilarities(unit_rows(seed, n, twins=twins))), Modular(np.arange(n) / n)], [0.7, 0.3]
     ),
 }
 every_objective = pytest.mark.parametrize("make", OBJECTIVES.values(), ids=OBJECTIVES)
@@ -117,7 +117,7 @@ def test_stochastic_greedy_looks_at_few_rows():
 
 
 def test_two_rounds_are_near_the_greedy_and_better_than_a_part():
-    f, rows = FacilityLocation(Complete(unit_rows(7, 300))), np.arange(300)
+    f, rows = FacilityLocation(DenseSimilarities(unit_rows(7, 300))), np.arange(300)
     whole = lazy(f.fresh(), rows, 10)[1].sum()
     order, gains = distributed(f.fresh(), rows, 10, 4, np.random.default_rng(1))
     assert gains.sum() == pytest.approx(value(f, order))
@@ -127,7 +127,7 @@ def test_two_rounds_are_near_the_greedy_and_better_than_a_part():
 
 
 def test_one_part_is_the_greedy_and_parts_smaller_than_the_budget_do():
-    f, rows = FacilityLocation(Complete(unit_rows(7, 20))), np.arange(20)
+    f, rows = FacilityLocation(DenseSimilarities(unit_rows(7, 20))), np.arange(20)
     for parts, budget in ((1, 5), (7, 11), (40, 20)):
         order, _ = distributed(f.fresh(), rows, budget, parts, np.random.default_rng(0))
         assert len(set(order.tolist())) == budget

@@ -19,9 +19,9 @@ from curate.kernels.submodular.objectives import (
     Modular,
     SaturatedCoverage,
     WeightedSum,
-    representatives,
+    find_representatives,
 )
-from curate.kernels.submodular.similarities import Complete, Neighbours
+from curate.kernels.submodular.similarities import DenseSimilarities, GraphSimilarities
 
 N = 9
 X = np.random.default_rng(2).standard_normal((N, 4)).astype(np.float32)
@@ -33,18 +33,18 @@ COUNTS = np.random.default_rng(3).poisson(0.7, (N, 6)).astype(np.float32)
 COUNTS[4] = COUNTS[8] = 0
 
 FORMULAS = {
-    "facility location": (FacilityLocation(Complete(X)), lambda t: S[:, t].max(axis=1).sum()),
-    "facility location, graph": (FacilityLocation(Neighbours(GRAPH)), lambda t: G[:, t].max(axis=1).sum()),
+    "facility location": (FacilityLocation(DenseSimilarities(X)), lambda t: S[:, t].max(axis=1).sum()),
+    "facility location, graph": (FacilityLocation(GraphSimilarities(GRAPH)), lambda t: G[:, t].max(axis=1).sum()),
     "saturated coverage": (
-        SaturatedCoverage(Complete(X), 0.2),
+        SaturatedCoverage(DenseSimilarities(X), 0.2),
         lambda t: np.minimum(S[:, t].sum(axis=1), 0.2 * S.sum(axis=1)).sum(),
     ),
     "saturated coverage, graph": (
-        SaturatedCoverage(Neighbours(GRAPH), 0.4),
+        SaturatedCoverage(GraphSimilarities(GRAPH), 0.4),
         lambda t: np.minimum(G[:, t].sum(axis=1), 0.4 * G.sum(axis=1)).sum(),
     ),
-    "graph cut": (GraphCut(Complete(X), 0.4), lambda t: S[:, t].sum() - 0.4 * S[np.ix_(t, t)].sum()),
-    "graph cut, graph": (GraphCut(Neighbours(GRAPH), 0.5), lambda t: G[:, t].sum() - 0.5 * G[np.ix_(t, t)].sum()),
+    "graph cut": (GraphCut(DenseSimilarities(X), 0.4), lambda t: S[:, t].sum() - 0.4 * S[np.ix_(t, t)].sum()),
+    "graph cut, graph": (GraphCut(GraphSimilarities(GRAPH), 0.5), lambda t: G[:, t].sum() - 0.5 * G[np.ix_(t, t)].sum()),
     "features, sqrt": (
         FeatureBased(sparse.csr_array(COUNTS), "sqrt"),
         lambda t: np.sqrt(COUNTS[t].sum(axis=0)).sum(),
@@ -59,7 +59,7 @@ FORMULAS = {
     ),
     "modular": (Modular(np.arange(N) * 1.5), lambda t: 1.5 * np.sum(t)),
     "sum": (
-        WeightedSum([Modular(np.ones(N)), FacilityLocation(Complete(X))], [0.25, 2.0]),
+        WeightedSum([Modular(np.ones(N)), FacilityLocation(DenseSimilarities(X))], [0.25, 2.0]),
         lambda t: 0.25 * len(t) + 2 * S[:, t].max(axis=1).sum(),
     ),
 }
@@ -109,8 +109,8 @@ def unit_rows(seed, n, d, *, twins=False):
 @given(st.one_of(st.integers(0, 20), st.integers(250, 300)), st.integers(0, 1000), st.booleans())
 def test_facility_location_keeps_its_gains_exact_until_nothing_is_left(n, seed, twins):
     """Of more rows than one block too: what was subtracted leaves exactly the sums of the definition."""
-    similar = Complete(unit_rows(seed, n, 5, twins=twins))
-    dense, graph = FacilityLocation(similar), FacilityLocation(Neighbours(sparse.csr_array(similar.values)))
+    similar = DenseSimilarities(unit_rows(seed, n, 5, twins=twins))
+    dense, graph = FacilityLocation(similar), FacilityLocation(GraphSimilarities(sparse.csr_array(similar.values)))
     rows, covered = np.arange(n), np.zeros(n, np.float32)
     for row in np.random.default_rng(seed).permutation(n)[:25].tolist():
         for f in (dense, graph):
@@ -125,7 +125,7 @@ def test_the_first_k_rows_reach_1_minus_1_over_e_of_the_optimum_for_every_k(n, s
     """Brute force over all sets of k rows, on similarities in double precision."""
     x = unit_rows(seed, n, 3)
     similarity = np.clip(x.astype(np.float64) @ x.T, 0, 1)
-    order, gains = lazy(FacilityLocation(Complete(x)), np.arange(n), n)
+    order, gains = lazy(FacilityLocation(DenseSimilarities(x)), np.arange(n), n)
     for k in range(1, n + 1):
         optimum = max(similarity[:, list(chosen)].max(axis=1).sum() for chosen in combinations(range(n), k))
         assert similarity[:, order[:k]].max(axis=1).sum() >= (1 - 1 / np.e) * optimum - 1e-5
@@ -134,7 +134,7 @@ def test_the_first_k_rows_reach_1_minus_1_over_e_of_the_optimum_for_every_k(n, s
 
 
 def test_representatives_are_the_rows_that_cover_the_others():
-    nearest, similarity = representatives(Complete(X), np.array([3, 7]))
+    nearest, similarity = find_representatives(DenseSimilarities(X), np.array([3, 7]))
     best = S[:, [3, 7]].max(axis=1)
     covered = (best > 0) & ~np.isin(np.arange(N), [3, 7])
     assert nearest.tolist() == np.where(covered, np.where(S[:, 7] > S[:, 3], 7, 3), -1).tolist()

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.char_ngrams import WHITE_SPACE, owners, signed_hashing, text_blocks, trigrams
+from curate.kernels.text.char_ngrams import WHITE_SPACE, text_of_each, signed_hashing, text_blocks, trigrams
 
 texts = st.lists(st.text(), max_size=8)
 
@@ -50,7 +50,7 @@ def test_only_a_blank_text_has_no_trigram(text):
 def test_trigrams_do_not_reach_into_the_next_text():
     grams, offsets = trigrams(["ab", "cd"])
     assert spelled(grams) == [" ab", "ab ", " cd", "cd "]
-    assert owners(offsets).tolist() == [0, 0, 1, 1]
+    assert text_of_each(offsets).tolist() == [0, 0, 1, 1]
 
 
 @given(texts, st.integers(1, 40))

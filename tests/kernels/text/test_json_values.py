@@ -8,7 +8,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pytest
 
-from curate.kernels.text.json_values import dumps, identifier_of, json_array, text_of
+from curate.kernels.text.json_values import dumps, to_identifier, to_json_types, to_text
 
 UUID = uuid.UUID(int=2**127 + 5)
 CASES = [
@@ -55,30 +55,30 @@ CASES = [
 @pytest.mark.parametrize(("array", "text"), CASES, ids=lambda value: str(getattr(value, "type", "")))
 @pytest.mark.parametrize("cut", [0, 1])
 def test_every_type_has_a_text(array, text, cut):
-    assert text_of(array.slice(cut)).type == pa.string()
-    assert text_of(array.slice(cut)).to_pylist() == [text, None][cut:]
+    assert to_text(array.slice(cut)).type == pa.string()
+    assert to_text(array.slice(cut)).to_pylist() == [text, None][cut:]
 
 
 @pytest.mark.parametrize("array", [array for array, _ in CASES], ids=lambda array: str(array.type))
 def test_json_holds_every_array(array):
-    for value in json_array(array).to_pylist():
+    for value in to_json_types(array).to_pylist():
         dumps(value)
 
 
 def test_what_is_no_text_is_null():
-    assert text_of(pa.array([b"\xff", b"a", None])).to_pylist() == [None, "a", None]
-    assert text_of(pa.array([float("nan"), float("inf"), 1.5])).to_pylist() == [None, None, "1.5"]
-    assert text_of(pa.nulls(2)).to_pylist() == [None, None]
+    assert to_text(pa.array([b"\xff", b"a", None])).to_pylist() == [None, "a", None]
+    assert to_text(pa.array([float("nan"), float("inf"), 1.5])).to_pylist() == [None, None, "1.5"]
+    assert to_text(pa.nulls(2)).to_pylist() == [None, None]
 
 
 def test_ids_of_bytes_are_their_digits():
-    assert identifier_of(pa.array([b"\xff\x00", b"a", None])).to_pylist() == ["ff00", "61", None]
-    assert identifier_of(pa.array([b"abc"], pa.binary(3))).to_pylist() == ["616263"]
-    assert identifier_of(pa.array([UUID.bytes], pa.uuid())).to_pylist() == [str(UUID)]
-    assert identifier_of(pa.array([7])).to_pylist() == ["7"]
+    assert to_identifier(pa.array([b"\xff\x00", b"a", None])).to_pylist() == ["ff00", "61", None]
+    assert to_identifier(pa.array([b"abc"], pa.binary(3))).to_pylist() == ["616263"]
+    assert to_identifier(pa.array([UUID.bytes], pa.uuid())).to_pylist() == [str(UUID)]
+    assert to_identifier(pa.array([7])).to_pylist() == ["7"]
 
 
 def test_a_union_has_no_equivalent():
     union = pa.UnionArray.from_dense(pa.array([0], pa.int8()), pa.array([0], pa.int32()), [pa.array([1])])
     with pytest.raises(TypeError, match=r"column 'x\.u': JSON has no equivalent of dense_union"):
-        json_array(pa.StructArray.from_arrays([union], names=["u"]), "x")
+        to_json_types(pa.StructArray.from_arrays([union], names=["u"]), "x")

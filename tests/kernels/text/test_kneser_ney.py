@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.kneser_ney import NGramModel, kneser_ney, probabilities
+from curate.kernels.text.kneser_ney import NGramModel, fit_kneser_ney, word_probabilities
 
 sentences = st.lists(st.lists(st.integers(1, 4), max_size=12), min_size=1, max_size=30)
 RNG = np.random.default_rng(0)
@@ -71,7 +71,7 @@ class Textbook:
 def test_is_the_textbook_one(order, texts):
     asked = [[1, 2, 3], [], [9, 1], [4, 4, 4, 4, 4, 4], *texts[:3]]
     slow = Textbook(texts, order)
-    found = probabilities(kneser_ney(*packed(texts), order), *packed(asked))
+    found = word_probabilities(fit_kneser_ney(*packed(texts), order), *packed(asked))
     np.testing.assert_allclose(found, [p for text in asked for p in slow.of(text, order)], rtol=2e-6)
 
 
@@ -79,7 +79,7 @@ def test_the_discounts_of_the_paper_are_used_where_counts_define_them():
     slow = Textbook(ENOUGH, 3)
     assert all(discount != [0.5, 1, 1.5] for discount in slow.discount)
     asked = [[1, 2, 999, 1], *ENOUGH[:5]]
-    found = probabilities(kneser_ney(*packed(ENOUGH), 3), *packed(asked))
+    found = word_probabilities(fit_kneser_ney(*packed(ENOUGH), 3), *packed(asked))
     np.testing.assert_allclose(found, [p for text in asked for p in slow.of(text, 3)], rtol=2e-6)
 
 
@@ -87,20 +87,20 @@ def test_the_discounts_of_the_paper_are_used_where_counts_define_them():
 @pytest.mark.parametrize("before", [[], [1], [1, 2], [2, 1, 1], [999, 3], [3, 999]])
 def test_probabilities_of_all_that_may_follow_add_up_to_1(order, before):
     """Of every word, one that is unknown, and the end."""
-    model = kneser_ney(*packed(ENOUGH), order)
+    model = fit_kneser_ney(*packed(ENOUGH), order)
     texts = [*([*before, int(word)] for word in model.vocabulary), [*before, 999], before]
-    found, starts = probabilities(model, *packed(texts)), np.cumsum([0, *(len(text) + 1 for text in texts)])[:-1]
+    found, starts = word_probabilities(model, *packed(texts)), np.cumsum([0, *(len(text) + 1 for text in texts)])[:-1]
     assert found[starts + len(before)].sum() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_text_costs_the_same_whatever_stands_beside_it_and_a_model_survives_being_saved():
-    model = kneser_ney(*packed(ENOUGH), 3)
-    again = NGramModel.of(model.state())
+    model = fit_kneser_ney(*packed(ENOUGH), 3)
+    again = NGramModel.from_state(model.to_state())
     texts = [[1, 2, 3], [], [42], [7, 7, 7, 7]]
-    alone = [probabilities(model, *packed([text])) for text in texts]
-    assert probabilities(again, *packed(texts)).tolist() == np.concatenate(alone).tolist()
+    alone = [word_probabilities(model, *packed([text])) for text in texts]
+    assert word_probabilities(again, *packed(texts)).tolist() == np.concatenate(alone).tolist()
 
 
 def test_no_text_at_all_leaves_every_word_alike():
-    model = kneser_ney(*packed([]), 3)
-    assert probabilities(model, *packed([[5]])).tolist() == [0.5, 0.5]  # an unknown word, or the end
+    model = fit_kneser_ney(*packed([]), 3)
+    assert word_probabilities(model, *packed([[5]])).tolist() == [0.5, 0.5]  # an unknown word, or the end

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.lines import duplicates, lines, paragraphs, sentences
+from curate.kernels.text.lines import duplicate_rates, split_lines, split_paragraphs, count_sentences
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ from curate.kernels.text.lines import duplicates, lines, paragraphs, sentences
     ],
 )
 def test_lines_end_with_a_line_feed_and_paragraphs_with_a_blank_line(text, expected):
-    assert paragraphs(text) == ["\n".join(some) for some in expected]
-    assert lines(text) == [line for some in expected for line in some]
+    assert split_paragraphs(text) == ["\n".join(some) for some in expected]
+    assert split_lines(text) == [line for some in expected for line in some]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_lines_end_with_a_line_feed_and_paragraphs_with_a_blank_line(text, expec
     ],
 )
 def test_sentences_are_counted_by_their_marks(line, expected):
-    assert sentences(line) == expected
+    assert count_sentences(line) == expected
 
 
 @given(st.lists(st.sampled_from(["a", "bb", "cccc", "\ud800"]), max_size=12))
@@ -56,7 +56,7 @@ def test_duplicates_are_counted_as_one_would_by_hand(pieces):
             repeated.append(piece)
         seen.add(piece)
     expected = len(repeated) / max(1, len(pieces)), len("".join(repeated)) / max(1, len("".join(pieces)))
-    assert duplicates(pieces) == expected
+    assert duplicate_rates(pieces) == expected
 
 
 @pytest.mark.parametrize(
@@ -71,4 +71,4 @@ def test_duplicates_are_counted_as_one_would_by_hand(pieces):
 )
 def test_hostile_lines_take_time_in_proportion_to_their_length(line, expected):
     """A pattern that goes back over what it has read would not end."""
-    assert sentences(line) == expected
+    assert count_sentences(line) == expected

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.text.ngram_ids import before, found, nested_ngrams
+from curate.kernels.text.ngram_ids import shift_right, find_ngrams, nested_ngrams
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -22,13 +22,13 @@ def test_same_n_grams_as_a_dictionary_has_and_none_over_a_border(seed):
         for gram, number in zip(told, numbers.tolist(), strict=True):
             assert gram is None or names.setdefault(gram, number) == number
         assert sorted(names.values()) == list(range(len(grams)))
-        again = found(grams, None if context is None else before(context), symbols, 3)
+        again = find_ngrams(grams, None if context is None else shift_right(context), symbols, 3)
         there = numbers >= 0
         assert again[there].tolist() == numbers[there].tolist()
         context = numbers
 
 
 def test_what_is_not_there_is_not_found():
-    assert found(np.array([], np.int64), None, np.array([1]), 3).tolist() == [-1]
-    assert found(np.array([0, 2]), None, np.array([1, 2]), 3).tolist() == [-1, 1]
-    assert before(np.array([], np.int64)).tolist() == []
+    assert find_ngrams(np.array([], np.int64), None, np.array([1]), 3).tolist() == [-1]
+    assert find_ngrams(np.array([0, 2]), None, np.array([1, 2]), 3).tolist() == [-1, 1]
+    assert shift_right(np.array([], np.int64)).tolist() == []

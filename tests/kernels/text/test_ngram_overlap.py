@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text import ngram_overlap
-from curate.kernels.text.ngram_overlap import Ngrams, most_similar
-from curate.kernels.text.shingles import UNSPACED
+from curate.kernels.text.ngram_overlap import NgramIndex, match_embeddings
+from curate.kernels.text.shingles import UNSPACED_SCRIPTS
 
 letters = st.text(st.sampled_from("abAB \t.,-$\u3000\0\u200b\u00adée\u0301Ａ你吗ท\ud800🎉ß'"), max_size=24)
 INVISIBLE = "\0\u200b\u00ad"
@@ -26,7 +26,7 @@ def slow_words(text):
     kept = "".join(c for c in text if not unicodedata.category(c).startswith("P") and c not in removed)
     kept = unicodedata.normalize("NFKC", kept.casefold())
     return "".join(
-        f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED) and not c.isspace() else c for c in kept
+        f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED_SCRIPTS) and not c.isspace() else c for c in kept
     ).split()
 
 
@@ -45,9 +45,9 @@ def has(text, ngram):
 
 @given(texts, texts, st.integers(1, 4), st.integers(1, 4))
 def test_every_shared_ngram_is_found_and_no_other(evaluation, pool, length, min_words):
-    ngrams = Ngrams.of(evaluation, length, min_words)
+    ngrams = NgramIndex.from_texts(evaluation, length, min_words)
     rows, numbers = ngrams.find(pool)
-    found = {(row, tuple(ngrams.written(number))) for row, number in zip(rows.tolist(), numbers.tolist(), strict=True)}
+    found = {(row, tuple(ngrams.ngram_words(number))) for row, number in zip(rows.tolist(), numbers.tolist(), strict=True)}
     wanted = {ngram for text in evaluation for ngram in slow_ngrams(text, length, min_words)}
     assert len(ngrams) == len(wanted)
     assert found == {(row, ngram) for row, text in enumerate(pool) for ngram in wanted if has(text, ngram)}
@@ -56,7 +56,7 @@ def test_every_shared_ngram_is_found_and_no_other(evaluation, pool, length, min_
 
 @given(texts, letters, st.integers(1, 3), st.sampled_from([0.0, 0.5, 1.0]))
 def test_overlaps_are_those_of_sets(evaluation, text, length, min_rate):
-    ngrams = Ngrams.of(evaluation, length, 1)
+    ngrams = NgramIndex.from_texts(evaluation, length, 1)
     groups = np.arange(len(evaluation)) % 2
     own = ngrams.find([text])[1]
     rates = {}
@@ -71,35 +71,35 @@ def test_overlaps_are_those_of_sets(evaluation, text, length, min_rate):
         mine = {number: rate for number, rate in rates.items() if number % 2 == group}
         assert (one.rate, list(one.texts)) == (max(mine.values()), sorted(mine))
         assert one.text == min(number for number, rate in mine.items() if rate == one.rate)
-        words = ngrams.shared(one.text, own).split()
+        words = ngrams.longest_shared_span(one.text, own).split()
         assert all(has(text, tuple(words[i : i + length])) for i in range(len(words) - length + 1))
         assert has(evaluation[one.text], tuple(words))
 
 
 def test_what_hashes_propose_is_compared_word_by_word(monkeypatch):
-    real = ngram_overlap.shingles
+    real = ngram_overlap.hash_shingles
 
     def alike(some, length, unit):
         hashes, offsets = real(some, length, unit)
         return hashes & np.uint64(0), offsets  # all runs of words have the same hash
 
-    monkeypatch.setattr(ngram_overlap, "shingles", alike)
-    assert Ngrams.of(["a b c"], 3, 3).find(["q r s", "A b, c", "b c"])[0].tolist() == [1]
+    monkeypatch.setattr(ngram_overlap, "hash_shingles", alike)
+    assert NgramIndex.from_texts(["a b c"], 3, 3).find(["q r s", "A b, c", "b c"])[0].tolist() == [1]
 
 
 def test_a_run_of_words_is_not_joined_from_two_rows_that_are_read_together():
-    ngrams = Ngrams.of(["a b c d"], 4, 4)
+    ngrams = NgramIndex.from_texts(["a b c d"], 4, 4)
     assert ngrams.find(["x a b", "c d y"])[0].tolist() == []
 
 
 def test_blocks_of_texts_are_numbered_through(monkeypatch):
     monkeypatch.setattr(ngram_overlap, "_CHARACTERS", 4)
-    assert Ngrams.of(["b c"], 2, 2).find(["a", "b c", "long and longer", "a b c"])[0].tolist() == [1, 3]
+    assert NgramIndex.from_texts(["b c"], 2, 2).find(["a", "b c", "long and longer", "a b c"])[0].tolist() == [1, 3]
 
 
 @pytest.mark.parametrize("evaluation", [[], [""], ["too short"], ["?!", " "]])
 def test_nothing_to_look_for_is_found_nowhere(evaluation):
-    ngrams = Ngrams.of(evaluation, 3, 3)
+    ngrams = NgramIndex.from_texts(evaluation, 3, 3)
     assert [found.tolist() for found in ngrams.find(["too short", ""])] == [[], []]
     assert ngrams.different.tolist() == [0] * len(evaluation)
 
@@ -111,7 +111,7 @@ def test_the_most_similar_of_many_blocks(monkeypatch):
     x, among = (rng.standard_normal((n, 5)).astype(np.float32) for n in (10, 13))
     among[9] = among[2]
     x, among = (m / np.linalg.norm(m, axis=1, keepdims=True) for m in (x, among))
-    similarity, place, similar = most_similar(x, among, 0.4)
+    similarity, place, similar = match_embeddings(x, among, 0.4)
     whole = x @ among.T
     np.testing.assert_allclose(similarity, whole.max(axis=1), rtol=1e-6)
     assert place.tolist() == whole.argmax(axis=1).tolist()
@@ -123,7 +123,7 @@ def test_the_most_similar_of_many_blocks(monkeypatch):
     [((), [0]), (("case",), [0, 1]), (("punctuation",), [0, 2]), (("unicode",), [0, 3]), (("space",), [0])],
 )
 def test_only_what_is_named_is_ignored(differences, found):
-    ngrams = Ngrams.of(["To be or not"], 4, 4, differences)
+    ngrams = NgramIndex.from_texts(["To be or not"], 4, 4, differences)
     assert (
         ngrams.find(["so To  be or not", "to BE or not", "To be, or not!", "To b\u200be or no\u00adt"])[0].tolist()
         == found

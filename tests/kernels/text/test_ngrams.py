@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.ngrams import repeated_ngrams, repetition
-from curate.kernels.text.word_tokens import numbered_words, words
+from curate.kernels.text.ngrams import repeated_ngrams, repetition_rates
+from curate.kernels.text.word_tokens import number_words, split_words
 
 LENGTHS = (2, 3, 4, 5, 6, 7, 8, 9, 10)
 texts = st.lists(
@@ -22,7 +22,7 @@ texts = st.lists(
 
 def slow(text, n):
     """Where a text's n-grams stand: by n-gram, in the order of reading."""
-    tokens = words(text)
+    tokens = split_words(text)
     found: dict[tuple[str, ...], list[int]] = {}
     for place in range(len(tokens) - n + 1):
         found.setdefault(tuple(tokens[place : place + n]), []).append(place)
@@ -30,7 +30,7 @@ def slow(text, n):
 
 
 def slow_rate(text, places, n):
-    tokens = words(text)
+    tokens = split_words(text)
     within = {place + further for place in places for further in range(n)}
     return sum(len(tokens[place]) for place in within) / max(1, sum(map(len, tokens)))
 
@@ -49,7 +49,7 @@ def slow_duplicate(text, n):
 
 @given(texts)
 def test_both_rates_are_those_of_counting_every_ngram(sample):
-    top, duplicate = repetition(*numbered_words(sample), top=LENGTHS, duplicate=LENGTHS)
+    top, duplicate = repetition_rates(*number_words(sample), top=LENGTHS, duplicate=LENGTHS)
     for n in LENGTHS:
         assert top[n].tolist() == [slow_top(text, n) for text in sample]
         assert duplicate[n].tolist() == [slow_duplicate(text, n) for text in sample]
@@ -57,7 +57,7 @@ def test_both_rates_are_those_of_counting_every_ngram(sample):
 
 @given(texts)
 def test_the_ngrams_found_are_all_that_a_text_has_twice_and_no_other(sample):
-    numbers, _, offsets = numbered_words(sample)
+    numbers, _, offsets = number_words(sample)
     for n, places, grams in repeated_ngrams(numbers, 6):
         expected = sorted(
             offsets[row] + place
@@ -83,23 +83,23 @@ def test_the_ngrams_found_are_all_that_a_text_has_twice_and_no_other(sample):
     ],
 )
 def test_the_most_frequent_2gram(text, rate):
-    assert repetition(*numbered_words([text]), top=[2], duplicate=[])[0][2].tolist() == [rate]
+    assert repetition_rates(*number_words([text]), top=[2], duplicate=[])[0][2].tolist() == [rate]
 
 
 def test_ngrams_do_not_reach_from_a_text_into_the_next():
     """Two pairs of neighbours, in which the end of one and the start of the next are the same."""
-    top, duplicate = repetition(*numbered_words(["x a", "b y", "", "z a", "b w"]), top=[2], duplicate=[2])
+    top, duplicate = repetition_rates(*number_words(["x a", "b y", "", "z a", "b w"]), top=[2], duplicate=[2])
     assert not top[2].any()
     assert not duplicate[2].any()
 
 
 def test_only_the_lengths_asked_for_are_given():
-    top, duplicate = repetition(*numbered_words(["a a a a"]), top=[3], duplicate=[])
+    top, duplicate = repetition_rates(*number_words(["a a a a"]), top=[3], duplicate=[])
     assert list(top) == [3]
     assert duplicate == {}
 
 
 def test_no_texts():
-    top, duplicate = repetition(*numbered_words([]), top=[2], duplicate=[5])
+    top, duplicate = repetition_rates(*number_words([]), top=[2], duplicate=[5])
     assert top[2].shape == duplicate[5].shape == (0,)
     assert top[2].dtype == duplicate[5].dtype == np.float64

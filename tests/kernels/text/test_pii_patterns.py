@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.pii_patterns import KINDS, masked, spans
+from curate.kernels.text.pii_patterns import PII_KINDS, mask_pii, find_pii
 
 # Put together here, so that no scanner takes this file for one that holds secrets.
 AWS, GITHUB, OPENAI = "AKIA" + "IOSFODNN7EXAMPLE", "gh" + "p_" + "a1B2" * 9, "s" + "k-proj-" + "aB3x" * 9
@@ -17,7 +17,7 @@ PEM = f"-----BEGIN RSA PRIVATE KEY-----\n{BODY}-----END RSA PRIVATE KEY-----"
 
 
 def found(text):
-    return [(kind, text[start:end]) for start, end, kind in spans(text)]
+    return [(kind, text[start:end]) for start, end, kind in find_pii(text)]
 
 
 @pytest.mark.parametrize(
@@ -91,14 +91,14 @@ def test_what_is_not(text):
 def test_what_one_kind_has_found_no_later_kind_is_part_of():
     assert found(f"https://{GITHUB}@example.org") == [("key", GITHUB)]
     assert found("phone 4111 1111 1111 1111") == [("card", "4111 1111 1111 1111")]
-    assert masked("phone 4111 1111 1111 1111", ["phone"]) == ("phone 4111 1111 1111 1111", {})
+    assert mask_pii("phone 4111 1111 1111 1111", ["phone"]) == ("phone 4111 1111 1111 1111", {})
 
 
 def test_every_kind_has_a_placeholder():
     text = f"{AWS} a@example.org GB82WEST12345698765432 4111111111111111 81.2.69.142 +442079460958"
-    hidden, counted = masked(text, KINDS)
+    hidden, counted = mask_pii(text, PII_KINDS)
     assert hidden == "<KEY> <EMAIL> <IBAN> <CARD> <IP> <PHONE>"
-    assert counted == dict.fromkeys(KINDS, 1)
+    assert counted == dict.fromkeys(PII_KINDS, 1)
 
 
 PIECES = [AWS, GITHUB, PEM, TOKEN, "a@example.org", "GB82 WEST 1234 5698 7654 32", "4111 1111 1111 1111", "81.2.69.142"]
@@ -106,14 +106,14 @@ PIECES += ["+442079460958", "(415) 555-2671", "tel", "v", "@", ".", "-", "+", "1
 texts = st.lists(st.sampled_from(PIECES), max_size=12).map(" ".join) | st.text(max_size=30)
 
 
-@given(text=texts, kinds=st.sets(st.sampled_from(KINDS)))
+@given(text=texts, kinds=st.sets(st.sampled_from(PII_KINDS)))
 def test_spans_are_apart_and_what_is_masked_is_gone(text, kinds):
-    places = [place for start, end, _ in spans(text) for place in (start, end)]
+    places = [place for start, end, _ in find_pii(text) for place in (start, end)]
     assert places == sorted(places)
-    assert all(start < end for start, end, _ in spans(text))
-    hidden, counted = masked(text, kinds)
-    assert not {kind for _, _, kind in spans(hidden)} & kinds
-    assert counted.total() == sum(kind in kinds for _, _, kind in spans(text))
+    assert all(start < end for start, end, _ in find_pii(text))
+    hidden, counted = mask_pii(text, kinds)
+    assert not {kind for _, _, kind in find_pii(hidden)} & kinds
+    assert counted.total() == sum(kind in kinds for _, _, kind in find_pii(text))
 
 
 HOSTILE = [
@@ -128,4 +128,4 @@ HOSTILE = [
 def test_no_text_is_worse_than_its_length(size):
     """A quadratic pattern would need hours for the larger ones."""
     for unit in HOSTILE:
-        spans(unit * (size // len(unit)))
+        find_pii(unit * (size // len(unit)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.text.quality_rules import at_least, at_most, first_failed
+from curate.kernels.text.quality_rules import min_rule, max_rule, find_first_failed
 from curate.kernels.types import Texts
 
 
@@ -17,10 +17,10 @@ def measure(texts):
 
 
 RULES = [
-    *at_least("length", 2, "shorter than {}"),
-    *at_most("length", None, "longer than {}"),
-    *at_most("a", 1, "more than {} a"),
-    *at_most("length", 4, "longer than {}"),
+    *min_rule("length", 2, "shorter than {}"),
+    *max_rule("length", None, "longer than {}"),
+    *max_rule("a", 1, "more than {} a"),
+    *max_rule("length", 4, "longer than {}"),
 ]
 
 
@@ -28,11 +28,11 @@ RULES = [
 def test_the_first_rule_failed_is_the_reason_and_the_limit_passes(block):
     texts = ["", "b", "ba", "aab", "aaaaa", "bbbbb", "abbb"]
     assert [rule.reason for rule in RULES] == ["shorter than 2", "more than 1 a", "longer than 4"]
-    assert first_failed(Texts.of(texts, block), measure, RULES).tolist() == [0, 0, -1, 1, 1, 2, -1]
+    assert find_first_failed(Texts.from_list(texts, block), measure, RULES).tolist() == [0, 0, -1, 1, 1, 2, -1]
 
 
 def test_without_a_rule_every_text_stays():
-    assert first_failed(Texts.of(["a", ""]), measure, at_least("length", None, "")).tolist() == [-1, -1]
+    assert find_first_failed(Texts.from_list(["a", ""]), measure, min_rule("length", None, "")).tolist() == [-1, -1]
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_without_a_rule_every_text_stays():
     [(0.14, "{%}", "14 %"), (0.005, "{%}", "0.5 %"), (0.1, "{}", "0.1"), (3.0, "{}", "3"), (100_000, "{}", "100000")],
 )
 def test_reasons_name_the_limit_as_it_is_written(limit, reason, expected):
-    assert at_most("a", limit, reason)[0].reason == expected
+    assert max_rule("a", limit, reason)[0].reason == expected
 
 
 def test_texts_far_longer_than_what_is_measured_at_once_are_measured_alone():
@@ -50,5 +50,5 @@ def test_texts_far_longer_than_what_is_measured_at_once_are_measured_alone():
         seen.append([len(text) for text in texts])
         return measure(texts)
 
-    first_failed(Texts.of(["b", "b" * 2**20, "b", "b"]), spy, RULES)
+    find_first_failed(Texts.from_list(["b", "b" * 2**20, "b", "b"]), spy, RULES)
     assert seen == [[1], [2**20], [1, 1]]

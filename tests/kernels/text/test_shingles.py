@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.shingles import UNSPACED, shingles
+from curate.kernels.text.shingles import UNSPACED_SCRIPTS, hash_shingles
 
 letters = st.text(st.sampled_from("abAB \t\n\u3000.\0é你ทか\ud800🎉ßİ"), max_size=30)
 texts = st.lists(letters | st.text(max_size=30), max_size=6)
@@ -16,7 +16,7 @@ texts = st.lists(letters | st.text(max_size=30), max_size=6)
 def slow_shingles(text, length, unit):
     """As the docstring says."""
     if unit == "word":
-        text = "".join(f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED) and not c.isspace() else c for c in text)
+        text = "".join(f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED_SCRIPTS) and not c.isspace() else c for c in text)
         tokens = text.split()
     else:
         tokens = list(text)
@@ -25,7 +25,7 @@ def slow_shingles(text, length, unit):
 
 @given(texts, st.integers(1, 6), st.sampled_from(["word", "character"]))
 def test_equal_hashes_are_equal_shingles_of_the_obvious_way(sample, length, unit):
-    hashes, offsets = shingles(sample, length, unit)
+    hashes, offsets = hash_shingles(sample, length, unit)
     slow = [slow_shingles(text, length, unit) for text in sample]
     assert np.diff(offsets).tolist() == [len(some) for some in slow]
     flat = [one for some in slow for one in some]
@@ -37,9 +37,9 @@ def test_equal_hashes_are_equal_shingles_of_the_obvious_way(sample, length, unit
 @given(texts, st.sampled_from(["word", "character"]))
 def test_a_text_has_the_same_hashes_alone_and_among_others(sample, unit):
     """Beside texts in ASCII, and beside others, which are read in another way."""
-    hashes, offsets = shingles(["plain", *sample, "café 你"], 2, unit)
+    hashes, offsets = hash_shingles(["plain", *sample, "café 你"], 2, unit)
     for i, text in enumerate(sample, 1):
-        assert hashes[offsets[i] : offsets[i + 1]].tolist() == shingles([text], 2, unit)[0].tolist()
+        assert hashes[offsets[i] : offsets[i + 1]].tolist() == hash_shingles([text], 2, unit)[0].tolist()
 
 
 @pytest.mark.parametrize(
@@ -52,18 +52,18 @@ def test_a_text_has_the_same_hashes_alone_and_among_others(sample, unit):
     ],
 )
 def test_long_words_are_read_to_their_ends_and_in_order(one, other):
-    hashes, _ = shingles([one, other], 1, "word")
+    hashes, _ = hash_shingles([one, other], 1, "word")
     assert hashes[0] != hashes[1]
 
 
 def test_scripts_without_blanks_are_taken_apart_into_characters_and_korean_into_words():
-    assert np.diff(shingles(["这是一个测试文本", "これはペンです", "ภาษาไทย"], 5, "word")[1]).tolist() == [4, 3, 3]
-    assert np.diff(shingles(["안녕하세요 세계 여러분"], 2, "word")[1]).tolist() == [2]
-    chinese, mixed = (shingles([text], 2, "word")[0] for text in ("你好吗", "say 你好吗 now"))
+    assert np.diff(hash_shingles(["这是一个测试文本", "これはペンです", "ภาษาไทย"], 5, "word")[1]).tolist() == [4, 3, 3]
+    assert np.diff(hash_shingles(["안녕하세요 세계 여러분"], 2, "word")[1]).tolist() == [2]
+    chinese, mixed = (hash_shingles([text], 2, "word")[0] for text in ("你好吗", "say 你好吗 now"))
     assert np.isin(chinese, mixed).all()
 
 
 def test_right_to_left_words_are_words():
-    hashes, offsets = shingles(["שלום עולם טוב", "שלום  עולם\nטוב"], 2, "word")
+    hashes, offsets = hash_shingles(["שלום עולם טוב", "שלום  עולם\nטוב"], 2, "word")
     assert offsets.tolist() == [0, 2, 4]
     assert hashes[:2].tolist() == hashes[2:].tolist()

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.kernels.text import span_index
-from curate.kernels.text.span_index import later_copies, repeated_windows, without
-from curate.kernels.text.word_tokens import word_places, words
+from curate.kernels.text.span_index import find_repeated_spans, find_repeated_windows, remove_spans
+from curate.kernels.text.word_tokens import word_spans, split_words
 
 texts = st.lists(
     st.lists(st.sampled_from(["a", "a", "A", "bb", "你", "d\0", "\ud800", "longer-than-eight"]), max_size=25).map(
@@ -24,11 +24,11 @@ texts = st.lists(
 
 def found(sample, length, block=3):
     """The texts and words where each window stands; of its number, only that it tells windows apart."""
-    windows = repeated_windows(lambda: (sample[i : i + block] for i in range(0, len(sample), block)), length)
-    assert windows.words.tolist() == [max(1, len(words(text))) for text in sample]
+    windows = find_repeated_windows(lambda: (sample[i : i + block] for i in range(0, len(sample), block)), length)
+    assert windows.words.tolist() == [max(1, len(split_words(text))) for text in sample]
     by_number: dict[int, list[tuple[int, int]]] = {}
     for text in range(len(sample)):
-        for start, number in zip(*(part.tolist() for part in windows.of(text)), strict=True):
+        for start, number in zip(*(part.tolist() for part in windows.get(text)), strict=True):
             assert number < windows.kinds
             by_number.setdefault(number, []).append((text, start))
     return sorted(by_number.values())
@@ -36,7 +36,7 @@ def found(sample, length, block=3):
 
 def slow(sample, length):
     by_window: dict[tuple[str, ...], list[tuple[int, int]]] = {}
-    for text, own in enumerate(words(text.lower()) for text in sample):
+    for text, own in enumerate(split_words(text.lower()) for text in sample):
         for start in range(len(own) - length + 1):
             by_window.setdefault(tuple(own[start : start + length]), []).append((text, start))
     return sorted(places for places in by_window.values() if len(places) > 1)
@@ -76,7 +76,7 @@ def test_more_windows_than_are_held_take_more_passes_and_none_is_lost(monkeypatc
         began.append(1)
         return [sample[:100], [], sample[100:]]
 
-    windows, expected = repeated_windows(read, 4), slow(sample, 4)
+    windows, expected = find_repeated_windows(read, 4), slow(sample, 4)
     assert len(windows.starts) == sum(map(len, expected))
     assert len(np.unique(windows.numbers)) == len(expected)
     assert len(began) == passes
@@ -84,10 +84,10 @@ def test_more_windows_than_are_held_take_more_passes_and_none_is_lost(monkeypatc
 
 
 def test_texts_of_a_word_or_none_have_no_window():
-    windows = repeated_windows(lambda: [["", "", "a", "a", " \n"]], 2)
+    windows = find_repeated_windows(lambda: [["", "", "a", "a", " \n"]], 2)
     assert windows.words.tolist() == [1] * 5
     assert windows.offsets.tolist() == [0] * 6
-    assert repeated_windows(lambda: [], 2).offsets.tolist() == [0]
+    assert find_repeated_windows(lambda: [], 2).offsets.tolist() == [0]
 
 
 def test_a_window_is_within_one_text():
@@ -105,24 +105,24 @@ def test_a_text_is_held_against_itself():
 def test_what_is_cut_is_what_came_before_and_the_rest_stays(sample, length):
     seen: dict[tuple[str, ...], tuple[int, int]] = {}
     gone = [set() for _ in sample]
-    for text, own in enumerate(words(text.lower()) for text in sample):
+    for text, own in enumerate(split_words(text.lower()) for text in sample):
         for start in range(len(own) - length + 1):
             where = seen.setdefault(tuple(own[start : start + length]), (text, start))
             if where[0] != text or where[1] + length <= start:
                 gone[text] |= set(range(start, start + length))
-    runs = list(zip(*(part.tolist() for part in later_copies(repeated_windows(lambda: [sample], length))), strict=True))
+    runs = list(zip(*(part.tolist() for part in find_repeated_spans(find_repeated_windows(lambda: [sample], length))), strict=True))
     for text, before in enumerate(sample):
         own = [(first, end) for of, first, end in runs if of == text]
         assert {word for run in own for word in range(*run)} == gone[text]
         assert all(one[1] < other[0] for one, other in pairwise(own))
-        assert words(without(before, own)) == [word for i, word in enumerate(words(before)) if i not in gone[text]]
+        assert split_words(remove_spans(before, own)) == [word for i, word in enumerate(split_words(before)) if i not in gone[text]]
 
 
 @given(st.text(max_size=60))
 def test_words_stand_where_windows_count_them(text):
-    assert max(1, len(word_places(text))) == repeated_windows(lambda: [[text]], 2).words[0]
+    assert max(1, len(word_spans(text))) == find_repeated_windows(lambda: [[text]], 2).words[0]
 
 
 def test_what_is_left_keeps_its_white_space():
-    assert without(" a  b\n\nc d ", [(0, 1), (2, 3)]) == " b\n\nd "
-    assert without("a  b c\n", [(1, 3)]) == "a  "
+    assert remove_spans(" a  b\n\nc d ", [(0, 1), (2, 3)]) == " b\n\nd "
+    assert remove_spans("a  b c\n", [(1, 3)]) == "a  "

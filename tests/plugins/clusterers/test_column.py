@@ -1,7 +1,7 @@
 from curate.plugins.clusterers.column import Column
-from curate.plugins.interfaces import traits
+from curate.plugins.interfaces import get_traits
 
 
 def test_declares_that_it_reads_a_column():
-    assert traits(Column).reads == {"column"}
+    assert get_traits(Column).reads == {"column"}
     assert Column(column="topic").column == "topic"

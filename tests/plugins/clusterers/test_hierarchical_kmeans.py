@@ -11,7 +11,7 @@ from curate.plugins.clusterers.kmeans import KMeans
 
 
 def fit(plugin, x):
-    return plugin.fit(Vectors.of(x), np.random.default_rng(0))
+    return plugin.fit(Vectors.from_array(x), np.random.default_rng(0))
 
 
 def unit_rows(n, d=4):

@@ -65,7 +65,7 @@ def test_the_length_is_that_of_most_lists_and_the_shorter_of_two():
 def test_rows_of_another_length_than_most_are_nan():
     plugin = Column()
     state = plugin.fit(pa.array([[1.0, 0.0], [0.0, 1.0], [1.0]]), np.random.default_rng(0))
-    result = plugin.fitted(state).encode(pa.chunked_array([pa.array([[1.0], [0.5, 0.5], None])]))
+    result = plugin.restore(state).encode(pa.chunked_array([pa.array([[1.0], [0.5, 0.5], None])]))
     np.testing.assert_array_equal(result, np.array([[NAN, NAN], [0.5, 0.5], [NAN, NAN]], np.float32))
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import eigh
 
-from curate.kernels.parallel import VARIABLE
+from curate.kernels.parallel import THREADS_VARIABLE
 from curate.kernels.text.char_ngrams import trigrams
 from curate.plugins.embedders import lsa
 from curate.plugins.embedders.lsa import Lsa
@@ -36,7 +36,7 @@ words = st.text(alphabet="abcdeé 你🎉.", max_size=12)
 
 def fitted(texts, seed=0, **fields):
     plugin = Lsa(**fields)
-    return plugin.fitted(plugin.fit(texts, np.random.default_rng(seed)))
+    return plugin.restore(plugin.fit(texts, np.random.default_rng(seed)))
 
 
 def unit(vectors):
@@ -102,12 +102,12 @@ def test_blocks_and_threads_do_not_change_a_bit(monkeypatch):
     assert sum(map(len, texts)) > 3 * (1 << 17), "several blocks"
     runs = set()
     for count in ("1", "3"):
-        monkeypatch.setenv(VARIABLE, count)
+        monkeypatch.setenv(THREADS_VARIABLE, count)
         plugin = Lsa(dimensions=24)
         state = plugin.fit(texts[:600], np.random.default_rng(0))
-        vectors = plugin.fitted(state).encode(texts)
+        vectors = plugin.restore(state).encode(texts)
         runs.add((state["features"].tobytes(), state["projection"].tobytes(), vectors.tobytes()))
-        backwards = plugin.fitted(state).encode(texts[::-1])[::-1]
+        backwards = plugin.restore(state).encode(texts[::-1])[::-1]
         assert vectors.tobytes() == backwards.tobytes()
     assert len(runs) == 1
 
@@ -159,8 +159,8 @@ def test_what_is_learnt_is_arrays_that_numpy_saves_without_pickle(tmp_path):
     state = plugin.fit(TEXTS, np.random.default_rng(0))
     np.savez(tmp_path / "state.npz", allow_pickle=False, **state)
     with np.load(tmp_path / "state.npz", allow_pickle=False) as file:
-        again = plugin.fitted(dict(file))
-    assert again.encode(TEXTS).tobytes() == plugin.fitted(state).encode(TEXTS).tobytes()
+        again = plugin.restore(dict(file))
+    assert again.encode(TEXTS).tobytes() == plugin.restore(state).encode(TEXTS).tobytes()
 
 
 def test_fidelity_is_the_share_of_the_tfidf_vector_that_is_expressed():

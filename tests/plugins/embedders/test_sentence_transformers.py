@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import PLUGIN, PluginError, install_command
-from curate.kernels.parallel import VARIABLE
+from curate.kernels.parallel import THREADS_VARIABLE
 from curate.paths import content
 from curate.plugins.embedders import sentence_transformers as module
 from curate.plugins.embedders.sentence_transformers import SentenceTransformers, batches
@@ -138,7 +138,7 @@ def test_vectors_are_those_of_the_library_in_the_order_of_the_texts(tiny, batch_
 def test_the_same_texts_give_the_same_bytes_on_any_number_of_threads(tiny, monkeypatch):
     runs = set()
     for count in ("1", "2"):
-        monkeypatch.setenv(VARIABLE, count)
+        monkeypatch.setenv(THREADS_VARIABLE, count)
         module.load.cache_clear()
         runs.add(SentenceTransformers(model=str(tiny), device="cpu").encode(TEXTS * 20).tobytes())
     assert len(runs) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 
 
 def unit(x):
@@ -37,6 +37,6 @@ def labelled():
             "test_embeddings": unit(centres[test_label] + noise * rng.standard_normal((tests, 4))),
             "test_label": test_label,
         } | parts
-        return Trial(n=n, chosen=np.arange(n) if chosen is None else chosen, **supplied)
+        return MetricInput(n=n, chosen=np.arange(n) if chosen is None else chosen, **supplied)
 
     return made

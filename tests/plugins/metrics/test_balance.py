@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.balance import Balance
 
 LABEL = np.array([0, 0, 0, 0, 1, 1, 2, 2, -1, -1], np.int32)
@@ -13,7 +13,7 @@ SOURCE = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], np.int32)
 
 
 def measure(chosen, label=LABEL, source=SOURCE):
-    trial = Trial(n=10, chosen=np.array(chosen), label=label, source=source, classes=("a", "b", "c", "only in tests"))
+    trial = MetricInput(n=10, chosen=np.array(chosen), label=label, source=source, classes=("a", "b", "c", "only in tests"))
     return Balance().measure(trial, np.random.default_rng(0))
 
 

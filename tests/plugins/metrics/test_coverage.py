@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from curate.kernels.linalg.cosines import distance_to_nearest
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.coverage import Coverage, clusters_covered
 from curate.plugins.selectors.coverage.k_center import k_center
 
 
 def measure(x, chosen, cluster):
-    return Coverage().measure(Trial(n=len(x), chosen=chosen, embeddings=x, cluster=cluster), np.random.default_rng(0))
+    return Coverage().measure(MetricInput(n=len(x), chosen=chosen, embeddings=x, cluster=cluster), np.random.default_rng(0))
 
 
 def test_mean_distance_is_the_area_under_the_smallest_radius_of_each_share(rows):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import vonmises_fisher
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.density_perplexity import (
     DensityPerplexity,
     best_concentration,
@@ -60,7 +60,7 @@ def test_width_does_not_depend_on_the_choice_and_nearer_choices_are_better(rows)
     near, far = np.flatnonzero(x[:, 0] > 0.2), np.flatnonzero(x[:, 0] < -0.2)
     values = [
         DensityPerplexity().measure(
-            Trial(n=400, chosen=chosen, embeddings=x, test_embeddings=test), np.random.default_rng(0)
+            MetricInput(n=400, chosen=chosen, embeddings=x, test_embeddings=test), np.random.default_rng(0)
         )
         for chosen in (near, far)
     ]
@@ -68,6 +68,6 @@ def test_width_does_not_depend_on_the_choice_and_nearer_choices_are_better(rows)
 
 
 def test_a_density_of_single_rows_is_told(rows):
-    trial = Trial(n=50, chosen=np.arange(3), embeddings=rows(50, 3), test_embeddings=rows(9, 3, seed=1))
+    trial = MetricInput(n=50, chosen=np.arange(3), embeddings=rows(50, 3), test_embeddings=rows(9, 3, seed=1))
     measured = DensityPerplexity(concentration=500.0).measure(trial, np.random.default_rng(0))
     assert measured.notes[0].startswith("the density at a test row is made up by 1.")

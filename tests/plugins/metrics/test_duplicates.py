@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.duplicates import Duplicates
 
 X = np.array([[1, 0], [1, 0], [1, 0], [0.8, 0.6], [0.78, 0.6258], [0, -1]], np.float32)
@@ -12,7 +12,7 @@ CONTENT = np.array([4, 4, 4, 1, 2, 3], np.int32)
 
 
 def counted(chosen, **fields):
-    trial = Trial(n=6, chosen=np.array(chosen), embeddings=X, content=CONTENT)
+    trial = MetricInput(n=6, chosen=np.array(chosen), embeddings=X, content=CONTENT)
     return tuple(Duplicates(**fields).measure(trial, np.random.default_rng(0)).values.values())
 
 
@@ -33,6 +33,6 @@ def test_a_threshold_of_1_finds_all_of_100_equal_pairs_and_no_other(rows):
     assert ((x[:100] * x[100:]).sum(axis=1) < 1).any()
     others = rows(50, 384, seed=1)
     content = np.arange(250, dtype=np.int32)
-    trial = Trial(n=250, chosen=np.arange(250), embeddings=np.concatenate([x, others]), content=content)
+    trial = MetricInput(n=250, chosen=np.arange(250), embeddings=np.concatenate([x, others]), content=content)
     found = Duplicates(min_similarity=1.0).measure(trial, np.random.default_rng(0)).values
     assert found == {"exact": 0, "near": 200}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.mauve import Mauve, buckets, frontier_integral, mauve
 
 
@@ -42,7 +42,7 @@ def test_frontier_integral_is_the_integral_it_is_the_closed_form_of():
 
 
 def measure(x, chosen, **fields):
-    return Mauve(**fields).measure(Trial(n=len(x), chosen=chosen, embeddings=x), np.random.default_rng(0)).values
+    return Mauve(**fields).measure(MetricInput(n=len(x), chosen=chosen, embeddings=x), np.random.default_rng(0)).values
 
 
 def test_a_choice_from_one_side_is_less_alike_than_an_even_one(rows):

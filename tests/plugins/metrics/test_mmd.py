@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.mmd import MMD, median_distance, squared_mmd
 
 
@@ -41,7 +41,7 @@ def test_bandwidth_is_the_median_distance_between_rows_of_the_pool(rows):
 def test_a_pool_of_copies_but_for_a_few_still_has_a_bandwidth():
     x = np.repeat(np.eye(2, dtype=np.float32), [20, 2], axis=0)
     assert median_distance(x) > 0
-    found = MMD().measure(Trial(n=22, chosen=np.array([20, 21]), embeddings=x), np.random.default_rng(0))
+    found = MMD().measure(MetricInput(n=22, chosen=np.array([20, 21]), embeddings=x), np.random.default_rng(0))
     assert found.values[""] > 0.5
 
 
@@ -49,7 +49,7 @@ def test_a_choice_from_one_side_is_farther_than_an_even_one(rows):
     x = rows(400, 4)
     one_side, even = np.flatnonzero(x[:, 0] > 0.2), np.random.default_rng(1).choice(400, 150, replace=False)
     far, near = (
-        MMD().measure(Trial(n=400, chosen=chosen, embeddings=x), np.random.default_rng(0)).values[""]
+        MMD().measure(MetricInput(n=400, chosen=chosen, embeddings=x), np.random.default_rng(0)).values[""]
         for chosen in (one_side, even)
     )
     assert far > 0.05 > 10 * abs(near)

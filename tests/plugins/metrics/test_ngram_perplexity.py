@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.ngram_perplexity import NGramPerplexity, characters_of, witten_bell
 
 POOL = ["abracadabra", "a cat sat on a mat", "", "dada", "ß 東"]
@@ -63,7 +63,7 @@ def test_probabilities_of_all_that_may_follow_add_up_to_1():
 
 
 def bits(chosen, test, texts=POOL, **fields):
-    trial = Trial(n=len(texts), chosen=np.array(chosen), texts=texts, test_texts=test)
+    trial = MetricInput(n=len(texts), chosen=np.array(chosen), texts=texts, test_texts=test)
     return NGramPerplexity(**fields).measure(trial, np.random.default_rng(0)).values[""]
 
 

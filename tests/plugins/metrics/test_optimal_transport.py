@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.optimal_transport import OptimalTransport, sinkhorn_divergence
 
 
@@ -35,7 +35,7 @@ def test_much_blur_leaves_the_distance_of_the_means(rows):
 
 
 def test_a_plan_that_was_not_found_is_told(rows):
-    trial = Trial(n=60, chosen=np.arange(10), embeddings=rows(60, 3))
+    trial = MetricInput(n=60, chosen=np.arange(10), embeddings=rows(60, 3))
     plugin = OptimalTransport(regularization=0.001, max_iterations=1, tolerance=1e-9)
     assert plugin.measure(trial, np.random.default_rng(0)).notes == (
         "not converged after 1 iterations: raise regularization",

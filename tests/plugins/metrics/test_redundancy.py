@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.redundancy import Redundancy
 
 
@@ -14,7 +14,7 @@ def test_nearest_other_chosen_row(rows):
     similarity = x[chosen] @ x[chosen].T
     np.fill_diagonal(similarity, -2)
     nearest = similarity.max(axis=1)
-    trial = Trial(n=300, chosen=chosen, embeddings=x)
+    trial = MetricInput(n=300, chosen=chosen, embeddings=x)
     found = Redundancy(min_similarity=0.8).measure(trial, np.random.default_rng(0)).values
     expected = {
         "mean": nearest.mean(),
@@ -27,11 +27,11 @@ def test_nearest_other_chosen_row(rows):
 
 def test_copies_are_wholly_redundant(rows):
     x = np.repeat(rows(5, 3), 2, axis=0)
-    found = Redundancy().measure(Trial(n=10, chosen=np.arange(10), embeddings=x), np.random.default_rng(0)).values
+    found = Redundancy().measure(MetricInput(n=10, chosen=np.arange(10), embeddings=x), np.random.default_rng(0)).values
     assert found == pytest.approx({"mean": 1, "percentile_95": 1, "rate": 1}, abs=1e-5)
 
 
 def test_a_threshold_of_1_finds_all_of_100_equal_pairs_and_no_other(rows):
     x = np.concatenate([rows(100, 384), rows(100, 384), rows(50, 384, seed=1)])
-    trial = Trial(n=250, chosen=np.arange(250), embeddings=x)
+    trial = MetricInput(n=250, chosen=np.arange(250), embeddings=x)
     assert Redundancy(min_similarity=1.0).measure(trial, np.random.default_rng(0)).values["rate"] == 0.8

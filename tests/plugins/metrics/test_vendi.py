@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.plugins.batches import Trial
+from curate.plugins.batches import MetricInput
 from curate.plugins.metrics.vendi import Vendi, vendi_score
 
 
@@ -36,6 +36,6 @@ def test_a_higher_order_counts_rare_rows_less():
 
 def test_only_the_chosen_rows_count_and_the_field_is_the_order():
     x = np.eye(4, dtype=np.float32)[[0, 0, 1, 2, 3]]
-    trial = Trial(n=5, chosen=np.array([0, 1, 2]), embeddings=x)
+    trial = MetricInput(n=5, chosen=np.array([0, 1, 2]), embeddings=x)
     found = [Vendi(order=order).measure(trial, np.random.default_rng(0)).values[""] for order in (1.0, 2.0)]
     assert found == [pytest.approx(1.8899, abs=1e-4), pytest.approx(9 / 5)]

@@ -7,7 +7,7 @@ from scipy.special import gammaln
 from curate.kernels.clustering.lloyd import assign
 from curate.kernels.neighbors import knn
 from curate.plugins.batches import ScoreBatch
-from curate.plugins.interfaces import traits
+from curate.plugins.interfaces import get_traits
 from curate.plugins.scorers.density import Density
 
 
@@ -108,5 +108,5 @@ def test_probing_clusters_hardly_changes_the_scores(monkeypatch):
 
 
 def test_rare_rows_count_as_better():
-    (column,) = traits(Density).columns
+    (column,) = get_traits(Density).columns
     assert not column.higher_is_better

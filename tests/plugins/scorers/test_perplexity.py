@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from curate.errors import DataError
-from curate.kernels.stats.hash_folds import folds_of, text_keys
-from curate.kernels.text.kneser_ney import kneser_ney, probabilities
+from curate.kernels.stats.hash_folds import assign_folds, hash_folded_texts
+from curate.kernels.text.kneser_ney import fit_kneser_ney, word_probabilities
 from curate.plugins.batches import ScoreBatch
 from curate.plugins.scorers.perplexity import Perplexity, _marks, normalised_words
 
@@ -18,7 +18,7 @@ RUNNING = [f"the {a} {b} over the {c}" for a in ("cat", "dog") for b in ("runs",
 def fitted(texts, **fields):
     plugin = Perplexity(**fields)
     state = plugin.fit({"files": texts}, RNG(0))
-    return plugin.learnt(state), lambda asked: plugin.fitted(state).score(ScoreBatch(texts=asked), RNG(0))
+    return plugin.describe_fit(state), lambda asked: plugin.restore(state).score(ScoreBatch(texts=asked), RNG(0))
 
 
 @pytest.mark.parametrize("order", [1, 3, 5])
@@ -26,9 +26,9 @@ def test_is_the_model_of_the_texts_of_the_other_half(order):
     _, score = fitted(RUNNING, order=order)
     asked = [*RUNNING[:4], "something else", "the cat runs"]
     for text, found in zip(asked, score(asked), strict=True):
-        others = [one for one in RUNNING if folds_of(text_keys([one]), 2) != folds_of(text_keys([text]), 2)]
-        others.sort(key=lambda one: text_keys([one])[0])
-        p = probabilities(kneser_ney(*normalised_words(others), order), *normalised_words([text]))
+        others = [one for one in RUNNING if assign_folds(hash_folded_texts([one]), 2) != assign_folds(hash_folded_texts([text]), 2)]
+        others.sort(key=lambda one: hash_folded_texts([one])[0])
+        p = word_probabilities(fit_kneser_ney(*normalised_words(others), order), *normalised_words([text]))
         assert found == pytest.approx(np.exp(-np.log(p).mean()), rel=1e-6)
 
 
@@ -38,7 +38,7 @@ def test_what_is_unlike_the_clean_texts_is_surprising_and_the_texts_themselves_a
     assert clean < odd / 3
     assert learnt.facts["median"] == pytest.approx(np.median(score(RUNNING)), rel=1e-5)
     assert learnt.facts["texts"] == len(RUNNING)
-    assert "held out" in learnt.told
+    assert "held out" in learnt.summary
     noise = [" ".join(RNG(i).permutation(list("abcdefghijklmnop"))) for i in range(40)]
     assert fitted(noise)[0].facts["median"] > 6  # a model that had seen them would foresee them
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.plugins.interfaces import traits
+from curate.plugins.interfaces import get_traits
 from curate.plugins.scorers.prototypicality import Prototypicality, distance_to_centroid
 
 
@@ -50,6 +50,6 @@ def test_without_any_centroid_every_distance_is_one():
 
 
 def test_unusual_rows_count_as_better():
-    (column,) = traits(Prototypicality).columns
+    (column,) = get_traits(Prototypicality).columns
     assert column.higher_is_better
     assert column.range == (0, 2)

@@ -21,7 +21,7 @@ RNG = np.random.default_rng
 def fitted(good, bad, **fields):
     plugin = QualityClassifier(positive="good.jsonl", negative="bad.jsonl", **fields)
     state = plugin.fit({"positive": good, "negative": bad}, RNG(0))
-    return plugin.learnt(state), lambda texts: plugin.fitted(state).score(ScoreBatch(texts=texts), RNG(0))
+    return plugin.describe_fit(state), lambda texts: plugin.restore(state).score(ScoreBatch(texts=texts), RNG(0))
 
 
 def drawn(rng, n, share):
@@ -63,7 +63,7 @@ def test_labels_that_mean_nothing_teach_nothing():
     texts = drawn(rng, 1200, 0.5)
     learnt, score = fitted(texts[:600], texts[600:])
     assert learnt.facts["auc_low"] <= 0.5 <= learnt.facts["auc_high"] + 0.02
-    assert "cannot tell them apart" in learnt.told
+    assert "cannot tell them apart" in learnt.summary
     assert np.abs(score(texts) - 0.5).mean() < 0.1  # also of those that it was shown
 
 

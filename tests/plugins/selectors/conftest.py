@@ -55,9 +55,9 @@ def outcomes():
     def outcomes(plugin, texts, block=7):
         n = len(texts)
         nothing = np.zeros((n, 0), np.float32), np.zeros(n, np.float32), np.zeros(n, np.int32)
-        pool = Pool(*nothing, texts=Texts.of(texts, block))
+        pool = Pool(*nothing, texts=Texts.from_list(texts, block))
         selection = plugin.select(pool, None, np.random.default_rng(0)).check(n, None)
-        kept = set(selection.order.tolist())
+        kept = set(selection.indices.tolist())
         return ["" if row in kept else selection.reasons[selection.reason[row]] for row in range(n)]
 
     return outcomes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.neighbors.retention import Retention, Sample, merged
+from curate.kernels.neighbors.retention import Retention, RecallSample, merge_retention
 from curate.report.charts.threshold_curve import of_retention, title
 from curate.report.contents import Retained
 
@@ -36,9 +36,9 @@ def test_what_is_compared_too_seldom_is_drawn_beside_it():
 
 
 def test_how_many_duplicates_are_missed_is_told_where_it_was_measured():
-    figure = of_retention(0, retained(sample=Sample(rows=1000, pairs=200, missed=3)))
+    figure = of_retention(0, retained(sample=RecallSample(rows=1000, pairs=200, missed=3)))
     assert "of the 200 pairs of duplicates that they are in, 3 (1.5 %) are missed" in figure.note
-    assert "in no pair of duplicates" in of_retention(0, retained(sample=Sample(rows=9, pairs=0, missed=0))).note
+    assert "in no pair of duplicates" in of_retention(0, retained(sample=RecallSample(rows=9, pairs=0, missed=0))).note
 
 
 @pytest.mark.parametrize("parts", [{"kept": (1,) * 100}, {"found": (1.0,)}, {"threshold": 7.0}])
@@ -56,17 +56,17 @@ def test_rows_kept_are_those_with_nothing_as_similar_before_them():
 def test_groups_are_put_together_and_one_without_leaves_none():
     one, other = (Retention("cosine similarity", 0.9, np.array(x, np.float32)) for x in ([0.1, 0.2], [0.3]))
     groups = [np.array([2, 0]), np.array([1])]
-    found = merged(3, groups, [one, other])
+    found = merge_retention(3, groups, [one, other])
     assert found.nearest.tolist() == np.array([0.2, 0.3, 0.1], np.float32).tolist()
-    assert merged(3, groups, [one, None]) is None
+    assert merge_retention(3, groups, [one, None]) is None
     assert found.sample is None
 
 
 def test_samples_of_groups_are_added_up():
     one, other, none = (
         Retention("cosine similarity", 0.9, np.zeros(1, np.float32), sample=sample)
-        for sample in (Sample(10, 4, 1), Sample(5, 2, 2), None)
+        for sample in (RecallSample(10, 4, 1), RecallSample(5, 2, 2), None)
     )
     groups = [np.array([row]) for row in range(3)]
-    assert merged(3, groups, [none, one, other]).sample == Sample(15, 6, 3)
-    assert merged(3, groups, [none, one, other]).curve().sample == Sample(rows=15, pairs=6, missed=3)
+    assert merge_retention(3, groups, [none, one, other]).sample == RecallSample(15, 6, 3)
+    assert merge_retention(3, groups, [none, one, other]).curve().sample == RecallSample(rows=15, pairs=6, missed=3)

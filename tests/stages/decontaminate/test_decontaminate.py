@@ -324,9 +324,9 @@ def test_a_refresh_looks_only_at_shards_that_changed(planted, checked, monkeypat
     planted({7: QUESTION}, math=[QUESTION])
     curate.run(checked({"max_ngram_rows": 9}))
     looked = []
-    real = decontaminate.Ngrams.find
+    real = decontaminate.NgramIndex.find
     monkeypatch.setattr(
-        decontaminate.Ngrams, "find", lambda self, texts: looked.append(len(texts)) or real(self, texts)
+        decontaminate.NgramIndex, "find", lambda self, texts: looked.append(len(texts)) or real(self, texts)
     )
     with Path("pool/b.jsonl").open("a") as file:
         file.write(json.dumps({"id": "new", "text": QUESTION, "topic": "t0", "source": "left", "stars": 1, "tags": []}))

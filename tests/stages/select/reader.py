@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from curate.plugins.batches import Pool, given
+from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
@@ -23,5 +23,5 @@ class Reader:
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:
         with Path(self.told).open("a") as file:
-            file.write(json.dumps([list(block) for block in given(pool.texts).blocks()]) + "\n")
+            file.write(json.dumps([list(block) for block in require(pool.texts).blocks()]) + "\n")
         return Selection(np.arange(len(pool)), np.zeros(len(pool), np.float32))

@@ -118,6 +118,6 @@ def test_the_plan_on_the_command_line_ends_with_the_notes(command, pool, config)
 
 
 def test_the_list_of_plugins_says_so_too(command):
-    assert registry.get("selector", "k_center").about().endswith("the rows that it sees at once.")
+    assert registry.get("selector", "k_center").description().endswith("the rows that it sees at once.")
     assert "grows with the square" in command("plugins", "selector", "k_center").stdout
     assert "grows with the square" not in command("plugins", "selector", "top_k").stdout

@@ -34,20 +34,20 @@ def pools(draw):
 def test_the_budget_is_exact_and_no_more_published_rows_go_than_may(pool):
     quality, published, budget, weight = pool
     chosen = held_to(quality, published, weight, budget).check(len(quality), budget)
-    gone = published.sum() - published[chosen.order].sum()
+    gone = published.sum() - published[chosen.indices].sum()
     assert gone <= max((1 - weight) * published.sum() + 1e-9, published.sum() - budget)
 
 
 @given(pools())
 def test_at_0_the_published_rows_count_for_nothing(pool):
     quality, published, budget, _ = pool
-    assert held_to(quality, published, 0.0, budget).order.tolist() == best(quality, budget).order.tolist()
+    assert held_to(quality, published, 0.0, budget).indices.tolist() == best(quality, budget).indices.tolist()
 
 
 @given(pools())
 def test_at_1_new_rows_only_fill_what_is_free(pool):
     quality, published, budget, _ = pool
-    chosen = set(held_to(quality, published, 1.0, budget).order.tolist())
+    chosen = set(held_to(quality, published, 1.0, budget).indices.tolist())
     old = set(np.flatnonzero(published).tolist())
     assert old <= chosen if len(old) <= budget else chosen <= old
 
@@ -56,7 +56,7 @@ def test_the_best_new_rows_get_in_and_the_best_old_ones_stay():
     quality = np.array([9, 8, 7, 6, 5, 4, 3, 2], np.float32)
     published = np.array([False] * 4 + [True] * 4)
     chosen = held_to(quality, published, 0.5, 4)
-    assert sorted(chosen.order.tolist()) == [0, 1, 4, 5]
+    assert sorted(chosen.indices.tolist()) == [0, 1, 4, 5]
     assert [chosen.reasons[chosen.reason[row]] for row in (2, 3, 6)] == [HELD, HELD, "not chosen"]
     assert chosen.gain.tolist() == [9, 8, 5, 4]
 
@@ -71,7 +71,7 @@ def test_nothing_that_is_not_chosen_stands_for_another_row():
     chosen = anchored(
         fresh, Anchor(np.array([False, False, True, False]), 1.0), lambda rows, held: best(np.ones(1), held)
     )
-    assert sorted(chosen.order.tolist()) == [0, 2]
+    assert sorted(chosen.indices.tolist()) == [0, 2]
     assert chosen.representative.tolist() == [-1, -1, 0, -1]
     assert np.isnan(chosen.similarity[3])
 

@@ -97,7 +97,7 @@ def test_a_trial_reads_the_texts_of_the_rows_to_choose_from(rows, reading):
     train = set(split.opened(part).train.texts)
     survivors = [row for row in embedded(rows) if row["stars"] != 4]
     left = [row for row in survivors if row["text"] in train]
-    assert 0 < len(left) == len(tried.chosen.order) < len(survivors)
+    assert 0 < len(left) == len(tried.chosen.indices) < len(survivors)
     groups = [[row["text"] for row in left if row["source"] == source] for source in ("left", "right")]
     assert [list(chain(*blocks)) for blocks in told()] == groups
 

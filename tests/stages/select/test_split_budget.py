@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from curate.config.budget import Budget
 from curate.config.model import SelectEntry, Temperature
 from curate.errors import DataError
-from curate.plugins.registry import Spec
+from curate.plugins.registry import PluginSpec
 from curate.plugins.results import Selection
 from curate.stages.select import split_budget
 
 
 def entry(quota, **budget) -> SelectEntry:
-    spec = Spec(kind="selector", name="uniform", fields=())
+    spec = PluginSpec(kind="selector", name="uniform", fields=())
     return SelectEntry(name="any", spec=spec, budget=Budget(keep=10, **budget), within="source", quota=quota)
 
 
@@ -29,10 +29,10 @@ def test_a_token_budget_is_never_exceeded_and_one_more_row_would_exceed_it(token
     counts = np.array(tokens, np.int32)
     order = np.argsort(-counts, kind="stable")
     chosen = split_budget.within_tokens(lambda rows: first(rows, of=order), counts, limit, prefix=prefix)
-    spent = counts[chosen.order].sum()
+    spent = counts[chosen.indices].sum()
     assert spent <= limit
-    if len(chosen.order) < len(counts):
-        assert spent + counts[order[len(chosen.order)]] > limit
+    if len(chosen.indices) < len(counts):
+        assert spent + counts[order[len(chosen.indices)]] > limit
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_groups_are_put_together_as_one_selection():
         ),
     ]
     both = split_budget.merged(5, groups, answers).check(5, 3)
-    assert both.order.tolist() == [4, 3, 0]  # interleaved: a quarter, a half, three quarters through their groups
+    assert both.indices.tolist() == [4, 3, 0]  # interleaved: a quarter, a half, three quarters through their groups
     assert both.gain.tolist() == [9, 7, 8]
     assert both.weight.tolist() == [1, 2, 1]
     assert [both.reasons[code] for code in both.reason] == ["too near", "too near", "too near", "too far", "too near"]
@@ -110,9 +110,9 @@ def test_plans_of_groups_are_put_together_epoch_by_epoch():
     groups = [np.array([0, 2, 4]), np.array([1, 3]), np.array([5])]
     plans = [[[2, 0], [0, 1]], [[1], [1]], [[], []]]  # the last group has no share
     answers = [
-        Selection.planned([np.array(rows, np.intp) for rows in plan], np.zeros(3, np.float32), ("in no epoch",))
+        Selection.from_epochs([np.array(rows, np.intp) for rows in plan], np.zeros(3, np.float32), ("in no epoch",))
         for plan in plans
     ]
     both = split_budget.merged(6, groups, answers).check(6, 3)
     assert [rows.tolist() for rows in both.epochs] == [[4, 0, 3], [0, 2, 3]]
-    assert dict(zip(both.order.tolist(), both.weight.tolist(), strict=True)) == {0: 2, 2: 1, 3: 2, 4: 1}
+    assert dict(zip(both.indices.tolist(), both.weight.tolist(), strict=True)) == {0: 2, 2: 1, 3: 2, 4: 1}

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from curate.kernels.linalg.blocked_matmul import each_product
-from curate.kernels.linalg.last_layer_gradients import gradients
-from curate.kernels.parallel import one_blas_thread, ranges
+from curate.kernels.linalg.blocked_matmul import for_each_product
+from curate.kernels.linalg.last_layer_gradients import last_layer_gradients
+from curate.kernels.parallel import one_blas_thread, block_slices
 from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
@@ -86,12 +86,12 @@ def craig(gradient: Matrix, budget: int) -> tuple[Rows, Vector, Rows]:
         total = np.zeros(n)
 
         def add(squared: Numbers, block: slice, columns: slice) -> None:
-            for part in ranges(len(squared), _TOGETHER):
+            for part in block_slices(len(squared), _TOGETHER):
                 distances = in_units(squared[part])
                 np.clip(distances, after[columns], before[columns], out=distances)
                 total[block][part] += (before[columns] - distances).sum(axis=1)
 
-        each_product(of_pool, of_rows[rows], add)
+        for_each_product(of_pool, of_rows[rows], add)
         return total
 
     with one_blas_thread():
@@ -113,7 +113,7 @@ def craig(gradient: Matrix, budget: int) -> tuple[Rows, Vector, Rows]:
 def cosines(embeddings: Matrix, rows: Rows, representatives: Rows) -> Vector:
     """Compute the cosine of each of ``rows`` to its representative; (m,) float32."""
     similarity = np.empty(len(rows), np.float32)
-    for block in ranges(len(rows), _ROWS):
+    for block in block_slices(len(rows), _ROWS):
         similarity[block] = np.einsum("ij,ij->i", embeddings[rows[block]], embeddings[representatives[block]])
     return similarity
 
@@ -149,7 +149,7 @@ class Craig:
     """The score that is the length of a row's error, such as el2n; by default, all errors count as equal."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        order, gains, nearest = craig(gradients(pool.embeddings, pool.scores, self.error_by, "craig"), budget)
+        order, gains, nearest = craig(last_layer_gradients(pool.embeddings, pool.scores, self.error_by, "craig"), budget)
         counts = np.bincount(nearest[nearest >= 0], minlength=len(pool))
         nearest[order] = -1
         dropped = np.flatnonzero(nearest >= 0)

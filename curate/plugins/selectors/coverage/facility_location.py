@@ -10,8 +10,8 @@ from annotated_types import Ge
 
 from curate.kernels.submodular import objectives
 from curate.kernels.submodular.greedy import lazy
-from curate.kernels.submodular.objectives import representatives
-from curate.kernels.submodular.similarities import Neighbours, similarity_graph
+from curate.kernels.submodular.objectives import find_representatives
+from curate.kernels.submodular.similarities import GraphSimilarities, similarity_graph
 from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -52,9 +52,9 @@ def facility_location(graph: sparse.csr_array, budget: int) -> tuple[Rows, Vecto
     >>> order.tolist(), nearest.tolist()
     ([1, 3], [1, -1, 1, -1])
     """
-    similar = Neighbours(graph)
+    similar = GraphSimilarities(graph)
     order, gains = lazy(objectives.FacilityLocation(similar), np.arange(similar.n), budget)
-    return order, gains.astype(np.float32), *representatives(similar, order)
+    return order, gains.astype(np.float32), *find_representatives(similar, order)
 
 
 @selector(

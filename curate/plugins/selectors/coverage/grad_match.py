@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt
 
-from curate.kernels.linalg.last_layer_gradients import gradients
-from curate.kernels.parallel import one_blas_thread, ranges
+from curate.kernels.linalg.last_layer_gradients import last_layer_gradients
+from curate.kernels.parallel import one_blas_thread, block_slices
 from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
@@ -70,7 +70,7 @@ def grad_match(
     """
     n, d = gradient.shape
     target, squares = np.zeros(d), 0.0
-    for block in ranges(n, _ROWS):
+    for block in block_slices(n, _ROWS):
         target += gradient[block].sum(axis=0, dtype=np.float64)
         squares += float(np.einsum("ij,ij->", gradient[block], gradient[block], dtype=np.float64))
     whole = float(target @ target)
@@ -162,7 +162,7 @@ class GradMatch:
     """Stop when the unexplained part is shorter than this share of the gradient of all rows."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        gradient = gradients(pool.embeddings, pool.scores, self.error_by, "grad_match")
+        gradient = last_layer_gradients(pool.embeddings, pool.scores, self.error_by, "grad_match")
         picks, weights, gains, _ = grad_match(
             gradient, budget, regularization=self.regularization, tolerance=self.tolerance
         )

@@ -11,8 +11,8 @@ from annotated_types import Ge, Le
 
 from curate.kernels.clustering.kmeans_levels import hierarchical_kmeans
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.clustering.spherical_kmeans import automatic_clusters
-from curate.kernels.ragged import runs
+from curate.kernels.clustering.spherical_kmeans import default_n_clusters
+from curate.kernels.ragged import concatenate_ranges
 from curate.kernels.types import Codes, Counts, Matrix, Rows, Vector, Vectors
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -67,7 +67,7 @@ def hierarchical(
     cluster_of = parents[0]
     order = np.lexsort((key, cluster_of))
     size = np.bincount(cluster_of, minlength=len(share))
-    place = runs(np.zeros_like(size), size)
+    place = concatenate_ranges(np.zeros_like(size), size)
     return rng.permutation(order[place < np.repeat(share, size)])
 
 
@@ -135,9 +135,9 @@ class Hierarchical:
         if not budget:
             return Selection(np.empty(0, np.intp), np.empty(0, np.float32))
         levels = hierarchical_kmeans(
-            Vectors.of(pool.embeddings),
+            Vectors.from_array(pool.embeddings),
             rng,
-            n_clusters=automatic_clusters(len(pool)) if self.n_clusters == "auto" else self.n_clusters,
+            n_clusters=default_n_clusters(len(pool)) if self.n_clusters == "auto" else self.n_clusters,
             n_levels=self.n_levels,
             branching=self.branching,
             resamplings=self.resamplings,

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from curate.kernels.linalg.cosines import ROUNDING, distances, gaps
-from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
+from curate.kernels.linalg.cosines import ROUNDING, euclidean_distances, cosine_distances
+from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
 from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -62,7 +62,7 @@ def k_center(embeddings: Matrix, budget: int, *, first: int = 0) -> tuple[Rows, 
                 lines = _look_ahead(embeddings, gap, pick, ahead)
             order[step], gains[step] = pick, gap[pick]
             closer = np.flatnonzero(1 - ahead[lines[pick]] < gap + ROUNDING)
-            found = gaps(ahead[lines[pick], closer], embeddings, embeddings, closer, np.full(len(closer), pick))
+            found = cosine_distances(ahead[lines[pick], closer], embeddings, embeddings, closer, np.full(len(closer), pick))
             nearer = found < gap[closer]
             closer = closer[nearer]
             gap[closer], nearest[closer] = found[nearer], pick
@@ -70,7 +70,7 @@ def k_center(embeddings: Matrix, budget: int, *, first: int = 0) -> tuple[Rows, 
             pick = int(gap.argmax())
     nearest[order] = -1
     similarity = np.where(nearest < 0, np.nan, 1 - gap).astype(np.float32)
-    return order, distances(gains), nearest, similarity
+    return order, euclidean_distances(gains), nearest, similarity
 
 
 def _look_ahead(embeddings: Matrix, gap: Numbers, pick: int, ahead: Matrix) -> dict[int, int]:
@@ -82,7 +82,7 @@ def _look_ahead(embeddings: Matrix, gap: Numbers, pick: int, ahead: Matrix) -> d
     def multiply(block: slice) -> None:
         np.matmul(candidates, embeddings[block].T, out=ahead[:, block])
 
-    for _ in map_blocks(multiply, ranges(len(embeddings), _BLOCK)):
+    for _ in map_blocks(multiply, block_slices(len(embeddings), _BLOCK)):
         pass
     return {row: line for line, row in enumerate(rows.tolist())}
 

@@ -9,10 +9,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.stats.markov_chain import Chain, Information, Measure, state_hashes
+from curate.kernels.stats.markov_chain import MarkovChain, InformationObjective, Measure, state_hashes
 from curate.kernels.submodular.greedy import distorted
 from curate.kernels.types import Indices, Numbers, Rows
-from curate.plugins.batches import Pool, given
+from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import ColumnName, selector
 from curate.plugins.results import Selection
 
@@ -29,7 +29,7 @@ def markov(
     states : (n, t) integers from 0, t >= 2; row i is one sequence
     budget : number of sequences to keep, 0 <= budget <= n
     objective : ``entropy_rate`` and ``factorizability`` are maximized, the distances ``independence`` and
-        ``stationarity`` minimized; see ``curate.kernels.stats.markov_chain.Information``
+        ``stationarity`` minimized; see ``curate.kernels.stats.markov_chain.InformationObjective``
     groups : (n,) group of each sequence, numbered from 0: the k-submodular form, which measures each group's rows by
         themselves under one budget
 
@@ -67,8 +67,8 @@ def markov(
     if not budget:
         return np.empty(0, np.intp), np.empty(0)
     hashes = state_hashes(states)
-    chain = Chain(hashes[:, :-1], hashes[:, 1:], np.full(steps - 1, 1 / (steps - 1)))
-    information = Information(chain, objective, groups)
+    chain = MarkovChain(hashes[:, :-1], hashes[:, 1:], np.full(steps - 1, 1 / (steps - 1)))
+    information = InformationObjective(chain, objective, groups)
     falls = objective in ("independence", "stationarity")
     return distorted(information, information.cost, np.arange(n), budget, submodular=False, negative=falls)
 
@@ -138,7 +138,7 @@ class Markov:
         return (self.column,) if self.groups is None else (self.column, self.groups)
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        frame = given(pool.frame)
+        frame = require(pool.frame)
         groups = None
         if self.groups is not None:
             groups = frame[self.groups].rank("dense").fill_null(0).to_numpy().astype(np.intp)

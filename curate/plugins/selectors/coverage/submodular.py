@@ -12,14 +12,14 @@ import polars as pl
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from curate.errors import PluginError
-from curate.kernels.stats.distributions import share_of_range
+from curate.kernels.stats.distributions import min_max_scale
 from curate.kernels.submodular import greedy, objectives
 from curate.kernels.submodular.feature_matrices import group_features, trigram_features
-from curate.kernels.submodular.greedy import Chosen
-from curate.kernels.submodular.objectives import FacilityLocation, Objective, WeightedSum, representatives
-from curate.kernels.submodular.similarities import DENSE_ROWS, Complete, Neighbours, Similarities, similarity_graph
+from curate.kernels.submodular.greedy import GreedyResult
+from curate.kernels.submodular.objectives import FacilityLocation, Objective, WeightedSum, find_representatives
+from curate.kernels.submodular.similarities import DENSE_ROWS, DenseSimilarities, GraphSimilarities, Similarities, similarity_graph
 from curate.kernels.types import Codes, Matrix, Numbers, Rows, Vector
-from curate.plugins.batches import Pool, given
+from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import ColumnName, ScoreName, selector
 from curate.plugins.results import Selection
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from scipy import sparse
 
 Optimizer = Literal["lazy", "naive", "stochastic", "threshold", "distributed", "distorted"]
-Search = Callable[[Objective], Chosen]
+Search = Callable[[Objective], GreedyResult]
 
 
 def submodular(
@@ -37,7 +37,7 @@ def submodular(
     search: Search,
     prices: Numbers | None = None,
     cost_weight: float = 0.5,
-) -> Chosen:
+) -> GreedyResult:
     """Maximize a weighted sum of objectives, each as a share of what the search reaches with it alone.
 
     Parameters
@@ -85,7 +85,7 @@ def normalised(terms: Sequence[Objective], weights: Sequence[float], search: Sea
     return WeightedSum(terms, scales)
 
 
-def worth_its_cost(f: Objective, prices: Numbers, budget: int, cost_weight: float) -> Chosen:
+def worth_its_cost(f: Objective, prices: Numbers, budget: int, cost_weight: float) -> GreedyResult:
     """Distorted greedy for (1 − w) f(S) / f of the greedy − w × price of S / price of ``budget`` average rows."""
     rows = np.arange(len(prices))
     reached = float(greedy.lazy(f.fresh(), rows, budget)[1].sum())
@@ -119,13 +119,13 @@ def similarities(embeddings: Matrix, cluster: Codes, n_neighbors: int | Literal[
     PluginError : if all similarities are too many to hold
     """
     if n_neighbors != "all":
-        return Neighbours(similarity_graph(embeddings, cluster, n_neighbors, n_probe))
+        return GraphSimilarities(similarity_graph(embeddings, cluster, n_neighbors, n_probe))
     if len(embeddings) > DENSE_ROWS:
         raise PluginError(
             f"submodular: with n_neighbors: all, {len(embeddings):,} rows are too many; the most is {DENSE_ROWS:,}",
             hint="give a number of neighbours, or select within: cluster",
         )
-    return Complete(embeddings)
+    return DenseSimilarities(embeddings)
 
 
 # ---------------------------------------------------------------- objectives as a configuration names them
@@ -238,9 +238,9 @@ def function(  # noqa: PLR0911 - one for each objective
         case "feature_based":
             return objectives.FeatureBased(_features(term, pool), term.concave or "sqrt")
         case "group_balance":
-            return objectives.FeatureBased(_groups(given(pool.frame)[cast("str", term.column)]), "sqrt")
-    quality = pool.quality if term.by is None else pool.known(cast("str", term.by), "submodular", oriented=True)
-    return objectives.Modular(share_of_range(quality))
+            return objectives.FeatureBased(_groups(require(pool.frame)[cast("str", term.column)]), "sqrt")
+    quality = pool.quality if term.by is None else pool.require_score(cast("str", term.by), "submodular", oriented=True)
+    return objectives.Modular(min_max_scale(quality))
 
 
 def at_least_0(values: pl.Series | Vector, what: str) -> Numbers:
@@ -263,20 +263,20 @@ def at_least_0(values: pl.Series | Vector, what: str) -> Numbers:
 
 
 def _prices(pool: Pool, column: str) -> Numbers:
-    return at_least_0(given(pool.frame)[column], f"submodular: the column {column!r}")
+    return at_least_0(require(pool.frame)[column], f"submodular: the column {column!r}")
 
 
 def _representatives(functions: Sequence[Objective], order: Rows) -> tuple[Rows, Vector] | tuple[None, None]:
-    """Return what ``representatives`` does where facility location is among the objectives, else nothing."""
+    """Return what ``find_representatives`` does where facility location is among the objectives, else nothing."""
     covering = next((f for f in functions if isinstance(f, FacilityLocation)), None)
-    return (None, None) if covering is None else representatives(covering.similar, order)
+    return (None, None) if covering is None else find_representatives(covering.similar, order)
 
 
 def _features(term: Term, pool: Pool) -> sparse.csr_array:
     from scipy import sparse
 
     if term.column is not None:
-        return trigram_features(given(pool.frame)[term.column].cast(pl.String).fill_null("").to_list())
+        return trigram_features(require(pool.frame)[term.column].cast(pl.String).fill_null("").to_list())
     names = (term.by,) if isinstance(term.by, str) else term.by or ()
     scores = [at_least_0(pool.scores[name], f"feature_based: the score {name!r}") for name in names]
     return sparse.csr_array(np.stack(scores, axis=1))

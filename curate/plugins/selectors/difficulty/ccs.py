@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le, Lt
 
-from curate.kernels.ragged import runs
-from curate.kernels.stats.whole_counts import floor_count
+from curate.kernels.ragged import concatenate_ranges
+from curate.kernels.stats.rounding import floor_count
 from curate.kernels.types import Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
@@ -67,7 +67,7 @@ def ccs(
     stratum = strata(score[shuffled], n_strata)
     population = np.bincount(stratum, minlength=n_strata)
     by_stratum = np.argsort(stratum, kind="stable")  # within a stratum still in random order
-    place = runs(np.zeros_like(population), population)
+    place = concatenate_ranges(np.zeros_like(population), population)
     drawn = by_stratum[place < np.repeat(stratum_budgets(population, budget), population)]
     return shuffled[rng.permutation(drawn)], cut
 
@@ -139,10 +139,10 @@ class CCS:
         by_quality = np.argsort(-pool.quality, kind="stable")
         n_best = floor_count((1 - self.diversity_weight) * budget)
         best, rest = by_quality[:n_best], np.sort(by_quality[n_best:])
-        score = pool.known(self.by, "ccs")
+        score = pool.require_score(self.by, "ccs")
         cutoff = None
         if self.cutoff_by is not None:
-            cutoff = pool.known(self.cutoff_by, "ccs", oriented=True)[rest]
+            cutoff = pool.require_score(self.cutoff_by, "ccs", oriented=True)[rest]
         drawn, cut = ccs(
             score[rest],
             budget - n_best,

@@ -10,9 +10,9 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.clustering.spherical_kmeans import automatic_clusters, spherical_kmeans
+from curate.kernels.clustering.spherical_kmeans import default_n_clusters, spherical_kmeans
 from curate.kernels.neighbors.cells import Cells, similarity_to_earlier
-from curate.kernels.parallel import ranges
+from curate.kernels.parallel import block_slices
 from curate.kernels.types import Codes, Flags, Matrix, Rows, Vector, Vectors
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -38,7 +38,7 @@ def d4(
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cluster : (n,) int32; where duplicates are looked for: see ``Cells.of``
+    cluster : (n,) int32; where duplicates are looked for: see ``Cells.from_clusters``
     budget : number of rows to keep, 0 <= budget <= n
     dedup_rate : share of the rows that the first step keeps, in (0, 1]; never fewer rows than the budget
     n_clusters : of the second k-means; "auto": the whole part of the square root of the number of rows left
@@ -67,7 +67,7 @@ def d4(
     n = len(embeddings)
     left = max(budget, min(n, int(dedup_rate * n + 0.5)))
     unused = np.zeros(n, np.float32)
-    cells = Cells.of(embeddings, cluster, unused, first="farthest")
+    cells = Cells.from_clusters(embeddings, cluster, unused, first="farthest")
     nearest = similarity_to_earlier(embeddings, cells)
     distinct = np.zeros(n, np.bool_)
     distinct[np.argsort(nearest, kind="stable")[:left]] = True
@@ -76,10 +76,10 @@ def d4(
         return rows[:0], np.empty(0, np.float32), distinct
 
     def blocks() -> Iterator[Matrix]:
-        return (embeddings[rows[block]] for block in ranges(left, _ROWS))
+        return (embeddings[rows[block]] for block in block_slices(left, _ROWS))
 
     vectors = Vectors(left, embeddings.shape[1], blocks)
-    k = automatic_clusters(left) if n_clusters == "auto" else n_clusters
+    k = default_n_clusters(left) if n_clusters == "auto" else n_clusters
     centroids = spherical_kmeans(vectors, k, rng).centroids
     distance = 1 - np.concatenate([assign(block, centroids)[1] for block in blocks()])
     chosen = np.argsort(-distance, kind="stable")[:budget]

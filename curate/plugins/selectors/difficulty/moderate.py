@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.linalg.centroids import groups, mean_directions
-from curate.kernels.parallel import ranges
+from curate.kernels.linalg.centroids import group_rows, mean_directions
+from curate.kernels.parallel import block_slices
 from curate.kernels.types import Codes, Flags, Matrix, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -72,21 +72,21 @@ def distance_to_prototype(embeddings: Matrix, cluster: Codes, prototype: Prototy
     >>> distance_to_prototype(x, np.zeros(3, np.int32), "median").tolist()
     [1.0, 1.0, 1.0]
     """
-    members = groups(cluster) or [np.arange(len(cluster))] * bool(len(cluster))
+    members = group_rows(cluster) or [np.arange(len(cluster))] * bool(len(cluster))
     own = np.empty(len(cluster), np.intp)
     for group, rows in enumerate(members):
         own[rows] = group
     strays = np.flatnonzero(cluster < 0)
     if len(strays) < len(cluster):
         directions = mean_directions(embeddings, members)
-        for block in ranges(len(strays), _ROWS):
+        for block in block_slices(len(strays), _ROWS):
             own[strays[block]] = assign(embeddings[strays[block]], directions)[0]
     prototypes = np.empty((len(members), embeddings.shape[1]), np.float32)
     for group, rows in enumerate(members):
         x = embeddings[rows]
         prototypes[group] = np.median(x, axis=0) if prototype == "median" else x.mean(axis=0, dtype=np.float64)
     distance = np.empty(len(cluster), np.float32)
-    for block in ranges(len(cluster), _ROWS):
+    for block in block_slices(len(cluster), _ROWS):
         distance[block] = np.linalg.norm(embeddings[block] - prototypes[own[block]], axis=1)
     return distance
 

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.linalg.centroids import groups, mean_directions
-from curate.kernels.parallel import ranges
+from curate.kernels.linalg.centroids import group_rows, mean_directions
+from curate.kernels.parallel import block_slices
 from curate.kernels.types import Codes, Matrix, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -63,12 +63,12 @@ def distance_to_mean_direction(embeddings: Matrix, cluster: Codes) -> Vector:
     [0.0, 0.0, 2.0]
     """
     distance = np.ones(len(cluster), np.float32)
-    members = groups(cluster)
+    members = group_rows(cluster)
     centres = mean_directions(embeddings, members)
     for rows, centre in zip(members, centres, strict=True):
         distance[rows] = 1 - np.einsum("ij,j->i", embeddings[rows], centre)
     strays = np.flatnonzero(cluster < 0)
-    for block in ranges(len(strays) if members else 0, _ROWS):
+    for block in block_slices(len(strays) if members else 0, _ROWS):
         distance[strays[block]] = 1 - assign(embeddings[strays[block]], centres)[1]
     return distance.clip(0, 2)
 

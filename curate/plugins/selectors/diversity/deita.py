@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.linalg.cosines import ROUNDING
-from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
+from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
 from curate.kernels.types import Matrix, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -63,7 +63,7 @@ def deita(embeddings: Matrix, quality: Vector, budget: int, *, max_similarity: f
     passed: list[Rows] = []
     representative, similarity = np.full(n, -1, np.intp), np.full(n, np.nan, np.float32)
     with one_blas_thread():
-        for block in ranges(n, _ROWS):
+        for block in block_slices(n, _ROWS):
             if count == budget:
                 break
             rows = by_quality[block]
@@ -101,7 +101,7 @@ def _most_similar(x: Matrix, embeddings: Matrix, taken: Rows) -> tuple[Vector, R
         column = product.argmax(axis=1)
         return block.start, product[np.arange(len(x)), column], column
 
-    for start, largest, column in map_blocks(compare, ranges(len(taken), _TAKEN)):
+    for start, largest, column in map_blocks(compare, block_slices(len(taken), _TAKEN)):
         closer = largest > best
         best[closer], nearest[closer] = largest[closer], start + column[closer]
     return best, nearest

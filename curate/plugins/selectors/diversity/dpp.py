@@ -9,9 +9,9 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.linalg.determinantal import draw_eigenvectors, projection_dpp
-from curate.kernels.linalg.leverage import span
+from curate.kernels.linalg.leverage import row_space
 from curate.kernels.parallel import one_blas_thread
-from curate.kernels.stats.distributions import share_of_range
+from curate.kernels.stats.distributions import min_max_scale
 from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -74,7 +74,7 @@ def dpp(
     with one_blas_thread():
         while rest:
             scale = np.where(left, np.exp(np.minimum(log_quality - log_quality[left].max(), 0)), 0.0)
-            space = span(x, scale)
+            space = row_space(x, scale)
             size = min(rest, len(space.values))
             if not size:
                 order.append(rng.choice(np.flatnonzero(left), rest, replace=False))
@@ -116,7 +116,7 @@ class DPP:
     range and S are cosines; 0: variety alone; 1: the rows of highest quality."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        merit = share_of_range(pool.quality)
+        merit = min_max_scale(pool.quality)
         if self.quality_weight == 1:
             order = np.argsort(-pool.quality, kind="stable")[:budget]
             return Selection(order, merit[order].astype(np.float32), reasons=("quality below that of the rows kept",))

@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
-from curate.kernels.stats.distributions import share_of_range
+from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
+from curate.kernels.stats.distributions import min_max_scale
 from curate.kernels.types import Matrix, Numbers, Rows
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -140,7 +140,7 @@ def _take_away(x: Matrix, scale: Numbers, directions: Numbers, fresh: Numbers) -
         along = x[rows].astype(np.float64) @ directions.T
         fresh[rows] -= np.einsum("ij,ij->i", along, along) * scale[rows] ** 2
 
-    for _ in map_blocks(block, ranges(len(x), _BLOCK)):
+    for _ in map_blocks(block, block_slices(len(x), _BLOCK)):
         pass
 
 
@@ -174,7 +174,7 @@ class DPPMap:
     range and S are cosines; 0: variety alone; 1: the rows of highest quality."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        order, gains = dpp_map(pool.embeddings, share_of_range(pool.quality), budget, self.quality_weight)
+        order, gains = dpp_map(pool.embeddings, min_max_scale(pool.quality), budget, self.quality_weight)
         return Selection(
             order, gains.astype(np.float32), reasons=("adds less that is new and good than the rows kept",)
         )

@@ -10,7 +10,7 @@ from annotated_types import Ge, Le, Lt
 
 from curate.kernels.neighbors.knn import knn_by_cluster
 from curate.kernels.neighbors.knn_density import knn_density
-from curate.kernels.stats.whole_counts import floor_count
+from curate.kernels.stats.rounding import floor_count
 from curate.kernels.types import Codes, Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector

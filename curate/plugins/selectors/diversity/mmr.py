@@ -8,8 +8,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
-from curate.kernels.stats.distributions import share_of_range
+from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
+from curate.kernels.stats.distributions import min_max_scale
 from curate.kernels.types import Flags, Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -59,7 +59,7 @@ def mmr(embeddings: Matrix, quality: Vector, budget: int, *, diversity_weight: f
     if not budget:
         return order, gains
     by_quality = np.argsort(-quality, kind="stable")  # from here on a row is told by its place in it
-    worth = (1 - diversity_weight) * share_of_range(quality[by_quality])
+    worth = (1 - diversity_weight) * min_max_scale(quality[by_quality])
     similarity = np.full(n, -1, np.float32)  # to the most similar of the first seen picks
     seen = np.zeros(n, np.intp)
     free = np.ones(n, np.bool_)
@@ -122,7 +122,7 @@ def _most_similar(embeddings: Matrix, rows: Rows, picks: Rows) -> Vector:
         largest: Vector = (x @ embeddings[picks[block]].T).max(axis=1)
         return largest
 
-    for largest in map_blocks(compare, ranges(len(picks), _PICKED)):
+    for largest in map_blocks(compare, block_slices(len(picks), _PICKED)):
         np.maximum(closest, largest, out=closest)
     return closest
 

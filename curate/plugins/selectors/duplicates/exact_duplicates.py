@@ -13,7 +13,7 @@ import pyarrow as pa
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.text.text_identity import normalize
 from curate.kernels.types import Counts, Hashes, Rows, Texts, Vector
-from curate.plugins.batches import Pool, Published, given
+from curate.plugins.batches import Pool, PublishedRows, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
@@ -56,7 +56,7 @@ def exact_duplicates(
     ----------
     Aumasson et al. (2013), BLAKE2: simpler, smaller, fast as MD5, ACNS, doi:10.1007/978-3-642-38980-1_8; RFC 7693.
 
-    >>> texts = Texts.of(["Same words.", "same  words", "Same words.", "others"])
+    >>> texts = Texts.from_list(["Same words.", "same  words", "Same words.", "others"])
     >>> exact_duplicates(texts, np.zeros(4, np.float32))[0].tolist()
     [-1, -1, 0, -1]
     >>> exact_duplicates(texts, np.zeros(4, np.float32), differences=["case", "punctuation", "space"])[1].tolist()
@@ -130,20 +130,20 @@ class ExactDuplicates:
     """The row that comes first, and is kept: the earliest in the pool, or the best."""
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        known = pool.published or Published.nothing(len(pool))
+        known = pool.published or PublishedRows.empty(len(pool))
         hashes = [np.zeros((2, 0), np.uint64), *map(_both_halves, known.sketches(*_HALVES))]
         stands, counted = exact_duplicates(
-            given(pool.texts).take(known.new),
-            pool.quality[known.new],
+            require(pool.texts).take(known.new_rows),
+            pool.quality[known.new_rows],
             differences=self.normalize,
             first=self.keep,
             published=np.concatenate(hashes, axis=1),
         )
-        representative, copies = known.of_pool(stands), known.spread(counted[known.rows :].astype(np.float32), 1)
+        representative, copies = known.to_pool_rows(stands), known.expand_to_pool(counted[known.rows :].astype(np.float32), 1)
         but = f", but for {', '.join(self.normalize)}" if self.normalize else ""
         similarity = np.where(copies > 0, np.nan, 1).astype(np.float32)
-        return Selection.without_duplicates(representative, similarity, copies, f"exact duplicate{but}")
+        return Selection.from_representatives(representative, similarity, copies, f"exact duplicate{but}")
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The two halves of each text's hash."""
-        return pa.table(dict(zip(_HALVES, text_hashes(given(pool.texts), self.normalize), strict=True)))
+        return pa.table(dict(zip(_HALVES, text_hashes(require(pool.texts), self.normalize), strict=True)))

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 from annotated_types import Ge, Gt, Le, Lt
 
-from curate.kernels.neighbors.jaccard import Sets
-from curate.kernels.neighbors.lsh_linkage import Buckets, connected, direct, first_of_component
-from curate.kernels.neighbors.minhash_signatures import bands_and_rows, candidate_probability
-from curate.kernels.neighbors.minhash_sketches import COLUMNS, SETS, Shingling, Sketches, read_sets
+from curate.kernels.neighbors.jaccard import HashSets
+from curate.kernels.neighbors.lsh_linkage import Buckets, connected_linkage, direct_linkage, merge_components
+from curate.kernels.neighbors.minhash_signatures import choose_bands, candidate_probability
+from curate.kernels.neighbors.minhash_sketches import SKETCH_COLUMNS, SHINGLES_COLUMN, Sketcher, MinHashSketches, read_sets
 from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.neighbors.retention import THRESHOLDS, Retention
 from curate.kernels.text.shingles import Unit
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.types import Hashes, Numbers, Rows, Texts, Vector
-from curate.plugins.batches import Pool, Published, given
+from curate.plugins.batches import Pool, PublishedRows, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
@@ -40,7 +40,7 @@ def minhash(
     max_miss_rate: float,
     linkage: Linkage,
     differences: Collection[Difference] = ("case", "space", "unicode"),
-    published: Published | None = None,
+    published: PublishedRows | None = None,
 ) -> tuple[Rows, Vector, Vector]:
     """Fuzzy deduplication: MinHash and banding find pairs of texts, and their true similarity decides.
 
@@ -54,7 +54,7 @@ def minhash(
     min_similarity : in (0, 1], from which two texts count as duplicates
     ngram_unit, ngram_size : what is compared, see ``shingles``
     num_perm, max_miss_rate : two texts of exactly ``min_similarity`` share no band with at most that probability,
-        and more similar ones more rarely: see ``bands_and_rows`` and ``candidate_probability``
+        and more similar ones more rarely: see ``choose_bands`` and ``candidate_probability``
     linkage : "direct" drops a text if an earlier one that is kept is similar; "connected" (the common practice) keeps
         one of all that a chain of similar pairs joins, though its ends may have nothing in common
     differences : what makes no difference between texts, see ``normalize``
@@ -82,44 +82,44 @@ def minhash(
 
     Deviations: pairs that share a band are verified; direct linkage; orders of shingles from two hashes of each.
 
-    >>> texts = Texts.of(["to be or not to be", "To be or not  to be!", "to be or not to be that is it"])
+    >>> texts = Texts.from_list(["to be or not to be", "To be or not  to be!", "to be or not to be that is it"])
     >>> arguments = {"ngram_unit": "word", "ngram_size": 2, "num_perm": 64, "max_miss_rate": 0.01, "linkage": "direct"}
     >>> representative, similarity, _ = minhash(texts, np.zeros(3, np.float32), min_similarity=0.5, **arguments)
     >>> representative.tolist(), [round(float(value), 2) for value in similarity]
     ([-1, 0, 0], [nan, 0.8, 0.57])
     """
-    known = Published.nothing(texts.rows) if published is None else published
-    texts, quality = texts.take(known.new), quality[known.new]
-    bands, rows = bands_and_rows(min_similarity, num_perm, max_miss_rate)
-    shingling = Shingling(ngram_unit, ngram_size, bands, rows, tuple(differences))
-    sketches, m = Sketches.joined([shingling.read(known.sketches(*COLUMNS)), shingling.sketches(texts)]), known.rows
+    known = PublishedRows.empty(texts.rows) if published is None else published
+    texts, quality = texts.take(known.new_rows), quality[known.new_rows]
+    bands, rows = choose_bands(min_similarity, num_perm, max_miss_rate)
+    shingling = Sketcher(ngram_unit, ngram_size, bands, rows, tuple(differences))
+    sketches, m = MinHashSketches.concatenate([shingling.read(known.sketches(*SKETCH_COLUMNS)), shingling.sketches(texts)]), known.rows
     rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
     firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
     held = int(np.count_nonzero(firsts < m))
-    buckets = Buckets.of(sketches.keys[:, firsts]).reaching(held)
+    buckets = Buckets.from_keys(sketches.keys[:, firsts]).reaching(held)
     compared = np.unique(buckets.members)
     in_order = np.sort(firsts[compared])
     older, newer = np.split(in_order, [np.searchsorted(in_order, m)])
-    sets = Sets.joined([read_sets(known.sketches(SETS), older), shingling.sets(texts.take(newer - m))])
+    sets = HashSets.concatenate([read_sets(known.sketches(SHINGLES_COLUMN), older), shingling.sets(texts.take(newer - m))])
     place = np.zeros(len(firsts), np.intp)
     place[compared] = np.searchsorted(in_order, firsts[compared])
     buckets, crowded = buckets.apart(_CROWD)
-    narrow = Profiles.of(sets, place[crowded]).narrowed(min_similarity)
+    narrow = Profiles.from_sets(sets, place[crowded]).narrowed(min_similarity)
     buckets = buckets.and_those_of(Buckets(crowded[narrow.members], narrow.starts))
 
     def jaccard(left: Rows, right: Rows) -> Numbers:
         return sets.jaccard(place[left], place[right])
 
-    stands, nearest, links = direct(len(firsts), buckets, jaccard, min_similarity, held)
+    stands, nearest, links = direct_linkage(len(firsts), buckets, jaccard, min_similarity, held)
     similarity = np.where(stands < 0, 1, nearest)
     if linkage == "connected":
-        first = first_of_component(np.arange(len(firsts)), links)
+        first = merge_components(np.arange(len(firsts)), links)
         first = _joined(sets, place, buckets.undecided(stands, first), min_similarity, first)
         stands = np.where(first == np.arange(len(first)), -1, first)
         joined = np.flatnonzero(stands >= 0)
         similarity[joined] = jaccard(joined, stands[joined])
     representative, similar, near = _for_all_rows(firsts, group, stands, similarity, nearest)
-    return known.of_pool(representative), known.spread(similar[m:], np.nan), known.spread(near[m:], -1)
+    return known.to_pool_rows(representative), known.expand_to_pool(similar[m:], np.nan), known.expand_to_pool(near[m:], -1)
 
 
 def compared_rates(bands: int, rows: int) -> tuple[float, ...]:
@@ -127,15 +127,15 @@ def compared_rates(bands: int, rows: int) -> tuple[float, ...]:
     return tuple(candidate_probability(similarity, bands, rows) for similarity in THRESHOLDS.tolist())
 
 
-def _joined(sets: Sets, place: Rows, buckets: Buckets, min_similarity: float, first: Rows) -> Rows:
+def _joined(sets: HashSets, place: Rows, buckets: Buckets, min_similarity: float, first: Rows) -> Rows:
     """Join the components of ``first`` that a similar pair connects, among the rows of some buckets."""
     rows = np.unique(buckets.members)
-    profiles = Profiles.of(sets, place[rows])
+    profiles = Profiles.from_sets(sets, place[rows])
     known = np.unique(first[rows], return_index=True)[1]
     own = known[np.unique(first[rows], return_inverse=True)[1]]  # first of each component among these rows
-    joined = connected(own, profiles.narrowed(min_similarity, own), profiles.jaccard, min_similarity)
+    joined = connected_linkage(own, profiles.narrowed(min_similarity, own), profiles.jaccard, min_similarity)
     pairs = np.stack([first[rows], first[rows[joined]]]).astype(np.uint64)
-    return first_of_component(first, pairs.max(axis=0) << np.uint64(32) | pairs.min(axis=0))
+    return merge_components(first, pairs.max(axis=0) << np.uint64(32) | pairs.min(axis=0))
 
 
 def _same(digests: Hashes, order: Rows) -> tuple[Rows, Rows]:
@@ -220,11 +220,11 @@ class MinHash:
     """The row that comes first, and is kept: the best, ties to the earliest in the pool, or the earliest."""
 
     def __post_init__(self) -> None:
-        bands_and_rows(self.min_similarity, self.num_perm, self.max_miss_rate)
+        choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate)
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         representative, similarity, nearest = minhash(
-            given(pool.texts),
+            require(pool.texts),
             pool.quality if self.keep == "best_quality" else np.zeros_like(pool.quality),
             min_similarity=self.min_similarity,
             ngram_unit=self.ngram_unit,
@@ -235,13 +235,13 @@ class MinHash:
             differences=self.normalize,
             published=pool.published,
         )
-        found = compared_rates(*bands_and_rows(self.min_similarity, self.num_perm, self.max_miss_rate))
+        found = compared_rates(*choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate))
         retention = Retention("Jaccard similarity", self.min_similarity, nearest, found)
         chained = "joined to its representative by near-duplicates" if self.linkage == "connected" else "near-duplicate"
         reason = f"{chained} (Jaccard similarity at least {self.min_similarity:g})"
-        return Selection.without_duplicates(representative, similarity, 1 - nearest, reason, retention)
+        return Selection.from_representatives(representative, similarity, 1 - nearest, reason, retention)
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The keys of its bands, a digest, and the shingles of each text."""
-        cut = bands_and_rows(self.min_similarity, self.num_perm, self.max_miss_rate)
-        return Shingling(self.ngram_unit, self.ngram_size, *cut, self.normalize).table(given(pool.texts))
+        cut = choose_bands(self.min_similarity, self.num_perm, self.max_miss_rate)
+        return Sketcher(self.ngram_unit, self.ngram_size, *cut, self.normalize).table(require(pool.texts))

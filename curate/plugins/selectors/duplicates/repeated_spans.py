@@ -9,9 +9,9 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from curate.kernels.neighbors.retention import Retention
-from curate.kernels.text.span_index import repeated_windows
+from curate.kernels.text.span_index import find_repeated_windows
 from curate.kernels.types import Rows, Texts, Vector
-from curate.plugins.batches import Pool, given
+from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
@@ -38,7 +38,7 @@ def repeated_spans(texts: Texts, quality: Vector, *, min_words: int, min_repeate
         the one that begins last; -1 for kept texts
     repeated : (n,) float32 in [0, 1], the share of each text's words in spans that the kept texts before it have
 
-    Cost: see ``repeated_windows``, and O(s) for s places where a repeated window stands: linear in words, whatever they
+    Cost: see ``find_repeated_windows``, and O(s) for s places where a repeated window stands: linear in words, whatever they
     are; some 20 µs a text that has one.
     Guarantee: no word counts as repeated unless a kept text has the span; what only dropped texts have does not count.
     Those that are kept have less than ``min_repeated_rate`` of their words in spans of those kept before them.
@@ -52,17 +52,17 @@ def repeated_spans(texts: Texts, quality: Vector, *, min_words: int, min_repeate
     does not count; the share is of words, and hashes are held, not a Bloom filter, which takes some for seen that were
     not.
 
-    >>> texts = Texts.of(["a b c d", "x a b c d", "a b c y z w v", "y z w v"])
+    >>> texts = Texts.from_list(["a b c d", "x a b c d", "a b c y z w v", "y z w v"])
     >>> representative, repeated = repeated_spans(texts, np.zeros(4, np.float32), min_words=3, min_repeated_rate=0.5)
     >>> representative.tolist(), [round(float(rate), 2) for rate in repeated]
     ([-1, 0, -1, 2], [0.0, 0.8, 0.43, 1.0])
     """
-    windows = repeated_windows(texts.blocks, min_words)
+    windows = find_repeated_windows(texts.blocks, min_words)
     representative, repeated = np.full(texts.rows, -1, np.intp), np.zeros(texts.rows, np.float32)
     holder = np.full(windows.kinds, -1, np.intp)  # the first kept row that has each window
     order = np.argsort(-quality, kind="stable")
     for row in order[np.diff(windows.offsets)[order] > 0].tolist():
-        starts, numbers = windows.of(row)
+        starts, numbers = windows.get(row)
         holders = holder[numbers]
         held = holders >= 0
         if held.any():
@@ -117,7 +117,7 @@ class RepeatedSpans:
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         representative, repeated = repeated_spans(
-            given(pool.texts),
+            require(pool.texts),
             pool.quality if self.keep == "best_quality" else np.zeros_like(pool.quality),
             min_words=self.min_words,
             min_repeated_rate=self.min_repeated_rate,
@@ -126,4 +126,4 @@ class RepeatedSpans:
         retention = Retention("share of words repeated", self.min_repeated_rate, repeated)
         share, run = f"{100 * self.min_repeated_rate:g} %", f"runs of {self.min_words} words or more"
         reason = f"{share} of its words or more are in {run} that kept rows have"
-        return Selection.without_duplicates(representative, similarity, 1 - repeated, reason, retention)
+        return Selection.from_representatives(representative, similarity, 1 - repeated, reason, retention)

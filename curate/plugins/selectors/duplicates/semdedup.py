@@ -12,13 +12,13 @@ import pyarrow.compute as pc
 from annotated_types import Ge, Le
 
 from curate.errors import PluginError
-from curate.kernels.linalg.cosines import lowest, unit
-from curate.kernels.neighbors.cells import MAX_CLUSTER_ROWS, Cells, First
-from curate.kernels.neighbors.nearest_predecessor import most_similar, most_similar_earlier
-from curate.kernels.neighbors.retention import Retention, Sample
-from curate.kernels.parallel import map_blocks, ranges
+from curate.kernels.linalg.cosines import similarity_threshold, normalize_rows
+from curate.kernels.neighbors.cells import MAX_CLUSTER_ROWS, Cells, KeepOrder
+from curate.kernels.neighbors.nearest_predecessor import most_similar_in_prefix, most_similar_predecessors
+from curate.kernels.neighbors.retention import Retention, RecallSample
+from curate.kernels.parallel import map_blocks, block_slices
 from curate.kernels.types import Flags, Matrix, Rows, Vector
-from curate.plugins.batches import Pool, Published
+from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
@@ -27,7 +27,7 @@ _COLUMN = "embedding"
 
 
 def semdedup(
-    embeddings: Matrix, cells: Cells, *, min_similarity: float, published: Published | None = None
+    embeddings: Matrix, cells: Cells, *, min_similarity: float, published: PublishedRows | None = None
 ) -> tuple[Flags, Rows, Vector]:
     """Semantic deduplication: drop a row if an earlier row is similar to it, in its own cell or another it looks into.
 
@@ -37,7 +37,7 @@ def semdedup(
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cells : the order, and the rows of n that each looks at; see ``Cells.of``
+    cells : the order, and the rows of n that each looks at; see ``Cells.from_clusters``
     min_similarity : cosine in [-1, 1] from which two rows count as duplicates
     published : of a pool of which the new rows are in cells: m sketches
 
@@ -66,17 +66,17 @@ def semdedup(
     published.
 
     >>> x = np.array([[1, 0], [1, 0], [0, 1]], np.float32)
-    >>> cells = Cells.of(x, np.zeros(3, np.int32), np.zeros(3, np.float32), first="nearest")
+    >>> cells = Cells.from_clusters(x, np.zeros(3, np.int32), np.zeros(3, np.float32), first="nearest")
     >>> kept, representative, _ = semdedup(x, cells, min_similarity=0.95)
     >>> kept.tolist(), representative.tolist()
     ([True, False, True], [-1, 0, -1])
     """
-    n, threshold = len(embeddings), lowest(min_similarity)
+    n, threshold = len(embeddings), similarity_threshold(min_similarity)
     first = _Nearest(np.full(n, -np.inf, np.float32), np.full(n, -1, np.intp), cells.rank)
     if published is not None:
         first.offer_published(embeddings, np.flatnonzero(cells.cell >= 0), published, threshold)
     every, of_kept = first.copy(), first
-    for found in most_similar_earlier(embeddings, cells.rank, cells.groups(), threshold):
+    for found in most_similar_predecessors(embeddings, cells.rank, cells.groups(), threshold):
         every.offer(*found)
     kept = every.similarity < threshold
     kept[cells.copy_of >= 0] = False
@@ -84,7 +84,7 @@ def semdedup(
     undecided = ~kept & (cells.cell >= 0)
     undecided[undecided] = ~_settled(stands[undecided], kept)
     if undecided.any():
-        for found in most_similar_earlier(embeddings, cells.rank, cells.groups(undecided, kept), threshold):
+        for found in most_similar_predecessors(embeddings, cells.rank, cells.groups(undecided, kept), threshold):
             of_kept.offer(*found)
         stands = np.where(undecided & (of_kept.row >= 0), of_kept.row, stands)
     similarity = np.maximum(every.similarity, -1)
@@ -114,7 +114,7 @@ class _Nearest:
         better = (similarity > old) | tie
         self.similarity[rows[better]], self.row[rows[better]] = similarity[better], found[better]
 
-    def offer_published(self, embeddings: Matrix, rows: Rows, published: Published, threshold: float) -> None:
+    def offer_published(self, embeddings: Matrix, rows: Rows, published: PublishedRows, threshold: float) -> None:
         """All sketches to each of ``rows``; one part of them in memory."""
         start = len(self.rank)
         for sketches in _sketches(published, embeddings.shape[1]):
@@ -122,10 +122,10 @@ class _Nearest:
             def search(block: slice, others: Matrix = sketches, start: int = start) -> tuple[Rows, Vector, Rows]:
                 some = rows[block]
                 all_of_them = np.full(len(some), len(others))
-                similarity, place = most_similar(embeddings[some], others, all_of_them, threshold)
+                similarity, place = most_similar_in_prefix(embeddings[some], others, all_of_them, threshold)
                 return some, similarity, np.where(place >= 0, start + place, -1)
 
-            for found in map_blocks(search, ranges(len(rows), _BLOCK)):
+            for found in map_blocks(search, block_slices(len(rows), _BLOCK)):
                 self.offer(*found)
             start += len(sketches)
 
@@ -145,7 +145,7 @@ def _ends(stands: Rows, kept: Flags) -> Rows:
     return ends
 
 
-def _sketches(published: Published, dimensions: int) -> Iterator[Matrix]:
+def _sketches(published: PublishedRows, dimensions: int) -> Iterator[Matrix]:
     """The vectors in each part, at unit length."""
     for part in published.sketches(_COLUMN):
         vectors = pc.list_flatten(part[_COLUMN]).to_numpy()
@@ -155,16 +155,16 @@ def _sketches(published: Published, dimensions: int) -> Iterator[Matrix]:
                 f"pool {dimensions}",
                 hint="embed what was published with the same model",
             )
-        yield unit(vectors.reshape(-1, dimensions))  # sketches of earlier versions may be off
+        yield normalize_rows(vectors.reshape(-1, dimensions))  # sketches of earlier versions may be off
 
 
-def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: int) -> Sample | None:
+def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: int) -> RecallSample | None:
     """How many pairs of duplicates are not compared, as a sample of rows tells that is held against all others.
 
     Parameters
     ----------
     embeddings : (n, d) float32, rows of unit length
-    cells : see ``Cells.of``; rows in none of them do not count
+    cells : see ``Cells.from_clusters``; rows in none of them do not count
     min_similarity : cosine from which two rows are duplicates
     rows : size of the sample; the same rows for the same n
 
@@ -175,9 +175,9 @@ def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: 
     Cost: O(n d) time for each row of the sample, memory of 1024 similarities for each, a thread.
 
     >>> x = np.array([[1, 0], [0, 1], [1, 0]], np.float32)
-    >>> cells = Cells.of(x, np.array([0, 0, 1], np.int32), np.zeros(3, np.float32), first="nearest")
+    >>> cells = Cells.from_clusters(x, np.array([0, 0, 1], np.int32), np.zeros(3, np.float32), first="nearest")
     >>> missed_pairs(x, cells, 0.95, 3)
-    Sample(rows=3, pairs=2, missed=2)
+    RecallSample(rows=3, pairs=2, missed=2)
     """
     inside = np.flatnonzero(cells.cell >= 0)
     sample = inside[np.sort(np.random.default_rng(0).permutation(len(inside))[:rows])]
@@ -187,21 +187,21 @@ def missed_pairs(embeddings: Matrix, cells: Cells, min_similarity: float, rows: 
 
     def count(block: slice) -> tuple[int, int]:
         others = inside[block]
-        here, there = np.nonzero(embeddings[others] @ queries.T >= lowest(min_similarity))
+        here, there = np.nonzero(embeddings[others] @ queries.T >= similarity_threshold(min_similarity))
         one, other = sample[there], others[here]
         pair = one != other
         return int(np.count_nonzero(pair)), int(np.count_nonzero(~cells.compared(one[pair], other[pair])))
 
-    pairs, missed = np.sum(list(map_blocks(count, ranges(len(inside), _BLOCK))), axis=0).tolist()
-    return Sample(len(sample), pairs, missed)
+    pairs, missed = np.sum(list(map_blocks(count, block_slices(len(inside), _BLOCK))), axis=0).tolist()
+    return RecallSample(len(sample), pairs, missed)
 
 
-def _similarities(embeddings: Matrix, representative: Rows, published: Published) -> Vector:
+def _similarities(embeddings: Matrix, representative: Rows, published: PublishedRows) -> Vector:
     """(n,) the cosine of each row to its representative, NaN where there is none."""
     n = len(embeddings)
     similarity = np.full(n, np.nan, np.float32)
     dropped = np.flatnonzero((representative >= 0) & (representative < n))
-    for block in ranges(len(dropped), _BLOCK):
+    for block in block_slices(len(dropped), _BLOCK):
         rows = dropped[block]
         similarity[rows] = np.einsum("ij,ij->i", embeddings[rows], embeddings[representative[rows]])
     start = n
@@ -244,7 +244,7 @@ class SemDeDup:
     min_similarity: Annotated[float, Ge(-1), Le(1)] = 0.95
     """Cosine similarity from which two rows count as duplicates; 1 drops exact duplicates only."""
 
-    keep: First = "farthest"
+    keep: KeepOrder = "farthest"
     """The row that comes first: farthest from its cluster's centre (as in the paper), nearest to it, or best."""
 
     n_probe: Annotated[int, Ge(1)] = 2
@@ -259,15 +259,15 @@ class SemDeDup:
     """Rows that are compared with all others, to measure how many duplicates are missed; 0 does not measure."""
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        known = pool.published or Published.nothing(len(pool))
-        cells = Cells.of(
+        known = pool.published or PublishedRows.empty(len(pool))
+        cells = Cells.from_clusters(
             pool.embeddings,
             pool.cluster,
             pool.quality,
             first=self.keep,
             n_probe=self.n_probe,
             max_cluster_rows=self.max_cluster_rows,
-            rows=known.new,
+            rows=known.new_rows,
         )
         _, representative, nearest = semdedup(
             pool.embeddings, cells, min_similarity=self.min_similarity, published=known
@@ -276,7 +276,7 @@ class SemDeDup:
         sample = missed_pairs(pool.embeddings, cells, self.min_similarity, self.sample_rows)
         retention = Retention("cosine similarity", self.min_similarity, nearest, sample=sample)
         reason = f"near-duplicate (similarity at least {self.min_similarity:g})"
-        return Selection.without_duplicates(representative, similarity, 1 - nearest, reason, retention)
+        return Selection.from_representatives(representative, similarity, 1 - nearest, reason, retention)
 
     def sketch(self, pool: Pool) -> pa.Table:
         """The vector of each row."""

@@ -10,10 +10,10 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, MinLen
 
-from curate.kernels.text.lines import QUOTES, TERMINAL, lines, sentences
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_least, at_most, first_failed
-from curate.kernels.text.word_tokens import words
-from curate.plugins.batches import Pool, given
+from curate.kernels.text.lines import QUOTES, TERMINAL, split_lines, count_sentences
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, min_rule, max_rule, find_first_failed
+from curate.kernels.text.word_tokens import split_words
+from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
@@ -43,7 +43,7 @@ def c4_quality(
     A line is left if it ends with terminal punctuation or a quotation mark, has enough words, and none of the phrases.
     Citation marks such as [1] and [] are removed first. A word is what stands between white space; a character of a
     script written without blanks, such as Chinese, Japanese or Thai, is a word. For sentences see
-    ``curate.kernels.text.lines.sentences``.
+    ``curate.kernels.text.lines.count_sentences``.
 
     Parameters
     ----------
@@ -87,13 +87,13 @@ def c4_quality(
         bad_here = sum(word in page and alone.search(page) is not None for word, alone in bad)
         there = [phrase for phrase in in_lines if phrase in page]
         n_sentences = left = every = 0
-        for line in lines(page):
-            n_words = len(words(line))
+        for line in split_lines(page):
+            n_words = len(split_words(line))
             every += n_words
             ends = not terminal_lines or (line.endswith(_ENDS) and not line.endswith("..."))
             if ends and n_words >= min_line_words and not any(phrase in line for phrase in there):
                 left += n_words
-                n_sentences += sentences(line)
+                n_sentences += count_sentences(line)
         measured.append((*held, bad_here, n_sentences, left / max(1, every)))
     names = *(f"holds {phrase}" for phrase in page_phrases), "bad_words", "sentences", "left_word_rate"
     return dict(zip(names, np.array(measured, np.float64).reshape(-1, len(names)).T, strict=True))
@@ -101,8 +101,8 @@ def c4_quality(
 
 def _standing_alone(word: str) -> re.Pattern[str]:
     """Finds a word where no letter stands beside it, unless one that it would not make a longer word with."""
-    before = "" if words(f"x{word}")[0] == "x" else r"(?<!\w)"
-    after = "" if words(f"{word}x")[-1] == "x" else r"(?!\w)"
+    before = "" if split_words(f"x{word}")[0] == "x" else r"(?<!\w)"
+    after = "" if split_words(f"{word}x")[-1] == "x" else r"(?!\w)"
     return re.compile(before + re.escape(word) + after)
 
 
@@ -156,9 +156,9 @@ class C4Quality:
         """In the order in which they are looked at."""
         return [
             *(Rule(f"holds {phrase}", 0, f"it holds {phrase!r}", least=False) for phrase in self.page_phrases),
-            *at_most("bad_words", 0 if self.bad_words else None, "it holds a bad word"),
-            *at_least("sentences", self.min_sentences, "fewer than {} sentences would be left"),
-            *at_least("left_word_rate", self.min_remaining_word_rate, "less than {%} of its words would be left"),
+            *max_rule("bad_words", 0 if self.bad_words else None, "it holds a bad word"),
+            *min_rule("sentences", self.min_sentences, "fewer than {} sentences would be left"),
+            *min_rule("left_word_rate", self.min_remaining_word_rate, "less than {%} of its words would be left"),
         ]
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
@@ -173,5 +173,5 @@ class C4Quality:
             )
 
         rules = self.rules()
-        failed = first_failed(given(pool.texts), measure, rules)
-        return Selection.passing(failed, [rule.reason for rule in rules])
+        failed = find_first_failed(require(pool.texts), measure, rules)
+        return Selection.from_failed_rules(failed, [rule.reason for rule in rules])

@@ -10,9 +10,9 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge
 
-from curate.kernels.text.lines import QUOTES, TERMINAL, duplicates, lines
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_least, at_most, first_failed
-from curate.plugins.batches import Pool, given
+from curate.kernels.text.lines import QUOTES, TERMINAL, duplicate_rates, split_lines
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, min_rule, max_rule, find_first_failed
+from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
@@ -53,7 +53,7 @@ def fineweb_quality(texts: Sequence[str], *, short_line_length: int = 30) -> Mea
     >>> [round(float(rate[0]), 2) for rate in measures.values()]
     [0.33, 0.09, 0.67]
     """
-    measured = [_measured(lines(text), short_line_length) for text in texts]
+    measured = [_measured(split_lines(text), short_line_length) for text in texts]
     return dict(zip(MEASURES, np.array(measured, np.float64).reshape(-1, len(MEASURES)).T, strict=True))
 
 
@@ -61,7 +61,7 @@ def _measured(some: Sequence[str], short: int) -> tuple[float, ...]:
     n = max(1, len(some))
     return (
         sum(line.endswith(_ENDS) for line in some) / n,
-        duplicates(some)[1],
+        duplicate_rates(some)[1],
         sum(len(line) < short for line in some) / n,
     )
 
@@ -106,15 +106,15 @@ class FineWebQuality:
     def rules(self) -> list[Rule]:
         """In the order in which they are looked at."""
         return [
-            *at_least(
+            *min_rule(
                 "terminal_line_rate", self.min_terminal_line_rate, "fewer than {%} of its lines end like a sentence"
             ),
-            *at_most(
+            *max_rule(
                 "duplicate_line_character_rate",
                 self.max_duplicate_line_character_rate,
                 "more than {%} of its characters are in lines that came before",
             ),
-            *at_most(
+            *max_rule(
                 "short_line_rate",
                 self.max_short_line_rate,
                 f"more than {{%}} of its lines have fewer than {self.short_line_length} characters",
@@ -124,5 +124,5 @@ class FineWebQuality:
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         measure = partial(fineweb_quality, short_line_length=self.short_line_length)
         rules = self.rules()
-        failed = first_failed(given(pool.texts), measure, rules)
-        return Selection.passing(failed, [rule.reason for rule in rules])
+        failed = find_first_failed(require(pool.texts), measure, rules)
+        return Selection.from_failed_rules(failed, [rule.reason for rule in rules])

@@ -11,10 +11,10 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from curate.kernels.text.lines import BULLETS, lines
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, first_failed, limits, refuse_crossed
-from curate.kernels.text.word_tokens import words
-from curate.plugins.batches import Pool, given
+from curate.kernels.text.lines import BULLETS, split_lines
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, find_first_failed, build_rules, check_limits
+from curate.kernels.text.word_tokens import split_words
+from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
@@ -82,7 +82,7 @@ def gopher_quality(texts: Sequence[str], *, stop_words: Collection[str] = STOP_W
     [8.0, 2.0, 0.5, 0.125]
     """
     wanted = frozenset(word.lower() for word in stop_words)
-    measured = [(*_of_words(text, words(text), wanted), *_of_lines(lines(text))) for text in texts]
+    measured = [(*_of_words(text, split_words(text), wanted), *_of_lines(split_lines(text))) for text in texts]
     return dict(zip(MEASURES, np.array(measured, np.float64).reshape(-1, len(MEASURES)).T, strict=True))
 
 
@@ -110,7 +110,7 @@ def _of_lines(some: Sequence[str]) -> tuple[float, ...]:
 def _check_stop_words(stop_words: Collection[str], least: int) -> None:
     """Raise ValueError unless each stop word is one that can be found, and ``least`` different ones can be."""
     for word in stop_words:
-        if words(word) != [word] or word.strip(_AROUND_WORDS) != word:
+        if split_words(word) != [word] or word.strip(_AROUND_WORDS) != word:
             raise ValueError(f"stop_words: {word!r} is not one word without punctuation around it; none is found")
     different = len({word.lower() for word in stop_words})
     if least > different:
@@ -172,14 +172,14 @@ class GopherQuality:
     """Words that every coherent text has; case does not matter."""
 
     def __post_init__(self) -> None:
-        refuse_crossed(self, "words", "mean_word_length")
+        check_limits(self, "words", "mean_word_length")
         _check_stop_words(self.stop_words, self.min_stop_words or 0)
 
     def rules(self) -> list[Rule]:
         """In the order in which they are looked at."""
-        return limits(self, LIMITS)
+        return build_rules(self, LIMITS)
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
         rules = self.rules()
-        failed = first_failed(given(pool.texts), partial(gopher_quality, stop_words=self.stop_words), rules)
-        return Selection.passing(failed, [rule.reason for rule in rules])
+        failed = find_first_failed(require(pool.texts), partial(gopher_quality, stop_words=self.stop_words), rules)
+        return Selection.from_failed_rules(failed, [rule.reason for rule in rules])

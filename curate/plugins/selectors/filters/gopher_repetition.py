@@ -8,11 +8,11 @@ from functools import partial
 
 import numpy as np
 
-from curate.kernels.text.lines import duplicates, lines, paragraphs
-from curate.kernels.text.ngrams import repetition
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, at_most, first_failed
-from curate.kernels.text.word_tokens import numbered_words
-from curate.plugins.batches import Pool, given
+from curate.kernels.text.lines import duplicate_rates, split_lines, split_paragraphs
+from curate.kernels.text.ngrams import repetition_rates
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, max_rule, find_first_failed
+from curate.kernels.text.word_tokens import number_words
+from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection
 
@@ -84,9 +84,9 @@ def gopher_repetition(
     >>> [round(float(measures[name][0]), 2) for name in names]
     [0.33, 0.75, 0.33]
     """
-    pieces = [(*duplicates(lines(text)), *duplicates(paragraphs(text))) for text in texts]
+    pieces = [(*duplicate_rates(split_lines(text)), *duplicate_rates(split_paragraphs(text))) for text in texts]
     measures = dict(zip(_OF_PIECES, np.array(pieces, np.float64).reshape(-1, len(_OF_PIECES)).T, strict=True))
-    tops, repeats = repetition(*numbered_words(texts), top=top, duplicate=duplicate)
+    tops, repeats = repetition_rates(*number_words(texts), top=top, duplicate=duplicate)
     measures |= {f"top_{n}gram_character_rate": rates for n, rates in tops.items()}
     return measures | {f"duplicate_{n}gram_character_rate": rates for n, rates in repeats.items()}
 
@@ -158,7 +158,7 @@ class GopherRepetition:
         return [
             rule
             for measure, reason in REASONS.items()
-            for rule in at_most(measure, getattr(self, f"max_{measure}"), reason)
+            for rule in max_rule(measure, getattr(self, f"max_{measure}"), reason)
         ]
 
     def select(self, pool: Pool, budget: None, rng: np.random.Generator) -> Selection:  # noqa: ARG002
@@ -166,5 +166,5 @@ class GopherRepetition:
         looked_at = {rule.measure for rule in rules}
         top = [n for n in TOP if f"top_{n}gram_character_rate" in looked_at]
         duplicate = [n for n in DUPLICATE if f"duplicate_{n}gram_character_rate" in looked_at]
-        failed = first_failed(given(pool.texts), partial(gopher_repetition, top=top, duplicate=duplicate), rules)
-        return Selection.passing(failed, [rule.reason for rule in rules])
+        failed = find_first_failed(require(pool.texts), partial(gopher_repetition, top=top, duplicate=duplicate), rules)
+        return Selection.from_failed_rules(failed, [rule.reason for rule in rules])

@@ -9,8 +9,8 @@ from typing import Annotated, Literal, TypeVar
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.linalg.leverage import span
-from curate.kernels.parallel import map_blocks, one_blas_thread, ranges
+from curate.kernels.linalg.leverage import row_space
+from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
 from curate.kernels.stats.systematic_sampling import systematic_sample
 from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
@@ -193,7 +193,7 @@ def least_squares(x: Matrix, y: Vector) -> tuple[Callable[[Rows, Numbers], Numbe
     target = y.astype(np.float64)
 
     def train(rows: Rows, weights: Numbers) -> Numbers:
-        coordinates = span(features[rows], np.sqrt(weights)).whitening()
+        coordinates = row_space(features[rows], np.sqrt(weights)).whitening()
         moments = features[rows].T.astype(np.float64) @ (weights * target[rows])
         return coordinates @ (coordinates.T @ moments)
 
@@ -203,7 +203,7 @@ def least_squares(x: Matrix, y: Vector) -> tuple[Callable[[Rows, Numbers], Numbe
         def block(rows: slice) -> None:
             found[rows] = (features[rows].astype(np.float64) @ model - target[rows]) ** 2
 
-        for _ in map_blocks(block, ranges(len(x), _BLOCK)):
+        for _ in map_blocks(block, block_slices(len(x), _BLOCK)):
             pass
         return found
 
@@ -245,7 +245,7 @@ class AutoCoreset:
     """Rounds in a row without a better model, after which the search ends."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        score = pool.known(self.predict, "autocoreset")
+        score = pool.require_score(self.predict, "autocoreset")
         with one_blas_thread():
             train, losses = least_squares(pool.embeddings, score)
             order, weights, mean_loss = autocoreset(

@@ -10,10 +10,10 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from curate.kernels.parallel import map_blocks
-from curate.kernels.ragged import runs
+from curate.kernels.ragged import concatenate_ranges
 from curate.kernels.submodular.greedy import lazy
 from curate.kernels.submodular.objectives import FacilityLocation
-from curate.kernels.submodular.similarities import Complete
+from curate.kernels.submodular.similarities import DenseSimilarities
 from curate.kernels.types import Matrix, Numbers, Rows
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -56,7 +56,7 @@ def ingenious(
     rows = np.concatenate(parts)
     sizes = np.array([len(part) for part in parts])
     part = np.repeat(np.arange(len(parts)), sizes)
-    place = runs(np.zeros_like(sizes), sizes)
+    place = concatenate_ranges(np.zeros_like(sizes), sizes)
     turn = np.argsort(place, kind="stable")[:budget]  # the first of every part, then the second, …
     chance = np.concatenate([np.log(taylor_softmax(gains[part], temperature)) for part in parts])
     plan = []
@@ -90,7 +90,7 @@ def coverage_gains(embeddings: Matrix, parts: Sequence[Rows]) -> Numbers:
     gains = np.empty(len(embeddings))
 
     def measure(part: Rows) -> None:
-        order, gained = lazy(FacilityLocation(Complete(embeddings[part])), np.arange(len(part)), len(part))
+        order, gained = lazy(FacilityLocation(DenseSimilarities(embeddings[part])), np.arange(len(part)), len(part))
         gains[part[order]] = gained
 
     for _ in map_blocks(measure, parts):
@@ -141,4 +141,4 @@ class Ingenious:
         parts = np.array_split(rng.permutation(n), max(1, -(-n // self.partition_size)))
         gains = coverage_gains(pool.embeddings, parts)
         plan = ingenious(gains, parts, budget, self.epochs, rng, temperature=self.temperature)
-        return Selection.planned(plan, gains.astype(np.float32), ("not drawn in its part of the pool",))
+        return Selection.from_epochs(plan, gains.astype(np.float32), ("not drawn in its part of the pool",))

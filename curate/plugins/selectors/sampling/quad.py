@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.stats.bandits import exp3, thompson, ucb
-from curate.kernels.stats.distributions import share_of_range
+from curate.kernels.stats.distributions import min_max_scale
 from curate.kernels.types import Codes, Counts, Flags, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
@@ -79,7 +79,7 @@ def quad(
     low = float(reward.min())
     span = float(reward.max()) - low or 1.0
     threshold = -np.inf if min_reward is None else (min_reward - low) / span
-    bandit = _Bandit(arm, share_of_range(reward), policy, exploration)
+    bandit = _Bandit(arm, min_max_scale(reward), policy, exploration)
     shuffled = rng.permutation(len(arm))
     uses = np.zeros(len(arm), np.intp)
     plan = []
@@ -207,7 +207,7 @@ class Quad:
             raise ValueError("exploration: must be above 0 and at most 1 with policy exp3")
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
-        reward = pool.quality if self.by is None else pool.known(self.by, "quad", oriented=True)
+        reward = pool.quality if self.by is None else pool.require_score(self.by, "quad", oriented=True)
         plan = quad(
             reward,
             pool.cluster,
@@ -220,4 +220,4 @@ class Quad:
             samples_per_cluster=self.samples_per_cluster,
             min_reward=self.min_reward,
         )
-        return Selection.planned(plan, reward, ("not drawn from its cluster",))
+        return Selection.from_epochs(plan, reward, ("not drawn from its cluster",))

@@ -81,4 +81,4 @@ class RS2:
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:
         plan = rs2(len(pool), budget, self.epochs, rng, replacement=self.replacement)
-        return Selection.planned(plan, np.zeros(len(pool), np.float32), ("not drawn for any epoch",))
+        return Selection.from_epochs(plan, np.zeros(len(pool), np.float32), ("not drawn for any epoch",))

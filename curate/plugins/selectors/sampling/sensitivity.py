@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.errors import PluginError
-from curate.kernels.linalg.leverage import span, squared_lengths
+from curate.kernels.linalg.leverage import row_space, squared_lengths
 from curate.kernels.linalg.lewis import lewis_weights, lp_sensitivities
 from curate.kernels.stats.systematic_sampling import systematic_sample
 from curate.kernels.types import Matrix, Numbers
@@ -31,7 +31,7 @@ def scores_of(x: Matrix, p: float, scores: Scores) -> Numbers:
     if scores == "lewis":
         return lewis_weights(x, p)
     ones = np.ones(len(x))
-    leverage = squared_lengths(x, ones, span(x, ones).whitening())
+    leverage = squared_lengths(x, ones, row_space(x, ones).whitening())
     if scores == "root_leverage":
         root: Numbers = leverage ** (p / 2)
         return root

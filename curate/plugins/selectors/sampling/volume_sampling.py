@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.kernels.linalg.determinantal import draw_eigenvectors, projection_dpp
-from curate.kernels.linalg.leverage import Span, span, squared_lengths
+from curate.kernels.linalg.leverage import RowSpace, row_space, squared_lengths
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import Matrix, Numbers, Rows
 from curate.plugins.batches import Pool
@@ -52,7 +52,7 @@ def volume_sampling(x: Matrix, budget: int, rng: np.random.Generator) -> tuple[R
     (True, [0.5, 0.5, 1.0])
     """
     with one_blas_thread():
-        space = span(x, np.ones(len(x)))
+        space = row_space(x, np.ones(len(x)))
         leverage = squared_lengths(x, np.ones(len(x)), space.whitening())
         drawn = _determinantal(x, space, budget, rng)
     rest = np.delete(np.arange(len(x)), drawn)
@@ -107,7 +107,7 @@ def volume_rescaled_sampling(x: Matrix, budget: int, rng: np.random.Generator) -
     """
     n = len(x)
     with one_blas_thread():
-        space = span(x, np.ones(n))
+        space = row_space(x, np.ones(n))
         leverage = squared_lengths(x, np.ones(n), space.whitening())
         drawn = _determinantal(x, space, budget, rng)
     rank = len(space.values)
@@ -130,7 +130,7 @@ def volume_rescaled_sampling(x: Matrix, budget: int, rng: np.random.Generator) -
     return order, weights, leverage
 
 
-def _determinantal(x: Matrix, space: Span, budget: int, rng: np.random.Generator) -> Rows:
+def _determinantal(x: Matrix, space: RowSpace, budget: int, rng: np.random.Generator) -> Rows:
     """As many rows as the rank, or as the budget where that is less, by the volume they span."""
     rank = len(space.values)
     if not min(budget, rank):

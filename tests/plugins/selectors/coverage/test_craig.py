@@ -88,7 +88,7 @@ def test_all_rows_have_weight_1_and_no_error():
 def test_weights_and_representatives_agree():
     selection = Craig().select(unit_pool(2, 60), 8, np.random.default_rng(0))
     stood_for = np.bincount(selection.representative[selection.representative >= 0], minlength=60)
-    assert (selection.weight == stood_for[selection.order] + 1).all()
+    assert (selection.weight == stood_for[selection.indices] + 1).all()
 
 
 def test_equal_rows_are_taken_in_the_order_of_the_pool():
@@ -154,8 +154,8 @@ def test_the_error_lengthens_gradients():
     pool = unit_pool(3, 40, error)
     selection = Craig(error_by="el2n").select(pool, 10, np.random.default_rng(0))
     expected = craig(pool.embeddings * pool.scores["el2n"][:, None], 10)[0]
-    assert selection.order.tolist() == expected.tolist()
-    assert selection.order.tolist() != craig(pool.embeddings, 10)[0].tolist()
+    assert selection.indices.tolist() == expected.tolist()
+    assert selection.indices.tolist() != craig(pool.embeddings, 10)[0].tolist()
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -1])

@@ -107,5 +107,5 @@ def test_picks_the_middle_of_each_group_first():
     x = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
     pool = Pool(x, np.zeros(6, np.float32), np.zeros(6, np.int32))
     selection = FacilityLocation(n_neighbors=5).select(pool, 2, np.random.default_rng(0))
-    assert sorted(selection.order.tolist()) == [1, 4]
+    assert sorted(selection.indices.tolist()) == [1, 4]
     assert selection.representative.tolist() == [1, -1, 1, 4, -1, 4]

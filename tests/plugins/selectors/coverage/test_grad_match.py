@@ -128,7 +128,7 @@ def test_within_the_labels_of_clinc150_less_is_unexplained_than_with_an_absolute
     texts, labels = zip(*rows, strict=True)
     rng = np.random.default_rng(0)
     lsa, names = Lsa(), sorted(set(labels))
-    x = lsa.fitted(lsa.fit(texts, rng)).encode(texts)
+    x = lsa.restore(lsa.fit(texts, rng)).encode(texts)
     codes = np.array([names.index(label) for label in labels], np.int32)
     proxy = Logistic(epochs=10)
     errors = [error_norm(p, codes) for p in proxy.predict(proxy.train(x, codes, len(names), rng), x)]
@@ -163,10 +163,10 @@ def test_the_budget_is_filled_with_random_rows_of_weight_1():
     one, two = (plugin.select(pool, 50, np.random.default_rng(seed)).check(200, 50) for seed in (0, 1))
     assert len(picks) < 10
     for selection in (one, two):
-        assert selection.order[: len(picks)].tolist() == picks.tolist()
+        assert selection.indices[: len(picks)].tolist() == picks.tolist()
         assert set(selection.weight[len(picks) :].tolist()) == {1}
         assert set(selection.gain[len(picks) :].tolist()) == {0}
-    assert one.order.tolist() != two.order.tolist()
+    assert one.indices.tolist() != two.indices.tolist()
 
 
 def test_the_error_lengthens_gradients():
@@ -174,7 +174,7 @@ def test_the_error_lengthens_gradients():
     selection = GradMatch(error_by="el2n").select(pool, 3, np.random.default_rng(0))
     gradient = pool.embeddings * pool.scores["el2n"][:, None]
     expected = grad_match(gradient, 3, regularization=0.5, tolerance=1e-4)
-    assert selection.order.tolist() == expected[0].tolist()
+    assert selection.indices.tolist() == expected[0].tolist()
     assert selection.weight.tolist() == expected[1].tolist()
 
 

@@ -102,19 +102,19 @@ def pool_of(x, quality):
 
 def test_first_best_quality_starts_from_the_lowest_index_of_the_best():
     pool = pool_of(unit_rows(0, 4), [1, 3, 3, 2])
-    assert KCenter(first="best_quality").select(pool, 2, np.random.default_rng(0)).order[0] == 1
+    assert KCenter(first="best_quality").select(pool, 2, np.random.default_rng(0)).indices[0] == 1
 
 
 def test_first_random_starts_anywhere():
     pool = pool_of(unit_rows(0, 4), [1, 3, 3, 2])
-    firsts = {int(KCenter(first="random").select(pool, 2, np.random.default_rng(seed)).order[0]) for seed in range(50)}
+    firsts = {int(KCenter(first="random").select(pool, 2, np.random.default_rng(seed)).indices[0]) for seed in range(50)}
     assert firsts == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize("first", ["best_quality", "random"])
 def test_empty_pool(first):
     pool = pool_of(np.zeros((0, 3), np.float32), [])
-    assert len(KCenter(first=first).select(pool, 0, np.random.default_rng(0)).order) == 0
+    assert len(KCenter(first=first).select(pool, 0, np.random.default_rng(0)).indices) == 0
 
 
 @pytest.mark.parametrize("distance", [1.5e-4, 1e-3, 0.01])

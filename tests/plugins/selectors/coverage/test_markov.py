@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from curate.errors import PluginError
-from curate.kernels.stats.markov_chain import Chain, Information, state_hashes
+from curate.kernels.stats.markov_chain import MarkovChain, InformationObjective, state_hashes
 from curate.plugins.batches import Pool
 from curate.plugins.selectors.coverage.markov import Markov, markov, numbered
 
@@ -90,7 +90,7 @@ def test_a_column_of_groups_may_have_gaps_and_every_budget_is_met(objective, gro
     numbers = None if groups is None else np.array([1, 0, 2, 1, 0])
     for budget in range(6):
         selection = plugin.select(some, budget, np.random.default_rng(0)).check(5, budget)
-        assert selection.order.tolist() == markov(plain, budget, objective, numbers)[0].tolist()
+        assert selection.indices.tolist() == markov(plain, budget, objective, numbers)[0].tolist()
 
 
 @pytest.mark.slow
@@ -116,7 +116,7 @@ def worth(x, rows, objective):
     """The objective of a choice, by taking its rows."""
     hashes = state_hashes(x)
     steps = x.shape[1] - 1
-    f, total = Information(Chain(hashes[:, :-1], hashes[:, 1:], np.full(steps, 1 / steps)), objective), 0.0
+    f, total = InformationObjective(MarkovChain(hashes[:, :-1], hashes[:, 1:], np.full(steps, 1 / steps)), objective), 0.0
     for row in rows:
         total += float(f.gains(np.array([row]))[0] - f.cost[row])
         f.take(row)
@@ -129,7 +129,7 @@ def test_states_may_be_words_or_true_and_false():
     for states in ([[f"s{v}" for v in row] for row in plain], [[bool(v) for v in row] for row in plain]):
         some = pool(states)
         selection = Markov(column="s").select(some, 3, np.random.default_rng(0)).check(5, 3)
-        assert selection.order.tolist() == order
+        assert selection.indices.tolist() == order
 
 
 def test_fixed_length_lists_do_too():

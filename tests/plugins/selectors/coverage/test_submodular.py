@@ -9,7 +9,7 @@ import pytest
 from curate.config.loader import selector_from
 from curate.errors import ConfigErrors, PluginError
 from curate.plugins.batches import Pool
-from curate.plugins.interfaces import draws
+from curate.plugins.interfaces import is_random
 from curate.plugins.selectors.coverage.facility_location import FacilityLocation
 from curate.plugins.selectors.coverage.submodular import KEYS, Submodular, Term, normalised
 
@@ -78,14 +78,14 @@ def test_only_the_searches_that_draw_say_so(optimizer):
     rng = np.random.default_rng(0)
     before = rng.bit_generator.state
     plugin.select(pool(), 20, rng)
-    assert (rng.bit_generator.state != before) == draws(plugin)
+    assert (rng.bit_generator.state != before) == is_random(plugin)
 
 
 def test_facility_location_alone_is_the_selector_of_that_name():
     some = pool()
     ours = select(some, 30)
     theirs = FacilityLocation().select(some, 30, np.random.default_rng(0))
-    assert ours.order.tolist() == theirs.order.tolist()
+    assert ours.indices.tolist() == theirs.indices.tolist()
     assert ours.gain.tolist() == theirs.gain.tolist()
     assert ours.representative.tolist() == theirs.representative.tolist()
     assert ours.similarity.tobytes() == theirs.similarity.tobytes()
@@ -93,20 +93,20 @@ def test_facility_location_alone_is_the_selector_of_that_name():
 
 def test_all_neighbours_are_every_row():
     some = pool()
-    assert select(some, 30, n_neighbors="all").order.tolist() == select(some, 30, n_neighbors=199).order.tolist()
+    assert select(some, 30, n_neighbors="all").indices.tolist() == select(some, 30, n_neighbors=199).indices.tolist()
 
 
 def test_a_term_of_weight_0_is_as_if_it_were_not_there():
     some = pool()
     alone = select(some, 20, objective=({"quality": 1.0, "by": "el2n"},))
     both = select(some, 20, objective=({"quality": 0.3, "by": "el2n"}, {"facility_location": 0.0}))
-    assert both.order.tolist() == alone.order.tolist()
+    assert both.indices.tolist() == alone.indices.tolist()
     assert both.gain.tolist() == alone.gain.tolist()
 
 
 def test_quality_is_turned_so_that_higher_is_kept():
     some = pool()
-    order = select(some, 5, objective=({"quality": 1.0, "by": "el2n"},)).order
+    order = select(some, 5, objective=({"quality": 1.0, "by": "el2n"},)).indices
     assert order.tolist() == np.argsort(some.scores["el2n"], kind="stable")[:5].tolist()
 
 
@@ -116,7 +116,7 @@ def test_weights_move_the_choice_from_one_objective_to_the_other():
     shares = []
     for weight in (0.98, 0.5, 0.02):
         terms = ({"facility_location": weight}, {"quality": 1 - weight, "by": "len"})
-        order = select(some, 20, objective=terms, n_neighbors="all").order
+        order = select(some, 20, objective=terms, n_neighbors="all").indices
         covered = np.clip(some.embeddings @ some.embeddings[order].T, 0, 1).max(axis=1).sum()
         shares.append((covered, some.scores["len"][order].sum()))
     covered, good = zip(*shares, strict=True)
@@ -137,7 +137,7 @@ def test_gains_of_a_sum_are_shares_of_what_each_term_reaches_alone():
 
 def test_balance_takes_rows_of_each_group_in_turn_missing_ones_too():
     some = pool()
-    order = select(some, 16, objective=({"group_balance": 1.0, "column": "source"},)).order
+    order = select(some, 16, objective=({"group_balance": 1.0, "column": "source"},)).indices
     taken = some.frame["source"].fill_null("none").gather(order).value_counts()["count"]
     assert sorted(taken.to_list()) == [2] * 8
 
@@ -146,7 +146,7 @@ def test_features_of_text_take_what_has_new_trigrams():
     texts = ["the cat", "the cat", "the cat!", "a dog", "zebra zoo"]
     frame = pl.DataFrame({"text": texts})
     some = Pool(np.eye(5, dtype=np.float32), np.zeros(5, np.float32), np.zeros(5, np.int32), frame=frame)
-    order = select(some, 3, objective=({"feature_based": 1.0, "column": "text"},)).order
+    order = select(some, 3, objective=({"feature_based": 1.0, "column": "text"},)).indices
     assert sorted(order.tolist()) == [2, 3, 4]
 
 
@@ -155,13 +155,13 @@ def test_features_of_text_take_what_has_new_trigrams():
 
 def test_cost_weight_0_is_the_objective_alone():
     some = pool()
-    plain = select(some, 20).order
-    assert select(some, 20, optimizer="distorted", cost="tokens", cost_weight=0.0).order.tolist() == plain.tolist()
+    plain = select(some, 20).indices
+    assert select(some, 20, optimizer="distorted", cost="tokens", cost_weight=0.0).indices.tolist() == plain.tolist()
 
 
 def test_cost_weight_1_is_the_cheapest_rows():
     some = pool()
-    order = select(some, 20, optimizer="distorted", cost="tokens", cost_weight=1.0).order
+    order = select(some, 20, optimizer="distorted", cost="tokens", cost_weight=1.0).indices
     prices = some.frame["tokens"].to_numpy()
     assert sorted(prices[order]) == sorted(prices)[:20]
 
@@ -169,8 +169,8 @@ def test_cost_weight_1_is_the_cheapest_rows():
 def test_a_cost_buys_less_coverage_for_fewer_tokens():
     some = pool()
     prices = some.frame["tokens"].to_numpy()
-    free = select(some, 20).order
-    priced = select(some, 20, optimizer="distorted", cost="tokens", cost_weight=0.3).order
+    free = select(some, 20).indices
+    priced = select(some, 20, optimizer="distorted", cost="tokens", cost_weight=0.3).indices
     assert prices[priced].sum() < 0.8 * prices[free].sum()
 
     def covered(order):
@@ -195,7 +195,7 @@ def test_equal_rows_constant_scores_and_every_budget(term):
         for optimizer in OPTIMIZERS:
             selection = select(same, budget, objective=(term, {"quality": 0.5}), optimizer=optimizer)
             assert np.isfinite(selection.gain).all()
-    assert len(select(same, 7, objective=(term,), optimizer="distorted", cost="tokens").order) == 7
+    assert len(select(same, 7, objective=(term,), optimizer="distorted", cost="tokens").indices) == 7
 
 
 def test_all_neighbours_of_too_many_rows_are_refused():
@@ -281,7 +281,7 @@ def test_picks_are_those_of_apricot():
     some = pool(60)
     similarity = np.clip(some.embeddings.astype(np.float64) @ some.embeddings.T, 0, 1)
     covering = apricot.FacilityLocationSelection(10, metric="precomputed", optimizer="lazy").fit(similarity)
-    assert select(some, 10, n_neighbors="all").order.tolist() == covering.ranking.tolist()
+    assert select(some, 10, n_neighbors="all").indices.tolist() == covering.ranking.tolist()
     from scipy import sparse
 
     from curate.kernels.submodular.greedy import lazy

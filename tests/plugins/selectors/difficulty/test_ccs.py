@@ -121,7 +121,7 @@ def test_cutoff_is_by_the_oriented_score_and_has_a_reason_of_its_own():
     selection = CCS(by="s", cutoff_by="aum", cutoff_rate=0.25).select(pool, 2, rng())
     reasons = [selection.reasons[i] for i in selection.reason]
     assert reasons[1] == "cut off: among the worst by aum"
-    dropped = set(range(4)) - set(selection.order.tolist()) - {1}
+    dropped = set(range(4)) - set(selection.indices.tolist()) - {1}
     assert {reasons[i] for i in dropped} == {"not drawn in its stratum of s"}
 
 
@@ -139,7 +139,7 @@ def test_diversity_weight_0_is_top_k_by_quality_whatever_the_cutoff(n, rate, see
     pool = pool_of(np.arange(n), quality, aum=quality)
     selector = CCS(by="s", diversity_weight=0.0, cutoff_by="aum", cutoff_rate=0.5)
     best = np.argsort(-pool.quality, kind="stable")[: int(rate * n)]
-    assert selector.select(pool, int(rate * n), rng()).order.tolist() == best.tolist()
+    assert selector.select(pool, int(rate * n), rng()).indices.tolist() == best.tolist()
 
 
 @given(st.integers(1, 40), st.floats(0, 1), st.integers(0, 1000))
@@ -149,13 +149,13 @@ def test_diversity_weight_1_is_ccs_as_published_whatever_the_quality(n, rate, se
     selector = CCS(by="s", diversity_weight=1.0, cutoff_by="aum", cutoff_rate=0.3, n_strata=7)
     selection = selector.select(pool_of(score, quality, aum), int(rate * n), rng())
     expected, _ = ccs(score, int(rate * n), rng(), n_strata=7, cutoff=aum, cutoff_rate=0.3)
-    assert selection.order.tolist() == expected.tolist()
+    assert selection.indices.tolist() == expected.tolist()
 
 
 def test_diversity_weight_between_fills_that_share_by_strata_and_the_rest_by_quality():
     """Of 10 rows, 9 by weight 0.1 are the best: 1 − 0.1 is just below 0.9, and still counts as 9 rows."""
     quality = np.arange(100)[::-1]
-    order = CCS(by="s", diversity_weight=0.1).select(pool_of(np.arange(100), quality), 10, rng()).order.tolist()
+    order = CCS(by="s", diversity_weight=0.1).select(pool_of(np.arange(100), quality), 10, rng()).indices.tolist()
     assert order[:9] == list(range(9))
     assert order[9] >= 9
 

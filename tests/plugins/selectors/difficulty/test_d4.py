@@ -28,7 +28,7 @@ def test_first_step_is_semdedup_at_the_threshold_that_leaves_the_share():
     x, cluster = blob_and_rest(), (np.arange(400) % 3).astype(np.int32)
     distinct = d4(x, cluster, 50, generator(), dedup_rate=0.4, n_clusters=5)[2]
     assert distinct.sum() == 160
-    cells = Cells.of(x, cluster, np.zeros(400, np.float32), first="farthest")
+    cells = Cells.from_clusters(x, cluster, np.zeros(400, np.float32), first="farthest")
     _, _, nearest = semdedup(x, cells, min_similarity=1)
     threshold = float(nearest[~distinct].min()) + 1e-6  # semdedup allows for rounding
     kept = semdedup(x, cells, min_similarity=threshold)[0]

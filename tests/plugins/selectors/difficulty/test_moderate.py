@@ -61,8 +61,8 @@ def test_classes_are_ranked_together_and_dropped_rows_say_on_which_side_they_lie
     pool = Pool(x, np.zeros(22, np.float32), cluster)
     selection = Moderate(prototype=prototype).select(pool, 8, np.random.default_rng(0)).check(22, 8)
     distance = distance_to_prototype(x, cluster, prototype)
-    assert (selection.gain == distance[selection.order]).all()
-    dropped = np.setdiff1d(np.arange(22), selection.order)
+    assert (selection.gain == distance[selection.indices]).all()
+    dropped = np.setdiff1d(np.arange(22), selection.indices)
     near, far = dropped[selection.reason[dropped] == 0], dropped[selection.reason[dropped] == 1]
     assert len(near) == len(far) == 7
     assert distance[near].max() <= selection.gain.min() <= selection.gain.max() <= distance[far].min()

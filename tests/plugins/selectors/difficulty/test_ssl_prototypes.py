@@ -25,8 +25,8 @@ def test_hard_rows_are_the_farthest_from_their_centre_and_easy_rows_the_nearest(
     means = np.stack([x[cluster == c].mean(axis=0, dtype=np.float64) for c in range(4)])
     means /= np.linalg.norm(means, axis=1, keepdims=True)
     distance = 1 - (x * means[cluster]).sum(axis=1)
-    assert selection.order.tolist() == np.argsort(sign * distance, kind="stable")[:20].tolist()
-    np.testing.assert_allclose(selection.gain, distance[selection.order], atol=1e-6)
+    assert selection.indices.tolist() == np.argsort(sign * distance, kind="stable")[:20].tolist()
+    np.testing.assert_allclose(selection.gain, distance[selection.indices], atol=1e-6)
     assert selection.reasons[0].startswith(reason)
 
 

@@ -86,7 +86,7 @@ def test_weight_between_mixes_quality_and_volume_as_its_field_says():
     x, quality = unit_rows(5, 7, 3), np.array([3, 0, 5, 10, 7, 1, 2])
     rows = x * np.exp(2 * quality / 10)[:, None]
     selector, pool = DPP(quality_weight=0.8), pool_of(x, quality)
-    assert p_value(lambda rng: (selector.select(pool, 2, rng).order,), volumes(rows @ rows.T, 2)) > 0.01
+    assert p_value(lambda rng: (selector.select(pool, 2, rng).indices,), volumes(rows @ rows.T, 2)) > 0.01
 
 
 def test_distribution_is_that_of_dppy():
@@ -149,17 +149,17 @@ def test_quality_weight_0_looks_at_variety_only():
     x = unit_rows(0, 30, 4)
     with_quality = DPP(quality_weight=0.0).select(pool_of(x, np.arange(30)), 10, np.random.default_rng(1))
     without = DPP(quality_weight=0.0).select(pool_of(x), 10, np.random.default_rng(1))
-    assert with_quality.order.tolist() == without.order.tolist()
+    assert with_quality.indices.tolist() == without.indices.tolist()
 
 
 def test_quality_weight_1_is_top_k():
     quality = np.array([1, 4, 2, 4, 0])
-    order = DPP(quality_weight=1.0).select(pool_of(unit_rows(0, 5, 2), quality), 3, np.random.default_rng(0)).order
+    order = DPP(quality_weight=1.0).select(pool_of(unit_rows(0, 5, 2), quality), 3, np.random.default_rng(0)).indices
     assert order.tolist() == [1, 3, 2]
 
 
 def test_quality_weight_near_1_draws_the_best():
     quality = np.random.default_rng(0).permutation(20)
     selector = DPP(quality_weight=0.999)
-    order = selector.select(pool_of(unit_rows(0, 20, 5), quality), 4, np.random.default_rng(0)).order
+    order = selector.select(pool_of(unit_rows(0, 20, 5), quality), 4, np.random.default_rng(0)).indices
     assert sorted(quality[order]) == [16, 17, 18, 19]

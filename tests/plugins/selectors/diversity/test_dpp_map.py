@@ -104,7 +104,7 @@ def test_rows_not_quite_of_unit_length_count_as_directions():
 
 def select(quality, weight):
     pool = Pool(unit_rows(0, len(quality), 6), np.asarray(quality, np.float32), np.zeros(len(quality), np.int32))
-    return DPPMap(quality_weight=weight).select(pool, 6, np.random.default_rng(0)).order.tolist()
+    return DPPMap(quality_weight=weight).select(pool, 6, np.random.default_rng(0)).indices.tolist()
 
 
 def test_quality_weight_0_looks_at_variety_only():

@@ -39,7 +39,7 @@ def test_the_plugin_draws_by_the_density_of_the_pool():
     selection = InverseDensity(exponent=0.7, n_neighbors=5, clip_rate=0.1).select(pool, 50, generator(1)).check(500, 50)
     density = pool_density(x, pool.cluster, 5, "auto")
     order, weight = inverse_density(density, 50, generator(1), exponent=0.7, clip_rate=0.1)
-    assert selection.order.tolist() == order.tolist()
+    assert selection.indices.tolist() == order.tolist()
     assert (selection.gain == weight[order].astype(np.float32)).all()
 
 

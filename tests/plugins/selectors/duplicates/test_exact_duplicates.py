@@ -27,12 +27,12 @@ ALL = ("case", "punctuation", "space", "unicode")
 def select(texts, *, quality=None, block=3, **fields):
     n = len(texts)
     quality = np.zeros(n, np.float32) if quality is None else np.array(quality, np.float32)
-    pool = Pool(np.zeros((n, 0), np.float32), quality, np.zeros(n, np.int32), texts=Texts.of(texts, block))
+    pool = Pool(np.zeros((n, 0), np.float32), quality, np.zeros(n, np.int32), texts=Texts.from_list(texts, block))
     return ExactDuplicates(**fields).select(pool, None, np.random.default_rng(0)).check(n, None)
 
 
 def kept(texts, **fields):
-    return [texts[row] for row in select(texts, **fields).order]
+    return [texts[row] for row in select(texts, **fields).indices]
 
 
 # ---------------------------------------------------------------- which rows
@@ -40,7 +40,7 @@ def kept(texts, **fields):
 
 def test_where_hashes_are_known_no_text_is_read():
     words = ["b", "a", "b", "c", "a", "é", "b"]
-    own = text_hashes(Texts.of(words), ()).T
+    own = text_hashes(Texts.from_list(words), ()).T
 
     def read(number):
         raise AssertionError("a text was read")
@@ -64,7 +64,7 @@ def test_the_hashes_that_a_run_stores_are_those_of_the_texts(pool, config):
 
 def test_one_row_of_each_text_stays_and_tells_how_many_it_stands_for():
     selection = select(["b", "a", "b", "c", "b", "a"])
-    assert selection.order.tolist() == [0, 1, 3]
+    assert selection.indices.tolist() == [0, 1, 3]
     assert selection.gain.tolist() == [3, 2, 1]
     assert selection.representative.tolist() == [-1, -1, 0, -1, 0, 1]
     np.testing.assert_array_equal(selection.similarity, np.array([np.nan, np.nan, 1, np.nan, 1, 1], np.float32))
@@ -73,9 +73,9 @@ def test_one_row_of_each_text_stays_and_tells_how_many_it_stands_for():
 
 def test_best_quality_stays_if_asked_for_ties_to_the_lowest_index():
     texts, quality = ["a", "b", "a", "b", "a"], [1, 5, 2, 7, 2]
-    assert select(texts, quality=quality).order.tolist() == [0, 1]
+    assert select(texts, quality=quality).indices.tolist() == [0, 1]
     selection = select(texts, quality=quality, keep="best_quality")
-    assert selection.order.tolist() == [2, 3]
+    assert selection.indices.tolist() == [2, 3]
     assert selection.gain.tolist() == [3, 2]
     assert selection.representative.tolist() == [2, 3, -1, -1, 2]
 
@@ -90,7 +90,7 @@ def test_best_quality_stays_if_asked_for_ties_to_the_lowest_index():
 def test_same_as_a_dictionary_for_any_block_size(texts, seed, differences, first, block):
     n = len(texts)
     quality = np.random.default_rng(seed).integers(0, 3, n).astype(np.float32)
-    representative, copies = exact_duplicates(Texts.of(texts, block), quality, differences=differences, first=first)
+    representative, copies = exact_duplicates(Texts.from_list(texts, block), quality, differences=differences, first=first)
     groups = {}
     for row, text in enumerate(texts):
         groups.setdefault(normalize(text, differences), []).append(row)
@@ -119,7 +119,7 @@ def test_the_texts_are_read_once_and_one_block_at_a_time():
 
 def test_a_pool_without_rows_stays_without():
     selection = select([])
-    assert len(selection.order) == len(selection.representative) == 0
+    assert len(selection.indices) == len(selection.representative) == 0
 
 
 # ---------------------------------------------------------------- which texts are the same
@@ -153,7 +153,7 @@ def test_options_work_together_in_any_order():
     texts = ["Ｈｅｌｌｏ，  Ｗｏｒｌｄ！", "hello world", "HELLO - WORLD"]
     for options in (ALL, ALL[::-1]):
         selection = select(texts, normalize=options)
-        assert selection.order.tolist() == [0]
+        assert selection.indices.tolist() == [0]
         assert selection.reasons == (f"exact duplicate, but for {', '.join(options)}",)
 
 

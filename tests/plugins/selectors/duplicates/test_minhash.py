@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.kernels.neighbors.jaccard import Sets
-from curate.kernels.neighbors.minhash_signatures import bands_and_rows, candidate_probability
+from curate.kernels.neighbors.jaccard import HashSets
+from curate.kernels.neighbors.minhash_signatures import choose_bands, candidate_probability
 from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.types import Texts
 from curate.plugins.batches import Pool
@@ -24,7 +24,7 @@ ARTICLES = Path(os.environ.get("CURATE_DATA", "data")) / "minhash-articles"
 
 def run(texts, *, quality=None, block=7, min_similarity=0.8, **fields):
     quality = np.zeros(len(texts)) if quality is None else np.asarray(quality)
-    source = Texts.of(texts, block=block)
+    source = Texts.from_list(texts, block=block)
     return minhash(source, quality.astype(np.float32), min_similarity=min_similarity, **{**DEFAULTS, **fields})
 
 
@@ -64,7 +64,7 @@ def test_planted_copies_are_found_by_the_curve_and_nothing_else_is():
     assert (representative[600:][dropped] == np.flatnonzero(dropped)).all()
     assert (true[dropped] >= 0.7).all()
     np.testing.assert_allclose(similarity[600:][dropped], true[dropped], rtol=1e-6)
-    chance = np.array([candidate_probability(s, *bands_and_rows(0.7, 32, 0.3)) for s in true[true >= 0.7]])
+    chance = np.array([candidate_probability(s, *choose_bands(0.7, 32, 0.3)) for s in true[true >= 0.7]])
     assert abs(dropped.sum() - chance.sum()) <= 3 * np.sqrt((chance * (1 - chance)).sum())
     assert (true >= 0.7).sum() > dropped.sum(), "some are missed, or this would test nothing"
 
@@ -131,8 +131,8 @@ def test_rows_of_a_crowded_band_are_linked_as_the_obvious_way_links_them(monkeyp
 
 def test_a_template_takes_few_comparisons(monkeypatch):
     """3,000 pages of which no two are similar, though most share a band: of 4.5 million pairs a small part."""
-    compared, true = [], Sets.jaccard
-    monkeypatch.setattr(Sets, "jaccard", lambda self, a, b: compared.append(len(a)) or true(self, a, b))
+    compared, true = [], HashSets.jaccard
+    monkeypatch.setattr(HashSets, "jaccard", lambda self, a, b: compared.append(len(a)) or true(self, a, b))
     base, r = [f"w{i}" for i in range(60)], np.random.default_rng(5)
     slots = r.integers(0, 1000, (3000, 3))
     texts = [
@@ -148,7 +148,7 @@ def test_a_template_takes_few_comparisons(monkeypatch):
 
 def test_a_hundred_thousand_identical_documents_need_no_comparison(monkeypatch):
     compared = []
-    monkeypatch.setattr(Sets, "jaccard", lambda self, left, right: compared.append(len(left)) or np.zeros(len(left)))
+    monkeypatch.setattr(HashSets, "jaccard", lambda self, left, right: compared.append(len(left)) or np.zeros(len(left)))
     found = run(["the same document as all the others are"] * 100_000, block=65_536)[0]
     assert found.tolist() == [-1] + [0] * 99_999
     assert sum(compared) == 0
@@ -186,10 +186,10 @@ def test_repeated_words_are_one_shingle():
 
 
 def test_selection_says_gain_reason_and_similarity():
-    texts = Texts.of([A, B, C, "nothing like it"])
+    texts = Texts.from_list([A, B, C, "nothing like it"])
     pool = Pool(np.zeros((4, 0), np.float32), np.zeros(4, np.float32), np.zeros(4, np.int32), texts=texts)
     selection = MinHash(ngram_size=1, min_similarity=0.7).select(pool, None, np.random.default_rng(0))
-    assert selection.order.tolist() == [0, 2, 3]
+    assert selection.indices.tolist() == [0, 2, 3]
     np.testing.assert_allclose(selection.gain, [1, 1 - 6 / 10, 1], rtol=1e-6)
     assert selection.reasons == ("near-duplicate (Jaccard similarity at least 0.7)",)
     assert selection.representative.tolist() == [-1, 0, -1, -1]
@@ -200,9 +200,9 @@ def test_selection_says_gain_reason_and_similarity():
 
 def test_earliest_row_is_kept_whatever_its_quality_if_asked():
     quality = np.array([0, 1], np.float32)
-    pool = Pool(np.zeros((2, 0), np.float32), quality, np.zeros(2, np.int32), texts=Texts.of([A, A]))
+    pool = Pool(np.zeros((2, 0), np.float32), quality, np.zeros(2, np.int32), texts=Texts.from_list([A, A]))
     for first, kept in (("best_quality", [1]), ("first", [0])):
-        assert MinHash(keep=first).select(pool, None, np.random.default_rng(0)).order.tolist() == kept
+        assert MinHash(keep=first).select(pool, None, np.random.default_rng(0)).indices.tolist() == kept
 
 
 def test_too_few_permutations_are_refused_when_the_configuration_is_read():
@@ -224,11 +224,11 @@ INVISIBLY_DIFFERENT = (
 )
 def test_texts_that_differ_in_what_is_normalized_are_the_same(shingle, normalize, kept):
     options = {} if normalize is None else {"normalize": normalize}
-    texts = Texts.of(INVISIBLY_DIFFERENT)
+    texts = Texts.from_list(INVISIBLY_DIFFERENT)
     pool = Pool(np.zeros((4, 0), np.float32), np.zeros(4, np.float32), np.zeros(4, np.int32), texts=texts)
     plugin = MinHash(ngram_unit=shingle, ngram_size=3, min_similarity=1.0, **options)
     wanted = kept or (3 if shingle == "word" else 4)  # words end at white space, characters count it
-    assert len(plugin.select(pool, None, np.random.default_rng(0)).order) == wanted
+    assert len(plugin.select(pool, None, np.random.default_rng(0)).indices) == wanted
 
 
 # ---------------------------------------------------------------- templates
@@ -286,7 +286,7 @@ def test_components_of_a_template_take_hardly_more_comparisons_than_direct_linka
     monkeypatch, min_similarity, words, values
 ):
     counted = []
-    for kind in (Sets, Profiles):
+    for kind in (HashSets, Profiles):
         true = kind.jaccard
         monkeypatch.setattr(kind, "jaccard", lambda self, a, b, true=true: counted.append(len(a)) or true(self, a, b))
     pool, compared = fills(2500, words, values, other=2), {}

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.word_tokens import words
+from curate.kernels.text.word_tokens import split_words
 from curate.kernels.types import Texts
 from curate.plugins.batches import Pool
 from curate.plugins.selectors.duplicates.repeated_spans import RepeatedSpans, repeated_spans
@@ -15,7 +15,7 @@ from curate.plugins.selectors.duplicates.repeated_spans import RepeatedSpans, re
 
 def run(texts, *, quality=None, min_words=3, min_repeated_rate=0.8, block=2):
     quality = np.zeros(len(texts)) if quality is None else np.asarray(quality)
-    source = Texts.of(texts, block=block)
+    source = Texts.from_list(texts, block=block)
     return repeated_spans(source, quality.astype(np.float32), min_words=min_words, min_repeated_rate=min_repeated_rate)
 
 
@@ -26,7 +26,7 @@ def stands(texts, **fields):
 def select(texts, quality=None, **fields):
     n = len(texts)
     quality = np.zeros(n, np.float32) if quality is None else np.array(quality, np.float32)
-    pool = Pool(np.zeros((n, 0), np.float32), quality, np.zeros(n, np.int32), texts=Texts.of(texts))
+    pool = Pool(np.zeros((n, 0), np.float32), quality, np.zeros(n, np.int32), texts=Texts.from_list(texts))
     return RepeatedSpans(**fields).select(pool, None, np.random.default_rng(0))
 
 
@@ -42,7 +42,7 @@ def slow(texts, quality, min_words, min_repeated_rate):
     holder: dict[tuple[str, ...], int] = {}
     representative, repeated = [-1] * len(texts), [0.0] * len(texts)
     for row in sorted(range(len(texts)), key=lambda row: (-quality[row], row)):
-        own = words(texts[row])
+        own = split_words(texts[row])
         windows = [tuple(own[i : i + min_words]) for i in range(len(own) - min_words + 1)]
         owed = {}
         for start, window in enumerate(windows):
@@ -70,8 +70,8 @@ def test_rows_are_those_of_the_obvious_way(texts, quality, min_words, min_repeat
     assert representative.tolist() == expected[0]
     np.testing.assert_allclose(repeated, expected[1], rtol=1e-6)
     selection = select(texts, quality, min_words=min_words, min_repeated_rate=min_repeated_rate)
-    assert selection.order.tolist() == [row for row, of in enumerate(expected[0]) if of == -1]
-    assert selection.retention.kept()[round(100 * min_repeated_rate)] == len(selection.order)
+    assert selection.indices.tolist() == [row for row, of in enumerate(expected[0]) if of == -1]
+    assert selection.retention.kept()[round(100 * min_repeated_rate)] == len(selection.indices)
 
 
 def test_a_text_within_a_longer_one_and_one_put_together_from_two_are_dropped():
@@ -100,7 +100,7 @@ def test_a_row_that_repeats_itself_is_kept():
 @pytest.mark.parametrize("own", [12, 13])
 def test_published_lengths_and_rates_are_the_defaults(shared, own):
     """Runs of 50 (Lee et al.), four fifths of a text (Li et al.): 50 words of 62 are above, 50 of 63 below."""
-    dropped = len(select([numbered((0, 200)), numbered((0, shared), (300, 300 + own))]).order) == 1
+    dropped = len(select([numbered((0, 200)), numbered((0, shared), (300, 300 + own))]).indices) == 1
     assert dropped == (shared == 50 and own == 12)
 
 
@@ -145,7 +145,7 @@ def test_no_text_at_all():
 def test_selection_says_gain_reason_and_similarity():
     texts = [numbered((0, 20)), numbered((0, 8), (30, 32)), numbered((0, 5), (40, 50)), "other words"]
     selection = select(texts, min_words=4, min_repeated_rate=0.75)
-    assert selection.order.tolist() == [0, 2, 3]
+    assert selection.indices.tolist() == [0, 2, 3]
     np.testing.assert_allclose(selection.gain, [1, 10 / 15, 1], rtol=1e-6)
     assert selection.representative.tolist() == [-1, 0, -1, -1]
     np.testing.assert_allclose(selection.similarity, [np.nan, 0.8, np.nan, np.nan], rtol=1e-6)
@@ -155,5 +155,5 @@ def test_selection_says_gain_reason_and_similarity():
 
 def test_the_best_row_is_kept_or_the_earliest_if_asked():
     texts = [numbered((0, 20)), numbered((0, 21))]
-    assert select(texts, [0, 1], min_words=5).order.tolist() == [1]
-    assert select(texts, [0, 1], min_words=5, keep="first").order.tolist() == [0]
+    assert select(texts, [0, 1], min_words=5).indices.tolist() == [1]
+    assert select(texts, [0, 1], min_words=5, keep="first").indices.tolist() == [0]

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from scipy.sparse.csgraph import connected_components
 
 from curate.errors import PluginError
-from curate.kernels.linalg.cosines import unit
+from curate.kernels.linalg.cosines import normalize_rows
 from curate.kernels.neighbors import nearest_predecessor
 from curate.kernels.neighbors.cells import Cells
-from curate.plugins.batches import Pool, Published
+from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.selectors.duplicates import semdedup as module
 from curate.plugins.selectors.duplicates.semdedup import SemDeDup, missed_pairs, semdedup
 
@@ -30,7 +30,7 @@ def run(x, *, quality=None, cluster=None, min_similarity=0.95, first="best_quali
     quality = -np.arange(n) if quality is None else np.asarray(quality)
     cluster = np.zeros(n) if cluster is None else np.asarray(cluster)
     x = np.ascontiguousarray(x, np.float32)
-    cells = Cells.of(x, cluster.astype(np.int32), quality.astype(np.float32), first=first, **options)
+    cells = Cells.from_clusters(x, cluster.astype(np.int32), quality.astype(np.float32), first=first, **options)
     return semdedup(x, cells, min_similarity=min_similarity)
 
 
@@ -74,7 +74,7 @@ def test_exact_duplicates_go_at_similarity_1_despite_rounding(d):
 def test_exact_duplicates_stored_in_float16_go_too():
     """Rounding to float16 leaves rows that are not quite of unit length; reading scales them."""
     x = np.random.default_rng(0).standard_normal((50, 64))
-    x = unit((x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float16))
+    x = normalize_rows((x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float16))
     assert run(np.concatenate([x, x]), min_similarity=1.0)[0].tolist() == [True] * 50 + [False] * 50
 
 
@@ -194,7 +194,7 @@ def by_definition(x, cells, threshold, published):
     for j in np.argsort(cells.rank).tolist():
         if cells.rank[j] < 0:
             continue
-        looks = (cells.cell[:, None] == cells.looks[j][None, :]).any(axis=1)
+        looks = (cells.cell[:, None] == cells.probed_cells[j][None, :]).any(axis=1)
         before = np.flatnonzero(looks & (cells.rank < cells.rank[j]) & (cells.rank >= 0))
         before = [*range(n, len(seen)), *before[np.argsort(cells.rank[before])].tolist()]
         if not before:
@@ -225,7 +225,7 @@ def test_same_as_the_definition_with_ties_probes_and_published_rows(n, seed, n_p
     held = r.random(n) < 0.2
     sketches = [FACES[r.integers(0, len(FACES), m)][:, :4] for m in parts]
     known = published_as(held, sketches)
-    cells = Cells.of(x, cluster, quality, first="best_quality", n_probe=n_probe, rows=known.new)
+    cells = Cells.from_clusters(x, cluster, quality, first="best_quality", n_probe=n_probe, rows=known.new_rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(nearest_predecessor, "_ROWS", block)
         patch.setattr(nearest_predecessor, "_COLUMNS", 2 * block)
@@ -286,14 +286,14 @@ def test_missed_pairs_are_those_across_borders():
     x, cluster = on_circle(*r.uniform(0, 360, 200)), r.integers(0, 12, 200).astype(np.int32)
     near = np.triu(x @ x.T >= 0.99, 1)
     apart = near & (cluster[:, None] != cluster)
-    cells = Cells.of(x, cluster, np.zeros(200, np.float32), first="nearest")
+    cells = Cells.from_clusters(x, cluster, np.zeros(200, np.float32), first="nearest")
     told = missed_pairs(x, cells, 0.99, 1000)
     assert (told.rows, told.pairs, told.missed) == (200, 2 * near.sum(), 2 * apart.sum())
     sampled = missed_pairs(x, cells, 0.99, 20)
     assert sampled.rows == 20
     assert 0 < sampled.missed < sampled.pairs < told.pairs
     assert missed_pairs(x, cells, 0.99, 0) is None
-    some = [Cells.of(x, cluster, np.zeros(200, np.float32), first="nearest", n_probe=p) for p in (3, 12)]
+    some = [Cells.from_clusters(x, cluster, np.zeros(200, np.float32), first="nearest", n_probe=p) for p in (3, 12)]
     assert missed_pairs(x, some[0], 0.99, 1000).missed < told.missed
     assert missed_pairs(x, some[1], 0.99, 1000) is None
 
@@ -304,7 +304,7 @@ def test_missed_pairs_are_those_across_borders():
 def published_as(held, parts):
     """What is told of published rows with the vectors ``parts``, as the selector's own sketches."""
     tables = [SemDeDup().sketch(pool_of(part)) for part in parts]
-    return Published(held, tuple(map(len, parts)), lambda number, columns: tables[number].select(columns))
+    return PublishedRows(held, tuple(map(len, parts)), lambda number, columns: tables[number].select(columns))
 
 
 def pool_of(x, published=None):
@@ -324,7 +324,7 @@ def test_published_rows_stay_and_new_ones_like_them_go():
         .select(pool_of(x, known), None, np.random.default_rng(0))
         .check(6, None)
     )
-    assert selection.order.tolist() == [0, 2, 5]
+    assert selection.indices.tolist() == [0, 2, 5]
     assert selection.representative.tolist() == [-1, 6, -1, 6 + 2, 6 + 2, -1]
     np.testing.assert_allclose(selection.similarity[[1, 3, 4]], np.cos(np.radians([1, 5, 15])), atol=1e-6)
     np.testing.assert_allclose(selection.gain, 1 - np.cos(np.radians([180, 45, 80])), atol=1e-6)
@@ -343,7 +343,7 @@ def test_selection_says_gain_reason_and_similarity():
     x = on_circle(0, 15, 30, 120)
     pool = Pool(x, np.array([3, 2, 1, 0], np.float32), np.zeros(4, np.int32))
     selection = SemDeDup(keep="best_quality").select(pool, None, np.random.default_rng(0))
-    assert selection.order.tolist() == [0, 3]
+    assert selection.indices.tolist() == [0, 3]
     assert selection.gain[0] == 2
     np.testing.assert_allclose(selection.gain[1], 1, atol=1e-6)
     assert selection.reasons == ("near-duplicate (similarity at least 0.95)",)

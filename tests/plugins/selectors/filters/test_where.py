@@ -45,7 +45,7 @@ def select(drop, frame=FRAME):
     ],
 )
 def test_rows_kept(drop, kept):
-    assert select(drop).order.tolist() == kept
+    assert select(drop).indices.tolist() == kept
 
 
 def test_reason_says_the_condition():
@@ -83,7 +83,7 @@ def test_wrong_types_are_an_error_that_shows_the_columns_types(drop, message):
 
 
 def test_column_of_nulls_keeps_all():
-    assert select("a", pl.DataFrame({"a": [None, None]})).order.tolist() == [0, 1]
+    assert select("a", pl.DataFrame({"a": [None, None]})).indices.tolist() == [0, 1]
 
 
 KEYWORDS = """

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from curate.kernels.submodular.greedy import naive
 from curate.kernels.submodular.objectives import FacilityLocation
-from curate.kernels.submodular.similarities import Complete
+from curate.kernels.submodular.similarities import DenseSimilarities
 from curate.plugins.batches import Pool
 from curate.plugins.selectors.sampling.ingenious import Ingenious, coverage_gains, ingenious, taylor_softmax
 
 
 def greedy_coverage(x):
     """Every row in the order of greedy facility location, and what each gains."""
-    return naive(FacilityLocation(Complete(x)), np.arange(len(x)), len(x))
+    return naive(FacilityLocation(DenseSimilarities(x)), np.arange(len(x)), len(x))
 
 
 def rng(seed=0):
@@ -104,14 +104,14 @@ def test_every_epoch_has_exactly_the_budget_and_parts_give_alike(n, rate, size, 
 
 def test_one_epoch_of_a_smaller_budget_is_the_beginning_of_a_larger():
     x = unit_rows(4, 50)
-    few, many = (Ingenious(partition_size=9).select(pool_of(x), budget, rng(4)).order for budget in (7, 30))
+    few, many = (Ingenious(partition_size=9).select(pool_of(x), budget, rng(4)).indices for budget in (7, 30))
     assert few.tolist() == many[:7].tolist()
 
 
 def test_gains_and_probabilities_stay_the_same_from_epoch_to_epoch_and_rows_do_not():
     selection = Ingenious(epochs=3, temperature=100.0).select(pool_of(unit_rows(5, 40)), 10, rng(5)).check(40, 10)
     assert len({tuple(rows.tolist()) for rows in selection.epochs}) == 3
-    gain_of = dict(zip(selection.order.tolist(), selection.gain.tolist(), strict=True))
+    gain_of = dict(zip(selection.indices.tolist(), selection.gain.tolist(), strict=True))
     assert len(gain_of) > 10
 
 

@@ -128,7 +128,7 @@ def test_another_unit_of_the_reward_changes_nothing(policy):
 def test_equal_rewards_let_the_clusters_take_turns():
     cluster = np.repeat(np.arange(5), 8).astype(np.int32)
     selection = Quad().select(pool_of(np.zeros(40), cluster), 20, rng())
-    assert np.bincount(cluster[selection.order]).tolist() == [4] * 5
+    assert np.bincount(cluster[selection.indices]).tolist() == [4] * 5
 
 
 def test_the_reward_is_the_quality_or_the_score_turned_so_that_higher_is_better():
@@ -136,8 +136,8 @@ def test_the_reward_is_the_quality_or_the_score_turned_so_that_higher_is_better(
     pool = pool_of(-reward, cluster, s=reward, worse=reward)
     for fields, best in (({}, 0), ({"by": "s"}, 1), ({"by": "worse"}, 0)):
         selection = Quad(exploration=0, **fields).select(pool, 4, rng()).check(10, 4)
-        assert cluster[selection.order].tolist()[2:] == [best] * 2
-        expected = reward[selection.order] if fields == {"by": "s"} else -reward[selection.order]
+        assert cluster[selection.indices].tolist()[2:] == [best] * 2
+        expected = reward[selection.indices] if fields == {"by": "s"} else -reward[selection.indices]
         assert selection.gain.tolist() == expected.tolist()
 
 

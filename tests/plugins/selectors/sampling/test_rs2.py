@@ -58,7 +58,7 @@ def test_with_replacement_epochs_are_drawn_independently():
 
 def test_one_epoch_is_a_uniform_sample_and_no_plan():
     selection = RS2(epochs=1).select(pool_of(20), 7, rng(3)).check(20, 7)
-    assert selection.order.tolist() == uniform(20, 7, rng(3)).tolist()
+    assert selection.indices.tolist() == uniform(20, 7, rng(3)).tolist()
     assert selection.epochs is None
     assert selection.weight is None
 
@@ -66,10 +66,10 @@ def test_one_epoch_is_a_uniform_sample_and_no_plan():
 def test_weights_count_the_epochs_of_a_row_and_rows_of_none_say_so():
     selection = RS2(epochs=5).select(pool_of(10), 4, rng(4)).check(10, 4)
     counts = np.bincount(np.concatenate(selection.epochs), minlength=10)
-    assert selection.weight.tolist() == counts[selection.order].tolist()
+    assert selection.weight.tolist() == counts[selection.indices].tolist()
     assert selection.weight.sum() == 20
     left = RS2(epochs=2).select(pool_of(10), 4, rng(4))
-    assert len(left.order) == 8
+    assert len(left.indices) == 8
     assert left.reasons == ("not drawn for any epoch",)
 
 

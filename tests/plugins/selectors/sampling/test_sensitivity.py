@@ -90,7 +90,7 @@ def test_exact_sensitivities_of_a_large_pool_are_refused_with_a_way_out():
     with pytest.raises(PluginError, match=re.escape(message)) as error:
         SensitivitySampling(p=1.0).select(pool_of(x), 5, rng())
     assert "scores: lewis" in error.value.hint
-    assert len(SensitivitySampling(p=1.0, scores="lewis").select(pool_of(x), 5, rng()).order) == 5
+    assert len(SensitivitySampling(p=1.0, scores="lewis").select(pool_of(x), 5, rng()).indices) == 5
 
 
 # ---------------------------------------------------------------- rows that are alike

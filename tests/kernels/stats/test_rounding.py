@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.stats.whole_counts import ceil_counts, floor_count
+from curate.kernels.stats.rounding import ceil_counts, floor_count
 
 
 @given(st.integers(0, 100), st.integers(0, 10_000))
