@@ -22,7 +22,7 @@ from curate.config.loader import from_data
 from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
-from curate.stages.calibration import TABLE
+from curate.stages.cost_table import TABLE
 from curate.store import manifest
 
 DIMENSIONS = 128
@@ -119,7 +119,7 @@ def _measured(rows: int) -> dict[str, tuple[float, int, int]]:
                 use = getattr(getattr(spec, "spec", None), "name", "")
                 name = f"{stage} {use}".strip()
                 disk = paths.size(folder) if stage != "export" else record.result.bytes
-                for line in manifest.lines([record]):
+                for line in manifest.expand_entries([record]):
                     found.setdefault(name, (line.seconds, line.peak_memory, disk))
     return found
 

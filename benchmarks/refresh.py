@@ -26,7 +26,7 @@ from memory import texts
 
 from curate.stages.embed.stage import EmbedResult
 from curate.store import manifest, versions
-from curate.store.churn import churn
+from curate.store.churn import compute_churn
 
 FILES = 8
 
@@ -101,7 +101,7 @@ def run(settings: dict[str, Any], workers: int) -> dict[str, Any]:
 
 def published(folder: Path) -> Any:
     root = folder / versions.FOLDER
-    return versions.read_ids(root, versions.published(root) or "")
+    return versions.read_ids(root, versions.published_version(root) or "")
 
 
 def main() -> None:
@@ -135,7 +135,7 @@ def main() -> None:
                 if what == "refresh":
                     shutil.copytree(first, target, symlinks=True)
                 done = run(config(pool, target, chosen.embed, weight), chosen.workers)
-                moved = churn(before, published(target))
+                moved = compute_churn(before, published(target))
                 line = {**told, "what": what, "rate": rate, "keep_previous_weight": weight, **done}
                 line |= {"added": moved.added, "removed": moved.removed, "churn": round(moved.rate, 4), "gone": gone}
                 print(json.dumps(line), flush=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from curate.pipeline import Summary
-    from curate.store.versions import Published
+    from curate.store.versions import PublishedExport
 
 
 def run(
@@ -57,7 +57,7 @@ def run(
         return pipeline.run(loaded, runner, overwrite=overwrite, verify=verify)
 
 
-def published(run: str | Path) -> Published:
+def published(run: str | Path) -> PublishedExport:
     """Look up the version that a run has published, once.
 
     Its files stay as they are while other versions are published, so a reader sees all of one version. It is deleted
@@ -84,7 +84,7 @@ def published(run: str | Path) -> Published:
     from curate import paths
     from curate.store import versions
 
-    return versions.resolved(paths.place(str(run)))
+    return versions.resolve_published(paths.place(str(run)))
 
 
 def select(
@@ -190,7 +190,7 @@ def select(
         {name: _vector(f"scores[{name!r}]", values, np.float32, n) for name, values in (scores or {}).items()},
         texts=None if texts is None else _texts(texts, n),
     )
-    groups = None if within is None else run_selector.groups_of(_groups(within, codes, n), entry.quota)
+    groups = None if within is None else run_selector.build_groups(_groups(within, codes, n), entry.quota)
     counts = _vector("tokens", tokens, np.int32, n) if tokens is not None and keep_tokens is not None else None
     if counts is not None and (counts < 0).any():
         raise ConfigError("tokens: a row has fewer than 0")

@@ -20,32 +20,32 @@ from curate.executors.serial import Serial
 from curate.progress import NullProgress, Progress
 from curate.report import contents
 from curate.report.formatting import compact, cut, in_epochs, masked
-from curate.stages import calibration, pool_sample, preflight
+from curate.stages import cost_table, pool_sample, preflight
 from curate.stages.base import (
     SCRATCH,
     AnyStage,
     Context,
     Forecast,
     NotReadyError,
-    Planned,
-    Progressed,
+    PlannedStep,
+    CompletedStages,
 )
 from curate.stages.cluster import Cluster
 from curate.stages.decontaminate.stage import Decontaminate
 from curate.stages.embed.stage import Embed
 from curate.stages.export.stage import Export, ExportResult
-from curate.stages.ingest.stage import Ingest, survey
-from curate.stages.pool_sample import Counted
+from curate.stages.ingest.stage import Ingest, survey_files
+from curate.stages.pool_sample import RowCount
 from curate.stages.proxy.stage import Proxy
 from curate.stages.report import ground_truth, pool_measures
-from curate.stages.report.stage import Rendered
-from curate.stages.report.stage import report as render
+from curate.stages.report.stage import RenderedReport
+from curate.stages.report.stage import render_report as render
 from curate.stages.score.stage import Score
 from curate.stages.select import published_index
 from curate.stages.select.stage import Select
 from curate.store import lock, manifest, parquet_io, redaction, run_directory, symlinks, versions
 from curate.store.inputs import InputResult
-from curate.store.json_shape import fits
+from curate.store.json_shape import has_shape
 from curate.store.ledger import SelectResult
 from curate.store.manifest import Record, StageResult
 from curate.version import __version__
@@ -82,7 +82,7 @@ FILES = (
 )
 """Files in a run directory that no stage owns."""
 
-OWNED = (*FILES, "evaluate", SCRATCH, *(name for stage in PIPELINE for name in stage.owns))
+OWNED = (*FILES, "evaluate", SCRATCH, *(name for stage in PIPELINE for name in stage.outputs))
 """Entries of a run directory that are read, deleted and written again."""
 
 
@@ -189,7 +189,7 @@ def accounting(records: Iterable[Record[StageResult]]) -> list[dict[str, Any]]:
             "seconds": round(line.seconds, 3),
             "peak_memory": line.peak_memory,
         }
-        for line in manifest.lines(records)
+        for line in manifest.expand_entries(records)
     ]
 
 
@@ -258,10 +258,10 @@ def run(
 @contextmanager
 def alone(context: Context) -> Iterator[None]:
     """Hold the run folder; nothing half written is left there, however the block ends."""
-    held = lock.held(context.folder, context.progress.note)
+    held = lock.acquire(context.folder, context.progress.note)
     with paths.reached(context.folder), anchored.within(context.folder), held:
-        symlinks.refuse(context.folder, OWNED)
-        parquet_io.sweep(context.folder)
+        symlinks.refuse_links(context.folder, OWNED)
+        parquet_io.remove_partial_files(context.folder)
         try:
             with catching_panics():
                 yield
@@ -269,7 +269,7 @@ def alone(context: Context) -> Iterator[None]:
             context.executor.close()
             raise
         finally:
-            parquet_io.sweep(context.folder)
+            parquet_io.remove_partial_files(context.folder)
 
 
 def context_of(
@@ -281,23 +281,23 @@ def context_of(
 
 def _run(context: Context, until: str, *, report: bool) -> Summary:
     config = context.config
-    published = versions.published(context.folder / versions.FOLDER)  # an error, if that is not known
+    published = versions.published_version(context.folder / versions.FOLDER)  # an error, if that is not known
     redaction.write(context.folder, config.export.mask_pii)
     parquet_io.write_text(context.folder / "config.yaml", context.yaml)
     data = parquet_io.read_json(context.folder / manifest.NAME)
-    before = data if data is not None and fits(data, _WRITTEN) else {"fingerprints": {}}
-    if data is None and parquet_io.there(context.folder / manifest.NAME):
+    before = data if data is not None and has_shape(data, _WRITTEN) else {"fingerprints": {}}
+    if data is None and parquet_io.exists(context.folder / manifest.NAME):
         context.progress.warn(f"{context.folder / manifest.NAME} is corrupt, and is repaired")
     if before.get("export") is not None and published is None:
         lost = f"{context.folder / versions.FOLDER} is missing, and what was published is lost"
         context.progress.warn(f"{lost}: the history begins again, and nothing is compared with it")
-    done = Progressed()
+    done = CompletedStages()
     known = before.get("config") == config.resolved and before.get("curate") == __version__
     if not known:
-        _refuse(preflight.check(config, context.folder), context)
+        _refuse(preflight.check_config(config, context.folder), context)
     for step in _stages(context, until):
         if done.view is None and not (known and before["fingerprints"].items() >= step.fingerprints().items()):
-            _refuse(preflight.of_run(config, step.pool), context)
+            _refuse(preflight.check_ingested_pool(config, step.pool), context)
         done = step
     late: list[str] = []
     unchanged, page, rendered = _publish(context, done, before, late, report=report)
@@ -315,7 +315,7 @@ def _run(context: Context, until: str, *, report: bool) -> Summary:
 
 
 def _publish(
-    context: Context, done: Progressed, before: Mapping[str, Any], late: list[str], *, report: bool
+    context: Context, done: CompletedStages, before: Mapping[str, Any], late: list[str], *, report: bool
 ) -> tuple[bool, Path | None, contents.Stage | None]:
     """Render and write all that a run shows for itself, then switch to its export.
 
@@ -333,12 +333,12 @@ def _publish(
         What the report cost; None if it was not written.
     """
     root, page = context.folder / versions.FOLDER, context.folder / REPORT
-    rendered: Rendered | None = None
+    rendered: RenderedReport | None = None
     with ExitStack() as stack:
         try:
-            line = None if done.export is None else versions.publication(root, done.export.name)
+            line = None if done.export is None else versions.prepare_publication(root, done.export.name)
             if line is not None and done.export is not None:
-                line["remembers"] = published_index.remembered(context, done.export.name)
+                line["remembers"] = published_index.count_remembered(context, done.export.name)
             unchanged = before["fingerprints"] == done.fingerprints() and line is None
             shown: str | None = _shown(context)
             puts: list[Callable[[], None]] = []
@@ -346,16 +346,16 @@ def _publish(
                 shown = before.get("report")
             elif report and not (unchanged and before.get("report") == shown and page.exists()):
                 reused = set(before["fingerprints"].values())
-                published = line or next(iter(versions.history(root)[-1:]), None)
+                published = line or next(iter(versions.read_history(root)[-1:]), None)
                 rendered = render(context, done, published, reused)
-                puts.append(stack.enter_context(parquet_io.staged(page, rendered.page)))
+                puts.append(stack.enter_context(parquet_io.stage_text(page, rendered.page)))
             elif not report and unchanged and before.get("report") in (shown, None):
                 shown = before.get("report")  # None: the page, if there is one, was written by a command since
             elif not report:
                 shown = None
                 puts.append(partial(paths.unlink, page, missing_ok=True))
-            written = parquet_io.json_text(_manifest(context, done, shown))
-            puts.append(stack.enter_context(parquet_io.staged(context.folder / manifest.NAME, written)))
+            written = parquet_io.format_json(_manifest(context, done, shown))
+            puts.append(stack.enter_context(parquet_io.stage_text(context.folder / manifest.NAME, written)))
             if line is not None:
                 versions.publish(root, line)
         except CurateError as error:
@@ -374,7 +374,7 @@ def _publish(
         )
     if done.export is not None:
         with _harmless(late, "old versions of the export may be left"):
-            versions.forget(root, context.config.export.keep_versions, late.append)
+            versions.delete_old_versions(root, context.config.export.keep_versions, late.append)
     there = done.export is not None and (report or page.exists())
     return unchanged, page if there else None, rendered.account if rendered else None
 
@@ -412,7 +412,7 @@ def _shown(context: Context) -> str:
     )
 
 
-def _manifest(context: Context, done: Progressed, shown: str | None) -> dict[str, object]:
+def _manifest(context: Context, done: CompletedStages, shown: str | None) -> dict[str, object]:
     return {
         "curate": __version__,
         "seed": context.config.seed,
@@ -427,7 +427,7 @@ def _manifest(context: Context, done: Progressed, shown: str | None) -> dict[str
 
 def pool(context: Context) -> PoolView:
     """Return the pool as selectors see it; runs every stage before select, and reuses what is still right."""
-    done = Progressed()
+    done = CompletedStages()
     for step in _stages(context, _before("select")):
         done = step
     for warning in done.warnings:
@@ -440,7 +440,7 @@ def _before(stage: str) -> str:
     return names[names.index(stage) - 1]
 
 
-def finished(config: RunConfig, progress: Progress) -> Progressed:
+def finished(config: RunConfig, progress: Progress) -> CompletedStages:
     """Return the results of a run of which every stage is done.
 
     Raises
@@ -448,7 +448,7 @@ def finished(config: RunConfig, progress: Progress) -> Progressed:
     ConfigError
         It is not there, or would have to be run again.
     """
-    context, done = replace(context_of(config, Serial(), progress), plan=[]), Progressed()
+    context, done = replace(context_of(config, Serial(), progress), plan=[]), CompletedStages()
     try:
         for step in _stages(context, PIPELINE[-1].name):
             done = step
@@ -457,7 +457,7 @@ def finished(config: RunConfig, progress: Progress) -> Progressed:
     return done
 
 
-def write_report(context: Context, done: Progressed) -> tuple[Path, dict[str, object]]:
+def write_report(context: Context, done: CompletedStages) -> tuple[Path, dict[str, object]]:
     """Write the report of a finished run again.
 
     Returns
@@ -468,7 +468,7 @@ def write_report(context: Context, done: Progressed) -> tuple[Path, dict[str, ob
         Its content as plain data.
     """
     path = context.folder / REPORT
-    last = next(iter(versions.history(context.folder / versions.FOLDER)[-1:]), None)
+    last = next(iter(versions.read_history(context.folder / versions.FOLDER)[-1:]), None)
     rendered = render(context, done, last)
     parquet_io.write_text(path, rendered.page)
     return path, rendered.summary
@@ -478,12 +478,12 @@ def write_report(context: Context, done: Progressed) -> tuple[Path, dict[str, ob
 def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, object]]:
     """Write the report of a finished run again; see ``write_report``."""
     context = context_of(config, Serial(), progress)
-    held = lock.held(context.folder, context.progress.note)
+    held = lock.acquire(context.folder, context.progress.note)
     with paths.reached(context.folder), anchored.within(context.folder):
         if not run_directory.is_run(context.folder):
             raise _no_finished_run(config, "there was no run yet")
         with held:
-            symlinks.refuse(context.folder, OWNED)
+            symlinks.refuse_links(context.folder, OWNED)
             return write_report(context, finished(config, context.progress))
 
 
@@ -492,11 +492,11 @@ def _no_finished_run(config: RunConfig, why: str) -> ConfigError:
     return ConfigError(message, where=config.run, hint=f"run: curate run {config.source}")
 
 
-def _stages(context: Context, until: str) -> Iterator[Progressed]:
+def _stages(context: Context, until: str) -> Iterator[CompletedStages]:
     """Run every stage up to ``until``, and yield what is done after each; with a context that only plans, plan it."""
     names = [stage.name for stage in PIPELINE]
-    stages, done = PIPELINE[: names.index(until) + 1], Progressed()
-    ground_truth.asked(context.config)
+    stages, done = PIPELINE[: names.index(until) + 1], CompletedStages()
+    ground_truth.check_readable(context.config)
     for stage in stages:
         stage.prepare(context)
     for stage in stages:
@@ -530,35 +530,35 @@ def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
 @catching_panics()
 def plan(
     config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
-) -> list[Planned]:
+) -> list[PlannedStep]:
     """Return what would run and why. Only input files that changed are read; with ``verify``, all of them."""
     context = replace(context_of(config, executor, progress, verify=verify), plan=[])
     if verify:
         paths.forget_contents()
     with paths.reached(context.folder), anchored.within(context.folder):
-        symlinks.refuse(context.folder, OWNED)
+        symlinks.refuse_links(context.folder, OWNED)
         return _planned(context)
 
 
-def _planned(context: Context) -> list[Planned]:
-    config, done = context.config, Progressed()
+def _planned(context: Context) -> list[PlannedStep]:
+    config, done = context.config, CompletedStages()
     with suppress(NotReadyError):
         for step in _stages(context, PIPELINE[-1].name):
             done = step
     seen = {(one.stage, one.name): one for one in context.plan or ()}
     if done.records:
-        counted, size = Counted(done.records[0].count.kept), sum(file["size"] for file in _files(done))
+        counted, size = RowCount(done.records[0].count.kept), sum(file["size"] for file in _files(done))
     else:
-        files = survey(context)
-        counted, size = pool_sample.rows_of(config.input, files, _COUNTING), sum(file["size"] for file in files)
+        files = survey_files(context)
+        counted, size = pool_sample.count_rows(config.input, files, _COUNTING), sum(file["size"] for file in files)
     rows = counted.rows
     largest = {
         name: size
         for stage in PIPELINE
-        for one in done.of(stage.name)
+        for one in done.records_of(stage.name)
         for name, size in stage.largest_groups(one).items()
     }
-    forecast, lines, outdated = Forecast(rows, rows, largest), list[Planned](), list[str]()
+    forecast, lines, outdated = Forecast(rows, rows, largest), list[PlannedStep](), list[str]()
     for stage in PIPELINE:
         for entry in stage.entries(config):
             name = stage.entry_name(entry)
@@ -570,9 +570,9 @@ def _planned(context: Context) -> list[Planned]:
             entering = forecast
             own, forecast = stage.forecast(config, one, forecast)
             for line in own:
-                cost = _estimated(context, stage, line, folder, entering.most, size / max(1, rows))
+                cost = _estimated(context, stage, line, folder, entering.max_rows, size / max(1, rows))
                 lines.append(replace(cost, error=counted.error))
-                entering = entering if line.rows is None else replace(entering, most=line.rows)
+                entering = entering if line.rows is None else replace(entering, max_rows=line.rows)
     return lines
 
 
@@ -584,8 +584,8 @@ _OF_PLUGIN = ("plugin", "version", "sha256", "params", "contents")
 """Inputs of a step that its entry alone determines."""
 
 
-def _files(done: Progressed) -> Sequence[Mapping[str, Any]]:
-    return done.one("input", InputResult).result.files
+def _files(done: CompletedStages) -> Sequence[Mapping[str, Any]]:
+    return done.record_of("input", InputResult).result.files
 
 
 def _later(
@@ -595,13 +595,13 @@ def _later(
     name: str,
     record: Record[StageResult] | None,
     outdated: Sequence[str],
-) -> Planned:
+) -> PlannedStep:
     """Return the plan of a step that one before it keeps from being compared with what is on disk.
 
     It is certain to run if it was never done, its own entry changed, or it was made from a result that changed.
     """
     if record is None:
-        return Planned(stage.name, name, "missing", "a stage before it will run")
+        return PlannedStep(stage.name, name, "missing", "a stage before it will run")
     entries = entry if isinstance(entry, tuple) else (entry,)
     parts = [one.fingerprint_parts() for one in entries if isinstance(one, Entry)]
     own = {key: value for key, value in (parts[0] if parts else {}).items() if key in _OF_PLUGIN}
@@ -609,29 +609,29 @@ def _later(
     before = {key: value for key, value in record.inputs.items() if key in now}
     state, why = manifest.compare(replace(record, inputs=before, fingerprint=manifest.fingerprint(before)), now)
     if state != "fresh":
-        return Planned(stage.name, name, "stale", why, changed=True)
+        return PlannedStep(stage.name, name, "stale", why, changed=True)
     for section in ("embed", "score"):
         read = record.inputs.get(section)
         if isinstance(read, dict) and {*read} != {one.name for one in getattr(config, section)}:
-            return Planned(stage.name, name, "stale", f"the entries of {section} changed", changed=True)
+            return PlannedStep(stage.name, name, "stale", f"the entries of {section} changed", changed=True)
     made_from = json.dumps(dict(record.inputs))
     if any(fingerprint in made_from for fingerprint in outdated):
-        return Planned(stage.name, name, "stale", "a stage before it will run", changed=True)
-    return Planned(stage.name, name, "maybe", "depends on what a stage before it produces")
+        return PlannedStep(stage.name, name, "stale", "a stage before it will run", changed=True)
+    return PlannedStep(stage.name, name, "maybe", "depends on what a stage before it produces")
 
 
 def _estimated(
-    context: Context, stage: AnyStage, step: Planned, folder: Path, entering: int, bytes_per_row: float
-) -> Planned:
+    context: Context, stage: AnyStage, step: PlannedStep, folder: Path, entering: int, bytes_per_row: float
+) -> PlannedStep:
     """Return the step with its cost, in proportion to that of the last time, or of measurements if it never ran."""
     if step.state == "fresh":
         return replace(step, seconds=0.0, memory=0, disk=0)
     record = manifest.load(folder, stage.result)
-    last = next((line for line in manifest.lines([record] if record else []) if line.name == step.name), None)
+    last = next((line for line in manifest.expand_entries([record] if record else []) if line.name == step.name), None)
     if last is not None and last.count.kept:
         return stage.estimate(context, step, last, folder)
     section = getattr(context.config, stage.section)
     entries = section if isinstance(section, tuple) else (section,)
     entry = next((one for one in entries if isinstance(one, Entry) and step.name in (one.name, stage.name)), None)
-    cost = calibration.estimate(stage.name, entry, entering, bytes_per_row)
+    cost = cost_table.estimate(stage.name, entry, entering, bytes_per_row)
     return step if cost is None else replace(step, seconds=cost.seconds, memory=cost.memory, disk=cost.disk)

@@ -12,7 +12,7 @@ from curate.errors import DataError
 from curate.kernels.text.json_values import dumps, to_identifier, to_text
 from curate.plugins.exporters.jsonl import to_json_values
 from curate.stages.export import map_strings
-from curate.store.arrow_values import storable
+from curate.store.arrow_values import storable_type
 
 HEAD = ("Type", "Stored, and exported to Parquet, as", "As text", "As id", "Masked and cut", "In JSON Lines")
 
@@ -65,7 +65,7 @@ def table() -> str:
 
 def _row(name: str, array: pa.Array) -> list[str]:
     try:
-        kind = storable(array.type)
+        kind = storable_type(array.type)
     except TypeError:
         return [name, *["refused, with the column's name"] * 5]
     nested = pa.types.is_nested(kind)
@@ -82,7 +82,7 @@ def _masked(kind: pa.DataType) -> str:
         map_strings.check_type("x", kind)
     except DataError:
         return "refused"
-    return "yes" if map_strings.holds_text(kind) else "holds no text"
+    return "yes" if map_strings.is_text_type(kind) else "holds no text"
 
 
 def _code(text: str | None) -> str:

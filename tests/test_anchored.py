@@ -60,8 +60,8 @@ def used(folder):
         "npz": lambda: npz.load(folder / "a.npz", "f"),
         "write_text": lambda: parquet_io.write_text(file, "x"),
         "write": lambda: parquet_io.write(TABLE, table, "g"),
-        "named": lambda: parquet_io.atomic(table, named=True).__enter__(),
-        "staged": lambda: parquet_io.staged(file, "x").__enter__(),
+        "named": lambda: parquet_io.write_atomically(table, keep_name=True).__enter__(),
+        "staged": lambda: parquet_io.stage_text(file, "x").__enter__(),
         "unlink": lambda: paths.unlink(file),
         "move away": lambda: paths.move(file, folder.parent / "b.json"),
         "move to": lambda: paths.move(folder.parent.parent / "c.json", file),
@@ -118,7 +118,7 @@ def test_deleting_a_folder_deletes_nothing_behind_a_link(run, outside):
     (run / ".1.partial.folder").mkdir()
     (run / ".1.partial.folder" / "x").write_text("half")
     (run / ".1.partial.link").symlink_to(outside)
-    parquet_io.sweep(run)
+    parquet_io.remove_partial_files(run)
     assert not list(run.glob(".1.partial.*"))
 
 
@@ -126,7 +126,7 @@ def test_deleting_a_folder_deletes_nothing_behind_a_link(run, outside):
 def test_a_swap_while_a_file_is_written_leads_nowhere(run, outside, named):
     """The folder is the one that was opened, wherever it is by then; so is the file."""
     target = run / "stage" / "deep" / "new.json"
-    with parquet_io.atomic(target, named=named) as partial:
+    with parquet_io.write_atomically(target, keep_name=named) as partial:
         Path("run/stage").rename("moved")
         Path("run/stage").mkdir()
         Path("run/stage/deep").symlink_to(outside)
@@ -139,7 +139,7 @@ def test_a_swap_while_a_file_is_written_leads_nowhere(run, outside, named):
 
 def test_a_half_written_file_that_is_replaced_by_a_link_is_not_written_through(run, outside):
     target = run / "stage" / "deep" / "new.json"
-    with parquet_io.atomic(target) as partial:
+    with parquet_io.write_atomically(target) as partial:
         (half,) = target.parent.glob(".*.partial.new.json")
         half.unlink()
         half.symlink_to(outside / "a.json")
@@ -147,7 +147,7 @@ def test_a_half_written_file_that_is_replaced_by_a_link_is_not_written_through(r
 
 
 def test_a_program_that_an_exporter_starts_can_write_the_file(run):
-    with parquet_io.atomic(run / "x.txt", named=True) as partial:
+    with parquet_io.write_atomically(run / "x.txt", keep_name=True) as partial:
         assert partial.name == "x.txt"
         assert partial.parent.stat().st_mode & 0o077 == 0
         subprocess.run(["cp", "run/stage/deep/a.json", str(partial)], check=True)
@@ -194,7 +194,7 @@ def test_without_names_for_open_files_the_way_is_still_checked(run, outside, mon
     """As on macOS."""
     monkeypatch.setattr(anchored, "_SELF", Path("nowhere"))
     parquet_io.write_text(run / "stage" / "b.json", "x")
-    with parquet_io.atomic(run / "stage" / "c.txt", named=True) as partial:
+    with parquet_io.write_atomically(run / "stage" / "c.txt", keep_name=True) as partial:
         partial.write_text("y")
     assert paths.read(run / "stage" / "b.json") + paths.read(run / "stage" / "c.txt") == b"xy"
     (run / "link").symlink_to(outside)

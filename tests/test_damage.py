@@ -78,7 +78,7 @@ def state():
 
 def why(settings, file):
     """What a plan says of the stage that the file belongs to."""
-    return next(step.why for step in plan(from_data(settings), Serial()) if step.stage == file.split("/")[0])
+    return next(step.reason for step in plan(from_data(settings), Serial()) if step.stage == file.split("/")[0])
 
 
 @pytest.mark.parametrize("damage", [truncated, zeroed])
@@ -181,12 +181,12 @@ def test_a_version_that_is_damaged_is_not_gone_back_to(settings):
     for keep in (10, 20):
         curate.run(settings(keep))
     root = Path("run/export")
-    now, (old,) = versions.published(root), [name for name in versions.kept(root) if name != versions.published(root)]
+    now, (old,) = versions.published_version(root), [name for name in versions.complete_versions(root) if name != versions.published_version(root)]
     (path,) = (root / old / "data").iterdir()
     flip(path)
     with pytest.raises(DataError, match=rf"cannot go back: {old}/data/\S+ is not what was written"):
         versions.rollback(Path("run"), None, print)
-    assert versions.published(root) == now
+    assert versions.published_version(root) == now
 
 
 # ---------------------------------------------------------------- what a footer or a manifest says is not believed
@@ -240,7 +240,7 @@ def test_a_card_that_changed_is_written_again(settings):
 def test_a_run_that_verifies_reads_what_is_published(settings):
     curate.run(settings())
     before = state()
-    (data,) = Path("run/export", versions.published(Path("run/export"))).glob("data/*")
+    (data,) = Path("run/export", versions.published_version(Path("run/export"))).glob("data/*")
     flip(data)
     assert curate.run(settings()).unchanged
     with pytest.raises(AssertionError):

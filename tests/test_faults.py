@@ -31,7 +31,7 @@ ROOT = Path("run/export")
 
 def why(settings, stage):
     """What a plan says of a stage."""
-    return next(step.why for step in plan(from_data(settings), Serial()) if step.stage == stage)
+    return next(step.reason for step in plan(from_data(settings), Serial()) if step.stage == stage)
 
 
 def plugin(kind, *lines, declared=""):
@@ -62,9 +62,9 @@ def plugin(kind, *lines, declared=""):
 @pytest.mark.parametrize("change", ["gone", "grown", "cut off"])
 def test_a_file_that_changes_while_it_is_read_is_told_and_nothing_is_published(pool, config, monkeypatch, change):
     curate.run(config())
-    before, file = versions.published(ROOT), pool / "b.jsonl"
+    before, file = versions.published_version(ROOT), pool / "b.jsonl"
     file.write_text(file.read_text().replace("number", "nummer"))
-    real, whole = ingest_stage.read, file.read_text()
+    real, whole = ingest_stage.write_shards, file.read_text()
 
     def meanwhile(task):
         if any(piece.path == "pool/b.jsonl" for piece in task.pieces) and file.exists() and file.read_text() == whole:
@@ -78,18 +78,18 @@ def test_a_file_that_changes_while_it_is_read_is_told_and_nothing_is_published(p
 
     told = "cannot read the file: .*No such file" if change == "gone" else "the file changed while it was read"
     with monkeypatch.context() as patch, pytest.raises(DataError, match=rf"pool/b\.jsonl: {told}") as error:
-        patch.setattr(ingest_stage, "read", meanwhile)
+        patch.setattr(ingest_stage, "write_shards", meanwhile)
         curate.run(config())
     assert error.value.exit_code == 3
-    assert versions.published(ROOT) == before
+    assert versions.published_version(ROOT) == before
     file.write_text(whole)
     assert curate.run(config()).rows_in == 60
-    assert versions.published(ROOT) != before
+    assert versions.published_version(ROOT) != before
 
 
 @pytest.mark.parametrize("change", ["mode", "link", "time", "copy"])
 def test_a_stamp_that_changes_while_the_bytes_stay_does_not_end_a_run(pool, config, monkeypatch, change):
-    real, file = ingest_stage.read, pool / "b.jsonl"
+    real, file = ingest_stage.write_shards, pool / "b.jsonl"
 
     def meanwhile(task):
         if change == "mode":
@@ -103,7 +103,7 @@ def test_a_stamp_that_changes_while_the_bytes_stay_does_not_end_a_run(pool, conf
             (pool / "copy").replace(file)
         return real(task)
 
-    monkeypatch.setattr(ingest_stage, "read", meanwhile)
+    monkeypatch.setattr(ingest_stage, "write_shards", meanwhile)
     assert curate.run(config()).rows_in == 60
     assert curate.run(config()).unchanged
 
@@ -185,7 +185,7 @@ def test_a_worker_that_always_dies_ends_the_run_with_a_hint_and_the_next_goes_on
     Path("memory").touch()
     curate.run(settings, executor="processes", workers=2)
     curate.run(settings | {"run": "alone"})
-    assert versions.published(ROOT) == versions.published(Path("alone/export"))
+    assert versions.published_version(ROOT) == versions.published_version(Path("alone/export"))
 
 
 @pytest.mark.parametrize(
@@ -220,9 +220,9 @@ def test_a_model_that_was_replaced_under_its_name_and_a_plugin_that_was_edited_a
     Path("model").write_text("2")
     assert why(settings, "embed") == 'revision: "1" is now "2"'
     assert why(settings, "cluster") == "a stage before it will run"
-    before = versions.published(ROOT)
+    before = versions.published_version(ROOT)
     curate.run(settings)
-    assert versions.published(ROOT) != before
+    assert versions.published_version(ROOT) != before
     plugin("embedder", *lines, "# edited", declared=", revision=True")
     assert "sha256" in why(config(plugins=["./mine.py"], embed={"use": "mine"}), "embed")
 
@@ -295,8 +295,8 @@ def seen():
 
 def lasting():
     """What must be the same however often a run was cut short: the export, its history, sketches, what is kept."""
-    history = [{**line, "published": ""} for line in versions.history(ROOT)]
-    return seen()[0], history, versions.kept(ROOT), sorted(path.name for path in Path("run/published").rglob("*"))
+    history = [{**line, "published": ""} for line in versions.read_history(ROOT)]
+    return seen()[0], history, versions.complete_versions(ROOT), sorted(path.name for path in Path("run/published").rglob("*"))
 
 
 @pytest.mark.parametrize(("kind", "every"), [("full", 1), ("panic", 3)])
@@ -364,7 +364,7 @@ def test_a_report_or_card_that_cannot_be_rendered_publishes_nothing(pool, config
             curate.run("config.yaml")
             settings["select"][0]["keep"] = 30
             Path("config.yaml").write_text(json.dumps(settings))
-        before = None if first else (seen(), versions.history(ROOT), Path("run/manifest.json").read_bytes())
+        before = None if first else (seen(), versions.read_history(ROOT), Path("run/manifest.json").read_bytes())
         with monkeypatch.context() as patch:
             patch.setattr(f"curate.report.{part}", fails)
             done = command("run", "config.yaml", "--log-format", "plain")
@@ -383,7 +383,7 @@ def test_a_report_or_card_that_cannot_be_rendered_publishes_nothing(pool, config
         assert (ROOT / "current").is_symlink() != first
         assert Path("run/report.html").exists() != first
         if before is not None:
-            assert (seen(), versions.history(ROOT), Path("run/manifest.json").read_bytes()) == before
+            assert (seen(), versions.read_history(ROOT), Path("run/manifest.json").read_bytes()) == before
     assert curate.run("config.yaml").kept == 30
     assert "30" in Path("run/report.html").read_text()
 
@@ -409,7 +409,7 @@ def test_a_panic_in_a_plugin_is_the_plugins_error(pool, config, command, executo
 def test_a_rollback_that_cannot_be_written_changes_nothing(pool, config, monkeypatch, fails):
     curate.run(config())
     curate.run(config(select=[{"use": "top_k", "keep": 30}]))
-    before, history = versions.published(ROOT), versions.history(ROOT)
+    before, history = versions.published_version(ROOT), versions.read_history(ROOT)
 
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -417,10 +417,10 @@ def test_a_rollback_that_cannot_be_written_changes_nothing(pool, config, monkeyp
     with monkeypatch.context() as patch, pytest.raises(DataError, match="No space left on device"):
         patch.setattr(Path, "write_text" if fails == "history" else "symlink_to", full)
         versions.rollback(Path("run"), None, print)
-    assert (versions.published(ROOT), versions.history(ROOT)) == (before, history)
+    assert (versions.published_version(ROOT), versions.read_history(ROOT)) == (before, history)
     done = versions.rollback(Path("run"), None, print)
-    assert [line["version"] for line in versions.history(ROOT)] == [done.published, before, done.published]
-    assert [line["by"] for line in versions.history(ROOT)] == ["run", "run", "rollback"]
+    assert [line["version"] for line in versions.read_history(ROOT)] == [done.published, before, done.published]
+    assert [line["by"] for line in versions.read_history(ROOT)] == ["run", "run", "rollback"]
 
 
 def test_the_report_is_of_the_answer_key_and_configuration_that_there_are_now(pool, config):
@@ -446,7 +446,7 @@ def test_the_report_is_of_the_answer_key_and_configuration_that_there_are_now(po
 def test_an_edited_version_that_cannot_be_copied_is_kept_and_leaves_no_half_copy(pool, config, monkeypatch):
     settings = config(export={"use": "jsonl", "rows_per_file": 5, "keep_versions": 1})
     curate.run(settings)
-    first = versions.published(ROOT)
+    first = versions.published_version(ROOT)
     (ROOT / first / "notes.txt").write_text("mine")
     settings["select"][0]["keep"] = 40
     curate.run(settings)
@@ -465,7 +465,7 @@ def test_an_edited_version_that_cannot_be_copied_is_kept_and_leaves_no_half_copy
     assert "old versions of the export may be left (OSError: [Errno 28] No space left" in done.warnings[0]
     assert [path.name for path in ROOT.glob("*.edited-*")] == []
     assert (ROOT / first / "notes.txt").exists()
-    assert versions.published(ROOT) != first
+    assert versions.published_version(ROOT) != first
     assert "notes.txt" in str(sorted(path.name for path in (ROOT / first).iterdir()))
     again = curate.run(settings)
     assert "was edited since it was written; it is kept in" in again.warnings[0]

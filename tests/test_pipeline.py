@@ -130,7 +130,7 @@ def test_a_second_run_is_unchanged_and_a_changed_key_runs_only_what_depends_on_i
     changed = {
         step.stage: step for step in plan(from_data(config(cluster={"use": "kmeans", "n_clusters": 5})), Serial())
     }
-    assert changed["cluster"].why == "params.n_clusters: 4 is now 5"
+    assert changed["cluster"].reason == "params.n_clusters: 4 is now 5"
     assert changed["select"].rows == 20
 
 
@@ -139,7 +139,7 @@ def test_a_changed_file_is_named_by_the_plan(pool, config):
     with (pool / "b.jsonl").open("a") as file:
         file.write('{"id": "new", "text": "one more row", "topic": "t0", "source": "left", "stars": 1, "tags": []}\n')
     first = plan(from_data(config()), Serial())[0]
-    assert (first.state, first.why) == ("stale", "files.pool/b.jsonl changed")
+    assert (first.state, first.reason) == ("stale", "files.pool/b.jsonl changed")
     assert curate.run(config()).rows_in == 61
 
 

@@ -200,7 +200,7 @@ MEASURED_NOWHERE = {("embedder", "column"), ("embedder", "sentence_transformers"
 
 @pytest.mark.parametrize("section", [name for name, one in ENTRIES.items() if name != "metrics"])
 def test_every_plugin_was_measured(section):
-    from curate.stages.calibration import TABLE
+    from curate.stages.cost_table import TABLE
 
     kind = ENTRIES[section].kind
     steps = json.loads(TABLE.read_text())["steps"]

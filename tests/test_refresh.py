@@ -223,7 +223,7 @@ def test_a_fit_of_another_recipe_is_made_anew(written, nightly):
     written([line(number) for number in range(100)])
     curate.run(nightly(embed={"use": "lsa", "dimensions": 16}))
     changed = plan(from_data(nightly(embed={"use": "lsa", "dimensions": 8})), Serial())[1]
-    assert "params.dimensions: 16 is now 8" in changed.why
+    assert "params.dimensions: 16 is now 8" in changed.reason
 
 
 # ---------------------------------------------------------------- the anchor

@@ -79,8 +79,8 @@ def commands(settings):
         "evaluate": lambda: evaluate(Path("run"), Serial()),
         "compare": lambda: compare(same, Serial(), select=["top_k"], prune_rates=[0.5]),
         "explain": lambda: explain.explain(Path("run"), "r0001"),
-        "diff": lambda: diff.last(Path("run"), 1),
-        "path": lambda: versions.resolved(Path("run")),
+        "diff": lambda: diff.diff_published(Path("run"), 1),
+        "path": lambda: versions.resolve_published(Path("run")),
         "rollback": lambda: versions.rollback(Path("run"), None, str),
     }
 
@@ -181,7 +181,7 @@ def test_a_swap_during_a_run_touches_nothing_outside(run, settings, commands, ke
     """
     home, rng = tmp_path / "home", random.Random(seed)
     folders = [path for path in entries(run) if path.is_dir()]
-    check = symlinks.refuse
+    check = symlinks.refuse_links
     refused = 0
     for number, path in enumerate(folders if seed else folders[::4]):
         late = rng.randrange(1, 9) if seed % 2 else 0
@@ -201,7 +201,7 @@ def test_a_swap_during_a_run_touches_nothing_outside(run, settings, commands, ke
         )
         with monkeypatch.context() as patch:
             if not late:
-                patch.setattr(symlinks, "refuse", refuse)
+                patch.setattr(symlinks, "refuse_links", refuse)
             try:
                 pipeline.run(work, Serial(), Swapping(late, swap))
             except CurateError as error:
@@ -219,7 +219,7 @@ def test_a_swap_during_a_run_touches_nothing_outside(run, settings, commands, ke
 def test_a_swap_after_the_check_of_the_other_commands_touches_nothing_outside(
     run, commands, kept, tmp_path, monkeypatch, name
 ):
-    home, check = tmp_path / "home", symlinks.refuse
+    home, check = tmp_path / "home", symlinks.refuse_links
     for path in [one for one in entries(run) if one.is_dir() and len(one.parts) == 2]:
         before = {}
 
@@ -230,7 +230,7 @@ def test_a_swap_after_the_check_of_the_other_commands_touches_nothing_outside(
                 before.update(state(home))
 
         with monkeypatch.context() as patch:
-            patch.setattr(symlinks, "refuse", refuse)
+            patch.setattr(symlinks, "refuse_links", refuse)
             try:
                 commands[name]()
             except CurateError as error:

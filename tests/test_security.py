@@ -190,7 +190,7 @@ def test_a_link_in_a_run_folder_is_refused_by_every_command(run, home, place):
 
 def test_what_is_half_written_is_never_a_link(run, home):
     """The names of files that are being written can be guessed; so can that of the lock."""
-    version = versions.published(Path("run/export"))
+    version = versions.published_version(Path("run/export"))
     Path("run/.1.partial.x").symlink_to(home / "manifest.json")
     Path(f"run/export/.{version}.partial").symlink_to(home)
     with pytest.raises(DataError, match="partial: this is a link"):
@@ -220,10 +220,10 @@ def test_the_published_version_is_one_of_the_export_folder(run, home, target):
     for command in ("explain", "rollback", "run"):
         with pytest.raises(DataError, match="run/export/current: this names no version"):
             run[command]()
-    version = versions.kept(Path("run/export"))[-1]
+    version = versions.complete_versions(Path("run/export"))[-1]
     versions.rollback(Path("run"), version, str)
     run["run"]()
-    assert versions.published(Path("run/export")) is not None
+    assert versions.published_version(Path("run/export")) is not None
 
 
 @pytest.mark.parametrize("version", ["../../home", "..", ".", "/etc", "history.json", "current"])
@@ -375,7 +375,7 @@ def test_what_users_wrote_is_not_taken_for_a_number(capsys):
 
 
 def test_a_line_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(json_records, "LONGEST", 64)
+    monkeypatch.setattr(json_records, "MAX_RECORD_LENGTH", 64)
     for name in ("a.jsonl", "a.jsonl.zst"):
         path = tmp_path / name
         data = b'{"a": 1}\n' + b" " * 5_000 + b"\n" + b'{"a": "' + b"x" * 500 + b'"}\n{"a": 2}\n'
@@ -383,25 +383,25 @@ def test_a_line_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
             file.write(data)
         (batch,) = readers.read(Piece(str(path), 0))
         assert (batch.table["a"].to_pylist(), batch.lines) == ([1, 2], [1, 4])
-        assert [(bad.line, bad.reason) for bad in batch.bad] == [
+        assert [(bad.line, bad.reason) for bad in batch.bad_records] == [
             (2, "is longer than 64 bytes"),
             (3, "is longer than 64 bytes"),
         ]
 
 
 def test_a_csv_line_without_an_end_is_an_error_that_says_where(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_records, "LONGEST", 64)
+    monkeypatch.setattr(csv_records, "MAX_RECORD_LENGTH", 64)
     (tmp_path / "a.csv").write_text("a\n" + "x" * 99)
     with pytest.raises(DataError, match=r"a\.csv:2: a line is longer"):
         list(readers.read(Piece(str(tmp_path / "a.csv"), 0)))
 
 
 def test_a_csv_cell_without_an_end_is_set_aside_and_not_held(tmp_path, monkeypatch):
-    monkeypatch.setattr(csv_records, "LONGEST", 64)
+    monkeypatch.setattr(csv_records, "MAX_RECORD_LENGTH", 64)
     (tmp_path / "a.csv").write_text('a\n"' + "x\n" * 99)
     (batch,) = readers.read(Piece(str(tmp_path / "a.csv"), 0))
-    assert [(bad.line, bad.record) for bad in batch.bad] == [(2, '"x')]
-    assert "a row is longer than 64 characters" in batch.bad[0].reason
+    assert [(bad.line, bad.record) for bad in batch.bad_records] == [(2, '"x')]
+    assert "a row is longer than 64 characters" in batch.bad_records[0].reason
     assert len(batch.table) == 98
 
 
@@ -410,7 +410,7 @@ def test_a_record_that_no_parquet_file_can_hold_is_set_aside(tmp_path):
         f'{{"a": {"[" * 40}{"]" * 40}}}\n{{"b": {"[" * 30}{"]" * 30}}}\n{{"t": "{"{" * 99}"}}\n'
     )
     (batch,) = readers.read(Piece(str(tmp_path / "a.jsonl"), 0))
-    assert [(bad.line, bad.reason) for bad in batch.bad] == [(1, "is nested more than 32 deep")]
+    assert [(bad.line, bad.reason) for bad in batch.bad_records] == [(1, "is nested more than 32 deep")]
     assert batch.lines == [2, 3]
 
 
@@ -452,7 +452,7 @@ def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
     evaluate(Path("run"), Serial())
     folders = [path for path in Path("run").rglob("*") if path.is_dir() and "current" not in path.parts]
     assert {*symlinks.RESULTS} <= {*pipeline.OWNED, redaction.NAME}
-    assert {path.parts[1] for path in folders} >= {name for stage in pipeline.PIPELINE for name in stage.owns} | {
+    assert {path.parts[1] for path in folders} >= {name for stage in pipeline.PIPELINE for name in stage.outputs} | {
         "evaluate"
     }
     commands = {

@@ -87,7 +87,7 @@ def _show_matches(run: Path, pattern: str, limit: int, *, as_json: bool) -> None
         output.show_json(asdict(found))
         return
     rows = [
-        [one.id or "", f"{one.file}:{one.line}", one.status, one.by or "", one.reason or "", one.text]
+        [one.id or "", f"{one.file}:{one.line}", one.status, one.decided_by or "", one.reason or "", one.text]
         for one in found.matches
     ]
     titles = ["id", "from", "status", "by", "reason", "text"]
@@ -101,7 +101,7 @@ def path(run: RunFolder, as_json: Json = False) -> None:
     """Print the folder of the published version, by its own name, which later runs and rollbacks do not change."""
     from curate.store import versions
 
-    found = versions.resolved(run_directory(run))
+    found = versions.resolve_published(run_directory(run))
     if as_json:
         output.show_json(found.as_dict())
     else:
@@ -128,11 +128,11 @@ def diff(
 
     run = run_directory(run)
     others = () if other is None else (run_directory(other),)
-    found = differences.diff(run, *others, examples) if others else differences.last(run, examples)
+    found = differences.diff(run, *others, examples) if others else differences.diff_published(run, examples)
     if as_json:
         output.show_json(found.as_dict())
         return
-    output.show_line(found.sentence())
+    output.show_line(found.summary())
     for header, rows in found.tables():
         typer.echo("")
         output.show_table(header, rows, verbatim=("source",))

@@ -30,7 +30,7 @@ from curate.cli.reporting import measured, telling
 
 if TYPE_CHECKING:
     from curate.pipeline import Summary
-    from curate.stages.base import Planned
+    from curate.stages.base import PlannedStep
 
 
 commands = typer.Typer()
@@ -140,7 +140,7 @@ def plan(
             _about(step.seconds),
             _about(step.memory, mebibyte),
             _about(step.disk, mebibyte),
-            step.why,
+            step.reason,
         ]
         for step in steps
     ]
@@ -154,7 +154,7 @@ def plan(
         output.show_line(note)
 
 
-def _rows(step: Planned) -> str:
+def _rows(step: PlannedStep) -> str:
     estimated = "≈ " * bool(step.error and step.rows is not None)
     return estimated + _about(step.rows) + (f" in each of {step.epochs:,} epochs" if step.epochs > 1 else "")
 
@@ -174,14 +174,14 @@ def check(config: Config, overrides: Overrides = None, as_json: Json = False) ->
     from curate.stages import preflight
 
     settings = load(config, overrides or ())
-    found = preflight.examined(settings)
+    found = preflight.check_without_run(settings)
     found.raise_if_any()
     if as_json:
         output.show_json(settings.resolved)
         return
     for note in found.notes:
         output.show_line(f"note: {note}")
-    pool = "" if found.pool is None else f"{found.pool.counted} rows, "
+    pool = "" if found.pool is None else f"{found.pool.row_count} rows, "
     output.show_line(f"{config}: fine; {pool}{plural(len(settings.select), 'selector')}, results go to {settings.run}")
 
 

@@ -107,7 +107,7 @@ def init(
 ) -> None:
     """Write a configuration to start from, with the text, id, label and source that your own files have."""
     from curate.config.init_template import starter
-    from curate.stages.ingest.pool_layout import layout
+    from curate.stages.ingest.pool_layout import detect_layout
     from curate.store import parquet_io
 
     if path.exists() and not overwrite:
@@ -121,7 +121,7 @@ def init(
         parquet_io.write_text(path, starter(run, files=files, text=text or "text"))
         lines = [f"wrote {path} (no file matches {files!r} yet): set input.files and input.text in it"]
     else:
-        found = layout(names, text)
+        found = detect_layout(names, text)
         roles = {"id": found.id, "label": found.label, "source": found.source}
         header = None if found.header else False
         parquet_io.write_text(path, starter(run, files=files, text=found.text, header=header, **roles))

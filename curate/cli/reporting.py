@@ -50,7 +50,7 @@ def measured(told: ConsoleProgress, path: Path | None, *, overwrite: bool) -> It
         run, took = names[0] if names else None, time.monotonic() - begun
         place = {"stage": told.stage, "entry": told.entry}
         prometheus.write(
-            path, prometheus.Ending(run=run, seconds=took, exit_code=code, steps=told.steps, error=error, **place)
+            path, prometheus.RunEnd(run=run, seconds=took, exit_code=code, steps=told.steps, error=error, **place)
         )
 
     try:

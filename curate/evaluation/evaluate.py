@@ -64,7 +64,7 @@ def evaluate(
     with pipeline.alone(context):
         done = pipeline.finished(config, context.progress)
         found = _evaluated(context, done.pool, done.pool.selected, budget)
-        parquet_io.write_json(evaluation_result.path(context.folder), as_dict(found))
+        parquet_io.write_json(evaluation_result.evaluation_path(context.folder), as_dict(found))
         pipeline.write_report(context, done)
     return found
 

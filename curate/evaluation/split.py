@@ -27,7 +27,7 @@ from curate.stages.base import Context
 from curate.stages.embed.stage import embed
 from curate.stages.embed.vector_reuse import text_keys
 from curate.stages.ingest import source_names
-from curate.stages.ingest.stage import ingest, matching
+from curate.stages.ingest.stage import ingest, match_files
 from curate.store import manifest
 from curate.store.manifest import Record, StageResult
 
@@ -94,9 +94,9 @@ def tested(context: Context, pool: PoolView) -> Split:
 def read_test_files(context: Context, pool: PoolView, files: Sequence[str]) -> PoolView:
     """The rows of the test files, read and embedded as the pool was: with the same fit, and setting the same aside."""
     config = context.config
-    matching("evaluate.files", *files)  # said of these files, and not of the input's
+    match_files("evaluate.files", *files)  # said of these files, and not of the input's
     key = manifest.fingerprint({"files": list(files)})[:12]
-    read = replace(config.input, files=tuple(files), source=source_names.column_of(config.input))
+    read = replace(config.input, files=tuple(files), source=source_names.source_column(config.input))
     own = replace(config, run=str(context.folder / FOLDER / "test" / key), input=read)
     testing = Context(own, context.executor, context.progress)
     source, record = ingest(testing)

@@ -19,7 +19,7 @@ from curate.plugins.interfaces import is_random
 from curate.plugins.results import MetricResult
 from curate.pool.sidecars import Selected
 from curate.seeds import rng_for
-from curate.stages.base import Context, refuse_failed, running
+from curate.stages.base import Context, raise_if_failed, plugin_errors
 from curate.stages.select.run_selector import choose
 from curate.store import manifest, npz
 
@@ -90,7 +90,7 @@ def run(
         context.progress.note(f"{what}: {len(different) - len(missing):,} of {len(different):,} trials done before")
     if missing:
         _, failed, _ = context.map(what, _try, missing, [1] * len(missing), "trials")
-        refuse_failed(failed)
+        raise_if_failed(failed)
     return [_read(task) for task in tasks]
 
 
@@ -248,7 +248,7 @@ def measure(rows: Opened, chosen: Chosen, entry: MetricEntry, seed: int) -> Metr
     if not len(chosen.indices):
         raise DataError("a selection without a row cannot be judged", hint="raise the budget")
     trial = _trial(rows, chosen, entry)
-    with running(entry.spec, entry.name):
+    with plugin_errors(entry.spec, entry.name):
         found: MetricResult = entry.spec.build().measure(trial, rng_for(seed, f"metric/{entry.name}"))
     if list(found.values) != (names := [column.name for column in declared.measures]):
         raise PluginError(f"metric {entry.name!r} gave {list(found.values)}; it declares {names}")

@@ -36,7 +36,7 @@ class Embedded:
 
     def path(self, shard: int) -> Path:
         """Return the path of a shard."""
-        return parquet_io.part(self.folder, shard)
+        return parquet_io.shard_path(self.folder, shard)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Clustered:
 
     def read(self, shard: int) -> pa.Table:
         """Read the columns ``id``, ``cluster`` and ``centroid_similarity`` of a shard."""
-        return parquet_io.read(parquet_io.part(self.folder, shard), schemas.CLUSTER)
+        return parquet_io.read(parquet_io.shard_path(self.folder, shard), schemas.CLUSTER)
 
     def centroids(self) -> Matrix:
         """Read the centroids, (k, d) float32, rows of unit length."""
@@ -78,7 +78,7 @@ class Proxied:
 
     def dynamics(self, numbers: Sequence[int]) -> Dynamics:
         """Return the dynamics of the rows of some shards, of which one epoch is in memory at a time."""
-        shard_paths = [parquet_io.part(self.folder, number) for number in numbers]
+        shard_paths = [parquet_io.shard_path(self.folder, number) for number in numbers]
         names = schemas.dynamics(self.runs, self.epochs)
 
         def read(run: int, epoch: int) -> Matrix:
@@ -104,7 +104,7 @@ class Scored:
 
     def read(self, shard: int) -> pa.Table:
         """Read the score columns of a shard."""
-        return parquet_io.read(parquet_io.part(self.folder, shard), self.columns)
+        return parquet_io.read(parquet_io.shard_path(self.folder, shard), self.columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Decontaminated:
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the hits in one shard, in the order of its rows; for one row, those by words first."""
-        return parquet_io.read(parquet_io.part(self.folder, shard), columns)
+        return parquet_io.read(parquet_io.shard_path(self.folder, shard), columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +133,4 @@ class Selected:
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Read the ledger of one input shard, a line for every row."""
-        return parquet_io.read(parquet_io.part(self.folder, shard), columns)
+        return parquet_io.read(parquet_io.shard_path(self.folder, shard), columns)

@@ -26,7 +26,7 @@ from curate.kernels.types import Codes, Matrix, Rows, Texts, Vector, Vectors, fr
 from curate.pool import embedding_matrix
 from curate.pool.sidecars import Clustered, Decontaminated, Embedded, Proxied, Scored, Selected
 from curate.store import parquet_io
-from curate.store.arrow_values import leaves
+from curate.store.arrow_values import leaf_types
 from curate.store.inputs import Inputs
 
 T = TypeVar("T")
@@ -414,7 +414,7 @@ def as_series(column: pa.ChunkedArray, name: str) -> pl.Series:
     if is_json(column.type):
         column = _parsed(column)
     try:
-        if any(map(pa.types.is_decimal256, leaves(column.type))):
+        if any(map(pa.types.is_decimal256, leaf_types(column.type))):
             raise pl.exceptions.InvalidOperationError("decimals of more than 38 digits are not supported")
         return pl.Series(column)
     except pl.exceptions.PolarsError as error:

@@ -48,7 +48,7 @@ class NotReadyError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlannedStep:
     """What a run would do with one step."""
 
     stage: str
@@ -56,7 +56,7 @@ class Planned:
     state: State | Literal["maybe"]
     """Maybe: whether it runs depends on what the steps before it produce."""
 
-    why: str = ""
+    reason: str = ""
     rows: int | None = None
     """Number of rows that would come out of it, in each epoch of a plan; None where only running it shows."""
 
@@ -89,7 +89,7 @@ class Context:
     config: RunConfig
     executor: Executor
     progress: Progress
-    plan: list[Planned] | None = None
+    plan: list[PlannedStep] | None = None
     """Where given, nothing is done: each step appends what it would do."""
 
     verify: bool = False
@@ -98,7 +98,7 @@ class Context:
     stages: tuple[AnyStage, ...] = ()
     """The pipeline that the run goes through."""
 
-    def reading(self, config: RunConfig) -> Context:
+    def nested(self, config: RunConfig) -> Context:
         """Return the context of a nested run that reads other files, whose steps are no steps of this one."""
         from curate.progress import NestedProgress
 
@@ -164,7 +164,7 @@ SCRATCH = "scratch"
 
 
 @dataclass(frozen=True, slots=True)
-class Progressed:
+class CompletedStages:
     """What the stages that are done left behind."""
 
     records: tuple[Record[StageResult], ...] = ()
@@ -186,11 +186,11 @@ class Progressed:
             raise NotReadyError("the input was not read")
         return self.view
 
-    def of(self, stage: str) -> list[Record[StageResult]]:
+    def records_of(self, stage: str) -> list[Record[StageResult]]:
         """Return the records of one stage."""
         return [record for record in self.records if record.stage == stage]
 
-    def one(self, stage: str, result: type[R]) -> Record[R]:
+    def record_of(self, stage: str, result: type[R]) -> Record[R]:
         """Return the record of a stage that has one step.
 
         Raises
@@ -198,7 +198,7 @@ class Progressed:
         NotReadyError
             The stage has not run.
         """
-        for record in self.of(stage):
+        for record in self.records_of(stage):
             if isinstance(record.result, result):
                 return replace(record, result=record.result)  # type: ignore[return-value] # its result was checked
         raise NotReadyError(f"the {stage} stage has not run")
@@ -215,7 +215,7 @@ class Forecast:
     rows: int | None
     """Expected number; None where only running the steps before shows it."""
 
-    most: int
+    max_rows: int
     """Upper bound: a filter leaves fewer, but nothing says how many."""
 
     largest: Mapping[str, int]
@@ -244,16 +244,16 @@ class Stage(ABC, Generic[E, S]):
     summary: ClassVar[str] = ""
     """What it does, for a stage whose entries are no plugins."""
 
-    single: ClassVar[bool] = False
+    has_single_step: ClassVar[bool] = False
     """Whether it has one step only, which needs no name of its own."""
 
-    also_owns: ClassVar[tuple[str, ...]] = ()
+    extra_outputs: ClassVar[tuple[str, ...]] = ()
     """Entries of the run directory that it writes, besides the folder that has its name."""
 
     @property
-    def owns(self) -> tuple[str, ...]:
+    def outputs(self) -> tuple[str, ...]:
         """Every entry of the run directory that the stage writes."""
-        return (self.name, *self.also_owns)
+        return (self.name, *self.extra_outputs)
 
     def entries(self, config: RunConfig) -> Sequence[E]:
         """Return the entries of its section, a step for each; none if the section is missing."""
@@ -266,10 +266,10 @@ class Stage(ABC, Generic[E, S]):
 
     def folder(self, run: Path, name: str) -> Path:
         """Return the folder of the step ``name`` in the run directory."""
-        return run / self.name if self.single else run / self.name / name
+        return run / self.name if self.has_single_step else run / self.name / name
 
     @abstractmethod
-    def run(self, context: Context, done: Progressed, entry: E) -> tuple[S, Record[StageResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: E) -> tuple[S, Record[StageResult]]:
         """Run the step for one entry, or reuse its result on disk.
 
         Raises
@@ -279,19 +279,19 @@ class Stage(ABC, Generic[E, S]):
         """
 
     @abstractmethod
-    def extend(self, context: Context, done: Progressed, results: Sequence[S]) -> Progressed:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[S]) -> CompletedStages:
         """Add the results of its steps, one for each entry, to what later stages see."""
 
     def prepare(self, context: Context) -> None:
         """Check the files that the stage reads itself, before any stage runs."""
 
-    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
+    def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
         """Return warnings about what is done, or refuse to go on."""
         return ()
 
     # ------------------------------------------------------------ plans
 
-    def forecast(self, config: RunConfig, step: Planned, before: Forecast) -> tuple[list[Planned], Forecast]:
+    def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:
         """Return the planned step with its rows, as one or several lines, and the rows that reach the next step."""
         return [replace(step, rows=before.rows)], before
 
@@ -299,18 +299,18 @@ class Stage(ABC, Generic[E, S]):
         """Return the sizes of the largest groups that a step knows, by the column of the groups."""
         return {}
 
-    def estimate(self, context: Context, step: Planned, last: Record[StageResult], folder: Path) -> Planned:
+    def estimate(self, context: Context, step: PlannedStep, last: Record[StageResult], folder: Path) -> PlannedStep:
         """Return the planned step with its cost, in proportion to that of the last time."""
         scale = 1.0 if step.rows is None or step.epochs > 1 else step.rows / last.count.kept
-        seconds = last.seconds * self.slowdown(context.config, step, scale)
-        written = round(self.written(context.config, step, last, folder) * scale)
+        seconds = last.seconds * self.estimate_slowdown(context.config, step, scale)
+        written = round(self.count_written_bytes(context.config, step, last, folder) * scale)
         return replace(step, seconds=round(seconds, 1), memory=last.peak_memory, disk=written)
 
-    def slowdown(self, config: RunConfig, step: Planned, scale: float) -> float:
+    def estimate_slowdown(self, config: RunConfig, step: PlannedStep, scale: float) -> float:
         """Return how many times as long a step takes on ``scale`` times as many rows."""
         return scale
 
-    def written(self, config: RunConfig, step: Planned, last: Record[StageResult], folder: Path) -> int:
+    def count_written_bytes(self, config: RunConfig, step: PlannedStep, last: Record[StageResult], folder: Path) -> int:
         """Return the number of bytes that a step wrote."""
         return paths.size(folder)
 
@@ -391,15 +391,15 @@ def run_step(
     state, why = manifest.compare(record, inputs)
     changed = state == "stale"
     if record is None:
-        why = manifest.unreadable(folder) or why
-    broken = {} if record is None else manifest.broken(record, folder)
+        why = manifest.explain_unreadable(folder) or why
+    broken = {} if record is None else manifest.find_broken_files(record, folder)
     if record is not None and state == "fresh":
         why = next(iter(broken.values()), "") or missing_shard(record, folder) or damage(record)
         state = "stale" if why else "fresh"
     if context.plan is not None:
-        context.plan.append(Planned(step.stage, step.name, state, why, changed=changed))
+        context.plan.append(PlannedStep(step.stage, step.name, state, why, changed=changed))
     if record is not None and state == "fresh":
-        context.progress.leave(manifest.lines([record]), reused=True)
+        context.progress.leave(manifest.expand_entries([record]), reused=True)
         return record
     if context.plan is not None:
         raise NotReadyError(f"{step.stage} {step.name} is {state}" + f" ({folder}: {why})" * bool(why))
@@ -429,23 +429,23 @@ def run_step(
         result=outcome.result,
     )
     record = manifest.save(record, folder)
-    context.progress.leave(manifest.lines([record]), reused=False)
+    context.progress.leave(manifest.expand_entries([record]), reused=False)
     return record
 
 
 def missing_shard(record: Record[R], folder: Path) -> str:
     """Return which shard of a complete step is missing, in words; empty if none is."""
     there = paths.names(folder)
-    shards = (parquet_io.part(folder, number).name for number in range(record.shards))
+    shards = (parquet_io.shard_path(folder, number).name for number in range(record.shards))
     return next((f"{name} is missing" for name in shards if name not in there), "")
 
 
-def all_kept(sources: Mapping[str, int]) -> dict[str, Count]:
+def count_all_kept(sources: Mapping[str, int]) -> dict[str, Count]:
     """Return the counts of a step that keeps every row, from the number of rows of each source."""
     return {name: Count(rows_in=rows, kept=rows) for name, rows in sources.items()}
 
 
-def refuse_failed(failed: Sequence[ShardError]) -> None:
+def raise_if_failed(failed: Sequence[ShardError]) -> None:
     """End the run with exit code 3 if a shard could not be processed; the others are done and will be reused."""
     if failed:
         raise DataError(
@@ -454,13 +454,13 @@ def refuse_failed(failed: Sequence[ShardError]) -> None:
         )
 
 
-def current(path: Path, fingerprint: str) -> bool:
+def is_current_shard(path: Path, fingerprint: str) -> bool:
     """Return whether an interrupted run left a complete shard that can be kept."""
     return parquet_io.is_current(path, fingerprint)
 
 
 @contextmanager
-def running(spec: PluginSpec, name: str) -> Iterator[None]:
+def plugin_errors(spec: PluginSpec, name: str) -> Iterator[None]:
     """Turn what a plugin's method raises into an error that names the entry and the line.
 
     BLAS runs on one thread, so that no plugin's sums depend on the number of threads.

@@ -32,14 +32,14 @@ from curate.stages import fitted_state, guardrails
 from curate.stages.base import (
     Context,
     Outcome,
-    Progressed,
+    CompletedStages,
     Stage,
     Step,
-    all_kept,
-    current,
-    refuse_failed,
+    count_all_kept,
+    is_current_shard,
+    raise_if_failed,
     run_step,
-    running,
+    plugin_errors,
 )
 from curate.stages.embed.stage import EmbedResult
 from curate.store import inputs, manifest, parquet_io, schemas
@@ -80,22 +80,22 @@ class Cluster(Stage["ClusterEntry", Clustered]):
     name = "cluster"
     section = "cluster"
     result = ClusterResult
-    single = True
+    has_single_step = True
 
-    def run(self, context: Context, done: Progressed, entry: ClusterEntry) -> tuple[Clustered, Record[ClusterResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: ClusterEntry) -> tuple[Clustered, Record[ClusterResult]]:
         return cluster(context, done.pool)
 
-    def extend(self, context: Context, done: Progressed, results: Sequence[Clustered]) -> Progressed:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[Clustered]) -> CompletedStages:
         return replace(done, view=replace(done.pool, cluster_result=results[0]))
 
-    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
-        return guardrails.drift(context.config, {f"{one.stage} {one.name}": _drift(one.result) for one in done.records})
+    def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
+        return guardrails.find_drift(context.config, {f"{one.stage} {one.name}": _drift(one.result) for one in done.records})
 
     def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
         return {"cluster": record.result.largest} if isinstance(record.result, ClusterResult) else {}
 
     def remarks(self, record: Record[StageResult]) -> list[str]:
-        return fitted_state.remark(_drift(record.result))
+        return fitted_state.describe_drift(_drift(record.result))
 
 
 def _drift(result: StageResult) -> float | None:
@@ -127,7 +127,7 @@ def cluster(context: Context, pool: PoolView) -> tuple[Clustered, Record[Cluster
     if column is not None:  # groups the user has are not learnt
         record = done(today)
     else:
-        record = fitted_state.up_to_date(
+        record = fitted_state.run_with_fit(
             context,
             folder / CENTROIDS,
             lambda fit: _whole(folder / CENTROIDS, fit.fingerprint),
@@ -162,7 +162,7 @@ def _work(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit,
         for shard, key in enumerate(keys)
     ]
     done, failed, peak = context.map("assigning to clusters", _assign, tasks, pool.sizes)
-    refuse_failed(failed)
+    raise_if_failed(failed)
     sizes = np.sum([item.sizes for item in done], axis=0)
     similarity = sum(item.similarity for item in done) / len(pool)
     if kept is None:
@@ -170,7 +170,7 @@ def _work(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit,
         fitted_state.save(folder, kept)
     seen = sum((item.sources for item in done), Counter[str]())
     return Outcome(
-        sources=all_kept(dict(sorted(seen.items()))),
+        sources=count_all_kept(dict(sorted(seen.items()))),
         shards=len(done),
         peak_memory=peak,
         result=ClusterResult(
@@ -179,7 +179,7 @@ def _work(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit,
             empty=int((sizes == 0).sum()),
             recipe=recipe,
             similarity=similarity,
-            drift=fitted_state.drift(kept, similarity),
+            drift=fitted_state.compute_drift(kept, similarity),
             fit=reported,
         ),
     )
@@ -196,7 +196,7 @@ def _fitted(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fi
     if parquet_io.is_current(path, fit.fingerprint):
         if (of := fitted_state.load(folder)) is not None and of.fingerprint != fit.fingerprint:
             paths.unlink(folder / fitted_state.NAME)
-        return dict(json.loads((parquet_io.schema(path).metadata or {})[_FACTS]))
+        return dict(json.loads((parquet_io.read_schema(path).metadata or {})[_FACTS]))
     paths.unlink(folder / fitted_state.NAME, missing_ok=True)
     column = _column(entry)
     names = None if column is None else _names(pool, column)
@@ -205,7 +205,7 @@ def _fitted(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fi
     else:
         context.progress.begin(f"clustering with {entry.name}", len(pool))
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
-        with running(entry.spec, entry.name):
+        with plugin_errors(entry.spec, entry.name):
             clustering = entry.spec.build().fit(pool.stream(entry.embedding), rng)
         context.progress.advance(len(pool))
     _write_centroids(path, fit.fingerprint, clustering, names)
@@ -282,10 +282,10 @@ def _centroids(folder: Path, fingerprint: str) -> tuple[Matrix, pa.Array]:
 
 
 def _assign(task: _Task) -> _Done:
-    path, shard = parquet_io.part(task.folder, task.number), task.pool.shard(task.number)
+    path, shard = parquet_io.shard_path(task.folder, task.number), task.pool.shard(task.number)
     centroids, names = _centroids(task.folder, task.fit)
     sources = shard.sources()
-    if current(path, task.fingerprint):
+    if is_current_shard(path, task.fingerprint):
         table = parquet_io.read(path, ["cluster", "centroid_similarity"])
         return _summed(table["cluster"].to_numpy(), table["centroid_similarity"].to_numpy(), len(centroids), sources)
     x = shard.vectors(task.embedding)

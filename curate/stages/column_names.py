@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from curate.errors import DataError
-from curate.stages.base import running
+from curate.stages.base import plugin_errors
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
@@ -21,7 +21,7 @@ GROUPS = ("cluster", "label", "source")
 """Columns to group rows by that are not simply one of the pool."""
 
 
-def added(config: RunConfig) -> dict[str, str]:
+def added_columns(config: RunConfig) -> dict[str, str]:
     """Return the columns that conditions may name next to those of the pool, each with a phrase of what it is.
 
     A column that is the pool's own under the same name, such as ``input.label: label``, is not among them.
@@ -56,7 +56,7 @@ def check(config: RunConfig, columns: Collection[str]) -> None:
     ------
     DataError : names the key of the configuration and the column
     """
-    meanings = added(config)
+    meanings = added_columns(config)
     if config.input.source == "file" and "file" in columns:
         hint = 'rename the column; or take the source from the path in another way: {path: "{source}.jsonl"}'
         raise DataError("input.source: 'file' is the path of a row's file, and the pool has a column 'file'", hint=hint)
@@ -81,7 +81,7 @@ def _named(config: RunConfig) -> Iterator[tuple[str, str]]:
         if entry.within in GROUPS:
             yield f"select.{number}.within", entry.within
         if "frame" in entry.spec.plugin().traits.reads:
-            with running(entry.spec, entry.name):
+            with plugin_errors(entry.spec, entry.name):
                 names = entry.spec.build().columns()
             key = "drop" if entry.spec.name == "where" else entry.spec.name
             yield from ((f"select.{number}.{key}", name) for name in names)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from curate import paths
 from curate.errors import DataError
-from curate.stages.base import Context, running
+from curate.stages.base import Context, plugin_errors
 from curate.store import manifest, npz, parquet_io
-from curate.store.json_shape import read_as
+from curate.store.json_shape import parse_dataclass
 from curate.store.manifest import Record, StageResult
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class StateFile:
     """Where the arrays are that a plugin learnt, and what they were learnt from."""
 
     path: Path
@@ -50,7 +50,7 @@ class State:
 
 
 @lru_cache(maxsize=2)
-def ready(spec: PluginSpec, state: State | None) -> Any:
+def build_fitted(spec: PluginSpec, state: StateFile | None) -> Any:
     """The plugin with what it learnt, or as it is if it learns nothing; built once a process.
 
     Raises
@@ -64,7 +64,7 @@ def ready(spec: PluginSpec, state: State | None) -> Any:
     if learnt is None:
         told = f"what the {spec.kind} {spec.name!r} learnt is not whole"
         raise DataError(told, where=str(state.path), hint="run the stage again")
-    with running(spec, spec.name):
+    with plugin_errors(spec, spec.name):
         return plugin.restore(learnt)
 
 
@@ -81,7 +81,7 @@ def load(folder: Path) -> Fit | None:
     DataError
         If it is not as it was written.
     """
-    return read_as(Fit, parquet_io.read_state(folder / NAME, _again(folder)))
+    return parse_dataclass(Fit, parquet_io.read_required_json(folder / NAME, _again(folder)))
 
 
 def _again(folder: Path) -> str:
@@ -136,12 +136,12 @@ def save(folder: Path, fit: Fit) -> None:
     parquet_io.write_json(folder / NAME, asdict(fit))
 
 
-def remark(drifted: float | None) -> list[str]:
+def describe_drift(drifted: float | None) -> list[str]:
     """Return what a report says of the drift of a fit; nothing if there is none."""
     return [f"what it learnt before drifted by {drifted:.2%}"] if drifted else []
 
 
-def drift(fit: Fit | None, now: float | None) -> float | None:
+def compute_drift(fit: Fit | None, now: float | None) -> float | None:
     """How much less of the rows a fit expresses now than when it was made, as a share of what it did then.
 
     >>> drift(Fit(recipe="", pool="", fidelity=0.5), 0.25)
@@ -152,7 +152,7 @@ def drift(fit: Fit | None, now: float | None) -> float | None:
     return max(0.0, 1 - now / fit.fidelity)
 
 
-def up_to_date(
+def run_with_fit(
     context: Context,
     arrays: Path,
     is_whole: Callable[[Fit], bool],

@@ -12,12 +12,12 @@ from curate.paths import FileFacts
 from curate.pool.view import PoolView
 from curate.stages.base import QUARANTINE, Context
 from curate.store import parquet_io, versions
-from curate.store.churn import churn
-from curate.store.expansion import MOST_EXPANSION, REMARKABLE
+from curate.store.churn import compute_churn
+from curate.store.expansion import MAX_EXPANSION, REPORTED_EXPANSION
 from curate.store.inputs import InputResult
-from curate.store.ledger import chosen
+from curate.store.ledger import read_chosen
 from curate.store.manifest import Record, StageResult
-from curate.store.quarantine import reasons
+from curate.store.quarantine import summarize_reasons
 
 if TYPE_CHECKING:
     from curate.config.model import GuardConfig, RunConfig
@@ -26,7 +26,7 @@ _SHOWN = 5
 """Sources named in a message."""
 
 
-def quarantine(context: Context, records: Sequence[Record[StageResult]]) -> list[str]:
+def check_quarantine(context: Context, records: Sequence[Record[StageResult]]) -> list[str]:
     """Refuse a pool with too many bad rows; warn if there are any at all."""
     config, stages = context.config, {stage.name: stage for stage in context.stages}
     rows = records[0].count.rows_in
@@ -41,7 +41,7 @@ def quarantine(context: Context, records: Sequence[Record[StageResult]]) -> list
     counts = f"{bad:,} of {rows:,} rows ({bad / rows:.2%}) were quarantined"
     parts = [path for folder, fingerprint in folders.items() for path in _quarantined(folder, fingerprint)]
     seen = (
-        f"see {' and '.join(str(folder / QUARANTINE) for folder in folders)}: {reasons(parts, config.export.mask_pii)}"
+        f"see {' and '.join(str(folder / QUARANTINE) for folder in folders)}: {summarize_reasons(parts, config.export.mask_pii)}"
     )
     if bad > config.guard.max_quarantine_rate * rows:
         raise DataError(
@@ -54,23 +54,23 @@ def quarantine(context: Context, records: Sequence[Record[StageResult]]) -> list
 def _quarantined(folder: Path, fingerprint: str) -> list[Path]:
     """Return the files of quarantined rows that belong to the shards of a step as it was last done."""
     files = paths.parts(folder / QUARANTINE)
-    made_from = ((path, {fingerprint, parquet_io.fingerprint(folder / path.name)}) for path in files)
-    return [path for path, known in made_from if parquet_io.fingerprint(path) in known - {None}]
+    made_from = ((path, {fingerprint, parquet_io.read_fingerprint(folder / path.name)}) for path in files)
+    return [path for path, known in made_from if parquet_io.read_fingerprint(path) in known - {None}]
 
 
-def expansion(record: Record[InputResult]) -> list[str]:
+def find_expanded_files(record: Record[InputResult]) -> list[str]:
     """Warn if there are files that expand to very much more than their size, naming the worst."""
     times = {file["path"]: file["expansion"] for file in record.result.files if file.get("expansion")}
     if not times:
         return []
     worst = max(times, key=lambda path: times[path])
     beyond = (
-        f"{len(times):,} of {len(record.result.files):,} input files expand to more than {REMARKABLE} times their size"
+        f"{len(times):,} of {len(record.result.files):,} input files expand to more than {REPORTED_EXPANSION} times their size"
     )
-    return [f"{beyond}, {worst} to {times[worst]:,} times; beyond {MOST_EXPANSION} times, files are refused"]
+    return [f"{beyond}, {worst} to {times[worst]:,} times; beyond {MAX_EXPANSION} times, files are refused"]
 
 
-def files(config: RunConfig, record: Record[InputResult]) -> list[str]:
+def check_files(config: RunConfig, record: Record[InputResult]) -> list[str]:
     """Refuse a pool with too many files that give no row; warn if there are any at all."""
     every = record.result.files
     empty = [file for file in every if not file["rows"]]
@@ -92,7 +92,7 @@ def _emptiness(file: FileFacts) -> str:
     return f"{file['path']} ({file['size']:,} bytes)"
 
 
-def drift(config: RunConfig, drifts: Mapping[str, float | None]) -> list[str]:
+def find_drift(config: RunConfig, drifts: Mapping[str, float | None]) -> list[str]:
     """Warn about earlier fits that express less of today's rows than they may.
 
     Parameters
@@ -110,7 +110,7 @@ def drift(config: RunConfig, drifts: Mapping[str, float | None]) -> list[str]:
     ]
 
 
-def selection(context: Context, pool: PoolView, record: Record[StageResult]) -> None:
+def check_selection(context: Context, pool: PoolView, record: Record[StageResult]) -> None:
     """Refuse to publish a selection that breaks a rule of the guard section.
 
     Raises
@@ -118,12 +118,12 @@ def selection(context: Context, pool: PoolView, record: Record[StageResult]) -> 
     GuardrailError : naming the rule, the number and the worst sources
     """
     guard = context.config.guard
-    drops(guard, record)
+    check_drops(guard, record)
     if guard.max_churn_rate is not None:
         _churn(context.folder / versions.FOLDER, guard.max_churn_rate, pool)
 
 
-def drops(guard: GuardConfig, record: Record[StageResult]) -> None:
+def check_drops(guard: GuardConfig, record: Record[StageResult]) -> None:
     """Refuse a selection that keeps nothing or too little, or drops more of the pool or of one source than it may."""
     count = record.count
     dropped = {name: (source.dropped, source.rows_in) for name, source in record.sources.items()}
@@ -151,7 +151,7 @@ def drops(guard: GuardConfig, record: Record[StageResult]) -> None:
 
 def _churn(root: Path, limit: float, pool: PoolView) -> None:
     """Refuse to replace the published export by one that differs too much from it."""
-    version = versions.published(root)
+    version = versions.published_version(root)
     if version is None:
         return
     try:
@@ -160,7 +160,7 @@ def _churn(root: Path, limit: float, pool: PoolView) -> None:
         hint = f"leave the rule out of one run; or {error.hint}"
         message = f"guard.max_churn_rate cannot be checked: {error.message}"
         raise GuardrailError(message, where=error.where, hint=hint) from error
-    changed = churn(before, chosen(pool.inputs, pool.selected.folder))
+    changed = compute_churn(before, read_chosen(pool.inputs, pool.selected.folder))
     if changed.rate > limit:
         moved = {
             name: (one.added + one.removed, one.added + one.removed + one.kept) for name, one in changed.sources.items()

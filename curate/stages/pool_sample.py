@@ -18,18 +18,18 @@ import pyarrow as pa
 from curate import paths
 from curate.errors import DataError
 from curate.stages.ingest import declared_types
-from curate.stages.ingest.shard_writer import options_of
+from curate.stages.ingest.shard_writer import read_options
 from curate.store import decompression, parquet_records, readers
 from curate.store.arrow_values import convert_column
-from curate.store.column_types import Column, cells_of, column_of
-from curate.store.records import Bad, Batch, Piece
+from curate.store.column_types import Column, describe_cells, describe_array
+from curate.store.records import BadRecord, Batch, Piece
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig
     from curate.paths import FileFacts
     from curate.store.inputs import Inputs
 
-FIRST = 1_000
+MAX_EXAMINED = 1_000
 """Most records of a file that are examined."""
 
 _BYTES = 1 << 18
@@ -45,22 +45,22 @@ _ARRAY_ERROR = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class Counted:
+class RowCount:
     """Number of records."""
 
     rows: int
     error: float = 0.0
     """Usual error of the number, as a share; 0 where every record was counted."""
 
-    def __add__(self, other: Counted) -> Counted:
+    def __add__(self, other: RowCount) -> RowCount:
         rows = self.rows + other.rows
-        return Counted(rows, (self.rows * self.error + other.rows * other.error) / rows if rows else 0.0)
+        return RowCount(rows, (self.rows * self.error + other.rows * other.error) / rows if rows else 0.0)
 
     def __str__(self) -> str:
         return f"≈ {self.rows:,} (± {self.error:.0%})" if self.error else f"{self.rows:,}"
 
     @property
-    def most(self) -> int:
+    def max_rows(self) -> int:
         """Largest number of records that there may be."""
         return math.ceil(self.rows * (1 + self.error))
 
@@ -78,7 +78,7 @@ class PoolSample:
     complete: bool
     """Whether there can be no other column: each file was read to its end, or names its columns at its beginning."""
 
-    counted: Counted
+    row_count: RowCount
     """Number of records in all files."""
 
     table: pa.Table
@@ -87,28 +87,28 @@ class PoolSample:
     examined: int = 0
     """Number of records that were read."""
 
-    bad: tuple[tuple[str, Bad], ...] = ()
+    bad_records: tuple[tuple[str, BadRecord], ...] = ()
     """Records that cannot be read, each with its file."""
 
     bytes_per_row: float = 0.0
     """Mean size of a record in memory."""
 
     @property
-    def seen(self) -> str:
+    def description(self) -> str:
         """Files and records that were read, as a phrase for messages."""
         names = ", ".join(self.files[:3]) + (", …" if len(self.files) > 3 else "")
         return names if self.complete else f"the first {self.examined:,} records of {names}"
 
 
-def of_inputs(source: Inputs, names: Collection[str]) -> PoolSample:
+def sample_inputs(source: Inputs, names: Collection[str]) -> PoolSample:
     """Return what is known of a pool after it was read completely, with the first values of some columns."""
     columns = source.columns
     first = next((number for number, rows in enumerate(source.shards) if rows), 0)
-    table = source.read(first, columns=[name for name in columns if name in names]).slice(0, FIRST)
-    return PoolSample(tuple(source.files), columns, True, Counted(source.rows), table, len(table))
+    table = source.read(first, columns=[name for name in columns if name in names]).slice(0, MAX_EXAMINED)
+    return PoolSample(tuple(source.files), columns, True, RowCount(source.rows), table, len(table))
 
 
-def sample(config: InputConfig, files: Mapping[str, FileFacts], seconds: float) -> PoolSample:
+def sample_files(config: InputConfig, files: Mapping[str, FileFacts], seconds: float) -> PoolSample:
     """Read the first records of the files, and count all records as far as the time suffices.
 
     Parameters
@@ -132,9 +132,9 @@ def sample(config: InputConfig, files: Mapping[str, FileFacts], seconds: float) 
             break
         found.add(config, path, facts["size"], ends)
     rest = sum(facts["size"] for path, facts in list(files.items())[len(found.files) :])
-    counted = found.counted
+    counted = found.row_count
     if rest:
-        counted += Counted(round(counted.rows * rest / max(1, found.size)), _ARRAY_ERROR)
+        counted += RowCount(round(counted.rows * rest / max(1, found.size)), _ARRAY_ERROR)
     columns = {name: _type(column, name) for name, column in found.columns.items()}
     return PoolSample(
         tuple(found.files),
@@ -143,21 +143,21 @@ def sample(config: InputConfig, files: Mapping[str, FileFacts], seconds: float) 
         counted,
         _typed(found.table, columns),
         found.examined,
-        tuple(found.bad),
+        tuple(found.bad_records),
         found.bytes / max(1, found.examined),
     )
 
 
-def rows_of(config: InputConfig, files: Sequence[FileFacts], seconds: float) -> Counted:
+def count_rows(config: InputConfig, files: Sequence[FileFacts], seconds: float) -> RowCount:
     """Count the records of files that were scanned; those that only reading can count as far as the time suffices."""
     ends = time.monotonic() + seconds
-    total = Counted(0)
+    total = RowCount(0)
     for file in files:
         if file["cuts"] is None:
             batch, complete = _first(config, file["path"], None)
             total += _records(batch) if complete else _count(file["path"], file["size"], batch, ends)
         else:
-            total += Counted(sum(rows for _, _, rows in file["cuts"]))
+            total += RowCount(sum(rows for _, _, rows in file["cuts"]))
     return total
 
 
@@ -167,15 +167,15 @@ class _Found:
     size: int = 0
     columns: dict[str, Column] = field(default_factory=dict)
     table: pa.Table = field(default_factory=lambda: pa.table({}))
-    bad: list[tuple[str, Bad]] = field(default_factory=list)
+    bad_records: list[tuple[str, BadRecord]] = field(default_factory=list)
     complete: bool = True
-    counted: Counted = field(default_factory=lambda: Counted(0))
+    row_count: RowCount = field(default_factory=lambda: RowCount(0))
     examined: int = 0
     bytes: int = 0
 
     def add(self, config: InputConfig, path: str, size: int, ends: float) -> None:
         """Read the first records of one more file, and count all of its records."""
-        kind, compression = readers.format_of(Path(path))
+        kind, compression = readers.detect_format(Path(path))
         stop = None
         if kind == "jsonl" and not compression and size > _BYTES:
             with paths.reached(paths.place(path)), paths.opened(paths.place(path)) as file:
@@ -185,26 +185,26 @@ class _Found:
         self.files.append(path)
         self.size += size
         self.complete &= complete or kind in ("parquet", "csv", "tsv")
-        table, _ = declared_types.parsed(batch.table.slice(0, FIRST), declared)
+        table, _ = declared_types.convert_columns(batch.table.slice(0, MAX_EXAMINED), declared)
         for name, values in zip(table.column_names, table.columns, strict=True):
             array = pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0, values.type)
-            own = cells_of if name in batch.cells and name not in declared else column_of
+            own = describe_cells if name in batch.cells and name not in declared else describe_array
             self.columns.setdefault(name, Column()).add(own(array, path))
         if not len(self.table):
             self.table = table
-        self.bad += [(path, one) for one in batch.bad]
+        self.bad_records += [(path, one) for one in batch.bad_records]
         self.examined += _records(batch).rows
         self.bytes += batch.table.nbytes
-        self.counted += _records(batch) if complete else _count(path, size, batch, ends)
+        self.row_count += _records(batch) if complete else _count(path, size, batch, ends)
 
 
-def _records(batch: Batch) -> Counted:
-    return Counted(len(batch.rows) + len(batch.bad))
+def _records(batch: Batch) -> RowCount:
+    return RowCount(len(batch.rows) + len(batch.bad_records))
 
 
 def _first(config: InputConfig, path: str, stop: int | None) -> tuple[Batch, bool]:
     """Return the first records of a file, and whether they are all."""
-    batches = readers.read(Piece(path, 0, 0, stop), options_of(config))
+    batches = readers.read(Piece(path, 0, 0, stop), read_options(config))
     first = next(batches, None)
     if first is None:
         return Batch(pa.table({}), [], [], []), stop is None
@@ -231,29 +231,29 @@ def _typed(table: pa.Table, columns: Mapping[str, pa.DataType | None]) -> pa.Tab
 # ---------------------------------------------------------------- numbers of records
 
 
-def _count(path: str, size: int, first: Batch, ends: float) -> Counted:
+def _count(path: str, size: int, first: Batch, ends: float) -> RowCount:
     """Count the records of a file until the time ends; the rest is estimated from the first ones."""
-    kind, compression = readers.format_of(Path(path))
+    kind, compression = readers.detect_format(Path(path))
     place = paths.place(path)
     if kind == "parquet":
-        with paths.reached(place), parquet_records.opened(place) as file:
-            return Counted(file.metadata.num_rows)
+        with paths.reached(place), parquet_records.open_parquet(place) as file:
+            return RowCount(file.metadata.num_rows)
     if kind == "json":
         return _elements(path, size, ends, compressed=bool(compression))
     with paths.reached(place):
         try:
-            with paths.opened(place) as packed, decompression.decompressed(packed, compression) as plain:
+            with paths.opened(place) as packed, decompression.open_decompressed(packed, compression) as plain:
                 lines, quoted, read, last = 0, 0, 0, b"\n"
                 while block := plain.read(_BLOCK):
                     new, quoted = _line_ends(block, quoted, quotes=kind in ("csv", "tsv"))
                     lines, last = lines + new, block[-1:]
                     read = packed.tell() if compression else read + len(block)
                     if time.monotonic() > ends and read < size:
-                        return Counted(max(1, round(lines * size / max(1, read))), _ERROR)
+                        return RowCount(max(1, round(lines * size / max(1, read))), _ERROR)
         except decompression.ERRORS as error:
             raise DataError(f"cannot read the file: {error}", where=path, hint="is the file complete?") from error
     header = int(kind in ("csv", "tsv") and bool(first.lines) and first.lines[0] > 1)
-    return Counted(max(0, lines + (last != b"\n") - header))
+    return RowCount(max(0, lines + (last != b"\n") - header))
 
 
 def _line_ends(block: bytes, quoted: int, *, quotes: bool) -> tuple[int, int]:
@@ -265,7 +265,7 @@ def _line_ends(block: bytes, quoted: int, *, quotes: bool) -> tuple[int, int]:
     return int(((letters == ord("\n")) & (marks % 2 == 0)).sum()), int(marks[-1] % 2)
 
 
-def _elements(path: str, size: int, ends: float, *, compressed: bool) -> Counted:
+def _elements(path: str, size: int, ends: float, *, compressed: bool) -> RowCount:
     """Count the elements of a JSON array until the time ends."""
     rows = held = 0
     for batch in readers.read(Piece(path, 0)):
@@ -273,5 +273,5 @@ def _elements(path: str, size: int, ends: float, *, compressed: bool) -> Counted
         held += batch.table.nbytes + len(batch.rows) * sum(len(name) + 6 for name in batch.table.column_names)
         if time.monotonic() > ends:
             times = 4 if compressed else 1
-            return Counted(max(rows, round(rows * times * size / max(1, held))), _ARRAY_ERROR * (1 + 2 * compressed))
-    return Counted(rows)
+            return RowCount(max(rows, round(rows * times * size / max(1, held))), _ARRAY_ERROR * (1 + 2 * compressed))
+    return RowCount(rows)

@@ -32,12 +32,12 @@ from curate.plugins.fields import Field, fields, find_marked
 from curate.plugins.interfaces import ExampleFiles, ExistingFiles, ConfigReference, TemplateField
 from curate.pool.view import as_series
 from curate.seeds import rng_for
-from curate.stages import calibration, pool_sample
+from curate.stages import cost_table, pool_sample
 from curate.stages.column_names import GROUPS, score_columns
 from curate.stages.ingest import source_names, token_counts
-from curate.stages.ingest.shard_writer import vectors_of
-from curate.stages.ingest.stage import files_of, matching
-from curate.stages.ingest.text_template import columns_of
+from curate.stages.ingest.shard_writer import vectors_path
+from curate.stages.ingest.stage import find_input_files, match_files
+from curate.stages.ingest.text_template import template_columns
 from curate.stages.pool_sample import PoolSample
 from curate.store import npy, run_directory
 from curate.store.inputs import as_text
@@ -47,18 +47,18 @@ if TYPE_CHECKING:
     from curate.paths import FileFacts
     from curate.pool.view import PoolView
 
-OURS = ("cluster", "label", "source", "tokens")
+COMPUTED_COLUMNS = ("cluster", "label", "source", "tokens")
 """Columns that conditions can use besides those of the input and the scores."""
 
 
-def of_run(config: RunConfig, pool: PoolView) -> Findings:
+def check_ingested_pool(config: RunConfig, pool: PoolView) -> Findings:
     """Check a pool that was read, before it is embedded: all of its columns, rows and labels are known."""
     found = Findings(config)
-    check_pool(found, pool_sample.of_inputs(pool.inputs, {one.column for one in columns_named(config)}))
+    check_pool(found, pool_sample.sample_inputs(pool.inputs, {one.column for one in referenced_columns(config)}))
     _check_token_budgets(found, pool)
     if config.proxy is not None and config.input.label is not None:
-        labels = {label for table in pool.inputs.each(("label",)) for label in table["label"].unique().to_pylist()}
-        logs = matching("proxy.files", config.proxy.spec.build().files) if _reads_log(config) else ()
+        labels = {label for table in pool.inputs.iterate_shards(("label",)) for label in table["label"].unique().to_pylist()}
+        logs = match_files("proxy.files", config.proxy.spec.build().files) if _reads_log(config) else ()
         check_proxy(found, list(logs), labels - {None}, exact=True)
     return found
 
@@ -68,7 +68,7 @@ def _check_token_budgets(found: Findings, pool: PoolView) -> None:
     budgets = [(index, entry, entry.budget) for index, entry in enumerate(found.config.select) if entry.budget]
     if not any(budget.keep_tokens for _, _, budget in budgets):
         return
-    total = sum(int(pc.sum(table["tokens"]).as_py() or 0) for table in pool.inputs.each(("tokens",)))
+    total = sum(int(pc.sum(table["tokens"]).as_py() or 0) for table in pool.inputs.iterate_shards(("tokens",)))
     for index, entry, budget in budgets:
         try:
             budget.tokens(total, entry.name)
@@ -96,12 +96,12 @@ class Findings:
         place, name = _located(self.config, path)
         self.errors.append(kind(f"{name}: {message}", where=place, hint=hint))
 
-    def refuse(self, path: KeyPath, message: str, hint: str) -> None:
+    def add_guard_error(self, path: KeyPath, message: str, hint: str) -> None:
         """Note that a guard, which the message names, cannot hold."""
         self.errors.append(GuardrailError(message, where=_located(self.config, path)[0], hint=hint))
 
     @contextmanager
-    def noting(self) -> Iterator[None]:
+    def collect_errors(self) -> Iterator[None]:
         """Note an error that is raised, and go on."""
         try:
             yield
@@ -144,16 +144,16 @@ def _value(data: object, path: KeyPath) -> object:
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class ColumnReference:
     """A column that the configuration names."""
 
     path: KeyPath
     column: str
-    ours: tuple[str, ...] = ()
+    other_names: tuple[str, ...] = ()
     """Names that are no columns of the input, and right all the same."""
 
 
-def entries_of(config: RunConfig) -> Iterator[tuple[EntrySection, KeyPath, Entry]]:
+def iterate_entries(config: RunConfig) -> Iterator[tuple[EntrySection, KeyPath, Entry]]:
     """Yield every entry with its section and its place."""
     for name, section in ENTRIES.items():
         value = getattr(config, name)
@@ -164,36 +164,36 @@ def entries_of(config: RunConfig) -> Iterator[tuple[EntrySection, KeyPath, Entry
             yield section, (name,), value
 
 
-def columns_named(config: RunConfig) -> Iterator[Named]:
+def referenced_columns(config: RunConfig) -> Iterator[ColumnReference]:
     """Yield every column of the pool that the configuration names, with the key that does; of templates, each."""
     for one in fields(type(config.input)):
         for below, mark, name in _marked(one, config.input):
             if one.name == "source" and name == "file":
                 continue  # the path of the file
-            columns = columns_of(name) or [name] if isinstance(mark, TemplateField) else [name]
-            yield from (Named(("input", *below), column) for column in columns)
+            columns = template_columns(name) or [name] if isinstance(mark, TemplateField) else [name]
+            yield from (ColumnReference(("input", *below), column) for column in columns)
     scores = tuple(score_columns(config))
-    for section, path, entry in entries_of(config):
+    for section, path, entry in iterate_entries(config):
         for one in driver_fields(section):
             for below, mark, name in _marked(one, entry) if hasattr(entry, one.name) else ():
                 if isinstance(mark, ConfigReference) and mark.target == "group":
-                    yield Named((*path, *below), name, GROUPS)
+                    yield ColumnReference((*path, *below), name, GROUPS)
         yield from _columns_of_plugin(path, entry, scores)
 
 
-def _columns_of_plugin(path: KeyPath, entry: Entry, scores: tuple[str, ...]) -> Iterator[Named]:
+def _columns_of_plugin(path: KeyPath, entry: Entry, scores: tuple[str, ...]) -> Iterator[ColumnReference]:
     """Yield the columns that the fields of a plugin name, by their marks, and those that its method says it reads."""
     plugin, built = entry.spec.plugin(), entry.spec.build()
-    ours = (*scores, *OURS) if "frame" in plugin.traits.reads else ()
+    ours = (*scores, *COMPUTED_COLUMNS) if "frame" in plugin.traits.reads else ()
     seen: set[str] = set()
     for one in fields(plugin.cls):
         for below, mark, name in _marked(one, built):
             if isinstance(mark, ConfigReference) and mark.target == "column":
                 seen.add(name)
-                yield Named((*path, *below), name, ours)
+                yield ColumnReference((*path, *below), name, ours)
     for name in built.columns() if "frame" in plugin.traits.reads else ():
         if name not in seen:
-            yield Named((*path, *_naming(plugin.cls, built, name)), name, ours)
+            yield ColumnReference((*path, *_naming(plugin.cls, built, name)), name, ours)
 
 
 def _marked(one: Field, owner: object) -> Iterator[tuple[KeyPath, ConfigReference | TemplateField, str]]:
@@ -209,7 +209,7 @@ def _naming(cls: type, built: object, column: str) -> KeyPath:
     return next(((name,) for name, text in texts.items() if isinstance(text, str) and column in text), ())
 
 
-def files_named(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
+def referenced_files(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
     """Yield every file or pattern of files that the configuration names, with the key that does; not of models."""
     for name, section in SECTIONS.items():
         value = getattr(config, name)
@@ -218,7 +218,7 @@ def files_named(config: RunConfig) -> Iterator[tuple[KeyPath, str]]:
         for one in fields(section.cls):
             for below, _, pattern in find_marked(one.type, getattr(value, one.name), ExistingFiles):
                 yield (name, one.name, *below), pattern
-    for _, path, entry in entries_of(config):
+    for _, path, entry in iterate_entries(config):
         built = entry.spec.build()
         for one in fields(type(built)):
             for mark in (ExistingFiles, ExampleFiles):
@@ -234,14 +234,14 @@ SECONDS = 0.5
 
 
 @catching_panics()
-def examined(config: RunConfig) -> Findings:
+def check_without_run(config: RunConfig) -> Findings:
     """Return everything that can be known to be wrong before a run, in about a second."""
     _leave_pandas_out()
     folder = paths.place(config.run)
     found = Findings(config)
-    with found.noting(), paths.reached(folder):
+    with found.collect_errors(), paths.reached(folder):
         _check_folder(found, folder)
-    return check(config, folder, found, guess=True)
+    return check_config(config, folder, found, guess=True)
 
 
 def _leave_pandas_out() -> None:
@@ -266,7 +266,7 @@ class _NoPandas(MetaPathFinder):
             raise ModuleNotFoundError(name=fullname)
 
 
-def check(config: RunConfig, folder: Path, found: Findings | None = None, *, guess: bool = False) -> Findings:
+def check_config(config: RunConfig, folder: Path, found: Findings | None = None, *, guess: bool = False) -> Findings:
     """Examine everything that can be known before a run; nothing is written, downloaded, or loaded that takes long.
 
     Parameters
@@ -282,10 +282,10 @@ def check(config: RunConfig, folder: Path, found: Findings | None = None, *, gue
     """
     found = found or Findings(config)
     known: dict[KeyPath, Mapping[str, Any]] = {}
-    for path, pattern in files_named(config):
+    for path, pattern in referenced_files(config):
         try:
-            matched = matching(dotted(path), pattern)
-            run_directory.refuse_own(matched, folder, dotted(path))
+            matched = match_files(dotted(path), pattern)
+            run_directory.refuse_run_files(matched, folder, dotted(path))
             known[path] = matched
         except CurateError as error:
             place, name = _located(config, path)
@@ -294,19 +294,19 @@ def check(config: RunConfig, folder: Path, found: Findings | None = None, *, gue
             found.errors.append(type(error)(f"{name}: {message}", where=place, hint=hint))
     _check_plugins(found)
     files: dict[str, FileFacts] = {}
-    if all(path in known for path, _ in files_named(config) if path[:2] == ("input", "files")):
-        with found.noting():
-            files = files_of(config.input)
+    if all(path in known for path, _ in referenced_files(config) if path[:2] == ("input", "files")):
+        with found.collect_errors():
+            files = find_input_files(config.input)
             for name in files:
-                source_names.from_path(config.input, name)
-            found.pool = pool_sample.sample(config.input, files, SECONDS)
+                source_names.source_from_path(config.input, name)
+            found.pool = pool_sample.sample_files(config.input, files, SECONDS)
             check_pool(found, found.pool, guess=guess)
             if guess:  # reading the input counts all of them
                 _check_bad(found, found.pool)
             _check_arrays(found, files, found.pool)
     _check_texts(found, known)
     first = guess or not paths.names(folder / "input")
-    if first and not found.errors and found.pool is not None and found.pool.counted.rows:
+    if first and not found.errors and found.pool is not None and found.pool.row_count.rows:
         _check_space(found, folder, found.pool, sum(facts["size"] for facts in files.values()), refuse=guess)
     return found
 
@@ -316,10 +316,10 @@ def _check_space(found: Findings, folder: Path, pool: PoolSample, size: int, *, 
 
     A run is not refused for an estimate: it notes what ``curate check`` refuses.
     """
-    rows, costs = pool.counted.rows, [calibration.estimate("input", None, pool.counted.rows, size / pool.counted.rows)]
-    for section, _, entry in entries_of(found.config):
+    rows, costs = pool.row_count.rows, [cost_table.estimate("input", None, pool.row_count.rows, size / pool.row_count.rows)]
+    for section, _, entry in iterate_entries(found.config):
         if section.name != "metrics":
-            costs.append(calibration.estimate(section.name, entry, rows, size / rows))
+            costs.append(cost_table.estimate(section.name, entry, rows, size / rows))
     known = [cost for cost in costs if cost is not None]
     disk, memory = sum(cost.disk for cost in known), max(cost.memory for cost in known)
     there = next((one for one in (folder.absolute(), *folder.absolute().parents) if one.is_dir()), None)
@@ -347,7 +347,7 @@ def _check_folder(found: Findings, folder: Path) -> None:
 
 def _check_plugins(found: Findings) -> None:
     """Ask every plugin that declares it whether the packages and models are there that it needs."""
-    for _, path, entry in entries_of(found.config):
+    for _, path, entry in iterate_entries(found.config):
         if not entry.spec.plugin().traits.check:
             continue
         try:
@@ -367,17 +367,17 @@ def check_pool(found: Findings, pool: PoolSample, *, guess: bool = False) -> Non
     config = found.config
     if not pool.columns:
         if guess:
-            found.add(("input", "files"), f"there are no rows in {pool.seen}")
+            found.add(("input", "files"), f"there are no rows in {pool.description}")
         return  # reading the input says why
     missing = _check_columns(found, pool)
     _check_tokens(found, pool)
-    if pool.counted.rows:
+    if pool.row_count.rows:
         _check_budgets(found, pool)
     if missing:
         return
     _check_roles(found, pool)
     if pool.complete or guess:
-        for section, path, entry in entries_of(config):
+        for section, path, entry in iterate_entries(config):
             reads = entry.spec.plugin().traits.reads
             if section.name == "embed" and "column" in reads:
                 _check_vectors(found, path, entry, pool)
@@ -388,16 +388,16 @@ def check_pool(found: Findings, pool: PoolSample, *, guess: bool = False) -> Non
 def _check_columns(found: Findings, pool: PoolSample) -> bool:
     """Refuse columns that no file has; returns whether there are any."""
     missing = False
-    for one in columns_named(found.config):
-        if one.column in pool.columns or one.column in one.ours:
+    for one in referenced_columns(found.config):
+        if one.column in pool.columns or one.column in one.other_names:
             continue
         if not pool.complete and _may_be_further_on(one.column, pool):
             continue
         missing = True
-        known = [*pool.columns, *(name for name in one.ours if name.startswith("score_") or name in GROUPS)]
+        known = [*pool.columns, *(name for name in one.other_names if name.startswith("score_") or name in GROUPS)]
         what = f"there is no score {one.column!r}, and" if one.column.startswith("score_") else ""
         message = f"{what} no input file has a column {one.column!r}".strip()
-        found.add(one.path, message, f"{nearest(one.column, known)} ({pool.seen})")
+        found.add(one.path, message, f"{nearest(one.column, known)} ({pool.description})")
     return missing
 
 
@@ -430,7 +430,7 @@ def _may_be_further_on(column: str, pool: PoolSample) -> bool:
 def _check_roles(found: Findings, pool: PoolSample) -> None:
     """Refuse columns of a type that their role cannot have."""
     config = found.config.input
-    for role, name in (("id", config.id), ("label", config.label), ("source", source_names.column_of(config))):
+    for role, name in (("id", config.id), ("label", config.label), ("source", source_names.source_column(config))):
         kind = pool.columns.get(name) if name is not None else None
         if kind is not None and pa.types.is_nested(kind):
             found.add(("input", role), f"column {name!r} is {kind}; it must be text or a number", "name another")
@@ -468,13 +468,13 @@ def _check_vectors(found: Findings, path: KeyPath, entry: Entry, pool: PoolSampl
         found.add((*path, "column"), f"column {built.column!r}: {error.message}", error.hint)
         return
     if len(vectors) and not np.isfinite(vectors).all(axis=1).any():
-        found.add((*path, "column"), f"column {built.column!r} has no vector in {pool.seen}", "name another column")
+        found.add((*path, "column"), f"column {built.column!r} has no vector in {pool.description}", "name another column")
 
 
 def _check_frame(found: Findings, path: KeyPath, entry: Entry, pool: PoolSample) -> None:
     """Let a selector that reads columns alone try the first rows."""
     built, n = entry.spec.build(), len(pool.table)
-    names, known = built.columns(), {*pool.table.column_names, *OURS, *score_columns(found.config)}
+    names, known = built.columns(), {*pool.table.column_names, *COMPUTED_COLUMNS, *score_columns(found.config)}
     if not n or not known.issuperset(names):
         return
     try:
@@ -509,7 +509,7 @@ def _column(name: str, pool: PoolSample, n: int, config: InputConfig) -> Any:
 
 def _check_budgets(found: Findings, pool: PoolSample) -> None:
     """Refuse budgets and guards that no selection from so many rows can meet."""
-    guard, rows = found.config.guard, pool.counted.most
+    guard, rows = found.config.guard, pool.row_count.max_rows
     most = rows
     for index, entry in enumerate(found.config.select):
         if entry.budget is None or entry.budget.keep_tokens is not None:
@@ -520,25 +520,25 @@ def _check_budgets(found: Findings, pool: PoolSample) -> None:
             place, _ = _located(found.config, ("select", index, "keep"))
             found.errors.append(type(error)(error.message, where=place, hint=error.hint))
             return
-    about = "at most " * bool(pool.counted.error)
+    about = "at most " * bool(pool.row_count.error)
     if guard.min_rows is not None and most < guard.min_rows:
         message = f"only {about}{most:,} of {rows:,} rows would be exported; guard.min_rows asks for {guard.min_rows:,}"
-        found.refuse(("guard", "min_rows"), message, "lower it, or raise the budgets of select")
+        found.add_guard_error(("guard", "min_rows"), message, "lower it, or raise the budgets of select")
     dropped = rows - most
-    if not pool.counted.error and dropped > guard.max_drop_rate * rows:
+    if not pool.row_count.error and dropped > guard.max_drop_rate * rows:
         message = f"{dropped:,} of {rows:,} rows ({dropped / rows:.2%}) would be dropped"
         message += f"; guard.max_drop_rate allows {guard.max_drop_rate:.2%}"
-        found.refuse(("guard", "max_drop_rate"), message, "raise it, or raise the budgets of select")
+        found.add_guard_error(("guard", "max_drop_rate"), message, "raise it, or raise the budgets of select")
 
 
 def _check_bad(found: Findings, pool: PoolSample) -> None:
     """Say what share of the first records cannot be read."""
-    allowed, bad = found.config.guard.max_quarantine_rate, len(pool.bad)
+    allowed, bad = found.config.guard.max_quarantine_rate, len(pool.bad_records)
     if not bad:
         return
-    path, first = pool.bad[0]
+    path, first = pool.bad_records[0]
     message = f"{bad:,} of the first {pool.examined:,} records cannot be read; {path}:{first.line}: {first.reason}"
-    complete = pool.examined == pool.counted.rows and not pool.counted.error
+    complete = pool.examined == pool.row_count.rows and not pool.row_count.error
     if complete and bad > allowed * pool.examined:
         hint = "fix the input, or raise the guard if these rows may go"
         found.add(("guard", "max_quarantine_rate"), f"{message}; {allowed:.2%} may be quarantined", hint)
@@ -550,16 +550,16 @@ def _check_arrays(found: Findings, files: Mapping[str, object], pool: PoolSample
     """Refuse input files without the array of their vectors."""
     suffix = found.config.input.vectors
     for name in files if suffix is not None else ():
-        path = vectors_of(paths.place(name), str(suffix))
+        path = vectors_path(paths.place(name), str(suffix))
         try:
-            rows = npy.shape(path)[0]
+            rows = npy.read_shape(path)[0]
         except (OSError, ValueError, OverflowError) as error:
             reason = "there is no such file" if isinstance(error, FileNotFoundError) else str(error)
             hint = "give the ending of a .npy file next to each input file, such as .npy"
             found.add(("input", "vectors"), f"cannot read the vectors of {name} in {path}: {reason}", hint)
             return
-        if len(files) == 1 and not pool.counted.error and not pool.bad and rows < pool.counted.rows:
-            message = f"{path} holds {rows:,} vectors, but {name} has {pool.counted.rows:,} rows"
+        if len(files) == 1 and not pool.row_count.error and not pool.bad_records and rows < pool.row_count.rows:
+            message = f"{path} holds {rows:,} vectors, but {name} has {pool.row_count.rows:,} rows"
             found.add(("input", "vectors"), message, "write a vector for every row")
 
 
@@ -585,28 +585,28 @@ def _check_texts(found: Findings, known: Mapping[KeyPath, Mapping[str, Any]]) ->
     """Check evaluation sets, examples and logs: each has the columns of its text, and rows enough."""
     config, refused = found.config, set[tuple[KeyPath, str]]()
     for one in (*_evaluation_sets(config), *_examples(config), *_test_rows(config)):
-        patterns = [path for path, _ in files_named(config) if path[: len(one.path)] == one.path]
+        patterns = [path for path, _ in referenced_files(config) if path[: len(one.path)] == one.path]
         if not all(path in known for path in patterns):
             continue  # that is a problem already
-        with found.noting():
+        with found.collect_errors():
             plain = replace(config.input, id=None, label=None, source=None, tokens=None, types=None, vectors=None)
             how = replace(plain, files=one.files, text=one.text)
             if one.path[0] != "evaluate":  # those files have the form of the input's
                 how = replace(how, header=True, delimiter=None)
-            every = matching(dotted(one.path), *one.files)
-            texts = pool_sample.sample(how, every, 0.2)
+            every = match_files(dotted(one.path), *one.files)
+            texts = pool_sample.sample_files(how, every, 0.2)
             if not texts.columns:
-                found.add(one.path, f"there are no rows in {texts.seen}")
+                found.add(one.path, f"there are no rows in {texts.description}")
                 continue
-            for name in columns_of(one.text) or [one.text]:
+            for name in template_columns(one.text) or [one.text]:
                 there = name in texts.columns or (not texts.complete and _may_be_further_on(name, texts))
                 if not there and (one.text_path, name) not in refused:
                     refused.add((one.text_path, name))
                     message = f"no file of {dotted(one.path)} has a column {name!r}"
-                    found.add(one.text_path, message, f"{nearest(name, texts.columns)} ({texts.seen})")
-            if not texts.counted.error and texts.counted.rows < one.at_least:
-                message = f"{texts.counted.rows:,} texts, and {one.at_least} are needed"
-                found.add(one.path, message, f"name more files ({texts.seen})")
+                    found.add(one.text_path, message, f"{nearest(name, texts.columns)} ({texts.description})")
+            if not texts.row_count.error and texts.row_count.rows < one.at_least:
+                message = f"{texts.row_count.rows:,} texts, and {one.at_least} are needed"
+                found.add(one.path, message, f"name more files ({texts.description})")
     for check in (_check_log, _check_key):
         check(found, known)
 
@@ -623,7 +623,7 @@ def _evaluation_sets(config: RunConfig) -> Iterator[_Texts]:
 
 
 def _examples(config: RunConfig) -> Iterator[_Texts]:
-    for _, path, entry in entries_of(config):
+    for _, path, entry in iterate_entries(config):
         built = entry.spec.build()
         for one in fields(type(built)):
             value = getattr(built, one.name)
@@ -684,5 +684,5 @@ def _check_key(found: Findings, known: Mapping[KeyPath, Mapping[str, Any]]) -> N
     from curate.stages.report import ground_truth
 
     if ("evaluate", "key") in known:
-        with found.noting():
-            ground_truth.asked(found.config)
+        with found.collect_errors():
+            ground_truth.check_readable(found.config)

@@ -12,7 +12,7 @@ from curate.kernels.arrow_lists import is_list, join_lists, split_lists, join_ma
 from curate.kernels.text.json_values import is_json, to_json_texts
 
 
-def storable(kind: pa.DataType) -> pa.DataType:
+def storable_type(kind: pa.DataType) -> pa.DataType:
     """Return the type in which values of ``kind`` are stored and exported.
 
     Dictionaries and run-end encoded arrays become their values, views become plain strings, binary and lists, and every
@@ -72,18 +72,18 @@ _FAMILIES: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.DataType], pa
 )
 
 
-def leaves(kind: pa.DataType) -> Iterator[pa.DataType]:
+def leaf_types(kind: pa.DataType) -> Iterator[pa.DataType]:
     """Yield the types that a nested type is made of; a type that is not nested is its own only leaf."""
     if types.is_nested(kind):
         for number in range(kind.num_fields):
-            yield from leaves(kind.field(number).type)
+            yield from leaf_types(kind.field(number).type)
     else:
         yield kind
 
 
-def stored(array: pa.Array) -> pa.Array:
+def to_storable(array: pa.Array) -> pa.Array:
     """Convert an array to its ``storable`` type."""
-    return convert(array, storable(array.type))
+    return convert(array, storable_type(array.type))
 
 
 def convert(array: pa.Array, kind: pa.DataType) -> pa.Array:

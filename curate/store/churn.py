@@ -36,7 +36,7 @@ class Churn:
         )
 
 
-def churn(before: pl.DataFrame, after: pl.DataFrame) -> Churn:
+def compute_churn(before: pl.DataFrame, after: pl.DataFrame) -> Churn:
     """The churn between two selections, each a table of ``id`` (unique) and ``source``; memory: their ids."""
     counts = {
         "added": after.join(before, on="id", how="anti"),

@@ -22,7 +22,7 @@ from curate.store import arrow_values
 Span = tuple[int, int]
 """The smallest and the largest of some integers."""
 
-EXACT = 1 << 53
+MAX_EXACT_INTEGER = 1 << 53
 """Integers up to this size are exact in a float64."""
 
 _MOST_DIGITS = 76  # of a decimal256
@@ -132,14 +132,14 @@ class _ConflictError(Exception):
 # ---------------------------------------------------------------- what a file has
 
 
-def column_of(array: pa.Array, file: str, *, from_json: bool = False) -> Column:
+def describe_array(array: pa.Array, file: str, *, from_json: bool = False) -> Column:
     """Describe the values of an array of a storable type that ``file`` has."""
     if types.is_null(array.type):
         return Column()
     return Column({array.type: file}, dict(_spans(array, "")), from_json={array.type} if from_json else set())
 
 
-def cells_of(array: pa.StringArray, file: str) -> Column:
+def describe_cells(array: pa.StringArray, file: str) -> Column:
     """Describe the cells of a text file; an empty one is null."""
     cells = array.drop_null()
     return Column(cells=_cells(cells), cells_file=file) if len(cells) else Column()
@@ -183,7 +183,7 @@ def _cells(cells: pa.StringArray) -> Cells:
         short = pc.min_max(cells.filter(pc.less_equal(pc.binary_length(cells), 18)).cast(pa.int64())).as_py()
         numbers += [value for value in short.values() if value is not None]
         span = (min(numbers), max(numbers))
-        exact = max(abs(end) for end in span) <= EXACT
+        exact = max(abs(end) for end in span) <= MAX_EXACT_INTEGER
         return Cells(True, span, frozenset({"shortest"}) if exact else frozenset())
     return Cells(False, None, _writers(cells))
 
@@ -269,7 +269,7 @@ def have_same_fields(kinds: Sequence[pa.DataType]) -> bool:
 
 def _is_carried(kind: pa.DataType) -> bool:
     """Return whether JSON holds all values of a type of lists and objects, or of JSON texts."""
-    return is_json(kind) or (types.is_nested(kind) and all(map(_is_in_json, arrow_values.leaves(kind))))
+    return is_json(kind) or (types.is_nested(kind) and all(map(_is_in_json, arrow_values.leaf_types(kind))))
 
 
 def _is_in_json(kind: pa.DataType) -> bool:
@@ -342,7 +342,7 @@ def _numbers(kinds: Sequence[pa.DataType], spans: Mapping[tuple[str, pa.DataType
     if floats:
         for kind in integers:
             low, high = _span_of(kind, spans, path)
-            if max(-low, high) > EXACT:
+            if max(-low, high) > MAX_EXACT_INTEGER:
                 why = f"a float holds integers only up to 2^53; the first has {low if -low > high else high}"
                 raise _ConflictError((kind, floats[0]), path, why)
         return pa.float64()

@@ -14,20 +14,20 @@ import pyarrow as pa
 
 from curate.errors import DataError
 from curate.store.records import (
-    BATCH_BYTES,
-    BATCH_ROWS,
-    LONGEST,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ROWS,
+    MAX_RECORD_LENGTH,
     NOT_UTF8,
-    SHOWN,
+    PREVIEW_LENGTH,
     VALUE_BYTES,
-    Bad,
+    BadRecord,
     Batch,
     Piece,
     ReadOptions,
     check_names,
     is_utf8,
     refuse_utf16,
-    shown,
+    decode_preview,
 )
 
 _MOST_OPEN_QUOTES = 1_000  # each is looked for in as many characters as a row may have
@@ -108,15 +108,15 @@ class _Lines:
 
     def next(self) -> str | None:
         """Return the next line with its line break, or None at the end."""
-        line = self._back.popleft() if self._back else self._text.readline(LONGEST)
+        line = self._back.popleft() if self._back else self._text.readline(MAX_RECORD_LENGTH)
         if not line:
             return None
         self.number += 1
         if self.number == 1:
             refuse_utf16(line[:4].encode(errors="surrogateescape"), self._path)
-        if len(line) == LONGEST and not line.endswith(("\n", "\r")):
+        if len(line) == MAX_RECORD_LENGTH and not line.endswith(("\n", "\r")):
             hint = "is there a line break in it, and is it the format that its name says?"
-            raise DataError(f"a line is longer than {LONGEST:,} characters", where=self.where, hint=hint)
+            raise DataError(f"a line is longer than {MAX_RECORD_LENGTH:,} characters", where=self.where, hint=hint)
         return line
 
     @property
@@ -135,7 +135,7 @@ Row = tuple[list[str], str, int]
 
 
 def _csv_rows(lines: _Lines, delimiter: str) -> Iterator[Row]:
-    csv.field_size_limit(LONGEST)
+    csv.field_size_limit(MAX_RECORD_LENGTH)
     taken: list[str] = []
 
     def feed() -> Iterator[str]:
@@ -143,8 +143,8 @@ def _csv_rows(lines: _Lines, delimiter: str) -> Iterator[Row]:
         for line in lines:
             size = _size(line) + (size if taken else 0)
             taken.append(line)
-            if len(taken) > 1 and size > LONGEST:
-                raise csv.Error(f"a row is longer than {LONGEST:,} characters")
+            if len(taken) > 1 and size > MAX_RECORD_LENGTH:
+                raise csv.Error(f"a row is longer than {MAX_RECORD_LENGTH:,} characters")
             yield line
 
     reader, open_quotes, read_again = csv.reader(feed(), strict=True, delimiter=delimiter), 0, 0
@@ -229,7 +229,7 @@ def _continued(line: str, cells: list[str], columns: int, lines: _Lines) -> list
     taken: list[str] = []
     parts = [cells[-1] + line[len(line.rstrip("\r\n")) :]]
     size = _size(parts[0])
-    while size <= LONGEST and (following := lines.next()) is not None:
+    while size <= MAX_RECORD_LENGTH and (following := lines.next()) is not None:
         taken.append(following)
         if len(_tsv_cells(following)) == columns:
             break
@@ -298,23 +298,23 @@ class _Making:
     rows: list[list[str | None]] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    bad: list[Bad] = field(default_factory=list)
+    bad_records: list[BadRecord] = field(default_factory=list)
     size: int = 0
 
     @property
     def empty(self) -> bool:
-        return not (self.rows or self.bad)
+        return not (self.rows or self.bad_records)
 
     @property
     def full(self) -> bool:
-        return len(self.rows) + len(self.bad) >= BATCH_ROWS or self.size > BATCH_BYTES
+        return len(self.rows) + len(self.bad_records) >= MAX_BATCH_ROWS or self.size > MAX_BATCH_BYTES
 
     def take(self, cells: list[str], wrong: str, line: int, delimiter: str) -> None:
         """Add a row; a blank line is none."""
         if wrong:
-            text = delimiter.join(cells[:SHOWN] if len(cells) > SHOWN else cells)
-            record = shown(text[: SHOWN + 1].encode(errors="surrogateescape"))
-            self.bad.append(Bad(self.record, line, wrong, record))
+            text = delimiter.join(cells[:PREVIEW_LENGTH] if len(cells) > PREVIEW_LENGTH else cells)
+            record = decode_preview(text[: PREVIEW_LENGTH + 1].encode(errors="surrogateescape"))
+            self.bad_records.append(BadRecord(self.record, line, wrong, record))
             self.size += len(record)
         elif cells:
             self.rows.append([cell or None for cell in cells])
@@ -326,4 +326,4 @@ class _Making:
     def batch(self, names: list[str]) -> Batch:
         columns = zip(*self.rows, strict=True) if self.rows else ([] for _ in names)
         table = pa.table([pa.array(list(column), pa.string()) for column in columns], names=names)
-        return Batch(table, self.places, self.lines, self.bad, cells=frozenset(names))
+        return Batch(table, self.places, self.lines, self.bad_records, cells=frozenset(names))

@@ -25,7 +25,7 @@ _LONGEST_WINDOW = 1 << 31  # of zstd --long=31, the most that its format allows 
 
 
 @contextmanager
-def decompressed(file: IO[bytes], compression: Compression) -> Iterator[IO[bytes]]:
+def open_decompressed(file: IO[bytes], compression: Compression) -> Iterator[IO[bytes]]:
     """Open what a compressed file holds, some megabytes at a time.
 
     Raises

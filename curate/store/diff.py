@@ -12,19 +12,19 @@ import polars as pl
 from curate import anchored
 from curate.errors import ConfigError
 from curate.store import manifest, versions
-from curate.store.churn import Churn, churn
-from curate.store.ledger import Place, Run, chosen, shown
+from curate.store.churn import Churn, compute_churn
+from curate.store.ledger import RowLocation, Run, read_chosen, to_single_line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class ReasonCount:
     """How many of the rows that were added (or removed) met the same fate in the run that does not have them."""
 
     change: str
     """``added`` or ``removed``."""
 
     status: str
-    by: str | None
+    decided_by: str | None
     reason: str | None
     rows: int
 
@@ -42,7 +42,7 @@ class Example:
     status: str | None
     """None where no ledger tells."""
 
-    by: str | None
+    decided_by: str | None
     reason: str | None
     relation: str | None
     """What it is to its representative: ``duplicate of``, ``represented by``; None without one."""
@@ -53,16 +53,16 @@ class Example:
 
     similarity: float | None
 
-    def why(self) -> str:
+    def describe(self) -> str:
         """The fate in words."""
-        fate = _words(self.status or "unknown", self.by, self.reason)
+        fate = _words(self.status or "unknown", self.decided_by, self.reason)
         if self.representative is None:
             return fate
         near = "" if self.similarity is None else f", similarity {self.similarity:.4g}"
-        fate += f"; {self.relation} {shown(self.representative)}{near}"
+        fate += f"; {self.relation} {to_single_line(self.representative)}{near}"
         if self.kept_instead == self.representative:
             return fate
-        instead = "no row was" if self.kept_instead is None else f"{shown(self.kept_instead)} was"
+        instead = "no row was" if self.kept_instead is None else f"{to_single_line(self.kept_instead)} was"
         return f"{fate}, which was dropped later; {instead} kept in its place"
 
 
@@ -76,12 +76,12 @@ class Difference:
     rewritten: int | None
     """Kept rows whose text is another; None for versions, which keep no texts."""
 
-    reasons: tuple[Reason, ...]
+    reasons: tuple[ReasonCount, ...]
     examples: tuple[Example, ...]
     missing: tuple[str, ...] = ()
     """Stages whose results are missing, for lack of which there are no reasons."""
 
-    def sentence(self) -> str:
+    def summary(self) -> str:
         """The whole difference in one line."""
         one = self.churn
         rewritten = f" ({self.rewritten:,} of them with another text)" if self.rewritten else ""
@@ -93,7 +93,7 @@ class Difference:
     def tables(self) -> Iterator[tuple[list[str], list[list[str]]]]:
         """The header and rows of each table that has any: by source, by reason."""
         by_source = [
-            [shown(name), f"{one.added:,}", f"{one.removed:,}", f"{one.kept:,}", f"{one.rate:.2%}"]
+            [to_single_line(name), f"{one.added:,}", f"{one.removed:,}", f"{one.kept:,}", f"{one.rate:.2%}"]
             for name, one in self.churn.sources.items()
         ]
         yield ["source", "added", "removed", "kept", "churn"], by_source
@@ -102,7 +102,7 @@ class Difference:
             yield (
                 ["rows", "change", "what became of them in the other run"],
                 [
-                    [f"{one.rows:,}", one.change, f"{without[one.change]}: {_words(one.status, one.by, one.reason)}"]
+                    [f"{one.rows:,}", one.change, f"{without[one.change]}: {_words(one.status, one.decided_by, one.reason)}"]
                     for one in self.reasons
                 ],
             )
@@ -112,9 +112,9 @@ class Difference:
         for one in self.examples:
             sign, without = ("+", self.run_a) if one.change == "added" else ("-", self.run_b)
             text = "(no longer in the pool)" if one.text is None else one.text
-            yield f"{sign} {shown(one.id)} ({shown(one.source)}): {text}"
+            yield f"{sign} {to_single_line(one.id)} ({to_single_line(one.source)}): {text}"
             if one.status is not None:
-                yield f"    {without}: {one.why()}"
+                yield f"    {without}: {one.describe()}"
         if self.missing:
             yield f"left out: the reasons, as {', '.join(self.missing)} is missing: run again"
 
@@ -148,26 +148,26 @@ def diff(folder_a: Path, folder_b: Path, examples: int) -> Difference:
 
 def _between(folder_a: Path, folder_b: Path, examples: int) -> Difference:
     run_a, run_b = Run.open(folder_a), Run.open(folder_b)
-    a, b = (chosen(run.inputs, run.folder / "select") for run in (run_a, run_b) if run.selected())
+    a, b = (read_chosen(run.inputs, run.folder / "select") for run in (run_a, run_b) if run.require_selection())
     both = a.join(b, on="id", suffix="_b")
     reasons, shown_rows = [], []
     for change, has, other, rows in (("added", run_b, run_a, _only(b, a)), ("removed", run_a, run_b, _only(a, b))):
-        fates = other.fates(rows["id"])
+        fates = other.read_outcomes(rows["id"])
         reasons += list(_reasons(change, fates))
         some = _spread(rows, examples)
-        places = {row["id"]: Place(row["shard"], row["row"]) for row in rows[some].to_dicts()}
+        places = {row["id"]: RowLocation(row["shard"], row["row"]) for row in rows[some].to_dicts()}
         shown_rows += list(_examples(change, has, rows[some], places, (other, fates[some])))
     return Difference(
         run_a=str(folder_a),
         run_b=str(folder_b),
-        churn=churn(a, b),
+        churn=compute_churn(a, b),
         rewritten=len(both.filter(pl.col("hash") != pl.col("hash_b"))),
         reasons=tuple(reasons),
         examples=tuple(shown_rows),
     )
 
 
-def last(folder: Path, examples: int) -> Difference:
+def diff_published(folder: Path, examples: int) -> Difference:
     """What the published export of a run changed against the version that was published before it.
 
     Why a version has not a row, its ledger says. A run keeps the ledger of what it selected last: most often that of
@@ -186,23 +186,23 @@ def last(folder: Path, examples: int) -> Difference:
 def _since(folder: Path, examples: int) -> Difference:
     run, root = Run.open(folder), folder / versions.FOLDER
     before, now = _published(folder)
-    made = manifest.intact(root)
+    made = manifest.load_intact(root)
     of_ledger = None
     if made is not None and run.selection is not None and made.inputs.get("select") == run.selection.fingerprint:
-        of_ledger = versions.name_of(made.fingerprint)
+        of_ledger = versions.version_name(made.fingerprint)
     a, b = versions.read_ids(root, before), versions.read_ids(root, now)
     reasons, shown_rows = [], []
     for change, other, rows in (("added", before, _not_in(b, a)), ("removed", now, _not_in(a, b))):
         some, fates = _spread(rows, examples), None
         if other == of_ledger:
-            fates = run.fates(rows["id"])
+            fates = run.read_outcomes(rows["id"])
             reasons += list(_reasons(change, fates))
-        found = run.places(rows[some]["id"])
+        found = run.locate_rows(rows[some]["id"])
         shown_rows += list(_examples(change, run, rows[some], found, None if fates is None else (run, fates[some])))
     return Difference(
         run_a=str(root / before),
         run_b=str(root / now),
-        churn=churn(a, b),
+        churn=compute_churn(a, b),
         rewritten=None,
         reasons=tuple(reasons),
         examples=tuple(shown_rows),
@@ -213,15 +213,15 @@ def _since(folder: Path, examples: int) -> Difference:
 def _published(folder: Path) -> tuple[str, str]:
     """The version that was published before the published one, and that."""
     root = folder / versions.FOLDER
-    now = versions.published(root)
+    now = versions.published_version(root)
     if now is None:
         hint = f"run: curate run {folder / 'config.yaml'}"
         raise ConfigError("nothing is published yet", where=str(folder), hint=hint)
-    before = next((line["version"] for line in reversed(versions.history(root)) if line["version"] != now), None)
+    before = next((line["version"] for line in reversed(versions.read_history(root)) if line["version"] != now), None)
     if before is None:
         hint = "name two runs to compare them"
         raise ConfigError(f"{now} is the only version that was published", where=str(folder), hint=hint)
-    if gone := next((one for one in (before, now) if not versions.ids(root, one).exists()), None):
+    if gone := next((one for one in (before, now) if not versions.ids_path(root, one).exists()), None):
         hint = "the next publication can be compared with this one"
         raise ConfigError(f"the version {gone} is not kept any more", where=str(folder), hint=hint)
     return before, now
@@ -242,14 +242,14 @@ def _spread(rows: pl.DataFrame, examples: int) -> list[int]:
     return [place * len(rows) // shown for place in range(shown)]
 
 
-def _reasons(change: str, fates: pl.DataFrame) -> Iterator[Reason]:
-    counted = fates.group_by("status", "by", "reason").agg(pl.len().alias("rows"))
-    for line in counted.sort("rows", "status", "by", "reason", descending=[True, False, False, False]).to_dicts():
-        yield Reason(change=change, **line)
+def _reasons(change: str, fates: pl.DataFrame) -> Iterator[ReasonCount]:
+    counted = fates.group_by("status", "decided_by", "reason").agg(pl.len().alias("rows"))
+    for line in counted.sort("rows", "status", "decided_by", "reason", descending=[True, False, False, False]).to_dicts():
+        yield ReasonCount(change=change, **line)
 
 
 def _examples(
-    change: str, run: Run, rows: pl.DataFrame, places: Mapping[str, Place], decided: tuple[Run, pl.DataFrame] | None
+    change: str, run: Run, rows: pl.DataFrame, places: Mapping[str, RowLocation], decided: tuple[Run, pl.DataFrame] | None
 ) -> Iterator[Example]:
     """One for each row; ``places``: where it is in the pool of ``run``, if it is."""
     texts = dict(zip(places, run.texts(list(places.values())), strict=True))
@@ -257,18 +257,18 @@ def _examples(
     named = [line["representative"] for line in lines if line.get("representative") is not None]
     kept = decided[0].kept_instead(named) if decided is not None and named else {}
     for row, fate in zip(rows.to_dicts(), lines, strict=True):
-        told = {name: fate.get(name) for name in ("status", "by", "reason", "representative", "similarity")}
+        told = {name: fate.get(name) for name in ("status", "decided_by", "reason", "representative", "similarity")}
         told |= {"relation": None, "kept_instead": None}
         if decided is not None and fate["representative"] is not None:
-            told |= {"relation": decided[0].relation(fate["by"]), "kept_instead": kept[fate["representative"]]}
-        text = shown(texts[row["id"]]) if row["id"] in texts else None
+            told |= {"relation": decided[0].relation(fate["decided_by"]), "kept_instead": kept[fate["representative"]]}
+        text = to_single_line(texts[row["id"]]) if row["id"] in texts else None
         yield Example(change=change, id=row["id"], source=row["source"], text=text, **told)
 
 
 def _words(status: str, by: str | None, reason: str | None) -> str:
-    why = "" if reason is None else f": {shown(reason)}"
+    why = "" if reason is None else f": {to_single_line(reason)}"
     return status if by is None else f"{status} by {by}{why}"
 
 
-def _plain(one: Reason | Example) -> dict[str, object]:
+def _plain(one: ReasonCount | Example) -> dict[str, object]:
     return {name: getattr(one, name) for name in one.__dataclass_fields__}

@@ -7,13 +7,13 @@ from typing import IO, Any
 
 from curate.errors import DataError
 
-MOST_EXPANSION = 500
+MAX_EXPANSION = 500
 """Most times its size that a file may expand to beyond ``FREE``; text compresses four to twenty times."""
 
-FREE = 1 << 27
+FREE_BYTES = 1 << 27
 """Bytes that any file may expand to, however small it is."""
 
-REMARKABLE = 100
+REPORTED_EXPANSION = 100
 """Expansion that is reported; there is no limit below ``MOST_EXPANSION``."""
 
 ROW_BYTES = 256
@@ -50,10 +50,10 @@ class Expansion:
         """
         self._bytes, self._rows, self._values = self._bytes + size, self._rows + rows, self._values + values
         expanded = self._bytes + max(ROW_BYTES * self._rows, _VALUE_BYTES * self._values)
-        if expanded > max(FREE, MOST_EXPANSION * self._size):
+        if expanded > max(FREE_BYTES, MAX_EXPANSION * self._size):
             raise DataError(
-                f"{self._size:,} bytes expand to more than {max(FREE, MOST_EXPANSION * self._size):,}, where a row"
-                f" counts for {ROW_BYTES} at least: the limit is {FREE >> 20} MiB, or {MOST_EXPANSION} times the size"
+                f"{self._size:,} bytes expand to more than {max(FREE_BYTES, MAX_EXPANSION * self._size):,}, where a row"
+                f" counts for {ROW_BYTES} at least: the limit is {FREE_BYTES >> 20} MiB, or {MAX_EXPANSION} times the size"
                 " of the file",
                 where=self._path,
                 hint=f"is it the right file? if so, {self._remedy}",
@@ -63,7 +63,7 @@ class Expansion:
     def ratio(self) -> int:
         """Bytes that the file has expanded to as a multiple of its size; 0 if that is not reported."""
         times = self._bytes // self._size
-        return times if times > REMARKABLE and self._bytes > FREE // 2 else 0
+        return times if times > REPORTED_EXPANSION and self._bytes > FREE_BYTES // 2 else 0
 
 
 class _Counted(io.RawIOBase):
@@ -82,6 +82,6 @@ class _Counted(io.RawIOBase):
         return len(block)
 
 
-def counted(file: IO[bytes], expansion: Expansion) -> IO[bytes]:
+def count_expansion(file: IO[bytes], expansion: Expansion) -> IO[bytes]:
     """Return a file whose bytes and values are counted as they are read."""
     return io.BufferedReader(_Counted(file, expansion), _BLOCK)

@@ -14,7 +14,7 @@ from curate.kernels.text.json_values import to_identifier, to_text
 from curate.paths import FileFacts
 from curate.store import manifest, parquet_io
 from curate.store.arrow_values import convert_column
-from curate.store.json_shape import fits
+from curate.store.json_shape import has_shape
 from curate.store.manifest import StageResult
 
 PREFIX = "_curate_"
@@ -34,7 +34,7 @@ NULLS = f"{PREFIX}nulls"
 
 _AGAIN = "delete it, and the next run makes it again"
 
-ALL = "all"
+DEFAULT_SOURCE = "all"
 """The source of every row of a pool that has no source column."""
 
 NO_SOURCE = "(none)"
@@ -64,7 +64,7 @@ class InputResult(StageResult):
     """One a shard, which changes when an id or a text of it does, and with nothing else."""
 
     def __post_init__(self) -> None:
-        if not all(fits(file, _FILE) for file in self.files):
+        if not all(has_shape(file, _FILE) for file in self.files):
             raise ValueError("a file lacks a path, size, sha256 or cuts")
 
 
@@ -128,7 +128,7 @@ class Inputs:
         return manifest.fingerprint({"digests": self.digests})
 
     def path(self, shard: int) -> Path:
-        return parquet_io.part(self.folder, shard)
+        return parquet_io.shard_path(self.folder, shard)
 
     def read(self, shard: int, roles: Sequence[str] = (), columns: Sequence[str] = ()) -> pa.Table:
         """One shard: a string column for each of ``roles`` (named as the role), then the user's ``columns``, typed.
@@ -167,9 +167,9 @@ class Inputs:
     def _sources(self, stored: pa.Table, name: str) -> pa.ChunkedArray | pa.Array:
         if name in stored.column_names:
             return as_text(stored[name]).fill_null(NO_SOURCE)
-        return pa.array([NO_SOURCE if "source" in self.roles else ALL] * len(stored), pa.string())
+        return pa.array([NO_SOURCE if "source" in self.roles else DEFAULT_SOURCE] * len(stored), pa.string())
 
-    def each(self, roles: Sequence[str] = (), columns: Sequence[str] = ()) -> Iterator[pa.Table]:
+    def iterate_shards(self, roles: Sequence[str] = (), columns: Sequence[str] = ()) -> Iterator[pa.Table]:
         """Every shard in order, read as ``read`` does."""
         for shard in range(len(self.shards)):
             yield self.read(shard, roles, columns)

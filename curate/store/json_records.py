@@ -21,24 +21,24 @@ from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list
 from curate.kernels.text.json_values import dumps, is_json, serialize_values
 from curate.store import arrow_values
-from curate.store.column_types import EXACT
+from curate.store.column_types import MAX_EXACT_INTEGER
 from curate.store.records import (
-    BATCH_BYTES,
-    BATCH_CELLS,
-    BATCH_ROWS,
-    LONGEST,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_CELLS,
+    MAX_BATCH_ROWS,
+    MAX_RECORD_LENGTH,
     NOT_UTF8,
-    SHOWN,
+    PREVIEW_LENGTH,
     VALUE_BYTES,
-    Bad,
+    BadRecord,
     Batch,
-    Kinds,
+    AllowedKinds,
     Piece,
     ReadOptions,
-    Votes,
+    KindCounts,
     check_width,
     refuse_utf16,
-    shown,
+    decode_preview,
 )
 
 _BOM = b"\xef\xbb\xbf"
@@ -109,22 +109,22 @@ class _Joined:
 _Value: TypeAlias = "bool | int | float | str | Decimal | list[_Value] | dict[str, _Value] | None"
 """Value of a record: parsed JSON, with decimals for numbers that float64 does not hold."""
 
-Raw = tuple[int, bytes, str]
+RawRecord = tuple[int, bytes, str]
 """The number of a line, what is on it, and why it cannot be read; "" if that is not known yet."""
 
 
-def _lines(file: IO[bytes] | _Joined, piece: Piece, first: int = 0) -> Iterator[Raw]:
+def _lines(file: IO[bytes] | _Joined, piece: Piece, first: int = 0) -> Iterator[RawRecord]:
     position, line = piece.start, piece.first_row + first
-    while raw := file.readline(LONGEST):
+    while raw := file.readline(MAX_RECORD_LENGTH):
         if piece.stop is not None and position >= piece.stop:
             break
         if not position:
             refuse_utf16(raw, piece.path)
         position += len(raw)
         line += 1
-        if len(raw) == LONGEST and (rest := _skip_line(file)):
+        if len(raw) == MAX_RECORD_LENGTH and (rest := _skip_line(file)):
             position += rest
-            yield line, raw[: SHOWN - 1] + "…".encode(), f"is longer than {LONGEST:,} bytes"
+            yield line, raw[: PREVIEW_LENGTH - 1] + "…".encode(), f"is longer than {MAX_RECORD_LENGTH:,} bytes"
             continue
         text = raw.removeprefix(_BOM).strip() if line == 1 else raw.strip()
         if text:
@@ -141,7 +141,7 @@ def _skip_line(file: IO[bytes] | _Joined) -> int:
     return skipped
 
 
-def _elements(file: _Joined, path: str, line: int) -> Iterator[Raw]:
+def _elements(file: _Joined, path: str, line: int) -> Iterator[RawRecord]:
     """Yield the elements of an array, each with the line that it begins on."""
     decoder = json.JSONDecoder(parse_int=str, parse_float=str)  # only the end of each value is of interest
     scan = _Scanner(file, path, line)
@@ -198,8 +198,8 @@ class _Scanner:
             except RecursionError:
                 raise self.error("an element is nested too deep") from None
             except ValueError as error:
-                if len(self._text) - self._at > LONGEST:
-                    raise self.error(f"an element does not end within {LONGEST:,} characters") from error
+                if len(self._text) - self._at > MAX_RECORD_LENGTH:
+                    raise self.error(f"an element does not end within {MAX_RECORD_LENGTH:,} characters") from error
                 if self._more():
                     continue
                 raise self.error(str(error).partition(": line")[0]) from error
@@ -213,7 +213,7 @@ class _Scanner:
     def _more(self) -> bool:
         """Read on; twice as much for every value that was longer than what there is, but not far beyond the longest."""
         there = len(self._text) - self._at
-        block = self._file.read(max(_BLOCK, min(there, LONGEST - there)))
+        block = self._file.read(max(_BLOCK, min(there, MAX_RECORD_LENGTH - there)))
         if not block:
             return False
         data = self._bytes + block
@@ -235,13 +235,13 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 # ---------------------------------------------------------------- batches
 
 
-def _batches(found: Iterable[Raw], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
-    raws: list[Raw] = []
+def _batches(found: Iterable[RawRecord], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
+    raws: list[RawRecord] = []
     size = 0
     for raw in found:
         text = raw[1]
         more = len(text) + VALUE_BYTES * (text.count(b",") + text.count(b"{") + text.count(b"["))
-        if raws and (len(raws) == BATCH_ROWS or size + more > BATCH_BYTES):
+        if raws and (len(raws) == MAX_BATCH_ROWS or size + more > MAX_BATCH_BYTES):
             yield from _batch(raws, piece, options)
             raws, size = [], 0
         raws.append(raw)
@@ -250,17 +250,17 @@ def _batches(found: Iterable[Raw], piece: Piece, options: ReadOptions) -> Iterat
         yield from _batch(raws, piece, options)
 
 
-def _batch(raws: Sequence[Raw], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
+def _batch(raws: Sequence[RawRecord], piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     """Parse records; they are one batch, unless their columns are too many for that."""
     long = _have_long_numbers([text for _, text, _ in raws])
     exact = _Exact()
     records: list[dict[str, _Value]] = []
-    good: list[Raw] = []
-    bad: list[Bad] = []
+    good: list[RawRecord] = []
+    bad: list[BadRecord] = []
     for (line, text, wrong), long_number in zip(raws, long, strict=True):
         record, reason = ({}, wrong) if wrong else _parse(text, exact, long_number=long_number)
         if reason:
-            bad.append(Bad(line - 1, line, reason, shown(text)))
+            bad.append(BadRecord(line - 1, line, reason, decode_preview(text)))
         else:
             records.append(record)
             good.append((line, text, ""))
@@ -270,7 +270,7 @@ def _batch(raws: Sequence[Raw], piece: Piece, options: ReadOptions) -> Iterator[
                 record[name] = _as_text(record[name])
     width, as_json = _width(records, options, f"{piece.path}, lines {raws[0][0]:,} to {raws[-1][0]:,}")
     options = replace(options, as_json=as_json)
-    rows_at_once = max(1, BATCH_CELLS // max(1, width))
+    rows_at_once = max(1, MAX_BATCH_CELLS // max(1, width))
     for start in range(0, max(1, len(records)), rows_at_once):
         stop = start + rows_at_once
         last = stop >= len(records)
@@ -322,8 +322,8 @@ _FEW_BYTES = 1 << 12
 
 def _batch_of(
     records: Sequence[dict[str, _Value]],
-    good: Sequence[Raw],
-    bad: list[Bad],
+    good: Sequence[RawRecord],
+    bad: list[BadRecord],
     piece: Piece,
     options: ReadOptions,
     non_finite: int,
@@ -332,9 +332,9 @@ def _batch_of(
     nested = _nested(arrays, options)
     table, votes = _table(arrays), count_kinds(records, nested)
     if isinstance(table, str) or options.kinds:
-        reasons = _wrong_kinds(records, {**decided(votes), **options.kinds})
+        reasons = _wrong_kinds(records, {**find_majority_kinds(votes), **options.kinds})
         bad += [
-            Bad(line - 1, line, reason, shown(text))
+            BadRecord(line - 1, line, reason, decode_preview(text))
             for (line, text, _), reason in zip(good, reasons, strict=True)
             if reason
         ]
@@ -344,7 +344,7 @@ def _batch_of(
         table = _table(_arrays(records, options))
     if good and not any(records):  # a table without a column has no rows
         bad = sorted(
-            [*bad, *(Bad(line - 1, line, "is an empty object", shown(text)) for line, text, _ in good)], key=_line
+            [*bad, *(BadRecord(line - 1, line, "is an empty object", decode_preview(text)) for line, text, _ in good)], key=_line
         )
         good, records = [], []
     if isinstance(table, str):
@@ -360,7 +360,7 @@ def _batch_of(
         rows,
         lines,
         bad,
-        votes=votes,
+        kind_counts=votes,
         non_finite=non_finite,
         nulls=_nulls(records),
         nested=nested,
@@ -368,7 +368,7 @@ def _batch_of(
     )
 
 
-def _line(bad: Bad) -> int:
+def _line(bad: BadRecord) -> int:
     return bad.line
 
 
@@ -395,7 +395,7 @@ def _width(records: Iterable[dict[str, _Value]], options: ReadOptions, where: st
         fields: int | None = 1
         if name not in as_json and not {dict, list}.isdisjoint(map(type, values)):
             fields = _fields(values)
-            if fields is None and name not in options.scalar:
+            if fields is None and name not in options.scalar_columns:
                 as_json.add(name)
         width += fields or 1
     check_width(width, where)
@@ -435,7 +435,7 @@ def _have_one_type(values: Sequence[_Value], kinds: Set[type]) -> bool:
     if Decimal in kinds:
         return kinds <= {int, Decimal} and not any(isinstance(one, Decimal) and "." in f"{one:f}" for one in values)
     if kinds == {int, float}:
-        return not any(isinstance(one, int) and abs(one) > EXACT for one in values)
+        return not any(isinstance(one, int) and abs(one) > MAX_EXACT_INTEGER for one in values)
     return len(kinds) < 2 and not kinds & {dict, list}
 
 
@@ -568,7 +568,7 @@ def _table(arrays: Mapping[str, pa.Array | None]) -> pa.Table | str:
 
 def _nested(arrays: Mapping[str, pa.Array | None], options: ReadOptions) -> dict[str, pa.Array | None]:
     """Return the arrays of lists, objects and JSON texts; None for those of other values."""
-    columns = {name: array for name, array in arrays.items() if name not in options.scalar}
+    columns = {name: array for name, array in arrays.items() if name not in options.scalar_columns}
     return {
         name: array if array is not None and (types.is_nested(array.type) or is_json(array.type)) else None
         for name, array in columns.items()
@@ -580,7 +580,7 @@ def _texts(
     records: Sequence[dict[str, _Value]], nested: Mapping[str, pa.Array | None], options: ReadOptions
 ) -> dict[str, pa.Array]:
     """Return the lists and objects of the columns that texts are made of, as JSON texts."""
-    names = [name for name, array in nested.items() if array is not None and name in options.rendered]
+    names = [name for name, array in nested.items() if array is not None and name in options.template_columns]
     return {name: serialize_values(record.get(name) for record in records) for name in names}
 
 
@@ -617,8 +617,8 @@ def _array(values: Sequence[_Value], name: str, options: ReadOptions) -> pa.Arra
         ends = pc.min_max(array).as_py()
         if ends["min"] is not None and ends["min"] >= 0 and ends["max"] < 1 << 64:
             array = array.cast(pa.uint64())
-    array = arrow_values.stored(array)
-    if types.is_nested(array.type) and name not in options.scalar:
+    array = arrow_values.to_storable(array)
+    if types.is_nested(array.type) and name not in options.scalar_columns:
         array = arrow_values.convert(array, _in_order(array.type, [value for value in values if value is not None]))
     return array
 
@@ -646,7 +646,7 @@ def _with_decimals(value: _Value) -> _Value:
 
 
 def _has_decimal(kind: pa.DataType) -> bool:
-    return any(map(types.is_decimal, arrow_values.leaves(kind)))
+    return any(map(types.is_decimal, arrow_values.leaf_types(kind)))
 
 
 # ---------------------------------------------------------------- kinds of values
@@ -662,19 +662,19 @@ NESTED = "lists or objects"
 def _kind_of(value: _Value) -> str:
     if isinstance(value, Decimal):
         return BIG
-    if isinstance(value, int) and not -EXACT <= value <= EXACT:
+    if isinstance(value, int) and not -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER:
         return BIG
     return _NAMES[type(value)]
 
 
-def count_kinds(records: Iterable[Mapping[str, _Value]], nested: Mapping[str, object]) -> Votes:
+def count_kinds(records: Iterable[Mapping[str, _Value]], nested: Mapping[str, object]) -> KindCounts:
     """Count the kinds of the values in every column of some records.
 
     Parameters
     ----------
     nested : the arrays of columns that hold lists or objects; None for others
     """
-    votes: Votes = {name: Counter({NESTED: 1}) for name, array in nested.items() if array is not None}
+    votes: KindCounts = {name: Counter({NESTED: 1}) for name, array in nested.items() if array is not None}
     values: dict[str, list[_Value]] = {}
     for record in records:
         for name, value in record.items():
@@ -682,14 +682,14 @@ def count_kinds(records: Iterable[Mapping[str, _Value]], nested: Mapping[str, ob
                 values.setdefault(name, []).append(value)
     for name, each in values.items():
         kinds = Counter(map(type, each))
-        if Decimal in kinds or any(isinstance(value, int) and not -EXACT <= value <= EXACT for value in each):
+        if Decimal in kinds or any(isinstance(value, int) and not -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER for value in each):
             votes[name] = Counter(map(_kind_of, each))
         else:
             votes[name] = Counter({_NAMES[kind]: count for kind, count in kinds.items()})
     return votes
 
 
-def decided(votes: Votes) -> Kinds:
+def find_majority_kinds(votes: KindCounts) -> AllowedKinds:
     """Find the columns that have values of several kinds, and the kinds that most of their values have.
 
     Integers go with floats, unless they are too big for those. Where lists and objects are, any kind may be.
@@ -710,7 +710,7 @@ def decided(votes: Votes) -> Kinds:
     return found
 
 
-def _wrong_kinds(records: Sequence[Mapping[str, _Value]], kinds: Kinds) -> list[str]:
+def _wrong_kinds(records: Sequence[Mapping[str, _Value]], kinds: AllowedKinds) -> list[str]:
     """Say of every record which of its values is of another kind than most; "" where none is."""
     reasons = []
     for record in records:

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 T = TypeVar("T")
 
 
-def fits(data: Any, shape: Any) -> bool:
+def has_shape(data: Any, shape: Any) -> bool:
     """Whether ``data`` has a shape.
 
     ``shape`` is a type (``int`` means from 0 to 2**63, ``float`` any finite number, ``object`` anything), ``None``, a
@@ -23,15 +23,15 @@ def fits(data: Any, shape: Any) -> bool:
     (True, False)
     """
     if isinstance(shape, tuple):
-        return any(fits(data, each) for each in shape)
+        return any(has_shape(data, each) for each in shape)
     if isinstance(shape, list):
-        return isinstance(data, list) and all(fits(item, shape[0]) for item in data)
+        return isinstance(data, list) and all(has_shape(item, shape[0]) for item in data)
     if isinstance(shape, dict):
         every = shape.get(str)
         return isinstance(data, dict) and (
-            all(fits(item, every) for item in data.values())
+            all(has_shape(item, every) for item in data.values())
             if every is not None
-            else all(key in data and fits(data[key], each) for key, each in shape.items())
+            else all(key in data and has_shape(data[key], each) for key, each in shape.items())
         )
     if shape is None or isinstance(data, bool):
         return data is None or shape is object
@@ -40,7 +40,7 @@ def fits(data: Any, shape: Any) -> bool:
     return isinstance(data, shape) and (shape is not int or 0 <= data < 1 << 63)
 
 
-def read_as(cls: type[T], data: object, *, null_is_nan: bool = False) -> T | None:
+def parse_dataclass(cls: type[T], data: object, *, null_is_nan: bool = False) -> T | None:
     """Build a dataclass from its ``asdict`` as JSON gives it back, or return None if a value has another shape.
 
     Lists become tuples and integers floats where the field says so. No other value is converted.

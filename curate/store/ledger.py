@@ -16,16 +16,16 @@ from curate.errors import ConfigError, DataError
 from curate.kernels.text.pii_patterns import PiiKind
 from curate.store import manifest, parquet_io, redaction, run_directory, schemas, symlinks
 from curate.store.inputs import Inputs
-from curate.store.json_shape import fits
+from curate.store.json_shape import has_shape
 from curate.store.manifest import Record, StageResult
 
 Status = Literal["chosen", "dropped", "set aside", "undecided", "not in the pool"]
 
-FATES = pl.Schema(
+OUTCOME_SCHEMA = pl.Schema(
     {
         "id": pl.String(),
         "status": pl.String(),
-        "by": pl.String(),
+        "decided_by": pl.String(),
         "reason": pl.String(),
         "rank": pl.Int32(),
         "gain": pl.Float32(),
@@ -51,29 +51,29 @@ class SelectResult(StageResult):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RowLocation:
     """Where a row of the pool stands."""
 
     shard: int
     row: int
 
 
-def chosen(source: Inputs, folder: Path) -> pl.DataFrame:
+def read_chosen(source: Inputs, folder: Path) -> pl.DataFrame:
     """The ``id``, ``source``, ``hash`` (of the text), ``shard`` and ``row`` of every row that the ledger has chosen.
 
     In the pool's order. Memory: a shard, and some 70 bytes a chosen row.
     """
     frames = []
     for number in range(len(source.shards)):
-        ledger = parquet_io.read(parquet_io.part(folder, number), ["id", "selected"])
+        ledger = parquet_io.read(parquet_io.shard_path(folder, number), ["id", "selected"])
         table = source.read(number, ("source", "hash"))
         if len(ledger) != len(table):
             told = f"the ledger has {len(ledger):,} of the shard's {len(table):,} rows"
             hint = "delete it, and the next run makes it again"
-            raise DataError(told, where=str(parquet_io.part(folder, number)), hint=hint)
+            raise DataError(told, where=str(parquet_io.shard_path(folder, number)), hint=hint)
         table = table.append_column("id", ledger["id"]).append_column("selected", ledger["selected"])
         place = {"shard": pl.lit(number, pl.Int32), "row": pl.int_range(pl.len(), dtype=pl.Int32)}
-        frames.append(frame_of(table).with_columns(**place).filter("selected").drop("selected"))
+        frames.append(to_polars(table).with_columns(**place).filter("selected").drop("selected"))
     return pl.concat(frames)
 
 
@@ -97,20 +97,20 @@ class Run:
         ------
         ConfigError : if there is none
         """
-        symlinks.refuse(folder)
-        read = manifest.intact(folder / "input")
+        symlinks.refuse_links(folder)
+        read = manifest.load_intact(folder / "input")
         if read is None and run_directory.is_run(folder):
             hint = f"run: curate run {folder / 'config.yaml'}"
             raise DataError("the input was not read, or is missing", where=str(folder / "input"), hint=hint)
         if read is None or read.stage != "input":
             hint = "name the folder that 'run:' in the configuration says"
             raise ConfigError("there is no run in this folder", where=str(folder), hint=hint)
-        selection = manifest.intact(folder / "select", SelectResult)
+        selection = manifest.load_intact(folder / "select", SelectResult)
         if selection is not None and not _of_input(selection, read.fingerprint):
             selection = None
         return cls(folder, Inputs(folder / "input", read.fingerprint), selection, redaction.read(folder))
 
-    def selected(self) -> Record[SelectResult]:
+    def require_selection(self) -> Record[SelectResult]:
         """The select stage's record.
 
         Raises
@@ -126,51 +126,51 @@ class Run:
         """The entries of the select section as the ledger was made with."""
         return [] if self.selection is None else list(self.selection.inputs["entries"])
 
-    def steps(self, stage: Literal["embed", "score"]) -> list[Record[StageResult]]:
+    def stage_records(self, stage: Literal["embed", "score"]) -> list[Record[StageResult]]:
         """The entries of a stage that the ledger was made from, but for those that were made again since."""
         made = {} if self.selection is None else self.selection.inputs[stage]
         there = paths.names(self.folder / stage)
-        records = [(name, manifest.intact(self.folder / stage / name)) for name in made if name in there]
+        records = [(name, manifest.load_intact(self.folder / stage / name)) for name in made if name in there]
         return [one for name, one in records if one is not None and (one.name, one.fingerprint) == (name, made[name])]
 
-    def clusters(self) -> Record[StageResult] | None:
+    def cluster_record(self) -> Record[StageResult] | None:
         """The cluster stage that the ledger was made from; None if it was made again since."""
-        record = manifest.intact(self.folder / "cluster")
+        record = manifest.load_intact(self.folder / "cluster")
         if record is None or self.selection is None or record.fingerprint != self.selection.inputs["cluster"]:
             return None
         return record
 
     # ---------------------------------------------------------------- finding rows
 
-    def find(self, name: str) -> Place | None:
+    def find_row(self, name: str) -> RowLocation | None:
         """Where the row with that id stands; ids are read a shard at a time until it is found."""
-        for shard, table in enumerate(self.inputs.each(("id",))):
+        for shard, table in enumerate(self.inputs.iterate_shards(("id",))):
             row = pc.index(table["id"], name).as_py()
             if row >= 0:
-                return Place(shard, row)
+                return RowLocation(shard, row)
         return None
 
-    def places(self, names: pl.Series) -> dict[str, Place]:
+    def locate_rows(self, names: pl.Series) -> dict[str, RowLocation]:
         """Where the rows with these ids stand, those that are in the pool; ids are read a shard at a time."""
-        found: dict[str, Place] = {}
+        found: dict[str, RowLocation] = {}
         wanted = pa.array(names.to_list(), pa.string())
-        for shard, table in enumerate(self.inputs.each(("id",))):
+        for shard, table in enumerate(self.inputs.iterate_shards(("id",))):
             for row in pc.indices_nonzero(pc.is_in(table["id"], wanted)).to_pylist():
-                found[table["id"][row].as_py()] = Place(shard, row)
+                found[table["id"][row].as_py()] = RowLocation(shard, row)
         return found
 
-    def quarantines(self) -> list[tuple[str, list[Path]]]:
+    def quarantine_files(self) -> list[tuple[str, list[Path]]]:
         """The quarantine files of each stage that has any, by its name."""
         files = paths.parts(self.inputs.folder / "quarantine")
         found = [("input", [path for path in files if parquet_io.is_current(path, self.inputs.fingerprint)])]
-        for record in self.steps("embed"):
+        for record in self.stage_records("embed"):
             folder = self.folder / "embed" / record.name
             beside = [(path, folder / path.name) for path in paths.parts(folder / "quarantine")]
-            own = [path for path, shard in beside if parquet_io.is_current(path, parquet_io.fingerprint(shard))]
+            own = [path for path, shard in beside if parquet_io.is_current(path, parquet_io.read_fingerprint(shard))]
             found.append((f"embed {record.name}", own))
         return [(stage, files) for stage, files in found if files]
 
-    def fates(self, ids: Iterable[str], where: Sequence[int] | None = None) -> pl.DataFrame:
+    def read_outcomes(self, ids: Iterable[str], where: Sequence[int] | None = None) -> pl.DataFrame:
         """What became of the rows with these ids, a line each (``FATES``), in the order given.
 
         Memory: the ids, and what the ledger says of them. ``where``: look into these shards of the ledger only.
@@ -178,20 +178,20 @@ class Run:
         wanted = pl.DataFrame({"id": list(ids)}, {"id": pl.String})
         aside = {
             stage: _collected(paths, schemas.QUARANTINE, wanted)
-            .select("id", pl.lit(stage).alias("by"), "reason")
+            .select("id", pl.lit(stage).alias("decided_by"), "reason")
             .unique("id")
-            for stage, paths in self.quarantines()
+            for stage, paths in self.quarantine_files()
         }
         unread = aside.pop("input", None)
         tables = [_settled(table, "set aside") for table in aside.values()]
         if self.selection is not None:
             numbers = range(len(self.inputs.shards)) if where is None else where
-            paths = [parquet_io.part(self.folder / "select", number) for number in numbers]
-            ledger = _collected(paths, schemas.SELECT, wanted).rename({"dropped_by": "by"})
+            paths = [parquet_io.shard_path(self.folder / "select", number) for number in numbers]
+            ledger = _collected(paths, schemas.SELECT, wanted).rename({"dropped_by": "decided_by"})
             status = pl.when("selected").then(pl.lit("chosen")).otherwise(pl.lit("dropped"))
             tables.append(_settled(ledger.with_columns(status=status)))
         else:
-            found = [frame_of(table).join(wanted, on="id", how="semi") for table in self.inputs.each(("id",))]
+            found = [to_polars(table).join(wanted, on="id", how="semi") for table in self.inputs.iterate_shards(("id",))]
             tables.append(_settled(pl.concat(found), "undecided"))
         if unread is not None:
             tables.append(_settled(unread, "set aside"))
@@ -220,18 +220,18 @@ class Run:
         known: dict[str, dict[str, Any]] = {}
         unknown = set(names)
         while unknown:
-            lines = self.fates(sorted(unknown)).to_dicts()
+            lines = self.read_outcomes(sorted(unknown)).to_dicts()
             known |= {line["id"]: line for line in lines}
             unknown = {line["representative"] for line in lines} - known.keys() - {None}
-        return {name: end_of_chain(name, known) for name in names}
+        return {name: follow_chain(name, known) for name in names}
 
-    def texts(self, places: Sequence[Place]) -> list[str]:
+    def texts(self, places: Sequence[RowLocation]) -> list[str]:
         """The texts of some rows as they may be shown, in the order given, reading one shard at a time."""
-        texts: dict[Place, str] = {}
+        texts: dict[RowLocation, str] = {}
         for shard in sorted({place.shard for place in places}):
             column = self.inputs.read(shard, ("text",))["text"]
             mine = {place: column[place.row].as_py() for place in places if place.shard == shard}
-            texts |= {place: redaction.quoted(text, self.mask) for place, text in mine.items()}
+            texts |= {place: redaction.redact(text, self.mask) for place, text in mine.items()}
         return [texts[place] for place in places]
 
 
@@ -247,7 +247,7 @@ def relation(budget: object) -> str:
     return "duplicate of" if budget is None else "represented by"
 
 
-def end_of_chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> str | None:
+def follow_chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Return the row that was chosen in place of another, itself if it was chosen; None if none was.
 
     Parameters
@@ -275,7 +275,7 @@ def end_of_chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> str | Non
 
 def _of_input(selection: Record[SelectResult], fingerprint: str) -> bool:
     """Return whether a ledger is one of the input shards with that fingerprint, and says what it was made from."""
-    return fits(dict(selection.inputs), _INPUTS) and selection.inputs["input"] == fingerprint
+    return has_shape(dict(selection.inputs), _INPUTS) and selection.inputs["input"] == fingerprint
 
 
 _INPUTS = {
@@ -289,18 +289,18 @@ _INPUTS = {
 
 def _collected(paths: list[Path], schema: pa.Schema, wanted: pl.DataFrame) -> pl.DataFrame:
     """The lines of these shards with the ids wanted, read a shard at a time."""
-    return pl.concat(frame_of(parquet_io.read(path, schema)).join(wanted, on="id", how="semi") for path in paths)
+    return pl.concat(to_polars(parquet_io.read(path, schema)).join(wanted, on="id", how="semi") for path in paths)
 
 
 def _settled(found: pl.DataFrame, status: Status | None = None) -> pl.DataFrame:
     """The table with exactly the columns of ``FATES``."""
     if status is not None:
         found = found.with_columns(status=pl.lit(status))
-    missing = [pl.lit(None, kind).alias(name) for name, kind in FATES.items() if name not in found.columns]
-    return found.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in FATES.items())
+    missing = [pl.lit(None, kind).alias(name) for name, kind in OUTCOME_SCHEMA.items() if name not in found.columns]
+    return found.with_columns(missing).select(pl.col(name).cast(kind) for name, kind in OUTCOME_SCHEMA.items())
 
 
-def frame_of(table: pa.Table) -> pl.DataFrame:
+def to_polars(table: pa.Table) -> pl.DataFrame:
     """The Arrow table as a Polars one."""
     frame = pl.from_arrow(table)
     return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
@@ -309,7 +309,7 @@ def frame_of(table: pa.Table) -> pl.DataFrame:
 # ---------------------------------------------------------------- for people
 
 
-def shown(text: str, limit: int = 240) -> str:
+def to_single_line(text: str, limit: int = 240) -> str:
     """The text on one line, cut off, and with nothing in it that a terminal would obey."""
     line = " ".join(text[: 4 * limit].split())
     plain = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in line[:limit])

@@ -32,7 +32,7 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Holder:
+class LockOwner:
     """Who holds a lock, as it stands in the file for others to read."""
 
     host: str
@@ -44,13 +44,13 @@ class Holder:
     def __str__(self) -> str:
         return f"process {self.process} on {self.host}, started {self.started}"
 
-    def told_by(self, kernel: Holder) -> bool:
+    def is_visible_to(self, kernel: LockOwner) -> bool:
         """Whether that kernel knows if this holder lives: it is the same one, or the same host booted again."""
         return (bool(self.boot) and self.boot == kernel.boot) or self.host == kernel.host
 
 
 @contextmanager
-def held(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
+def acquire(folder: Path, note: Callable[[str], None]) -> Iterator[None]:
     """Hold the lock of ``folder``, which is made if need be, while the block runs.
 
     The lock is on the file, not in it: what stands in the file says who, and is emptied at the end. The file itself
@@ -115,7 +115,7 @@ def _acquire(handle: int, path: Path, folder: Path, note: Callable[[str], None])
         told = f"another run holds this folder: {by}"
         raise LockedError(told, where=str(folder), hint="wait until it ends, or end it") from error
     mine, left = _mine(), _read(handle)
-    if left is not None and not left.told_by(mine):
+    if left is not None and not left.is_visible_to(mine):
         raise LockedError(
             f"a run on another host left its lock here: {left}",
             where=str(folder),
@@ -176,16 +176,16 @@ def _release(path: Path, mine: Mapping[str, object]) -> None:
 # ---------------------------------------------------------------- who
 
 
-def _mine() -> Holder:
+def _mine() -> LockOwner:
     started = datetime.now(UTC).isoformat(sep=" ", timespec="seconds")
     try:
         boot = _BOOT.read_text(encoding="ascii").strip()
     except OSError:
         boot = ""
-    return Holder(host=socket.gethostname(), process=os.getpid(), started=started, boot=boot)
+    return LockOwner(host=socket.gethostname(), process=os.getpid(), started=started, boot=boot)
 
 
-def _read(handle: int) -> Holder | None:
+def _read(handle: int) -> LockOwner | None:
     """Who wrote the file; None if it is empty, or its writer was killed in the middle of it."""
     try:
         return _holder(json.loads(os.pread(handle, 4096, 0)))
@@ -193,8 +193,8 @@ def _read(handle: int) -> Holder | None:
         return None
 
 
-def _holder(data: Any) -> Holder | None:
+def _holder(data: Any) -> LockOwner | None:
     try:
-        return Holder(**{field.name: data[field.name] for field in fields(Holder)})
+        return LockOwner(**{field.name: data[field.name] for field in fields(LockOwner)})
     except (TypeError, KeyError):
         return None

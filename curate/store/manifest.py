@@ -21,7 +21,7 @@ from curate.accounting import Count, sum_of
 from curate.errors import AccountingError, DataError
 from curate.kernels.neighbors.retention import RetentionCurve
 from curate.store import parquet_io
-from curate.store.json_shape import fits, read_as
+from curate.store.json_shape import has_shape, parse_dataclass
 
 NAME = "manifest.json"
 SOURCES = "sources.parquet"
@@ -154,7 +154,7 @@ class StoredCounts(Mapping[str, Count]):
         names: list[str] = self._table.sort_by(order)["source"].slice(0, number).to_pylist()
         return names
 
-    def of(self, names: Collection[str]) -> dict[str, Count]:
+    def subset(self, names: Collection[str]) -> dict[str, Count]:
         """Return the counts of some sources, without reading those of the others."""
         table = self._table.filter(pc.is_in(self._table["source"], pa.array(names, pa.string())))
         return _counts_of(table)
@@ -184,10 +184,10 @@ def largest(sources: Mapping[str, Count], number: int) -> list[str]:
     return sorted(sources, key=lambda name: (-sources[name].rows_in, name))[:number]
 
 
-def divided(sources: Mapping[str, Count], names: Collection[str]) -> tuple[dict[str, Count], Count]:
+def split_sources(sources: Mapping[str, Count], names: Collection[str]) -> tuple[dict[str, Count], Count]:
     """Return the counts of the sources ``names``, and the sum of those of all others."""
     listed = (
-        sources.of(names)
+        sources.subset(names)
         if isinstance(sources, StoredCounts)
         else {name: sources[name] for name in names if name in sources}
     )
@@ -310,13 +310,13 @@ def _parsed(folder: Path, result: type[StageResult]) -> Record[StageResult] | No
 
 
 def _record(data: dict[str, Any] | None, result: type[StageResult]) -> Record[StageResult] | None:
-    if data is None or not fits(data, _RECORD):
+    if data is None or not has_shape(data, _RECORD):
         return None
     facts = dict(data["facts"])
-    entries = read_as(tuple[EntryAccount, ...], facts.pop(_ENTRIES, []))
-    found = StageResult() if result is StageResult else read_as(result, facts)
+    entries = parse_dataclass(tuple[EntryAccount, ...], facts.pop(_ENTRIES, []))
+    found = StageResult() if result is StageResult else parse_dataclass(result, facts)
     seals = data.get("seals", {})
-    if entries is None or found is None or not fits(seals, {str: str}):
+    if entries is None or found is None or not has_shape(seals, {str: str}):
         return None
     record = Record(
         **{name: data[name] for name in ("stage", "name", "fingerprint", "shards", "seconds", "peak_memory")},
@@ -354,13 +354,13 @@ def _matches(name: PurePosixPath, pattern: PurePosixPath) -> bool:
     return len(name.parts) == len(pattern.parts) and not name.name.startswith(".") and name.match(str(pattern))
 
 
-def broken(record: Record[StageResult], folder: Path) -> dict[str, str]:
+def find_broken_files(record: Record[StageResult], folder: Path) -> dict[str, str]:
     """Return what is wrong with files of a step, in words, by their paths in its folder."""
     there, wrong = paths.sizes(folder), {}
     for name, sealed in record.seals.items():
         path = folder / name
         if name not in there:
-            wrong[name] = f"{name} is missing" if not parquet_io.there(path) else f"{name} is not a file"
+            wrong[name] = f"{name} is missing" if not parquet_io.exists(path) else f"{name} is not a file"
         elif _seal(path) != sealed:  # of an object it is empty: that is whole, or not there
             wrong[name] = f"{name} is corrupt"
     return wrong
@@ -376,10 +376,10 @@ def _seal(path: Path) -> str:
 
 
 @overload
-def intact(folder: Path) -> Record[StageResult] | None: ...
+def load_intact(folder: Path) -> Record[StageResult] | None: ...
 @overload
-def intact(folder: Path, result: type[R]) -> Record[R] | None: ...
-def intact(folder: Path, result: type[StageResult] = StageResult) -> Record[StageResult] | None:
+def load_intact(folder: Path, result: type[R]) -> Record[R] | None: ...
+def load_intact(folder: Path, result: type[StageResult] = StageResult) -> Record[StageResult] | None:
     """Return the manifest in ``folder``, for who reads what the step left; None if it was not done.
 
     Raises
@@ -390,16 +390,16 @@ def intact(folder: Path, result: type[StageResult] = StageResult) -> Record[Stag
     record = load(folder, result)
     hint = "run again: what is not as it was written is made again"
     if record is None:
-        if wrong := unreadable(folder):
+        if wrong := explain_unreadable(folder):
             where = folder / wrong.partition(" ")[0]
             raise DataError(f"cannot read what the step left: {wrong}", where=str(where), hint=hint)
         return None
-    for name, wrong in broken(record, folder).items():
+    for name, wrong in find_broken_files(record, folder).items():
         raise DataError(f"cannot read what the step left: {wrong}", where=str(folder / name), hint=hint)
     return record
 
 
-def lines(records: Iterable[Record[StageResult]]) -> list[Record[StageResult]]:
+def expand_entries(records: Iterable[Record[StageResult]]) -> list[Record[StageResult]]:
     """Return the records, with one for each entry of a step that has several, for tables that people read."""
     found: list[Record[StageResult]] = []
     for record in records:
@@ -419,9 +419,9 @@ def lines(records: Iterable[Record[StageResult]]) -> list[Record[StageResult]]:
     return found
 
 
-def unreadable(folder: Path) -> str:
+def explain_unreadable(folder: Path) -> str:
     """Return why there is no record of a step though it has a manifest, in words; empty if it has none."""
-    if not parquet_io.there(folder / NAME):
+    if not parquet_io.exists(folder / NAME):
         return ""
     data = parquet_io.read_json(folder / NAME)
     if data is not None and _TABLED in data and not parquet_io.is_current(folder / SOURCES, str(data["fingerprint"])):

@@ -13,13 +13,13 @@ from curate import paths
 from curate.kernels.types import AnyArray
 
 
-def shape(path: Path) -> tuple[int, ...]:
+def read_shape(path: Path) -> tuple[int, ...]:
     """The shape of the array in a file; ValueError if there is none."""
     with paths.opened(path) as file:
         return _header(file)[0]
 
 
-def rows(path: Path, start: int, stop: int) -> AnyArray:
+def read_rows(path: Path, start: int, stop: int) -> AnyArray:
     """Rows of the array in a file; ValueError if it holds none that can be read so."""
     if not paths.is_object(path):
         return np.asarray(np.lib.format.open_memmap(path, mode="r")[start:stop])

@@ -15,7 +15,7 @@ from curate.store import parquet_io
 
 def save(path: Path, fingerprint: str, arrays: FittedState) -> None:
     """Write the arrays, whole or not at all."""
-    with parquet_io.atomic(path) as partial, partial.open("wb") as file:
+    with parquet_io.write_atomically(path) as partial, partial.open("wb") as file:
         np.savez(file, allow_pickle=False, **arrays, curate_fingerprint=np.array(fingerprint))
 
 

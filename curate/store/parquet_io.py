@@ -34,7 +34,7 @@ _ENDS = 64 << 10
 _PARTIAL = re.compile(r"\.[0-9].*\.partial\..*", re.DOTALL)
 
 
-def atomic(path: Path, *, named: bool = False) -> AbstractContextManager[Path]:
+def write_atomically(path: Path, *, keep_name: bool = False) -> AbstractContextManager[Path]:
     """Yield a local path to write to; what was written there replaces ``path`` when the block ends without an error.
 
     Parameters
@@ -46,7 +46,7 @@ def atomic(path: Path, *, named: bool = False) -> AbstractContextManager[Path]:
     """
     if paths.is_object(path):
         return _uploaded(path)
-    return _renamed(path, _in_private_folder if named else anchored.created)
+    return _renamed(path, _in_private_folder if keep_name else anchored.created)
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def staged(path: Path, text: str) -> Iterator[Callable[[], None]]:
+def stage_text(path: Path, text: str) -> Iterator[Callable[[], None]]:
     """Write a text file next to its place; the function that the block is given puts it there.
 
     All that can fail for want of room has then been done. Without the call, ``path`` stays as it was.
@@ -136,7 +136,7 @@ def staged(path: Path, text: str) -> Iterator[Callable[[], None]]:
                 paths.unlink(partial, missing_ok=True)
 
 
-def sweep(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what processes that were killed had half written; only for who alone writes to ``folder``.
 
     There is no such thing in an object store.
@@ -162,25 +162,25 @@ def sync_folder(folder: Path) -> None:
 def write(table: pa.Table, path: Path, fingerprint: str, *, compression: str = "none") -> None:
     """Write a Parquet shard whose footer says what it was made from."""
     footer = {**(table.schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
-    with atomic(path) as partial:
+    with write_atomically(path) as partial:
         pq.write_table(
             table.replace_schema_metadata(footer), partial, compression=compression, write_page_checksum=True
         )
 
 
-def write_in_groups(tables: Iterable[pa.Table], schema: pa.Schema, path: Path, fingerprint: str) -> None:
+def write_row_groups(tables: Iterable[pa.Table], schema: pa.Schema, path: Path, fingerprint: str) -> None:
     """Write the same, a row group for each of ``tables``, so that they need not be in memory together."""
     footer = {**(schema.metadata or {}), FINGERPRINT.encode(): fingerprint.encode()}
     stamped = schema.with_metadata(footer)
     with (
-        atomic(path) as partial,
+        write_atomically(path) as partial,
         pq.ParquetWriter(partial, stamped, compression="none", use_dictionary=False, write_page_checksum=True) as file,
     ):
         for table in tables:
             file.write_table(table.replace_schema_metadata(footer), max(1, len(table)))
 
 
-class Growing:
+class IncrementalWriter:
     """A Parquet shard that is written in parts; it is in its place once it is closed.
 
     Parameters
@@ -200,7 +200,7 @@ class Growing:
         """Write a row group."""
         try:
             if self._file is None:
-                partial = self._stack.enter_context(atomic(self._path))
+                partial = self._stack.enter_context(write_atomically(self._path))
                 writer = pq.ParquetWriter(partial, self._schema, compression="zstd", write_page_checksum=True)
                 self._file = self._stack.enter_context(writer)
             self._file.write_table(table.replace_schema_metadata(self._schema.metadata))
@@ -258,10 +258,10 @@ def read(path: Path, columns: Sequence[str] | pa.Schema | None = None, *, missin
     return table
 
 
-def fingerprint(path: Path) -> str | None:
+def read_fingerprint(path: Path) -> str | None:
     """What the shard at ``path`` was made from; None if there is no whole one."""
     try:
-        metadata = schema(path).metadata or {}
+        metadata = read_schema(path).metadata or {}
     except DataError:
         return None
     return str(metadata.get(FINGERPRINT.encode(), b"").decode(errors="replace"))
@@ -269,10 +269,10 @@ def fingerprint(path: Path) -> str | None:
 
 def is_current(path: Path, made_from: str | None) -> bool:
     """Whether ``path`` is a whole shard made from what ``made_from`` stands for."""
-    return made_from is not None and fingerprint(path) == made_from
+    return made_from is not None and read_fingerprint(path) == made_from
 
 
-def rows(path: Path) -> int:
+def count_rows(path: Path) -> int:
     """The number of rows in the shard at ``path``, from its footer."""
     with _reading(path) as file:
         return int(file.metadata.num_rows)
@@ -280,7 +280,7 @@ def rows(path: Path) -> int:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file, whole or not at all."""
-    with atomic(path) as partial:
+    with write_atomically(path) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
 
 
@@ -311,7 +311,7 @@ def seal(path: Path) -> str:
     return digest.hexdigest()
 
 
-def json_text(data: Mapping[str, object], *, indent: int | None = 2) -> str:
+def format_json(data: Mapping[str, object], *, indent: int | None = 2) -> str:
     """Return a JSON object as a person can read it, with a checksum over all that it holds.
 
     Dataclasses in it become objects with their fields.
@@ -329,7 +329,7 @@ def _fields(value: object) -> dict[str, object]:
 
 def write_json(path: Path, data: Mapping[str, object], *, indent: int | None = 2) -> None:
     """Write a JSON file that a person can read, with a checksum, whole or not at all."""
-    write_text(path, json_text(data, indent=indent))
+    write_text(path, format_json(data, indent=indent))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -369,7 +369,7 @@ def parse_json(text: bytes | None) -> dict[str, Any] | None:
     return data if checksum is None or checksum == _checksum(data) else None
 
 
-def read_state(path: Path, hint: str) -> dict[str, Any] | None:
+def read_required_json(path: Path, hint: str) -> dict[str, Any] | None:
     """Return the JSON object at ``path``, which cannot be made again from anything else; None if nothing is there.
 
     Raises
@@ -378,12 +378,12 @@ def read_state(path: Path, hint: str) -> dict[str, Any] | None:
         If it is not as it was written; with the remedy ``hint``.
     """
     data = read_json(path)
-    if data is None and there(path):
+    if data is None and exists(path):
         raise DataError("this is corrupt", where=str(path), hint=hint)
     return data
 
 
-def there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Return whether anything has that name, even a link that leads nowhere."""
     if paths.is_object(path):
         with paths.reached(path):
@@ -401,12 +401,12 @@ def _checksum(as_read: Mapping[str, object]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def part(folder: Path, number: int) -> Path:
+def shard_path(folder: Path, number: int) -> Path:
     """The path of shard ``number`` in ``folder``."""
     return folder / f"part-{number:05d}.parquet"
 
 
-def schema(path: Path) -> pa.Schema:
+def read_schema(path: Path) -> pa.Schema:
     """The schema of the shard at ``path``, from its footer."""
     with _reading(path) as file:
         return file.schema_arrow

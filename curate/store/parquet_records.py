@@ -22,12 +22,12 @@ from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list, split_lists, split_maps
 from curate.kernels.text.json_values import is_binary, is_json, to_text
 from curate.store import arrow_values
-from curate.store.expansion import FREE, Expansion
+from curate.store.expansion import FREE_BYTES, Expansion
 from curate.store.records import (
-    BATCH_BYTES,
-    BATCH_ROWS,
-    LONGEST,
-    Bad,
+    MAX_BATCH_BYTES,
+    MAX_BATCH_ROWS,
+    MAX_RECORD_LENGTH,
+    BadRecord,
     Batch,
     Piece,
     check_names,
@@ -44,7 +44,7 @@ _VALUE_BYTES = 4
 
 
 @contextmanager
-def opened(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file.
 
     Parameters
@@ -72,7 +72,7 @@ def _check_expansion(file: pq.ParquetFile, path: str, size: int) -> None:
         plain += group.total_byte_size
         for column in map(group.column, range(group.num_columns)):
             values += column.num_values
-            if column.num_values > LONGEST * max(1, group.num_rows):
+            if column.num_values > MAX_RECORD_LENGTH * max(1, group.num_rows):
                 raise DataError(
                     f"column {column.path_in_schema!r} has {column.num_values:,} values in {group.num_rows:,} rows",
                     where=path,
@@ -81,9 +81,9 @@ def _check_expansion(file: pq.ParquetFile, path: str, size: int) -> None:
     Expansion(path, size, _REMEDY).add(max(plain, _VALUE_BYTES * values), rows=metadata.num_rows)
 
 
-def row_groups(path: Path, rows_per_piece: int) -> list[tuple[int, int, int]]:
+def cut_row_groups(path: Path, rows_per_piece: int) -> list[tuple[int, int, int]]:
     """Cut a file into runs of row groups of about ``rows_per_piece`` rows: (row group, first row, rows) of each."""
-    with opened(path) as file:
+    with open_parquet(path) as file:
         metadata = file.metadata
     cuts: list[tuple[int, int, int]] = []
     first = start = rows = 0
@@ -104,7 +104,7 @@ def read_parquet(path: Path, piece: Piece, as_text: Collection[str]) -> Iterator
     """
     row = piece.first_row
     size = paths.length(path)
-    with opened(path) as file:
+    with open_parquet(path) as file:
         _check_expansion(file, piece.path, size)
         kinds = {field.name: _storable(field, piece.path) for field in file.schema_arrow}
         features = _features(file.schema_arrow)
@@ -113,7 +113,7 @@ def read_parquet(path: Path, piece: Piece, as_text: Collection[str]) -> Iterator
         rows_at_once = _rows_at_once(file, groups)
         repeated = _repeated(path, file, groups, rows_at_once)
     expansion = Expansion(piece.path, size, _REMEDY)
-    with opened(path, repeated) as file:
+    with open_parquet(path, repeated) as file:
         for batch in file.iter_batches(rows_at_once, row_groups=groups):
             for part in _parts(batch, f"{piece.path}:{row + 1}"):
                 expansion.add(_plain_size(part), rows=part.num_rows)
@@ -134,18 +134,18 @@ def _repeated(path: Path, file: pq.ParquetFile, groups: range, rows: int) -> lis
             each = max(1, column.num_values // max(1, group.num_rows))
             texts = column.physical_type == "BYTE_ARRAY" and column.has_dictionary_page
             name = column.path_in_schema
-            if texts and most * each > FREE and name not in found and name.partition(".")[0] not in wide:
+            if texts and most * each > FREE_BYTES and name not in found and name.partition(".")[0] not in wide:
                 found[name] = each
     if not found:
         return []
     longest = Counter[str]()
-    with opened(path, list(found)) as stored:
+    with open_parquet(path, list(found)) as stored:
         for number in groups:
             for batch in stored.iter_batches(1, row_groups=[number], columns=list(found)):
                 for name, column in zip(batch.schema.names, batch.columns, strict=True):
                     longest[name] = max(longest[name], *map(_longest, _dictionaries(column)), 0)
                 break
-    return [path for path, each in found.items() if longest[path.partition(".")[0]] * each * rows > FREE]
+    return [path for path, each in found.items() if longest[path.partition(".")[0]] * each * rows > FREE_BYTES]
 
 
 def _longest(values: pa.Array) -> int:
@@ -176,7 +176,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _has_extension(kind: pa.DataType) -> bool:
-    return any(isinstance(leaf, pa.BaseExtensionType) for leaf in arrow_values.leaves(kind))
+    return any(isinstance(leaf, pa.BaseExtensionType) for leaf in arrow_values.leaf_types(kind))
 
 
 def _plain_size(array: pa.Array | pa.RecordBatch) -> int:
@@ -195,7 +195,7 @@ def _plain_size(array: pa.Array | pa.RecordBatch) -> int:
 
 def _storable(field: pa.Field, path: str) -> pa.DataType:
     try:
-        return arrow_values.storable(field.type)
+        return arrow_values.storable_type(field.type)
     except TypeError as error:
         raise DataError(f"column {field.name!r}: {error}", where=path, hint="leave the column out") from error
 
@@ -207,18 +207,18 @@ def _rows_at_once(file: pq.ParquetFile, groups: range) -> int:
         values = sum(group.column(place).num_values for place in range(group.num_columns))
         size = max(group.total_byte_size, _VALUE_BYTES * values)
         largest = max(largest, size / max(1, group.num_rows))
-    return int(min(BATCH_ROWS, max(1, BATCH_BYTES // max(1, largest))))
+    return int(min(MAX_BATCH_ROWS, max(1, MAX_BATCH_BYTES // max(1, largest))))
 
 
 def _parts(batch: pa.RecordBatch, where: str) -> Iterator[pa.RecordBatch]:
     """Halve a batch until it is small enough: values that a file stores once may take much more room here."""
     size = _plain_size(batch)
-    if size <= BATCH_BYTES:
+    if size <= MAX_BATCH_BYTES:
         yield batch
     elif batch.num_rows < 2:
-        if size > FREE:
+        if size > FREE_BYTES:
             hint = "leave the row out, or cut its lists into rows"
-            raise DataError(f"a row takes {size:,} bytes; at most {FREE:,} are read", where=where, hint=hint)
+            raise DataError(f"a row takes {size:,} bytes; at most {FREE_BYTES:,} are read", where=where, hint=hint)
         yield batch
     else:
         half = batch.num_rows // 2
@@ -242,7 +242,7 @@ def _batch(
     for place, name in enumerate(names):
         if name in as_text:
             table = table.set_column(place, name, to_text(table[name].combine_chunks()))
-    bad = [Bad(row + place, row + place + 1, reason, "") for place, reason in sorted(reasons.items())]
+    bad = [BadRecord(row + place, row + place + 1, reason, "") for place, reason in sorted(reasons.items())]
     return Batch(table, rows, [place + 1 for place in rows], bad, features=features)
 
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from curate.kernels.text.pii_patterns import PiiKind
 from curate.store import parquet_io, redaction
-from curate.store.ledger import frame_of
+from curate.store.ledger import to_polars
 
 _MOST = 3
 _EXCERPT = 60
@@ -19,7 +19,7 @@ _PARTICULARS = r"'[^']*'|\S*\d\S*"
 """Names and numbers in a reason, which differ between rows that are quarantined for the same one."""
 
 
-def reasons(files: Sequence[Path], kinds: Collection[PiiKind]) -> str:
+def summarize_reasons(files: Sequence[Path], kinds: Collection[PiiKind]) -> str:
     """Return the most frequent reasons, each with its number of rows and the place and beginning of one of them.
 
     Reasons that differ in names and numbers only are counted as one. Memory: the reasons of one file.
@@ -48,7 +48,7 @@ def reasons(files: Sequence[Path], kinds: Collection[PiiKind]) -> str:
 
 
 def _counted(path: Path) -> pl.DataFrame:
-    frame = frame_of(parquet_io.read(path, ["reason", "file", "line"])).with_row_index("row")
+    frame = to_polars(parquet_io.read(path, ["reason", "file", "line"])).with_row_index("row")
     key = pl.col("reason").str.replace_all(_PARTICULARS, "…").alias("key")
     first = [pl.first("reason"), pl.first("file"), pl.first("line"), pl.first("row")]
     return frame.group_by(key, maintain_order=True).agg(pl.len().cast(pl.Int64).alias("rows"), *first)
@@ -56,7 +56,7 @@ def _counted(path: Path) -> pl.DataFrame:
 
 def _shown(line: dict[str, object], path: Path, kinds: Collection[PiiKind]) -> str:
     record = parquet_io.read(path, ["record"])["record"][line["row"]].as_py()
-    excerpt = "" if record is None else " ".join(redaction.quoted(record, kinds).split())
+    excerpt = "" if record is None else " ".join(redaction.redact(record, kinds).split())
     if len(excerpt) > _EXCERPT:
         excerpt = excerpt[: _EXCERPT - 1] + "…"
     place = f"{line['file']}:{line['line']}"

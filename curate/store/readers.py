@@ -17,22 +17,22 @@ from curate import paths
 from curate.errors import DataError
 from curate.store import csv_records, decompression, json_records, parquet_records
 from curate.store.decompression import Compression
-from curate.store.expansion import Expansion, counted
-from curate.store.records import Bad, Batch, Piece, ReadOptions
+from curate.store.expansion import Expansion, count_expansion
+from curate.store.records import BadRecord, Batch, Piece, ReadOptions
 
 __all__ = [
-    "Bad",
+    "BadRecord",
     "Batch",
     "Piece",
     "ReadOptions",
-    "column_names",
-    "format_of",
-    "header_like_data",
-    "partitions_of",
+    "read_column_names",
+    "detect_format",
+    "find_data_in_header",
+    "parse_partitions",
     "read",
     "scan",
-    "stem_of",
-    "with_partitions",
+    "strip_format",
+    "add_partitions",
 ]
 
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
@@ -48,7 +48,7 @@ _SUFFIXES: dict[str, Format] = {
 _BLOCK = 1 << 22
 
 
-def format_of(path: Path) -> tuple[Format, Compression]:
+def detect_format(path: Path) -> tuple[Format, Compression]:
     """Tell the format of a file from its name."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression: Compression = ""
@@ -62,13 +62,13 @@ def format_of(path: Path) -> tuple[Format, Compression]:
     return found, compression
 
 
-def stem_of(path: Path) -> str:
+def strip_format(path: Path) -> str:
     """Return the name of a file without the endings that say its format.
 
     >>> stem_of(Path("pool/a.b.jsonl.gz"))
     'a.b'
     """
-    endings = 2 if format_of(path)[1] else 1
+    endings = 2 if detect_format(path)[1] else 1
     return path.name.removesuffix("".join(path.suffixes[-endings:]))
 
 
@@ -80,7 +80,7 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
     sha256 : of the file's bytes
     cuts : (start, first row, rows) of each run of about ``rows_per_piece`` records; None where only reading tells
     """
-    kind, compression = format_of(path)
+    kind, compression = detect_format(path)
     digest = hashlib.sha256()
     cuts: list[tuple[int, int, int]] = [(0, 0, 0)]
     lines = offset = 0
@@ -94,7 +94,7 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
                 lines += len(newlines)
                 offset += len(block)
     if kind == "parquet":
-        return digest.hexdigest(), parquet_records.row_groups(path, rows_per_piece)
+        return digest.hexdigest(), parquet_records.cut_row_groups(path, rows_per_piece)
     if kind != "jsonl" or compression:
         return digest.hexdigest(), None
     if cuts[-1][0] == offset and len(cuts) > 1:  # the file ends on a boundary
@@ -115,29 +115,29 @@ def read(piece: Piece, options: ReadOptions | None = None) -> Iterator[Batch]:
     DataError : the file cannot be read, or expands to too much
     """
     path = paths.place(piece.path)
-    partitions = partitions_of(piece.path)
+    partitions = parse_partitions(piece.path)
     with paths.reached(path):
         try:
             batches = _read(path, piece, options or ReadOptions())
-            yield from (with_partitions(batch, partitions) for batch in batches)
+            yield from (add_partitions(batch, partitions) for batch in batches)
         except (*decompression.ERRORS, pa.ArrowException) as error:
             hint = "is the file complete? write it elsewhere and move it here when it is"
             raise DataError(f"cannot read the file: {error}", where=piece.path, hint=hint) from error
 
 
 def _read(path: Path, piece: Piece, options: ReadOptions) -> Iterator[Batch]:
-    kind, compression = format_of(path)
+    kind, compression = detect_format(path)
     if kind == "parquet":
         yield from parquet_records.read_parquet(path, piece, options.as_text)
         return
-    with paths.opened(path) as packed, decompression.decompressed(packed, compression) as plain:
+    with paths.opened(path) as packed, decompression.open_decompressed(packed, compression) as plain:
         if not compression:
             yield from _records(plain, kind, piece, options)
             return
         remedy = "decompress it first" if compression != "gz" else "decompress it first: gunzip FILE"
         expansion = Expansion(piece.path, _size(packed), remedy)
-        for batch in _records(counted(plain, expansion), kind, piece, options):
-            expansion.add(rows=len(batch.rows) + len(batch.bad))
+        for batch in _records(count_expansion(plain, expansion), kind, piece, options):
+            expansion.add(rows=len(batch.rows) + len(batch.bad_records))
             yield replace(batch, expansion=expansion.ratio)
 
 
@@ -156,16 +156,16 @@ def _has_tabs(kind: Format, options: ReadOptions) -> bool:
     return kind == "tsv" and options.delimiter in (None, "\t")
 
 
-def header_like_data(path: Path, options: ReadOptions) -> str:
+def find_data_in_header(path: Path, options: ReadOptions) -> str:
     """Return a name in the first row of a CSV or TSV file that looks like data; "" if there is none."""
-    kind, compression = format_of(path)
+    kind, compression = detect_format(path)
     if kind not in ("csv", "tsv") or options.header is not True:
         return ""
     try:
         with (
             paths.reached(path),
             paths.opened(path) as packed,
-            decompression.decompressed(packed, compression) as plain,
+            decompression.open_decompressed(packed, compression) as plain,
         ):
             names = csv_records.read_header(plain, str(path), tabs=_has_tabs(kind, options), options=options)
     except decompression.ERRORS:  # which reading the file reports
@@ -186,7 +186,7 @@ def _size(file: IO[bytes]) -> int:
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 
 
-def partitions_of(path: str) -> dict[str, str | None]:
+def parse_partitions(path: str) -> dict[str, str | None]:
     """Return the columns that the folders of a path are, as Hive writes them.
 
     >>> partitions_of("pool/lang=en/year=2024/a.jsonl")
@@ -201,7 +201,7 @@ def partitions_of(path: str) -> dict[str, str | None]:
     return found
 
 
-def with_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
+def add_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch:
     """Return the batch with the columns that the folders of its file are; see ``partitions_of``."""
     table, cells = batch.table, set(batch.cells)
     for name, value in partitions.items():
@@ -211,7 +211,7 @@ def with_partitions(batch: Batch, partitions: Mapping[str, str | None]) -> Batch
     return batch if table is batch.table else replace(batch, table=table, cells=frozenset(cells))
 
 
-def column_names(path: Path, options: ReadOptions | None = None) -> list[str]:
+def read_column_names(path: Path, options: ReadOptions | None = None) -> list[str]:
     """Return the columns of the first records of a file."""
     batch = next(read(Piece(str(path), 0), options), None)
     return [] if batch is None else list(batch.table.column_names)

@@ -10,37 +10,37 @@ import pyarrow as pa
 
 from curate.errors import DataError
 
-BATCH_ROWS = 8_192
+MAX_BATCH_ROWS = 8_192
 """Most records of a batch, those that cannot be read included."""
 
-BATCH_BYTES = 1 << 26
+MAX_BATCH_BYTES = 1 << 26
 """About the most bytes of a batch in memory, so that a few long records are a batch; it has at least one record."""
 
 VALUE_BYTES = 64
 """About the bytes that a value of a record takes in memory besides its text: an empty object is two bytes in a file."""
 
-BATCH_CELLS = 1 << 22
+MAX_BATCH_CELLS = 1 << 22
 """Most rows times columns of a batch of JSON records: where each has keys of its own, almost every cell is null."""
 
-LONGEST = 1 << 24
+MAX_RECORD_LENGTH = 1 << 24
 """Bytes of a JSON record, and characters of a CSV row or cell, beyond which it is not read.
 
 A parsed record takes up to thirty times as much memory as its text, and so do the words of a text that is embedded.
 """
 
-MOST_COLUMNS = 5_000
+MAX_COLUMNS = 5_000
 """Most columns of a pool, counting each field of nested objects as one.
 
 Where keys are data, such as ids, every record adds columns; each of them costs memory and time in every shard.
 """
 
-SHOWN = 4_096
+PREVIEW_LENGTH = 4_096
 """Characters that are kept of a record that is quarantined: its file and line say where all of it is."""
 
-Votes = dict[str, Counter[str]]
+KindCounts = dict[str, Counter[str]]
 """Number of values of each kind (text, number, list, …) in each column of a JSON file."""
 
-Kinds = Mapping[str, Collection[str]]
+AllowedKinds = Mapping[str, Collection[str]]
 """Kinds of values that columns of a JSON file may hold, of those columns that have values of several kinds."""
 
 
@@ -48,7 +48,7 @@ Kinds = Mapping[str, Collection[str]]
 class ReadOptions:
     """Treatment of the values of single columns."""
 
-    kinds: Kinds = field(default_factory=dict)
+    kinds: AllowedKinds = field(default_factory=dict)
     """Of a JSON file: a value of another kind makes its record bad."""
 
     as_text: Collection[str] = ()
@@ -63,10 +63,10 @@ class ReadOptions:
     delimiter: str | None = None
     """Of a CSV or TSV file: the character between cells; None finds out."""
 
-    rendered: Collection[str] = ()
+    template_columns: Collection[str] = ()
     """Columns that texts are made of."""
 
-    scalar: Collection[str] = ()
+    scalar_columns: Collection[str] = ()
     """Columns of JSON files that hold text or numbers: a list or an object among these is of another kind."""
 
 
@@ -94,7 +94,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
+class BadRecord:
     """A record that cannot be read."""
 
     row: int
@@ -116,11 +116,11 @@ class Batch:
     lines: list[int]
     """The line each record ends on, from 1 (of a Parquet file: its row)."""
 
-    bad: list[Bad]
+    bad_records: list[BadRecord]
     cells: frozenset[str] = frozenset()
     """The columns whose values are text only because the format has no other type."""
 
-    votes: Votes = field(default_factory=dict)
+    kind_counts: KindCounts = field(default_factory=dict)
     non_finite: int = 0
     """Number of NaN and Infinity literals that were read as null."""
 
@@ -150,9 +150,9 @@ def check_width(columns: int, where: str, what: str = "the file") -> None:
     ------
     DataError : with ``what`` has the columns, and the remedy
     """
-    if columns > MOST_COLUMNS:
+    if columns > MAX_COLUMNS:
         raise DataError(
-            f"{what} has {columns:,} columns, counting the fields of objects; a pool may have {MOST_COLUMNS:,}",
+            f"{what} has {columns:,} columns, counting the fields of objects; a pool may have {MAX_COLUMNS:,}",
             where=where,
             hint='leave some out, or put keys that are data into a list: [{"key": …, "value": …}]',
         )
@@ -186,9 +186,9 @@ def refuse_utf16(beginning: bytes, where: str) -> None:
         raise DataError("the file is UTF-16, and UTF-8 is read", where=where, hint=hint)
 
 
-def shown(raw: bytes) -> str:
+def decode_preview(raw: bytes) -> str:
     """Return bytes as text, those that are not UTF-8 as escapes, as long as ``preview`` makes it."""
-    return preview(raw[: 4 * SHOWN + 4].decode(errors="backslashreplace"))  # a character has up to four bytes
+    return preview(raw[: 4 * PREVIEW_LENGTH + 4].decode(errors="backslashreplace"))  # a character has up to four bytes
 
 
 def preview(text: str) -> str:
@@ -197,7 +197,7 @@ def preview(text: str) -> str:
     >>> preview("short"), len(preview("x" * 10_000))
     ('short', 4097)
     """
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+    return text if len(text) <= PREVIEW_LENGTH else f"{text[:PREVIEW_LENGTH]}…"
 
 
 def is_utf8(text: str) -> bool:

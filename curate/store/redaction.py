@@ -8,7 +8,7 @@ from pathlib import Path
 from curate.errors import DataError
 from curate.kernels.text.pii_patterns import PII_KINDS, PiiKind, mask_pii
 from curate.store import parquet_io
-from curate.store.json_shape import fits
+from curate.store.json_shape import has_shape
 
 NAME = "mask.json"
 
@@ -27,13 +27,13 @@ def read(folder: Path) -> tuple[PiiKind, ...]:
         If that is not known: a text that is quoted might hold what must not be shown.
     """
     data = parquet_io.read_json(folder / NAME)
-    if data is None or not fits(data, {"mask": [str]}):
-        what = "is corrupt" if parquet_io.there(folder / NAME) else "is missing"
+    if data is None or not has_shape(data, {"mask": [str]}):
+        what = "is corrupt" if parquet_io.exists(folder / NAME) else "is missing"
         message = f"the file that says what is masked {what}, so no text is shown"
         raise DataError(message, where=str(folder / NAME), hint=f"run again: curate run {folder / 'config.yaml'}")
     return tuple(kind for kind in PII_KINDS if kind in data["mask"])
 
 
-def quoted(text: str, kinds: Collection[PiiKind]) -> str:
+def redact(text: str, kinds: Collection[PiiKind]) -> str:
     """The text as it may be shown."""
     return mask_pii(text, kinds)[0] if kinds else text

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from curate import anchored
 from curate.errors import ConfigError, listed
 from curate.store import parquet_io, readers, redaction, schemas
-from curate.store.ledger import Place, Run, shown
+from curate.store.ledger import RowLocation, Run, to_single_line
 
 _HASH = re.compile("[0-9a-f]{32}")
 _IN_FILE = re.compile(r"(.+):([0-9]{1,18})", re.DOTALL)
@@ -35,14 +35,14 @@ class Match:
     file: str
     line: int
     status: str
-    by: str | None
+    decided_by: str | None
     reason: str | None
     text: str
     """The part of it around the match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class SearchResult:
     """Rows with a pattern."""
 
     matches: tuple[Match, ...]
@@ -52,7 +52,7 @@ class Found:
     """Number of all."""
 
 
-def row_named(run: Run, name: str) -> tuple[Place | None, dict[str, Any] | None]:
+def find_row(run: Run, name: str) -> tuple[RowLocation | None, dict[str, Any] | None]:
     """Find the row that ``FILE:LINE`` or the hash of a text names, or the quarantined record of that line.
 
     Raises
@@ -62,8 +62,8 @@ def row_named(run: Run, name: str) -> tuple[Place | None, dict[str, Any] | None]
     if _HASH.fullmatch(name):
         wanted = pa.scalar(bytes.fromhex(name), pa.binary(16))
         places = [
-            Place(shard, row)
-            for shard, table in enumerate(run.inputs.each(("hash",)))
+            RowLocation(shard, row)
+            for shard, table in enumerate(run.inputs.iterate_shards(("hash",)))
             for row in pc.indices_nonzero(pc.equal(table["hash"], wanted)).to_pylist()
         ]
         return (
@@ -91,13 +91,13 @@ def _files_named(name: str, files: Collection[str]) -> list[str]:
     return next((found for test in tests if (found := [file for file in files if test(file)])), [])
 
 
-def _in_file(run: Run, file: str, line: int) -> tuple[Place | None, dict[str, Any] | None]:
+def _in_file(run: Run, file: str, line: int) -> tuple[RowLocation | None, dict[str, Any] | None]:
     """Find the record that a line of a file is in."""
     bad = list(_quarantined(run, pc.field("file") == file))
     known = [np.array([record["line"] for record in bad], np.int64)]
     known += [table["line"].to_numpy()[rows] for _, table, rows in _of_file(run, file)]
     before, after = (int(edge) for edge in _nearest(np.concatenate(known), line))
-    kind = readers.format_of(Path(file))[0]
+    kind = readers.detect_format(Path(file))[0]
     if before != line and kind == "json" and before:  # whose elements are known by the line that they begin on
         line = before
     elif before != line and kind in ("csv", "tsv") and after < _NOWHERE:  # whose rows are, by that they end on
@@ -107,7 +107,7 @@ def _in_file(run: Run, file: str, line: int) -> tuple[Place | None, dict[str, An
         hint = f"the nearest are on {near}" if near else ""
         raise ConfigError("no row is on this line", where=f"{file}:{line}", hint=hint)
     places = [
-        Place(shard, row)
+        RowLocation(shard, row)
         for shard, table, rows in _of_file(run, file)
         for row in rows[table["line"].to_numpy()[rows] == line].tolist()
     ]
@@ -127,20 +127,20 @@ def _nearest(lines: NDArray[np.int64], line: int) -> tuple[np.int64, np.int64]:
 def _of_file(run: Run, file: str) -> Iterator[tuple[int, pa.Table, NDArray[np.intp]]]:
     """Yield each shard with rows of a file, and which they are."""
     number = run.inputs.files.index(file)
-    for shard, table in enumerate(run.inputs.each(("file", "line"))):
+    for shard, table in enumerate(run.inputs.iterate_shards(("file", "line"))):
         rows = np.flatnonzero(table["file"].to_numpy() == number)
         if len(rows):
             yield shard, table, rows
 
 
-def _single(run: Run, places: list[Place], message: str) -> Place:
+def _single(run: Run, places: list[RowLocation], message: str) -> RowLocation:
     if len(places) > 1:
-        ids = [id_of(run, place) for place in places[:5]]
+        ids = [read_id(run, place) for place in places[:5]]
         raise ConfigError(message, hint=f"name one: {listed(ids)}{', …' if len(places) > len(ids) else ''}")
     return places[0]
 
 
-def id_of(run: Run, place: Place) -> str:
+def read_id(run: Run, place: RowLocation) -> str:
     """Return the id of the row at a place."""
     name: str = run.inputs.read(place.shard, ("id",))["id"][place.row].as_py()
     return name
@@ -148,13 +148,13 @@ def id_of(run: Run, place: Place) -> str:
 
 def _quarantined(run: Run, which: pc.Expression) -> Iterator[dict[str, Any]]:
     """Yield the records that were quarantined, each with the stage that did."""
-    for stage, paths in run.quarantines():
+    for stage, paths in run.quarantine_files():
         for path in paths:
             for record in parquet_io.read(path, schemas.QUARANTINE).filter(which).to_pylist():
                 yield {"stage": stage, **record}
 
 
-def grep(folder: Path, pattern: str, limit: int) -> Found:
+def grep(folder: Path, pattern: str, limit: int) -> SearchResult:
     """Find the rows of a run whose text matches a regular expression. Memory: a shard.
 
     Parameters
@@ -179,27 +179,27 @@ def grep(folder: Path, pattern: str, limit: int) -> Found:
         return _grepped(Run.open(folder), pattern, limit)
 
 
-def _grepped(run: Run, pattern: str, limit: int) -> Found:
+def _grepped(run: Run, pattern: str, limit: int) -> SearchResult:
     matches: list[Match] = []
     rows, files = 0, run.inputs.files
-    for shard, table in enumerate(run.inputs.each(("id", "file", "line", "text"))):
+    for shard, table in enumerate(run.inputs.iterate_shards(("id", "file", "line", "text"))):
         found = table.filter(pc.match_substring_regex(table["text"], pattern))
         rows += len(found)
         own = found.slice(0, limit - len(matches)).to_pylist()
-        fates = run.fates([one["id"] for one in own], [shard]).to_dicts() if own else []
+        fates = run.read_outcomes([one["id"] for one in own], [shard]).to_dicts() if own else []
         for one, fate in zip(own, fates, strict=True):
-            text = _excerpt(redaction.quoted(one["text"], run.mask), pattern)
-            what = {key: fate[key] for key in ("status", "by", "reason")}
+            text = _excerpt(redaction.redact(one["text"], run.mask), pattern)
+            what = {key: fate[key] for key in ("status", "decided_by", "reason")}
             matches.append(Match(id=one["id"], file=files[one["file"]], line=one["line"], text=text, **what))
     for record in _quarantined(run, pc.match_substring_regex(pc.field("record"), pattern)):
         if any(match.id == record["id"] and match.line == record["line"] for match in matches):
             continue  # one that was read, and not embedded
         rows += 1
         if len(matches) < limit:
-            text = _excerpt(redaction.quoted(record["record"], run.mask), pattern)
-            what = {"status": "set aside", "by": record["stage"], "reason": record["reason"]}
+            text = _excerpt(redaction.redact(record["record"], run.mask), pattern)
+            what = {"status": "set aside", "decided_by": record["stage"], "reason": record["reason"]}
             matches.append(Match(id=record["id"], file=record["file"], line=record["line"], text=text, **what))
-    return Found(matches=tuple(matches), rows=rows)
+    return SearchResult(matches=tuple(matches), rows=rows)
 
 
 def _excerpt(text: str, pattern: str) -> str:
@@ -210,5 +210,5 @@ def _excerpt(text: str, pattern: str) -> str:
         match = None
     start = max(0, match.start() - _AROUND) if match else 0
     end = (match.end() if match else start) + _AROUND
-    cut = shown(text[start : min(end, start + 4 * _AROUND)])
+    cut = to_single_line(text[start : min(end, start + 4 * _AROUND)])
     return f"{'...' if start else ''}{cut}{'...' if end < len(text) else ''}"

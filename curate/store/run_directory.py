@@ -62,7 +62,7 @@ def refuse_foreign(folder: Path) -> None:
         )
 
 
-def refuse_own(files: Iterable[str], folder: Path, key: str = "input.files") -> None:
+def refuse_run_files(files: Iterable[str], folder: Path, key: str = "input.files") -> None:
     """Refuse to read what the run itself writes.
 
     Raises

@@ -53,7 +53,7 @@ SELECT = pa.schema(
 CUTS = pa.schema([pa.field(name, pa.int32(), nullable=False) for name in ("text", "first", "end")])
 """``cut``: of each shard, which words are cut out of which string of its text columns, by number."""
 
-FOUND = pa.schema(
+OVERLAPS = pa.schema(
     [
         pa.field("row", pa.int32(), nullable=False),
         pa.field("ngram", pa.int32()),

@@ -13,9 +13,9 @@ from typing import Any
 
 from curate import anchored
 from curate.store import inputs, json_records, readers
-from curate.store.records import BATCH_ROWS, VALUE_BYTES, Batch, Piece, ReadOptions
+from curate.store.records import MAX_BATCH_ROWS, VALUE_BYTES, Batch, Piece, ReadOptions
 
-SMALL = 1 << 16
+MAX_SMALL_BYTES = 1 << 16
 """Most bytes of a file that is read together with others."""
 
 _GROUP_BYTES = 1 << 24
@@ -30,7 +30,7 @@ class Group:
     """Consecutive files that are read together, or one that is read by itself."""
 
     pieces: list[Piece] = field(default_factory=list)
-    together: bool = True
+    is_combined: bool = True
     """Whether the records of the files are here."""
 
     lines: list[list[int]] = field(default_factory=list)
@@ -39,10 +39,10 @@ class Group:
     first_names: list[str] = field(default_factory=list)
     """Columns of the first file with a record, with those that its folders are."""
 
-    named: dict[str, str] = field(default_factory=dict)
+    first_files: dict[str, str] = field(default_factory=dict)
     """First file that has each column."""
 
-    valued: dict[str, str] = field(default_factory=dict)
+    first_files_with_value: dict[str, str] = field(default_factory=dict)
     """First file that has a value in each column, of those with values."""
 
     _records: list[dict[str, Any]] = field(default_factory=list)
@@ -53,7 +53,7 @@ class Group:
 
     def add(self, piece: Piece, small: _Small) -> bool:
         """Add a file, if the group has room for it, and no column then has values of two types."""
-        if self._size + small.size > _GROUP_BYTES or len(self._records) + len(small.records) > BATCH_ROWS:
+        if self._size + small.size > _GROUP_BYTES or len(self._records) + len(small.records) > MAX_BATCH_ROWS:
             return False
         names: dict[str, None] = {}
         shapes: dict[str, object] = {}
@@ -64,7 +64,7 @@ class Group:
                     shape = _shape(value)
                     if shape is None or shape != (self._shapes.get(name) or shapes.setdefault(name, shape)):
                         return False
-        leaves = self._leaves + sum(map(_leaves, shapes.values())) + sum(name not in self.named for name in names)
+        leaves = self._leaves + sum(map(_leaves, shapes.values())) + sum(name not in self.first_files for name in names)
         if leaves > _MOST_LEAVES:
             return False
         if names or small.records:
@@ -76,9 +76,9 @@ class Group:
             elif self._partitions != small.partitions:
                 return False
             for name in own:
-                self.named.setdefault(name, piece.path)
+                self.first_files.setdefault(name, piece.path)
             for name in shapes:
-                self.valued[name] = piece.path
+                self.first_files_with_value[name] = piece.path
         self._shapes.update(shapes)
         self._size, self._leaves = self._size + small.size, leaves
         self.pieces.append(piece)
@@ -88,13 +88,13 @@ class Group:
 
     def batch(self, options: ReadOptions) -> Batch | None:
         """Return the records of all files; None if they must be read file by file."""
-        if not self.together:
+        if not self.is_combined:
             return None
         lines = [line for each in self.lines for line in each]
         batch = json_records.batch_of_valid(self._records, lines, options)
         if batch is None:
             return None
-        batch = readers.with_partitions(batch, self._partitions)
+        batch = readers.add_partitions(batch, self._partitions)
         later = [name for name in batch.table.column_names if name not in set(self.first_names)]
         return replace(batch, table=batch.table.select([*self.first_names, *later]))
 
@@ -109,7 +109,7 @@ class _Small:
     partitions: dict[str, str | None]
 
 
-def grouped(pieces: Sequence[Piece], alone: Collection[int], as_text: Collection[str]) -> Iterator[Group]:
+def group_files(pieces: Sequence[Piece], alone: Collection[int], as_text: Collection[str]) -> Iterator[Group]:
     """Yield the pieces in their order, small files together where that makes no difference.
 
     Parameters
@@ -130,7 +130,7 @@ def grouped(pieces: Sequence[Piece], alone: Collection[int], as_text: Collection
             yield group
         group = Group()
         if small is None or not group.add(piece, small):
-            yield Group([piece], together=False)
+            yield Group([piece], is_combined=False)
             group = Group()
     if group.pieces:
         yield group
@@ -142,10 +142,10 @@ def _read(piece: Piece, as_text: Collection[str]) -> _Small | None:
         return None
     try:
         with open(piece.path, "rb", buffering=0, opener=anchored.opener) as file:
-            data = file.read(SMALL + 1)
+            data = file.read(MAX_SMALL_BYTES + 1)
     except OSError:
         return None  # it is an error once the file is read by itself
-    if len(data) > SMALL:
+    if len(data) > MAX_SMALL_BYTES:
         return None
     parsed = json_records.parse_valid(data, piece, as_text)
     if parsed is None:
@@ -156,7 +156,7 @@ def _read(piece: Piece, as_text: Collection[str]) -> _Small | None:
 
 @lru_cache(maxsize=64)
 def _partitions_of(folder: str) -> dict[str, str | None]:
-    return readers.partitions_of(f"{folder}/name")
+    return readers.parse_partitions(f"{folder}/name")
 
 
 def _shape(value: Any) -> object:

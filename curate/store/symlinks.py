@@ -29,7 +29,7 @@ _CURRENT = re.compile(r"(\.[0-9]+\.partial\.)?current")
 """The link to the published version, and the one that will take its place."""
 
 
-def refuse(folder: Path, owned: Collection[str] = RESULTS) -> None:
+def refuse_links(folder: Path, owned: Collection[str] = RESULTS) -> None:
     """Refuse a run directory that holds anything but files, folders, and the link ``export/current``.
 
     What is behind a link would be read, deleted or overwritten as if it were the run's own.

@@ -32,9 +32,9 @@ import pyarrow.parquet as pq
 from curate import anchored, paths
 from curate.errors import ConfigError, DataError
 from curate.store import lock, manifest, parquet_io, run_directory, symlinks
-from curate.store.churn import churn
-from curate.store.json_shape import fits
-from curate.store.ledger import frame_of
+from curate.store.churn import compute_churn
+from curate.store.json_shape import has_shape
+from curate.store.ledger import to_polars
 
 FOLDER = "export"
 CURRENT = "current"
@@ -76,12 +76,12 @@ IDS = pa.schema([pa.field("id", pa.string(), nullable=False), pa.field("source",
 """The rows of a version."""
 
 
-def name_of(fingerprint: str) -> str:
+def version_name(fingerprint: str) -> str:
     """Return the name of the version that an export with this fingerprint has."""
     return fingerprint[:12]
 
 
-def ids(root: Path, version: str) -> Path:
+def ids_path(root: Path, version: str) -> Path:
     """The file with the id and source of every row of ``version``."""
     if not _VERSION.fullmatch(version):  # it may come from a manifest, and leads nowhere else
         raise DataError(f"there is no version {version!r}", where=str(root))
@@ -97,10 +97,10 @@ def read_ids(root: Path, version: str) -> pl.DataFrame:
         If they are missing, corrupt, or those of another version.
     """
     with _known_rows(root, version) as file:
-        return frame_of(file.read(IDS.names))
+        return to_polars(file.read(IDS.names))
 
 
-def holds(root: Path, version: str, name: str) -> bool:
+def contains_row(root: Path, version: str, name: str) -> bool:
     """Return whether the row with the id ``name`` is in ``version``. Memory: a batch of ids.
 
     Raises
@@ -115,11 +115,11 @@ def holds(root: Path, version: str, name: str) -> bool:
 @contextmanager
 def _known_rows(root: Path, version: str) -> Iterator[pq.ParquetFile]:
     """Open the file with the rows of a version, if it is what was written for it."""
-    path, expected = ids(root, version), _rows_published(root, version)
+    path, expected = ids_path(root, version), _rows_published(root, version)
     try:
         with paths.parquet(path) as file:
             made_from = (file.schema_arrow.metadata or {}).get(parquet_io.FINGERPRINT.encode(), b"")
-            if name_of(made_from.decode(errors="replace")) != version or expected not in (None, file.metadata.num_rows):
+            if version_name(made_from.decode(errors="replace")) != version or expected not in (None, file.metadata.num_rows):
                 raise ValueError("it is not what was written")
             yield file
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
@@ -129,10 +129,10 @@ def _known_rows(root: Path, version: str) -> Iterator[pq.ParquetFile]:
 
 
 def _rows_published(root: Path, version: str) -> int | None:
-    return next((line["rows"] for line in reversed(history(root)) if line["version"] == version), None)
+    return next((line["rows"] for line in reversed(read_history(root)) if line["version"] == version), None)
 
 
-def published(root: Path) -> str | None:
+def published_version(root: Path) -> str | None:
     """Return the version that ``current`` names; None if nothing was published.
 
     Raises
@@ -160,14 +160,14 @@ def _state(root: Path) -> tuple[str | None, list[Publication]]:
 
 def _refuse_file(root: Path) -> None:
     """Refuse a file in the place of the folder of all versions."""
-    if not paths.is_object(root) and parquet_io.there(root) and not root.is_dir():
+    if not paths.is_object(root) and parquet_io.exists(root) and not root.is_dir():
         message, hint = "this is a file, where a folder is expected", "put the folder back in its place, or delete it"
         raise DataError(message, where=str(root), hint=f"{hint}: what was published is lost then")
 
 
 def _begin(root: Path, other_than: str = "") -> str:
     """Return how to go on where what is published, or what was, is not known."""
-    there = ", ".join(version for version in kept(root) if version != other_than)
+    there = ", ".join(version for version in complete_versions(root) if version != other_than)
     again = f"publish a version again: curate rollback {root.parent} VERSION (there are: {there}); or " if there else ""
     return (
         f"restore it from a copy; or {again}delete {root / CURRENT} and {root / HISTORY}: the next run then begins a "
@@ -184,7 +184,7 @@ def _written(root: Path) -> list[Publication] | None:
         If it is not as it was written.
     """
     lines = _legible(root)
-    if lines is None and parquet_io.there(root / HISTORY):
+    if lines is None and parquet_io.exists(root / HISTORY):
         message = "the list of what was published is corrupt"
         raise DataError(message, where=str(root / HISTORY), hint=_begin(root))
     return lines
@@ -193,7 +193,7 @@ def _written(root: Path) -> list[Publication] | None:
 def _legible(root: Path) -> list[Publication] | None:
     """Return the lines of the history; None if there is none as it was written."""
     data = parquet_io.read_json(root / HISTORY)
-    return list(data["publications"]) if data is not None and fits(data, _HISTORY) else None
+    return list(data["publications"]) if data is not None and has_shape(data, _HISTORY) else None
 
 
 def _named(root: Path) -> str | None:
@@ -205,14 +205,14 @@ def _named(root: Path) -> str | None:
         If it names no version.
     """
     link = root / CURRENT
-    if not parquet_io.there(link):
+    if not parquet_io.exists(link):
         return None
     try:
         with paths.reached(root):
             if paths.is_object(root):
                 version = link.read_text(encoding="utf-8")
             elif _is_copy(link):
-                version = str((contents(link) or {"fingerprint": ""})["fingerprint"])[:_LENGTH]
+                version = str((read_contents(link) or {"fingerprint": ""})["fingerprint"])[:_LENGTH]
                 if not _VERSION.fullmatch(version):
                     raise _unknown_copy(root)
             else:
@@ -230,39 +230,39 @@ def _is_copy(current: Path) -> bool:
     return current.is_dir() and not current.is_symlink()
 
 
-def is_whole(root: Path, version: str) -> bool:
+def is_complete(root: Path, version: str) -> bool:
     """Whether ``version`` was written to its end."""
-    return contents(root / version) is not None
+    return read_contents(root / version) is not None
 
 
-def history(root: Path) -> list[Publication]:
+def read_history(root: Path) -> list[Publication]:
     """Return every publication, oldest first: version, time, ``by`` (run or rollback), rows, churn against ``over``."""
     return _state(root)[1]
 
 
-def kept(root: Path) -> list[str]:
+def complete_versions(root: Path) -> list[str]:
     """Return the whole versions on disk, in the order in which runs last published them; first any that never were.
 
     Where the history is not known, they are in the order of their times.
     """
     lines = enumerate(_legible(root) or ())
     last = {line["version"]: place for place, line in lines if line["by"] == "run"}
-    found = [name for name in paths.names(root) if _VERSION.fullmatch(name) and is_whole(root, name)]
+    found = [name for name in paths.names(root) if _VERSION.fullmatch(name) and is_complete(root, name)]
     return sorted(found, key=lambda name: (last.get(name, -1), (root / name / manifest.NAME).stat().st_mtime, name))
 
 
-def contents(version: Path) -> dict[str, Any] | None:
+def read_contents(version: Path) -> dict[str, Any] | None:
     """The manifest of a version's folder: what is in it; None if there is no whole one."""
     data = parquet_io.read_json(version / manifest.NAME)
-    return data if fits(data, _CONTENTS) else None
+    return data if has_shape(data, _CONTENTS) else None
 
 
-def damage(root: Path, version: str, *, read: bool = False) -> str:
+def find_damage(root: Path, version: str, *, read: bool = False) -> str:
     """What of ``version`` is missing, or of another size than its manifest says, in words; empty if nothing is.
 
     ``read``: or holds other bytes.
     """
-    found = contents(root / version)
+    found = read_contents(root / version)
     if found is None:
         return f"{version}/{manifest.NAME} is missing or corrupt"
     there = paths.sizes(root / version)
@@ -278,9 +278,9 @@ def damage(root: Path, version: str, *, read: bool = False) -> str:
     return f"{version}/{CARD} is not what was written" if changed else ""
 
 
-def edited(root: Path, version: str) -> bool:
+def is_edited(root: Path, version: str) -> bool:
     """Whether somebody changed a file of ``version`` since it was written, or put another beside it."""
-    data = contents(root / version)
+    data = read_contents(root / version)
     return data is not None and _edited(root / version, data)
 
 
@@ -291,7 +291,7 @@ def _edited(folder: Path, data: Mapping[str, Any]) -> bool:
     return any(name not in written or written[name] not in (None, paths.sha256(folder / name)) for name in found)
 
 
-def set_aside(root: Path, version: str) -> Path:
+def back_up_edited(root: Path, version: str) -> Path:
     """Copy the folder of ``version``, which may hold somebody's work, to where no run writes; its new path."""
     taken = paths.names(root)
     name = next(name for number in itertools.count(1) if (name := f"{version}.edited-{number}") not in taken)
@@ -307,7 +307,7 @@ def set_aside(root: Path, version: str) -> Path:
 # ---------------------------------------------------------------- publishing
 
 
-def publication(
+def prepare_publication(
     root: Path,
     version: str,
     by: Literal["run", "rollback"] = "run",
@@ -337,7 +337,7 @@ def publication(
     line = _line(root, version, by, current, lines)
     if before is not None:
         try:
-            changed = churn(read_ids(root, before), read_ids(root, version))
+            changed = compute_churn(read_ids(root, before), read_ids(root, version))
         except DataError as error:
             if warn is not None:
                 warn(f"{error.where}: {error.message}; how many rows the publication changes is unknown")
@@ -356,12 +356,12 @@ def _line(
         "rows": _rows(root, version),
         "replaces": replaces,
     }
-    if (remembered := remembered_of(lines, version)) is not None:  # another publication of it is no other version
+    if (remembered := sketch_counts(lines, version)) is not None:  # another publication of it is no other version
         line["remembers"] = remembered
     return line
 
 
-def remembered_of(lines: Iterable[Publication], version: str) -> Mapping[str, int] | None:
+def sketch_counts(lines: Iterable[Publication], version: str) -> Mapping[str, int] | None:
     """Return how many sketches of ``version`` each entry has; None if that was not written down."""
     return next((line["remembers"] for line in lines if line["version"] == version and "remembers" in line), None)
 
@@ -383,13 +383,13 @@ def publish(root: Path, line: Publication, earlier: Sequence[Publication] | None
     DataError
         If either cannot be written; ``current`` then names what it named before.
     """
-    earlier = history(root) if earlier is None else earlier
+    earlier = read_history(root) if earlier is None else earlier
     parquet_io.write_json(root / HISTORY, {"publications": [*earlier, line]})
     _point(root, line["version"])
 
 
 def _rows(root: Path, version: str) -> int:
-    return int((contents(root / version) or {})["rows"])
+    return int((read_contents(root / version) or {})["rows"])
 
 
 def _point(root: Path, version: str) -> None:
@@ -418,19 +418,19 @@ def _refuse_unknown_copy(root: Path) -> None:
     DataError
         With the remedy.
     """
-    data = contents(root / CURRENT)
+    data = read_contents(root / CURRENT)
     if data is None or not _VERSION.match(data["fingerprint"]) or _edited(root / CURRENT, data):
         raise _unknown_copy(root)
 
 
 def _unknown_copy(root: Path) -> DataError:
     message = "this is a folder, where a link is expected, and it is no unchanged copy of a version"
-    there = ", ".join(kept(root))
+    there = ", ".join(complete_versions(root))
     hint = f"move it elsewhere or delete it, then publish a version again: curate rollback {root.parent} VERSION"
     return DataError(message, where=str(root / CURRENT), hint=f"{hint} (there are: {there})")
 
 
-def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
+def delete_old_versions(root: Path, keep: int, warn: Callable[[str], None]) -> None:
     """Make the switch survive a power cut, then delete versions that were replaced ``keep`` publications ago or more.
 
     The published version stays, and so do the ``keep`` that were published before it, as they may still be read. What
@@ -440,14 +440,14 @@ def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
     if not paths.is_object(root):
         parquet_io.sync_folder(root)
         paths.remove(root / _COPIED)
-    last = {line["version"]: place for place, line in enumerate(history(root))}  # by a rollback, too
-    older = sorted(set(kept(root)) - {published(root)}, key=lambda version: (last.get(version, -1), version))
+    last = {line["version"]: place for place, line in enumerate(read_history(root))}  # by a rollback, too
+    older = sorted(set(complete_versions(root)) - {published_version(root)}, key=lambda version: (last.get(version, -1), version))
     for version in older[: max(0, len(older) - keep)]:
-        if edited(root, version):
-            warn(f"{root / version} was edited since it was written; it is kept in {set_aside(root, version)}")
+        if is_edited(root, version):
+            warn(f"{root / version} was edited since it was written; it is kept in {back_up_edited(root, version)}")
         paths.unlink(root / version / manifest.NAME)  # first, so that a half-deleted one never looks whole
-    whole, there = kept(root), paths.names(root)
-    for version in list(dict.fromkeys(line["version"] for line in reversed(history(root))))[:keep]:
+    whole, there = complete_versions(root), paths.names(root)
+    for version in list(dict.fromkeys(line["version"] for line in reversed(read_history(root))))[:keep]:
         if version not in whole and f"{version}{_IDS}" in there:
             warn(f"{root / version} is missing or corrupt: it is lost, and nobody can go back to it")
     for name in there:
@@ -461,7 +461,7 @@ def forget(root: Path, keep: int, warn: Callable[[str], None]) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
+class PublishedExport:
     """The version that a run has published, by its own name: a later publication or rollback changes none of it."""
 
     run: str
@@ -478,7 +478,7 @@ class Published:
         return asdict(self)
 
 
-def resolved(run: Path) -> Published:
+def resolve_published(run: Path) -> PublishedExport:
     """Return the published version of a run, looked up once.
 
     Raises
@@ -489,17 +489,17 @@ def resolved(run: Path) -> Published:
         A file of the version is missing, or of another size than was written.
     """
     with anchored.within(run), paths.reached(run):
-        symlinks.refuse(run)
+        symlinks.refuse_links(run)
         root = run / FOLDER
-        version = published(root)
-        data = None if version is None else contents(root / version)
+        version = published_version(root)
+        data = None if version is None else read_contents(root / version)
         if version is None or data is None:
             raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
-        if wrong := damage(root, version):
+        if wrong := find_damage(root, version):
             raise DataError(f"the published version is damaged: {wrong}", where=str(root), hint="run again")
     folder = (run if paths.is_object(run) else run.resolve()) / FOLDER / version
     files = tuple(str(folder / file["file"]) for file in data["files"])
-    return Published(run=str(run), version=version, rows=data["rows"], path=str(folder), files=files)
+    return PublishedExport(run=str(run), version=version, rows=data["rows"], path=str(folder), files=files)
 
 
 # ---------------------------------------------------------------- going back
@@ -512,18 +512,18 @@ class Rollback:
     run: str
     published: str
     rows: int
-    before: str
+    previous: str
 
     def as_dict(self) -> dict[str, object]:
         """The same for programs."""
         return asdict(self)
 
     def __str__(self) -> str:
-        if not self.before:
+        if not self.previous:
             return f"{self.run}: published {self.published} again ({self.rows:,} rows); the history begins again"
-        if self.published == self.before:
+        if self.published == self.previous:
             return f"{self.run}: {self.published} ({self.rows:,} rows) is the published version already"
-        return f"{self.run}: published {self.published} again ({self.rows:,} rows), in place of {self.before}"
+        return f"{self.run}: published {self.published} again ({self.rows:,} rows), in place of {self.previous}"
 
 
 def rollback(
@@ -542,15 +542,15 @@ def rollback(
 
 
 def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], warn: Callable[[str], None]) -> Rollback:
-    symlinks.refuse(run)
+    symlinks.refuse_links(run)
     root = run / FOLDER
     _refuse_file(root)
     if not run_directory.is_run(run) or not paths.names(root):
         raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
-    with lock.held(run, note):
+    with lock.acquire(run, note):
         begun_anew = None if version is None else _left(root)
-        before = "" if begun_anew is not None else published(root) or ""
-        versions = kept(root)
+        before = "" if begun_anew is not None else published_version(root) or ""
+        versions = complete_versions(root)
         if not versions:
             where, hint = str(root / (before or CURRENT)), "run again: it is made again"
             raise DataError("no version is whole", where=where, hint=hint)
@@ -558,8 +558,8 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
         chosen = version or (earlier[-1] if earlier else None)
         wanted = version or next((each for each in reversed(_names(root)) if each != before), None)
         there = {name for name in paths.names(root) if _VERSION.fullmatch(name)}
-        if chosen not in versions and wanted in there and not is_whole(root, wanted):
-            wrong = damage(root, wanted)
+        if chosen not in versions and wanted in there and not is_complete(root, wanted):
+            wrong = find_damage(root, wanted)
             hint = (
                 "restore it from a copy, or name another version: this one is lost, and the next publication deletes it"
             )
@@ -574,7 +574,7 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
                 told = f"{told}: {root}/{wanted} is missing, and is lost"
             hint = f"name another version; there are, oldest first: {_listed(root, versions)}"
             raise ConfigError(told, where=str(root / CURRENT), hint=hint)
-        if wrong := damage(root, chosen, read=True):
+        if wrong := find_damage(root, chosen, read=True):
             raise DataError(
                 f"cannot go back: {wrong}",
                 where=str(root),
@@ -582,12 +582,12 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
             )
         if begun_anew is not None:
             publish(root, _line(root, chosen, "rollback", None, begun_anew), begun_anew)
-        elif line := publication(root, chosen, "rollback", warn):
+        elif line := prepare_publication(root, chosen, "rollback", warn):
             publish(root, line)
             if not paths.is_object(root):
                 with suppress(OSError):  # the switch is done
                     parquet_io.sync_folder(root)
-    return Rollback(run=str(run), published=chosen, rows=_rows(root, chosen), before=before)
+    return Rollback(run=str(run), published=chosen, rows=_rows(root, chosen), previous=before)
 
 
 def _names(root: Path) -> list[str]:
@@ -606,8 +606,8 @@ def _left(root: Path) -> list[Publication] | None:
 
 def _listed(root: Path, versions: list[str]) -> str:
     left = _left(root)
-    last = {line["version"]: line for line in (history(root) if left is None else left) if line["by"] == "run"}
-    current = published(root) if left is None else None
+    last = {line["version"]: line for line in (read_history(root) if left is None else left) if line["by"] == "run"}
+    current = published_version(root) if left is None else None
     named = []
     for version in versions:
         told = [f"{last[version]['rows']:,} rows, {last[version]['published']}"] if version in last else []

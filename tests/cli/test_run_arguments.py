@@ -121,7 +121,7 @@ def test_a_record_is_found_by_any_of_its_lines_and_a_quarantined_one_too(command
     assert explained(command, "in/a.json:6")["id"] == "x1"
     assert {explained(command, f"b.csv:{line}")["id"] for line in (2, 3, 4)} == {"y0"}
     story = explained(command, "b.csv:6")
-    assert (story["fate"]["status"], story["set_aside"][0]["line"]) == ("set aside", 6)
+    assert (story["outcome"]["status"], story["quarantined"][0]["line"]) == ("set aside", 6)
 
 
 def test_a_name_or_a_line_of_several_is_an_error_that_lists_them(command, written_files):
@@ -163,7 +163,7 @@ def test_grep_lists_rows_with_their_fate_one_a_line(command, finished):
     found = explained(command, "--grep", "number 1[0-9]$")
     assert (found["rows"], len(found["matches"])) == (10, 10)
     for match in found["matches"]:
-        assert explained(command, match["id"])["fate"]["status"] == match["status"]
+        assert explained(command, match["id"])["outcome"]["status"] == match["status"]
     assert command("explain", "run", "--grep", "no such text").stdout == "id\tfrom\tstatus\tby\treason\ttext\n"
 
 

@@ -107,7 +107,7 @@ def refused(path: Path) -> str:
     """Return the error of a check, which a run gives too, before anything is embedded."""
     settings = load(path)
     with pytest.raises(CurateError) as checked:
-        preflight.examined(settings).raise_if_any()
+        preflight.check_without_run(settings).raise_if_any()
     with pytest.raises(CurateError) as ran:
         pipeline.run(settings, Serial())
     assert not Path("run/embed").exists()
@@ -257,10 +257,10 @@ def test_a_column_of_late_rows_is_no_mistake(written):
     Path("pool/a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     Path("pool/b.jsonl").unlink()
     source = {"files": "pool/a.jsonl", "id": "id", "text": "text"}
-    found = preflight.examined(load(written(input=source, select=[{"use": "where", "drop": "late > 5"}])))
+    found = preflight.check_without_run(load(written(input=source, select=[{"use": "where", "drop": "late > 5"}])))
     assert not found.errors
     assert not found.pool.complete
-    assert str(found.pool.counted) == "3,000"
+    assert str(found.pool.row_count) == "3,000"
     path = written(input=source, select=[{"use": "where", "drop": "latte > 5"}])
     assert "select.0.drop: no input file has a column 'latte'" in refused(path)
 
@@ -268,7 +268,7 @@ def test_a_column_of_late_rows_is_no_mistake(written):
 def test_a_check_writes_nothing(written):
     path = written()
     before = sorted(Path().rglob("*"))
-    preflight.examined(load(path)).raise_if_any()
+    preflight.check_without_run(load(path)).raise_if_any()
     assert sorted(Path().rglob("*")) == before
 
 
@@ -276,14 +276,14 @@ def test_a_check_writes_nothing(written):
 def test_a_disk_that_is_too_small_is_found(written, monkeypatch, free, told):
     usage = type("Usage", (), {"free": free})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    found = preflight.examined(load(written()))
+    found = preflight.check_without_run(load(written()))
     assert ("error" if found.errors else "note" if found.notes else "") == told
     assert all("a first run writes ≈" in str(one) and "run" in str(one) for one in (*found.errors, *found.notes))
 
 
 def test_a_memory_that_is_too_small_is_found(written, monkeypatch):
     monkeypatch.setattr("os.sysconf", lambda _: 1 << 10)
-    assert "a process needs ≈" in preflight.examined(load(written())).notes[0]
+    assert "a process needs ≈" in preflight.check_without_run(load(written())).notes[0]
 
 
 def test_a_first_run_on_a_disk_that_is_too_small_says_so(written, monkeypatch):

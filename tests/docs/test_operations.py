@@ -99,7 +99,7 @@ def test_every_metric_is_on_the_page_and_every_one_on_the_page_is_a_metric(pool,
     import curate
 
     curate.run(config())
-    prometheus.write(Path("m.prom"), prometheus.Ending(run="run", seconds=1.0, exit_code=0, steps=()))
+    prometheus.write(Path("m.prom"), prometheus.RunEnd(run="run", seconds=1.0, exit_code=0, steps=()))
     assert set(re.findall(r"\bcurate_[a-z_]+", PAGE)) == {gauge.name for gauge in told}
 
 

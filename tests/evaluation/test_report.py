@@ -15,7 +15,7 @@ from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
 from curate.report.evaluation_data import Evaluation
 from curate.store import parquet_io
-from curate.store.json_shape import read_as
+from curate.store.json_shape import parse_dataclass
 
 ASKED = "Does it train a better model?"
 FILE = Path("run/evaluate/evaluate.json")
@@ -61,7 +61,7 @@ def test_the_export_does_not_depend_on_it(crowd, over):
 def test_what_is_written_is_what_is_read(crowd, over):
     curate.run(over())
     found = evaluate(Path("run"), Serial(), seeds=1)
-    again = read_as(Evaluation, parquet_io.read_json(FILE), null_is_nan=True)
+    again = parse_dataclass(Evaluation, parquet_io.read_json(FILE), null_is_nan=True)
     assert repr(again) == repr(found).replace("'overlapping': ()", "'overlapping': []")  # NaN equals nothing
 
 

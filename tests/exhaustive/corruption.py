@@ -760,7 +760,7 @@ def _announced(
     """Return whether the output of the command, or of one that reads afterwards, says what is lost."""
     if any(names(error, asked.file) and LOSS.search(error) for error in errors):
         return True
-    if asked.scenario == "plan" and '"why": "' in done["out"]:
+    if asked.scenario == "plan" and '"reason": "' in done["out"]:
         return True
     if asked.scenario.startswith(("explain", "diff")) and json.loads(done["out"]).get("missing"):
         return True

@@ -201,7 +201,7 @@ def attempt(name: str, data: bytes, *, named: bool) -> str:
             with errors.catching_panics():
                 source, record = ingest(Context(config, Serial(), NullProgress()))
                 record.check()
-                read = sum(len(table) for table in source.each(columns=tuple(source.columns)))
+                read = sum(len(table) for table in source.iterate_shards(columns=tuple(source.columns)))
         except errors.CurateError as error:
             told = str(error)
             if exit_code(error) == errors.BUG or not (name.partition(".")[0] in told or "input" in told):

@@ -83,7 +83,7 @@ def published(report: bool = True) -> dict[str, str]:
 
 def history() -> list[dict[str, Any]]:
     """Return the publications as commands see them."""
-    lines = versions.history(Path("disk/run/export"))
+    lines = versions.read_history(Path("disk/run/export"))
     return [{key: value for key, value in line.items() if key != "published"} for line in lines]
 
 

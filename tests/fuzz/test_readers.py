@@ -125,7 +125,7 @@ def read(name: str, data: bytes, **pool: object) -> None:
             {"curate": 1, "run": f"{folder}/run", "input": section, "select": [{"use": "uniform", "keep": 1}]}
         )
         try:
-            with mock.patch("curate.stages.ingest.token_counts.counter", side_effect=PluginError("input: no hub")):
+            with mock.patch("curate.stages.ingest.token_counts.make_counter", side_effect=PluginError("input: no hub")):
                 source, record = ingest(Context(config, Serial(), NullProgress()))
         except (DataError, PluginError) as error:
             assert name in str(error) or "input" in str(error), error
@@ -133,9 +133,9 @@ def read(name: str, data: bytes, **pool: object) -> None:
         else:
             record.check()
             assert source.rows == record.count.kept > 0
-            for table in source.each(("id", "text", "source", "tokens", "hash", "line")):
+            for table in source.iterate_shards(("id", "text", "source", "tokens", "hash", "line")):
                 assert table["id"].null_count == table["text"].null_count == 0
-            assert sum(len(table) for table in source.each(columns=tuple(source.columns))) == source.rows
+            assert sum(len(table) for table in source.iterate_shards(columns=tuple(source.columns))) == source.rows
 
 
 POOLS = st.sampled_from(

@@ -110,8 +110,8 @@ def test_any_bytes_are_a_shard_or_an_error_that_names_it(data):
         assert parquet_io.is_current(path, "f") in (True, False)
         for read in (
             parquet_io.read,
-            parquet_io.rows,
-            parquet_io.schema,
+            parquet_io.count_rows,
+            parquet_io.read_schema,
             lambda path: parquet_io.read(path, ["x", "id"]).select(["id"]),
         ):
             try:
@@ -149,8 +149,8 @@ def test_any_json_is_a_manifest_a_history_a_lock_or_nothing(data):
         for name in (manifest.NAME, versions.HISTORY, lock.NAME):
             (root / name).write_bytes(data)
         assert manifest.load(root) is None
-        assert versions.history(root) == [] or b"publications" in data
-        with lock.held(root, str):
+        assert versions.read_history(root) == [] or b"publications" in data
+        with lock.acquire(root, str):
             pass
 
 

@@ -20,7 +20,7 @@ from curate.pool.view import as_series
 from curate.progress import NullProgress
 from curate.stages.select import run_selector
 from curate.store import parquet_io
-from curate.store.arrow_values import stored
+from curate.store.arrow_values import to_storable
 
 ROOT = Path(__file__).parents[2]
 SPEC = importlib.util.spec_from_file_location("type_table", ROOT / "docs" / "type_table.py")
@@ -56,7 +56,7 @@ def run(folder: Path, array: pa.Array, **use: str) -> None:
 def test_a_column_of_every_type_can_be_used_or_is_refused_by_name(tmp_path, name):
     array = TYPES[name]
     if pa.types.is_run_end_encoded(array.type) or array.type == pa.struct([]):  # which Parquet does not hold
-        array = stored(array)
+        array = to_storable(array)
     run(tmp_path, array, drop="x is not null and false", within="x", text="{text} {x}")
     if pa.types.is_nested(array.type):
         with pytest.raises(DataError, match=r"input\.label: column 'x' is .*; it must be text or a number"):
@@ -69,7 +69,7 @@ def test_a_column_of_every_type_can_be_used_or_is_refused_by_name(tmp_path, name
 def test_a_quota_names_groups_of_every_type_or_refuses_the_type(name):
     try:
         column = as_series(pa.chunked_array([TYPES[name], pa.nulls(1, TYPES[name].type)]), "x")
-        groups = run_selector.groups_of(column, {"a": 1})
+        groups = run_selector.build_groups(column, {"a": 1})
     except DataError as error:
         assert re.search("a quota cannot name groups of|which conditions and groups cannot use", str(error))
         return

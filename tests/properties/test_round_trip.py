@@ -275,7 +275,7 @@ def quarantined_lines(folder: Path) -> set[int]:
 
 
 def content(source: Inputs) -> pa.Table:
-    return pa.concat_tables(source.each((), tuple(source.columns)))
+    return pa.concat_tables(source.iterate_shards((), tuple(source.columns)))
 
 
 def exported(table: pa.Table, folder: Path) -> pa.Table:

@@ -129,7 +129,7 @@ def exported(
         "select": [{"use": "uniform", "keep_rate": 1.0}],
         "export": {"use": use, "mask": list(mask)},
     }
-    with mock.patch("curate.store.json_records.BATCH_ROWS", batch):
+    with mock.patch("curate.store.json_records.MAX_BATCH_ROWS", batch):
         pipeline.run(from_data(data), executor or Serial(), until="export")
     return b"".join(path.read_bytes() for path in sorted((folder / run / "export" / "current" / "data").iterdir()))
 
@@ -162,10 +162,10 @@ def read_and_written(folder: Path, *, batch: int = 8_192, run: str = "run", **se
         "input": {"files": f"{folder}/pool/*", **section},
         "select": [{"use": "uniform", "keep": 1}],
     }
-    with mock.patch("curate.store.json_records.BATCH_ROWS", batch):
+    with mock.patch("curate.store.json_records.MAX_BATCH_ROWS", batch):
         source, _ = ingest(Context(from_data(data), Serial(), NullProgress()))
-    tables = source.each((), tuple(source.columns))
-    nulls = [names for table in source.each(("nulls",)) for names in table["nulls"].to_pylist()]
+    tables = source.iterate_shards((), tuple(source.columns))
+    nulls = [names for table in source.iterate_shards(("nulls",)) for names in table["nulls"].to_pylist()]
     write_jsonl(pa.concat_tables(tables), folder / f"{run}.jsonl", compression="none", nulls=nulls)
     return (folder / f"{run}.jsonl").read_bytes()
 

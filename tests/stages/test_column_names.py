@@ -27,7 +27,7 @@ def config_of(select: dict[str, Any] | None = None, **sections: Any) -> RunConfi
     return from_data(data)
 
 
-NAMES = sorted(column_names.added(config_of()))
+NAMES = sorted(column_names.added_columns(config_of()))
 
 
 def test_the_names_are_those_of_roles_clusters_and_scores():

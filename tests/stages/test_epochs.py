@@ -17,8 +17,8 @@ from curate.config.loader import from_data
 from curate.errors import DataError, PluginError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
-from curate.store.diff import last
-from curate.store.explain import Fate, explain
+from curate.store.diff import diff_published
+from curate.store.explain import RowOutcome, explain
 
 DRAWS = str(Path(__file__).with_name("draws.py"))
 EXPORT = Path("run/export/current")
@@ -98,7 +98,7 @@ def test_a_damaged_file_of_an_epoch_is_seen_and_made_anew(pool, planned, damage)
     curate.run(planned())
     before = files()
     damage(EXPORT / "data/epoch=002/train-00001-of-00002.parquet")
-    told = next(step.why for step in plan(from_data(planned()), Serial()) if step.stage == "export")
+    told = next(step.reason for step in plan(from_data(planned()), Serial()) if step.stage == "export")
     assert "/data/epoch=002/train-00001-of-00002.parquet is" in told
     curate.run(planned())
     assert files() == before
@@ -109,7 +109,7 @@ def test_versions_with_and_without_a_plan_are_compared_by_their_rows_and_forgott
     first = set(ledger().filter("selected")["id"])
     curate.run(planned(keep=11))
     second = set(ledger().filter("selected")["id"])
-    found = last(Path("run"), examples=0).churn
+    found = diff_published(Path("run"), examples=0).churn
     assert (found.added, found.removed, found.kept) == (len(second - first), len(first - second), len(first & second))
     for keep in (3, 4, 5, 6):
         curate.run(config(select=[{"use": "top_k", "keep": keep}]))
@@ -120,7 +120,7 @@ def test_versions_with_and_without_a_plan_are_compared_by_their_rows_and_forgott
 def test_a_row_says_in_which_epochs_it_is(pool, planned):
     curate.run(planned())
     for name, epochs in ledger().select("id", "epochs").rows():
-        fate = explain(Path("run"), name).fate
+        fate = explain(Path("run"), name).outcome
         assert fate.epochs == tuple(epochs or ())
         assert (" of 5" in str(fate)) == (epochs is not None), str(fate)
 
@@ -135,7 +135,7 @@ def test_a_row_says_in_which_epochs_it_is(pool, planned):
     ],
 )
 def test_epochs_are_listed_as_far_as_one_reads_them(epochs, of, words):
-    fate = Fate(status="chosen", by="draws", rank=0, of=9, gain=0.5, weight=2, epochs=tuple(epochs), of_epochs=of)
+    fate = RowOutcome(status="chosen", decided_by="draws", rank=0, n_selected=9, gain=0.5, weight=2, epochs=tuple(epochs), n_epochs=of)
     assert str(fate) == f"chosen by draws at rank 0 of 0 to 8, gain 0.5, weight 2, {words}"
 
 

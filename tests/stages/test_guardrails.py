@@ -60,7 +60,7 @@ def record(**sources: tuple[int, int]) -> Record:
 )
 def test_a_message_names_the_rule_the_number_and_the_worst_sources(guard, message):
     with pytest.raises(GuardrailError) as tripped:
-        guardrails.drops(guard, record(web=(20, 2000), books=(20, 200)))
+        guardrails.check_drops(guard, record(web=(20, 2000), books=(20, 200)))
     assert str(tripped.value) == message
     assert tripped.value.exit_code == GUARD == 5
 
@@ -68,7 +68,7 @@ def test_a_message_names_the_rule_the_number_and_the_worst_sources(guard, messag
 def test_of_many_sources_five_are_named():
     many = {f"s{number}": (number, 10) for number in range(1, 9)}
     with pytest.raises(GuardrailError) as tripped:
-        guardrails.drops(GuardConfig(min_rows=1000), record(**many))
+        guardrails.check_drops(GuardConfig(min_rows=1000), record(**many))
     assert re.findall(r"'(s\d)'", str(tripped.value)) == ["s1", "s2", "s3", "s4", "s5"]
 
 
@@ -80,7 +80,7 @@ def test_of_many_sources_five_are_named():
     ],
 )
 def test_a_limit_that_is_just_kept_lets_pass(guard):
-    guardrails.drops(guard, record(web=(20, 2000), books=(20, 200)))
+    guardrails.check_drops(guard, record(web=(20, 2000), books=(20, 200)))
 
 
 # ---------------------------------------------------------------- churn
@@ -92,7 +92,7 @@ def selected(config, drop: str, **guard: float):
 
 def test_an_export_that_differs_too_much_is_not_published(pool, config):
     selected(config, "stars = 0", max_churn_rate=0.0)  # the first has nothing to differ from
-    before = versions.published(ROOT)
+    before = versions.published_version(ROOT)
     with pytest.raises(GuardrailError) as tripped:
         selected(config, "stars = 4", max_churn_rate=0.3)
     assert str(tripped.value) == (
@@ -100,17 +100,17 @@ def test_an_export_that_differs_too_much_is_not_published(pool, config):
         "guard.max_churn_rate allows 30.00%; most change in 'left' 40.00% (16 of 40), 'right' 40.00% (8 of 20); "
         "if that is wanted, raise the guard for one run: --set guard.max_churn_rate=1"
     )
-    assert versions.published(ROOT) == before
-    assert versions.kept(ROOT) == [before]
+    assert versions.published_version(ROOT) == before
+    assert versions.complete_versions(ROOT) == [before]
     selected(config, "stars = 4", max_churn_rate=0.4)
-    assert versions.published(ROOT) != before
+    assert versions.published_version(ROOT) != before
 
 
 def test_the_same_rows_are_no_churn_whatever_else_changed(pool, config):
     selected(config, "stars = 0", max_churn_rate=0.0)
     selected(config, "stars < 1", max_churn_rate=0.0)
-    assert len(versions.history(ROOT)) == 2
-    assert versions.history(ROOT)[1]["churn_rate"] == 0.0
+    assert len(versions.read_history(ROOT)) == 2
+    assert versions.read_history(ROOT)[1]["churn_rate"] == 0.0
 
 
 def test_churn_is_against_what_is_published_also_after_a_rollback(pool, config):
@@ -124,7 +124,7 @@ def test_churn_is_against_what_is_published_also_after_a_rollback(pool, config):
 
 def test_a_churn_that_cannot_be_told_is_not_taken_for_none(pool, config):
     selected(config, "stars = 0")
-    versions.ids(ROOT, str(versions.published(ROOT))).unlink()
+    versions.ids_path(ROOT, str(versions.published_version(ROOT))).unlink()
     with pytest.raises(
         GuardrailError, match=r"\w+\.ids\.parquet: guard\.max_churn_rate cannot be checked: .*: the file is missing"
     ):

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from curate.store.arrow_values import convert, storable, stored
+from curate.store.arrow_values import convert, storable_type, to_storable
 
 
 def field(name: str, kind: pa.DataType) -> pa.Field:
@@ -57,7 +57,7 @@ OTHERS = [
 
 @pytest.mark.parametrize("kind", SAME, ids=str)
 def test_most_types_are_stored_as_they_are_and_parquet_gives_them_back(kind):
-    assert storable(kind) == kind
+    assert storable_type(kind) == kind
     file = io.BytesIO()
     pq.write_table(pa.table({"x": pa.nulls(2, kind)}), file)
     assert pq.read_table(file).schema.field("x").type == kind
@@ -65,17 +65,17 @@ def test_most_types_are_stored_as_they_are_and_parquet_gives_them_back(kind):
 
 @pytest.mark.parametrize(("kind", "equivalent"), OTHERS, ids=str)
 def test_other_types_are_stored_as_their_equivalent(kind, equivalent):
-    assert storable(kind) == equivalent
-    assert storable(equivalent) == equivalent
-    assert stored(pa.nulls(2, kind)).type == equivalent
+    assert storable_type(kind) == equivalent
+    assert storable_type(equivalent) == equivalent
+    assert to_storable(pa.nulls(2, kind)).type == equivalent
 
 
 def test_a_union_or_two_fields_of_one_name_cannot_be_stored():
     for kind in (pa.dense_union([pa.field("a", pa.int8())]), pa.month_day_nano_interval()):
         with pytest.raises(TypeError, match="cannot be stored"):
-            storable(pa.list_(kind))
+            storable_type(pa.list_(kind))
     with pytest.raises(TypeError, match="two fields of one name"):
-        storable(pa.struct([("a", pa.int8()), ("a", pa.int8())]))
+        storable_type(pa.struct([("a", pa.int8()), ("a", pa.int8())]))
 
 
 @pytest.mark.parametrize(

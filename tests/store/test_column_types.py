@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate.errors import DataError
-from curate.store.arrow_values import convert, stored
-from curate.store.column_types import Column, cells_of, column_of
+from curate.store.arrow_values import convert, to_storable
+from curate.store.column_types import Column, describe_cells, describe_array
 
 
 def joined(*columns: Column) -> pa.DataType:
@@ -23,11 +23,11 @@ def joined(*columns: Column) -> pa.DataType:
 
 
 def cells(*values: str | None) -> Column:
-    return cells_of(pa.array(values, pa.string()), "a.csv")
+    return describe_cells(pa.array(values, pa.string()), "a.csv")
 
 
 def values(given: list, kind: pa.DataType | None = None, file: str = "b.parquet") -> Column:
-    return column_of(stored(pa.array(given, kind)), file)
+    return describe_array(to_storable(pa.array(given, kind)), file)
 
 
 @pytest.mark.parametrize(

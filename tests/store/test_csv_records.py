@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.errors import DataError
 from curate.store import csv_records, readers
-from curate.store.records import BATCH_ROWS, NOT_UTF8, Piece, ReadOptions
+from curate.store.records import MAX_BATCH_ROWS, NOT_UTF8, Piece, ReadOptions
 
 
 def read(text: str, name: str = "a.csv") -> tuple[list[list[str | None]], list[int], list[tuple[int, str]]]:
@@ -20,7 +20,7 @@ def read(text: str, name: str = "a.csv") -> tuple[list[list[str | None]], list[i
     for batch in reader(io.BytesIO(text.encode()), Piece(name, 0), ReadOptions()):
         rows += [list(row.values()) for row in batch.table.to_pylist()]
         lines += batch.lines
-        bad += [(item.line, item.record) for item in batch.bad]
+        bad += [(item.line, item.record) for item in batch.bad_records]
     return rows, lines, bad
 
 
@@ -108,10 +108,10 @@ def test_no_line_of_any_tsv_file_is_lost(lines):
 
 def test_batches_are_of_a_few_thousand_rows():
     batches = list(
-        csv_records.read_csv(io.BytesIO(b"a\n" + b"x\n" * (BATCH_ROWS + 1)), Piece("a.csv", 0), ReadOptions())
+        csv_records.read_csv(io.BytesIO(b"a\n" + b"x\n" * (MAX_BATCH_ROWS + 1)), Piece("a.csv", 0), ReadOptions())
     )
-    assert [len(batch.table) for batch in batches] == [BATCH_ROWS, 1]
-    assert batches[1].rows == [BATCH_ROWS]
+    assert [len(batch.table) for batch in batches] == [MAX_BATCH_ROWS, 1]
+    assert batches[1].rows == [MAX_BATCH_ROWS]
 
 
 # ---------------------------------------------------------------- headers, delimiters and encodings
@@ -138,9 +138,9 @@ def test_a_file_without_a_header_keeps_its_first_row(tmp_path, name):
 
 def test_rows_that_do_not_fit_the_header_that_is_given_are_bad(tmp_path):
     (batch,) = batches_of(tmp_path, "a,b,c\nd,e\n", header=("x", "y"))
-    assert [(one.line, one.reason) for one in batch.bad] == [(1, "does not parse: 3 cells, input.header has 2")]
+    assert [(one.line, one.reason) for one in batch.bad_records] == [(1, "does not parse: 3 cells, input.header has 2")]
     (batch,) = batches_of(tmp_path, 'a"b,"c"d\n', header=False)
-    assert len(batch.bad) == 1
+    assert len(batch.bad_records) == 1
 
 
 @pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
@@ -176,7 +176,7 @@ def test_a_row_in_another_encoding_says_how_to_convert_it(tmp_path, name):
     text = '{"text": "café"}\n{"text": "b"}\n' if "json" in name else "text\ncafé\nb\n"
     (batch,) = batches_of(tmp_path, text.encode("latin-1"), name)
     assert batch.table["text"].to_pylist() == ["b"]
-    assert [one.reason for one in batch.bad] == [NOT_UTF8]
+    assert [one.reason for one in batch.bad_records] == [NOT_UTF8]
     assert "iconv" in NOT_UTF8
 
 
@@ -193,5 +193,5 @@ def test_a_row_in_another_encoding_says_how_to_convert_it(tmp_path, name):
 )
 def test_a_header_that_looks_like_data_is_noticed(tmp_path, text, found):
     (tmp_path / "a.csv").write_text(text)
-    assert readers.header_like_data(tmp_path / "a.csv", ReadOptions()) == found
-    assert readers.header_like_data(tmp_path / "a.csv", ReadOptions(header=False)) == ""
+    assert readers.find_data_in_header(tmp_path / "a.csv", ReadOptions()) == found
+    assert readers.find_data_in_header(tmp_path / "a.csv", ReadOptions(header=False)) == ""

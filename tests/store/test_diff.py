@@ -15,8 +15,8 @@ from curate.errors import ConfigError
 from curate.executors.serial import Serial
 from curate.pipeline import run as run_until
 from curate.store import versions
-from curate.store.churn import Churn, churn
-from curate.store.diff import diff, last
+from curate.store.churn import Churn, compute_churn
+from curate.store.diff import diff, diff_published
 
 
 def frame(**rows: str) -> pl.DataFrame:
@@ -27,7 +27,7 @@ def frame(**rows: str) -> pl.DataFrame:
 
 
 def test_churn_counts_by_id_and_by_source():
-    found = churn(frame(a="x", b="x", c="y"), frame(b="x", c="y", d="y", e="z"))
+    found = compute_churn(frame(a="x", b="x", c="y"), frame(b="x", c="y", d="y", e="z"))
     assert (found.added, found.removed, found.kept) == (2, 1, 2)
     assert found.rate == 3 / 5
     assert found.sources == {
@@ -48,11 +48,11 @@ def test_churn_counts_by_id_and_by_source():
     ],
 )
 def test_the_churn_rate_is_in_0_to_1(before, after, rate):
-    assert churn(frame(**before), frame(**after)).rate == rate
+    assert compute_churn(frame(**before), frame(**after)).rate == rate
 
 
 def test_a_row_that_changed_its_source_is_kept():
-    found = churn(frame(a="x"), frame(a="y"))
+    found = compute_churn(frame(a="x"), frame(a="y"))
     assert (found.added, found.removed, found.sources) == (0, 0, {"y": Churn(kept=1)})
 
 
@@ -97,7 +97,7 @@ def test_rows_added_removed_and_kept_are_counted_each_with_its_reason(two):
     counts = (found.churn.added, found.churn.removed, found.churn.kept)
     assert counts == (len(second - first), len(first - second), len(first & second)) == (13, 14, 34)
     assert found.rewritten == 1
-    told = {(one.change, one.status, one.by, one.reason): one.rows for one in found.reasons}
+    told = {(one.change, one.status, one.decided_by, one.reason): one.rows for one in found.reasons}
     assert told == {
         ("added", "dropped", "where", "drop: stars = 0"): 12,
         ("added", "not in the pool", None, None): 1,
@@ -116,11 +116,11 @@ def test_examples_are_as_many_as_asked_for_with_text_and_reason(two):
         removed = [one for one in found.examples if one.change == "removed"]
         assert (len(added), len(removed)) == (min(number, 13), min(number, 14))
     by_id = {one.id: one for one in found.examples}
-    assert by_id["new"].why() == "not in the pool"
+    assert by_id["new"].describe() == "not in the pool"
     assert by_id["new"].text.endswith("number 1 and more")
-    assert by_id["r0002"].why() == "set aside by input: has no text"
+    assert by_id["r0002"].describe() == "set aside by input: has no text"
     assert by_id["r0002"].text.endswith("number 2")
-    assert by_id["r0005"].why() == "dropped by where: drop: stars = 0"
+    assert by_id["r0005"].describe() == "dropped by where: drop: stars = 0"
 
 
 def test_the_same_run_differs_in_nothing(two):
@@ -132,13 +132,13 @@ def test_the_same_run_differs_in_nothing(two):
         (),
         (),
     )
-    assert found.sentence() == "one -> one: 0 rows added, 0 removed, 48 kept; 0.00% of the rows in either changed"
+    assert found.summary() == "one -> one: 0 rows added, 0 removed, 48 kept; 0.00% of the rows in either changed"
     assert [header[0] for header, _ in found.tables()] == ["source"]
 
 
 def test_people_and_programs_are_told_the_same(two):
     found = diff(*two, examples=1)
-    assert found.sentence() == (
+    assert found.summary() == (
         "one -> two: 13 rows added, 14 removed, 34 kept (1 of them with another text); "
         "44.26% of the rows in either changed"
     )
@@ -158,7 +158,7 @@ def test_a_near_duplicate_is_told_with_what_stands_for_it(pool, config):
     curate.run(config(run="two", select=[{"use": "semdedup", "min_similarity": 0.9}]))
     one = diff(Path("one"), Path("two"), examples=1).examples[0]
     assert one.representative is not None
-    assert one.why() == (
+    assert one.describe() == (
         f"dropped by semdedup: near-duplicate (similarity at least 0.9); duplicate of {one.representative}, "
         f"similarity {one.similarity:.4g}"
     )
@@ -185,34 +185,34 @@ def published(pool, config):
     lines = (pool / "a.jsonl").read_text().splitlines()
     (pool / "a.jsonl").write_text("\n".join(lines[:3] + lines[4:]) + "\n")
     curate.run(config(select=[{"use": "where", "drop": "stars = 4"}]))
-    return [line["version"] for line in versions.history(Path("run/export"))]
+    return [line["version"] for line in versions.read_history(Path("run/export"))]
 
 
 def test_the_published_export_is_compared_with_the_one_before_it_from_one_folder(published):
-    found = last(Path("run"), examples=100)
+    found = diff_published(Path("run"), examples=100)
     assert (found.run_a, found.run_b) == tuple(f"run/export/{version}" for version in published)
     assert (found.churn.added, found.churn.removed, found.churn.kept) == (12, 13, 35)
     assert sum(one.removed for one in found.churn.sources.values()) == 13
-    assert {(one.change, one.status, one.by, one.reason): one.rows for one in found.reasons} == {
+    assert {(one.change, one.status, one.decided_by, one.reason): one.rows for one in found.reasons} == {
         ("removed", "dropped", "where", "drop: stars = 4"): 12,
         ("removed", "not in the pool", None, None): 1,
     }
     by_id = {one.id: one for one in found.examples}
     assert len(by_id) == 25
-    assert (by_id["r0003"].text, by_id["r0003"].why()) == (None, "not in the pool")
+    assert (by_id["r0003"].text, by_id["r0003"].describe()) == (None, "not in the pool")
     assert by_id["r0004"].text is not None
     assert by_id["r0004"].text.endswith("number 4")
     assert (by_id["r0005"].change, by_id["r0005"].status) == ("added", None)
     lines = list(found.lines())
     assert "- r0003 (right): (no longer in the pool)" in lines
     assert f"    run/export/{published[1]}: dropped by where: drop: stars = 4" in lines
-    assert found.sentence().endswith("12 rows added, 13 removed, 35 kept; 41.67% of the rows in either changed")
+    assert found.summary().endswith("12 rows added, 13 removed, 35 kept; 41.67% of the rows in either changed")
     assert json.loads(json.dumps(found.as_dict(), allow_nan=False))["rewritten"] is None
 
 
 def test_after_a_rollback_the_ledger_tells_of_the_rows_that_came_back(published):
     versions.rollback(Path("run"), None, lambda _: None)
-    found = last(Path("run"), examples=0)
+    found = diff_published(Path("run"), examples=0)
     assert found.run_b == f"run/export/{published[0]}"
     assert {(one.change, one.status): one.rows for one in found.reasons} == {
         ("added", "dropped"): 12,
@@ -222,7 +222,7 @@ def test_after_a_rollback_the_ledger_tells_of_the_rows_that_came_back(published)
 
 def test_a_ledger_of_another_selection_gives_no_reasons(published, config):
     run_until(from_data(config(select=[{"use": "uniform", "keep": 3}])), Serial(), until="select")
-    found = last(Path("run"), examples=1)
+    found = diff_published(Path("run"), examples=1)
     assert (found.churn.removed, found.reasons) == (13, ())
     assert {one.status for one in found.examples} == {None}
 
@@ -230,24 +230,24 @@ def test_a_ledger_of_another_selection_gives_no_reasons(published, config):
 def test_without_a_version_before_there_is_nothing_to_compare(pool, config):
     run_until(from_data(config()), Serial(), until="select")
     with pytest.raises(ConfigError, match=r"run: nothing is published yet; run: curate run run/config\.yaml"):
-        last(Path("run"), examples=0)
+        diff_published(Path("run"), examples=0)
     export = {"use": "jsonl", "keep_versions": 1}
     curate.run(config(export=export))
     with pytest.raises(ConfigError, match=r"run: \w+ is the only version that was published; name two runs"):
-        last(Path("run"), examples=0)
+        diff_published(Path("run"), examples=0)
     curate.run(config(export=export, select=[{"use": "top_k", "keep": 5}]))
-    last(Path("run"), examples=0)
+    diff_published(Path("run"), examples=0)
     for path in Path("run/export").glob("*.ids.parquet"):
         path.unlink()
     with pytest.raises(ConfigError, match=r"is not kept any more; the next publication can be compared"):
-        last(Path("run"), examples=0)
+        diff_published(Path("run"), examples=0)
 
 
 def test_a_difference_without_a_ledger_says_that_its_reasons_are_left_out(pool, config):
     for keep in (30, 20):
         curate.run(config(select=[{"use": "uniform", "keep": keep}]))
-    assert last(Path("run"), 3).reasons
+    assert diff_published(Path("run"), 3).reasons
     shutil.rmtree("run/select")
-    found = last(Path("run"), 3)
+    found = diff_published(Path("run"), 3)
     assert (found.reasons, found.as_dict()["missing"]) == ((), ["select"])
     assert list(found.lines())[-1] == "left out: the reasons, as select is missing: run again"

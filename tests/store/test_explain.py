@@ -71,7 +71,7 @@ def test_a_difference_names_the_row_that_was_kept(copies):
     assert {one.kept_instead for one in named} <= exported
     for one in named:
         later = one.representative not in exported
-        assert (f"which was dropped later; {one.kept_instead} was kept in its place" in one.why()) == later
+        assert (f"which was dropped later; {one.kept_instead} was kept in its place" in one.describe()) == later
 
 
 def test_the_report_names_the_row_that_was_kept(copies):

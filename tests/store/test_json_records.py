@@ -27,7 +27,7 @@ def column(batches: list[Batch], name: str = "a") -> list[object]:
 
 
 def wrong(batches: list[Batch]) -> list[tuple[int, str]]:
-    return [(one.line, one.reason) for batch in batches for one in batch.bad]
+    return [(one.line, one.reason) for batch in batches for one in batch.bad_records]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_lists_and_objects_keep_their_keys_and_values(tmp_path, values, kind):
 
 
 def test_a_column_of_text_takes_no_lists(tmp_path):
-    batches = read(tmp_path, '{"a": "x"}\n{"a": [1]}\n{"a": {"b": 1}}\n{"a": "y"}\n', scalar=["a"])
+    batches = read(tmp_path, '{"a": "x"}\n{"a": [1]}\n{"a": {"b": 1}}\n{"a": "y"}\n', scalar_columns=["a"])
     assert column(batches) == ["x", "y"]
     assert wrong(batches) == [
         (line, f"column 'a' is {kind}, and in most records of the file text")

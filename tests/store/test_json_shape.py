@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.store.json_shape import fits, read_as
+from curate.store.json_shape import has_shape, parse_dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ PLAIN = json.loads(json.dumps(dataclasses.asdict(RESULT)))
 
 
 def test_what_was_written_comes_back_equal():
-    assert read_as(Result, PLAIN) == RESULT
+    assert parse_dataclass(Result, PLAIN) == RESULT
 
 
 def test_a_key_may_be_missing_only_where_its_field_has_a_default():
@@ -64,7 +64,7 @@ def test_a_key_may_be_missing_only_where_its_field_has_a_default():
     }
     for name in PLAIN:
         without = {key: value for key, value in PLAIN.items() if key != name}
-        assert (read_as(Result, without) is not None) == (name in optional), name
+        assert (parse_dataclass(Result, without) is not None) == (name in optional), name
 
 
 WRONG = [
@@ -86,25 +86,25 @@ WRONG = [
 
 @pytest.mark.parametrize("change", WRONG, ids=lambda change: repr(change)[:60])
 def test_other_data_are_refused(change):
-    assert read_as(Result, {**PLAIN, **change}) is None
+    assert parse_dataclass(Result, {**PLAIN, **change}) is None
 
 
 @pytest.mark.parametrize("data", [None, [], [PLAIN], "text", 1, math.nan])
 def test_only_a_mapping_is_read_as_a_dataclass(data):
-    assert read_as(Result, data) is None
+    assert parse_dataclass(Result, data) is None
 
 
 @pytest.mark.parametrize(
     "change", [{"state": 1}, {"drift": None}, {"best": None}, {"either": 3}, {"rows": [2**63 - 1]}]
 )
 def test_every_member_of_a_union_and_every_literal_is_read(change):
-    read = read_as(Result, {**PLAIN, **change})
+    read = parse_dataclass(Result, {**PLAIN, **change})
     assert read is not None
     assert {key: getattr(read, key) for key in change} == change
 
 
 def test_an_integer_is_read_as_the_float_that_its_field_says():
-    read = read_as(Result, {**PLAIN, "seconds": 2})
+    read = parse_dataclass(Result, {**PLAIN, "seconds": 2})
     assert read is not None
     assert isinstance(read.seconds, float)
     assert read.seconds == 2
@@ -112,12 +112,12 @@ def test_an_integer_is_read_as_the_float_that_its_field_says():
 
 def test_null_is_nan_only_where_the_reader_says_so_and_only_a_number_fits():
     nulls = {**PLAIN, "seconds": None, "drift": None}
-    read = read_as(Result, nulls, null_is_nan=True)
+    read = parse_dataclass(Result, nulls, null_is_nan=True)
     assert read is not None
     assert math.isnan(read.seconds)
     assert read.drift is None
-    assert read_as(Result, nulls) is None
-    assert read_as(Result, {**PLAIN, "rows": [None]}, null_is_nan=True) is None
+    assert parse_dataclass(Result, nulls) is None
+    assert parse_dataclass(Result, {**PLAIN, "rows": [None]}, null_is_nan=True) is None
 
 
 def test_a_type_that_json_cannot_hold_is_a_mistake_in_the_program():
@@ -126,7 +126,7 @@ def test_a_type_that_json_cannot_hold_is_a_mistake_in_the_program():
         when: complex
 
     with pytest.raises(TypeError, match="complex"):
-        read_as(Odd, {"when": 1})
+        parse_dataclass(Odd, {"when": 1})
 
 
 VALUES = st.recursive(
@@ -139,12 +139,12 @@ VALUES = st.recursive(
 @given(st.sampled_from(sorted(PLAIN)), VALUES)
 def test_whatever_is_read_is_written_as_it_was(key, value):
     data = {**PLAIN, key: value}
-    read = read_as(Result, data)
+    read = parse_dataclass(Result, data)
     if read is not None:
         again = json.loads(json.dumps(dataclasses.asdict(read)))
         assert again == json.loads(json.dumps(data))
 
 
 def test_a_number_too_large_for_a_float_fits_none():
-    assert not fits(10**400, float)
-    assert fits(10**300, float)
+    assert not has_shape(10**400, float)
+    assert has_shape(10**300, float)

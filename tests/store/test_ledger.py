@@ -16,9 +16,9 @@ from curate.errors import ConfigError, DataError
 from curate.executors.serial import Serial
 from curate.pipeline import run as run_until
 from curate.store import parquet_io
-from curate.store.explain import Fate, explain
+from curate.store.explain import RowOutcome, explain
 from curate.store.inputs import Inputs
-from curate.store.ledger import Place, Run, chosen, shown
+from curate.store.ledger import RowLocation, Run, read_chosen, to_single_line
 
 TWO = [{"use": "semdedup", "min_similarity": 0.9}, {"use": "top_k", "keep": 5}]
 
@@ -57,8 +57,8 @@ def test_a_chosen_row_tells_its_place_its_figures_and_its_rank(pool, config):
     scores = pl.read_parquet("run/score/prototypicality/part-*.parquet")
     (score,) = story.scores
     assert score.value == scores.row(by_predicate=pl.col("id") == story.id, named=True)["score_prototypicality"]
-    assert (story.fate.status, story.fate.by, story.fate.rank, story.fate.of) == ("chosen", "top_k", 2, 5)
-    assert (story.fate.gain, story.fate.weight) == (line["gain"], line["weight"])
+    assert (story.outcome.status, story.outcome.decided_by, story.outcome.rank, story.outcome.n_selected) == ("chosen", "top_k", 2, 5)
+    assert (story.outcome.gain, story.outcome.weight) == (line["gain"], line["weight"])
     assert story.exported is True
     assert "chosen by top_k at rank 2 of 0 to 4, gain " in told(story.id)
     assert told(story.id).count(", after it passed semdedup") == 1
@@ -90,12 +90,12 @@ def test_a_near_duplicate_tells_what_stands_for_it_and_what_became_of_that(pool,
     ]
     assert late, "the pool should have a near-duplicate whose representative was dropped later"
     story = explain(Path("run"), str(late[0]["id"]))
-    assert (story.fate.status, story.fate.by, story.fate.passed) == ("dropped", "semdedup", ())
+    assert (story.outcome.status, story.outcome.decided_by, story.outcome.passed_entries) == ("dropped", "semdedup", ())
     first = story.representatives[0]
     assert (first.id, first.similarity) == (late[0]["representative"], late[0]["similarity"])
     assert first.text.endswith(f"number {int(first.id[1:])}")
-    assert first.fate == Fate(
-        status="dropped", by="top_k", reason="quality below that of the rows kept", of=5, passed=("semdedup",)
+    assert first.outcome == RowOutcome(
+        status="dropped", decided_by="top_k", reason="quality below that of the rows kept", n_selected=5, passed_entries=("semdedup",)
     )
     assert [first.id in line or "top_k" in line for line in told(story.id).splitlines()].count(True) >= 2
     assert story.exported is False
@@ -111,12 +111,12 @@ def test_representatives_are_followed_until_one_was_chosen(pool, config):
     )
     one, two = explain(Path("run"), late).representatives
     assert two.id == lines[one.id]["representative"]
-    assert (one.fate.status, two.fate.status) == ("dropped", "chosen")
+    assert (one.outcome.status, two.outcome.status) == ("dropped", "chosen")
 
 
 def test_where_no_entry_ranks_none_is_named(pool, config):
     curate.run(config(select=[{"use": "where", "drop": "stars = 0"}]))
-    assert explain(Path("run"), "r0001").fate.by is None
+    assert explain(Path("run"), "r0001").outcome.decided_by is None
     assert "chosen: no entry dropped it, after it passed where" in told("r0001")
     assert "dropped by where: drop: stars = 0" in told("r0000")
 
@@ -138,11 +138,11 @@ def test_a_row_in_a_quarantine_is_found_by_its_id(pool, config):
     add(pool, '{"id": "y", "text": "  ", "source": "left"}', '{"id": "cut-7", "text": "half a li')
     curate.run(config(guard={"max_quarantine_rate": 0.1}))
     story = explain(Path("run"), "y")
-    assert story.fate == Fate(status="set aside", by="input", reason="has no text")
-    assert (story.set_aside[0].file, story.set_aside[0].line) == ("pool/b.jsonl", 21)
+    assert story.outcome == RowOutcome(status="set aside", decided_by="input", reason="has no text")
+    assert (story.quarantined[0].file, story.quarantined[0].line) == ("pool/b.jsonl", 21)
     assert "pool/b.jsonl, line 21: has no text" in told("y")
     unread = explain(Path("run"), "cut-7")
-    assert (unread.fate.status, unread.set_aside[0].id, unread.set_aside[0].line) == ("set aside", None, 22)
+    assert (unread.outcome.status, unread.quarantined[0].id, unread.quarantined[0].line) == ("set aside", None, 22)
     assert '{"id": "cut-7"' in told("cut-7")
     with pytest.raises(ConfigError, match="no row has the id 'cut'"):
         explain(Path("run"), "cut")
@@ -153,7 +153,7 @@ def test_the_second_row_of_an_id_is_told_beside_the_first(pool, config):
     curate.run(config(guard={"max_quarantine_rate": 0.1}))
     story = explain(Path("run"), "r0003")
     assert (story.file, story.line) == ("pool/a.jsonl", 4)
-    assert [(one.line, one.reason, one.record) for one in story.set_aside] == [
+    assert [(one.line, one.reason, one.record) for one in story.quarantined] == [
         (21, "has the id of pool/a.jsonl:4", "twice")
     ]
 
@@ -169,7 +169,7 @@ def test_a_row_that_could_not_be_embedded_was_set_aside_there(pool, config):
     curate.run(settings)
     story = explain(Path("run"), "r0042")
     assert (story.file, story.line, story.cluster, story.scores) == ("pool/b.jsonl", 3, None, ())
-    assert story.fate.status == "set aside"
+    assert story.outcome.status == "set aside"
     assert "set aside by embed column: its embedding is all zero" in told("r0042")
 
 
@@ -195,16 +195,16 @@ def test_a_folder_without_a_run_is_an_error(tmp_path):
 def test_before_rows_were_selected_a_row_is_undecided(pool, config):
     run_until(from_data(config()), Serial(), until="embed")
     story = explain(Path("run"), "r0001")
-    assert story.fate == Fate(status="undecided")
+    assert story.outcome == RowOutcome(status="undecided")
     assert story.exported is None
     assert "undecided: no rows were selected from this pool yet" in told("r0001")
-    assert Run.open(Path("run")).fates(["r0001", "x"])["status"].to_list() == ["undecided", "not in the pool"]
+    assert Run.open(Path("run")).read_outcomes(["r0001", "x"])["status"].to_list() == ["undecided", "not in the pool"]
 
 
 def test_a_ledger_of_another_pool_decides_nothing(finished, pool, config):
     add(pool, '{"id": "new", "text": "one more row", "topic": "t0", "source": "left", "stars": 1, "tags": []}')
     run_until(from_data(config()), Serial(), until="embed")
-    assert explain(Path("run"), "r0001").fate.status == "undecided"
+    assert explain(Path("run"), "r0001").outcome.status == "undecided"
 
 
 def test_figures_made_after_the_selection_are_left_out_and_that_is_told(finished, config):
@@ -220,7 +220,7 @@ def test_an_export_of_another_selection_is_told(finished, config):
     out = next(name for name, line in ledger().items() if line["selected"])
     run_until(from_data(config(select=[{"use": "where", "drop": f"id = '{out}'"}])), Serial(), until="select")
     story = explain(Path("run"), out)
-    assert (story.fate.status, story.exported) == ("dropped", True)
+    assert (story.outcome.status, story.exported) == ("dropped", True)
     assert "that version was made from another selection" in told(out)
 
 
@@ -241,7 +241,7 @@ def test_many_fates_come_in_the_order_asked_for(pool, config):
     add(pool, '{"id": "y", "text": "  ", "source": "left"}', '{"id": "r0003", "text": "twice", "source": "right"}')
     curate.run(config(select=TWO, guard={"max_quarantine_rate": 0.1}))
     ids = ["nobody", "r0059", "y", "r0003", "r0000"]
-    fates = Run.open(Path("run")).fates(ids)
+    fates = Run.open(Path("run")).read_outcomes(ids)
     assert fates["id"].to_list() == ids
     lines = ledger()
     for fate in fates.to_dicts():
@@ -251,21 +251,21 @@ def test_many_fates_come_in_the_order_asked_for(pool, config):
             assert (fate["status"], fate["reason"]) == expected
         else:
             assert fate["status"] == ("chosen" if line["selected"] else "dropped")
-            assert (fate["by"], fate["reason"], fate["rank"]) == (line["dropped_by"], line["reason"], line["rank"])
+            assert (fate["decided_by"], fate["reason"], fate["rank"]) == (line["dropped_by"], line["reason"], line["rank"])
 
 
 def test_the_chosen_rows_are_those_of_the_ledger_with_their_place(finished):
     run = Run.open(Path("run"))
-    rows = chosen(run.inputs, Path("run/select"))
+    rows = read_chosen(run.inputs, Path("run/select"))
     assert rows["id"].to_list() == [name for name, line in ledger().items() if line["selected"]]
-    texts = run.texts([Place(row["shard"], row["row"]) for row in rows.to_dicts()])
+    texts = run.texts([RowLocation(row["shard"], row["row"]) for row in rows.to_dicts()])
     assert [text.split()[-1] for text in texts] == [str(int(name[1:])) for name in rows["id"]]
 
 
 def test_ids_are_read_no_further_than_the_row(finished, monkeypatch):
     real, read = Inputs.read, []
     monkeypatch.setattr(Inputs, "read", lambda self, shard, *rest: read.append(shard) or real(self, shard, *rest))
-    assert Run.open(Path("run")).find("r0017") == Place(1, 1)
+    assert Run.open(Path("run")).find_row("r0017") == RowLocation(1, 1)
     assert read == [0, 1]
 
 
@@ -304,7 +304,7 @@ def test_a_name_in_a_manifest_cannot_lead_out_of_the_run_folder(finished):
     ],
 )
 def test_a_shown_text_is_one_line_that_no_terminal_obeys(text, line):
-    assert shown(text) == line
+    assert to_single_line(text) == line
 
 
 # ---------------------------------------------------------------- the commands

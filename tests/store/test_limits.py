@@ -13,7 +13,7 @@ import pytest
 from curate.errors import DataError
 from curate.store import expansion, readers
 from curate.store.readers import Piece
-from curate.store.records import MOST_COLUMNS
+from curate.store.records import MAX_COLUMNS
 
 
 def write_jsonl(path, record):
@@ -49,25 +49,25 @@ def read(path):
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_there_is_one_limit_of_columns_for_every_format(tmp_path, name):
-    WRITERS[name](tmp_path / name, {f"c{number}": 1 for number in range(MOST_COLUMNS + 1)})
+    WRITERS[name](tmp_path / name, {f"c{number}": 1 for number in range(MAX_COLUMNS + 1)})
     with pytest.raises(
-        DataError, match=rf"{name}.* has {MOST_COLUMNS + 1:,} columns, .*a pool may have {MOST_COLUMNS:,}"
+        DataError, match=rf"{name}.* has {MAX_COLUMNS + 1:,} columns, .*a pool may have {MAX_COLUMNS:,}"
     ):
         read(tmp_path / name)
 
 
 @pytest.mark.parametrize("name", NESTED)
 def test_fields_of_objects_count_as_columns(tmp_path, name):
-    inner = {f"c{number}": 1 for number in range(MOST_COLUMNS)}
+    inner = {f"c{number}": 1 for number in range(MAX_COLUMNS)}
     WRITERS[name](tmp_path / name, {"id": 1, "outer": {"inner": inner}})
-    with pytest.raises(DataError, match=rf"{name}.*columns, .*a pool may have {MOST_COLUMNS:,}"):
+    with pytest.raises(DataError, match=rf"{name}.*columns, .*a pool may have {MAX_COLUMNS:,}"):
         read(tmp_path / name)
 
 
 @pytest.mark.parametrize("line", [b"", b"{\n", b'{"a": 1}', b"a,b,c,d"], ids=["blank", "bad", "good", "ragged"])
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.csv.gz", "a.tsv.gz", "a.json.gz"])
 def test_a_file_that_expands_to_too_much_is_refused(tmp_path, monkeypatch, name, line):
-    monkeypatch.setattr(expansion, "FREE", 1 << 16)
+    monkeypatch.setattr(expansion, "FREE_BYTES", 1 << 16)
     (tmp_path / name).write_bytes(gzip.compress(b"a,b\n" * ("csv" in name) + (line + b"\n") * 200_000))
     with pytest.raises(DataError, match=rf"{name}: .*bytes expand to more than .*; is it the right file\? if so, "):
         read(tmp_path / name)

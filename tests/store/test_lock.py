@@ -28,7 +28,7 @@ class Terminated(BaseException): pass
 def terminated(*_): raise Terminated
 import signal
 signal.signal(signal.SIGTERM, terminated)
-with lock.held(Path(sys.argv[1]), print):
+with lock.acquire(Path(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -64,7 +64,7 @@ def left_by(folder: Path, **who: object) -> Path:
 
 def test_a_second_run_is_refused_at_once_and_told_who_holds_the_folder(tmp_path):
     with holder(tmp_path) as other:
-        with pytest.raises(LockedError) as refusal, lock.held(tmp_path, refused):
+        with pytest.raises(LockedError) as refusal, lock.acquire(tmp_path, refused):
             pass
         assert refusal.value.exit_code == LOCKED == 75
         started = json.loads((tmp_path / lock.NAME).read_text())["started"]
@@ -81,7 +81,7 @@ def test_the_lock_of_a_run_that_was_killed_is_free(tmp_path, killed_by):
     with holder(tmp_path) as other:
         other.send_signal(killed_by)
         other.wait()
-        with lock.held(tmp_path, notes.append):
+        with lock.acquire(tmp_path, notes.append):
             pass
         told = f"took over the lock of a run that was killed: process {other.pid} on {socket.gethostname()}"
         assert [note.split(", started")[0] for note in notes] == ([told] if killed_by == signal.SIGKILL else [])
@@ -123,7 +123,7 @@ def run_under_way(*arguments: str):
 def test_what_is_no_file_in_the_place_of_the_lock_is_told(tmp_path, what, told):
     path = tmp_path / lock.NAME
     os.mkfifo(path) if what == "pipe" else path.symlink_to("elsewhere")
-    with pytest.raises(DataError, match=rf"\.curate\.lock: this is {told}.*; delete it"), lock.held(tmp_path, print):
+    with pytest.raises(DataError, match=rf"\.curate\.lock: this is {told}.*; delete it"), lock.acquire(tmp_path, print):
         pass
     assert not (tmp_path / "elsewhere").exists()
 
@@ -168,18 +168,18 @@ def test_a_run_that_was_killed_leaves_no_lock_and_the_next_one_ends_what_it_bega
 
 def test_the_lock_is_let_go_at_the_end_and_after_an_error(tmp_path):
     for _ in range(2):
-        with pytest.raises(ZeroDivisionError), lock.held(tmp_path, refused):
+        with pytest.raises(ZeroDivisionError), lock.acquire(tmp_path, refused):
             raise ZeroDivisionError
-        with lock.held(tmp_path, refused):
+        with lock.acquire(tmp_path, refused):
             pass
     assert (tmp_path / lock.NAME).read_bytes() == b""
 
 
 def test_two_runs_in_one_process_are_two_runs(tmp_path):
     with (
-        lock.held(tmp_path, refused),
+        lock.acquire(tmp_path, refused),
         pytest.raises(LockedError, match=f"process {os.getpid()} on "),
-        lock.held(tmp_path, refused),
+        lock.acquire(tmp_path, refused),
     ):
         pass
 
@@ -191,7 +191,7 @@ def test_of_many_threads_that_begin_together_one_gets_the_lock(tmp_path):
     def attempt() -> None:
         begin.wait()
         try:
-            with lock.held(tmp_path, refused):
+            with lock.acquire(tmp_path, refused):
                 answers.append("held")
                 ended.wait()
         except LockedError:
@@ -209,14 +209,14 @@ def test_of_many_threads_that_begin_together_one_gets_the_lock(tmp_path):
 def test_a_lock_left_on_another_host_is_refused_and_the_file_to_delete_is_named(tmp_path):
     path = left_by(tmp_path, host="elsewhere", boot="another", started="2026-01-02 03:04:05+00:00")
     for _ in range(2):  # being refused changes nothing
-        with pytest.raises(LockedError) as refusal, lock.held(tmp_path, refused):
+        with pytest.raises(LockedError) as refusal, lock.acquire(tmp_path, refused):
             pass
         assert str(refusal.value) == (
             f"{tmp_path}: a run on another host left its lock here: process 1 on elsewhere, "
             f"started 2026-01-02 03:04:05+00:00; if it is sure to have ended, delete {path}"
         )
     path.unlink()
-    with lock.held(tmp_path, refused):
+    with lock.acquire(tmp_path, refused):
         pass
 
 
@@ -224,7 +224,7 @@ def test_a_lock_left_on_another_host_is_refused_and_the_file_to_delete_is_named(
 def test_a_container_on_the_same_kernel_and_the_same_host_before_a_reboot_are_known_to_have_ended(tmp_path, who):
     left_by(tmp_path, **who)
     notes: list[str] = []
-    with lock.held(tmp_path, notes.append):
+    with lock.acquire(tmp_path, notes.append):
         pass
     assert len(notes) == 1
 
@@ -232,27 +232,27 @@ def test_a_container_on_the_same_kernel_and_the_same_host_before_a_reboot_are_kn
 def test_without_a_name_for_the_boot_only_the_host_counts(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "_BOOT", tmp_path / "nothing")
     left_by(tmp_path, host="elsewhere", boot="")
-    with pytest.raises(LockedError, match="on another host"), lock.held(tmp_path, refused):
+    with pytest.raises(LockedError, match="on another host"), lock.acquire(tmp_path, refused):
         pass
     left_by(tmp_path, boot="")
-    with lock.held(tmp_path, lambda _: None):
+    with lock.acquire(tmp_path, lambda _: None):
         pass
 
 
 @pytest.mark.parametrize("left", [b"", b"{", b"[]", b'{"host": 1}', b"\xff\x00", b"null"])
 def test_a_lock_that_says_nothing_is_taken(tmp_path, left):
     (tmp_path / lock.NAME).write_bytes(left)
-    with lock.held(tmp_path, refused):
+    with lock.acquire(tmp_path, refused):
         assert json.loads((tmp_path / lock.NAME).read_text())["process"] == os.getpid()
 
 
 def test_a_worker_does_not_inherit_the_lock(tmp_path):
-    with lock.held(tmp_path, refused):
+    with lock.acquire(tmp_path, refused):
         command = [sys.executable, "-c", "print(flush=True); input()"]
         child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, close_fds=False)
         assert child.stdout is not None
         child.stdout.readline()  # before it is itself, it holds what its parent does
-    with lock.held(tmp_path, refused):
+    with lock.acquire(tmp_path, refused):
         child.communicate(b"\n")
 
 
@@ -262,7 +262,7 @@ def test_a_file_system_that_cannot_lock_says_so(tmp_path, monkeypatch):
 
     monkeypatch.setattr(fcntl, "flock", no_locks)
     message = "this file system cannot lock files: No locks available"
-    with pytest.raises(DataError, match=message), lock.held(tmp_path, refused):
+    with pytest.raises(DataError, match=message), lock.acquire(tmp_path, refused):
         pass
 
 
@@ -270,6 +270,6 @@ def test_a_folder_that_cannot_be_made_is_a_data_error(tmp_path):
     (tmp_path / "file").write_text("")
     with (
         pytest.raises(DataError, match="file: this is a file, where a folder is expected"),
-        lock.held(tmp_path / "file" / "run", refused),
+        lock.acquire(tmp_path / "file" / "run", refused),
     ):
         pass

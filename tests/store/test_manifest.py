@@ -108,7 +108,7 @@ def test_a_manifest_stays_small_and_its_counts_exact(tmp_path, number):
     for found in (saved, manifest.load(tmp_path), pickle.loads(pickle.dumps(manifest.load(tmp_path)))):
         assert found.check().count == record.count
         assert dict(found.sources) == record.sources
-        lines = manifest.lines([found])
+        lines = manifest.expand_entries([found])
         assert [line.name for line in lines] == ["where", "top_k"]
         assert all(dict(line.sources) == record.sources and line.count == record.count for line in lines)
     manifest.save(manifest.load(tmp_path), tmp_path)  # as a run does that finds its input touched

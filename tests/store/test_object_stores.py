@@ -325,7 +325,7 @@ HOLDER = """
 import sys, time
 from curate.paths import place
 from curate.store import lock
-with lock.held(place(sys.argv[1]), print):
+with lock.acquire(place(sys.argv[1]), print):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -350,11 +350,11 @@ def test_of_two_runs_on_this_host_the_second_is_refused(bucket):
     folder = paths.place(f"{bucket.url}/run")
     with holder(str(folder)) as other:
         with pytest.raises(LockedError, match=rf"another run holds this folder: process {other.pid} on ") as refusal:
-            lock.held(folder, silent).__enter__()
+            lock.acquire(folder, silent).__enter__()
         assert refusal.value.exit_code == 75
         left = bucket.get(f"run/{lock.NAME}")
     notes: list[str] = []
-    with lock.held(folder, notes.append):
+    with lock.acquire(folder, notes.append):
         assert bucket.get(f"run/{lock.NAME}") != left
     assert [note.partition(", started")[0] for note in notes] == [
         f"took over the lock of a run that was killed: process {other.pid} on {socket.gethostname()}"
@@ -367,7 +367,7 @@ def test_a_lock_that_nobody_here_can_judge_is_left_alone(bucket, tmp_path):
     (tmp_path / "other").mkdir()
     folder = paths.place(f"{bucket.url}/run")
     with holder(str(folder), TMPDIR=str(tmp_path / "other")) as other:
-        with pytest.raises(LockedError) as refusal, lock.held(folder, silent):
+        with pytest.raises(LockedError) as refusal, lock.acquire(folder, silent):
             pass
         left = bucket.get(f"run/{lock.NAME}")
     assert bucket.get(f"run/{lock.NAME}") == left
@@ -378,7 +378,7 @@ def test_a_lock_that_nobody_here_can_judge_is_left_alone(bucket, tmp_path):
 
 
 def test_a_lock_that_was_given_to_another_is_not_let_go_of(bucket):
-    with lock.held(paths.place(f"{bucket.url}/run"), silent):
+    with lock.acquire(paths.place(f"{bucket.url}/run"), silent):
         bucket.put(f"run/{lock.NAME}", b"{}")
     assert bucket.get(f"run/{lock.NAME}") == b"{}"
 
@@ -392,9 +392,9 @@ def test_versions_are_kept_and_rolled_back(command, pool, settings, bucket):
         curate.run(settings(run=f"{bucket.url}/run", select=[{"use": "top_k", "keep": keep}], export=export))
         published.append(bucket.get("run/export/current").decode())
     first, *newest = published
-    assert versions.kept(root) == newest
+    assert versions.complete_versions(root) == newest
     assert not bucket.names(f"run/export/{first}")
-    assert [line["rows"] for line in versions.history(root)] == [10, 15, 20]
+    assert [line["rows"] for line in versions.read_history(root)] == [10, 15, 20]
     done = command("rollback", f"{bucket.url}/run", "--json")
     assert json.loads(done.stdout)["published"] == newest[0], done.stderr
     assert bucket.get("run/export/current").decode() == newest[0]
@@ -566,14 +566,14 @@ def test_an_object_that_is_missing_is_told_as_that(pool, settings, bucket, monke
     for path in pool.iterdir():
         bucket.put(f"pool/{path.name}", path.read_bytes())
     data["input"]["files"] = f"{bucket.url}/pool/*.jsonl"
-    listed = stage.files_of
+    listed = stage.find_input_files
 
     def vanishes(config: Any) -> Any:
         found = listed(config)
         bucket.delete("pool/b.jsonl")
         return found
 
-    monkeypatch.setattr(stage, "files_of", vanishes)
+    monkeypatch.setattr(stage, "find_input_files", vanishes)
     with pytest.raises(
         DataError, match=rf"{bucket.url}/pool/b\.jsonl: .*(missing|is not there|no longer there|does not exist)"
     ):
@@ -612,7 +612,7 @@ def test_whatever_fsspec_knows_will_do(pool, settings):
     curate.run(settings(run=f"{name}/run"))
     assert curate.run(settings(run=f"{name}/run")).unchanged
     folder = paths.place(f"{name}/run/export")
-    version = versions.published(folder)
+    version = versions.published_version(folder)
     assert {file: (folder / str(version) / file).read_bytes() for file in exported()} == exported()
 
 
@@ -621,14 +621,14 @@ def test_an_object_is_there_when_it_is_whole(tmp_path, monkeypatch):
     path = paths.place(f"memory://{uuid.uuid4().hex}/a.txt")
 
     def interrupted() -> None:
-        with parquet_io.atomic(path) as partial:
+        with parquet_io.write_atomically(path) as partial:
             partial.write_text("half")
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert not path.exists()
-    with parquet_io.atomic(path) as partial:
+    with parquet_io.write_atomically(path) as partial:
         partial.write_text("whole")
         assert partial.suffix == ".txt"
         assert not path.exists()
@@ -640,19 +640,19 @@ def test_an_object_is_there_when_it_is_whole(tmp_path, monkeypatch):
 def test_rows_of_an_array_file(folder, tmp_path):
     array = np.arange(24, dtype=np.float16).reshape(6, 4)
     path = paths.place(folder.format(tmp_path)) / "a.npy"
-    with parquet_io.atomic(path) as partial, partial.open("wb") as file:
+    with parquet_io.write_atomically(path) as partial, partial.open("wb") as file:
         np.save(file, array)
-    assert npy.shape(path) == (6, 4)
-    assert np.array_equal(npy.rows(path, 2, 5), array[2:5])
-    assert len(npy.rows(path, 4, 9)) == 2
+    assert npy.read_shape(path) == (6, 4)
+    assert np.array_equal(npy.read_rows(path, 2, 5), array[2:5])
+    assert len(npy.read_rows(path, 4, 9)) == 2
 
 
 def test_an_array_that_cannot_be_read_by_rows_is_refused():
     path = paths.place(f"memory://{uuid.uuid4().hex}/a.npy")
-    with parquet_io.atomic(path) as partial, partial.open("wb") as file:
+    with parquet_io.write_atomically(path) as partial, partial.open("wb") as file:
         np.save(file, np.ones((3, 2)).T.copy(order="F"))
     with pytest.raises(ValueError, match=r"save np\.ascontiguousarray"):
-        npy.rows(path, 0, 1)
+        npy.read_rows(path, 0, 1)
 
 
 def test_a_local_run_loads_no_library_for_stores(pool, settings):

@@ -13,14 +13,14 @@ TABLE = pa.table({"id": ["a", "b"], "x": [1, 2]})
 
 
 def test_what_is_written_is_read_and_knows_what_it_was_made_from(tmp_path):
-    path = parquet_io.part(tmp_path / "deep", 7)
+    path = parquet_io.shard_path(tmp_path / "deep", 7)
     parquet_io.write(TABLE, path, "abc")
     assert path.name == "part-00007.parquet"
     assert parquet_io.read(path).to_pylist() == TABLE.to_pylist()
     assert parquet_io.read(path, ["x"]).column_names == ["x"]
     assert parquet_io.is_current(path, "abc")
     assert not parquet_io.is_current(path, "abd")
-    assert parquet_io.rows(path) == 2
+    assert parquet_io.count_rows(path) == 2
 
 
 def test_the_same_table_gives_the_same_bytes(tmp_path):
@@ -34,7 +34,7 @@ def test_an_error_while_writing_leaves_the_old_file_and_no_other(tmp_path):
     parquet_io.write_text(path, "old")
 
     def interrupted() -> None:
-        with parquet_io.atomic(path) as partial:
+        with parquet_io.write_atomically(path) as partial:
             partial.write_text("half")
             raise KeyboardInterrupt
 
@@ -54,7 +54,7 @@ def test_a_truncated_shard_is_not_current_and_says_so_when_read(tmp_path):
 
 
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
-    with pytest.raises(DataError, match="cannot write: No space left on device"), parquet_io.atomic(tmp_path / "a"):
+    with pytest.raises(DataError, match="cannot write: No space left on device"), parquet_io.write_atomically(tmp_path / "a"):
         raise OSError(28, "No space left on device")
 
 
@@ -81,7 +81,7 @@ def test_what_a_killed_process_had_half_written_is_swept_away(tmp_path):
     (tmp_path / "deep" / ".123.partial.whole.txt").write_text("half")
     (tmp_path / ".123.partial.link").symlink_to("deep")
     (tmp_path / ".version.partial").mkdir()
-    parquet_io.sweep(tmp_path)
+    parquet_io.remove_partial_files(tmp_path)
     assert {path.name for path in tmp_path.rglob("*")} == {"deep", "whole.txt", ".version.partial"}
 
 
@@ -101,14 +101,14 @@ def place(request, tmp_path):
 
 def test_a_staged_file_is_put_in_its_place_or_leaves_nothing(place):
     parquet_io.write_text(place / "page", "old")
-    with parquet_io.staged(place / "page", "new") as put:
+    with parquet_io.stage_text(place / "page", "new") as put:
         assert (place / "page").read_text() == "old"
         put()
         assert (place / "page").read_text() == "new"
     assert paths.names(place) == {"page"}
-    with parquet_io.staged(place / "page", "newer"):
+    with parquet_io.stage_text(place / "page", "newer"):
         pass
-    with pytest.raises(KeyError), parquet_io.staged(place / "page", "newest"):
+    with pytest.raises(KeyError), parquet_io.stage_text(place / "page", "newest"):
         raise KeyError
     assert (place / "page").read_text() == "new"
     assert paths.names(place) == {"page"}
@@ -120,6 +120,6 @@ def test_a_file_that_cannot_be_staged_names_its_place(tmp_path, monkeypatch):
 
     monkeypatch.setattr(parquet_io.os, "fsync", full)
     told = pytest.raises(DataError, match=r"page: cannot write: No space left on device")
-    with told, parquet_io.staged(tmp_path / "page", "x"):
+    with told, parquet_io.stage_text(tmp_path / "page", "x"):
         pytest.fail("the block must not run")
     assert not list(tmp_path.iterdir())

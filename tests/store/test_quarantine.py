@@ -29,22 +29,22 @@ def test_the_three_most_frequent_reasons_are_given_with_a_row_of_each(write):
         write(0, [("has no text", " "), ("has no id", "x"), ("has no text", "y"), ("is too long", None)]),
         write(1, [("has no text", "z"), ("has no id", "q"), ("is of another kind", "{}"), ("is cut off", "{")]),
     ]
-    assert quarantine.reasons(files, ()) == (
+    assert quarantine.summarize_reasons(files, ()) == (
         "3 × has no text (0.jsonl:1); 2 × has no id (0.jsonl:2: x); 1 × is too long (0.jsonl:4); 2 for other reasons"
     )
 
 
 def test_reasons_that_differ_in_names_and_numbers_are_one(write):
     lines = [(f"has the id 'r{number} of b' of pool/a.jsonl:{number}", None) for number in range(1, 100)]
-    assert quarantine.reasons([write(0, lines)], ()) == "99 × has the id 'r1 of b' of pool/a.jsonl:1 (0.jsonl:1)"
+    assert quarantine.summarize_reasons([write(0, lines)], ()) == "99 × has the id 'r1 of b' of pool/a.jsonl:1 (0.jsonl:1)"
 
 
 def test_a_record_is_cut_masked_and_on_one_line(write):
     record = "mail me\nat someone@example.org " + "x" * 100
-    told = quarantine.reasons([write(0, [("has no id", record)])], ("email",))
+    told = quarantine.summarize_reasons([write(0, [("has no id", record)])], ("email",))
     assert told == f"1 × has no id (0.jsonl:1: mail me at <EMAIL> {'x' * 40}…)"
 
 
 def test_without_rows_there_are_no_reasons(write):
-    assert quarantine.reasons([], ()) == ""
-    assert quarantine.reasons([write(0, [])], ()) == ""
+    assert quarantine.summarize_reasons([], ()) == ""
+    assert quarantine.summarize_reasons([write(0, [])], ()) == ""

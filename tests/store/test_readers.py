@@ -24,7 +24,7 @@ def records(path: Path, **where: int) -> tuple[list[dict], list[int], list[tuple
     for batch in readers.read(Piece(str(path), 0, **where)):
         rows += batch.table.to_pylist()
         lines += batch.lines
-        bad += [(item.line, item.reason) for item in batch.bad]
+        bad += [(item.line, item.reason) for item in batch.bad_records]
     return rows, lines, bad
 
 
@@ -155,7 +155,7 @@ def test_a_truncated_file_is_named(tmp_path):
 )
 def test_an_unknown_format_says_what_to_do(name, hint):
     with pytest.raises(DataError, match=hint):
-        readers.format_of(Path(name))
+        readers.detect_format(Path(name))
 
 
 COMPRESS = {

@@ -21,7 +21,7 @@ def publish(config, keep: int, versions_kept: int = 3) -> str:
     """Publish an export of ``keep`` rows; its version."""
     export = {"use": "jsonl", "keep_versions": versions_kept}
     curate.run(config(select=[{"use": "top_k", "keep": keep}], export=export))
-    version = versions.published(ROOT)
+    version = versions.published_version(ROOT)
     assert version is not None
     return version
 
@@ -38,7 +38,7 @@ def silent(_: str) -> None: ...
 
 def test_every_publication_is_written_down_with_its_churn(pool, config):
     first, second = publish(config, 10), publish(config, 15)
-    one, two = versions.history(ROOT)
+    one, two = versions.read_history(ROOT)
     assert (one["version"], one["by"], one["rows"]) == (first, "run", 10)
     assert "churn_rate" not in one
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00", one["published"])
@@ -57,10 +57,10 @@ def test_versions_are_ordered_by_publication_not_by_the_times_of_folders(pool, c
     first, second, third = (publish(config, keep) for keep in (10, 20, 30))
     os.utime(ROOT / first, (4e9, 4e9))
     os.utime(ROOT / second, (5e9, 5e9))
-    assert versions.kept(ROOT) == [first, second, third]
+    assert versions.complete_versions(ROOT) == [first, second, third]
     fourth = publish(config, 40, versions_kept=2)
-    assert versions.kept(ROOT) == [second, third, fourth]
-    assert not versions.ids(ROOT, first).exists()
+    assert versions.complete_versions(ROOT) == [second, third, fourth]
+    assert not versions.ids_path(ROOT, first).exists()
 
 
 def test_an_older_version_that_is_published_again_is_the_newest_and_is_not_rewritten(pool, config):
@@ -68,7 +68,7 @@ def test_an_older_version_that_is_published_again_is_the_newest_and_is_not_rewri
     written = (ROOT / first / "manifest.json").stat().st_mtime_ns
     assert publish(config, 10) == first
     assert (ROOT / first / "manifest.json").stat().st_mtime_ns == written
-    assert versions.kept(ROOT) == [second, first]
+    assert versions.complete_versions(ROOT) == [second, first]
 
 
 def test_a_version_whose_files_were_changed_is_written_again(pool, config):
@@ -87,7 +87,7 @@ def test_a_run_that_was_killed_before_it_wrote_the_publication_down_is_made_good
     data = json.loads((ROOT / versions.HISTORY).read_text())
     (ROOT / versions.HISTORY).write_text(json.dumps({"publications": data["publications"][:1]}))
     assert publish(config, 20) == second
-    assert [line["version"] for line in versions.history(ROOT)][1:] == [second]
+    assert [line["version"] for line in versions.read_history(ROOT)][1:] == [second]
 
 
 def test_what_killed_runs_left_is_cleared_away_and_nothing_else(pool, config):
@@ -100,7 +100,7 @@ def test_what_killed_runs_left_is_cleared_away_and_nothing_else(pool, config):
     (ROOT / "notes").mkdir()
     (ROOT / "notes" / "manifest.json").write_text("{}")
     second = publish(config, 20, versions_kept=1)
-    assert versions.kept(ROOT) == [first, second]
+    assert versions.complete_versions(ROOT) == [first, second]
     assert not (ROOT / "ba9876543210").exists()
     assert (ROOT / "notes" / "manifest.json").exists()
 
@@ -141,16 +141,16 @@ def test_what_is_published_is_not_lost_silently_and_both_remedies_work(pool, con
     if (ROOT / name).is_dir():
         (ROOT / name).rmdir()  # what is in the way of a file is moved elsewhere, as the error says
     assert str(versions.rollback(Path("run"), second, silent)).startswith(f"run: published {second} again (20 rows)")
-    assert versions.published(ROOT) == second
-    assert publish(config, 30) == versions.published(ROOT)
-    assert [line["version"] for line in versions.history(ROOT)][-2:] == [second, versions.published(ROOT)]
+    assert versions.published_version(ROOT) == second
+    assert publish(config, 30) == versions.published_version(ROOT)
+    assert [line["version"] for line in versions.read_history(ROOT)][-2:] == [second, versions.published_version(ROOT)]
     shutil.rmtree("run")
     Path("other").rename("run")
     for each in (versions.HISTORY, versions.CURRENT):
         path = ROOT / each
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     assert publish(config, 20) == second
-    assert [line["version"] for line in versions.history(ROOT)] == [second]
+    assert [line["version"] for line in versions.read_history(ROOT)] == [second]
 
 
 # ---------------------------------------------------------------- going back
@@ -162,7 +162,7 @@ def test_a_damaged_version_before_the_published_one_is_told(pool, config):
     for version in (None, first):
         with pytest.raises(DataError, match=f"run/export/{first}: cannot go back: {first}/manifest.json is missing or"):
             versions.rollback(Path("run"), version, silent)
-    assert versions.published(ROOT) == second
+    assert versions.published_version(ROOT) == second
 
 
 @pytest.mark.parametrize("name", ["explain", "diff", "path", "rollback"])
@@ -178,7 +178,7 @@ def test_a_file_in_the_place_of_all_versions_is_told(pool, config, command, name
 def test_rollback_publishes_the_version_before_and_again_the_one_before_that(pool, config):
     first, second, third = (publish(config, keep) for keep in (10, 20, 30))
     done = versions.rollback(Path("run"), None, silent)
-    assert (done.published, done.before, done.rows, rows()) == (second, third, 20, 20)
+    assert (done.published, done.previous, done.rows, rows()) == (second, third, 20, 20)
     assert str(done) == f"run: published {second} again (20 rows), in place of {third}"
     assert versions.rollback(Path("run"), None, silent).published == first
     assert rows() == 10
@@ -188,20 +188,20 @@ def test_rollback_publishes_the_version_before_and_again_the_one_before_that(poo
     ):
         versions.rollback(Path("run"), None, silent)
     assert versions.rollback(Path("run"), third, silent).published == third
-    assert [line["by"] for line in versions.history(ROOT)] == ["run"] * 3 + ["rollback"] * 3
+    assert [line["by"] for line in versions.read_history(ROOT)] == ["run"] * 3 + ["rollback"] * 3
 
 
 def test_rollback_to_an_unknown_version_lists_those_there_are(pool, config):
     first, second = publish(config, 10), publish(config, 20)
     with pytest.raises(ConfigError) as unknown:
         versions.rollback(Path("run"), "../../etc", silent)
-    times = [line["published"] for line in versions.history(ROOT)]
+    times = [line["published"] for line in versions.read_history(ROOT)]
     assert str(unknown.value) == (
         f"run/export/current: there is no version '../../etc'; name another version; there are, oldest first: {first} "
         f"(10 rows, {times[0]}); "
         f"{second} (20 rows, {times[1]}, published now)"
     )
-    assert versions.published(ROOT) == second
+    assert versions.published_version(ROOT) == second
 
 
 def test_the_next_run_publishes_again_and_says_that_it_changed_something(pool, config):
@@ -210,28 +210,28 @@ def test_the_next_run_publishes_again_and_says_that_it_changed_something(pool, c
     export = {"use": "jsonl", "keep_versions": 3}
     again = curate.run(config(select=[{"use": "top_k", "keep": 20}], export=export))
     assert not again.unchanged
-    assert versions.published(ROOT) == second
+    assert versions.published_version(ROOT) == second
     assert curate.run(config(select=[{"use": "top_k", "keep": 20}], export=export)).unchanged
 
 
 def test_the_published_version_outlives_its_turn_after_a_rollback(pool, config):
     first, second, third = (publish(config, keep) for keep in (10, 20, 30))
     versions.rollback(Path("run"), first, silent)
-    versions.forget(ROOT, 1, silent)
-    assert versions.kept(ROOT) == [first, third]
-    assert second not in versions.kept(ROOT)
+    versions.delete_old_versions(ROOT, 1, silent)
+    assert versions.complete_versions(ROOT) == [first, third]
+    assert second not in versions.complete_versions(ROOT)
     assert rows() == 10
 
 
 def test_a_version_is_kept_for_as_many_publications_after_it_was_replaced(pool, config):
     """The count begins when another takes its place, be it by a run or by a rollback."""
     first, second = (publish(config, keep, versions_kept=1) for keep in (10, 20))
-    assert set(versions.kept(ROOT)) == {first, second}
+    assert set(versions.complete_versions(ROOT)) == {first, second}
     versions.rollback(Path("run"), first, silent)
     third = publish(config, 30, versions_kept=1)  # replaces the first, which was published again
-    assert set(versions.kept(ROOT)) == {first, third}
+    assert set(versions.complete_versions(ROOT)) == {first, third}
     fourth = publish(config, 40, versions_kept=1)
-    assert set(versions.kept(ROOT)) == {third, fourth}
+    assert set(versions.complete_versions(ROOT)) == {third, fourth}
 
 
 def test_a_rollback_to_the_published_version_changes_nothing_and_says_so(pool, config):
@@ -245,7 +245,7 @@ def test_a_rollback_to_the_published_version_changes_nothing_and_says_so(pool, c
 def test_a_rollback_waits_for_no_run(pool, config):
     publish(config, 10)
     publish(config, 20)
-    with lock.held(Path("run"), silent), pytest.raises(LockedError, match="another run holds this folder"):
+    with lock.acquire(Path("run"), silent), pytest.raises(LockedError, match="another run holds this folder"):
         versions.rollback(Path("run"), None, silent)
     assert rows() == 20
 
@@ -262,10 +262,10 @@ def test_a_version_knows_its_rows(pool, config):
     (data_file,) = (ROOT / "current" / "data").iterdir()
     data = [json.loads(line)["id"] for line in data_file.read_text().splitlines()]
     assert inside == data
-    assert versions.holds(ROOT, version, inside[3]) is True
-    assert versions.holds(ROOT, version, "nobody") is False
+    assert versions.contains_row(ROOT, version, inside[3]) is True
+    assert versions.contains_row(ROOT, version, "nobody") is False
     with pytest.raises(DataError, match="0123456789ab are not known: the file is missing"):
-        versions.holds(ROOT, "0123456789ab", "nobody")
+        versions.contains_row(ROOT, "0123456789ab", "nobody")
 
 
 # ---------------------------------------------------------------- a run directory that was copied
@@ -285,8 +285,8 @@ def copied(pool, config):
 
 
 def test_a_copy_with_its_links_followed_is_the_version_that_it_is_a_copy_of(copied, config, command):
-    assert versions.published(ROOT) == copied[1]
-    assert [line["version"] for line in versions.history(ROOT)] == list(copied)
+    assert versions.published_version(ROOT) == copied[1]
+    assert [line["version"] for line in versions.read_history(ROOT)] == list(copied)
     assert f"in version {copied[1]}" in command("explain", "run", "r0000").stdout
     assert command("diff", "run").stdout.startswith(command("diff", "original").stdout.replace("original", "run")[:40])
     export = {"use": "jsonl", "keep_versions": 3}
@@ -295,7 +295,7 @@ def test_a_copy_with_its_links_followed_is_the_version_that_it_is_a_copy_of(copi
     third = publish(config, 30)
     assert (ROOT / "current").readlink() == Path(third)
     assert rows() == 30
-    assert versions.kept(ROOT) == [*copied, third]
+    assert versions.complete_versions(ROOT) == [*copied, third]
     assert sorted(path.name for path in ROOT.iterdir() if path.name.startswith((".", "current"))) == ["current"]
 
 
@@ -329,16 +329,16 @@ def test_a_folder_that_is_no_copy_of_a_version_is_not_replaced(copied, config, c
 
 def test_a_line_of_the_history_counts_only_once_the_switch_followed(pool, config):
     first, second = publish(config, 10), publish(config, 20)
-    line = versions.publication(ROOT, first, "rollback")
+    line = versions.prepare_publication(ROOT, first, "rollback")
     assert line is not None
-    parquet_io.write_json(ROOT / versions.HISTORY, {"publications": [*versions.history(ROOT), line]})  # killed here
-    assert [one["version"] for one in versions.history(ROOT)] == [first, second]
+    parquet_io.write_json(ROOT / versions.HISTORY, {"publications": [*versions.read_history(ROOT), line]})  # killed here
+    assert [one["version"] for one in versions.read_history(ROOT)] == [first, second]
     assert versions.rollback(Path("run"), None, silent).published == first
-    assert [one["version"] for one in versions.history(ROOT)] == [first, second, first]
-    assert json.loads((ROOT / versions.HISTORY).read_text())["publications"] == versions.history(ROOT)
+    assert [one["version"] for one in versions.read_history(ROOT)] == [first, second, first]
+    assert json.loads((ROOT / versions.HISTORY).read_text())["publications"] == versions.read_history(ROOT)
     again = publish(config, 20)
     assert again == second
-    assert [one["by"] for one in versions.history(ROOT)] == ["run", "run", "rollback", "run"]
+    assert [one["by"] for one in versions.read_history(ROOT)] == ["run", "run", "rollback", "run"]
 
 
 def test_a_history_that_lacks_the_published_version_is_named(pool, config):

@@ -17,7 +17,7 @@ from curate.errors import DataError
 from curate.pool.sidecars import Embedded
 from curate.stages.base import Context
 from curate.stages.embed.stage import embed
-from curate.stages.ingest.stage import files_of, fingerprint_inputs, ingest, matching, survey
+from curate.stages.ingest.stage import find_input_files, fingerprint_inputs, ingest, match_files, survey_files
 from curate.store import manifest, run_directory
 from curate.store.inputs import Inputs
 
@@ -38,7 +38,7 @@ class EvaluationTexts:
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class SetAccount:
     """Files and texts of one set."""
 
     name: str
@@ -50,7 +50,7 @@ class Account:
     """Number of rows without a text."""
 
 
-def asked(config: RunConfig) -> dict[str, InputConfig]:
+def resolve_sets(config: RunConfig) -> dict[str, InputConfig]:
     """How each set of the section decontaminate is read, by its name; none without the section.
 
     Raises
@@ -62,7 +62,7 @@ def asked(config: RunConfig) -> dict[str, InputConfig]:
         return {}
     found: dict[str, tuple[str, ...]] = {}
     for name, patterns in section.sets.items():
-        files = matching(f"{DECONTAMINATE}.files{'.' if name else ''}{name}", *patterns)
+        files = match_files(f"{DECONTAMINATE}.files{'.' if name else ''}{name}", *patterns)
         if name:
             found[name] = patterns
             continue
@@ -79,14 +79,14 @@ def asked(config: RunConfig) -> dict[str, InputConfig]:
 def fingerprints(context: Context) -> dict[str, str]:
     """What the texts of each set are made from: its files' content, and how they are read."""
     found = {}
-    for name, how in asked(context.config).items():
+    for name, how in resolve_sets(context.config).items():
         with _named(name):
-            run_directory.refuse_own(files_of(how), context.folder, f"{DECONTAMINATE}.files")
-            found[name] = manifest.fingerprint(fingerprint_inputs(how, survey(_own(context, name, how))))
+            run_directory.refuse_run_files(find_input_files(how), context.folder, f"{DECONTAMINATE}.files")
+            found[name] = manifest.fingerprint(fingerprint_inputs(how, survey_files(_own(context, name, how))))
     return found
 
 
-def read(context: Context) -> tuple[list[EvaluationTexts], list[Account]]:
+def read(context: Context) -> tuple[list[EvaluationTexts], list[SetAccount]]:
     """Every set; those on disk are reused while their files are the same.
 
     Returns
@@ -99,23 +99,23 @@ def read(context: Context) -> tuple[list[EvaluationTexts], list[Account]]:
     DataError : naming the set: a file without rows, a column that is missing
     """
     sets, accounts = [], []
-    for name, how in asked(context.config).items():
+    for name, how in resolve_sets(context.config).items():
         own = _own(context, name, how)
         with _named(name):
             source, record = ingest(own)
         sets.append(EvaluationTexts(name, source))
         files = tuple((file["path"], file["sha256"]) for file in record.result.files)
-        accounts.append(Account(name, files, source.rows, record.count.quarantined))
+        accounts.append(SetAccount(name, files, source.rows, record.count.quarantined))
         if empty := record.count.quarantined:
             context.progress.warn(f"evaluation set {name!r}: {empty:,} of {record.count.rows_in:,} rows have no text")
     _forget(context, {_folder(one.name) for one in sets})
     return sets, accounts
 
 
-def with_vectors(context: Context, sets: Sequence[EvaluationTexts], entry: EmbedEntry) -> list[EvaluationTexts]:
+def embed_sets(context: Context, sets: Sequence[EvaluationTexts], entry: EmbedEntry) -> list[EvaluationTexts]:
     """The sets embedded by one entry, with what it has learnt from the pool."""
     done = []
-    for one, how in zip(sets, asked(context.config).values(), strict=True):
+    for one, how in zip(sets, resolve_sets(context.config).values(), strict=True):
         with _named(one.name):
             own = _own(context, one.name, how)
             embedded, record = embed(own, one.source, entry, context.folder / "embed" / entry.name)
@@ -128,7 +128,7 @@ def with_vectors(context: Context, sets: Sequence[EvaluationTexts], entry: Embed
 def _own(context: Context, name: str, how: InputConfig) -> Context:
     """A run of the set's own, whose steps are no steps of this one."""
     folder = context.folder / DECONTAMINATE / FOLDER / _folder(name)
-    return context.reading(replace(context.config, run=str(folder), input=how))
+    return context.nested(replace(context.config, run=str(folder), input=how))
 
 
 def _folder(name: str) -> str:

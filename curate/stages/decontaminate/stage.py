@@ -32,13 +32,13 @@ from curate.stages.base import (
     Context,
     Forecast,
     Outcome,
-    Planned,
-    Progressed,
+    PlannedStep,
+    CompletedStages,
     Stage,
     Step,
-    all_kept,
-    current,
-    refuse_failed,
+    count_all_kept,
+    is_current_shard,
+    raise_if_failed,
     run_step,
 )
 from curate.stages.decontaminate import evaluation_sets
@@ -76,20 +76,20 @@ class Decontaminate(Stage["DecontaminateConfig", Decontaminated]):
     section = DECONTAMINATE
     result = DecontaminateResult
     summary = "Look for evaluation texts among the pool's rows"
-    single = True
+    has_single_step = True
 
     def prepare(self, context: Context) -> None:
-        evaluation_sets.asked(context.config)
+        evaluation_sets.resolve_sets(context.config)
 
     def run(
-        self, context: Context, done: Progressed, entry: DecontaminateConfig
+        self, context: Context, done: CompletedStages, entry: DecontaminateConfig
     ) -> tuple[Decontaminated, Record[DecontaminateResult]]:
         return decontaminate(context, done.pool, entry)
 
-    def extend(self, context: Context, done: Progressed, results: Sequence[Decontaminated]) -> Progressed:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[Decontaminated]) -> CompletedStages:
         return replace(done, view=replace(done.pool, decontaminated=results[0]))
 
-    def forecast(self, config: RunConfig, step: Planned, before: Forecast) -> tuple[list[Planned], Forecast]:
+    def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:
         return [replace(step, rows=before.rows)], replace(before, rows=None)
 
 
@@ -149,7 +149,7 @@ class _Task:
 
     @property
     def found(self) -> Path:
-        return parquet_io.part(self.folder / _FOUND, self.number)
+        return parquet_io.shard_path(self.folder / _FOUND, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,21 +163,21 @@ class _Listing:
 
     @property
     def path(self) -> Path:
-        return parquet_io.part(self.task.folder, self.task.number)
+        return parquet_io.shard_path(self.task.folder, self.task.number)
 
 
 def _work(context: Context, pool: PoolView, config: DecontaminateConfig, folder: Path) -> Outcome[DecontaminateResult]:
     sets, accounts = evaluation_sets.read(context)
     if config.min_similarity is not None:
         entry = next(one for one in context.config.embed if config.embedding in (None, one.name))
-        sets = evaluation_sets.with_vectors(context, sets, entry)
+        sets = evaluation_sets.embed_sets(context, sets, entry)
     looking = _Looking(
         tuple(sets), config.ngram_size, config.min_words, config.normalize, config.min_similarity, config.embedding
     )
     keys = [manifest.fingerprint({**looking.parts(), "pool": digest}) for digest in pool.digests]
     tasks = [_Task(looking, pool, number, folder, key) for number, key in enumerate(keys)]
     _, failed, peak = context.map("looking for evaluation texts", _find, tasks, pool.sizes)
-    refuse_failed(failed)
+    raise_if_failed(failed)
     common = _common(tasks, config.max_ngram_rows)
     enough = {"min_overlap_rate": config.min_overlap_rate, "common": common, "names": [one.name for one in sets]}
     listings = [
@@ -187,10 +187,10 @@ def _work(context: Context, pool: PoolView, config: DecontaminateConfig, folder:
     for left_over in set(paths.names(folder / _FOUND)) - {task.found.name for task in tasks}:
         paths.unlink(folder / _FOUND / left_over)
     _, failed, also = context.map("listing what was found", _list, listings, pool.sizes)
-    refuse_failed(failed)
+    raise_if_failed(failed)
     result = _result(looking, accounts, listings)
     _corpus.cache_clear()
-    sources = all_kept(pool.source_counts())
+    sources = count_all_kept(pool.source_counts())
     return Outcome(sources=sources, shards=len(tasks), peak_memory=max(peak, also), result=result)
 
 
@@ -205,7 +205,7 @@ def _common(tasks: Sequence[_Task], most: int | None) -> tuple[int, ...]:
 
 
 def _result(
-    looking: _Looking, accounts: Sequence[evaluation_sets.Account], listings: Sequence[_Listing]
+    looking: _Looking, accounts: Sequence[evaluation_sets.SetAccount], listings: Sequence[_Listing]
 ) -> DecontaminateResult:
     """Count the hits, in all and for each set."""
     corpus = _corpus(looking)
@@ -217,7 +217,7 @@ def _result(
         rows += len(table["id"].unique())
         hits += len(table)
         of_set.update(name for _, name in {*zip(table["id"].to_pylist(), table["set"].to_pylist(), strict=True)})
-        told = bytes.fromhex((parquet_io.schema(listing.path).metadata or {})[b"curate.texts"].decode())
+        told = bytes.fromhex((parquet_io.read_schema(listing.path).metadata or {})[b"curate.texts"].decode())
         seen |= np.unpackbits(np.frombuffer(told, np.uint8), count=len(seen)).astype(np.bool_)
     short = np.zeros(len(seen), np.bool_) if corpus.ngrams is None else corpus.ngrams.different == 0
     counts = [np.bincount(corpus.group[mask], minlength=len(accounts)).tolist() for mask in (short, seen)]
@@ -264,7 +264,7 @@ def _corpus(looking: _Looking) -> _Corpus:
         if one.embedded is not None:
             embedded.append(_vectors(one, len(texts)))
         files = one.source.files
-        for table in one.source.each(("text", "file", "line")):
+        for table in one.source.iterate_shards(("text", "file", "line")):
             texts += table["text"].to_pylist()
             place += [
                 (files[file], line)
@@ -293,9 +293,9 @@ def _vectors(one: EvaluationTexts, start: int) -> tuple[NDArray[np.int64], Matri
 
 def _find(task: _Task) -> None:
     """Write down what a shard's rows have in common with the evaluation texts."""
-    if current(task.found, task.fingerprint):
+    if is_current_shard(task.found, task.fingerprint):
         return
-    corpus, parts, shard = _corpus(task.looking), [schemas.FOUND.empty_table()], task.pool.shard(task.number)
+    corpus, parts, shard = _corpus(task.looking), [schemas.OVERLAPS.empty_table()], task.pool.shard(task.number)
     if corpus.ngrams is not None:
         rows, numbers = corpus.ngrams.find(shard.read(("text",))["text"].to_pylist())
         parts.append(_lines(rows, ngram=numbers))
@@ -307,7 +307,7 @@ def _find(task: _Task) -> None:
             rows = np.flatnonzero(similar)
             text = numbers[nearest[rows]]
             parts.append(_lines(rows, text=text, similarity=similarity[rows], texts=similar[rows]))
-    table = schemas.check(pa.concat_tables(parts), schemas.FOUND, str(task.found))
+    table = schemas.check(pa.concat_tables(parts), schemas.OVERLAPS, str(task.found))
     parquet_io.write(table, task.found, task.fingerprint, compression="zstd")
 
 
@@ -316,9 +316,9 @@ def _lines(rows: AnyArray, **columns: AnyArray) -> pa.Table:
     given = {"row": rows, **columns}
     arrays = [
         pa.array(given[field.name]).cast(field.type) if field.name in given else pa.nulls(len(rows), field.type)
-        for field in schemas.FOUND
+        for field in schemas.OVERLAPS
     ]
-    return pa.table(arrays, schema=schemas.FOUND)
+    return pa.table(arrays, schema=schemas.OVERLAPS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,7 +333,7 @@ class _Match:
 
 def _list(listing: _Listing) -> None:
     """Write the list of a shard's hits: those rows that have enough in common with an evaluation text."""
-    if current(listing.path, listing.fingerprint):
+    if is_current_shard(listing.path, listing.fingerprint):
         return
     task, path = listing.task, listing.path
     corpus = _corpus(task.looking)

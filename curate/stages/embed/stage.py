@@ -30,13 +30,13 @@ from curate.stages.base import (
     QUARANTINE,
     Context,
     Outcome,
-    Progressed,
+    CompletedStages,
     Stage,
     Step,
-    current,
-    refuse_failed,
+    is_current_shard,
+    raise_if_failed,
     run_step,
-    running,
+    plugin_errors,
 )
 from curate.stages.embed import vector_reuse
 from curate.store import manifest, npz, parquet_io, schemas
@@ -84,20 +84,20 @@ class Embed(Stage["EmbedEntry", Embedded]):
     section = "embed"
     result = EmbedResult
 
-    def run(self, context: Context, done: Progressed, entry: EmbedEntry) -> tuple[Embedded, Record[EmbedResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: EmbedEntry) -> tuple[Embedded, Record[EmbedResult]]:
         return embed(context, done.pool.inputs, entry)
 
-    def extend(self, context: Context, done: Progressed, results: Sequence[Embedded]) -> Progressed:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[Embedded]) -> CompletedStages:
         return replace(done, view=replace(done.pool, embedded=tuple(results)))
 
-    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
-        return guardrails.quarantine(context, done.records)
+    def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
+        return guardrails.check_quarantine(context, done.records)
 
     def remarks(self, record: Record[StageResult]) -> list[str]:
         if not isinstance(result := record.result, EmbedResult):
             return []
         reused = [f"{result.encoded:,} rows embedded, the others' vectors taken over"]
-        return reused * (result.encoded < record.count.rows_in) + fitted_state.remark(result.drift)
+        return reused * (result.encoded < record.count.rows_in) + fitted_state.describe_drift(result.drift)
 
 
 _READ = {"float32": "", "float16": "/2"}
@@ -125,7 +125,7 @@ class _Entry:
 
 def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, object]:
     plugin = entry.spec.plugin()
-    with running(entry.spec, entry.name):
+    with plugin_errors(entry.spec, entry.name):
         revision = entry.spec.build().revision() if plugin.traits.revision else None
     return {
         **entry.fingerprint_parts(),
@@ -147,7 +147,7 @@ def embed(
             raise DataError("the embedder has not been fitted", where=str(fitted_in), hint="run the embed stage first")
         record = _done(making, borrowed.fingerprint)
     elif fits:
-        record = fitted_state.up_to_date(
+        record = fitted_state.run_with_fit(
             context,
             making.folder / FITTED,
             lambda fit: npz.load(making.folder / FITTED, fit.fingerprint) is not None,
@@ -178,7 +178,7 @@ def _done(making: _Entry, fitted_on: str | None) -> Record[EmbedResult]:
 
 def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) -> Outcome[EmbedResult]:
     context, source, entry, folder = making.context, making.source, making.entry, making.folder
-    state: fitted_state.State | None = None
+    state: fitted_state.StateFile | None = None
     drift: float | None = None
     if fitted_on is not None:
         state, drift = _fitted(making, fitted_on)
@@ -186,7 +186,7 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
     if making.recipe["revision"] is not None:
         model["revision"] = str(making.recipe["revision"])
     keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
-    changed = [number for number, key in enumerate(keys) if not current(parquet_io.part(folder, number), key)]
+    changed = [number for number, key in enumerate(keys) if not is_current_shard(parquet_io.shard_path(folder, number), key)]
     reads_text = _wanted(entry.spec)[0] == "text"
     reused = vector_reuse.collect(context, source, folder, recipe, fingerprint, changed) if reads_text else None
     told = tuple({**model, "recipe": recipe}.items())
@@ -195,7 +195,7 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
         for number, key in enumerate(keys)
     ]
     done, failed, peak = context.map(f"embedding with {entry.name}", _encode, tasks, source.shards)
-    refuse_failed(failed)
+    raise_if_failed(failed)
     dimensions = {item.dimensions for item in done if item.dimensions}
     if len(dimensions) != 1:
         what = f"of different lengths: {sorted(dimensions)}" if dimensions else "none: every row was set aside"
@@ -224,13 +224,13 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
 # ---------------------------------------------------------------- fitting
 
 
-def _fitted(making: _Entry, fitted_on: str) -> tuple[fitted_state.State, float | None]:
+def _fitted(making: _Entry, fitted_on: str) -> tuple[fitted_state.StateFile, float | None]:
     """What the embedder learnt from the pool of that fingerprint, today's if it is no other; and its drift since."""
     if making.fitted_in is not None:
-        return fitted_state.State(making.fitted_in / FITTED, fitted_on), None
+        return fitted_state.StateFile(making.fitted_in / FITTED, fitted_on), None
     folder = making.folder
     recipe, pool = manifest.fingerprint(making.recipe), making.source.text_fingerprint
-    state = fitted_state.State(folder / FITTED, fitted_state.fingerprint(recipe, fitted_on))
+    state = fitted_state.StateFile(folder / FITTED, fitted_state.fingerprint(recipe, fitted_on))
     fit = fitted_state.load(folder)
     learnt = npz.load(state.path, state.fingerprint)
     if learnt is None or fit is None or fit.fingerprint != state.fingerprint:
@@ -242,17 +242,17 @@ def _fitted(making: _Entry, fitted_on: str) -> tuple[fitted_state.State, float |
         return state, 0.0
     if fitted_on == pool:
         return state, 0.0
-    return state, fitted_state.drift(fit, _fidelity(making, learnt))
+    return state, fitted_state.compute_drift(fit, _fidelity(making, learnt))
 
 
-def _fit(making: _Entry, state: fitted_state.State) -> FittedState:
+def _fit(making: _Entry, state: fitted_state.StateFile) -> FittedState:
     """Let the embedder learn from a seeded sample of the pool and save what it learnt."""
     entry = making.entry
     plugin: FittedEmbedder = entry.spec.build()
     rng = rng_for(making.context.config.seed, f"embed/{entry.name}")
     size = dict(entry.spec.fields).get("sample_size", _SAMPLE)
     texts = _sample(making, f"fitting {entry.name}", size, rng)
-    with running(entry.spec, entry.name):
+    with plugin_errors(entry.spec, entry.name):
         learnt = plugin.fit(texts, rng)
     npz.save(state.path, state.fingerprint, learnt)
     return learnt
@@ -263,11 +263,11 @@ def _fidelity(making: _Entry, learnt: FittedState) -> float | None:
     entry = making.entry
     if not entry.spec.plugin().traits.fidelity:
         return None
-    with running(entry.spec, entry.name):
+    with plugin_errors(entry.spec, entry.name):
         fitted: FidelityEmbedder = entry.spec.build().restore(learnt)
     rng = rng_for(making.context.config.seed, f"fidelity/{entry.name}")
     texts = _sample(making, f"measuring the drift of {entry.name}", _FIDELITY_SAMPLE, rng)
-    with running(entry.spec, entry.name):
+    with plugin_errors(entry.spec, entry.name):
         return float(np.mean(fitted.fidelity(texts), dtype=np.float64))
 
 
@@ -294,7 +294,7 @@ class _Task:
     precision: str
     source: Inputs
     shard: int
-    state: fitted_state.State | None
+    state: fitted_state.StateFile | None
     reused: Path | None
     folder: Path
     fingerprint: str
@@ -313,15 +313,15 @@ class _Done:
 
 
 def _encode(task: _Task) -> _Done:
-    path = parquet_io.part(task.folder, task.shard)
-    aside = parquet_io.part(task.folder / QUARANTINE, task.shard)
+    path = parquet_io.shard_path(task.folder, task.shard)
+    aside = parquet_io.shard_path(task.folder / QUARANTINE, task.shard)
     table = task.source.read(task.shard, ["id", "hash", "source"])
     origin = table["source"].to_pylist()
-    if current(path, task.fingerprint):
+    if is_current_shard(path, task.fingerprint):
         kept = parquet_io.read(path, ["id"])["id"]
         lost = np.flatnonzero(pc.invert(pc.is_in(table["id"], kept)).to_numpy(zero_copy_only=False))
-        width = parquet_io.schema(path).field("embedding").type.list_size
-        if not len(lost) or current(aside, task.fingerprint):
+        width = parquet_io.read_schema(path).field("embedding").type.list_size
+        if not len(lost) or is_current_shard(aside, task.fingerprint):
             return _Done(len(kept), 0, width, Counter(origin), Counter(origin[row] for row in lost))
     role, column = _wanted(task.spec)
     units, reasons, encoded = _of_texts(task, table["hash"]) if role == "text" else _of_column(task, role, column)
@@ -418,8 +418,8 @@ def _of_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[int,
 
 def _encoded(task: _Task, values: Sequence[str] | pa.ChunkedArray) -> tuple[AnyArray, dict[int, str]]:
     """Encode texts or the values of a column, to rows of unit length; return them as stored, and what is wrong."""
-    with running(task.spec, task.spec.name):
-        vectors: object = fitted_state.ready(task.spec, task.state).encode(values)
+    with plugin_errors(task.spec, task.spec.name):
+        vectors: object = fitted_state.build_fitted(task.spec, task.state).encode(values)
     rows = len(values)
     if not isinstance(vectors, np.ndarray) or vectors.ndim != 2 or len(vectors) != rows or vectors.dtype != np.float32:
         got = f"{vectors.dtype} {vectors.shape}" if isinstance(vectors, np.ndarray) else type(vectors).__name__

@@ -49,16 +49,16 @@ def collect(
     if (parquet_io.read_json(place / _DONE) or {}).get("fingerprint") == fingerprint:
         return place
     paths.remove(place)
-    unchanged = {parquet_io.part(folder, number) for number in set(range(len(source.shards))).difference(changed)}
+    unchanged = {parquet_io.shard_path(folder, number) for number in set(range(len(source.shards))).difference(changed)}
     there = [path for path in paths.parts(folder) if path not in unchanged]
     old = [path for path in there if _made_by(path, recipe)]
     if not old or not changed:
         return None
-    with parquet_io.atomic(place / _WANTED) as partial, partial.open("wb") as file:
+    with parquet_io.write_atomically(place / _WANTED) as partial, partial.open("wb") as file:
         keys, wanting = _wanted(source, changed)
         np.savez(file, keys=keys, shards=wanting)
-    tasks = [_Task(path, place, parquet_io.part(place, number)) for number, path in enumerate(old)]
-    context.map("looking for vectors made before", _put_aside, tasks, [parquet_io.rows(path) for path in old])
+    tasks = [_Task(path, place, parquet_io.shard_path(place, number)) for number, path in enumerate(old)]
+    context.map("looking for vectors made before", _put_aside, tasks, [parquet_io.count_rows(path) for path in old])
     parquet_io.write_json(place / _DONE, {"fingerprint": fingerprint})
     return place
 
@@ -86,7 +86,7 @@ def forget(folder: Path) -> None:
 
 def _made_by(path: Path, recipe: str) -> bool:
     try:
-        return bool((parquet_io.schema(path).metadata or {}).get(RECIPE) == recipe.encode())
+        return bool((parquet_io.read_schema(path).metadata or {}).get(RECIPE) == recipe.encode())
     except (OSError, pa.ArrowException):  # not whole
         return False
 
@@ -135,5 +135,5 @@ def _put_aside(task: _Task) -> None:
     target = wanting[place]
     order = np.argsort(target, kind="stable")
     table = table.take(rows[order]).append_column("shard", pa.array(target[order]))
-    with parquet_io.atomic(task.path) as partial:
+    with parquet_io.write_atomically(task.path) as partial:
         pq.write_table(table, partial, compression="none", row_group_size=_ROWS_PER_GROUP)

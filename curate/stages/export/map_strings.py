@@ -35,7 +35,7 @@ def text_paths(config: InputConfig) -> list[TextPath]:
     return paths_of(config.text)
 
 
-def columns_of(paths: Sequence[TextPath]) -> list[str]:
+def root_columns(paths: Sequence[TextPath]) -> list[str]:
     """Return the columns that paths begin with, each once.
 
     >>> columns_of([("chat", "[]", "value"), ("text",), ("chat", "[]", "from")])
@@ -53,7 +53,7 @@ def check(config: RunConfig, kinds: Mapping[str, pa.DataType]) -> None:
     """
     if config.export.mask_pii or config.export.remove_repeated_spans:
         paths = text_paths(config.input)
-        for name in columns_of(paths):
+        for name in root_columns(paths):
             check_type(name, kinds.get(name, pa.null()), _within(name, paths))
 
 
@@ -80,14 +80,14 @@ def check_type(name: str, kind: pa.DataType, below: _Steps = _ALL) -> None:
         for number in range(kind.num_fields):
             one = kind.field(number)
             check_type(name, one.type, _after(one.name if types.is_struct(kind) else EACH, below))
-    elif not (holds_text(kind) or _holds_no_text(kind)):
+    elif not (is_text_type(kind) or _holds_no_text(kind)):
         raise DataError(
             f"the text column {name!r} holds {kind}, whose text can be neither masked nor cut",
             hint="store it as text, or leave out export.mask_pii and export.remove_repeated_spans",
         )
 
 
-def holds_text(kind: pa.DataType) -> bool:
+def is_text_type(kind: pa.DataType) -> bool:
     """Return whether values of a type that is not nested are strings, or have strings in them."""
     return _is_text(kind) or is_json(kind)
 
@@ -103,7 +103,7 @@ def _holds_no_text(kind: pa.DataType) -> bool:
     return bool(primitive or types.is_temporal(kind))
 
 
-def changed(table: pa.Table, paths: Sequence[TextPath], change: Change) -> pa.Table:
+def map_strings(table: pa.Table, paths: Sequence[TextPath], change: Change) -> pa.Table:
     """Return the table with every string of some columns changed, or of those parts of them that paths lead to.
 
     Of a list or a struct those within, however deep, and a map's keys too; of a JSON column those in its values. A
@@ -118,7 +118,7 @@ def changed(table: pa.Table, paths: Sequence[TextPath], change: Change) -> pa.Ta
     >>> changed(table, [("chat",)], lambda row, text: f"{text}{row}")["chat"].to_pylist()
     [['a0', None], ['b1']]
     """
-    for name in columns_of(paths):
+    for name in root_columns(paths):
         below = _within(name, paths)
         check_type(name, table[name].type, below)
         new, start = [], 0

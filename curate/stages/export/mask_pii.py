@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from curate.config.template_syntax import TextPath
 from curate.kernels.text.pii_patterns import PiiKind, mask_pii
-from curate.stages.export.map_strings import changed
+from curate.stages.export.map_strings import map_strings
 
 
 class Counts(TypedDict):
@@ -53,7 +53,7 @@ def mask(table: pa.Table, paths: Sequence[TextPath], kinds: Sequence[PiiKind]) -
             spans.update(found)
         return text
 
-    return changed(table, paths, change), {"rows": len(rows), "spans": {kind: spans[kind] for kind in kinds}}
+    return map_strings(table, paths, change), {"rows": len(rows), "spans": {kind: spans[kind] for kind in kinds}}
 
 
 def total(counts: Iterable[Counts], kinds: Sequence[PiiKind]) -> Counts:

@@ -17,8 +17,8 @@ from curate import paths
 from curate.config.template_syntax import TextPath
 from curate.kernels.text.span_index import find_repeated_spans, find_repeated_windows, remove_spans
 from curate.pool.sidecars import Selected
-from curate.stages.base import Context, current
-from curate.stages.export.map_strings import changed, columns_of, text_paths
+from curate.stages.base import Context, is_current_shard
+from curate.stages.export.map_strings import map_strings, root_columns, text_paths
 from curate.store import manifest, parquet_io, schemas
 from curate.store.inputs import Inputs
 
@@ -38,14 +38,14 @@ def find(context: Context, source: Inputs, selected: Selected, min_words: int) -
     a run is not cut.
     """
     folder, ways = context.folder / FOLDER, text_paths(context.config.input)
-    targets = [parquet_io.part(folder, shard) for shard in range(len(source.shards))]
+    targets = [parquet_io.shard_path(folder, shard) for shard in range(len(source.shards))]
     made_from = {
         "version": VERSION,
         "min_words": min_words,
         "columns": [way[0] if len(way) == 1 else way for way in ways],
     }
     key = manifest.fingerprint({**made_from, "input": source.fingerprint, "select": selected.fingerprint})
-    if all(current(path, key) for path in targets):
+    if all(is_current_shard(path, key) for path in targets):
         return
     sizes = np.zeros(len(targets), np.int64)
 
@@ -53,7 +53,7 @@ def find(context: Context, source: Inputs, selected: Selected, min_words: int) -
         context.progress.begin("looking for repeated spans", sum(source.shards))
         for shard, count in enumerate(source.shards):
             chosen = selected.read(shard, ["selected"])["selected"].to_pylist()
-            found = _strings(source.read(shard, (), columns_of(ways)), ways, chosen)
+            found = _strings(source.read(shard, (), root_columns(ways)), ways, chosen)
             sizes[shard] = len(found)
             yield found
             context.progress.advance(count)
@@ -78,7 +78,7 @@ def _strings(table: pa.Table, ways: Sequence[TextPath], chosen: Sequence[bool]) 
         found.append(text if chosen[row] else "")
         return text
 
-    changed(table, ways, note)
+    map_strings(table, ways, note)
     return found
 
 
@@ -116,7 +116,7 @@ def cut(table: pa.Table, ways: Sequence[TextPath], path: Path, wanted: Iterable[
             left.add(row)
         return text
 
-    table = changed(table, ways, change)
+    table = map_strings(table, ways, change)
     counts.update(rows=len(changed_rows), empty=len(changed_rows - left))
     return table, total([counts])
 

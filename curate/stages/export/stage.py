@@ -30,23 +30,23 @@ from curate.stages.base import (
     Context,
     Forecast,
     Outcome,
-    Planned,
-    Progressed,
+    PlannedStep,
+    CompletedStages,
     Stage,
     Step,
-    refuse_failed,
+    raise_if_failed,
     run_step,
-    running,
+    plugin_errors,
 )
 from curate.stages.column_names import EPOCH, PREFIX
 from curate.stages.embed.stage import EmbedResult
 from curate.stages.export import mask_pii, remove_spans
 from curate.stages.export.map_strings import text_paths
-from curate.stages.report import card
+from curate.stages.report import card_contents
 from curate.stages.select import published_index
 from curate.store import manifest, parquet_io, versions
-from curate.store.json_shape import read_as
-from curate.store.ledger import SelectResult, chosen, frame_of
+from curate.store.json_shape import parse_dataclass
+from curate.store.ledger import SelectResult, read_chosen, to_polars
 from curate.store.manifest import Record, StageResult
 from curate.version import __version__
 
@@ -79,19 +79,19 @@ class Export(Stage["ExportConfig", Path]):
     name = versions.FOLDER
     section = "export"
     result = ExportResult
-    single = True
-    also_owns = (remove_spans.FOLDER,)
+    has_single_step = True
+    extra_outputs = (remove_spans.FOLDER,)
 
-    def run(self, context: Context, done: Progressed, entry: ExportConfig) -> tuple[Path, Record[ExportResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: ExportConfig) -> tuple[Path, Record[ExportResult]]:
         return export(context, done)
 
-    def extend(self, context: Context, done: Progressed, results: Sequence[Path]) -> Progressed:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[Path]) -> CompletedStages:
         return replace(done, export=results[0])
 
-    def forecast(self, config: RunConfig, step: Planned, before: Forecast) -> tuple[list[Planned], Forecast]:
+    def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:
         return [replace(step, rows=before.rows, epochs=config.select[-1].epochs)], before
 
-    def written(self, config: RunConfig, step: Planned, last: Record[StageResult], folder: Path) -> int:
+    def count_written_bytes(self, config: RunConfig, step: PlannedStep, last: Record[StageResult], folder: Path) -> int:
         return last.result.bytes if isinstance(last.result, ExportResult) else 0
 
 
@@ -110,7 +110,7 @@ def fingerprint_inputs(context: Context, pool: PoolView) -> dict[str, object]:
     }
 
 
-def export(context: Context, done: Progressed) -> tuple[Path, Record[ExportResult]]:
+def export(context: Context, done: CompletedStages) -> tuple[Path, Record[ExportResult]]:
     """Write the version to publish, unless it is on disk, and what later runs must remember of it.
 
     Nothing is published here: ``versions.publish`` does that, once everything that can fail is done.
@@ -129,25 +129,25 @@ def export(context: Context, done: Progressed) -> tuple[Path, Record[ExportResul
     """
     root, pool = context.folder / versions.FOLDER, done.pool
     made_from = fingerprint_inputs(context, pool)
-    version = versions.name_of(manifest.fingerprint(made_from))
+    version = versions.version_name(manifest.fingerprint(made_from))
     record = run_step(
-        Step(context, "export", context.config.export.name, root, ExportResult, (versions.ids(root, version).name,)),
+        Step(context, "export", context.config.export.name, root, ExportResult, (versions.ids_path(root, version).name,)),
         made_from,
         lambda key: _work(context, done, root / version, key),
-        lambda _: versions.damage(root, version, read=context.verify),
+        lambda _: versions.find_damage(root, version, read=context.verify),
     )
     if context.plan is None:  # keep sketches of what is to be published, for the entries that will compare with it
         published_index.write(context, pool, lambda: pool.kept, pool.selected.known, version)
     return root / version, record
 
 
-def _work(context: Context, done: Progressed, folder: Path, fingerprint: str) -> Outcome[ExportResult]:
+def _work(context: Context, done: CompletedStages, folder: Path, fingerprint: str) -> Outcome[ExportResult]:
     pool = done.pool
     files, peak = _whole(context, folder, fingerprint), 0
     if files is None:
         files, peak = _version(context, done, folder, fingerprint)
-    ids = versions.ids(folder.parent, folder.name)
-    rows = chosen(pool.inputs, pool.selected.folder).select(versions.IDS.names).to_arrow()
+    ids = versions.ids_path(folder.parent, folder.name)
+    rows = read_chosen(pool.inputs, pool.selected.folder).select(versions.IDS.names).to_arrow()
     parquet_io.write(rows.cast(versions.IDS), ids, fingerprint, compression="zstd")
     sources = {
         name: Count(rows_in=count.kept, kept=count.kept)
@@ -184,9 +184,9 @@ def _cut(context: Context, files: Sequence[_File]) -> Cut | None:
 
 def _whole(context: Context, folder: Path, fingerprint: str) -> list[_File] | None:
     """The files of a version that was written before and is still as it was, as when a change is taken back."""
-    if versions.damage(folder.parent, folder.name, read=True):
+    if versions.find_damage(folder.parent, folder.name, read=True):
         return None
-    found = versions.contents(folder)
+    found = versions.read_contents(folder)
     if found is None or found["fingerprint"] != fingerprint:
         return None
     config = context.config.export
@@ -195,12 +195,12 @@ def _whole(context: Context, folder: Path, fingerprint: str) -> list[_File] | No
         for key, kind, on in (("masked", Masked, config.mask_pii), ("cut", Cut, config.remove_repeated_spans))
         if on
     ]
-    if any(read_as(kind, file.get(key)) is None for file in found["files"] for key, kind in wanted):
+    if any(parse_dataclass(kind, file.get(key)) is None for file in found["files"] for key, kind in wanted):
         return None
     return list(found["files"])
 
 
-def _version(context: Context, done: Progressed, folder: Path, fingerprint: str) -> tuple[list[_File], int]:
+def _version(context: Context, done: CompletedStages, folder: Path, fingerprint: str) -> tuple[list[_File], int]:
     """Write the files of a version, the manifest last.
 
     They replace those of a damaged version one by one, which its readers may do without noticing: the same name stands
@@ -212,8 +212,8 @@ def _version(context: Context, done: Progressed, folder: Path, fingerprint: str)
     peak_memory : bytes
     """
     pool = done.pool
-    if versions.edited(folder.parent, folder.name):
-        aside = versions.set_aside(folder.parent, folder.name)
+    if versions.is_edited(folder.parent, folder.name):
+        aside = versions.back_up_edited(folder.parent, folder.name)
         context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
     if min_words := context.config.export.remove_repeated_spans:
         remove_spans.find(context, pool.inputs, pool.selected, min_words)
@@ -222,16 +222,16 @@ def _version(context: Context, done: Progressed, folder: Path, fingerprint: str)
     paths.remove(staging)
     tasks = list(_tasks(context, pool, folder if typed else staging))
     files, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
-    refuse_failed(failed)
+    raise_if_failed(failed)
     if not typed:
         files = _placed(staging, folder, files)
     files = [{key: file[key] for key in file if key != "empty_columns"} for file in files]
     readme = folder / versions.CARD
     first_folder = data_folder(pool, 0 if pool.selected.epochs else None)
-    exported = card.Exported(
+    exported = card_contents.ExportSummary(
         first_folder, columns(context.config.export, pool), _masked(context, files), _cut(context, files)
     )
-    parquet_io.write_text(readme, card.render(context, done, exported))
+    parquet_io.write_text(readme, card_contents.render_card(context, done, exported))
     parquet_io.write_json(folder / manifest.NAME, _manifest(context, done, fingerprint, files, paths.sha256(readme)))
     return files, peak
 
@@ -300,10 +300,10 @@ def _rows(pool: PoolView) -> dict[int | None, tuple[int, ...]]:
 
 
 def _manifest(
-    context: Context, done: Progressed, fingerprint: str, files: Sequence[_File], card_sha256: str
+    context: Context, done: CompletedStages, fingerprint: str, files: Sequence[_File], card_sha256: str
 ) -> dict[str, object]:
     """What is in the export and where it comes from; holds no time and no machine's name, so that its bytes repeat."""
-    selected, pool = done.one("select", SelectResult), done.pool
+    selected, pool = done.record_of("select", SelectResult), done.pool
     changed = {"masked": _masked(context, files), "cut": _cut(context, files)}
     return {
         "curate": __version__,
@@ -332,7 +332,7 @@ def _model(result: EmbedResult) -> dict[str, object]:
 
 def _by_source(sources: Mapping[str, Count]) -> dict[str, object]:
     """Return the counts of the largest sources, and one for all others beyond as many as a manifest holds."""
-    listed, others = manifest.divided(sources, manifest.largest(sources, manifest.MOST_SOURCES))
+    listed, others = manifest.split_sources(sources, manifest.largest(sources, manifest.MOST_SOURCES))
     found: dict[str, object] = {"sources": {name: asdict(listed[name]) for name in sorted(listed)}}
     if more := len(sources) - len(listed):
         found["other_sources"] = {"sources": more, **asdict(others)}
@@ -388,8 +388,8 @@ def _write(task: _Task) -> _File:
         table, told["masked"] = mask_pii.mask(table, task.text_paths, task.mask)
     table = table.replace_schema_metadata(task.pool.inputs.schema.metadata)
     path = task.folder / task.file
-    with parquet_io.atomic(path, named=True) as partial:
-        with running(task.spec, task.spec.name):
+    with parquet_io.write_atomically(path, keep_name=True) as partial:
+        with plugin_errors(task.spec, task.spec.name):
             try:
                 more = {"nulls": nulls} if task.spec.plugin().traits.nulls else {}
                 task.spec.build().write(table, partial, **more)
@@ -417,7 +417,7 @@ def _chosen(
     table, cut = source.read(shard, (), tuple(source.columns)), remove_spans.total(())
     if task.cuts is not None:
         rows = np.flatnonzero(mask.to_numpy(zero_copy_only=False))[first:last]
-        table, cut = remove_spans.cut(table, task.text_paths, parquet_io.part(task.cuts, shard), rows.tolist())
+        table, cut = remove_spans.cut(table, task.text_paths, parquet_io.shard_path(task.cuts, shard), rows.tolist())
     nulls = source.read(shard, ("nulls",))
     table, ledger, nulls = (each.filter(mask).slice(first, last - first) for each in (table, ledger, nulls))
     for name in ("id", "rank", "gain", "weight"):
@@ -437,7 +437,7 @@ def _chosen(
 
 
 def _in_epoch(ledger: pa.Table, epoch: int) -> pa.Array:
-    return frame_of(ledger.select(["epochs"]))["epochs"].list.contains(epoch).fill_null(value=False).to_arrow()
+    return to_polars(ledger.select(["epochs"]))["epochs"].list.contains(epoch).fill_null(value=False).to_arrow()
 
 
 _TYPES = {"id": pa.string(), "rank": pa.int32(), "gain": pa.float32(), "weight": pa.float32(), "cluster": pa.int32()}

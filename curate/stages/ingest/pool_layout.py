@@ -20,14 +20,14 @@ from curate.errors import ConfigError, ConfigErrors, DataError, listed
 from curate.kernels.text.json_values import dumps, to_text
 from curate.kernels.text.text_identity import is_blank
 from curate.kernels.text.word_tokens import split_words
-from curate.stages.ingest.text_template import columns_of, is_text, render, values_of
+from curate.stages.ingest.text_template import template_columns, is_text, render, json_values
 from curate.store import readers
 from curate.store.records import Batch, Piece, ReadOptions
 
-ROWS = 2_000
+MAX_ROWS = 2_000
 """Most rows of a file that are examined."""
 
-FILES = 4
+MAX_FILES = 4
 """Most files that are examined: the first, the last, and some between them."""
 
 _TEXT = (
@@ -141,7 +141,7 @@ class Layout:
     """Settings of the input section, and why."""
 
     text: str
-    why: str
+    reason: str
     id: str | None
     label: str | None
     source: str | None
@@ -156,7 +156,7 @@ class Layout:
 
     def lines(self) -> Iterator[str]:
         """Yield what was chosen, and why."""
-        yield f"text: {self.text!r} ({self.why})"
+        yield f"text: {self.text!r} ({self.reason})"
         roles = {
             "id": (self.id, "no two are the same"),
             "label": (self.label, "few different values"),
@@ -171,7 +171,7 @@ class Layout:
             yield f"{self.blank:,} of the {self.rows:,} rows that were read have no text: a run quarantines such rows"
 
 
-def layout(files: Sequence[str], text: str | None = None) -> Layout:
+def detect_layout(files: Sequence[str], text: str | None = None) -> Layout:
     """Find out what the columns of a pool are.
 
     Parameters
@@ -188,7 +188,7 @@ def layout(files: Sequence[str], text: str | None = None) -> Layout:
     DataError
         A file cannot be read, or none has a row.
     """
-    sampled = list(dict.fromkeys(files[round(place * (len(files) - 1) / (FILES - 1))] for place in range(FILES)))
+    sampled = list(dict.fromkeys(files[round(place * (len(files) - 1) / (MAX_FILES - 1))] for place in range(MAX_FILES)))
     header = not any(map(_lacks_header, sampled))
     tables = {name: _first_rows(name, ReadOptions(header=header)) for name in sampled}
     tables = {name: table for name, table in tables.items() if len(table)}
@@ -224,9 +224,9 @@ def layout(files: Sequence[str], text: str | None = None) -> Layout:
 def _lacks_header(name: str) -> bool:
     """Return whether the first row of a CSV or TSV file is data: it looks so, or has values of the rows below."""
     place = paths.place(name)
-    if readers.format_of(place)[0] not in ("csv", "tsv"):
+    if readers.detect_format(place)[0] not in ("csv", "tsv"):
         return False
-    if readers.header_like_data(place, ReadOptions()):
+    if readers.find_data_in_header(place, ReadOptions()):
         return True
     table = _first_rows(name, ReadOptions())
     if any(_plain(column) in _KNOWN for column in table.column_names):
@@ -243,7 +243,7 @@ def _first_rows(name: str, options: ReadOptions) -> pa.Table:
     if batch.nested:
         options = ReadOptions(header=options.header, as_json=frozenset(batch.nested))
         batch = _first_batch(name, options) or batch
-    return batch.table.slice(0, ROWS)
+    return batch.table.slice(0, MAX_ROWS)
 
 
 def _first_batch(name: str, options: ReadOptions) -> Batch | None:
@@ -361,7 +361,7 @@ def _columns(tables: Mapping[str, pa.Table]) -> dict[str, _Column]:
         values: list[object] = []
         for table in tables.values():
             there = name in table.column_names
-            values += values_of(table[name].combine_chunks()) if there else [None] * len(table)
+            values += json_values(table[name].combine_chunks()) if there else [None] * len(table)
         found[name] = _Column(name, values, all(name in table.column_names for table in tables.values()))
     return found
 
@@ -489,13 +489,13 @@ def _opening(value: object) -> str:
 def _check(text: str, columns: Mapping[str, _Column], where: str) -> None:
     """Refuse a text over columns that no file has."""
     try:
-        names = columns_of(text) or [text]
+        names = template_columns(text) or [text]
     except ValueError as error:
         raise ConfigError(str(error).removeprefix("text: "), where="--text") from error
     for name in names:
         if name not in columns:
             raise ConfigError(f"no column {name!r} in {where}", where="--text", hint=nearest(name, columns))
-    if columns_of(text) is None and columns[text].kind in ("nested", "number"):
+    if template_columns(text) is None and columns[text].kind in ("nested", "number"):
         hint = f'to use it as text all the same, write it as a template: --text "{{{text}}}"'
         if way := _turns(text, columns[text].present):
             hint = f'the texts in it are "{{{way}}}"'
@@ -504,7 +504,7 @@ def _check(text: str, columns: Mapping[str, _Column], where: str) -> None:
 
 
 def _leads_nowhere(text: str, columns: Mapping[str, _Column], where: str) -> ConfigError:
-    ways = (_turns(name, columns[name].present) for name in columns_of(text) or () if columns[name].kind == "nested")
+    ways = (_turns(name, columns[name].present) for name in template_columns(text) or () if columns[name].kind == "nested")
     hint = " or ".join(f'"{{{way}}}"' for way in ways if way)
     return ConfigError(
         f"{text!r} gives no row of {where} a text", where="--text", hint=f"did you mean {hint}?" if hint else ""
@@ -512,7 +512,7 @@ def _leads_nowhere(text: str, columns: Mapping[str, _Column], where: str) -> Con
 
 
 def _rendered(text: str, table: pa.Table) -> pa.Array:
-    if columns_of(text):
+    if template_columns(text):
         return render(text, table)
     return to_text(table[text].combine_chunks()) if text in table.column_names else pa.nulls(len(table), pa.string())
 

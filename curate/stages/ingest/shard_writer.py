@@ -22,14 +22,14 @@ from curate.kernels.text.text_identity import is_blank
 from curate.stages.ingest import declared_types, source_names, text_template, token_counts
 from curate.store import inputs, json_records, npy, parquet_io, readers, schemas, small_files
 from curate.store.arrow_values import convert_column
-from curate.store.column_types import Column, cells_of, column_of
-from curate.store.inputs import ALL, NO_SOURCE
-from curate.store.records import MOST_COLUMNS, Batch, Kinds, Piece, ReadOptions, Votes, check_width, preview
+from curate.store.column_types import Column, describe_cells, describe_array
+from curate.store.inputs import DEFAULT_SOURCE, NO_SOURCE
+from curate.store.records import MAX_COLUMNS, Batch, AllowedKinds, Piece, ReadOptions, KindCounts, check_width, preview
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig
 
-Counting = Literal["column", "tokenizer", "estimate"]
+CountMethod = Literal["column", "tokenizer", "estimate"]
 
 SHARD_BYTES = 1 << 29
 """The most bytes of a shard, but for those of one batch; it has fewer rows than asked for where they are long."""
@@ -42,7 +42,7 @@ _NULL_BYTES = 16  # of a column that a batch lacks: 8 in a shard, and as many ag
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ReadTask:
     """One task: consecutive pieces that become one or more shards."""
 
     number: int
@@ -51,39 +51,39 @@ class Reading:
     """About how many rows."""
 
     config: InputConfig
-    counting: Counting
+    count_method: CountMethod
     out: Path
     quarantine: Path
     fingerprint: str
-    kinds: Mapping[int, Kinds] = field(default_factory=dict)
+    kinds: Mapping[int, AllowedKinds] = field(default_factory=dict)
     """Of files by number, the kinds of values of those columns that have several; others make a record bad."""
 
     as_json: frozenset[str] = frozenset()
     """Columns whose lists and objects have no common type."""
 
-    again: bool = False
+    is_second_pass: bool = False
     """Whether the kinds and columns are known, as all tasks have run once."""
 
     def options(self, file: int) -> ReadOptions:
         """Return how to read the file of that number."""
-        return replace(options_of(self.config), kinds=self.kinds.get(file, {}), as_json=self.as_json)
+        return replace(read_options(self.config), kinds=self.kinds.get(file, {}), as_json=self.as_json)
 
 
-def options_of(config: InputConfig) -> ReadOptions:
+def read_options(config: InputConfig) -> ReadOptions:
     """Return how to read the files of an input of whose columns nothing is known yet."""
     return ReadOptions(
         as_text=tuple(config.types or ()),
         header=config.header,
         delimiter=config.delimiter,
-        rendered=text_template.columns_of(config.text) or (),
-        scalar=scalars(config),
+        template_columns=text_template.template_columns(config.text) or (),
+        scalar_columns=scalar_columns(config),
     )
 
 
-def scalars(config: InputConfig) -> tuple[str, ...]:
+def scalar_columns(config: InputConfig) -> tuple[str, ...]:
     """Return the columns that hold text or numbers, as their part in the pool demands; a template's may hold more."""
-    text = config.text if text_template.columns_of(config.text) is None else None
-    source = source_names.column_of(config)
+    text = config.text if text_template.template_columns(config.text) is None else None
+    source = source_names.source_column(config)
     return tuple(name for name in (text, config.id, config.label, source, config.tokens) if name is not None)
 
 
@@ -127,23 +127,23 @@ class FileCount:
 
 
 @dataclass(slots=True)
-class Nested:
+class NestedColumn:
     """What JSON files hold in one column."""
 
     column: Column = field(default_factory=Column)
     """Types of the lists and objects."""
 
-    scalar: bool = False
+    has_scalars: bool = False
     """Whether there are other values."""
 
-    def add(self, other: Nested) -> None:
+    def add(self, other: NestedColumn) -> None:
         """Add what is known of later records."""
         self.column.add(other.column)
-        self.scalar |= other.scalar
+        self.has_scalars |= other.has_scalars
 
 
 @dataclass(slots=True)
-class Read:
+class ReadResult:
     """What came of it."""
 
     paths: list[Path] = field(default_factory=list)
@@ -152,7 +152,7 @@ class Read:
     columns: dict[str, Column] = field(default_factory=dict)
     """What each column holds."""
 
-    nested: dict[str, Nested] = field(default_factory=dict)
+    nested: dict[str, NestedColumn] = field(default_factory=dict)
     """Of JSON files, what each column but the scalar ones holds, also in bad records."""
 
     incomplete: bool = False
@@ -164,35 +164,35 @@ class Read:
     files: dict[int, FileCount] = field(default_factory=dict)
     """By the file's number."""
 
-    votes: dict[int, Votes] = field(default_factory=dict)
+    kind_counts: dict[int, KindCounts] = field(default_factory=dict)
     """The kinds of values in those files that have several at one path, or that this task has only a piece of."""
 
 
-def read(task: Reading) -> Read:
+def write_shards(task: ReadTask) -> ReadResult:
     """Write the shards of ``task`` and say what is in them.
 
     Where records of a JSON file disagree on a kind, nothing is written, and the votes say so.
     """
-    done = Read()
+    done = ReadResult()
     waiting = _Waiting()
     with _Quarantine(task) as bad:
         for files, batches in _units(task, waiting):
             number, path = files.pieces[0].number, files.pieces[0].path
-            votes: Votes = {}
+            votes: KindCounts = {}
             done.files |= {piece.number: FileCount() for piece in files.pieces}
             for batch in batches:
-                for place, counts in batch.votes.items():
+                for place, counts in batch.kind_counts.items():
                     votes.setdefault(place, Counter()).update(counts)
                 _note_nested(done, batch, files)
                 if number not in task.kinds and not done.incomplete:
-                    done.incomplete = bool(json_records.decided(votes))
+                    done.incomplete = bool(json_records.find_majority_kinds(votes))
                 if done.incomplete:
                     continue
                 waiting.add(_admit(task, files, batch, bad, done), path)
                 while not done.incomplete and waiting.rows and _is_shard(task, waiting):
                     _write_once_known(task, waiting, path, done)
-            if number not in task.kinds and (not files.pieces[0].complete or json_records.decided(votes)):
-                done.votes[number] = votes
+            if number not in task.kinds and (not files.pieces[0].complete or json_records.find_majority_kinds(votes)):
+                done.kind_counts[number] = votes
         if done.incomplete:
             return done
         if waiting.rows:
@@ -202,11 +202,11 @@ def read(task: Reading) -> Read:
     return done
 
 
-def _is_shard(task: Reading, waiting: _Waiting) -> bool:
+def _is_shard(task: ReadTask, waiting: _Waiting) -> bool:
     return waiting.rows >= task.config.rows_per_shard or waiting.bytes > SHARD_BYTES
 
 
-def _write_once_known(task: Reading, waiting: _Waiting, path: str, done: Read) -> None:
+def _write_once_known(task: ReadTask, waiting: _Waiting, path: str, done: ReadResult) -> None:
     """Write a shard, or note that it must wait until it is known which records are to be quarantined.
 
     Raises
@@ -216,7 +216,7 @@ def _write_once_known(task: Reading, waiting: _Waiting, path: str, done: Read) -
     try:
         _write(task, waiting, path, done)
     except DataError:
-        if task.again:
+        if task.is_second_pass:
             raise
         done.incomplete = True
 
@@ -229,8 +229,8 @@ class _Files:
     counts: Sequence[int] = ()
     """Number of records of each, if they are several."""
 
-    named: Mapping[str, str] = field(default_factory=dict)
-    valued: Mapping[str, str] = field(default_factory=dict)
+    first_files: Mapping[str, str] = field(default_factory=dict)
+    first_files_with_value: Mapping[str, str] = field(default_factory=dict)
     """First file that has each column, and first that has a value in it; by default the first file."""
 
     first_names: Sequence[str] = ()
@@ -246,18 +246,18 @@ class _Files:
         return [name for name in names if name in early] + [name for name in names if name not in early]
 
 
-def _units(task: Reading, waiting: _Waiting) -> Iterator[tuple[_Files, Iterable[Batch]]]:
+def _units(task: ReadTask, waiting: _Waiting) -> Iterator[tuple[_Files, Iterable[Batch]]]:
     """Yield what to read, one file after the other, small ones together."""
-    several = task.counting != "column" and task.config.vectors is None
+    several = task.count_method != "column" and task.config.vectors is None
     groups = (
-        small_files.grouped(task.pieces, task.kinds.keys(), tuple(task.config.types or ()))
+        small_files.group_files(task.pieces, task.kinds.keys(), tuple(task.config.types or ()))
         if several
-        else (small_files.Group([piece], together=False) for piece in task.pieces)
+        else (small_files.Group([piece], is_combined=False) for piece in task.pieces)
     )
     for group in groups:
         batch = group.batch(task.options(group.pieces[0].number))
         if batch is not None and _is_usual(task.config, batch.table, waiting):
-            files = _Files(group.pieces, list(map(len, group.lines)), group.named, group.valued, group.first_names)
+            files = _Files(group.pieces, list(map(len, group.lines)), group.first_files, group.first_files_with_value, group.first_names)
             yield files, [batch] if batch.rows else []
             continue
         for piece in group.pieces:
@@ -268,7 +268,7 @@ def _is_usual(config: InputConfig, table: pa.Table, waiting: _Waiting) -> bool:
     """Return whether no error about the columns of a table is to come, which would have to name the right file."""
     text = _array(table, config.text).type
     readable = pa.types.is_null(text) or text_template.is_text(text)
-    return (readable or text_template.columns_of(config.text) is not None) and waiting.has_room(table.schema)
+    return (readable or text_template.template_columns(config.text) is not None) and waiting.has_room(table.schema)
 
 
 _FILES_SO_FAR = "the pool, up to this file,"
@@ -303,7 +303,7 @@ class _Waiting:
 
     def has_room(self, schema: pa.Schema) -> bool:
         """Return whether there are not too many columns with those of one more table."""
-        return _width(self._with(schema)) <= MOST_COLUMNS
+        return _width(self._with(schema)) <= MAX_COLUMNS
 
     def _with(self, schema: pa.Schema) -> dict[str, frozenset[str]]:
         """Return the columns with those of one more table; objects of JSON files that differ are one JSON text."""
@@ -345,9 +345,9 @@ def _leaves(fields: Iterable[pa.Field], path: str = "") -> Iterator[str]:
 class _Quarantine:
     """Rows that cannot be used, in a file of the task's own, which is there when the task is done."""
 
-    def __init__(self, task: Reading) -> None:
-        path = parquet_io.part(task.quarantine, task.number + 1)  # part 0 is for ids that occur twice
-        self._file = parquet_io.Growing(path, schemas.QUARANTINE, task.fingerprint)
+    def __init__(self, task: ReadTask) -> None:
+        path = parquet_io.shard_path(task.quarantine, task.number + 1)  # part 0 is for ids that occur twice
+        self._file = parquet_io.IncrementalWriter(path, schemas.QUARANTINE, task.fingerprint)
         self._rows: list[dict[str, object]] = []
         self._bytes = 0
 
@@ -385,14 +385,14 @@ class _Quarantine:
         self._file.discard()
 
 
-def _note_nested(done: Read, batch: Batch, files: _Files) -> None:
+def _note_nested(done: ReadResult, batch: Batch, files: _Files) -> None:
     for name, array in batch.nested.items():
-        path = files.valued.get(name, files.pieces[0].path)
-        found = Nested(scalar=True) if array is None else Nested(column_of(array, path, from_json=True))
-        done.nested.setdefault(name, Nested()).add(found)
+        path = files.first_files_with_value.get(name, files.pieces[0].path)
+        found = NestedColumn(has_scalars=True) if array is None else NestedColumn(describe_array(array, path, from_json=True))
+        done.nested.setdefault(name, NestedColumn()).add(found)
 
 
-def _describe(done: Read, batch: Batch, path: str, first: Mapping[str, str], scalar: Sequence[str]) -> None:
+def _describe(done: ReadResult, batch: Batch, path: str, first: Mapping[str, str], scalar: Sequence[str]) -> None:
     """Add what the columns of a batch hold to what is known of them.
 
     ``first`` names the first file of those columns that the file ``path`` does not have.
@@ -403,7 +403,7 @@ def _describe(done: Read, batch: Batch, path: str, first: Mapping[str, str], sca
         array = _array(batch.table, name) if column.num_chunks != 1 else column.chunk(0)
         where = first.get(name, path)
         from_json = batch.nulls is not None and name not in scalar
-        found = cells_of(array, where) if name in batch.cells else column_of(array, where, from_json=from_json)
+        found = describe_cells(array, where) if name in batch.cells else describe_array(array, where, from_json=from_json)
         done.columns.setdefault(name, Column()).add(found)
     add_features(done.features, {name: (feature, path) for name, feature in batch.features.items()})
 
@@ -426,10 +426,10 @@ def add_features(known: dict[str, tuple[object, str]], more: Mapping[str, tuple[
             )
 
 
-def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: Read) -> pa.Table:
+def _admit(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, done: ReadResult) -> pa.Table:
     """Return the rows of ``batch`` that have an id and a text, with our columns; add the others to ``bad``."""
     config = task.config
-    table, undeclared = declared_types.parsed(batch.table, config.types or {})
+    table, undeclared = declared_types.convert_columns(batch.table, config.types or {})
     n = len(table)
     path = files.pieces[0].path
     owners = files.owners(n)
@@ -447,20 +447,20 @@ def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: R
     for row, reason in sorted(rejected.reasons.items()):
         place = files.pieces[owners[row]].path
         bad.add(identity[row].as_py(), source[row], place, batch.lines[row], reason, text[row].as_py())
-    for record in batch.bad:
+    for record in batch.bad_records:
         bad.add(None, _unread(config, path), path, record.line, record.reason, record.record)
     done.sources.update(source)
     done.quarantined.update(source[row] for row in rejected.reasons)
-    done.sources[_unread(config, path)] += len(batch.bad)
-    done.quarantined[_unread(config, path)] += len(batch.bad)
+    done.sources[_unread(config, path)] += len(batch.bad_records)
+    done.quarantined[_unread(config, path)] += len(batch.bad_records)
     keep = np.flatnonzero(rejected.none)
     _count(done, files, batch, owners, keep)
     kept, text = table.take(keep), text.take(keep)
     declared = config.types or {}
-    first = {**files.valued, **{name: files.named[name] for name in declared if name in files.named}}
+    first = {**files.first_files_with_value, **{name: files.first_files[name] for name in declared if name in files.first_files}}
     if len(keep):
         first |= dict.fromkeys(batch.cells - declared.keys(), files.pieces[owners[keep[0]]].path)
-    _describe(done, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first, scalars(config))
+    _describe(done, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first, scalar_columns(config))
     hashes = [hashlib.blake2b(value.encode(), digest_size=16).digest() for value in text.to_pylist()]
     ours = {
         inputs.FILE: pa.array(np.array([piece.number for piece in files.pieces], np.int32)[owners[keep]]),
@@ -471,9 +471,9 @@ def _admit(task: Reading, files: _Files, batch: Batch, bad: _Quarantine, done: R
     }
     if not config.id:
         ours[inputs.ID] = pa.array([f"{value.hex()}-0" for value in hashes], pa.string())
-    if text_template.columns_of(config.text) is not None:
+    if text_template.template_columns(config.text) is not None:
         ours[inputs.TEXT] = text
-    if source_names.column_of(config) is None and config.source is not None:
+    if source_names.source_column(config) is None and config.source is not None:
         ours[inputs.SOURCE] = pa.array(source, pa.string()).take(keep)
     if batch.nulls is not None:
         ours[inputs.NULLS] = batch.nulls.take(keep)
@@ -502,15 +502,15 @@ def _nulls(array: pa.Array) -> NDArray[np.bool_]:
     return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
 
 
-def _count(done: Read, files: _Files, batch: Batch, owners: NDArray[np.intp], keep: NDArray[np.intp]) -> None:
+def _count(done: ReadResult, files: _Files, batch: Batch, owners: NDArray[np.intp], keep: NDArray[np.intp]) -> None:
     number = len(files.pieces)
     tabled, kept = (np.bincount(each, minlength=number).tolist() for each in (owners, owners[keep]))
     stop = 0
     for place, piece in enumerate(files.pieces):
         start, stop = stop, stop + (files.counts[place] if files.counts else len(batch.rows))
-        last = max([*batch.rows[start:stop][-1:], *(record.row for record in batch.bad)], default=-1)
-        line = max([*batch.lines[start:stop][-1:], *(record.line for record in batch.bad)], default=0)
-        rejected = tabled[place] - kept[place] + len(batch.bad)
+        last = max([*batch.rows[start:stop][-1:], *(record.row for record in batch.bad_records)], default=-1)
+        line = max([*batch.lines[start:stop][-1:], *(record.line for record in batch.bad_records)], default=0)
+        rejected = tabled[place] - kept[place] + len(batch.bad_records)
         done.files[piece.number].add(
             FileCount(line, kept[place], rejected, batch.non_finite, expansion=batch.expansion, extent=last + 1)
         )
@@ -518,7 +518,7 @@ def _count(done: Read, files: _Files, batch: Batch, owners: NDArray[np.intp], ke
 
 def _unread(config: InputConfig, path: str) -> str:
     """Return the source of a record that does not parse."""
-    return NO_SOURCE if source_names.column_of(config) else source_names.from_path(config, path) or ALL
+    return NO_SOURCE if source_names.source_column(config) else source_names.source_from_path(config, path) or DEFAULT_SOURCE
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:
@@ -532,7 +532,7 @@ def _array(table: pa.Table, name: str) -> pa.Array:
 def _text(
     config: InputConfig, table: pa.Table, texts: Mapping[str, pa.Array], path: str, rejected: _Rejected
 ) -> pa.Array:
-    if (names := text_template.columns_of(config.text)) is not None:
+    if (names := text_template.template_columns(config.text)) is not None:
         for name in texts.keys() & set(table.column_names):
             table = table.set_column(table.column_names.index(name), name, texts[name])
         for name in names:
@@ -560,9 +560,9 @@ def _text_role(name: str | None, table: pa.Table, role: str, rejected: _Rejected
 def _source(
     config: InputConfig, table: pa.Table, files: _Files, owners: NDArray[np.intp], rejected: _Rejected
 ) -> list[str]:
-    name = source_names.column_of(config)
+    name = source_names.source_column(config)
     if name is None:
-        names = [source_names.from_path(config, piece.path) or ALL for piece in files.pieces]
+        names = [source_names.source_from_path(config, piece.path) or DEFAULT_SOURCE for piece in files.pieces]
         return [names[owner] for owner in owners.tolist()]
     column = _array(table, name)
     if pa.types.is_nested(column.type):
@@ -574,19 +574,19 @@ def _source(
 _MOST_TOKENS = np.iinfo(np.int32).max
 
 
-def _tokens(task: Reading, text: pa.Array) -> pa.Array:
-    if task.counting == "estimate" or task.config.tokens is None:
+def _tokens(task: ReadTask, text: pa.Array) -> pa.Array:
+    if task.count_method == "estimate" or task.config.tokens is None:
         return token_counts.estimate(text)
-    return token_counts.counter(task.config.tokens)(text)
+    return token_counts.make_counter(task.config.tokens)(text)
 
 
-def _counted(task: Reading, table: pa.Table, rejected: _Rejected, count: FileCount) -> pa.Array | None:
+def _counted(task: ReadTask, table: pa.Table, rejected: _Rejected, count: FileCount) -> pa.Array | None:
     """Return the token counts of the input, if they come from a column, and reject rows without one."""
     name = task.config.tokens
-    if task.counting != "column" or name is None:
+    if task.count_method != "column" or name is None:
         return None
     count.tokens |= name in table.column_names
-    numbers = token_counts.column(_array(table, name), name)
+    numbers = token_counts.read_counts(_array(table, name), name)
     rejected.add(_nulls(numbers), f"has no token count (column {name!r} is null)")
     outside = pc.or_(pc.less(numbers, 0), pc.greater(numbers, _MOST_TOKENS)).fill_null(False)
     rejected.add(
@@ -596,12 +596,12 @@ def _counted(task: Reading, table: pa.Table, rejected: _Rejected, count: FileCou
 
 
 def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
-    beside = vectors_of(paths.place(path), suffix)
+    beside = vectors_path(paths.place(path), suffix)
     first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
     with paths.reached(beside):
         try:
-            shape = npy.shape(beside)
-            array = npy.rows(beside, first, last + 1)
+            shape = npy.read_shape(beside)
+            array = npy.read_rows(beside, first, last + 1)
         except (OSError, ValueError, OverflowError) as error:
             raise DataError(f"cannot read the vectors: {error}", where=str(beside)) from error
     if last >= shape[0]:
@@ -611,9 +611,9 @@ def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(pa.array(taken.ravel()), shape[1])
 
 
-def vectors_of(path: Path, suffix: str) -> Path:
+def vectors_path(path: Path, suffix: str) -> Path:
     """Return the path of the array next to an input file: ``a.npy`` for ``a.jsonl.gz`` and the suffix ``.npy``."""
-    return path.with_name(readers.stem_of(path) + suffix)
+    return path.with_name(readers.strip_format(path) + suffix)
 
 
 def _joined(tables: list[pa.Table], columns: Mapping[str, Column]) -> pa.Table:
@@ -642,7 +642,7 @@ def _conformed(table: pa.Table, kinds: Mapping[str, pa.DataType]) -> pa.Table:
     return pa.table(arrays, names=list(kinds))
 
 
-def _write(task: Reading, waiting: _Waiting, path: str, done: Read) -> None:
+def _write(task: ReadTask, waiting: _Waiting, path: str, done: ReadResult) -> None:
     """Write a shard, and leave the rows that are too many for it; ``path`` is the file that was read last."""
     joined = _joined(waiting.tables, done.columns)
     check_width(sum(1 for _ in _leaves(joined.schema)), path, _FILES_SO_FAR)

@@ -9,12 +9,12 @@ from curate.config.model import InputConfig, SourceFromPath
 from curate.errors import DataError
 
 
-def column_of(config: InputConfig) -> str | None:
+def source_column(config: InputConfig) -> str | None:
     """Return the column that holds the sources; None if there is none."""
     return config.source if isinstance(config.source, str) and config.source != "file" else None
 
 
-def from_path(config: InputConfig, path: str) -> str | None:
+def source_from_path(config: InputConfig, path: str) -> str | None:
     """Return the source of all rows of a file; None if its rows name theirs, or none is configured.
 
     Raises

@@ -29,25 +29,25 @@ from curate.kernels.types import Hashes
 from curate.paths import FileFacts
 from curate.pool.view import PoolView
 from curate.stages import column_names, guardrails
-from curate.stages.base import QUARANTINE, Context, Outcome, Progressed, Stage, Step, run_step
+from curate.stages.base import QUARANTINE, Context, Outcome, CompletedStages, Stage, Step, run_step
 from curate.stages.export import map_strings
 from curate.stages.ingest import source_names, text_template, token_counts
 from curate.stages.ingest.shard_writer import (
-    Counting,
+    CountMethod,
     FileCount,
-    Nested,
-    Read,
-    Reading,
+    NestedColumn,
+    ReadResult,
+    ReadTask,
     add_features,
-    read,
-    vectors_of,
+    write_shards,
+    vectors_path,
 )
 from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
 from curate.store.column_types import Column
-from curate.store.inputs import ALL, NO_SOURCE, InputResult, Inputs
+from curate.store.inputs import DEFAULT_SOURCE, NO_SOURCE, InputResult, Inputs
 from curate.store.manifest import Record, StageResult
-from curate.store.quarantine import reasons
-from curate.store.records import Piece, Votes
+from curate.store.quarantine import summarize_reasons
+from curate.store.records import Piece, KindCounts
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig
@@ -63,21 +63,21 @@ class Ingest(Stage["InputConfig", Inputs]):
     section = "input"
     result = InputResult
     summary = "Read the pool's files"
-    single = True
+    has_single_step = True
 
-    def run(self, context: Context, done: Progressed, entry: InputConfig) -> tuple[Inputs, Record[StageResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: InputConfig) -> tuple[Inputs, Record[StageResult]]:
         source, record = ingest(context)
         if context.plan is None:
             column_names.check(context.config, source.columns)
         return source, record
 
-    def extend(self, context: Context, done: Progressed, results: Sequence[Inputs]) -> Progressed:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[Inputs]) -> CompletedStages:
         return replace(done, view=PoolView(results[0], context.config.memory_limit, context.scratch))
 
-    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
-        record = done.one(self.name, InputResult)
-        warnings = [*guardrails.files(context.config, record), *guardrails.expansion(record)]
-        guardrails.quarantine(context, done.records)  # again after embed, with what cannot be embedded
+    def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
+        record = done.record_of(self.name, InputResult)
+        warnings = [*guardrails.check_files(context.config, record), *guardrails.find_expanded_files(record)]
+        guardrails.check_quarantine(context, done.records)  # again after embed, with what cannot be embedded
         return warnings
 
     def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
@@ -93,7 +93,7 @@ def ingest(context: Context) -> tuple[Inputs, Record[InputResult]]:
     """
     folder = context.folder / "input"
     context.progress.enter("input", "input")
-    files = survey(context)
+    files = survey_files(context)
     made_from = fingerprint_inputs(context.config.input, files)
 
     def work(fingerprint: str) -> Outcome[InputResult]:
@@ -117,12 +117,12 @@ def ingest(context: Context) -> tuple[Inputs, Record[InputResult]]:
 # ---------------------------------------------------------------- what is there
 
 
-def files_of(config: InputConfig) -> dict[str, FileFacts]:
+def find_input_files(config: InputConfig) -> dict[str, FileFacts]:
     """The input files in name order, each once, with what is known of it without reading it."""
-    return matching("input.files", *([config.files] if isinstance(config.files, str) else config.files))
+    return match_files("input.files", *([config.files] if isinstance(config.files, str) else config.files))
 
 
-def matching(key: str, *patterns: str) -> dict[str, FileFacts]:
+def match_files(key: str, *patterns: str) -> dict[str, FileFacts]:
     """The files that match any of the patterns under ``key`` of the configuration, as ``files_of`` gives them."""
     found: dict[str, FileFacts] = {}
     for pattern in patterns:
@@ -138,7 +138,7 @@ def matching(key: str, *patterns: str) -> dict[str, FileFacts]:
     return {path: found[path] for path in paths.distinct(found)}
 
 
-def survey(context: Context) -> list[FileFacts]:
+def survey_files(context: Context) -> list[FileFacts]:
     """Return what is known of each input file: its path and stamp, its sha256, and where it may be cut.
 
     A file is read here only if its stamp is not the one it had when it was last read, or the run verifies its inputs.
@@ -149,8 +149,8 @@ def survey(context: Context) -> list[FileFacts]:
     if previous is not None and previous.inputs.get("rows_per_shard") == config.rows_per_shard:
         before = {file["path"]: dict(file) for file in previous.result.files}
     files: list[FileFacts] = []
-    found = files_of(config)
-    run_directory.refuse_own(found, context.folder)
+    found = find_input_files(config)
+    run_directory.refuse_run_files(found, context.folder)
     for path, known in found.items():
         seen = _seen(path, known, config.vectors)
         old = before.get(path, {})
@@ -170,7 +170,7 @@ def survey(context: Context) -> list[FileFacts]:
 def _seen(path: str, known: FileFacts, suffix: str | None) -> FileFacts:
     """Return the stamp of an input file and of the array of its vectors: if it is the same, so is the content."""
     seen = {"path": path, **known}
-    return seen | {"vectors": paths.known(vectors_of(paths.place(path), suffix))} if suffix else seen
+    return seen | {"vectors": paths.known(vectors_path(paths.place(path), suffix))} if suffix else seen
 
 
 def _refuse_changed(files: Sequence[FileFacts], suffix: str | None) -> None:
@@ -189,7 +189,7 @@ def _refuse_changed(files: Sequence[FileFacts], suffix: str | None) -> None:
 
 def _same_bytes(file: FileFacts, path: Path, suffix: str | None) -> bool:
     """Return whether an input file, and the array of its vectors, still hold what was hashed."""
-    vectors: bool = suffix is None or paths.sha256(vectors_of(path, suffix)) == file["vectors_sha256"]
+    vectors: bool = suffix is None or paths.sha256(vectors_path(path, suffix)) == file["vectors_sha256"]
     return vectors and bool(paths.sha256(path) == file["sha256"])
 
 
@@ -228,7 +228,7 @@ def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileFacts
             sha256, cuts = readers.scan(path, rows_per_shard)
             found: FileFacts = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
             if vectors:
-                with paths.opened(vectors_of(path, vectors)) as file:
+                with paths.opened(vectors_path(path, vectors)) as file:
                     found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise paths.unread(path, error) from error
@@ -262,11 +262,11 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
     _warn_of_headers(context, files)
     counting = _how_tokens_are_counted(config, files)
     tasks = list(_tasks(config, files, counting, folder, fingerprint))
-    done, _, peak = context.map("reading input", read, tasks, [task.weight for task in tasks])
+    done, _, peak = context.map("reading input", write_shards, tasks, [task.weight for task in tasks])
     again = _to_repeat(tasks, done)
     if again:
         redone, _, more = context.map(
-            "reading files of several types", read, list(again.values()), [task.weight for task in again.values()]
+            "reading files of several types", write_shards, list(again.values()), [task.weight for task in again.values()]
         )
         peak = max(peak, more)
         for number, one in zip(again, redone, strict=True):
@@ -291,10 +291,10 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
     sources = {
         name: Count(rows_in=rows, kept=rows - bad[name], quarantined=bad[name]) for name, rows in sorted(seen.items())
     }
-    roles = {"id": config.id, "label": config.label, "source": source_names.column_of(config)}
-    if text_template.columns_of(config.text) is None:
+    roles = {"id": config.id, "label": config.label, "source": source_names.source_column(config)}
+    if text_template.template_columns(config.text) is None:
         roles["text"] = config.text
-    rows = [parquet_io.rows(path) for path in shard_paths]
+    rows = [parquet_io.count_rows(path) for path in shard_paths]
     if non_finite := sum(count.non_finite for count in counts):
         context.progress.note(f"input: {non_finite:,} NaN and Infinity literals were read as null")
     result = InputResult(
@@ -311,31 +311,31 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
         if not total:
             raise DataError("there are no rows", where=where)
         parts = [path for path in paths.parts(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]
-        told = reasons(parts, context.config.export.mask_pii)
+        told = summarize_reasons(parts, context.config.export.mask_pii)
         message = f"none of the {total:,} rows can be used: {told}"
         raise DataError(message, where=where, hint=f"the rows are in {folder / QUARANTINE}")
     return Outcome(sources=sources, shards=len(shard_paths), peak_memory=peak, result=result)
 
 
 def _tasks(
-    config: InputConfig, files: Sequence[FileFacts], counting: Counting, folder: Path, fingerprint: str
-) -> Iterator[Reading]:
+    config: InputConfig, files: Sequence[FileFacts], counting: CountMethod, folder: Path, fingerprint: str
+) -> Iterator[ReadTask]:
     """Pieces of about ``rows_per_shard`` rows: big files are cut, small ones of the same format gathered."""
     common = (config, counting, folder / _INCOMING, folder / QUARANTINE, fingerprint)
     gathered: list[Piece] = []
     weight = number = 0
     format_before = ""
     for index, file in enumerate(files):
-        kind = readers.format_of(Path(file["path"]))[0]
+        kind = readers.detect_format(Path(file["path"]))[0]
         for piece, rows in _pieces(index, file):
             if gathered and (kind != format_before or weight + rows > config.rows_per_shard):
-                yield Reading(number, tuple(gathered), weight, *common)
+                yield ReadTask(number, tuple(gathered), weight, *common)
                 gathered, weight, number = [], 0, number + 1
             gathered.append(piece)
             weight += rows
             format_before = kind
     if gathered:
-        yield Reading(number, tuple(gathered), weight, *common)
+        yield ReadTask(number, tuple(gathered), weight, *common)
 
 
 def _pieces(index: int, file: FileFacts) -> Iterator[tuple[Piece, int]]:
@@ -347,13 +347,13 @@ def _pieces(index: int, file: FileFacts) -> Iterator[tuple[Piece, int]]:
         yield Piece(file["path"], index, start, following[0] if following else None, first_row), rows
 
 
-def _how_tokens_are_counted(config: InputConfig, files: Sequence[FileFacts]) -> Counting:
+def _how_tokens_are_counted(config: InputConfig, files: Sequence[FileFacts]) -> CountMethod:
     if config.tokens is None:
         return "estimate"
     if token_counts.is_file(config.tokens):
         return "tokenizer"
     options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
-    named = (config.tokens in readers.column_names(paths.place(file["path"]), options) for file in files)
+    named = (config.tokens in readers.read_column_names(paths.place(file["path"]), options) for file in files)
     return "column" if any(named) else "tokenizer"
 
 
@@ -361,7 +361,7 @@ def _warn_of_headers(context: Context, files: Sequence[FileFacts]) -> None:
     """Warn of CSV and TSV files whose first row looks like data: it names the columns, and is no row of the pool."""
     config = context.config.input
     options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
-    found = {file["path"]: readers.header_like_data(paths.place(file["path"]), options) for file in files}
+    found = {file["path"]: readers.find_data_in_header(paths.place(file["path"]), options) for file in files}
     suspects = [(path, name) for path, name in found.items() if name]
     for path, name in suspects[:1]:
         more = f" (and {len(suspects) - 1:,} more files)" if len(suspects) > 1 else ""
@@ -375,7 +375,7 @@ _MOST_SHOWN = 40  # characters of a name
 
 
 def _check_tokens(
-    config: InputConfig, counting: Counting, files: Sequence[FileFacts], counts: Sequence[FileCount]
+    config: InputConfig, counting: CountMethod, files: Sequence[FileFacts], counts: Sequence[FileCount]
 ) -> None:
     """Refuse files without the column of token counts that others have: their rows would count as free."""
     if counting != "column":
@@ -391,7 +391,7 @@ def _check_tokens(
         )
 
 
-def _told(counting: Counting, config: InputConfig) -> str:
+def _told(counting: CountMethod, config: InputConfig) -> str:
     if counting == "column":
         return f"as in column {config.tokens!r}"
     if counting == "tokenizer":
@@ -402,50 +402,50 @@ def _told(counting: Counting, config: InputConfig) -> str:
 # ---------------------------------------------------------------- columns
 
 
-def _to_repeat(tasks: Sequence[Reading], done: Sequence[Read]) -> dict[int, Reading]:
+def _to_repeat(tasks: Sequence[ReadTask], done: Sequence[ReadResult]) -> dict[int, ReadTask]:
     """Find the tasks to run again, by number: their columns have values of several kinds.
 
     Most values of a JSON file say what is right, and records with others are quarantined. Lists and objects may differ:
     a column of which they do is carried as JSON texts, of the values as they are in the files.
     """
-    votes: dict[int, Votes] = {}
+    votes: dict[int, KindCounts] = {}
     for item in done:
-        for number, of_piece in item.votes.items():
+        for number, of_piece in item.kind_counts.items():
             for path, counts in of_piece.items():
                 votes.setdefault(number, {}).setdefault(path, Counter()).update(counts)
-    kinds = {number: found for number, each in votes.items() if (found := json_records.decided(each))}
+    kinds = {number: found for number, each in votes.items() if (found := json_records.find_majority_kinds(each))}
     as_json = _carried(done)
     kinds = {number: {name: found[name] for name in found.keys() - as_json} for number, found in kinds.items()}
     again = {}
     for task, item in zip(tasks, done, strict=True):
         mistyped = item.incomplete or any(kinds.get(piece.number) for piece in task.pieces)
         if mistyped or any(not all(map(is_json, _types_from_json(item, name))) for name in as_json):
-            again[task.number] = replace(task, kinds=kinds, as_json=as_json, again=True)
+            again[task.number] = replace(task, kinds=kinds, as_json=as_json, is_second_pass=True)
     return again
 
 
-def _carried(done: Sequence[Read]) -> frozenset[str]:
+def _carried(done: Sequence[ReadResult]) -> frozenset[str]:
     """Find the columns that JSON texts carry: lists and objects of JSON files that have no common type."""
-    nested: dict[str, Nested] = {}
+    nested: dict[str, NestedColumn] = {}
     for item in done:
         for name, found in item.nested.items():
-            nested.setdefault(name, Nested()).add(found)
+            nested.setdefault(name, NestedColumn()).add(found)
     carried = set()
     for name, found in nested.items():
         column = found.column
         for item in done if column.kinds else ():
             column.add(item.columns.get(name, Column()))
-        if column.kinds and (found.scalar or is_json(column.type(name))):
+        if column.kinds and (found.has_scalars or is_json(column.type(name))):
             carried.add(name)
     return frozenset(carried)
 
 
-def _types_from_json(item: Read, name: str) -> Set[pa.DataType]:
+def _types_from_json(item: ReadResult, name: str) -> Set[pa.DataType]:
     """Return the types that a column has in the shards of a task."""
     return item.columns[name].from_json if name in item.columns else frozenset()
 
 
-def _file_counts(done: Sequence[Read], files: int) -> list[FileCount]:
+def _file_counts(done: Sequence[ReadResult], files: int) -> list[FileCount]:
     counts = [FileCount() for _ in range(files)]
     for item in done:
         for number, count in item.files.items():
@@ -453,7 +453,7 @@ def _file_counts(done: Sequence[Read], files: int) -> list[FileCount]:
     return counts
 
 
-def _schema(done: Sequence[Read]) -> pa.Schema:
+def _schema(done: Sequence[ReadResult]) -> pa.Schema:
     """Join the columns of all files.
 
     Raises
@@ -473,8 +473,8 @@ def _schema(done: Sequence[Read]) -> pa.Schema:
 
 
 def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> None:
-    wanted = [("text", name) for name in text_template.columns_of(config.text) or [config.text]]
-    named = {"id": config.id, "label": config.label, "source": source_names.column_of(config)}
+    wanted = [("text", name) for name in text_template.template_columns(config.text) or [config.text]]
+    named = {"id": config.id, "label": config.label, "source": source_names.source_column(config)}
     wanted += [(key, name) for key, name in named.items() if name is not None]
     wanted += [("types", name) for name in config.types or ()]
     for key, name in wanted:
@@ -492,9 +492,9 @@ def _check_vectors(config: InputConfig, files: Sequence[FileFacts], counts: Sequ
     if config.vectors is None:
         return
     for file, count in zip(files, counts, strict=True):
-        path = vectors_of(paths.place(file["path"]), config.vectors)
+        path = vectors_path(paths.place(file["path"]), config.vectors)
         try:
-            held = npy.shape(path)[0]
+            held = npy.read_shape(path)[0]
         except (OSError, ValueError, OverflowError) as error:
             raise DataError(f"cannot read the vectors: {error}", where=str(path)) from error
         if held != count.extent:
@@ -506,7 +506,7 @@ def _check_vectors(config: InputConfig, files: Sequence[FileFacts], counts: Sequ
 
 def _number_shards(folder: Path, incoming: Sequence[Path]) -> list[Path]:
     """Number the shards through."""
-    shard_paths = [parquet_io.part(folder, number) for number in range(len(incoming))]
+    shard_paths = [parquet_io.shard_path(folder, number) for number in range(len(incoming))]
     for path, place in zip(incoming, shard_paths, strict=True):
         paths.move(path, place)
     return shard_paths
@@ -560,7 +560,7 @@ def _settle_ids(
         parquet_io.write(table, path, fingerprint, compression="zstd")
     if bad:
         table = pa.Table.from_pylist(bad, schemas.QUARANTINE)
-        parquet_io.write(table, parquet_io.part(folder / QUARANTINE, 0), fingerprint, compression="zstd")
+        parquet_io.write(table, parquet_io.shard_path(folder / QUARANTINE, 0), fingerprint, compression="zstd")
     return moved
 
 
@@ -577,10 +577,10 @@ def _place(table: pa.Table, row: int, files: Sequence[str]) -> str:
 def _duplicate(
     table: pa.Table, row: int, name: str, first: str, config: InputConfig, files: Sequence[str]
 ) -> dict[str, object]:
-    held = source_names.column_of(config) or inputs.SOURCE
+    held = source_names.source_column(config) or inputs.SOURCE
     source = inputs.as_text(table[held].slice(row, 1))[0].as_py() if held in table.column_names else None
     if config.source is None:
-        source = ALL
+        source = DEFAULT_SOURCE
     text = inputs.TEXT if inputs.TEXT in table.column_names else config.text
     return {
         "id": name,

@@ -14,7 +14,7 @@ from curate.kernels.text.json_values import dumps, is_binary, is_json, to_json_t
 from curate.kernels.text.text_identity import is_blank
 
 
-def columns_of(template: str) -> list[str] | None:
+def template_columns(template: str) -> list[str] | None:
     """The columns a template names; None if ``template`` is simply a column's name.
 
     >>> columns_of("{instruction}: {messages[].content}")
@@ -57,10 +57,10 @@ def _strings(table: pa.Table, path: TextPath) -> pa.Array:
     array = table[column].combine_chunks()
     if not steps:
         return to_text(array)
-    return pa.array(["\n".join(_texts(value, steps)) for value in values_of(array)], pa.string())
+    return pa.array(["\n".join(_texts(value, steps)) for value in json_values(array)], pa.string())
 
 
-def values_of(array: pa.Array) -> list[object]:
+def json_values(array: pa.Array) -> list[object]:
     """Return the values of an array as JSON has them; the numbers of JSON texts keep their digits."""
     if pa.types.is_dictionary(array.type) or is_text(array.type):
         return list(to_text(array).to_pylist())

@@ -33,7 +33,7 @@ def estimate(texts: pa.Array) -> pa.Array:
     return pc.cast(np.ceil(pc.binary_length(texts).to_numpy(zero_copy_only=False) / BYTES_PER_TOKEN), pa.int32())
 
 
-def column(counts: pa.Array, name: str) -> pa.Array:
+def read_counts(counts: pa.Array, name: str) -> pa.Array:
     """Return the token counts in a column of the input, (n,) int64.
 
     Raises
@@ -57,7 +57,7 @@ def revision(tokenizer: str) -> str:
     return _held(tokenizer) or hashlib.sha256(_loaded(tokenizer, None).to_str().encode()).hexdigest()
 
 
-def counter(tokenizer: str) -> Callable[[pa.Array], pa.Array]:
+def make_counter(tokenizer: str) -> Callable[[pa.Array], pa.Array]:
     """Return a function that counts tokens with the tokenizer of that name, or in that file or folder."""
     loaded = _loaded(tokenizer, _held(tokenizer))
 

@@ -36,16 +36,16 @@ from curate.seeds import rng_for
 from curate.stages.base import (
     Context,
     Outcome,
-    Progressed,
+    CompletedStages,
     Stage,
     Step,
-    all_kept,
-    current,
-    refuse_failed,
+    count_all_kept,
+    is_current_shard,
+    raise_if_failed,
     run_step,
-    running,
+    plugin_errors,
 )
-from curate.stages.ingest.stage import matching
+from curate.stages.ingest.stage import match_files
 from curate.stages.proxy import training_logs
 from curate.store import manifest, npz, parquet_io, schemas
 from curate.store.manifest import Record, StageResult
@@ -70,7 +70,7 @@ class ProxyResult(StageResult):
     classes: int
     runs: int
     epochs: int
-    unlabelled: int
+    unlabeled: int
     """Number of rows without a label, or without a line in the log."""
 
     unknown: int
@@ -86,12 +86,12 @@ class Proxy(Stage["ProxyEntry", Proxied]):
     name = "proxy"
     section = "proxy"
     result = ProxyResult
-    single = True
+    has_single_step = True
 
-    def run(self, context: Context, done: Progressed, entry: ProxyEntry) -> tuple[Proxied, Record[ProxyResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: ProxyEntry) -> tuple[Proxied, Record[ProxyResult]]:
         return proxy(context, done.pool, entry)
 
-    def extend(self, context: Context, done: Progressed, results: Sequence[Proxied]) -> Progressed:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[Proxied]) -> CompletedStages:
         return replace(done, view=replace(done.pool, proxied=results[0]))
 
 
@@ -125,7 +125,7 @@ def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[FileFacts]
     previous = manifest.load(folder, ProxyResult)
     known = {} if previous is None else {file["path"]: dict(file) for file in previous.result.files}
     files = []
-    for name, status in matching("proxy.files", entry.spec.build().files).items():
+    for name, status in match_files("proxy.files", entry.spec.build().files).items():
         seen, old = {"path": name, **status}, known.get(name, {})
         if not context.verify and {key: old.get(key) for key in seen} == seen:
             files.append(old)
@@ -159,14 +159,14 @@ def _work(
     if unknown:
         context.progress.note(f"proxy {entry.name}: {unknown:,} lines of the log are about rows not in the pool")
     return Outcome(
-        sources=all_kept(pool.source_counts()),
+        sources=count_all_kept(pool.source_counts()),
         shards=len(pool.sizes),
         peak_memory=peak,
         result=ProxyResult(
             classes=len(names),
             runs=runs,
             epochs=epochs,
-            unlabelled=unlabelled,
+            unlabeled=unlabelled,
             unknown=unknown,
             files=tuple(files),
         ),
@@ -218,7 +218,7 @@ def _trained(
         has_label = labels >= 0
         x = _embeddings(context, pool.stream(entry.embedding), has_label)
         labels = freeze(labels[has_label])
-        with running(entry.spec, entry.name), one_blas_thread():
+        with plugin_errors(entry.spec, entry.name), one_blas_thread():
             learnt = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
         context.progress.advance(len(has_label))
         npz.save(folder / TRAINED, fingerprint, learnt)
@@ -226,7 +226,7 @@ def _trained(
     shards = range(len(pool.sizes))
     tasks = [_Task(pool, entry.spec, entry.embedding, number, classes, folder, fingerprint) for number in shards]
     _, failed, peak = context.map(f"predicting with {entry.name}", _predict, tasks, pool.sizes)
-    refuse_failed(failed)
+    raise_if_failed(failed)
     return plugin.runs, plugin.epochs, peak
 
 
@@ -253,8 +253,8 @@ def _learnt(path: Path, fingerprint: str) -> FittedState:
 
 
 def _predict(task: _Task) -> None:
-    path, shard = parquet_io.part(task.folder, task.number), task.pool.shard(task.number)
-    if current(path, task.fingerprint):
+    path, shard = parquet_io.shard_path(task.folder, task.number), task.pool.shard(task.number)
+    if is_current_shard(path, task.fingerprint):
         return
     plugin = task.spec.build()
     learnt = _learnt(task.folder / TRAINED, task.fingerprint)
@@ -264,7 +264,7 @@ def _predict(task: _Task) -> None:
 
     def blocks(rows: slice) -> Iterator[NDArray[np.float16]]:
         expected = (len(x[rows]), task.classes)
-        with running(task.spec, task.spec.name), one_blas_thread():
+        with plugin_errors(task.spec, task.spec.name), one_blas_thread():
             for given in plugin.predict(learnt, x[rows]):
                 if given.dtype != np.float32 or given.shape != expected:
                     got = f"{given.dtype} {given.shape}"
@@ -291,7 +291,7 @@ def _logged(
     folder = context.folder / "proxy"
     context.progress.begin(f"reading the log of {entry.name}", len(labels))
     logs = [paths.place(file["path"]) for file in files]
-    with running(entry.spec, entry.name):
+    with plugin_errors(entry.spec, entry.name):
         log = training_logs.read(entry.spec.build(), logs, pool.ids, len(names), context.scratch)
     known = np.where(log.seen, labels, np.int32(-1))
     schema = schemas.proxy(log.runs, log.epochs, len(names), {"model": entry.name})
@@ -299,7 +299,7 @@ def _logged(
     for shard, own in enumerate(pool.ids.chunks):
         end = start + len(own)
         mine = [each[start:end] for each in log.steps]
-        path = parquet_io.part(folder, shard)
+        path = parquet_io.shard_path(folder, shard)
         _write(path, fingerprint, schema, own, known[start:end], partial(_parts, mine))
         context.progress.advance(len(own))
         start = end
@@ -327,4 +327,4 @@ def _write(path: Path, fingerprint: str, schema: pa.Schema, ids: pa.Array, label
                 )
             yield schemas.check(pa.table(columns, names=schema.names), schema, str(path))
 
-    parquet_io.write_in_groups(tables(), schema, path, fingerprint)
+    parquet_io.write_row_groups(tables(), schema, path, fingerprint)

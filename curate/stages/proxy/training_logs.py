@@ -62,8 +62,8 @@ def read(proxy: RecordedProxy, files: Sequence[Path], ids: pa.ChunkedArray, clas
     reading = _Reading(proxy, {name: row for row, name in enumerate(ids.to_pylist())}, classes, scratch)
     for number, path in enumerate(files):
         for batch in readers.read(Piece(str(path), number)):
-            if batch.bad:
-                raise DataError(f"the log {batch.bad[0].reason}", where=f"{path}:{batch.bad[0].line}")
+            if batch.bad_records:
+                raise DataError(f"the log {batch.bad_records[0].reason}", where=f"{path}:{batch.bad_records[0].line}")
             reading.take(batch.table, np.array(batch.lines, np.int32), path)
     return reading.done(files, ids)
 
@@ -84,8 +84,8 @@ def check(proxy: RecordedProxy, path: Path, labels: Collection[str], *, exact: b
     batch = next(readers.read(Piece(str(path), 0)), None)
     if batch is None:
         return
-    if batch.bad:
-        raise DataError(f"the log {batch.bad[0].reason}", where=f"{path}:{batch.bad[0].line}")
+    if batch.bad_records:
+        raise DataError(f"the log {batch.bad_records[0].reason}", where=f"{path}:{batch.bad_records[0].line}")
     _keys(batch.table, f"{path}:{batch.lines[0]}")
     classes = proxy.probabilities(batch.table).shape[1]
     expected = len(proxy.classes) or len(labels)

@@ -8,21 +8,21 @@ from curate.pool.sidecars import Selected
 from curate.report.evaluation_data import Evaluation
 from curate.stages.base import Context
 from curate.store import parquet_io
-from curate.store.json_shape import read_as
+from curate.store.json_shape import parse_dataclass
 
 COMPARISON = "compare.html"
 """Beside the report: the page of ``curate compare``."""
 
 
-def path(folder: Path) -> Path:
+def evaluation_path(folder: Path) -> Path:
     """Where in a run's folder the evaluation stands."""
     return folder / "evaluate" / "evaluate.json"
 
 
 def read(context: Context, selected: Selected) -> tuple[Evaluation | None, str]:
     """Return the evaluation of this very selection, or a line that says why there is none and how to get one."""
-    file, why = path(context.folder), ""
-    found = read_as(Evaluation, parquet_io.read_json(file), null_is_nan=True)
+    file, why = evaluation_path(context.folder), ""
+    found = parse_dataclass(Evaluation, parquet_io.read_json(file), null_is_nan=True)
     if not file.exists():
         why = "Whether it trains a better model has not been measured"
         if file.parent.exists():
@@ -35,6 +35,6 @@ def read(context: Context, selected: Selected) -> tuple[Evaluation | None, str]:
     return found, f"{why}: run curate evaluate {context.config.run}" if why else ""
 
 
-def comparison(context: Context) -> str:
+def find_comparison_page(context: Context) -> str:
     """Return the name of the page of ``curate compare`` next to the report; empty if there is none."""
     return COMPARISON if (context.folder / COMPARISON).exists() else ""

@@ -18,7 +18,7 @@ from curate.kernels.types import Matrix, Rows
 from curate.report import cluster_terms, contents, ground_truth_table, statistics
 from curate.report.charts import bars
 from curate.seeds import rng_for
-from curate.stages.base import Context, Progressed
+from curate.stages.base import Context, CompletedStages
 from curate.stages.decontaminate.stage import NGRAM
 from curate.stages.report import pool_measures
 from curate.stages.report.ground_truth import read as read_key
@@ -51,10 +51,10 @@ _NO_LONGER = "(published before, and no longer in the pool)"
 class Figures:
     """The selection over the pool's n rows, compared with a uniform one of the same size."""
 
-    def __init__(self, context: Context, done: Progressed) -> None:
+    def __init__(self, context: Context, done: CompletedStages) -> None:
         self.context, self.records, self.pool = context, done.records, done.pool
         self.n = len(self.pool)
-        self.entries = [entry.name for record in done.of("select") for entry in record.entries]
+        self.entries = [entry.name for record in done.records_of("select") for entry in record.entries]
         self.kept: NDArray[np.bool_] = self.pool.kept
         rng = rng_for(context.config.seed, "report/uniform")
         self.uniform = np.zeros(self.n, bool)
@@ -114,7 +114,7 @@ class Figures:
         )
 
     def histograms(self) -> tuple[contents.Histogram, ...]:
-        learnt = {one.name: one.result.learnt for one in self.records if isinstance(one.result, ScoreResult)}
+        learnt = {one.name: one.result.fit_summary for one in self.records if isinstance(one.result, ScoreResult)}
         columns = [
             (name, column, learnt[entry.name])
             for entry in self.context.config.score
@@ -148,12 +148,12 @@ class Figures:
     @cached_property
     def measures(self) -> PoolMeasures:
         """Measures of the pool that do not depend on the selection."""
-        return pool_measures.measures(self.context, self.pool)
+        return pool_measures.load_measures(self.context, self.pool)
 
     def neighbors(self) -> contents.Neighbors | None:
         if self.kept.sum() < 2:
             return None
-        most = pool_measures.PROBES
+        most = pool_measures.MAX_PROBES
         rng = rng_for(self.context.config.seed, "report/neighbors")
         similarities = [np.array(self.measures.nearest, np.float32)]
         for rows in (np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
@@ -281,14 +281,14 @@ class Figures:
             found += [
                 contents.Contaminated(
                     id=line["id"],
-                    text=redaction.quoted(line["text"], kinds),
+                    text=redaction.redact(line["text"], kinds),
                     hit=Hit(
                         set=line["set"],
                         file=line["evaluation_file"],
                         line=line["evaluation_line"],
                         similarity=line["similarity"],
-                        shared=redaction.quoted(line["shared"] or "", kinds) if line["kind"] == NGRAM else None,
-                        text=redaction.quoted(line["evaluation_text"], kinds),
+                        shared=redaction.redact(line["shared"] or "", kinds) if line["kind"] == NGRAM else None,
+                        text=redaction.redact(line["evaluation_text"], kinds),
                     ),
                     texts=line["evaluation_texts"],
                 )
@@ -298,7 +298,7 @@ class Figures:
 
     def texts(self, rows: Rows) -> list[str]:
         """The texts of some of the pool's rows, in ascending order, as they may be shown; reads a shard at a time."""
-        return [redaction.quoted(text, self.context.config.export.mask_pii) for text in self.pool.texts_of(rows)]
+        return [redaction.redact(text, self.context.config.export.mask_pii) for text in self.pool.texts_of(rows)]
 
 
 def _conflict(text: str, rows: pl.DataFrame) -> contents.Conflict:
@@ -331,7 +331,7 @@ class _Chain:
 
 def _chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> _Chain:
     dropped_by = lines[name]["dropped_by"] or "" if name in lines else ""
-    kept = ledger.end_of_chain(name, lines)
+    kept = ledger.follow_chain(name, lines)
     return _Chain(dropped_by, kept, kept or name)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _COLUMNS = ("id", "kind")
 
 
-def asked(config: RunConfig) -> None:
+def check_readable(config: RunConfig) -> None:
     """Nothing, if the key that ``evaluate.ground_truth`` names can be read.
 
     Raises
@@ -43,8 +43,8 @@ def read(path: Path) -> pl.DataFrame:
         missing, or is no text. A line without an id is of a row that has none, which is not in the pool
     """
     wanted = (*_COLUMNS, "of")
-    batches = list(readers.read(readers.Piece(str(path), 0), readers.ReadOptions(scalar=wanted)))
-    if bad := next((record for batch in batches for record in batch.bad), None):
+    batches = list(readers.read(readers.Piece(str(path), 0), readers.ReadOptions(scalar_columns=wanted)))
+    if bad := next((record for batch in batches for record in batch.bad_records), None):
         raise DataError(f"the answer key {bad.reason}", where=f"{path}:{bad.line}")
     names = list(dict.fromkeys(name for batch in batches for name in batch.table.column_names))
     tables = [batch.table.select([name for name in wanted if name in batch.table.column_names]) for batch in batches]

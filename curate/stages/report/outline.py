@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from curate.accounting import Count
 from curate.plugins.registry import Plugin
 from curate.report import contents
-from curate.stages.base import Context, Progressed
+from curate.stages.base import Context, CompletedStages
 from curate.stages.decontaminate.stage import DecontaminateResult
 from curate.store import manifest
 from curate.store.inputs import InputResult
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from curate.config.model import RunConfig
 
 
-def outline(context: Context, done: Progressed, reused: Collection[str] = ()) -> contents.Report:
+def build_outline(context: Context, done: CompletedStages, reused: Collection[str] = ()) -> contents.Report:
     """Return the report without its figures, and without what the export changed.
 
     Parameters
@@ -32,9 +32,9 @@ def outline(context: Context, done: Progressed, reused: Collection[str] = ()) ->
     reused : collection of str
         Fingerprints of the steps that were done before this run.
     """
-    config, selected = context.config, done.one("select", SelectResult)
+    config, selected = context.config, done.record_of("select", SelectResult)
     tokens, how = selected.result, done.pool.inputs.tokens
-    sources = done.one("input", InputResult).sources
+    sources = done.record_of("input", InputResult).sources
     return contents.Report(
         run=config.run,
         seed=config.seed,
@@ -50,12 +50,12 @@ def outline(context: Context, done: Progressed, reused: Collection[str] = ()) ->
     )
 
 
-def _decontamination(config: RunConfig, done: Progressed) -> contents.Decontamination | None:
+def _decontamination(config: RunConfig, done: CompletedStages) -> contents.Decontamination | None:
     """Return what the pool was checked against, without the hits."""
     section = config.decontaminate
     if section is None:
         return None
-    found = done.one("decontaminate", DecontaminateResult).result
+    found = done.record_of("decontaminate", DecontaminateResult).result
     return contents.Decontamination(
         sets=found.sets,
         ngram_size=section.ngram_size,
@@ -69,17 +69,17 @@ def _decontamination(config: RunConfig, done: Progressed) -> contents.Decontamin
     )
 
 
-def _stages(context: Context, done: Progressed, reused: Collection[str]) -> Iterator[contents.Stage]:
+def _stages(context: Context, done: CompletedStages, reused: Collection[str]) -> Iterator[contents.Stage]:
     listed = manifest.largest(done.records[0].sources, manifest.MOST_SOURCES)
     removing = {entry.name for entry in context.config.select if _removes_duplicates(entry.spec.plugin())}
     for stage in context.stages:
         summaries: dict[str, str] = {}
         for entry in stage.entries(context.config):
             summaries |= stage.describe(entry)
-        for record in done.of(stage.name):
-            for line in manifest.lines([record]):
+        for record in done.records_of(stage.name):
+            for line in manifest.expand_entries([record]):
                 yield contents.Stage(
-                    name=stage.name if stage.single and not record.entries else f"{stage.name} {line.name}",
+                    name=stage.name if stage.has_single_step and not record.entries else f"{stage.name} {line.name}",
                     what=summaries[line.name],
                     rows=line.count,
                     sources=_accounts(line.sources, listed),
@@ -102,7 +102,7 @@ def _retained(entries: Sequence[EntryAccount]) -> Iterator[contents.Retained]:
             yield contents.Retained(entry=entry.name, **{one.name: getattr(curve, one.name) for one in fields(curve)})
 
 
-def change(line: Publication | None) -> contents.Change | None:
+def describe_publication(line: Publication | None) -> contents.Change | None:
     """Return what a publication changed; None if no version was replaced."""
     if line is None or "over" not in line:
         return None
@@ -113,5 +113,5 @@ def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str
     """Return the account of each of the ``listed`` sources, and one for all others if there are any."""
     if len(listed) <= 1:
         return {}
-    counts, others = manifest.divided(sources, listed)
+    counts, others = manifest.split_sources(sources, listed)
     return counts | ({contents.OTHERS: others} if len(sources) > len(counts) else {})

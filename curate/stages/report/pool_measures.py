@@ -16,12 +16,12 @@ from curate.report.copy_threshold import CopyThreshold
 from curate.seeds import rng_for
 from curate.stages.base import Context
 from curate.store import manifest, parquet_io
-from curate.store.json_shape import read_as
+from curate.store.json_shape import parse_dataclass
 
 NAME = "report_cache.json"
 """Name of the file in the run directory; it may be deleted, and the next report computes it again."""
 
-PROBES = 2_000
+MAX_PROBES = 2_000
 """Rows of each set whose nearest neighbor is searched for."""
 
 _VERSION = 1
@@ -61,7 +61,7 @@ def map_rows(context: Context, pool: PoolView) -> Rows:
     return _sample(context, "report/map", len(pool), projection.SAMPLE)
 
 
-def measures(context: Context, pool: PoolView) -> PoolMeasures:
+def load_measures(context: Context, pool: PoolView) -> PoolMeasures:
     """Return the measures of the pool: those in the run directory, or new ones, which are then kept there."""
     path = context.folder / NAME
     made_from = manifest.fingerprint(
@@ -69,14 +69,14 @@ def measures(context: Context, pool: PoolView) -> PoolMeasures:
             **pool.fingerprint_inputs(),
             "embedding": pool.clustered.embedding,
             "seed": context.config.seed,
-            "sizes": [projection.SAMPLE, PROBES],
+            "sizes": [projection.SAMPLE, MAX_PROBES],
             "version": _VERSION,
         }
     )
-    stored = read_as(PoolMeasures, parquet_io.read_json(path))
+    stored = parse_dataclass(PoolMeasures, parquet_io.read_json(path))
     if stored is not None and stored.fingerprint == made_from and len(stored.places) == len(map_rows(context, pool)):
         return stored
-    if stored is None and parquet_io.there(path):
+    if stored is None and parquet_io.exists(path):
         context.progress.warn(f"{path} is corrupt, or not of this release, and is computed again")
     computed = _compute(context, pool, made_from)
     parquet_io.write_json(path, {name: getattr(computed, name) for name in computed.__dataclass_fields__}, indent=None)
@@ -85,7 +85,7 @@ def measures(context: Context, pool: PoolView) -> PoolMeasures:
 
 def _compute(context: Context, pool: PoolView, fingerprint: str) -> PoolMeasures:
     embeddings = pool.embeddings(pool.clustered.embedding)
-    probes = _sample(context, "report/neighbours", len(pool), PROBES)
+    probes = _sample(context, "report/neighbours", len(pool), MAX_PROBES)
     places, similarities = knn(embeddings, 1, queries=probes)
     nearest, similarity = places[:, 0], similarities[:, 0]
     there = nearest >= 0

@@ -30,7 +30,7 @@ _REASONS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class RunEnd:
     """How a run went."""
 
     run: str | None
@@ -65,7 +65,7 @@ def check(path: Path, *, overwrite: bool) -> None:
         )
 
 
-def write(path: Path, ending: Ending) -> None:
+def write(path: Path, ending: RunEnd) -> None:
     """Replace the metrics at ``path``; the time of the last success stays until there is another."""
     before = _read(path)
     known = prometheus_format.sample(before, _EXIT_CODE)
@@ -87,7 +87,7 @@ def _read(path: Path) -> str:
         raise DataError(f"cannot read the metrics: {error.strerror}", where=str(path)) from error
 
 
-def _gauges(run: str, ending: Ending, last_success: float | None) -> Iterator[Gauge]:
+def _gauges(run: str, ending: RunEnd, last_success: float | None) -> Iterator[Gauge]:
     now = round(time.time(), 3)
     only: Mapping[str, str] = {"run": run}
     if ending.exit_code == 0:
@@ -135,7 +135,7 @@ def _reasons(run: str, entries: Sequence[Record[StageResult]]) -> Iterator[tuple
     """The samples, from the ledger that the entries of the select section made. Memory: a shard of it."""
     counts: dict[str, Counter[str]] = {record.name: Counter() for record in entries}
     for number in range(entries[0].shards if entries else 0):
-        path = parquet_io.part(paths.place(run) / "select", number)
+        path = parquet_io.shard_path(paths.place(run) / "select", number)
         table = parquet_io.read(path, ["selected", "dropped_by", "reason"])
         dropped = (
             table.filter(pc.invert(table["selected"])).group_by(["dropped_by", "reason"]).aggregate([([], "count_all")])
@@ -153,8 +153,8 @@ def _reasons(run: str, entries: Sequence[Record[StageResult]]) -> Iterator[tuple
 
 def _publication(only: Mapping[str, str], root: Path) -> Iterator[Gauge]:
     """What is published now, and what its publication changed."""
-    version, lines = versions.published(root), versions.history(root)
-    contents = None if version is None else versions.contents(root / version)
+    version, lines = versions.published_version(root), versions.read_history(root)
+    contents = None if version is None else versions.read_contents(root / version)
     if not lines or contents is None:
         return
     size = sum(file["bytes"] for file in contents["files"])

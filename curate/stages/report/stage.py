@@ -14,11 +14,11 @@ from curate.accounting import Count
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.report import contents, run_page
 from curate.report.summary import summary
-from curate.stages.base import Context, Progressed
+from curate.stages.base import Context, CompletedStages
 from curate.stages.export.stage import ExportResult
 from curate.stages.report import evaluation_result
 from curate.stages.report.figures import Figures
-from curate.stages.report.outline import change, outline
+from curate.stages.report.outline import describe_publication, build_outline
 from curate.store.versions import Publication
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ NAME = "report"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rendered:
+class RenderedReport:
     """A report, and what it cost."""
 
     page: str
@@ -41,12 +41,12 @@ class Rendered:
     """The rows that it is of, and its cost."""
 
 
-def report(
+def render_report(
     context: Context,
-    done: Progressed,
+    done: CompletedStages,
     publication: Publication | None,
     reused: Collection[str] = (),
-) -> Rendered:
+) -> RenderedReport:
     """Render the report.
 
     Parameters
@@ -66,17 +66,17 @@ def report(
         progress.advance(1)
         return part
 
-    figures, exported = Figures(context, done), done.one("export", ExportResult).result
+    figures, exported = Figures(context, done), done.record_of("export", ExportResult).result
     evaluation, unevaluated = evaluation_result.read(context, done.pool.selected)
     filled = replace(
-        outline(context, done, reused),
+        build_outline(context, done, reused),
         warnings=done.warnings,
         masked=exported.masked,
         cut=exported.cut,
-        change=change(publication),
+        change=describe_publication(publication),
         evaluation=evaluation,
         unevaluated=unevaluated,
-        comparison=evaluation_result.comparison(context),
+        comparison=evaluation_result.find_comparison_page(context),
         scores=advanced(figures.histograms()),
         shares=advanced(figures.shares()),
         clusters=figures.clusters(),
@@ -100,7 +100,7 @@ def report(
     page, data = run_page.render(filled), summary(filled)
     took = time.perf_counter() - begun
     progress.note(f"report: {filled.rows.kept:,} rows in, written in {took:.1f} s")
-    return Rendered(page=page, summary=data, account=replace(own, seconds=took))
+    return RenderedReport(page=page, summary=data, account=replace(own, seconds=took))
 
 
 def _all_kept(rows: Count) -> Count:

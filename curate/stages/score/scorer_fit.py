@@ -19,9 +19,9 @@ from curate.plugins.results import FitReport
 from curate.pool.training_sample import sample
 from curate.seeds import rng_for
 from curate.stages import fitted_state
-from curate.stages.base import Context, running
-from curate.stages.fitted_state import Fit, State
-from curate.stages.ingest.stage import files_of, fingerprint_inputs, ingest, survey
+from curate.stages.base import Context, plugin_errors
+from curate.stages.fitted_state import Fit, StateFile
+from curate.stages.ingest.stage import find_input_files, fingerprint_inputs, ingest, survey_files
 from curate.store import npz, run_directory
 from curate.store.inputs import Inputs
 
@@ -34,7 +34,7 @@ _FOLDER = "examples"
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class ScorerFit:
     """What one entry of the score section learns from."""
 
     context: Context
@@ -64,8 +64,8 @@ class Lesson:
                 continue
             with self._named(field):
                 how = self._input(patterns)
-                run_directory.refuse_own(files_of(how), self.context.folder)
-                found[field] = fingerprint_inputs(how, survey(self._own(field, how)))
+                run_directory.refuse_run_files(find_input_files(how), self.context.folder)
+                found[field] = fingerprint_inputs(how, survey_files(self._own(field, how)))
         return found
 
     def read(self) -> dict[str, Inputs | None]:
@@ -83,7 +83,7 @@ class Lesson:
     def _read(self, field: str, patterns: tuple[str, ...]) -> Inputs:
         how, least = self._input(patterns), _examples(self.entry.spec)[field].at_least
         with self._named(field):
-            run_directory.refuse_own(files_of(how), self.context.folder)
+            run_directory.refuse_run_files(find_input_files(how), self.context.folder)
             source, record = ingest(self._own(field, how))
             if source.rows < least:
                 told = f"{source.rows:,} texts, and {least} are needed"
@@ -101,7 +101,7 @@ class Lesson:
     def _own(self, field: str, how: InputConfig) -> Context:
         """A run of the examples' own, whose steps are no steps of this one."""
         run = str(self.folder / _FOLDER / field)
-        return self.context.reading(replace(self.context.config, run=run, input=how))
+        return self.context.nested(replace(self.context.config, run=run, input=how))
 
     @contextmanager
     def _named(self, field: str) -> Iterator[None]:
@@ -118,11 +118,11 @@ class Lesson:
         """Return whether the fitted state is on disk, as it was written."""
         return npz.load(self.folder / FITTED, fit.fingerprint) is not None
 
-    def fit(self, source: Inputs, fit: Fit) -> tuple[State, FitReport]:
+    def fit(self, source: Inputs, fit: Fit) -> tuple[StateFile, FitReport]:
         """Learn what ``fit`` is of, unless that is on disk; where it is, and how well it was learnt."""
         context, entry = self.context, self.entry
         plugin: LearningScorer = entry.spec.build()
-        state = State(self.folder / FITTED, fit.fingerprint)
+        state = StateFile(self.folder / FITTED, fit.fingerprint)
         learnt = npz.load(state.path, state.fingerprint)
         if learnt is None:
             paths.unlink(self.folder / fitted_state.NAME, missing_ok=True)
@@ -133,29 +133,29 @@ class Lesson:
             }
             count = sum(map(len, texts.values()))
             context.progress.begin(f"{entry.name} learns", count, "texts")
-            with running(entry.spec, entry.name):
+            with plugin_errors(entry.spec, entry.name):
                 learnt = plugin.fit(texts, rng)
             context.progress.advance(count)
             npz.save(state.path, state.fingerprint, learnt)
         fitted_state.save(self.folder, fit)
-        with running(entry.spec, entry.name):
+        with plugin_errors(entry.spec, entry.name):
             told: FitReport = plugin.describe_fit(learnt)
         context.progress.note(f"score {entry.name}: learnt from {told.summary}")
         return state, told
 
 
-def lesson(context: Context, entry: ScoreEntry) -> Lesson | None:
+def create_scorer_fit(context: Context, entry: ScoreEntry) -> ScorerFit | None:
     """What the entry learns from; None for a scorer that learns nothing."""
-    return Lesson(context, entry) if entry.spec.plugin().traits.fits else None
+    return ScorerFit(context, entry) if entry.spec.plugin().traits.fits else None
 
 
-def check(context: Context) -> None:
+def check_examples(context: Context) -> None:
     """Read every example file before anything is done with the pool, so that what is wrong with one is told at once.
 
     In a plan the files are looked for, and not read.
     """
     for entry in context.config.score:
-        if (own := lesson(context, entry)) is not None:
+        if (own := create_scorer_fit(context, entry)) is not None:
             _ = own.recipe() if context.plan is not None else own.read()
 
 

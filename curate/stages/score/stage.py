@@ -27,14 +27,14 @@ from curate.stages import fitted_state
 from curate.stages.base import (
     Context,
     Outcome,
-    Progressed,
+    CompletedStages,
     Stage,
     Step,
-    all_kept,
-    current,
-    refuse_failed,
+    count_all_kept,
+    is_current_shard,
+    raise_if_failed,
     run_step,
-    running,
+    plugin_errors,
 )
 from curate.stages.score import scorer_fit
 from curate.store import manifest, parquet_io, schemas
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 class ScoreResult(StageResult):
     """What scoring with one entry leaves in its manifest."""
 
-    learnt: str = ""
+    fit_summary: str = ""
     """How well the scorer learned what it learns first, as a sentence; empty for one that learns nothing."""
 
     measured: Mapping[str, float] = field(default_factory=dict)
@@ -63,12 +63,12 @@ class Score(Stage["ScoreEntry", Scored]):
     result = ScoreResult
 
     def prepare(self, context: Context) -> None:
-        scorer_fit.check(context)
+        scorer_fit.check_examples(context)
 
-    def run(self, context: Context, done: Progressed, entry: ScoreEntry) -> tuple[Scored, Record[ScoreResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: ScoreEntry) -> tuple[Scored, Record[ScoreResult]]:
         return score(context, done.pool, entry)
 
-    def extend(self, context: Context, done: Progressed, results: Sequence[Scored]) -> Progressed:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[Scored]) -> CompletedStages:
         done.pool.forget_embeddings()
         return replace(done, view=replace(done.pool, scored=tuple(results)))
 
@@ -99,7 +99,7 @@ def embedding_of(entry: ScoreEntry, pool: PoolView) -> str | None:
     return entry.embedding
 
 
-def column_names(name: str, traits: Traits) -> tuple[str, ...]:
+def score_column_names(name: str, traits: Traits) -> tuple[str, ...]:
     """The columns of a score entry, as they are called in its shards."""
     return tuple(f"score_{name}_{column.name}" if column.name else f"score_{name}" for column in traits.columns)
 
@@ -108,9 +108,9 @@ def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[Scored, 
     """Run one entry of the score section."""
     folder = context.folder / "score" / entry.name
     traits = entry.spec.plugin().traits
-    names = column_names(entry.name, traits)
+    names = score_column_names(entry.name, traits)
     made_from = fingerprint_inputs(context, pool, entry)
-    lesson = scorer_fit.lesson(context, entry)
+    lesson = scorer_fit.create_scorer_fit(context, entry)
 
     def done(fit: fitted_state.Fit | None) -> Record[ScoreResult]:
         return run_step(
@@ -126,7 +126,7 @@ def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[Scored, 
             {**entry.fingerprint_parts(), "seed": context.config.seed, "examples": lesson.recipe()}
         )
         today = pool.inputs.text_fingerprint if lesson.reads_pool else ""
-        record = fitted_state.up_to_date(
+        record = fitted_state.run_with_fit(
             context,
             folder / scorer_fit.FITTED,
             lesson.is_whole,
@@ -144,8 +144,8 @@ def _work(
     traits, numbers = entry.spec.plugin().traits, range(len(pool.sizes))
     state, result = None, ScoreResult()
     if fit is not None:
-        state, learnt = scorer_fit.Lesson(context, entry).fit(pool.inputs, fit)
-        result = ScoreResult(learnt=learnt.summary, measured=learnt.facts)
+        state, learnt = scorer_fit.ScorerFit(context, entry).fit(pool.inputs, fit)
+        result = ScoreResult(fit_summary=learnt.summary, measured=learnt.facts)
     by_shard = traits.within == "shard"
     keys = _keys(context, pool, entry, state) if by_shard else [fingerprint] * len(numbers)
     job = _Job(
@@ -161,15 +161,15 @@ def _work(
     peak = 0
     if by_shard:
         _, failed, peak = context.map(f"scoring {entry.name}", _score_shard, tasks, pool.sizes)
-        refuse_failed(failed)
+        raise_if_failed(failed)
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
         _write_all(tasks, _score_pool(job))
         context.progress.advance(len(pool))
-    return Outcome(sources=all_kept(pool.source_counts()), shards=len(tasks), peak_memory=peak, result=result)
+    return Outcome(sources=count_all_kept(pool.source_counts()), shards=len(tasks), peak_memory=peak, result=result)
 
 
-def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_state.State | None) -> list[str]:
+def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_state.StateFile | None) -> list[str]:
     """Return what each shard of a scorer that sees a shard is made from: no other shard's rows, unless by a proxy."""
     reads = entry.spec.plugin().traits.reads
     recipe = {
@@ -193,7 +193,7 @@ class _Job:
     pool: PoolView
     folder: Path
     seed: int
-    state: fitted_state.State | None
+    state: fitted_state.StateFile | None
     """What the scorer learned; None for one that learns nothing."""
 
     def batch(self, rows: PoolView | PoolShard, cluster: Codes | None, shards: Sequence[int]) -> ScoreBatch:
@@ -223,14 +223,14 @@ class _Task:
 
     @property
     def path(self) -> Path:
-        return parquet_io.part(self.job.folder, self.number)
+        return parquet_io.shard_path(self.job.folder, self.number)
 
 
 # ---------------------------------------------------------------- scorers that see a shard
 
 
 def _score_shard(task: _Task) -> None:
-    if current(task.path, task.fingerprint):
+    if is_current_shard(task.path, task.fingerprint):
         return
     job, shard = task.job, task.job.pool.shard(task.number)
     reads = job.spec.plugin().traits.reads
@@ -270,8 +270,8 @@ def _score_pool(job: _Job) -> Vector:
 def _scores(job: _Job, batch: ScoreBatch, rng: np.random.Generator, n: int) -> Vector:
     """Return the scorer's answer for a batch of n rows, (n, columns)."""
     m = len(job.spec.plugin().traits.columns)
-    with running(job.spec, job.name):
-        plugin = job.spec.build() if job.state is None else fitted_state.ready(job.spec, job.state)
+    with plugin_errors(job.spec, job.name):
+        plugin = job.spec.build() if job.state is None else fitted_state.build_fitted(job.spec, job.state)
         scores: object = plugin.score(batch, rng)
     if not isinstance(scores, np.ndarray) or scores.dtype != np.float32 or scores.shape not in ((n,), (n, m)):
         got = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
@@ -290,7 +290,7 @@ def _write_all(tasks: Sequence[_Task], scores: Vector) -> None:
 
 def _write(task: _Task, ids: pa.Array, scores: Vector) -> None:
     traits = task.job.spec.plugin().traits
-    names = column_names(task.job.name, traits)
+    names = score_column_names(task.job.name, traits)
     facts = {
         f"{name}.{key}": str(value)
         for name, column in zip(names, traits.columns, strict=True)

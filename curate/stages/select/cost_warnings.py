@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from curate.config.model import SelectEntry
 
-MANY = 20_000
+MIN_WARNED_ROWS = 20_000
 """Rows seen at once from which it is worth a word: below, any selector takes seconds."""
 
 
-def note(entry: SelectEntry, rows: int, largest: int | None = None) -> str:
+def cost_warning(entry: SelectEntry, rows: int, largest: int | None = None) -> str:
     """What to expect of the entry; empty if its time grows no faster than the rows, or they are few.
 
     Parameters
@@ -21,7 +21,7 @@ def note(entry: SelectEntry, rows: int, largest: int | None = None) -> str:
     largest : of these, the rows of the largest group that it is run ``within``; None if that is not known yet
     """
     at_once = rows if entry.within is None or largest is None else min(rows, largest)
-    if not is_quadratic(entry) or at_once < MANY:
+    if not is_quadratic(entry) or at_once < MIN_WARNED_ROWS:
         return ""
     if entry.within is None:
         seen, remedy = f"up to {rows:,}", "within: cluster bounds it"

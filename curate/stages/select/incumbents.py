@@ -12,12 +12,12 @@ from curate.errors import PluginError
 from curate.kernels.types import Rows
 from curate.plugins.results import Selection
 
-HELD = "its place was kept for a row that is published"
+PLACE_TAKEN = "its place was kept for a row that is published"
 """Why a row is not chosen that would have been, but for the anchor."""
 
 
 @dataclass(frozen=True, slots=True)
-class Anchor:
+class Incumbents:
     """Which of n rows are published, and how firmly a new selection is held to them."""
 
     published: NDArray[np.bool_]
@@ -26,12 +26,12 @@ class Anchor:
     weight: float
     """0 gives the new selection, 1 keeps every published row and fills what is free."""
 
-    def take(self, rows: Rows) -> Anchor:
+    def take(self, rows: Rows) -> Incumbents:
         """The same for some of the rows."""
-        return Anchor(self.published[rows], self.weight)
+        return Incumbents(self.published[rows], self.weight)
 
 
-def anchored(fresh: Selection, anchor: Anchor, again: Callable[[Rows, int], Selection]) -> Selection:
+def keep_incumbents(fresh: Selection, anchor: Incumbents, again: Callable[[Rows, int], Selection]) -> Selection:
     """A selection of as many rows as ``fresh``, of which at most a share ``1 - weight`` of the published rows are gone.
 
     Of the published rows that ``fresh`` leaves out, those that must stay take the places of its last new rows. More of
@@ -65,7 +65,7 @@ def anchored(fresh: Selection, anchor: Anchor, again: Callable[[Rows, int], Sele
         fresh,
         indices=order,
         gain=np.concatenate([fresh.gain[kept], back.gain]),
-        reasons=(*fresh.reasons, HELD),
+        reasons=(*fresh.reasons, PLACE_TAKEN),
         reason=reason,
     )
     if fresh.representative is None:

@@ -10,12 +10,12 @@ from curate.kernels.types import Rows, Vector
 from curate.plugins.results import Selection
 
 
-class Fates:
+class LedgerBuilder:
     """What became of each of the pool's n rows so far."""
 
     def __init__(self, ids: pa.ChunkedArray) -> None:
         n = len(ids)
-        self.every_id = ids
+        self.ids = ids
         """Of the pool, then of published rows that stand for some of it."""
 
         self.survivors: Rows = np.arange(n)
@@ -34,7 +34,7 @@ class Fates:
         self.epochs: tuple[Rows, ...] | None = None
         """The rows of each epoch of a plan, which only the last entry can make."""
 
-    def settle(self, number: int, chosen: Selection, *, ranked: bool, others: pa.ChunkedArray | None = None) -> None:
+    def record(self, number: int, chosen: Selection, *, ranked: bool, others: pa.ChunkedArray | None = None) -> None:
         """Write down what entry ``number`` decided; its rows are positions among the survivors.
 
         Parameters
@@ -50,10 +50,10 @@ class Fates:
         self.reason[before[dropped]] = codes[0 if chosen.reason is None else chosen.reason[dropped]]
         if chosen.representative is not None:
             known = 0 if others is None else len(others)
-            names = np.concatenate((before, len(self.every_id) + np.arange(known), [-1]))
+            names = np.concatenate((before, len(self.ids) + np.arange(known), [-1]))
             self.representative[before[dropped]] = names[chosen.representative[dropped]]
         if others is not None:
-            self.every_id = pa.chunked_array([*self.every_id.chunks, *others.chunks], pa.string())
+            self.ids = pa.chunked_array([*self.ids.chunks, *others.chunks], pa.string())
         if chosen.similarity is not None:
             self.similarity[before[dropped]] = chosen.similarity[dropped]
         if chosen.epochs is not None:

@@ -23,8 +23,8 @@ from curate.kernels.types import Rows
 from curate.plugins.batches import PublishedRows
 from curate.plugins.interfaces import SketchingSelector
 from curate.pool.view import PoolView
-from curate.stages.base import Context, running
-from curate.stages.select.run_selector import pool_of
+from curate.stages.base import Context, plugin_errors
+from curate.stages.select.run_selector import build_pool
 from curate.store import manifest, parquet_io, schemas, versions
 from curate.store.versions import Publication
 
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
 FOLDER = "published"
 
 
-def entries(config: RunConfig) -> list[SelectEntry]:
+def comparing_entries(config: RunConfig) -> list[SelectEntry]:
     """Those that compare with what was published."""
     return [entry for entry in config.select if entry.against is not None]
 
 
-def standing(lines: Iterable[Publication]) -> list[str]:
+def active_versions(lines: Iterable[Publication]) -> list[str]:
     """Return the versions that were published and not taken back since, in order."""
     found: list[str] = []
     for line in lines:
@@ -51,7 +51,7 @@ def standing(lines: Iterable[Publication]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class PublishedRows:
     """What an entry remembers, beside tonight's pool of n rows."""
 
     published: PublishedRows
@@ -66,7 +66,7 @@ class Recalled:
     since, and their texts are no longer in the pool."""
 
 
-def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence[str]) -> Recalled:
+def load_published_rows(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence[str]) -> PublishedRows:
     """What was published in the versions ``known``.
 
     A row whose text has changed since is new. Rows of the last version that are in the pool are published even where
@@ -112,7 +112,7 @@ def recall(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence
 
     sizes = tuple(map(len, ids))
     everything = pa.chunked_array([chunk for each in ids for chunk in each.chunks], pa.string())
-    return Recalled(PublishedRows(held | unknown, sizes, read), everything, unknown, forgotten)
+    return PublishedRows(PublishedRows(held | unknown, sizes, read), everything, unknown, forgotten)
 
 
 def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> list[Path]:
@@ -128,7 +128,7 @@ def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> l
     """
     folder, rows = context.folder / FOLDER / entry.name, _written_down(context, entry, known)
     files = {version: folder / f"{version}.parquet" for version in known} if paths.names(folder) else {}
-    found = {version: path for version, path in files.items() if rows[version] is not None or parquet_io.there(path)}
+    found = {version: path for version, path in files.items() if rows[version] is not None or parquet_io.exists(path)}
     for version, path in found.items():
         if wrong := _wrong(path, rows[version]):
             message = f"select {entry.name}: the file of what {version} published {wrong}"
@@ -138,25 +138,25 @@ def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> l
 
 def _written_down(context: Context, entry: SelectEntry, known: Sequence[str]) -> dict[str, int | None]:
     """Return how many rows of each version an entry had sketches of when it was published; None where it had none."""
-    lines = versions.history(context.folder / versions.FOLDER)
-    return {version: (versions.remembered_of(lines, version) or {}).get(entry.name) for version in known}
+    lines = versions.read_history(context.folder / versions.FOLDER)
+    return {version: (versions.sketch_counts(lines, version) or {}).get(entry.name) for version in known}
 
 
 def _wrong(path: Path, rows: int | None) -> str:
     """Return what is wrong with a file of sketches, in words; empty if nothing is."""
-    if not parquet_io.there(path):
+    if not parquet_io.exists(path):
         return "is missing"
     try:
-        held = parquet_io.rows(path)
+        held = parquet_io.count_rows(path)
     except DataError:
         return "is corrupt"
     return "" if rows in (None, held) else f"holds {held:,} of {rows:,} rows"
 
 
-def deleted(context: Context) -> list[str]:
+def warn_deleted(context: Context) -> list[str]:
     """Return a warning for each entry whose folder was deleted, and with it what it knew of published rows."""
-    warnings, known = [], standing(versions.history(context.folder / versions.FOLDER))
-    for entry in entries(context.config):
+    warnings, known = [], active_versions(versions.read_history(context.folder / versions.FOLDER))
+    for entry in comparing_entries(context.config):
         lost = [version for version, rows in _written_down(context, entry, known).items() if rows is not None]
         if lost and not paths.names(folder := context.folder / FOLDER / entry.name):
             warnings.append(
@@ -166,12 +166,12 @@ def deleted(context: Context) -> list[str]:
     return warnings
 
 
-def remembered(context: Context, version: str) -> dict[str, int]:
+def count_remembered(context: Context, version: str) -> dict[str, int]:
     """Return how many rows each entry that compares with earlier versions remembers of a version."""
     files = {
-        entry.name: context.folder / FOLDER / entry.name / f"{version}.parquet" for entry in entries(context.config)
+        entry.name: context.folder / FOLDER / entry.name / f"{version}.parquet" for entry in comparing_entries(context.config)
     }
-    return {name: parquet_io.rows(path) for name, path in files.items()}
+    return {name: parquet_io.count_rows(path) for name, path in files.items()}
 
 
 def _forgetting(folder: Path) -> str:
@@ -191,14 +191,14 @@ def write(
     chosen : gives (n,) the rows of the pool that are in it
     known : the versions that the selection was made against
     """
-    for entry in entries(context.config):
+    for entry in comparing_entries(context.config):
         path = context.folder / FOLDER / entry.name / f"{version}.parquet"
         recipe = _recipe(pool, entry)
         if not parquet_io.is_current(path, recipe):
-            before = recall(context, pool, entry, known)
+            before = load_published_rows(context, pool, entry, known)
             rows = np.flatnonzero((chosen() & ~before.published.is_published) | before.unknown)
             none = _lines(pool, rows[:0], entry)
-            parquet_io.write_in_groups(_by_shard(pool, rows, entry, none), none.schema, path, recipe)
+            parquet_io.write_row_groups(_by_shard(pool, rows, entry, none), none.schema, path, recipe)
 
 
 def _by_shard(pool: PoolView, rows: Rows, entry: SelectEntry, none: pa.Table) -> Iterator[pa.Table]:
@@ -218,8 +218,8 @@ def _lines(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
 
 def _sketch(pool: PoolView, rows: Rows, entry: SelectEntry) -> pa.Table:
     selector: SketchingSelector = entry.spec.build()
-    some = pool_of(pool, rows, entry)
-    with running(entry.spec, entry.name):
+    some = build_pool(pool, rows, entry)
+    with plugin_errors(entry.spec, entry.name):
         sketches: pa.Table = selector.sketch(some)
     return sketches
 
@@ -248,13 +248,13 @@ def _recipe(pool: PoolView, entry: SelectEntry) -> str:
 
 def _is_outdated(context: Context, path: Path, recipe: str, entry: SelectEntry) -> bool:
     """Return whether sketches rest on embeddings of an earlier fit, and ``refresh.refit`` asked for a new one."""
-    found = parquet_io.fingerprint(path)
+    found = parquet_io.read_fingerprint(path)
     refits = context.config.refresh.refit != "never" and "embedding" in entry.spec.plugin().traits.reads
     return refits and found is not None and found != recipe
 
 
 def _refuse_other(path: Path, recipe: str, entry: SelectEntry) -> None:
-    found = parquet_io.fingerprint(path)
+    found = parquet_io.read_fingerprint(path)
     if found == recipe:
         return
     fields = ", ".join(entry.spec.plugin().traits.sketch or ()) or "its embeddings"

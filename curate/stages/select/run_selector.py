@@ -16,9 +16,9 @@ from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.results import Selection
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
-from curate.stages.base import running
+from curate.stages.base import plugin_errors
 from curate.stages.select import split_budget
-from curate.stages.select.incumbents import Anchor, anchored
+from curate.stages.select.incumbents import Incumbents, keep_incumbents
 from curate.stages.select.split_budget import Groups
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def choose(
     survivors: Rows,
     entry: SelectEntry,
     seed: int,
-    anchor: Anchor | None = None,
+    anchor: Incumbents | None = None,
     published: PublishedRows | None = None,
 ) -> Selection:
     """Return the rows of the survivors that the entry keeps, as positions among them.
@@ -47,7 +47,7 @@ def choose(
     counts_tokens = entry.budget is not None and entry.budget.keep_tokens is not None
     return run(
         entry,
-        pool_of(view, survivors, entry, published),
+        build_pool(view, survivors, entry, published),
         seed,
         groups=_groups(view, survivors, entry),
         tokens=view.tokens[survivors] if counts_tokens else None,
@@ -62,7 +62,7 @@ def run(
     *,
     groups: Groups | None = None,
     tokens: NDArray[np.int32] | None = None,
-    anchor: Anchor | None = None,
+    anchor: Incumbents | None = None,
 ) -> Selection:
     """Run an entry's selector on a pool, or on each of its groups with a part of the budget.
 
@@ -95,7 +95,7 @@ def run(
             if part is not None and limit is not None:  # tokens that whole rows did not use up go to the next group
                 left = limit - int(part[one.indices].sum(dtype=np.int64))
             answers.append(one)
-        answer = split_budget.merged(len(pool), groups.rows, answers)
+        answer = split_budget.merge_selections(len(pool), groups.rows, answers)
     budget = None if tokens is not None or entry.budget is None else sum(share or 0 for share in shares)
     return answer.check(len(pool), budget)
 
@@ -120,13 +120,13 @@ def _shares(entry: SelectEntry, sizes: NDArray[np.int64], groups: Groups | None)
     return [budget] if groups is None else split_budget.split(entry, groups.names, sizes, budget)
 
 
-def most_at_once(view: PoolView, survivors: Rows, entry: SelectEntry) -> int:
+def max_rows_at_once(view: PoolView, survivors: Rows, entry: SelectEntry) -> int:
     """Return the largest number of rows that the entry's selector sees at once."""
     groups = _groups(view, survivors, entry)
     return len(survivors) if groups is None else max(map(len, groups.rows))
 
 
-def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: PublishedRows | None = None) -> Pool:
+def build_pool(view: PoolView, survivors: Rows, entry: SelectEntry, published: PublishedRows | None = None) -> Pool:
     """Return the survivors, with what the selector reads."""
     reads = entry.spec.plugin().traits.reads
     n, whole = len(survivors), len(survivors) == len(view)
@@ -138,7 +138,7 @@ def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: Publ
 
     selector = entry.spec.build()
     quality = view.quality(entry.quality if "quality" in reads else None)
-    with running(entry.spec, entry.name):
+    with plugin_errors(entry.spec, entry.name):
         wanted = selector.columns() if "frame" in reads else ()
     texts = view.texts() if "text" in reads else None
     try:
@@ -158,10 +158,10 @@ def pool_of(view: PoolView, survivors: Rows, entry: SelectEntry, published: Publ
 
 def _groups(view: PoolView, survivors: Rows, entry: SelectEntry) -> Groups | None:
     """Return the groups of the survivors; None without ``within``."""
-    return None if entry.within is None else groups_of(view.groups(entry.within)[survivors], entry.quota)
+    return None if entry.within is None else build_groups(view.groups(entry.within)[survivors], entry.quota)
 
 
-def groups_of(values: pl.Series, quota: Quota | None) -> Groups:
+def build_groups(values: pl.Series, quota: Quota | None) -> Groups:
     """Return the groups of rows that have the same value, (n,); rows without one are the first group.
 
     Raises
@@ -191,7 +191,7 @@ def _share(
     seed: int,
     budget: int | None,
     tokens: NDArray[np.int32] | None,
-    anchor: Anchor | None,
+    anchor: Incumbents | None,
     task: int = 0,
 ) -> Selection:
     """Run the selector for a number of rows or, where there are ``tokens``, of tokens."""
@@ -199,15 +199,15 @@ def _share(
     if tokens is None or budget is None:
         return answer(budget)
     prefix = entry.spec.plugin().traits.prefix and anchor is None
-    return split_budget.within_tokens(answer, tokens, budget, prefix=prefix)
+    return split_budget.select_within_tokens(answer, tokens, budget, prefix=prefix)
 
 
 def _run(
-    entry: SelectEntry, seed: int, pool: Pool, anchor: Anchor | None, budget: int | None, task: int = 0
+    entry: SelectEntry, seed: int, pool: Pool, anchor: Incumbents | None, budget: int | None, task: int = 0
 ) -> Selection:
     """Run the selector, and keep published rows as far as the configuration requires."""
     selector = entry.spec.build()
-    with running(entry.spec, entry.name):
+    with plugin_errors(entry.spec, entry.name):
         answer: Selection = selector.select(pool, budget, rng_for(seed, f"select/{entry.name}", task))
     planned = 0 if answer.epochs is None else len(answer.epochs)
     if planned != (entry.epochs if entry.epochs > 1 else 0):
@@ -216,4 +216,4 @@ def _run(
     answer = answer.check(len(pool), budget)
     if anchor is None or budget is None:
         return answer
-    return anchored(answer, anchor, lambda rows, held: _run(entry, seed, pool.take(rows), None, held, task))
+    return keep_incumbents(answer, anchor, lambda rows, held: _run(entry, seed, pool.take(rows), None, held, task))

@@ -94,7 +94,7 @@ def _shares(quota: Quota | None, sizes: NDArray[np.int64]) -> NDArray[np.float64
     return quotas.balanced_shares(sizes) if quota == "balanced" else quotas.proportional_shares(sizes)
 
 
-def merged(n: int, groups: Sequence[Rows], answers: Sequence[Selection]) -> Selection:
+def merge_selections(n: int, groups: Sequence[Rows], answers: Sequence[Selection]) -> Selection:
     """Return the groups' selections as one, their orders interleaved so that any prefix keeps the shares."""
     place = np.concatenate([(np.arange(len(a.indices)) + 0.5) / max(1, len(a.indices)) for a in answers])
     interleaved = np.argsort(place, kind="stable")
@@ -139,7 +139,7 @@ def _merged_epochs(groups: Sequence[Rows], answers: Sequence[Selection]) -> tupl
     )
 
 
-def within_tokens(
+def select_within_tokens(
     choose: Callable[[int], Selection], tokens: NDArray[np.int32], limit: int, *, prefix: bool
 ) -> Selection:
     """Return the largest selection of at most ``limit`` tokens.

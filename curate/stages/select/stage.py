@@ -36,17 +36,17 @@ from curate.stages.base import (
     Context,
     Forecast,
     Outcome,
-    Planned,
-    Progressed,
+    PlannedStep,
+    CompletedStages,
     Stage,
     Step,
     run_step,
 )
 from curate.stages.decontaminate.stage import NGRAM
 from curate.stages.select import cost_warnings, published_index
-from curate.stages.select.incumbents import Anchor
-from curate.stages.select.ledger_builder import Fates
-from curate.stages.select.run_selector import choose, most_at_once
+from curate.stages.select.incumbents import Incumbents
+from curate.stages.select.ledger_builder import LedgerBuilder
+from curate.stages.select.run_selector import choose, max_rows_at_once
 from curate.store import manifest, parquet_io, schemas, versions
 from curate.store.ledger import SelectResult
 from curate.store.manifest import EntryAccount, Record, StageResult
@@ -61,28 +61,28 @@ class Select(Stage[tuple["SelectEntry", ...], Selected]):
     name = "select"
     section = "select"
     result = SelectResult
-    single = True
-    also_owns = (published_index.FOLDER,)
+    has_single_step = True
+    extra_outputs = (published_index.FOLDER,)
 
     def entries(self, config: RunConfig) -> Sequence[tuple[SelectEntry, ...]]:
         return (config.select,)
 
     def run(
-        self, context: Context, done: Progressed, entry: tuple[SelectEntry, ...]
+        self, context: Context, done: CompletedStages, entry: tuple[SelectEntry, ...]
     ) -> tuple[Selected, Record[SelectResult]]:
         return select(context, done.pool)
 
-    def extend(self, context: Context, done: Progressed, results: Sequence[Selected]) -> Progressed:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[Selected]) -> CompletedStages:
         done.pool.forget_embeddings()
         return replace(done, view=replace(done.pool, selection=results[0]))
 
     def prepare(self, context: Context) -> None:
-        for warning in published_index.deleted(context):
+        for warning in published_index.warn_deleted(context):
             context.progress.warn(warning)
 
-    def guard(self, context: Context, done: Progressed) -> Sequence[str]:
+    def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
         if context.plan is None:
-            guardrails.selection(context, done.pool, done.one(self.name, SelectResult))
+            guardrails.check_selection(context, done.pool, done.record_of(self.name, SelectResult))
         return ()
 
     def describe(self, entry: tuple[SelectEntry, ...]) -> Mapping[str, str]:
@@ -91,21 +91,21 @@ class Select(Stage[tuple["SelectEntry", ...], Selected]):
 
     # ------------------------------------------------------------ plans
 
-    def forecast(self, config: RunConfig, step: Planned, before: Forecast) -> tuple[list[Planned], Forecast]:
+    def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:
         planned = []
         for entry in config.select:
             largest = before.largest.get(entry.within or "")
-            note = "" if step.state == "fresh" else cost_warnings.note(entry, before.most, largest)
+            note = "" if step.state == "fresh" else cost_warnings.cost_warning(entry, before.max_rows, largest)
             before = _after(entry, before)
             planned.append(replace(step, name=entry.name, rows=before.rows, epochs=entry.epochs, note=note))
         return planned, before
 
-    def slowdown(self, config: RunConfig, step: Planned, scale: float) -> float:
+    def estimate_slowdown(self, config: RunConfig, step: PlannedStep, scale: float) -> float:
         """Return the square of the scale for a quadratic selector: its groups grow as the pool does."""
         slow = any(entry.name == step.name and cost_warnings.is_quadratic(entry) for entry in config.select)
         return scale**2 if slow else scale
 
-    def written(self, config: RunConfig, step: Planned, last: Record[StageResult], folder: Path) -> int:
+    def count_written_bytes(self, config: RunConfig, step: PlannedStep, last: Record[StageResult], folder: Path) -> int:
         """Return 0 for all entries but the last: the ledger is written once, after it."""
         return paths.size(folder) if step.name == config.select[-1].name else 0
 
@@ -115,7 +115,7 @@ def _after(entry: SelectEntry, before: Forecast) -> Forecast:
     if (budget := entry.budget) is None:
         return replace(before, rows=None)
     rows = budget.keep if before.rows is None else budget.rows(before.rows, entry.name)
-    return replace(before, rows=rows, most=before.most if rows is None else min(before.most, rows))
+    return replace(before, rows=rows, max_rows=before.max_rows if rows is None else min(before.max_rows, rows))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def fingerprint_inputs(context: Context, pool: PoolView, published: _Published) 
         **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
         "keep_previous_weight": context.config.refresh.keep_previous_weight,
         "previous": published.previous,
-        **({published_index.FOLDER: list(published.known)} if published_index.entries(context.config) else {}),
+        **({published_index.FOLDER: list(published.known)} if published_index.comparing_entries(context.config) else {}),
         **pool.fingerprint_inputs(),
     }
 
@@ -149,8 +149,8 @@ def _published(context: Context, pool: PoolView) -> _Published:
     """Return the exports as they are now; for a ledger that is right, or was lost, those that it was made with."""
     folder, root = context.folder / "select", context.folder / versions.FOLDER
     now = _Published(
-        versions.published(root) if context.config.refresh.keep_previous_weight else None,
-        tuple(published_index.standing(versions.history(root))) if published_index.entries(context.config) else (),
+        versions.published_version(root) if context.config.refresh.keep_previous_weight else None,
+        tuple(published_index.active_versions(versions.read_history(root))) if published_index.comparing_entries(context.config) else (),
     )
     record = manifest.load(folder, SelectResult)
     if record is None:
@@ -161,17 +161,17 @@ def _published(context: Context, pool: PoolView) -> _Published:
         return next((own for own, parts in made_from if manifest.fingerprint(parts) == of_ledger), now)
     own = _Published(record.inputs.get("previous"), _known(record))
     right = manifest.compare(record, fingerprint_inputs(context, pool, own))[0] == "fresh"
-    gone = own.previous is not None and not versions.ids(root, own.previous).exists()
-    return own if right and not (gone and manifest.broken(record, folder)) else now  # it could not be made again
+    gone = own.previous is not None and not versions.ids_path(root, own.previous).exists()
+    return own if right and not (gone and manifest.find_broken_files(record, folder)) else now  # it could not be made again
 
 
 def _earlier(context: Context, now: _Published) -> Iterator[_Published]:
     """Yield the exports as they were before each publication, the last first."""
-    lines = versions.history(context.folder / versions.FOLDER)
+    lines = versions.read_history(context.folder / versions.FOLDER)
     for count in reversed(range(len(lines))):
         before = lines[:count]
         previous = before[-1]["version"] if before and now.previous is not None else None
-        yield _Published(previous, tuple(published_index.standing(before)) if now.known else ())
+        yield _Published(previous, tuple(published_index.active_versions(before)) if now.known else ())
 
 
 def _known(record: Record[SelectResult]) -> tuple[str, ...]:
@@ -195,7 +195,7 @@ def select(context: Context, pool: PoolView) -> tuple[Selected, Record[SelectRes
 def _work(
     context: Context, pool: PoolView, published: _Published, folder: Path, fingerprint: str
 ) -> Outcome[SelectResult]:
-    fates = Fates(pool.ids)
+    fates = LedgerBuilder(pool.ids)
     anchor = None if published.previous is None else _anchor(context, pool, published.previous)
     seed = context.config.seed
     entries: list[EntryAccount] = []
@@ -207,11 +207,11 @@ def _work(
         reset_peak_memory()
         before = fates.survivors
         if cost_warnings.is_quadratic(entry):
-            told = cost_warnings.note(entry, len(before), most_at_once(pool, before, entry))
+            told = cost_warnings.cost_warning(entry, len(before), max_rows_at_once(pool, before, entry))
             if told:
                 context.progress.note(told)
         context.progress.begin(f"selecting with {entry.name}", len(before))
-        known = None if entry.against is None else published_index.recall(context, pool, entry, published.known)
+        known = None if entry.against is None else published_index.load_published_rows(context, pool, entry, published.known)
         if known is not None and known.forgotten:
             context.progress.warn(
                 f"select {entry.name}: since the embeddings were fitted again, {known.forgotten:,} rows that were "
@@ -227,7 +227,7 @@ def _work(
                 None if known is None else known.published.take(before),
             )
         ranked = entry.spec.plugin().traits.budgeted
-        fates.settle(number, chosen, ranked=ranked, others=None if known is None else known.ids)
+        fates.record(number, chosen, ranked=ranked, others=None if known is None else known.ids)
         account = _account(pool, entry.name, before, fates.survivors, begun)
         entries.append(replace(account, retention=None if chosen.retention is None else chosen.retention.curve()))
         context.progress.advance(len(before))
@@ -251,7 +251,7 @@ def _names(context: Context, pool: PoolView) -> list[str]:
     return first + [entry.name for entry in context.config.select]
 
 
-def _decontaminate(pool: PoolView, folder: Path, fates: Fates) -> EntryAccount:
+def _decontaminate(pool: PoolView, folder: Path, fates: LedgerBuilder) -> EntryAccount:
     """Drop the rows that share too much with an evaluation text, each for its first hit."""
     begun, before, n = time.perf_counter(), fates.survivors, len(pool)
     first = pool.hits.unique("row", keep="first", maintain_order=True)
@@ -264,7 +264,7 @@ def _decontaminate(pool: PoolView, folder: Path, fates: Fates) -> EntryAccount:
     left = np.flatnonzero(reason < 0)
     gain = np.zeros(len(left), np.float32)
     selection = Selection(left, gain, reasons=tuple(code), reason=reason, similarity=similarity)
-    fates.settle(0, selection.check(n, None), ranked=False)
+    fates.record(0, selection.check(n, None), ranked=False)
     if not len(fates.survivors):
         message = f"every one of {n:,} rows shares too much with an evaluation text: nothing would be exported"
         hint = "look at the hits there, and at the section decontaminate"
@@ -286,10 +286,10 @@ def _account(pool: PoolView, name: str, before: Rows, after: Rows, begun: float)
     )
 
 
-def _anchor(context: Context, pool: PoolView, version: str) -> Anchor:
+def _anchor(context: Context, pool: PoolView, version: str) -> Incumbents:
     """Return which rows of the pool are in a version of the export."""
     ids = versions.read_ids(context.folder / versions.FOLDER, version)["id"]
-    return Anchor(pc.is_in(pool.ids, ids.to_arrow()).to_numpy(), context.config.refresh.keep_previous_weight)
+    return Incumbents(pc.is_in(pool.ids, ids.to_arrow()).to_numpy(), context.config.refresh.keep_previous_weight)
 
 
 def _counts(pool: PoolView, before: Rows, after: Rows) -> dict[str, Count]:
@@ -303,13 +303,13 @@ def _counts(pool: PoolView, before: Rows, after: Rows) -> dict[str, Count]:
 # ---------------------------------------------------------------- the ledger
 
 
-def _write(pool: PoolView, names: Sequence[str], fates: Fates, folder: Path, fingerprint: str) -> None:
+def _write(pool: PoolView, names: Sequence[str], fates: LedgerBuilder, folder: Path, fingerprint: str) -> None:
     """Write one shard for each input shard, with a line for every one of its rows."""
     n = len(pool)
     rank = np.full(n, -1, np.int32)
     rank[fates.indices] = np.arange(len(fates.indices), dtype=np.int32)
     reasons = list(fates.reasons)
-    every_id = fates.every_id
+    every_id = fates.ids
     plan = None if fates.epochs is None else _Plan(fates.epochs, n)
     start = 0
     for shard, rows in enumerate(pool.sizes):
@@ -330,7 +330,7 @@ def _write(pool: PoolView, names: Sequence[str], fates: Fates, folder: Path, fin
             ],
             schema=schemas.SELECT,
         )
-        path = parquet_io.part(folder, shard)
+        path = parquet_io.shard_path(folder, shard)
         table = _with_quarantined(pool, shard, table)
         parquet_io.write(schemas.check(table, schemas.SELECT, str(path)), path, fingerprint, compression="zstd")
         start += rows
@@ -370,7 +370,7 @@ def _with_quarantined(pool: PoolView, shard: int, table: pa.Table) -> pa.Table:
     aside: dict[str, tuple[str, str]] = {}
     for entry in pool.embedded:
         if entry.rows[shard] < pool.inputs.shards[shard]:
-            found = parquet_io.read(parquet_io.part(entry.folder / QUARANTINE, shard), ["id", "reason"]).to_pylist()
+            found = parquet_io.read(parquet_io.shard_path(entry.folder / QUARANTINE, shard), ["id", "reason"]).to_pylist()
             aside |= {row["id"]: (entry.name, row["reason"]) for row in found}
     ids = pool.inputs.read(shard, ("id",))["id"].combine_chunks()
     missing = [name for name in ids.to_pylist() if name in aside]

@@ -152,7 +152,7 @@ def test_the_export_is_masked_and_says_so_everywhere(people, config, use):
     assert emails == 2 * sum(number % 3 == 0 for number in numbers(rows))
     assert phones == sum(number % 4 == 0 for number in numbers(rows))
     counts = {"rows": changed, "spans": {"email": emails, "phone": phones}}
-    assert versions.contents(done.export)["masked"] == counts
+    assert versions.read_contents(done.export)["masked"] == counts
     told = f"{emails} e-mail addresses and {phones} phone numbers in {changed} rows"
     assert done.sentence().endswith(f"; masked: {told}")
     assert done.as_dict()["masked"] == counts
@@ -172,9 +172,9 @@ def test_no_text_is_quoted_unmasked(people, config):
     assert "<EMAIL>" in story
     assert MAIL not in story
     twice = explain.explain(Path("run"), "r0058")
-    assert twice.set_aside
+    assert twice.quarantined
     assert MAIL not in json.dumps(twice.as_dict())
-    told = json.dumps(diff.last(Path("run"), 50).as_dict())
+    told = json.dumps(diff.diff_published(Path("run"), 50).as_dict())
     assert "<EMAIL>" in told
     assert MAIL not in told
     page = first.report.read_text()
@@ -195,7 +195,7 @@ def test_workers_and_a_mask_that_comes_back_give_the_same_bytes(people, config):
     plain = pipeline.run(from_data(config(**sections(mask_pii=[]))), Serial())
     done = pipeline.run(from_data(config(**sections())), Serial())
     assert done.export.name != plain.export.name
-    assert versions.contents(plain.export).get("masked") is None
+    assert versions.read_contents(plain.export).get("masked") is None
     written = bytes_of(done.export)
     again = pipeline.run(from_data(config(**sections(mask_pii=[]))), Serial())
     assert again.export == plain.export

@@ -59,7 +59,7 @@ def test_all_copies_but_the_first_are_cut_and_it_is_told_everywhere(notices, con
     assert answers[-1] == ""
     assert all(row["other"] == NOTICE for row in rows)  # no column of the text
     counts = {"rows": 20, "spans": 20, "words": 20 * 16, "empty": 1}
-    assert versions.contents(done.export)["cut"] == counts
+    assert versions.read_contents(done.export)["cut"] == counts
     told = "20 repeated spans of 320 words out of 20 rows, of which 1 has nothing left"
     assert done.sentence().endswith(f"; cut: {told}")
     assert done.as_dict()["cut"] == counts
@@ -80,7 +80,7 @@ def test_workers_and_an_option_that_comes_back_give_the_same_bytes(notices, conf
     plain = pipeline.run(from_data(config(**sections(remove_repeated_spans=None))), Serial())
     done = pipeline.run(from_data(config(**sections())), Serial())
     assert done.export.name != plain.export.name
-    assert "cut" not in versions.contents(plain.export)
+    assert "cut" not in versions.read_contents(plain.export)
     written = bytes_of(done.export)
     assert pipeline.run(from_data(config(**sections(remove_repeated_spans=None))), Serial()).export == plain.export
     back = pipeline.run(from_data(config(**sections())), Serial())
@@ -97,15 +97,15 @@ def test_epochs_have_the_same_rows_with_the_same_cuts(notices, config):
     kept = [row for epoch in sorted((done.export / "data").iterdir()) for row in pq.read_table(epoch).to_pylist()]
     whole = {row["id"] for row in kept if NOTICE.lower() in row["answer"][0].lower()}
     assert len(whole) == 1
-    assert versions.contents(done.export)["cut"]["rows"] == sum(
+    assert versions.read_contents(done.export)["cut"]["rows"] == sum(
         int(row["id"][1:]) % 3 == 0 or row["id"] == "r0059" for row in kept if row["id"] not in whole
     )
 
 
 def test_what_is_left_is_masked(notices, config):
     done = pipeline.run(from_data(config(**sections(mask_pii=["email"]))), Serial())
-    assert "cut" in versions.contents(done.export)
-    assert "masked" in versions.contents(done.export)
+    assert "cut" in versions.read_contents(done.export)
+    assert "masked" in versions.read_contents(done.export)
     assert rows_of(done.export)[-1]["answer"] == [""]
 
 

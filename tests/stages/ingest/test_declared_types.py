@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from curate.stages.ingest.declared_types import parsed
+from curate.stages.ingest.declared_types import convert_columns
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ from curate.stages.ingest.declared_types import parsed
     ids=str,
 )
 def test_values_become_their_declared_type(kind, given, values, lost):
-    table, wrong = parsed(pa.table({"n": [0] * len(given), "x": given}), {"x": kind, "absent": "int64"})
+    table, wrong = convert_columns(pa.table({"n": [0] * len(given), "x": given}), {"x": kind, "absent": "int64"})
     assert table.column_names == ["n", "x"]
     assert table["x"].to_pylist() == values
     assert [row for _, rows in wrong for row in rows.nonzero()[0].tolist()] == lost

@@ -49,7 +49,7 @@ def ingested(folder: Path, contents: dict[str, Any], **pool: Any) -> tuple[Input
 
 
 def rows(source: Inputs) -> list[dict[str, Any]]:
-    return [row for table in source.each((), tuple(source.columns)) for row in table.to_pylist()]
+    return [row for table in source.iterate_shards((), tuple(source.columns)) for row in table.to_pylist()]
 
 
 def quarantined(folder: Path) -> list[tuple[str, int, str]]:
@@ -88,11 +88,11 @@ def test_every_file_is_in_the_manifest_with_its_lines_and_rows(tmp_path):
     )
     assert sum(count[1] for count in counted.values()) == source.rows == record.count.kept
     assert sum(count[2] for count in counted.values()) == record.count.quarantined == len(quarantined(tmp_path))
-    [warning] = guardrails.files(configured(tmp_path, {}), record)
+    [warning] = guardrails.check_files(configured(tmp_path, {}), record)
     assert warning.startswith("2 of 5 input files have no row that can be used")
     assert "c.csv (8 bytes)" in warning
     with pytest.raises(DataError, match=r"2 of 5 input files .*guard.max_empty_file_rate allows 30.00%"):
-        guardrails.files(configured(tmp_path, {}, guard={"max_empty_file_rate": 0.3}), record)
+        guardrails.check_files(configured(tmp_path, {}, guard={"max_empty_file_rate": 0.3}), record)
 
 
 def test_counts_stay_when_a_file_is_only_touched(tmp_path):
@@ -124,7 +124,7 @@ def test_a_mistyped_row_is_quarantined_with_its_file_and_line(tmp_path):
 
 @pytest.mark.parametrize("rows_per_shard", [1, 2, 3, 5, 100])
 def test_the_kind_of_most_values_of_a_file_counts_however_it_is_cut(tmp_path, rows_per_shard, monkeypatch):
-    monkeypatch.setattr("curate.store.json_records.BATCH_ROWS", 2)
+    monkeypatch.setattr("curate.store.json_records.MAX_BATCH_ROWS", 2)
     values = ["a", "b", 1, 2, 3, None, 4, "c", 5, 6.5]
     content = {"a.jsonl": lines(*({"text": f"t{i}", "v": value} for i, value in enumerate(values)))}
     content["b.jsonl"] = lines({"text": "other", "v": 7})
@@ -288,13 +288,13 @@ def test_a_type_that_cannot_be_stored_names_its_column(tmp_path):
 
 
 def test_files_that_expand_very_much_are_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr("curate.store.expansion.FREE", 1 << 16)
+    monkeypatch.setattr("curate.store.expansion.FREE_BYTES", 1 << 16)
     rng = np.random.default_rng(0)
     repeated = [{"text": rng.bytes(count).hex() + "ab " * 4_000} for count in [40] * 50]
     table = pa.table({"text": pa.array(["ab " * 4_000] * 30).dictionary_encode()})
     files = {"a.jsonl": lines({"text": "x"}), "b.jsonl.gz": gzip.compress(lines(*repeated).encode())}
     _, record = ingested(tmp_path, {**files, "c.parquet": table})
-    [warning] = guardrails.expansion(record)
+    [warning] = guardrails.find_expanded_files(record)
     times = {Path(file["path"]).name: file.get("expansion", 0) for file in record.result.files}
     assert times["a.jsonl"] == 0
     assert times["b.jsonl.gz"] > 100
@@ -302,9 +302,9 @@ def test_files_that_expand_very_much_are_reported(tmp_path, monkeypatch):
     worst = max(times, key=lambda name: times[name])
     assert warning.startswith(f"2 of 3 input files expand to more than 100 times their size, {tmp_path}/pool/{worst}")
     _, again = ingested(tmp_path, files)
-    assert len(guardrails.expansion(again)) == 1
+    assert len(guardrails.find_expanded_files(again)) == 1
     _, usual = ingested(tmp_path, {"a.jsonl": lines({"text": "x"})})
-    assert guardrails.expansion(usual) == []
+    assert guardrails.find_expanded_files(usual) == []
 
 
 def test_records_without_a_key_are_quarantined(tmp_path):
@@ -329,12 +329,12 @@ def test_a_column_without_a_value_goes_with_any_type(tmp_path):
 def test_shards_of_long_texts_have_fewer_rows(tmp_path, monkeypatch, count, size, kind, same):
     """As 66,000 texts of 33 KB, or 2,200 of 1 MB, do at a hundred and ten times this scale."""
     monkeypatch.setattr(shard_writer, "SHARD_BYTES", 1 << 21)
-    monkeypatch.setattr("curate.store.parquet_records.BATCH_BYTES", 1 << 20)
+    monkeypatch.setattr("curate.store.parquet_records.MAX_BATCH_BYTES", 1 << 20)
     texts = ["x" * size if same else f"{number:06d}" + "x" * (size - 6) for number in range(count)]
     source, record = ingested(tmp_path, {"a.parquet": pa.table({"text": pa.array(texts, kind)})})
     assert source.rows == record.count.kept == count
     assert len(source.shards) > 3
-    for table in source.each(("text",)):
+    for table in source.iterate_shards(("text",)):
         assert table["text"].nbytes <= (1 << 21) + (1 << 20)
 
 
@@ -412,18 +412,18 @@ def test_nan_literals_are_counted(tmp_path):
 
 
 def test_batches_are_small_where_records_are_large(tmp_path, monkeypatch):
-    monkeypatch.setattr("curate.store.json_records.BATCH_BYTES", 1_000)
+    monkeypatch.setattr("curate.store.json_records.MAX_BATCH_BYTES", 1_000)
     source, record = ingested(tmp_path, {"a.jsonl": lines(*({"text": "x" * 900 + str(i)} for i in range(9)))})
     assert source.rows == 9
     assert record.result.files[0]["lines"] == 9
-    assert records.BATCH_BYTES > 1_000
+    assert records.MAX_BATCH_BYTES > 1_000
 
 
 def test_every_value_of_a_float_column_is_as_it_was(tmp_path):
     values = [0.1, -0.0, math.inf, 5e-324, None]
     table = pa.table({"text": list("abcde"), "v": values, "w": np.arange(5).astype(np.float16)})
     source, _ = ingested(tmp_path, {"a.parquet": table})
-    assert pa.concat_tables(source.each((), ("text", "v", "w"))).equals(table)
+    assert pa.concat_tables(source.iterate_shards((), ("text", "v", "w"))).equals(table)
 
 
 def test_any_order_of_any_files_gives_the_same_columns(tmp_path):

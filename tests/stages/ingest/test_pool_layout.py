@@ -7,7 +7,7 @@ import json
 import pytest
 
 from curate.errors import ConfigError, DataError
-from curate.stages.ingest.pool_layout import layout
+from curate.stages.ingest.pool_layout import detect_layout
 
 TEXT = "it was a fine day by the sea"
 
@@ -45,7 +45,7 @@ IDS = {
 def test_what_is_no_text_is_refused_whatever_its_name_is(write, kind, name):
     path = write({name: IDS[kind](n), "n": n} for n in range(40))
     with pytest.raises(ConfigError) as refused:
-        layout([path])
+        detect_layout([path])
     first, *columns = str(refused.value).splitlines()
     assert first == "a.jsonl: no column looks like a text; name one: curate init --text COLUMN"
     assert [line.split(",")[0].split(" has no")[0] for line in columns] == [
@@ -57,21 +57,21 @@ def test_what_is_no_text_is_refused_whatever_its_name_is(write, kind, name):
 @pytest.mark.parametrize("kind", [kind for kind in IDS if kind not in ("label", "nothing")])
 def test_the_text_is_found_next_to_anything(write, kind):
     path = write({"content": IDS[kind](n), "id": IDS[kind](n), "blurb": f"{TEXT} {n}"} for n in range(40))
-    assert layout([path]).text == "blurb"
+    assert detect_layout([path]).text == "blurb"
 
 
 def test_an_id_is_no_id_if_two_rows_have_it_or_one_has_none(write):
     rows = [{"id": n, "text": f"{TEXT} {n}"} for n in range(40)]
-    assert layout([write(rows)]).id == "id"
-    assert layout([write([*rows, rows[0]])]).id is None
-    assert layout([write([*rows, {"id": None, "text": TEXT}])]).id is None
-    assert layout([write(rows, "a.jsonl"), write(rows, "b.jsonl")]).id is None  # both files count from 0
-    assert layout([write({"user_id": n, "text": TEXT} for n in range(40))]).id is None
+    assert detect_layout([write(rows)]).id == "id"
+    assert detect_layout([write([*rows, rows[0]])]).id is None
+    assert detect_layout([write([*rows, {"id": None, "text": TEXT}])]).id is None
+    assert detect_layout([write(rows, "a.jsonl"), write(rows, "b.jsonl")]).id is None  # both files count from 0
+    assert detect_layout([write({"user_id": n, "text": TEXT} for n in range(40))]).id is None
 
 
 def test_a_label_has_few_values_and_is_no_fraction_and_two_candidates_are_none(write):
     def labels(**columns):
-        return layout(
+        return detect_layout(
             [write({"text": f"{TEXT} {n}"} | {k: make(n) for k, make in columns.items()} for n in range(40))]
         ).label
 
@@ -88,18 +88,18 @@ def test_a_label_has_few_values_and_is_no_fraction_and_two_candidates_are_none(w
 
 def test_a_source_has_few_values(write):
     rows = [{"text": f"{TEXT} {n}", "source": "ab"[n % 2], "dataset": f"https://x.example/{n}"} for n in range(40)]
-    assert layout([write(rows)]).source == "source"
-    assert layout([write({**row, "source": row["dataset"]} for row in rows)]).source is None
+    assert detect_layout([write(rows)]).source == "source"
+    assert detect_layout([write({**row, "source": row["dataset"]} for row in rows)]).source is None
 
 
 def test_a_text_that_only_some_files_have_is_not_taken(write):
     first = write(({"text": f"{TEXT} {n}", "blurb": f"{TEXT} {n}"} for n in range(5)), "a.jsonl")
     second = write(({"body": f"{TEXT} {n}", "blurb": f"{TEXT} {n}"} for n in range(5)), "b.jsonl")
-    assert layout([first, second]).text == "blurb"
+    assert detect_layout([first, second]).text == "blurb"
 
 
 def test_rows_without_a_text_are_counted(write):
-    found = layout([write({"text": f"{TEXT} {n}" if n else None} for n in range(40))])
+    found = detect_layout([write({"text": f"{TEXT} {n}" if n else None} for n in range(40))])
     assert (found.text, found.blank, found.rows) == ("text", 1, 40)
     assert "1 of the 40 rows that were read have no text: a run quarantines such rows" in [*found.lines()]
 
@@ -128,25 +128,25 @@ CHAT = [{"id": n, "messages": [{"role": "user", "content": TEXT}], "text": TEXT}
 )
 def test_a_text_that_is_named_wrongly_is_an_error_with_the_right_one(write, text, hint):
     with pytest.raises(ConfigError) as refused:
-        layout([write(CHAT)], text)
+        detect_layout([write(CHAT)], text)
     assert str(refused.value).startswith("--text: ")
     assert hint in str(refused.value)
 
 
 @pytest.mark.parametrize("text", ["text", "{messages[].role}", "{id}", "{text} {id}"])
 def test_a_text_that_is_named_rightly_is_taken(write, text):
-    assert layout([write(CHAT)], text).text == text
+    assert detect_layout([write(CHAT)], text).text == text
 
 
 def test_files_without_a_row_and_of_unknown_formats_are_errors(write, tmp_path):
     with pytest.raises(DataError, match="there are no rows"):
-        layout([write([])])
+        detect_layout([write([])])
     (tmp_path / "a.txt").write_text(TEXT)
     with pytest.raises(DataError, match="cannot tell the format"):
-        layout(["a.txt"])
+        detect_layout(["a.txt"])
 
 
 def test_many_columns_are_cut_off(write):
     with pytest.raises(ConfigError) as refused:
-        layout([write([{f"c{n}": n for n in range(50)}] * 3)])
+        detect_layout([write([{f"c{n}": n for n in range(50)}] * 3)])
     assert str(refused.value).splitlines()[-1] == "a.jsonl: 30 more columns"

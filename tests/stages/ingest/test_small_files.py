@@ -102,7 +102,7 @@ def test_small_files_together_are_read_as_each_by_itself(
 @contextmanager
 def _none_is_small() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(small_files, "SMALL", -2)
+        patch.setattr(small_files, "MAX_SMALL_BYTES", -2)
         yield
 
 
@@ -110,9 +110,9 @@ def _read(out: Path, pieces: list[Piece], settings: dict[str, Any]) -> object:
     """Return all that a task gives: its result, its shards and what it quarantined; or its error."""
     config = InputConfig(files="pool/*", **settings)
     counting = "column" if "tokens" in settings else "estimate"
-    task = shard_writer.Reading(0, tuple(pieces), 8, config, counting, out / "in", out / "bad", "f")  # type: ignore[arg-type]
+    task = shard_writer.ReadTask(0, tuple(pieces), 8, config, counting, out / "in", out / "bad", "f")  # type: ignore[arg-type]
     try:
-        done = shard_writer.read(task)
+        done = shard_writer.write_shards(task)
     except DataError as error:
         return str(error)
     tables = [parquet_io.read(path) for path in done.paths]
@@ -121,4 +121,4 @@ def _read(out: Path, pieces: list[Piece], settings: dict[str, Any]) -> object:
         name: (list(each.kinds.items()), each.spans, each.cells, each.cells_file) for name, each in done.columns.items()
     }
     shards = [(table.schema.names, table.schema.types, table.to_pylist()) for table in tables]
-    return shards, bad, list(columns.items()), done.sources, done.quarantined, done.files, done.votes
+    return shards, bad, list(columns.items()), done.sources, done.quarantined, done.files, done.kind_counts

@@ -57,7 +57,7 @@ def test_rows_and_bad_records_count_for_the_source_of_their_file(pool, source, e
     kept = pl.read_parquet("run/export/current/data/*.parquet")
     assert "source" not in kept.columns
     assert sum(record.count.kept for record in [record]) == 20
-    bad = pl.concat([pl.read_parquet(path) for _, files in Run.open(Path("run")).quarantines() for path in files])
+    bad = pl.concat([pl.read_parquet(path) for _, files in Run.open(Path("run")).quarantine_files() for path in files])
     assert set(bad["source"]) == set(expected)
 
 
@@ -100,6 +100,6 @@ def test_a_pattern_names_the_source_once(pool, path):
 
 def test_special_letters_of_a_pattern_are_themselves(pool):
     config = from_data(pool({"path": "a+b(c)/{source}.*"})).input
-    assert source_names.from_path(config, "x/a+b(c)/d.e.jsonl") == "d"
+    assert source_names.source_from_path(config, "x/a+b(c)/d.e.jsonl") == "d"
     with pytest.raises(DataError):
-        source_names.from_path(config, "x/aab(c)/d.jsonl")
+        source_names.source_from_path(config, "x/aab(c)/d.jsonl")

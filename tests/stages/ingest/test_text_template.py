@@ -41,14 +41,14 @@ def test_braces_are_doubled_and_missing_columns_are_empty():
 
 
 def test_a_name_without_braces_is_a_column():
-    assert text_template.columns_of("text") is None
-    assert text_template.columns_of("{b} {a} {b}") == ["b", "a"]
+    assert text_template.template_columns("text") is None
+    assert text_template.template_columns("{b} {a} {b}") == ["b", "a"]
 
 
 @pytest.mark.parametrize("template", ["{a", "{}", "{a!r}", "{a:>10}", "a}"])
 def test_only_plain_names_may_stand_in_braces(template):
     with pytest.raises(ValueError, match=r"^text: "):
-        text_template.columns_of(template)
+        text_template.template_columns(template)
 
 
 # ---------------------------------------------------------------- paths into lists and objects
@@ -91,7 +91,7 @@ def test_what_a_path_leads_to_is_text_as_anywhere():
         None,
     ]
     assert text_template.render("{x[][]}", table).to_pylist() == [None, "1\n2\n3"]
-    assert text_template.columns_of("{x.n[]} {x[][]} {a.b} {c[0]}") == ["x", "a.b", "c[0]"]
+    assert text_template.template_columns("{x.n[]} {x[][]} {a.b} {c[0]}") == ["x", "a.b", "c[0]"]
 
 
 def test_a_map_is_a_list_of_keys_and_values():
@@ -102,7 +102,7 @@ def test_a_map_is_a_list_of_keys_and_values():
 @pytest.mark.parametrize("template", ["{[]}", "{a[]b}", "{a[].}", "{a[]..b}", "{.a[]}", "{a[][0]}"])
 def test_what_is_no_path_is_an_error_that_shows_one(template):
     with pytest.raises(ValueError, match=r"is no path into a list; write one as \"\{messages\[\]\.content\}\""):
-        text_template.columns_of(template)
+        text_template.template_columns(template)
 
 
 VALUES = st.recursive(
@@ -120,8 +120,8 @@ def test_masking_and_cutting_reach_the_strings_of_the_text_and_no_other(rows, na
     table = pa.table({"x": as_json(rows)})
     paths = template_syntax.paths_of("".join(f"{{{name}}}" for name in names))
     seen = []
-    marked = map_strings.changed(table, paths, lambda _, text: (seen.append(text), f"{mark}{text}")[1])
-    unmarked = map_strings.changed(marked, [("x",)], lambda _, text: text.removeprefix(mark))
+    marked = map_strings.map_strings(table, paths, lambda _, text: (seen.append(text), f"{mark}{text}")[1])
+    unmarked = map_strings.map_strings(marked, [("x",)], lambda _, text: text.removeprefix(mark))
     assert [json.loads(text or "null") for text in unmarked["x"].to_pylist()] == rows
     count = 0
     for name in names:

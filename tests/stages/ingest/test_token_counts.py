@@ -19,12 +19,12 @@ def test_a_tokenizer_file_counts(tmp_path):
     made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     made.save(str(tmp_path / "tokenizer.json"))
     texts = pa.array(["a b c", "a", ""])
-    assert token_counts.counter(str(tmp_path))(texts).to_pylist() == [3, 1, 0]
-    assert token_counts.counter(str(tmp_path / "tokenizer.json"))(texts).to_pylist() == [3, 1, 0]
+    assert token_counts.make_counter(str(tmp_path))(texts).to_pylist() == [3, 1, 0]
+    assert token_counts.make_counter(str(tmp_path / "tokenizer.json"))(texts).to_pylist() == [3, 1, 0]
 
 
 def test_what_is_no_tokenizer_says_what_may_stand_there(tmp_path):
     pytest.importorskip("tokenizers")
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(PluginError, match="neither a column of the input nor a tokenizer"):
-        token_counts.counter(str(tmp_path))
+        token_counts.make_counter(str(tmp_path))

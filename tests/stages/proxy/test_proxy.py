@@ -254,7 +254,7 @@ def test_a_log_gives_the_scores_of_what_stands_in_it(pool, config, kind):
     expected = [np.mean(margins[name]) for name in scores()["id"]]
     np.testing.assert_allclose(scores()["score_aum"], expected, atol=3e-3)
     facts = json.loads(Path("run/proxy/manifest.json").read_text())["facts"]
-    assert (facts["runs"], facts["epochs"], facts["unknown"], facts["unlabelled"]) == (2, 3, 1, 0)
+    assert (facts["runs"], facts["epochs"], facts["unknown"], facts["unlabeled"]) == (2, 3, 1, 0)
     again = config(**READS | {"proxy": {"use": "recorded", "files": files}})
     assert states(again)["recorded"] == "fresh"
     log(Path("logs"), kind, logged(epochs=(10, 20)))

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from curate.errors import ConfigError, DataError
 from curate.report.prometheus_format import Gauge, render, sample
 from curate.stages.report import prometheus
-from curate.stages.report.prometheus import Ending
+from curate.stages.report.prometheus import RunEnd
 
 FILE = Path("out/curate.prom")
 
@@ -150,7 +150,7 @@ def test_a_folder_is_no_metrics_file(tmp_path):
 
 
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
-    ending = Ending(run=None, seconds=1.0, exit_code=0, steps=())
+    ending = RunEnd(run=None, seconds=1.0, exit_code=0, steps=())
     path = tmp_path / "a.prom"
     prometheus.write(path, ending)
     before = path.read_bytes()

@@ -71,7 +71,7 @@ def test_how_well_it_learnt_stands_in_the_manifest_the_log_and_the_report(exampl
     assert {"positive": 40, "negative": 40}.items() <= facts["measured"].items()
     measured = facts["measured"]
     assert measured["auc_low"] <= measured["auc"] <= measured["auc_high"]
-    assert "40 good examples and 40 bad ones; held out, its AUC is" in facts["learnt"]
+    assert "40 good examples and 40 bad ones; held out, its AUC is" in facts["fit_summary"]
     assert "rows of the pool" in json.loads(Path("run/score/from_pool/manifest.json").read_text())["facts"]["learnt"]
     assert f"Learnt from {facts['learnt']}." in Path("run/report.html").read_text()
     Path("c.yaml").write_text(json.dumps(config(**SCORES, run="again")))

@@ -22,7 +22,7 @@ GROWTH = "4 times the rows take up to 16 times as long"
 @pytest.fixture(autouse=True)
 def many(monkeypatch):
     """What counts as many rows here; the pool has sixty, 40 of source left and 20 of source right."""
-    monkeypatch.setattr(cost_warnings, "MANY", 30)
+    monkeypatch.setattr(cost_warnings, "MIN_WARNED_ROWS", 30)
 
 
 def notes(settings):
@@ -58,7 +58,7 @@ def test_a_plan_tells_the_largest_group_once_it_is_known(pool, config):
     assert "(those of the largest group of 'cluster', not known yet)" in notes(settings)["k_center"]
     run(from_data(settings), Serial(), until="score")
     sizes = json.loads((pool.parent / "run/cluster/manifest.json").read_text())["facts"]
-    assert sizes["largest"] < cost_warnings.MANY
+    assert sizes["largest"] < cost_warnings.MIN_WARNED_ROWS
     assert notes(settings) == {}
     by_source = notes(config(select=[entry(within="source")]))["k_center"]
     assert f"(up to 40 in the largest group of 'source'): {GROWTH}; smaller groups bound it" in by_source

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from curate.errors import PluginError
 from curate.plugins.results import Selection
-from curate.stages.select.incumbents import HELD, Anchor, anchored
+from curate.stages.select.incumbents import PLACE_TAKEN, Incumbents, keep_incumbents
 
 
 def best(quality, budget):
@@ -19,7 +19,7 @@ def best(quality, budget):
 
 
 def held_to(quality, published, weight, budget):
-    return anchored(best(quality, budget), Anchor(published, weight), lambda rows, held: best(quality[rows], held))
+    return keep_incumbents(best(quality, budget), Incumbents(published, weight), lambda rows, held: best(quality[rows], held))
 
 
 @st.composite
@@ -57,7 +57,7 @@ def test_the_best_new_rows_get_in_and_the_best_old_ones_stay():
     published = np.array([False] * 4 + [True] * 4)
     chosen = held_to(quality, published, 0.5, 4)
     assert sorted(chosen.indices.tolist()) == [0, 1, 4, 5]
-    assert [chosen.reasons[chosen.reason[row]] for row in (2, 3, 6)] == [HELD, HELD, "not chosen"]
+    assert [chosen.reasons[chosen.reason[row]] for row in (2, 3, 6)] == [PLACE_TAKEN, PLACE_TAKEN, "not chosen"]
     assert chosen.gain.tolist() == [9, 8, 5, 4]
 
 
@@ -68,8 +68,8 @@ def test_nothing_that_is_not_chosen_stands_for_another_row():
         representative=np.array([-1, -1, 0, 1]),
         similarity=np.array([np.nan, np.nan, 0.9, 0.8], np.float32),
     )
-    chosen = anchored(
-        fresh, Anchor(np.array([False, False, True, False]), 1.0), lambda rows, held: best(np.ones(1), held)
+    chosen = keep_incumbents(
+        fresh, Incumbents(np.array([False, False, True, False]), 1.0), lambda rows, held: best(np.ones(1), held)
     )
     assert sorted(chosen.indices.tolist()) == [0, 2]
     assert chosen.representative.tolist() == [-1, -1, 0, -1]
@@ -79,4 +79,4 @@ def test_nothing_that_is_not_chosen_stands_for_another_row():
 def test_a_selector_that_weighs_its_rows_is_refused():
     weighed = Selection(np.array([0]), np.ones(1, np.float32), np.ones(1, np.float32))
     with pytest.raises(PluginError, match="cannot be held to the published rows"):
-        anchored(weighed, Anchor(np.array([False, True]), 1.0), lambda rows, held: best(np.ones(1), held))
+        keep_incumbents(weighed, Incumbents(np.array([False, True]), 1.0), lambda rows, held: best(np.ones(1), held))

@@ -14,7 +14,7 @@ import pytest
 import curate
 from curate.errors import ConfigError, CurateError, GuardrailError
 from curate.stages.select import published_index
-from curate.stages.select.published_index import standing
+from curate.stages.select.published_index import active_versions
 from curate.store import versions
 
 WORDS = [f"w{number}" for number in range(3000)]
@@ -124,13 +124,13 @@ def test_what_was_taken_back_is_not_published(tonight, nightly):
     tonight(b=text(2))
     curate.run(nightly())
     root = Path("run") / versions.FOLDER
-    first, second = standing(versions.history(root))
+    first, second = active_versions(versions.read_history(root))
     versions.rollback(Path("run"), None, lambda _: None)
-    assert standing(versions.history(root)) == [first]
+    assert active_versions(versions.read_history(root)) == [first]
     tonight(c=text(1), d=text(2))
     curate.run(nightly())
     assert exported() == {"d"}
-    assert second not in standing(versions.history(root))
+    assert second not in active_versions(versions.read_history(root))
 
 
 @pytest.mark.slow
@@ -163,7 +163,7 @@ def test_a_damaged_ledger_is_made_again_as_it_was(tonight, nightly):
 def test_a_run_that_changes_nothing_reads_nothing_of_what_was_published(tonight, nightly, monkeypatch):
     tonight(a=text(1), b=text(2))
     curate.run(nightly())
-    monkeypatch.setattr(published_index, "recall", None)
+    monkeypatch.setattr(published_index, "load_published_rows", None)
     assert curate.run(nightly()).unchanged
 
 
@@ -233,7 +233,7 @@ def test_a_lost_file_of_what_was_published_is_told_until_it_is_back_or_its_folde
 ):
     tonight(a=text(1), b=text(2))
     curate.run(nightly())
-    first = versions.published(Path("run/export"))
+    first = versions.published_version(Path("run/export"))
     tonight(c=text(3))
     curate.run(nightly())
     path = Path(f"run/published/minhash/{first}.parquet")

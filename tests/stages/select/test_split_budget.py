@@ -28,7 +28,7 @@ def first(rows: int, *, of: np.ndarray) -> Selection:
 def test_a_token_budget_is_never_exceeded_and_one_more_row_would_exceed_it(tokens, limit, prefix):
     counts = np.array(tokens, np.int32)
     order = np.argsort(-counts, kind="stable")
-    chosen = split_budget.within_tokens(lambda rows: first(rows, of=order), counts, limit, prefix=prefix)
+    chosen = split_budget.select_within_tokens(lambda rows: first(rows, of=order), counts, limit, prefix=prefix)
     spent = counts[chosen.indices].sum()
     assert spent <= limit
     if len(chosen.indices) < len(counts):
@@ -96,7 +96,7 @@ def test_groups_are_put_together_as_one_selection():
             representative=np.array([1, -1]),
         ),
     ]
-    both = split_budget.merged(5, groups, answers).check(5, 3)
+    both = split_budget.merge_selections(5, groups, answers).check(5, 3)
     assert both.indices.tolist() == [4, 3, 0]  # interleaved: a quarter, a half, three quarters through their groups
     assert both.gain.tolist() == [9, 7, 8]
     assert both.weight.tolist() == [1, 2, 1]
@@ -113,6 +113,6 @@ def test_plans_of_groups_are_put_together_epoch_by_epoch():
         Selection.from_epochs([np.array(rows, np.intp) for rows in plan], np.zeros(3, np.float32), ("in no epoch",))
         for plan in plans
     ]
-    both = split_budget.merged(6, groups, answers).check(6, 3)
+    both = split_budget.merge_selections(6, groups, answers).check(6, 3)
     assert [rows.tolist() for rows in both.epochs] == [[4, 0, 3], [0, 2, 3]]
     assert dict(zip(both.indices.tolist(), both.weight.tolist(), strict=True)) == {0: 2, 2: 1, 3: 2, 4: 1}

@@ -13,13 +13,13 @@ from curate.config import yaml_positions
 from curate.kernels.text.json_values import is_json
 from curate.report import card_features, dataset_card
 from curate.report.contents import Cut, Masked
-from curate.stages.base import Context, Progressed
+from curate.stages.base import Context, CompletedStages
 from curate.stages.report import outline
 from curate.store.inputs import Inputs
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportSummary:
     """What was exported."""
 
     folder: str
@@ -30,7 +30,7 @@ class Exported:
     cut: Cut | None
 
 
-def render(context: Context, done: Progressed, exported: Exported) -> str:
+def render_card(context: Context, done: CompletedStages, exported: ExportSummary) -> str:
     """Return the dataset card, which is deterministic and has no times in it.
 
     Parameters
@@ -44,7 +44,7 @@ def render(context: Context, done: Progressed, exported: Exported) -> str:
     export = _exported(suffix, exported.folder, exported.columns, _described(done.pool.inputs))
     name, recipe = Path(context.config.source).stem, yaml_positions.dump(context.recipe)
     contents = replace(
-        outline.outline(context, done),
+        outline.build_outline(context, done),
         run=name,
         masked=exported.masked,
         cut=exported.cut,
