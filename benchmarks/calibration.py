@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from curate import paths, pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
@@ -102,7 +102,7 @@ def _measured(rows: int) -> dict[str, tuple[float, int, int]]:
     write_pool(Path("good.jsonl"), 200)
     for stage, data in variants():
         try:
-            settings = from_data(data)
+            settings = config_from_dict(data)
             done = pipeline.run(
                 settings, Serial(), until=stage if stage in ("embed", "cluster", "export") else "select"
             )
@@ -118,7 +118,7 @@ def _measured(rows: int) -> dict[str, tuple[float, int, int]]:
                 spec = spec[0] if isinstance(spec, tuple) else spec
                 use = getattr(getattr(spec, "spec", None), "name", "")
                 name = f"{stage} {use}".strip()
-                disk = paths.size(folder) if stage != "export" else record.result.bytes
+                disk = paths.total_size(folder) if stage != "export" else record.result.bytes
                 for line in manifest.expand_entries([record]):
                     found.setdefault(name, (line.seconds, line.peak_memory, disk))
     return found

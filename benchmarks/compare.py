@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 from evidence import SELECTORS
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.evaluation import verdict
 from curate.evaluation.compare import compare
-from curate.executors.base import cores
+from curate.executors.base import count_cores
 from curate.progress import console_progress
 
 DIMENSIONS, NOISE = 384, 0.06
@@ -61,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=15_000)
     parser.add_argument("--classes", type=int, default=150)
-    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--workers", type=int, default=count_cores())
     parser.add_argument("--folder", type=Path, help="where to put the pool and the run while they are measured")
     options = parser.parse_args()
     rng = np.random.default_rng(0)
@@ -70,9 +70,9 @@ def main() -> None:
         folder = Path(place)
         write(folder / "pool.parquet", options.rows, options.classes, rng, centres)
         write(folder / "test.parquet", options.rows // 3, options.classes, rng, centres)
-        config = from_data(settings(folder))
+        config = config_from_dict(settings(folder))
         names = [entry.get("name", entry["use"]) for entry in SELECTORS[:10]]
-        with console_progress("plain") as told, pipeline.executor_named("processes", options.workers) as runner:
+        with console_progress("plain") as told, pipeline.open_executor("processes", options.workers) as runner:
             pipeline.run(config, runner, told, until="score")
             begun = time.perf_counter()
             found = compare(config, runner, told, select=names, prune_rates=RATES)

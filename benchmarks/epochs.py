@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 import curate
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.evaluation import split
-from curate.evaluation.estimates import estimate, nulls
+from curate.evaluation.estimates import estimate, replace_nan
 from curate.executors.serial import Serial
 from curate.kernels.stats.softmax import softmax
 from curate.plugins.selectors.sampling.rs2 import rs2
@@ -85,9 +85,9 @@ def embedded(name: str) -> tuple[Labelled, Labelled, int]:
     """The vectors and labels of the pool and of the test rows; the number of classes."""
     train, test = (written(name, part, found) for part, found in zip(("train", "test"), SETS[name](), strict=True))
     with console_progress("plain") as told:
-        context = Context(from_data(settings(name, train, test, [{"use": "uniform", "keep": 1}])), Serial(), told)
-        with pipeline.alone(context):
-            found = split.opened(split.tested(context, pipeline.pool(context)))
+        context = Context(config_from_dict(settings(name, train, test, [{"use": "uniform", "keep": 1}])), Serial(), told)
+        with pipeline.lock_run(context):
+            found = split.open_split(split.split_pool(context, pipeline.build_pool(context)))
             train_rows = found.train.vectors(EMBEDDING), found.label
             test_rows = found.labelled.vectors(EMBEDDING), found.test_label[found.test_label >= 0]
     return train_rows, test_rows, len(found.classes)
@@ -142,7 +142,7 @@ def main() -> None:
     for name in options.only:
         for line in measured(name, options):
             told = {key: round(value, 5) if isinstance(value, float) else value for key, value in line.items()}
-            print(json.dumps(nulls(told)), flush=True)
+            print(json.dumps(replace_nan(told)), flush=True)
 
 
 if __name__ == "__main__":

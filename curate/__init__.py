@@ -7,14 +7,14 @@ from curate.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from curate.api import published, run, select
+    from curate.api import get_published, run, select
 
-__all__ = ["__version__", "published", "run", "select"]
+__all__ = ["__version__", "get_published", "run", "select"]
 
 
 def __getattr__(name: str) -> object:
     """Import what is heavy only when it is used."""
-    if name in ("published", "run", "select"):
+    if name in ("get_published", "run", "select"):
         from curate import api
 
         return getattr(api, name)

@@ -23,12 +23,12 @@ class Count:
             self.quarantined - other.quarantined,
         )
 
-    def balanced(self) -> bool:
+    def is_balanced(self) -> bool:
         """Return whether every row is accounted for."""
         return self.rows_in == self.kept + self.dropped + self.quarantined
 
 
-def sum_of(counts: Iterable[Count]) -> Count:
+def sum_counts(counts: Iterable[Count]) -> Count:
     """Return the count of several sources together.
 
     >>> sum_of([Count(9, 8, 1), Count(2, 2)])
@@ -43,11 +43,11 @@ def sum_of(counts: Iterable[Count]) -> Count:
     return Count(*total)
 
 
-def in_sequence(counts: Sequence[Count]) -> Count:
+def chain_counts(counts: Sequence[Count]) -> Count:
     """Return the count of several stages that ran one after the other.
 
     >>> in_sequence([Count(9, 8, quarantined=1), Count(8, 5, dropped=3)])
     Count(rows_in=9, kept=5, dropped=3, quarantined=1)
     """
-    together = sum_of(counts)
+    together = sum_counts(counts)
     return Count(counts[0].rows_in, counts[-1].kept, together.dropped, together.quarantined)

@@ -52,12 +52,16 @@ def run(
     from curate.config import loader as settings
 
     path = isinstance(config, (str, Path))
-    loaded = settings.load(Path(config), overrides) if path else settings.from_data(dict(config), overrides)  # type: ignore[arg-type]
-    with pipeline.executor_named(executor, workers, ray_address) as runner:
+    loaded = (
+        settings.load_config(Path(config), overrides)  # type: ignore[arg-type]
+        if path
+        else settings.config_from_dict(dict(config), overrides)  # type: ignore[arg-type]
+    )
+    with pipeline.open_executor(executor, workers, ray_address) as runner:
         return pipeline.run(loaded, runner, overwrite=overwrite, verify=verify)
 
 
-def published(run: str | Path) -> PublishedExport:
+def get_published(run: str | Path) -> PublishedExport:
     """Look up the version that a run has published, once.
 
     Its files stay as they are while other versions are published, so a reader sees all of one version. It is deleted
@@ -84,7 +88,7 @@ def published(run: str | Path) -> PublishedExport:
     from curate import paths
     from curate.store import versions
 
-    return versions.resolve_published(paths.place(str(run)))
+    return versions.resolve_published(paths.parse_path(str(run)))
 
 
 def select(
@@ -152,7 +156,7 @@ def select(
     >>> sorted(select(np.eye(4), selector="uniform", keep=2, within=groups, quota="balanced").order.tolist())[-1]
     3
     """
-    from curate.config.loader import selector_from
+    from curate.config.loader import selector_entry_from_dict
     from curate.stages.select import run_selector
 
     x = _unit_rows(embeddings)
@@ -169,7 +173,7 @@ def select(
         "quota": dict(quota) if isinstance(quota, Mapping) else quota,
     }
     given = {name: value for name, value in arguments.items() if value is not None}
-    entry = selector_from({"use": selector, **given, **fields}, list(scores or {}))
+    entry = selector_entry_from_dict({"use": selector, **given, **fields}, list(scores or {}))
     traits = entry.spec.plugin().traits
     for name, value, why in (
         ("texts", texts, "text" in traits.reads and f"the selector {selector!r} reads texts"),

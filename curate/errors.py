@@ -20,7 +20,7 @@ INTERRUPTED = 130
 TERMINATED = 143
 
 
-def visible(text: str) -> str:
+def escape_line(text: str) -> str:
     r"""The text on one line, with whatever a terminal might obey written out.
 
     >>> visible("red \x1b[31m\n")
@@ -34,7 +34,7 @@ def visible(text: str) -> str:
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def without_controls(text: str) -> str:
+def escape_controls(text: str) -> str:
     r"""Return the text, of any lines, with control characters and those that turn its direction written out.
 
     >>> without_controls("red \x1b[31m\n")
@@ -43,7 +43,7 @@ def without_controls(text: str) -> str:
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def listed(names: Collection[str], most: int = 20) -> str:
+def summarize_names(names: Collection[str], most: int = 20) -> str:
     """Return names for a message: the first of them, each of at most 60 letters; a damaged file may have any.
 
     >>> listed(["id", "x" * 70], most=1), listed([])
@@ -58,7 +58,7 @@ class PanicError(Exception):
 
 
 @contextmanager
-def catching_panics() -> Iterator[None]:
+def convert_panics() -> Iterator[None]:
     """Raise the panic of a native library as an exception like any other.
 
     Libraries written in Rust (Polars, tokenizers and others) raise a ``PanicException`` that is no ``Exception``, so
@@ -108,7 +108,7 @@ class CurateError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         hint = f"; {self.hint}" if self.hint else ""
-        return visible(f"{place}{self.message}{hint}")
+        return escape_line(f"{place}{self.message}{hint}")
 
 
 def _rebuild(cls: type[CurateError], message: str, where: str, hint: str) -> CurateError:
@@ -125,25 +125,25 @@ class ConfigErrors(ConfigError):  # noqa: N818 - plural on purpose: it is severa
     """Everything that is wrong with one configuration, a line each."""
 
     @classmethod
-    def of(cls, problems: list[ConfigError]) -> ConfigErrors:
+    def join(cls, problems: list[ConfigError]) -> ConfigErrors:
         return cls("\n".join(str(problem) for problem in problems))
 
     def __str__(self) -> str:
         return self.message
 
 
-class ProblemsError(CurateError):
+class CombinedError(CurateError):
     """Several problems, a line each; its exit code is that of the first."""
 
     def __str__(self) -> str:
         return self.message
 
 
-def together(problems: Sequence[CurateError]) -> CurateError:
+def combine_errors(problems: Sequence[CurateError]) -> CurateError:
     """Return one error for one or more problems."""
     if len(problems) == 1:
         return problems[0]
-    error = ProblemsError("\n".join(str(problem) for problem in problems))
+    error = CombinedError("\n".join(str(problem) for problem in problems))
     error.exit_code = problems[0].exit_code
     return error
 
@@ -190,7 +190,7 @@ class RetryableError(CurateError):
     exit_code = DATA
 
 
-def missing_extra(package: str, extra: str, feature: str) -> PluginError:
+def missing_extra_error(package: str, extra: str, feature: str) -> PluginError:
     """Return the error for a plugin whose optional dependency is not installed."""
     return PluginError(
         f"{feature} needs the package {package!r}, which is not installed",
@@ -215,7 +215,7 @@ _MEMORY = ("failed to map segment", "cannot allocate memory", "can't start new t
 """Words of errors that are raised in place of a MemoryError, by the loader of libraries and by threads."""
 
 
-def memory_short(error: BaseException | None) -> DataError | None:
+def out_of_memory_error(error: BaseException | None) -> DataError | None:
     """Return the error to raise in place of one that too little memory caused; None if nothing says that it did.
 
     A library that cannot be loaded and a thread that cannot start are no faults of whoever asked for them.

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 from urllib.parse import unquote
 
-from curate import anchored
-from curate.errors import ConfigError, CurateError, DataError, PluginError, missing_extra
+from curate import no_follow
+from curate.errors import ConfigError, CurateError, DataError, PluginError, missing_extra_error
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
-FileFacts: TypeAlias = dict[str, Any]
+FileInfo: TypeAlias = dict[str, Any]
 """Facts about one input file, as a manifest holds them: its stamp (see ``known``), and what reading it adds."""
 
-REFUSED = "holds credentials: leave them out of the URL and in the environment"
+CREDENTIALS_IN_URL = "holds credentials: leave them out of the URL and in the environment"
 """Why such a URL is refused; see ``shown``."""
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
@@ -105,7 +105,7 @@ def is_url(text: str) -> bool:
     return re.match(r"\s*([\w.+-]+::)*[a-z][a-z0-9+.-]*://", text, re.IGNORECASE) is not None
 
 
-def shown(text: str) -> str:
+def hide_secrets(text: str) -> str:
     """The text for a message: cut off before a URL with a secret in it.
 
     >>> shown("run=s3://key:password@bucket/pool")
@@ -114,7 +114,7 @@ def shown(text: str) -> str:
     return f"{text.partition('://')[0]}://…" if has_secret(text) else text
 
 
-def place(text: str) -> Path:
+def parse_path(text: str) -> Path:
     """The path that ``text`` names: a plain one, or for a URL one of universal_pathlib.
 
     The latter is no ``pathlib.Path`` but has its methods, and is called one so that code is the same for both. It has
@@ -127,7 +127,7 @@ def place(text: str) -> Path:
     """
     protocol, url, _ = text.partition("://")
     if has_secret(text):
-        raise ConfigError(f"the URL {REFUSED}", where=shown(text))
+        raise ConfigError(f"the URL {CREDENTIALS_IN_URL}", where=hide_secrets(text))
     if not url:
         return Path(text)
     try:
@@ -138,7 +138,7 @@ def place(text: str) -> Path:
         library = type(found.fs).__module__  # imports it
     except ImportError as error:
         if protocol in ("s3", "s3a") or error.name == "upath":
-            raise missing_extra("universal_pathlib" if error.name == "upath" else "s3fs", "s3", text) from error
+            raise missing_extra_error("universal_pathlib" if error.name == "upath" else "s3fs", "s3", text) from error
         raise PluginError(f"{text}: {error}") from error
     except ValueError as error:
         raise ConfigError(f"not a place that can be read: {error}", where=text) from error
@@ -151,7 +151,7 @@ def is_object(path: Path) -> bool:
 
 
 @contextmanager
-def reached(path: Path) -> Iterator[None]:
+def convert_store_errors(path: Path) -> Iterator[None]:
     """Around calls to a store: what its library raises becomes an error that names the URL and the remedy.
 
     That something is not there, or is there already, stays what it is: the caller knows what it means.
@@ -167,11 +167,11 @@ def reached(path: Path) -> Iterator[None]:
     except Exception as error:
         of_store = isinstance(error, OSError) and error.filename is None
         if is_object(path) and (of_store or type(error).__module__.partition(".")[0] in _LIBRARIES):
-            raise unreached(path, error) from error
+            raise unreachable_error(path, error) from error
         raise
 
 
-def unreached(path: Path, error: Exception) -> DataError:
+def unreachable_error(path: Path, error: Exception) -> DataError:
     """Return the error for a store that cannot be reached."""
     protocol = str(path).partition("://")[0].lower()
     variables = f" ({_CREDENTIALS[protocol]})" if protocol in _CREDENTIALS else ""
@@ -182,7 +182,7 @@ def unreached(path: Path, error: Exception) -> DataError:
 # ---------------------------------------------------------------- what is there
 
 
-def matching(pattern: str) -> dict[str, FileFacts]:
+def match_files(pattern: str) -> dict[str, FileInfo]:
     """Find the files that a pattern names, each with its stamp as ``known`` gives it.
 
     ``*``, ``?`` and ``[…]`` match within a name, ``**`` any folders; a name that is there just so is no pattern. Links
@@ -195,12 +195,12 @@ def matching(pattern: str) -> dict[str, FileFacts]:
     if "://" not in pattern:
         anchor = Path(pattern).anchor
         found = _expanded(anchor, Path(pattern).parts[bool(anchor) :])
-        return {name: known(Path(name)) for name in found if _is_input(name)}
-    path = place(pattern)
+        return {name: read_stamp(Path(name)) for name in found if _is_input(name)}
+    path = parse_path(pattern)
     if not is_object(path):
-        return matching(str(path))
+        return match_files(str(path))
     fs = _fs(path)
-    with reached(path):
+    with convert_store_errors(path):
         if fs.isfile(_key(path)):
             return {str(path): _known(fs.info(_key(path)))}
         objects = fs.glob(str(path), detail=True)
@@ -262,18 +262,18 @@ def _is_input(name: str) -> bool:
     raise DataError(what, where=name, hint="remove it, or choose a pattern that does not match it")
 
 
-def distinct(names: Iterable[str]) -> list[str]:
+def unique_files(names: Iterable[str]) -> list[str]:
     """Sort names, and keep one of several that lead to the same file: its own, or else the first."""
     chosen: dict[str, str] = {}
     _real_folder.cache_clear()
     for name in sorted(names):
-        real_name = name if "://" in name else real(name)
+        real_name = name if "://" in name else resolve_links(name)
         if real_name not in chosen or os.path.abspath(name) == real_name:  # noqa: PTH100 - does not follow links
             chosen[real_name] = name
     return sorted(chosen.values())
 
 
-def real(name: str) -> str:
+def resolve_links(name: str) -> str:
     """Return the path of a local file without links in it; that of a folder is looked up once for all of its files."""
     if os.path.islink(name) or os.path.basename(name) in ("", ".", ".."):  # noqa: PTH114, PTH119 - for speed
         return os.path.realpath(name)
@@ -286,7 +286,7 @@ def _real_folder(folder: str) -> str:
     return os.path.realpath(folder)
 
 
-def known(path: Path) -> FileFacts:
+def read_stamp(path: Path) -> FileInfo:
     """Return the stamp of a file: its size, and whatever changes when it is written again.
 
     Returns
@@ -302,7 +302,7 @@ def known(path: Path) -> FileFacts:
         If the file cannot be read.
     """
     try:
-        with reached(path):
+        with convert_store_errors(path):
             if is_object(path):
                 return _known(_fs(path).info(_key(path)))
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - for speed
@@ -319,16 +319,16 @@ def known(path: Path) -> FileFacts:
             "ends": ends.hexdigest(),
         }
     except OSError as error:
-        raise unread(path, error) from error
+        raise unreadable_error(path, error) from error
 
 
-def unread(path: Path, error: OSError) -> DataError:
+def unreadable_error(path: Path, error: OSError) -> DataError:
     """Return the error for a file that cannot be read."""
     hint = "a folder has the name that a file should have: rename or delete it" if error.errno == errno.EISDIR else ""
     return DataError(f"cannot read the file: {error.strerror or 'it is not there'}", where=str(path), hint=hint)
 
 
-def settle(stamps: Iterable[FileFacts]) -> None:
+def wait_for_clock_tick(stamps: Iterable[FileInfo]) -> None:
     """Wait, if one of the files changed within this tick of its clock, until a later change must give it another time.
 
     A file that is hashed after that can only change together with its stamp. File systems that keep whole seconds tick
@@ -341,7 +341,7 @@ def settle(stamps: Iterable[FileFacts]) -> None:
         time.sleep((max(ends) - now) / 1e9)
 
 
-def _known(info: Mapping[str, object]) -> FileFacts:
+def _known(info: Mapping[str, object]) -> FileInfo:
     tag = info.get("ETag") or info.get("etag")
     if tag:
         return {"size": info["size"], "tag": str(tag)}
@@ -349,46 +349,46 @@ def _known(info: Mapping[str, object]) -> FileFacts:
     return {"size": info["size"], "modified": None if time is None else str(time)}
 
 
-def names(folder: Path) -> set[str]:
+def list_names(folder: Path) -> set[str]:
     """The names in a folder; none if it is not there."""
-    with reached(folder):
+    with convert_store_errors(folder):
         if is_object(folder):
             return {path.name for path in folder.glob("*")}
         try:
-            with anchored.folder(folder) as there:
+            with no_follow.open_directory(folder) as there:
                 return set(os.listdir(there))  # noqa: PTH208 - names alone
         except (FileNotFoundError, NotADirectoryError):
             return set()
 
 
-def parts(folder: Path) -> list[Path]:
+def list_shards(folder: Path) -> list[Path]:
     """Return the paths of the shards in a folder, sorted; none if it is not there."""
-    return [folder / name for name in sorted(names(folder)) if name.startswith("part-") and name.endswith(".parquet")]
+    return [folder / name for name in sorted(list_names(folder)) if name.startswith("part-") and name.endswith(".parquet")]
 
 
-def files(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """The files in a folder and in those below, relative to it, with slashes, sorted."""
-    return sorted(sizes(folder))
+    return sorted(file_sizes(folder))
 
 
-def size(folder: Path) -> int:
+def total_size(folder: Path) -> int:
     """The bytes of all files in a folder and in those below."""
-    return sum(sizes(folder).values())
+    return sum(file_sizes(folder).values())
 
 
-def sizes(folder: Path) -> dict[str, int]:
+def file_sizes(folder: Path) -> dict[str, int]:
     """Return the bytes of every file in a folder and in those below, by its path relative to it, with slashes.
 
     A link to a file counts as that file, except in a run directory, where it is none.
     """
     found: dict[str, int] = {}
     if is_object(folder):
-        with reached(folder):
+        with convert_store_errors(folder):
             root = _key(folder)
             objects = _fs(folder).find(root, detail=True)
             return {str(name).removeprefix(f"{root}/"): int(info["size"]) for name, info in objects.items()}
-    follow = not anchored.covers(folder)
-    with suppress(FileNotFoundError, NotADirectoryError), anchored.folder(folder) as there:
+    follow = not no_follow.is_protected(folder)
+    with suppress(FileNotFoundError, NotADirectoryError), no_follow.open_directory(folder) as there:
         for above, _, names, handle in os.fwalk(f"{there}/."):
             for name in names:
                 with suppress(FileNotFoundError):
@@ -401,13 +401,13 @@ def sizes(folder: Path) -> dict[str, int]:
 # ---------------------------------------------------------------- content
 
 
-def sha256(path: Path) -> str:
+def hash_file(path: Path) -> str:
     """Return the sha256 of a file's bytes, in hexadecimal."""
-    with opened(path) as file:
+    with open_binary(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def content(path: Path) -> str:
+def hash_content(path: Path) -> str:
     """Return a sha256 that identifies what a path holds, whatever its name, times and place.
 
     Parameters
@@ -428,65 +428,65 @@ def content(path: Path) -> str:
         If a file is missing or cannot be read.
     """
     try:
-        with reached(path):
+        with convert_store_errors(path):
             if not path.is_dir():
-                stamp = known(path)
-                settle([stamp])
+                stamp = read_stamp(path)
+                wait_for_clock_tick([stamp])
                 return _sha256(path, tuple(stamp.items()))
-            names = [name for name in files(path) if not any(part.startswith(".") for part in name.split("/"))]
-            stamps = [known(path / name) for name in names]
-            settle(stamps)
+            names = [name for name in list_files(path) if not any(part.startswith(".") for part in name.split("/"))]
+            stamps = [read_stamp(path / name) for name in names]
+            wait_for_clock_tick(stamps)
             digest = hashlib.sha256()
             for name, stamp in zip(names, stamps, strict=True):
                 digest.update(f"{name}\0{stamp['size']}\0".encode())
                 digest.update(bytes.fromhex(_sha256(path / name, tuple(stamp.items()))))
             return digest.hexdigest()
     except OSError as error:
-        raise unread(Path(error.filename) if isinstance(error.filename, str) else path, error) from error
+        raise unreadable_error(Path(error.filename) if isinstance(error.filename, str) else path, error) from error
 
 
-def forget_contents() -> None:
+def clear_content_cache() -> None:
     """Let ``content`` read every file again, whatever its stamp says."""
     _sha256.cache_clear()
 
 
 @lru_cache(maxsize=1024)
 def _sha256(path: Path, stamp: tuple[tuple[str, object], ...]) -> str:  # noqa: ARG001 - the stamp is part of the key
-    return sha256(path)
+    return hash_file(path)
 
 
 # ---------------------------------------------------------------- reading
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[io.BufferedReader]:
+def open_binary(path: Path) -> Iterator[io.BufferedReader]:
     """The bytes of a file, read as they are asked for, some megabytes at a time."""
     with ExitStack() as stack:
         if is_object(path):
-            with reached(path):
+            with convert_store_errors(path):
                 raw: Any = stack.enter_context(path.open("rb", buffering=_BLOCK))
         else:
-            raw = io.FileIO(path, opener=anchored.opener)
+            raw = io.FileIO(path, opener=no_follow.opener)
         # An object by itself is slow to find the end of a line.
         yield stack.enter_context(io.BufferedReader(raw, _BLOCK))
 
 
-def read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """Return the bytes of a small file."""
     if is_object(path):
         return path.read_bytes()
-    with open(path, "rb", opener=anchored.opener) as file:
+    with open(path, "rb", opener=no_follow.opener) as file:
         return file.read()
 
 
-def length(path: Path) -> int:
+def file_size(path: Path) -> int:
     """Return the bytes of a file."""
-    with reached(path):
+    with convert_store_errors(path):
         return int(_fs(path).info(_key(path))["size"]) if is_object(path) else path.stat().st_size
 
 
 @contextmanager
-def parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file, of an object only the parts that are read.
 
     Parameters
@@ -498,10 +498,10 @@ def parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile
     with ExitStack() as stack:
         source: Path | IO[bytes]
         if is_object(path):
-            with reached(path):
+            with convert_store_errors(path):
                 source = stack.enter_context(path.open("rb", buffering=_FOOTER))
         else:
-            source = stack.enter_context(anchored.reading(path))
+            source = stack.enter_context(no_follow.open_for_reading(path))
         yield stack.enter_context(
             pq.ParquetFile(
                 source,
@@ -515,7 +515,7 @@ def parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.ParquetFile
 # ---------------------------------------------------------------- writing
 
 
-def unwritten(path: Path, error: OSError) -> DataError:
+def unwritable_error(path: Path, error: OSError) -> DataError:
     """Return the error for a local file that cannot be written or deleted; it names what lies in the way, if anything.
 
     Parameters
@@ -535,27 +535,27 @@ def unwritten(path: Path, error: OSError) -> DataError:
     return DataError(f"cannot write: {error.strerror or error}", where=str(path))
 
 
-def put(file: Path, path: Path) -> None:
+def upload(file: Path, path: Path) -> None:
     """Upload a local file, which is then there as a whole."""
-    with reached(path):
+    with convert_store_errors(path):
         try:
             _fs(path).put_file(os.fspath(file), _key(path))
         except FileNotFoundError as error:  # no such bucket
-            raise unreached(path, error) from error
+            raise unreachable_error(path, error) from error
 
 
-def create(path: Path, data: bytes) -> None:
+def create_object(path: Path, data: bytes) -> None:
     """Write an object that was not there.
 
     Raises
     ------
     FileExistsError : it was, or another process was faster
     """
-    with reached(path):
+    with convert_store_errors(path):
         try:
             _fs(path).pipe_file(_key(path), data, mode="create")
         except FileNotFoundError as error:
-            raise unreached(path, error) from error
+            raise unreachable_error(path, error) from error
 
 
 def move(path: Path, target: Path) -> None:
@@ -567,12 +567,12 @@ def move(path: Path, target: Path) -> None:
     """
     if not is_object(path):
         try:
-            with anchored.inside(path) as there, anchored.inside(target, make=True) as place:
+            with no_follow.open_parent(path) as there, no_follow.open_parent(target, make=True) as place:
                 there.replace(place)
         except OSError as error:
-            raise unwritten(target, error) from error
+            raise unwritable_error(target, error) from error
         return
-    with reached(path):
+    with convert_store_errors(path):
         _fs(path).cp_file(_key(path), _key(target))
         _fs(path).rm_file(_key(path))
 
@@ -583,25 +583,25 @@ def copy(path: Path, target: Path) -> None:
         import shutil
 
         with (
-            anchored.reading(path) as source,
-            anchored.inside(target, make=True) as there,
-            anchored.created(there) as place,
+            no_follow.open_for_reading(path) as source,
+            no_follow.open_parent(target, make=True) as there,
+            no_follow.create_file(there) as place,
         ):
             shutil.copy2(source, place)
         return
-    with reached(path):
+    with convert_store_errors(path):
         _fs(path).cp_file(_key(path), _key(target))
 
 
-def remove(folder: Path) -> None:
+def remove_directory(folder: Path) -> None:
     """Delete a folder and everything in it, if it is there."""
     if not is_object(folder):
         import shutil
 
-        with suppress(OSError), anchored.inside(folder) as there:  # what cannot be deleted is in somebody's way later
+        with suppress(OSError), no_follow.open_parent(folder) as there:  # what cannot be deleted is in somebody's way later
             shutil.rmtree(there, ignore_errors=True)
         return
-    with reached(folder):
+    with convert_store_errors(folder):
         if folder.exists():
             _fs(folder).rm(_key(folder), recursive=True)
 
@@ -618,13 +618,13 @@ def unlink(path: Path, *, missing_ok: bool = False) -> None:
         path.unlink(missing_ok=missing_ok)
         return
     try:
-        with anchored.inside(path) as there:
+        with no_follow.open_parent(path) as there:
             there.unlink()
     except FileNotFoundError:  # perhaps the folder
         if not missing_ok:
             raise
     except (IsADirectoryError, NotADirectoryError) as error:
-        raise unwritten(path, error) from error
+        raise unwritable_error(path, error) from error
 
 
 def _fs(path: Path) -> Any:

@@ -10,15 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from curate import anchored, paths
+from curate import no_follow, paths
 from curate.config.model import Entry
-from curate.errors import ConfigError, CurateError, catching_panics
-from curate.executors.base import Executor, cores
+from curate.errors import ConfigError, CurateError, convert_panics
+from curate.executors.base import Executor, count_cores
 from curate.executors.processes import Processes
 from curate.executors.ray import Ray
 from curate.executors.serial import Serial
 from curate.progress import NullProgress, Progress
-from curate.report import contents
+from curate.report import report_data
 from curate.report.formatting import compact, cut, in_epochs, masked
 from curate.stages import cost_table, pool_sample, preflight
 from curate.stages.base import (
@@ -100,7 +100,7 @@ class Summary:
     report: Path | None = None
     """The page; None if this run wrote none and an earlier one would be out of date."""
 
-    rendered: contents.Stage | None = None
+    report_account: report_data.Stage | None = None
     """What the report cost; None if none was written."""
 
     unchanged: bool = False
@@ -139,8 +139,8 @@ class Summary:
     def accounting(self) -> list[dict[str, Any]]:
         """Return one line a step, and one for the report if it was written."""
         lines = accounting(self.records)
-        if self.rendered is not None:
-            one = self.rendered
+        if self.report_account is not None:
+            one = self.report_account
             took, peak = round(one.seconds, 3), one.peak_bytes
             lines.append({"stage": one.name, "name": "html", **asdict(one.rows), "seconds": took, "peak_memory": peak})
         return lines
@@ -194,11 +194,11 @@ def accounting(records: Iterable[Record[StageResult]]) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def executor_named(name: str, workers: int | None = None, ray_address: str | None = None) -> Iterator[Executor]:
+def open_executor(name: str, workers: int | None = None, ray_address: str | None = None) -> Iterator[Executor]:
     """The executor of that name, let go at the end; None for as many workers as there are cores."""
     made: dict[str, Callable[[], Executor]] = {
         "serial": Serial,
-        "processes": partial(Processes, workers or cores()),
+        "processes": partial(Processes, workers or count_cores()),
         "ray": partial(Ray, workers, ray_address),
     }
     if name not in made:
@@ -246,24 +246,24 @@ def run(
     CurateError
         Whatever went wrong; nothing that was published before has changed.
     """
-    context = context_of(config, executor, progress, verify=verify)
+    context = make_context(config, executor, progress, verify=verify)
     if verify:
-        paths.forget_contents()
-    with paths.reached(context.folder), anchored.within(context.folder):
+        paths.clear_content_cache()
+    with paths.convert_store_errors(context.folder), no_follow.protect(context.folder):
         run_directory.claim(context.folder, overwrite=overwrite)
-    with alone(context):
+    with lock_run(context):
         return _run(context, until, report=report)
 
 
 @contextmanager
-def alone(context: Context) -> Iterator[None]:
+def lock_run(context: Context) -> Iterator[None]:
     """Hold the run folder; nothing half written is left there, however the block ends."""
     held = lock.acquire(context.folder, context.progress.note)
-    with paths.reached(context.folder), anchored.within(context.folder), held:
+    with paths.convert_store_errors(context.folder), no_follow.protect(context.folder), held:
         symlinks.refuse_links(context.folder, OWNED)
         parquet_io.remove_partial_files(context.folder)
         try:
-            with catching_panics():
+            with convert_panics():
                 yield
         except BaseException:  # also an interrupt: no worker may write while what they left is cleared
             context.executor.close()
@@ -272,7 +272,7 @@ def alone(context: Context) -> Iterator[None]:
             parquet_io.remove_partial_files(context.folder)
 
 
-def context_of(
+def make_context(
     config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
 ) -> Context:
     """Return the context of a run that goes through the pipeline."""
@@ -316,7 +316,7 @@ def _run(context: Context, until: str, *, report: bool) -> Summary:
 
 def _publish(
     context: Context, done: CompletedStages, before: Mapping[str, Any], late: list[str], *, report: bool
-) -> tuple[bool, Path | None, contents.Stage | None]:
+) -> tuple[bool, Path | None, report_data.Stage | None]:
     """Render and write all that a run shows for itself, then switch to its export.
 
     Whatever can fail is done before the switch, and leaves the earlier export and report in place. What is left after
@@ -383,7 +383,7 @@ def _publish(
 def _harmless(late: list[str], what: str) -> Iterator[None]:
     """Turn an error after the switch into a warning: the export is published, and the next run does the rest."""
     try:
-        with catching_panics():
+        with convert_panics():
             yield
     except Exception as error:
         message = f"{type(error).__name__}: " * (not isinstance(error, CurateError)) + str(error)
@@ -407,7 +407,7 @@ def _shown(context: Context) -> str:
         {
             "curate": __version__,
             "config": context.config.resolved,
-            "key": None if key is None else paths.content(paths.place(key)),
+            "key": None if key is None else paths.hash_content(paths.parse_path(key)),
         }
     )
 
@@ -425,7 +425,7 @@ def _manifest(context: Context, done: CompletedStages, shown: str | None) -> dic
     }
 
 
-def pool(context: Context) -> PoolView:
+def build_pool(context: Context) -> PoolView:
     """Return the pool as selectors see it; runs every stage before select, and reuses what is still right."""
     done = CompletedStages()
     for step in _stages(context, _before("select")):
@@ -440,7 +440,7 @@ def _before(stage: str) -> str:
     return names[names.index(stage) - 1]
 
 
-def finished(config: RunConfig, progress: Progress) -> CompletedStages:
+def load_finished(config: RunConfig, progress: Progress) -> CompletedStages:
     """Return the results of a run of which every stage is done.
 
     Raises
@@ -448,7 +448,7 @@ def finished(config: RunConfig, progress: Progress) -> CompletedStages:
     ConfigError
         It is not there, or would have to be run again.
     """
-    context, done = replace(context_of(config, Serial(), progress), plan=[]), CompletedStages()
+    context, done = replace(make_context(config, Serial(), progress), plan=[]), CompletedStages()
     try:
         for step in _stages(context, PIPELINE[-1].name):
             done = step
@@ -474,17 +474,17 @@ def write_report(context: Context, done: CompletedStages) -> tuple[Path, dict[st
     return path, rendered.summary
 
 
-@catching_panics()
+@convert_panics()
 def report(config: RunConfig, progress: Progress | None = None) -> tuple[Path, dict[str, object]]:
     """Write the report of a finished run again; see ``write_report``."""
-    context = context_of(config, Serial(), progress)
+    context = make_context(config, Serial(), progress)
     held = lock.acquire(context.folder, context.progress.note)
-    with paths.reached(context.folder), anchored.within(context.folder):
+    with paths.convert_store_errors(context.folder), no_follow.protect(context.folder):
         if not run_directory.is_run(context.folder):
             raise _no_finished_run(config, "there was no run yet")
         with held:
             symlinks.refuse_links(context.folder, OWNED)
-            return write_report(context, finished(config, context.progress))
+            return write_report(context, load_finished(config, context.progress))
 
 
 def _no_finished_run(config: RunConfig, why: str) -> ConfigError:
@@ -527,15 +527,15 @@ def _each(steps: Iterable[Callable[[], T]]) -> list[T]:
 # ---------------------------------------------------------------- plan
 
 
-@catching_panics()
+@convert_panics()
 def plan(
     config: RunConfig, executor: Executor, progress: Progress | None = None, *, verify: bool = False
 ) -> list[PlannedStep]:
     """Return what would run and why. Only input files that changed are read; with ``verify``, all of them."""
-    context = replace(context_of(config, executor, progress, verify=verify), plan=[])
+    context = replace(make_context(config, executor, progress, verify=verify), plan=[])
     if verify:
-        paths.forget_contents()
-    with paths.reached(context.folder), anchored.within(context.folder):
+        paths.clear_content_cache()
+    with paths.convert_store_errors(context.folder), no_follow.protect(context.folder):
         symlinks.refuse_links(context.folder, OWNED)
         return _planned(context)
 

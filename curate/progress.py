@@ -10,16 +10,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from curate.errors import visible
+from curate.errors import escape_line
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from curate.store.manifest import Record, StageResult
 
-Style = Literal["auto", "plain", "json", "quiet"]
+LogFormat = Literal["auto", "plain", "json", "quiet"]
 
-EVERY = 5.0
+INTERVAL = 5.0
 """Seconds between two lines of progress where there is no terminal."""
 
 
@@ -100,7 +100,7 @@ class Work:
         return f"{self.done:,}{separator}{self.total:,} {self.unit}, {rate} {self.unit}/s"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration for people.
 
     >>> duration(5.4), duration(95), duration(4000)
@@ -118,7 +118,7 @@ class _Sink(Protocol):
 
     def begin(self, work: Work) -> None: ...
     def advance(self, work: Work, place: Mapping[str, str]) -> None: ...
-    def tell(self, event: str, text: str, facts: Mapping[str, object]) -> None: ...
+    def emit(self, event: str, text: str, facts: Mapping[str, object]) -> None: ...
     def close(self) -> None: ...
 
 
@@ -151,7 +151,7 @@ class ConsoleProgress:
             self.entry = record.name
             count = record.count
             text = f"{count.rows_in:,} rows in, {count.kept:,} kept in {record.seconds:.1f} s"
-            self.tell(
+            self.emit(
                 "step",
                 f"{record.stage} {record.name}: {'unchanged, reused' if reused else text}",
                 rows_in=count.rows_in,
@@ -164,17 +164,17 @@ class ConsoleProgress:
         self.stage = self.entry = ""
 
     def note(self, message: str) -> None:
-        self.tell("note", message)
+        self.emit("note", message)
 
     def warn(self, message: str) -> None:
-        self.tell("warning", message)
+        self.emit("warning", message)
 
     def end(self, exit_code: int, message: str, **facts: object) -> None:
         """The last word: how it went."""
-        self.tell("end", message, exit_code=exit_code, **facts)
+        self.emit("end", message, exit_code=exit_code, **facts)
 
-    def tell(self, event: str, text: str, **facts: object) -> None:
-        self._sink.tell(event, text, {**self._place(), **facts})
+    def emit(self, event: str, text: str, **facts: object) -> None:
+        self._sink.emit(event, text, {**self._place(), **facts})
 
     def _place(self) -> dict[str, str]:
         return {"stage": self.stage, "entry": self.entry} if self.stage else {}
@@ -195,17 +195,17 @@ class _Lines:
 
     def advance(self, work: Work, place: Mapping[str, str]) -> None:
         now = time.monotonic()
-        if now - self._told < EVERY:
+        if now - self._told < INTERVAL:
             return
         self._told = now
         share = work.done / work.total if work.total else 1.0
-        left = duration(work.seconds_left)
+        left = format_duration(work.seconds_left)
         text = f"{work.what}: {work.amount(' of ')} ({share:.0%}), about {left} left"
         facts = {"done": work.done, "total": work.total, "unit": work.unit}
         facts |= {"rate": round(work.rate, 1), "seconds_left": round(work.seconds_left, 1)}
-        self.tell("progress", text, {**place, **facts})
+        self.emit("progress", text, {**place, **facts})
 
-    def tell(self, event: str, text: str, facts: Mapping[str, object]) -> None:
+    def emit(self, event: str, text: str, facts: Mapping[str, object]) -> None:
         if self._style == "json":
             with suppress(OSError):  # a log that cannot be written must not end a run
                 line = {"time": round(time.time(), 3), "event": event, "message": text, **facts}
@@ -214,7 +214,7 @@ class _Lines:
             _complain(text, facts)
         elif self._style == "plain" or event == "warning":
             with suppress(OSError):
-                told = visible(f"warning: {text}" if event == "warning" else text)
+                told = escape_line(f"warning: {text}" if event == "warning" else text)
                 print(told, file=sys.stderr, flush=True)  # noqa: T201
 
     def close(self) -> None:
@@ -245,14 +245,14 @@ class _Bars:
     def advance(self, work: Work, place: Mapping[str, str]) -> None:  # noqa: ARG002
         self._progress.update(self._task, completed=work.done, amount=work.amount("/"))
 
-    def tell(self, event: str, text: str, facts: Mapping[str, object]) -> None:
+    def emit(self, event: str, text: str, facts: Mapping[str, object]) -> None:
         if event == "end":
             self._progress.stop()
             _complain(text, facts)
         elif event == "warning":
-            self._console.print(visible(f"warning: {text}"), style="yellow", markup=False, highlight=False)
+            self._console.print(escape_line(f"warning: {text}"), style="yellow", markup=False, highlight=False)
         else:
-            self._console.print(visible(text), style="dim", markup=False, highlight=False)
+            self._console.print(escape_line(text), style="dim", markup=False, highlight=False)
 
     def close(self) -> None:
         self._progress.stop()
@@ -260,10 +260,10 @@ class _Bars:
 
 def _complain(text: str, details: Mapping[str, object]) -> None:
     if details["exit_code"]:  # else the result on stdout says how it went
-        complain(text)
+        print_error(text)
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """An error, for people: on stderr, as it is where there is no log of any style."""
     with suppress(OSError):  # where nobody reads it, the exit code still tells
         for line in message.splitlines():
@@ -271,7 +271,7 @@ def complain(message: str) -> None:
 
 
 @contextmanager
-def console_progress(style: Style) -> Iterator[ConsoleProgress]:
+def console_progress(style: LogFormat) -> Iterator[ConsoleProgress]:
     """What tells the progress in the style asked for; ``auto`` draws bars on a terminal and writes lines elsewhere."""
     sink: _Sink
     if style == "auto" and sys.stderr.isatty():

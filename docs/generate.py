@@ -18,8 +18,8 @@ import evidence_tables
 import type_table
 from plugin_families import FAMILIES, Family
 
-from curate.config.model import plain
-from curate.config.sections import ENTRIES, SECTIONS, TOP, EntrySection, driver_fields
+from curate.config.model import to_plain
+from curate.config.sections import ENTRY_SECTIONS, SECTIONS, TOP_LEVEL_FIELDS, EntrySection, driver_fields
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, format_value, expand_nested
 from curate.store import schemas
@@ -119,7 +119,7 @@ def plugin_pages() -> Iterator[tuple[Path, str]]:
 def family_page(family: Family) -> str:
     """Return the page of a family: each plugin with its docstring, its options and an example."""
     parts = [f"# {family.title}\n", NOTE, f"{family.about} [All plugins](README.md)\n"]
-    section = next(section for section in ENTRIES.values() if section.kind == family.kind)
+    section = next(section for section in ENTRY_SECTIONS.values() if section.kind == family.kind)
     for name in family.names():
         plugin = registry.get(family.kind, name)
         parts.append(f"## {name}\n")
@@ -136,7 +136,7 @@ def family_page(family: Family) -> str:
 
 def config_page() -> str:
     """Every key of the configuration file."""
-    parts = ["# Configuration\n", NOTE, "## Top level\n", _table(TOP)]
+    parts = ["# Configuration\n", NOTE, "## Top level\n", _table(TOP_LEVEL_FIELDS)]
     for section in SECTIONS.values():
         parts.append(f"## {section.name}\n")
         if isinstance(section, EntrySection):
@@ -207,11 +207,11 @@ def _table(shown: tuple[Field, ...] | list[Field]) -> str:
 
 def _words(field: Field) -> str:
     """The type in words; of a section, with a link to its table."""
-    return f"[{SECTIONS[field.name].text}](#{field.name})" if field in TOP and field.name in SECTIONS else field.text
+    return f"[{SECTIONS[field.name].type_name}](#{field.name})" if field in TOP_LEVEL_FIELDS and field.name in SECTIONS else field.text
 
 
 def _default(field: Field) -> str:
-    value = plain(field.default)
+    value = to_plain(field.default)
     return "" if value is None or value in ({}, []) else f"`{_flow(value)}`"
 
 

@@ -60,7 +60,7 @@ TIER_OF = {
     "tests/store/test_published.py": "slow",
     "tests/store/test_run_directory.py": "slow",
     "tests/store/test_versions.py": "slow",
-    "tests/test_anchored.py": "fast",
+    "tests/test_no_follow.py": "fast",
     "tests/test_api.py": "fast",
     "tests/test_cases.py": "exhaustive",
     "tests/cli": "fast",

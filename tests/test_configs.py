@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.report.ground_truth_table import OTHERS, confusion
+from curate.report.ground_truth_table import OTHERS, tabulate_outcomes
 from curate.stages.report.ground_truth import read as read_key
 
 ROOT = Path(__file__).parents[1]
@@ -113,7 +113,7 @@ def test_cleaning_finds_everything_that_was_planted_and_nothing_else(ran):
     folder = Path(ran("cleaning").run)
     ledger = pl.read_parquet(folder / "select" / "*.parquet").filter(pl.col("dropped_by").fill_null("") != "lsa")
     entries = ("gopher_quality", "c4_quality", "foreign", "mislabelled", "exact_duplicates", "minhash")
-    found = confusion(read_key(ROOT / "data_samples" / "key.parquet"), ledger, entries)
+    found = tabulate_outcomes(read_key(ROOT / "data_samples" / "key.parquet"), ledger, entries)
     met = {kind: {fate: n for fate, n in zip(found.fates, counts, strict=True) if n} for kind, counts in found.rows}
     assert met == {
         "exact_duplicate": {"exact_duplicates": 100},

@@ -15,7 +15,7 @@ import pytest
 
 import curate
 from curate import paths
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.pipeline import plan, report, run
@@ -78,7 +78,7 @@ def state():
 
 def why(settings, file):
     """What a plan says of the stage that the file belongs to."""
-    return next(step.reason for step in plan(from_data(settings), Serial()) if step.stage == file.split("/")[0])
+    return next(step.reason for step in plan(config_from_dict(settings), Serial()) if step.stage == file.split("/")[0])
 
 
 @pytest.mark.parametrize("damage", [truncated, zeroed])
@@ -282,14 +282,14 @@ def test_commands_that_only_read_tell_what_is_damaged(settings, command, stage):
 @pytest.mark.parametrize("file", ["export/history.json", "select/manifest.json", "cluster/fit.json", "mask.json"])
 def test_a_file_that_may_not_be_read_is_not_called_corrupt(settings, monkeypatch, file):
     curate.run(settings())
-    before, real = state(), paths.read
+    before, real = state(), paths.read_bytes
 
     def read(path):
         if path.as_posix() == f"run/{file}":
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
         return real(path)
 
-    monkeypatch.setattr(paths, "read", read)
+    monkeypatch.setattr(paths, "read_bytes", read)
     reads = partial(explain, Path("run"), "r0030") if file == "mask.json" else partial(curate.run, settings(10))
     with pytest.raises(DataError, match=rf"run/{file}: cannot read the file: Permission denied$"):
         reads()
@@ -311,7 +311,7 @@ def test_a_fitted_state_that_was_written_for_another_step_is_told(pool, config):
     curate.run(settings)
     shutil.copyfile("run/embed/lsa/fit.json", "run/cluster/fit.json")
     listening = Listening()
-    run(from_data(settings), Serial(), listening)
+    run(config_from_dict(settings), Serial(), listening)
     assert listening.warnings == [
         "run/cluster/fit.json is not what was written: the fitted state is lost, and is fitted again to today's pool"
     ]
@@ -321,5 +321,5 @@ def test_an_evaluation_whose_folder_is_empty_is_told(pool, config):
     curate.run(config())
     Path("run/evaluate").mkdir()
     listening = Listening()
-    report(from_data(config()), listening)
+    report(config_from_dict(config()), listening)
     assert any("run/evaluate/evaluate.json is missing" in warning for warning in listening.warnings)

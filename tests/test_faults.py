@@ -19,8 +19,8 @@ import pytest
 
 import curate
 import curate.stages.report.prometheus
-from curate.config.loader import from_data
-from curate.errors import ConfigErrors, CurateError, DataError, PluginError, RetryableError, missing_extra
+from curate.config.loader import config_from_dict
+from curate.errors import ConfigErrors, CurateError, DataError, PluginError, RetryableError, missing_extra_error
 from curate.executors.serial import Serial
 from curate.pipeline import plan
 from curate.stages.ingest import stage as ingest_stage
@@ -31,7 +31,7 @@ ROOT = Path("run/export")
 
 def why(settings, stage):
     """What a plan says of a stage."""
-    return next(step.reason for step in plan(from_data(settings), Serial()) if step.stage == stage)
+    return next(step.reason for step in plan(config_from_dict(settings), Serial()) if step.stage == stage)
 
 
 def plugin(kind, *lines, declared=""):
@@ -500,7 +500,7 @@ def test_metrics_that_cannot_be_written_after_the_switch_are_a_warning(pool, con
 def test_short_memory_is_no_fault_of_a_plugin_and_no_bug(command, pool, config, monkeypatch, error, place):
     def fails(*_: object, **__: object) -> None:
         if place == "extra":
-            raise missing_extra("polars", "polars", "this") from error
+            raise missing_extra_error("polars", "polars", "this") from error
         raise error
 
     names = {"plugin": "plugins.scorers.length.Length.score", "driver": "store.manifest.save"}

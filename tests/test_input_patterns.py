@@ -22,7 +22,7 @@ def pool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(*patterns: str) -> list[str]:
-    return paths.distinct(name for pattern in patterns for name in paths.matching(pattern))
+    return paths.unique_files(name for pattern in patterns for name in paths.match_files(pattern))
 
 
 @pytest.mark.parametrize(

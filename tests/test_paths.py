@@ -31,19 +31,19 @@ def test_an_edit_with_its_old_time_restored_changes_the_stamp(tmp_path, size):
     path = tmp_path / "a"
     path.write_bytes(bytes(size))
     for at in {0, size // 2, size - 1}:
-        before = paths.known(path)
-        paths.settle([before])
+        before = paths.read_stamp(path)
+        paths.wait_for_clock_tick([before])
         edited(path, at)
-        assert paths.known(path)["modified"] == before["modified"]
-        assert paths.known(path) != before
+        assert paths.read_stamp(path)["modified"] == before["modified"]
+        assert paths.read_stamp(path) != before
 
 
 def test_another_file_under_the_name_has_another_stamp(tmp_path):
     (tmp_path / "a").write_bytes(b"one")
     shutil.copy2(tmp_path / "a", tmp_path / "b")
-    before = paths.known(tmp_path / "a")
+    before = paths.read_stamp(tmp_path / "a")
     (tmp_path / "b").replace(tmp_path / "a")
-    after = paths.known(tmp_path / "a")
+    after = paths.read_stamp(tmp_path / "a")
     assert after["inode"] != before["inode"]
     assert after["ends"] == before["ends"]
 
@@ -57,7 +57,7 @@ def test_both_ends_of_a_file_are_hashed_to_the_last_byte(tmp_path, size):
         if at is not None:
             data[at] = 1
         (tmp_path / "a").write_bytes(data)
-        found.add((bytes(data), paths.known(tmp_path / "a")["ends"]))
+        found.add((bytes(data), paths.read_stamp(tmp_path / "a")["ends"]))
     assert len({ends for _, ends in found}) == len({data for data, _ in found}) == len(found)
 
 
@@ -65,10 +65,10 @@ def test_after_settling_a_later_edit_has_another_time(tmp_path):
     path = tmp_path / "a"
     for number in range(20):
         path.write_bytes(bytes([number]))
-        before = paths.known(path)
-        paths.settle([before])
+        before = paths.read_stamp(path)
+        paths.wait_for_clock_tick([before])
         path.write_bytes(bytes([number + 1]))
-        assert paths.known(path)["changed"] > before["changed"]
+        assert paths.read_stamp(path)["changed"] > before["changed"]
 
 
 @pytest.mark.parametrize(("changed", "waits"), [(-1, True), (-1_000_000_000, False), (3_600_000_000_000, False)])
@@ -76,7 +76,7 @@ def test_settling_waits_for_a_tick_and_never_for_a_clock_that_is_ahead(monkeypat
     slept = []
     monkeypatch.setattr(time, "time_ns", lambda: 5_000_000_001)
     monkeypatch.setattr(time, "sleep", slept.append)
-    paths.settle([{"changed": 5_000_000_001 + changed + 1 * (changed != -1)}, {"size": 3, "tag": "an object's"}])
+    paths.wait_for_clock_tick([{"changed": 5_000_000_001 + changed + 1 * (changed != -1)}, {"size": 3, "tag": "an object's"}])
     assert bool(slept) == waits
     assert all(0 < seconds <= 2 for seconds in slept)
 
@@ -86,11 +86,11 @@ def test_the_content_of_a_folder_is_the_names_and_bytes_of_its_files(tmp_path):
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "a").write_bytes(b"one")
     (folder / "b").write_bytes(b"two")
-    first = paths.content(folder)
+    first = paths.hash_content(folder)
     shutil.copytree(folder, tmp_path / "copy")
     (tmp_path / "copy" / ".cache").mkdir()
     (tmp_path / "copy" / ".cache" / "lock").write_text("x")
-    assert paths.content(tmp_path / "copy") == first
+    assert paths.hash_content(tmp_path / "copy") == first
     changed = {first}
     for change in (
         lambda: edited(folder / "deep" / "a", 1),
@@ -99,22 +99,22 @@ def test_the_content_of_a_folder_is_the_names_and_bytes_of_its_files(tmp_path):
         lambda: (folder / "empty").write_bytes(b""),
     ):
         change()
-        changed.add(paths.content(folder))
+        changed.add(paths.hash_content(folder))
     assert len(changed) == 5
     with pytest.raises(DataError, match="none: cannot read the file: No such file"):
-        paths.content(tmp_path / "none")
+        paths.hash_content(tmp_path / "none")
 
 
 def test_the_content_of_an_object_and_of_a_folder_of_objects(tmp_path):
     pytest.importorskip("upath")
     (tmp_path / "a").write_bytes(b"one")
-    remote = paths.place("memory://contents")
+    remote = paths.parse_path("memory://contents")
     (remote / "model").mkdir(parents=True)
     (remote / "model" / "a").write_bytes(b"one")
-    assert paths.content(remote / "model" / "a") == paths.content(tmp_path / "a") == paths.sha256(tmp_path / "a")
+    assert paths.hash_content(remote / "model" / "a") == paths.hash_content(tmp_path / "a") == paths.hash_file(tmp_path / "a")
     (tmp_path / "model").mkdir()
     (tmp_path / "a").rename(tmp_path / "model" / "a")
-    assert paths.content(remote / "model") == paths.content(tmp_path / "model")
+    assert paths.hash_content(remote / "model") == paths.hash_content(tmp_path / "model")
 
 
 @pytest.mark.parametrize(
@@ -126,6 +126,6 @@ def test_the_content_of_an_object_and_of_a_folder_of_objects(tmp_path):
     ],
 )
 def test_a_store_that_cannot_be_reached_names_its_own_variables(url, variables):
-    error = paths.unreached(url, OSError("no route"))
+    error = paths.unreachable_error(url, OSError("no route"))
     assert re.search(variables, error.hint)
     assert error.message == "cannot be reached: no route"

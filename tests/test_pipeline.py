@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError, GuardrailError
 from curate.executors.serial import Serial
 from curate.pipeline import Summary, plan
@@ -117,7 +117,7 @@ def test_a_second_run_is_unchanged_and_a_changed_key_runs_only_what_depends_on_i
     curate.run(config())
     again = curate.run(config())
     assert again.unchanged
-    steps = plan(from_data(config(score=[{"use": "prototypicality"}, {"use": "density"}])), Serial())
+    steps = plan(config_from_dict(config(score=[{"use": "prototypicality"}, {"use": "density"}])), Serial())
     assert {f"{step.stage} {step.name}": step.state for step in steps} == {
         "input input": "fresh",
         "embed hashing": "fresh",
@@ -128,7 +128,7 @@ def test_a_second_run_is_unchanged_and_a_changed_key_runs_only_what_depends_on_i
         "export parquet": "stale",
     }
     changed = {
-        step.stage: step for step in plan(from_data(config(cluster={"use": "kmeans", "n_clusters": 5})), Serial())
+        step.stage: step for step in plan(config_from_dict(config(cluster={"use": "kmeans", "n_clusters": 5})), Serial())
     }
     assert changed["cluster"].reason == "params.n_clusters: 4 is now 5"
     assert changed["select"].rows == 20
@@ -138,7 +138,7 @@ def test_a_changed_file_is_named_by_the_plan(pool, config):
     curate.run(config())
     with (pool / "b.jsonl").open("a") as file:
         file.write('{"id": "new", "text": "one more row", "topic": "t0", "source": "left", "stars": 1, "tags": []}\n')
-    first = plan(from_data(config()), Serial())[0]
+    first = plan(config_from_dict(config()), Serial())[0]
     assert (first.state, first.reason) == ("stale", "files.pool/b.jsonl changed")
     assert curate.run(config()).rows_in == 61
 
@@ -149,7 +149,7 @@ def test_a_plan_estimates_from_the_last_time_or_from_measurements(pool, config):
         score=[{"use": "prototypicality"}, {"use": "density"}],
         select=[{"use": "uniform", "keep": 40}, {"use": "top_k", "keep": 10}],
     )
-    steps = {step.name: step for step in plan(from_data(more), Serial())}
+    steps = {step.name: step for step in plan(config_from_dict(more), Serial())}
     assert (steps["hashing"].seconds, steps["hashing"].memory, steps["hashing"].disk) == (0, 0, 0)
     assert steps["density"].memory > 1_000_000  # by the table
     assert steps["uniform"].seconds is not None
@@ -160,7 +160,7 @@ def test_a_plan_estimates_from_the_last_time_or_from_measurements(pool, config):
 
 
 def test_a_plan_changes_nothing(pool, config):
-    plan(from_data(config()), Serial())
+    plan(config_from_dict(config()), Serial())
     assert not Path("run").exists()
 
 
@@ -420,6 +420,6 @@ def test_the_report_can_be_written_again(pool, config):
     summary = curate.run(config())
     assert summary.report is not None
     summary.report.unlink()
-    path, told = report(from_data(config()))
+    path, told = report(config_from_dict(config()))
     assert path.exists()
     assert told["rows"]["kept"] == 20

@@ -12,8 +12,8 @@ import annotated_types as at
 import pytest
 
 from curate import pipeline
-from curate.config.loader import from_data
-from curate.config.sections import ENTRIES, SECTIONS, driver_fields
+from curate.config.loader import config_from_dict
+from curate.config.sections import ENTRY_SECTIONS, SECTIONS, driver_fields
 from curate.errors import ConfigError, CurateError
 from curate.executors.serial import Serial
 from curate.pipeline import PIPELINE
@@ -61,7 +61,7 @@ def other(annotation, value):
 def changes():
     """Yield every key with another value: the section (``select.1``), the key, and the value."""
     for name, section in SECTIONS.items():
-        if name not in ENTRIES:
+        if name not in ENTRY_SECTIONS:
             for field in fields(section.cls):
                 value = OTHERS.get((name, field.name), other(field.type, field.default))
                 if value is not None or (name, field.name) in OTHERS:
@@ -70,8 +70,8 @@ def changes():
         given = BASE.get(name, [])
         for index, entry in enumerate(given if isinstance(given, list) else [given]):
             place = f"{name}.{index}" if isinstance(given, list) else name
-            plugin = registry.get(ENTRIES[name].kind, entry["use"])
-            for field in (*driver_fields(ENTRIES[name]), *fields(plugin.cls)):
+            plugin = registry.get(ENTRY_SECTIONS[name].kind, entry["use"])
+            for field in (*driver_fields(ENTRY_SECTIONS[name]), *fields(plugin.cls)):
                 now = entry.get(field.name, field.default)
                 value = OTHERS.get((place, field.name), other(field.type, now))
                 if value is not None and field.name not in ("use", "name"):
@@ -104,7 +104,7 @@ def finished(pool, config, kept):
     Path("eval.jsonl").write_text('{"text": "what is the capital of the country of the north, and why is it there"}\n')
     data = config(**BASE)
     if not kept.exists():
-        pipeline.run(from_data(data), Serial())
+        pipeline.run(config_from_dict(data), Serial())
         shutil.copytree("run", kept, symlinks=True)
         shutil.rmtree("run")
     shutil.copytree(kept, "run", symlinks=True)
@@ -113,7 +113,7 @@ def finished(pool, config, kept):
 
 def agree(data):
     """Compare a plan with the run that follows it."""
-    settings = from_data(data)
+    settings = config_from_dict(data)
     planned = {(one.stage, one.name): one.state for one in pipeline.plan(settings, Serial())}
     steps = Steps()
     try:
@@ -141,7 +141,7 @@ def test_a_plan_says_which_steps_the_run_repeats(finished, section, key, value):
     if value is None:
         del owner[key]
     try:
-        from_data(data)
+        config_from_dict(data)
     except ConfigError:
         pytest.skip("not valid by itself")
     agree(data)
@@ -172,7 +172,7 @@ def test_rows_are_counted_whatever_the_format(pool, config, name):
         lines = [f"id{separator}text", *(f'{one["id"]}{separator}"{one["text"]}"' for one in rows)]
     text = f"[{','.join(lines)}]" if name.endswith(".json") else "\n".join(lines) + "\n"
     Path(name).write_bytes(gzip.compress(text.encode()) if name.endswith(".gz") else text.encode())
-    settings = from_data(config(input={"files": name, "id": "id", "text": "text"}))
+    settings = config_from_dict(config(input={"files": name, "id": "id", "text": "text"}))
     first = pipeline.plan(settings, Serial())[0]
     assert (first.rows, first.error) == (15_000, 0)
 
@@ -180,14 +180,14 @@ def test_rows_are_counted_whatever_the_format(pool, config, name):
 def test_a_count_that_the_time_ends_is_marked_with_its_error(pool, config, monkeypatch):
     Path("pool.csv").write_text("id,text\n" + "".join(f"r{n},{'word ' * 40}{n}\n" for n in range(60_000)))
     monkeypatch.setattr(pipeline, "_COUNTING", -1.0)
-    first = pipeline.plan(from_data(config(input={"files": "pool.csv", "text": "text"})), Serial())[0]
+    first = pipeline.plan(config_from_dict(config(input={"files": "pool.csv", "text": "text"})), Serial())[0]
     assert first.error
     assert first.rows == pytest.approx(60_000, rel=first.error)
 
 
 def test_every_step_has_an_estimate_before_the_first_run(pool, config):
     steps = pipeline.plan(
-        from_data(config(**{key: value for key, value in BASE.items() if key != "decontaminate"})), Serial()
+        config_from_dict(config(**{key: value for key, value in BASE.items() if key != "decontaminate"})), Serial()
     )
     assert {step.stage for step in steps} == {stage.name for stage in PIPELINE} - {"decontaminate"}
     for step in steps:
@@ -198,11 +198,11 @@ MEASURED_NOWHERE = {("embedder", "column"), ("embedder", "sentence_transformers"
 """Plugins whose cost is that of a model or of files of the user's."""
 
 
-@pytest.mark.parametrize("section", [name for name, one in ENTRIES.items() if name != "metrics"])
+@pytest.mark.parametrize("section", [name for name, one in ENTRY_SECTIONS.items() if name != "metrics"])
 def test_every_plugin_was_measured(section):
     from curate.stages.cost_table import TABLE
 
-    kind = ENTRIES[section].kind
+    kind = ENTRY_SECTIONS[section].kind
     steps = json.loads(TABLE.read_text())["steps"]
     missing = {name for name in registry.names(kind) if f"{section} {name}" not in steps}
     assert {(kind, name) for name in missing} <= MEASURED_NOWHERE

@@ -36,7 +36,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def work(clock: Clock, style: progress.Style) -> None:
+def work(clock: Clock, style: progress.LogFormat) -> None:
     """A hundred units in 20 seconds, with a note before and a warning after."""
     with progress.console_progress(style) as told:
         told.note("pool read")
@@ -62,7 +62,7 @@ def test_plain_lines_come_every_few_seconds_with_what_is_left(clock, capsys):
 
 
 def test_the_interval_is_every(clock, capsys, monkeypatch):
-    monkeypatch.setattr(progress, "EVERY", 11)
+    monkeypatch.setattr(progress, "INTERVAL", 11)
     work(clock, "plain")
     assert [line for line in capsys.readouterr().err.splitlines() if "embedding" in line] == [
         "embedding: 55 of 100 rows, 5.0 rows/s (55%), about 9 s left"
@@ -252,7 +252,7 @@ def test_no_stage_does_more_or_less_than_it_announces(pool, config, executor):
     from pathlib import Path
 
     from curate import pipeline
-    from curate.config.loader import from_data
+    from curate.config.loader import config_from_dict
 
     Path("eval.jsonl").write_text('{"text": "what is the capital of the country of the north, and why is it there"}\n')
     Path("good.jsonl").write_text("".join(f'{{"text": "a good text of number {n}"}}\n' for n in range(60)))
@@ -264,8 +264,8 @@ def test_no_stage_does_more_or_less_than_it_announces(pool, config, executor):
         export={"use": "jsonl", "remove_repeated_spans": 5},
     )
     told = Strict()
-    with pipeline.executor_named(executor, 2 if executor == "processes" else None) as runner:
-        pipeline.run(from_data(data), runner, told)
+    with pipeline.open_executor(executor, 2 if executor == "processes" else None) as runner:
+        pipeline.run(config_from_dict(data), runner, told)
     told.end()
     assert {"hashing input", "reading input", "embedding with lsa", "writing the report"} <= told.seen.keys()
     assert told.seen["hashing input"] == "bytes"

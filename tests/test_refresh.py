@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
@@ -222,7 +222,7 @@ def test_drift_is_measured_told_and_where_asked_for_answered(written, nightly, e
 def test_a_fit_of_another_recipe_is_made_anew(written, nightly):
     written([line(number) for number in range(100)])
     curate.run(nightly(embed={"use": "lsa", "dimensions": 16}))
-    changed = plan(from_data(nightly(embed={"use": "lsa", "dimensions": 8})), Serial())[1]
+    changed = plan(config_from_dict(nightly(embed={"use": "lsa", "dimensions": 8})), Serial())[1]
     assert "params.dimensions: 16 is now 8" in changed.reason
 
 
@@ -282,7 +282,7 @@ def test_the_report_tells_what_was_taken_over_and_what_changed(written, nightly)
     curate.run(settings)
     written([line(number) for number in range(20, 220)])
     curate.run(settings)
-    page, told = report(from_data(settings))
+    page, told = report(config_from_dict(settings))
     embedded = next(stage for stage in told["stages"] if stage["name"].startswith("embed"))
     assert embedded["refreshed"].startswith("20 rows embedded, the others' vectors taken over")
     assert told["change"]["added"] == told["change"]["removed"] > 0

@@ -12,7 +12,7 @@ import typer
 import curate
 from curate import pipeline
 from curate.cli.app import app
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import CurateError, DataError
 from curate.evaluation.compare import compare
 from curate.evaluation.evaluate import evaluate
@@ -56,7 +56,7 @@ def run(settings, kept):
         curate.run(settings | {"select": [settings["select"][0], {"use": "top_k", "keep": 10}]})
         curate.run(settings)
         evaluate(Path("run"), Serial())
-        compare(from_data(settings), Serial(), select=["top_k"], prune_rates=[0.5])
+        compare(config_from_dict(settings), Serial(), select=["top_k"], prune_rates=[0.5])
         shutil.copytree("run", kept, symlinks=True)
     else:
         shutil.copytree(kept, "run", symlinks=True)
@@ -66,8 +66,8 @@ def run(settings, kept):
 @pytest.fixture
 def commands(settings):
     """Every command that reads or writes a run directory, doing all the work that it can have."""
-    other = from_data(settings | {"seed": 7, "memory_limit": 1})
-    same = from_data(settings)
+    other = config_from_dict(settings | {"seed": 7, "memory_limit": 1})
+    same = config_from_dict(settings)
     return {
         **{
             stage: lambda stage=stage: pipeline.run(other, Serial(), until=stage)
@@ -196,7 +196,7 @@ def test_a_swap_during_a_run_touches_nothing_outside(run, settings, commands, ke
             check(*arguments)
             swap()
 
-        work = from_data(
+        work = config_from_dict(
             settings | {"seed": 100 + number, "select": [settings["select"][0], {"use": "uniform", "keep": 15}]}
         )
         with monkeypatch.context() as patch:

@@ -21,7 +21,7 @@ import yaml
 import curate
 from curate import paths, pipeline, progress
 from curate.cli import output
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigError, DataError, PluginError
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
@@ -150,7 +150,7 @@ def run(pool, config, finished):
         shutil.copytree("run", finished, symlinks=True)
     else:
         shutil.copytree(finished, "run", symlinks=True)
-    settings = from_data(config(select=[{"use": "top_k", "keep": 30}], export={"use": "jsonl"}))
+    settings = config_from_dict(config(select=[{"use": "top_k", "keep": 30}], export={"use": "jsonl"}))
     return {
         "explain": lambda: explain.explain(Path("run"), "r0001"),
         "diff": lambda: diff.diff(Path("run"), Path("run"), 1),
@@ -447,7 +447,7 @@ def test_a_link_in_any_folder_of_a_run_is_refused(pool, config, home):
         metrics=[{"use": "balance"}],
         evaluate={"seeds": 1},
     )
-    loaded = from_data(settings)
+    loaded = config_from_dict(settings)
     curate.run(settings)
     evaluate(Path("run"), Serial())
     folders = [path for path in Path("run").rglob("*") if path.is_dir() and "current" not in path.parts]
@@ -557,9 +557,9 @@ def test_a_secret_in_a_url_is_refused_wherever_it_stands_and_never_shown(pool, c
             done = command(*words)
             assert done.returncode == 2, (url, done)
             assert SECRET not in done.stdout + done.stderr, (url, done)
-            assert paths.REFUSED in done.stderr, (url, done)
+            assert paths.CREDENTIALS_IN_URL in done.stderr, (url, done)
         with pytest.raises(ConfigError) as caught:
-            from_data(settings)
+            config_from_dict(settings)
         assert SECRET not in str(caught.value)
     assert not Path("run").exists()
 

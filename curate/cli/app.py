@@ -12,9 +12,9 @@ import typer
 
 from curate import errors, progress
 from curate.cli import evaluate_commands, inspect_commands, pipeline_commands, plugin_commands
-from curate.cli.exit_codes import ERRORS, explained
-from curate.cli.reporting import Reported
-from curate.executors.base import on_sigterm
+from curate.cli.exit_codes import ERRORS, explain_error
+from curate.cli.command_scope import ReportedError
+from curate.executors.base import handle_sigterm
 
 app = typer.Typer(
     name="curate",
@@ -58,7 +58,7 @@ for group in (pipeline_commands, inspect_commands, evaluate_commands, plugin_com
 
 def main() -> None:
     """Run the command line and exit with the code that says how it went."""
-    signal.signal(signal.SIGTERM, on_sigterm)
+    signal.signal(signal.SIGTERM, handle_sigterm)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # it was closed before Python began: nobody reads
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
@@ -81,25 +81,25 @@ def _end_by_signals() -> None:
 
 def _code() -> int:
     try:
-        with errors.catching_panics():
+        with errors.convert_panics():
             code = app(standalone_mode=False, prog_name="curate")
     except SystemExit as asked:
         if isinstance(asked.__context__, BrokenPipeError):  # the reader of our results has had enough
             return errors.OK
         raise
-    except Reported as told:
+    except ReportedError as told:
         return told.exit_code
     except ERRORS as error:
         if show := getattr(error, "show", None):  # the command-line parser refused the arguments
             show()
             if hint := _hint_of_dash(error):
-                progress.complain(hint)
+                progress.print_error(hint)
             return errors.CONFIG
-        message, code = explained(error)
-        progress.complain(message)
+        message, code = explain_error(error)
+        progress.print_error(message)
         return code
     if code == errors.INTERRUPTED:  # what Typer makes of Ctrl-C
-        progress.complain(explained(KeyboardInterrupt())[0])
+        progress.print_error(explain_error(KeyboardInterrupt())[0])
     return int(code or errors.OK)
 
 
@@ -109,4 +109,4 @@ def _hint_of_dash(error: BaseException) -> str:
     if command != "explain" or not isinstance(option, str):
         return ""
     name = next((word for word in sys.argv if word.startswith(option)), option)
-    return errors.visible(f"if {name!r} is the id of a row, write -- before it: curate explain RUN -- {name}")
+    return errors.escape_line(f"if {name!r} is the id of a row, write -- before it: curate explain RUN -- {name}")

@@ -19,10 +19,10 @@ from curate.cli.options import (
     Seeds,
     Test,
     Workers,
-    run_directory,
-    run_settings,
+    resolve_run_directory,
+    load_run_settings,
 )
-from curate.cli.reporting import telling
+from curate.cli.command_scope import report_progress
 
 commands = typer.Typer()
 
@@ -50,14 +50,14 @@ def evaluate(
 ) -> None:
     """Say whether a run's selection is better than chance, metric by metric, and who loses by it."""
     from curate import pipeline
-    from curate.cli.comma_lists import duration
+    from curate.cli.option_values import parse_duration
     from curate.evaluation.evaluate import as_dict
     from curate.evaluation.evaluate import evaluate as evaluated
     from curate.report import evaluation_text
 
-    limit = None if budget is None else duration(budget)
-    with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
-        found = evaluated(run_directory(run), runner, told, files=test or (), seeds=seeds, budget=limit)
+    limit = None if budget is None else parse_duration(budget)
+    with report_progress(log) as told, pipeline.open_executor(executor.value, workers, ray_address) as runner:
+        found = evaluated(resolve_run_directory(run), runner, told, files=test or (), seeds=seeds, budget=limit)
     if as_json:
         output.show_json(as_dict(found))
     else:
@@ -91,13 +91,13 @@ def compare(
 ) -> None:
     """Compare selectors × prune rates × seeds with chance, and say in one sentence which to use."""
     from curate import pipeline
-    from curate.cli.comma_lists import duration, names, rates
+    from curate.cli.option_values import parse_duration, parse_names, parse_rates
     from curate.evaluation import verdict
     from curate.evaluation.compare import compare as compared
 
-    settings, chosen, shares = run_settings(config, overrides or ()), names(select or ()), rates(prune_rate)
-    limit = None if budget is None else duration(budget)
-    with telling(log) as told, pipeline.executor_named(executor.value, workers, ray_address) as runner:
+    settings, chosen, shares = load_run_settings(config, overrides or ()), parse_names(select or ()), parse_rates(prune_rate)
+    limit = None if budget is None else parse_duration(budget)
+    with report_progress(log) as told, pipeline.open_executor(executor.value, workers, ray_address) as runner:
         found = compared(
             settings, runner, told, select=chosen, prune_rates=shares, files=test or (), seeds=seeds, budget=limit
         )

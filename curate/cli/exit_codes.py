@@ -48,10 +48,10 @@ def exit_code(error: BaseException) -> int:
     return errors.BUG
 
 
-def explained(error: BaseException) -> tuple[str, int]:
+def explain_error(error: BaseException) -> tuple[str, int]:
     """What to tell of an error, and the exit code."""
     if isinstance(error, Exception):
-        error = errors.memory_short(error) or error
+        error = errors.out_of_memory_error(error) or error
     code = exit_code(error)
     match error:
         case KeyboardInterrupt():
@@ -65,12 +65,12 @@ def explained(error: BaseException) -> tuple[str, int]:
         case OSError() if code == errors.DATA:
             in_the_way = error.errno in _IN_THE_WAY and isinstance(error.filename, str)
             message = (
-                paths.unwritten(Path(error.filename), error)
+                paths.unwritable_error(Path(error.filename), error)
                 if in_the_way
                 else f"{error.filename or 'output'}: {error.strerror}"
             )
-            return errors.visible(str(message)), code
-    bug = errors.visible(f"this is a bug: {type(error).__name__}: {error}")
+            return errors.escape_line(str(message)), code
+    bug = errors.escape_line(f"this is a bug: {type(error).__name__}: {error}")
     return f"{bug}\nnothing that was published has changed; please report it with {_log(error)}", code
 
 
@@ -87,7 +87,7 @@ def _log(error: BaseException) -> str:
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     text = (
         f"curate {__version__}, Python {platform.python_version()}, {platform.platform()}\n{versions}\n"
-        f"command: {[paths.shown(word) for word in sys.argv]}\n\n{''.join(traceback.format_exception(error))}"
+        f"command: {[paths.hide_secrets(word) for word in sys.argv]}\n\n{''.join(traceback.format_exception(error))}"
     )
     with tempfile.NamedTemporaryFile("w", prefix="curate-", suffix=".log", delete=False, encoding="utf-8") as file:
         file.write(text)

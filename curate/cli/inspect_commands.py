@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from curate.cli import output
-from curate.cli.options import RUN_HELP, Json, Log, LogStyle, Overrides, RunFolder, run_directory, run_settings
-from curate.cli.reporting import telling
+from curate.cli.options import RUN_HELP, Json, Log, LogStyle, Overrides, RunFolder, resolve_run_directory, load_run_settings
+from curate.cli.command_scope import report_progress
 from curate.errors import ConfigError
-from curate.paths import place
-from curate.progress import complain
+from curate.paths import parse_path
+from curate.progress import print_error
 
 commands = typer.Typer()
 
@@ -22,8 +22,8 @@ def report(run: RunFolder, overrides: Overrides = None, as_json: Json = False, l
     """Write the report of a finished run again, and say where it is."""
     from curate import pipeline
 
-    with telling(log) as told:
-        path, summary = pipeline.report(run_settings(run, overrides or ()), told)
+    with report_progress(log) as told:
+        path, summary = pipeline.report(load_run_settings(run, overrides or ()), told)
     if as_json:
         output.show_json(summary)
     else:
@@ -57,7 +57,7 @@ def explain(
     """Say where a row came from, what became of it, and why; or list the rows with a text."""
     from curate.store import explain as stories
 
-    run = run_directory(run)
+    run = resolve_run_directory(run)
     if (row is None) == (grep is None):
         message = "no row is named" if row is None else "both a row and --grep are given"
         hint = (
@@ -93,7 +93,7 @@ def _show_matches(run: Path, pattern: str, limit: int, *, as_json: bool) -> None
     titles = ["id", "from", "status", "by", "reason", "text"]
     output.show_table(titles, rows, verbatim=titles)
     if found.rows > len(rows):
-        complain(f"{found.rows:,} rows match; the first {len(rows):,} are listed: --limit sets how many")
+        print_error(f"{found.rows:,} rows match; the first {len(rows):,} are listed: --limit sets how many")
 
 
 @commands.command(rich_help_panel="Looking at results")
@@ -101,7 +101,7 @@ def path(run: RunFolder, as_json: Json = False) -> None:
     """Print the folder of the published version, by its own name, which later runs and rollbacks do not change."""
     from curate.store import versions
 
-    found = versions.resolve_published(run_directory(run))
+    found = versions.resolve_published(resolve_run_directory(run))
     if as_json:
         output.show_json(found.as_dict())
     else:
@@ -117,7 +117,7 @@ def diff(
             metavar="RUN_B",
             help=f"Another run to compare the first with. {RUN_HELP}",
             show_default=False,
-            parser=place,
+            parser=parse_path,
         ),
     ] = None,
     examples: Annotated[int, typer.Option("--examples", min=0, help="Rows to show, added and removed each.")] = 5,
@@ -126,8 +126,8 @@ def diff(
     """Say which rows the published export added and removed, and why; with two runs, the second's selection."""
     from curate.store import diff as differences
 
-    run = run_directory(run)
-    others = () if other is None else (run_directory(other),)
+    run = resolve_run_directory(run)
+    others = () if other is None else (resolve_run_directory(other),)
     found = differences.diff(run, *others, examples) if others else differences.diff_published(run, examples)
     if as_json:
         output.show_json(found.as_dict())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curate.errors import ConfigError
-from curate.paths import is_object, place
+from curate.paths import is_object, parse_path
 
 if TYPE_CHECKING:
     from curate.config.model import RunConfig
@@ -99,7 +99,7 @@ NoReport = Annotated[
 ]
 
 RUN_HELP = "A run directory, its URL, or the YAML of a configuration, whose `run:` is taken."
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP, show_default=False, parser=place)]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help=RUN_HELP, show_default=False, parser=parse_path)]
 
 Test = Annotated[
     list[str] | None,
@@ -114,7 +114,7 @@ Seeds = Annotated[
 # ---------------------------------------------------------------- RUN, in every command that reads a run
 
 
-def run_directory(name: Path) -> Path:
+def resolve_run_directory(name: Path) -> Path:
     """Return the run directory that an argument RUN names, itself or in a configuration.
 
     Raises
@@ -123,33 +123,33 @@ def run_directory(name: Path) -> Path:
     """
     if _is_directory(name):
         return name
-    from curate.config.loader import run_of
+    from curate.config.loader import read_run_directory
 
     try:
-        return place(run_of(_file(name)))
+        return parse_path(read_run_directory(_file(name)))
     except ConfigError as error:
         raise error if _is_yaml(name) else _neither(name) from error
 
 
-def run_settings(name: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_run_settings(name: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the configuration of the run that an argument RUN names.
 
     Raises
     ------
     ConfigError : it is neither a run directory nor a configuration, or the configuration is wrong
     """
-    from curate.config.loader import load, load_of_run
+    from curate.config.loader import load_config, load_run_config
 
     if not _is_directory(name):
         if not _is_yaml(name):
-            run_directory(name)  # which refuses what is no configuration
-        return load(_file(name), overrides)
+            resolve_run_directory(name)  # which refuses what is no configuration
+        return load_config(_file(name), overrides)
     from dataclasses import replace
 
-    from curate import anchored
+    from curate import no_follow
 
-    with anchored.within(name):
-        config = load_of_run(name, overrides)
+    with no_follow.protect(name):
+        config = load_run_config(name, overrides)
     return config if any(one.startswith("run=") for one in overrides) else replace(config, run=str(name))
 
 

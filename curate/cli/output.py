@@ -9,8 +9,8 @@ import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
-from curate.errors import visible
-from curate.progress import complain
+from curate.errors import escape_line
+from curate.progress import print_error
 
 _FIGURE = re.compile(r"≈? ?[<>]?[+−-]?\.?\d")
 """Beginning of a cell with a number."""
@@ -32,7 +32,7 @@ def show_json(data: object) -> None:
 
 def show_line(text: object) -> None:
     """One line of a result on stdout."""
-    print(visible(str(text)), flush=True)  # noqa: T201
+    print(escape_line(str(text)), flush=True)  # noqa: T201
 
 
 def show_table(header: Sequence[str], rows: Sequence[Sequence[str]], verbatim: Collection[str] = ()) -> None:
@@ -75,7 +75,7 @@ def show_tables(tables: Sequence[tuple[Sequence[str], Sequence[Sequence[str]]]],
 
 
 @contextmanager
-def after(done: object) -> Iterator[None]:
+def tolerate_output_errors(done: object) -> Iterator[None]:
     """Print the result of a command that has published: a stdout that cannot be written is a warning, and no error.
 
     Parameters
@@ -87,13 +87,13 @@ def after(done: object) -> Iterator[None]:
     except BrokenPipeError:  # the reader has had enough
         raise
     except OSError as error:
-        complain(visible(f"warning: the result cannot be printed: {error.strerror}; {done}"))
+        print_error(escape_line(f"warning: the result cannot be printed: {error.strerror}; {done}"))
         with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - what is left in the buffer would fail again at the end
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _one_line(cell: object) -> str:
-    return visible(" ".join(str(cell).split()))
+    return escape_line(" ".join(str(cell).split()))
 
 
 def _plain(cell: str) -> str:

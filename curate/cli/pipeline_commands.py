@@ -24,9 +24,9 @@ from curate.cli.options import (
     RunFolder,
     Verify,
     Workers,
-    run_directory,
+    resolve_run_directory,
 )
-from curate.cli.reporting import measured, telling
+from curate.cli.command_scope import record_metrics, report_progress
 
 if TYPE_CHECKING:
     from curate.pipeline import Summary
@@ -50,14 +50,14 @@ def _run(
     *,
     report: bool = True,
 ) -> Summary:
-    with telling(log) as told:
-        with measured(told, metrics_file, overwrite=overwrite) as run_is:
+    with report_progress(log) as told:
+        with record_metrics(told, metrics_file, overwrite=overwrite) as run_is:
             from curate import pipeline
-            from curate.config.loader import load
+            from curate.config.loader import load_config
 
-            settings = load(config, overrides or ())
+            settings = load_config(config, overrides or ())
             run_is(settings.run)
-            with pipeline.executor_named(executor.value, workers, ray_address) as runner:
+            with pipeline.open_executor(executor.value, workers, ray_address) as runner:
                 summary = pipeline.run(
                     settings, runner, told, until=until, overwrite=overwrite, verify=verify, report=report
                 )
@@ -122,11 +122,11 @@ def plan(
 ) -> None:
     """Say what a run would do and why, with rows, time, memory and disk of each step; change nothing."""
     from curate import pipeline
-    from curate.config.loader import load
+    from curate.config.loader import load_config
     from curate.executors.serial import Serial
 
-    with telling(log) as told:
-        steps = pipeline.plan(load(config, overrides or ()), Serial(), told, verify=verify)
+    with report_progress(log) as told:
+        steps = pipeline.plan(load_config(config, overrides or ()), Serial(), told, verify=verify)
     if as_json:
         output.show_json([{name: getattr(step, name) for name in step.__dataclass_fields__} for step in steps])
         return
@@ -169,11 +169,11 @@ def _about(number: float | None, unit: int = 1) -> str:
 @commands.command(rich_help_panel="The pipeline")
 def check(config: Config, overrides: Overrides = None, as_json: Json = False) -> None:
     """Check a configuration and its files, and report everything that is wrong at once; nothing is written."""
-    from curate.config.loader import load
+    from curate.config.loader import load_config
     from curate.report.formatting import plural
     from curate.stages import preflight
 
-    settings = load(config, overrides or ())
+    settings = load_config(config, overrides or ())
     found = preflight.check_without_run(settings)
     found.raise_if_any()
     if as_json:
@@ -197,10 +197,10 @@ def rollback(
     """Publish an earlier export again, at once; the next run publishes what its configuration and input give."""
     from curate.store import versions
 
-    with telling(log) as told:
-        run = run_directory(run)
+    with report_progress(log) as told:
+        run = resolve_run_directory(run)
         done = versions.rollback(run, version, told.note, told.warn)
-    with output.after(done):
+    with output.tolerate_output_errors(done):
         if as_json:
             output.show_json(done.as_dict())
             return
@@ -215,7 +215,7 @@ def _tell(summary: Summary, *, as_json: bool) -> None:
     if summary.export is None:
         _show(summary, as_json=as_json)
         return
-    with output.after(summary.sentence()):
+    with output.tolerate_output_errors(summary.sentence()):
         _show(summary, as_json=as_json)
 
 

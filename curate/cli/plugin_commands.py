@@ -10,7 +10,7 @@ import typer
 from curate import errors
 from curate.cli import output
 from curate.cli.options import Json
-from curate.paths import matching
+from curate.paths import match_files
 from curate.plugins.kinds import KINDS
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ def plugins(
 
     local: tuple[LocalPlugin, ...] = ()
     if config is not None:
-        from curate.config.loader import local_plugins
+        from curate.config.loader import load_local_plugins
 
-        local = local_plugins(config)
+        local = load_local_plugins(config)
     kind = next((one for one in KINDS if kind == registry.kind_plural(one)), kind)  # the plural does too
     if kind is not None and kind not in KINDS:
         raise errors.ConfigError(f"unknown kind {kind!r}", hint=f"there are: {', '.join(KINDS)}")
@@ -106,27 +106,27 @@ def init(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there.")] = False,
 ) -> None:
     """Write a configuration to start from, with the text, id, label and source that your own files have."""
-    from curate.config.init_template import starter
+    from curate.config.init_template import render_starter_config
     from curate.stages.ingest.pool_layout import detect_layout
     from curate.store import parquet_io
 
     if path.exists() and not overwrite:
         raise errors.ConfigError("the file exists already", where=str(path), hint="name another, or say --overwrite")
-    names = sorted(matching(files))
+    names = sorted(match_files(files))
     run = f"runs/{path.stem}"
     if not names:
         if "://" not in files and Path(files).is_dir():
             hint = f"name the files in it: {files.rstrip('/')}/*"
             raise errors.ConfigError(f"{files!r} is a folder", where="--files", hint=hint)
-        parquet_io.write_text(path, starter(run, files=files, text=text or "text"))
+        parquet_io.write_text(path, render_starter_config(run, files=files, text=text or "text"))
         lines = [f"wrote {path} (no file matches {files!r} yet): set input.files and input.text in it"]
     else:
         found = detect_layout(names, text)
         roles = {"id": found.id, "label": found.label, "source": found.source}
         header = None if found.header else False
-        parquet_io.write_text(path, starter(run, files=files, text=found.text, header=header, **roles))
+        parquet_io.write_text(path, render_starter_config(run, files=files, text=found.text, header=header, **roles))
         lines = [f"wrote {path} for {len(names):,} file{'s' * (len(names) > 1)}", *found.lines()]
     lines.append(f"next: curate check {path}, then curate run {path}")
-    with output.after(lines[0]):
+    with output.tolerate_output_errors(lines[0]):
         for line in lines:
             output.show_line(line)

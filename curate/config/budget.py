@@ -42,7 +42,7 @@ class Budget:
         if len(given) != 1:
             raise ValueError("exactly one of keep, keep_rate, prune_rate and keep_tokens must be given")
 
-    def rows(self, n: int, entry: str) -> int | None:
+    def resolve_rows(self, n: int, entry: str) -> int | None:
         """Return the number of ``n`` rows to keep; None if the budget is in tokens.
 
         A rate is taken as the decimal number that was written, so that keeping 0.29 of 100 rows keeps 29 of them.
@@ -51,7 +51,7 @@ class Budget:
         ------
         DataError : if more rows are to be kept than reach ``entry``, and ``at_most`` is not set
 
-        >>> Budget(keep_rate=0.29).rows(100, "top_k"), Budget(prune_rate=0.9).rows(10, "top_k")
+        >>> Budget(keep_rate=0.29).resolve_rows(100, "top_k"), Budget(prune_rate=0.9).resolve_rows(10, "top_k")
         (29, 1)
         """
         if self.keep_rate is not None:
@@ -60,7 +60,7 @@ class Budget:
             return math.floor((1 - Fraction(str(self.prune_rate))) * n)
         return None if self.keep is None else self._within(self.keep, n, entry, "keep", "rows")
 
-    def tokens(self, total: int, entry: str) -> int | None:
+    def resolve_tokens(self, total: int, entry: str) -> int | None:
         """Return the number of ``total`` tokens to keep; None if the budget is in rows.
 
         Raises

@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from curate.config import template_syntax
 from curate.config.budget import Budget
 from curate.config.entries import Draft
-from curate.config.issues import Report, dotted, nearest
-from curate.config.model import DECONTAMINATE, DecontaminateConfig, EvaluateConfig, RefreshConfig, epochs
-from curate.config.sections import BUDGET, ENTRIES
+from curate.config.issues import IssueCollector, format_path, suggest_name
+from curate.config.model import DECONTAMINATE, DecontaminateConfig, EvaluateConfig, RefreshConfig, count_epochs
+from curate.config.sections import BUDGET_KEYS, ENTRY_SECTIONS
 from curate.config.validator import Values
-from curate.config.yaml_positions import Data, KeyPath
+from curate.config.yaml_positions import PlainData, KeyPath
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, find_marked, iter_marks
 from curate.plugins.interfaces import ConfigReference, TemplateField
 
 
-def entries(drafts: Mapping[str, list[Draft]], pool: Data, report: Report) -> Values:
+def check_entries(drafts: Mapping[str, list[Draft]], pool: PlainData, report: IssueCollector) -> Values:
     """The sections of ``RunConfig`` that hold entries, with the defaults that depend on other entries filled in.
 
     Parameters
@@ -28,23 +28,23 @@ def entries(drafts: Mapping[str, list[Draft]], pool: Data, report: Report) -> Va
     """
     checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report)
     own_checks = {"score": checks.score, "select": checks.select, "export": checks.export}
-    keys = {section: [own_checks.get(section, checks.entry)(draft) for draft in drafts[section]] for section in ENTRIES}
+    keys = {section: [own_checks.get(section, checks.entry)(draft) for draft in drafts[section]] for section in ENTRY_SECTIONS}
     if report.issues:
         return {}
     built: Values = {}
-    for name, section in ENTRIES.items():
+    for name, section in ENTRY_SECTIONS.items():
         made = [
             section.cls(**{**own, "name": draft.name, "spec": draft.spec})
             for draft, own in zip(drafts[name], keys[name], strict=True)
         ]
-        built[name] = tuple(made) if section.many else made[0] if made else None
+        built[name] = tuple(made) if section.is_list else made[0] if made else None
     return built
 
 
-def epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, report: Report) -> None:
+def check_epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, report: IssueCollector) -> None:
     """What does not go with a selector that plans epochs: entries after it, tokens, an anchor."""
     for number, draft in enumerate(select, 1):
-        if draft.spec is None or epochs(draft.spec) == 1:
+        if draft.spec is None or count_epochs(draft.spec) == 1:
             continue
         if number < len(select):
             hint = "move it to the end, or set epochs: 1"
@@ -53,11 +53,11 @@ def epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, report: 
             hint = "give one of keep, keep_rate, prune_rate"
             report.add((*draft.path, "keep_tokens"), "the budget of an epoch plan is in rows", hint)
         if refresh is not None and refresh.keep_previous_weight:
-            told = f"{dotted(draft.path)} plans epochs, and a plan cannot be held to the published rows"
+            told = f"{format_path(draft.path)} plans epochs, and a plan cannot be held to the published rows"
             report.add(("refresh", "keep_previous_weight"), told, "set it to 0, or epochs: 1 there")
 
 
-def decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, report: Report) -> None:
+def check_decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, report: IssueCollector) -> None:
     """What does not go with a section decontaminate: an entry of its name, and an embed entry that is not there."""
     for draft in drafts["select"]:
         if draft.name == DECONTAMINATE:
@@ -65,24 +65,24 @@ def decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateCon
             report.add(draft.path, told, "give the entry another with the key 'name'")
     named = None if section is None else section.embedding
     known = [draft.name for draft in drafts["embed"] if draft.name]
-    if named is not None and named not in known and not report.blames(("embed",)):
-        report.add((DECONTAMINATE, "embedding"), f"there is no embed entry {named!r}", nearest(named, known))
+    if named is not None and named not in known and not report.has_issue(("embed",)):
+        report.add((DECONTAMINATE, "embedding"), f"there is no embed entry {named!r}", suggest_name(named, known))
 
 
-def primary_metric(
+def check_primary_metric(
     metrics: Sequence[Draft],
     section: EvaluateConfig | None,
     local: tuple[registry.LocalPlugin, ...],
-    pool: Data,
-    report: Report,
+    pool: PlainData,
+    report: IssueCollector,
 ) -> None:
     """Check that ``evaluate.primary`` names a metric, or one of its numbers, with a better side."""
-    if section is None or section.primary is None or report.blames(("metrics",)) or report.blames(("plugins",)):
+    if section is None or section.primary is None or report.has_issue(("metrics",)) or report.has_issue(("plugins",)):
         return
     path, (name, _, column) = ("evaluate", "primary"), section.primary.partition(".")
     known = [draft.name for draft in metrics] or registry.names("metric", local)
     if name not in known:
-        report.add(path, f"there is no metric {name!r}", nearest(name, known))
+        report.add(path, f"there is no metric {name!r}", suggest_name(name, known))
         return
     plugins = {draft.name: draft.plugin for draft in metrics}
     plugin = plugins[name] if metrics else registry.get("metric", name, local)
@@ -98,15 +98,15 @@ def primary_metric(
     numbers = {measure.name: measure.higher_is_better for measure in plugin.traits.measures}
     oriented = [number for number, higher in numbers.items() if higher is not None]
     if column and column not in numbers:
-        report.add(path, f"the metric {name!r} gives no {column!r}", nearest(column, list(filter(None, numbers))))
+        report.add(path, f"the metric {name!r} gives no {column!r}", suggest_name(column, list(filter(None, numbers))))
     elif not oriented or (column and column not in oriented):
         hint = f"name one of its other numbers: {', '.join(oriented)}" if oriented else "name another metric"
         report.add(path, f"{section.primary!r} has no better side, so that no selection can win by it", hint)
 
 
-def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:
+def check_single_entry(draft: Draft, scores: Sequence[str], report: IssueCollector) -> Budget | None:
     """Return the budget of a select entry without a configuration around it, whose fields may name these ``scores``."""
-    checks = _Checks({**{section: [] for section in ENTRIES}, "select": [draft]}, {}, report)
+    checks = _Checks({**{section: [] for section in ENTRY_SECTIONS}, "select": [draft]}, {}, report)
     checks.scores = dict.fromkeys(scores, ())
     checks.references(draft)
     checks.quota(draft)
@@ -116,16 +116,16 @@ def alone(draft: Draft, scores: Sequence[str], report: Report) -> Budget | None:
 class _Checks:
     """The names that entries may refer to, and a check for each section; each gives the keys of the entry to be."""
 
-    def __init__(self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, Data], report: Report) -> None:
+    def __init__(self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, PlainData], report: IssueCollector) -> None:
         self.pool, self.report = pool, report
-        for name, section in ENTRIES.items():
-            self._unique(drafts[name] if section.many else [])
+        for name, section in ENTRY_SECTIONS.items():
+            self._unique(drafts[name] if section.is_list else [])
         self.embeddings = [draft.name for draft in drafts["embed"]]
         clustered = drafts["cluster"][0].keys.get("embedding") if drafts["cluster"] else None
         self.clustered = clustered or (self.embeddings[0] if self.embeddings else None)
-        self.proxies = bool(drafts["proxy"]) or report.blames(("proxy",))
+        self.proxies = bool(drafts["proxy"]) or report.has_issue(("proxy",))
         self.scores: dict[str, KeyPath] = {}
-        self.scores_are_known = not report.blames(("score",))
+        self.scores_are_known = not report.has_issue(("score",))
         for draft in drafts["score"]:
             self._add_scores(draft)
 
@@ -134,15 +134,15 @@ class _Checks:
         for draft in drafts:
             if draft.name and draft.name in seen:
                 hint = "give each entry a name of its own with the key 'name'"
-                self.report.add(draft.path, f"{dotted(seen[draft.name])} is called {draft.name!r} too", hint)
+                self.report.add(draft.path, f"{format_path(seen[draft.name])} is called {draft.name!r} too", hint)
             seen.setdefault(draft.name, draft.path)
 
     def _add_scores(self, draft: Draft) -> None:
         for column in draft.plugin.traits.columns if draft.plugin else ():
             name = f"{draft.name}_{column.name}" if column.name else draft.name
-            if name in self.scores and not self.report.blames(draft.path):
+            if name in self.scores and not self.report.has_issue(draft.path):
                 hint = "give the entry another name with the key 'name'"
-                self.report.add(draft.path, f"{dotted(self.scores[name])} gives a score {name!r} too", hint)
+                self.report.add(draft.path, f"{format_path(self.scores[name])} gives a score {name!r} too", hint)
             self.scores.setdefault(name, draft.path)
 
     # ------------------------------------------------------------ sections
@@ -166,7 +166,7 @@ class _Checks:
 
     def select(self, draft: Draft) -> Values:
         self.references(draft)
-        keys = {key: value for key, value in draft.keys.items() if key not in ("use", "at_most", *BUDGET)}
+        keys = {key: value for key, value in draft.keys.items() if key not in ("use", "at_most", *BUDGET_KEYS)}
         keys |= {"budget": self.budget(draft), "embedding": self._embedding(draft), "quality": self._quality(draft)}
         within = (*draft.path, "within")
         if keys.get("within") in ("label", "source") and not self.pool.get(keys["within"]):
@@ -184,12 +184,12 @@ class _Checks:
             return
         if draft.plugin and not draft.plugin.traits.budgeted:
             self.report.add(quota, f"the filter {draft.plugin.name!r} has no budget to split", "remove it")
-        elif "within" not in draft.given:
+        elif "within" not in draft.data:
             self.report.add(quota, "there are no groups to split the budget over", "name them with the key 'within'")
         elif draft.keys.get("within") == "cluster" and isinstance(draft.keys["quota"], dict):
             for key in draft.keys["quota"]:
                 if not key.isdecimal():
-                    hint = nearest(key, ["temperature"]) if key[:1] == "t" else 'write {"0": 300}, or {temperature: 3}'
+                    hint = suggest_name(key, ["temperature"]) if key[:1] == "t" else 'write {"0": 300}, or {temperature: 3}'
                     self.report.add((*quota, key), f"clusters are numbered; {key!r} is no number", hint)
 
     def _against(self, draft: Draft) -> None:
@@ -211,9 +211,9 @@ class _Checks:
                     self.report.add((*draft.path, key, index), f"{name!r} stands in the list already")
         text, identity = str(self.pool.get("text", "")), self.pool.get("id")
         for key, done in (("mask_pii", "masked"), ("remove_repeated_spans", "cut")):
-            if not draft.keys.get(key) or self.report.blames(("input",)):
+            if not draft.keys.get(key) or self.report.has_issue(("input",)):
                 continue
-            if identity in [path[0] for path in template_syntax.paths_of(text)]:
+            if identity in [path[0] for path in template_syntax.extract_paths(text)]:
                 message = f"column {identity!r} is part of the text and the id, and ids are never {done}"
                 self.report.add((*draft.path, key), message, "take it out of input.text")
         return {key: value for key, value in draft.keys.items() if key != "use"}
@@ -229,7 +229,7 @@ class _Checks:
             message = f"the {plugin.kind} {plugin.name!r} reads labels, and the input has none"
             self.report.add((*draft.path, "use"), message, "name their column: input.label")
         for field in fields(plugin.cls):
-            value = draft.given.get(field.name) if draft.built is None else getattr(draft.built, field.name)
+            value = draft.data.get(field.name) if draft.instance is None else getattr(draft.instance, field.name)
             for below, mark, name in find_marked(field.type, value, ConfigReference):
                 if mark.target == "score":
                     self._known_score((*draft.path, field.name, *below), name)
@@ -240,13 +240,13 @@ class _Checks:
         """Refuse a text that is not named as ``input.text`` is."""
         if any(isinstance(mark, TemplateField) for mark in iter_marks(field.type)):
             try:
-                template_syntax.parts(value)
+                template_syntax.parse_template(value)
             except ValueError as error:
                 self.report.add(path, str(error).removeprefix("text: "))
 
     def _known_score(self, path: KeyPath, name: str) -> None:
         if name not in self.scores and self.scores_are_known:
-            hint = nearest(name, self.scores) if self.scores else "there are none: add an entry to score"
+            hint = suggest_name(name, self.scores) if self.scores else "there are none: add an entry to score"
             self.report.add(path, f"there is no score {name!r}", hint)
 
     def _embedding(self, draft: Draft) -> str | None:
@@ -254,7 +254,7 @@ class _Checks:
         reads = draft.plugin.traits.reads if draft.plugin else frozenset()
         given, path = draft.keys.get("embedding"), (*draft.path, "embedding")
         if given is not None and given not in self.embeddings:
-            self.report.add(path, f"there is no embed entry {given!r}", nearest(given, filter(None, self.embeddings)))
+            self.report.add(path, f"there is no embed entry {given!r}", suggest_name(given, filter(None, self.embeddings)))
         if draft.section != "cluster" and "embedding" not in reads:
             if given is not None and draft.plugin:
                 message = f"the {draft.plugin.kind} {draft.plugin.name!r} reads no embeddings"
@@ -281,13 +281,13 @@ class _Checks:
         return given or next(iter(self.scores), None)
 
     def budget(self, draft: Draft) -> Budget | None:
-        at = {key: (*draft.path, key) for key in BUDGET if key in draft.given}
-        given = [key for key, path in at.items() if draft.given[key] is not None or self.report.blames(path)]
+        at = {key: (*draft.path, key) for key in BUDGET_KEYS if key in draft.data}
+        given = [key for key, path in at.items() if draft.data[key] is not None or self.report.has_issue(path)]
         if draft.plugin is None or not draft.plugin.traits.budgeted:
             return None
         if not given:
-            self.report.add(draft.path, "missing a budget", f"give one of {', '.join(BUDGET)}")
-        first, *more = sorted(given, key=lambda key: self.report.place(at[key])) or [""]
+            self.report.add(draft.path, "missing a budget", f"give one of {', '.join(BUDGET_KEYS)}")
+        first, *more = sorted(given, key=lambda key: self.report.location(at[key])) or [""]
         for key in more:
             self.report.add(at[key], f"a second budget beside {first}", "give one of them")
         if len(given) != 1 or first not in draft.keys:

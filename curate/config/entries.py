@@ -6,20 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from curate.config.issues import Report, nearest
-from curate.config.sections import BUDGET, FILTER_KEYS, EntrySection, driver_fields, is_filter
+from curate.config.issues import IssueCollector, suggest_name
+from curate.config.sections import BUDGET_KEYS, FILTER_KEYS, EntrySection, driver_fields, is_filter
 from curate.config.validator import Validator, Values
-from curate.config.yaml_positions import Data, KeyPath
+from curate.config.yaml_positions import PlainData, KeyPath
 from curate.errors import PluginError
 from curate.plugins import registry
 from curate.plugins.fields import fields, format_value
 from curate.plugins.kinds import KINDS
 from curate.plugins.registry import LocalPlugin, Plugin, PluginSpec
 
-RESERVED = frozenset({"use", "name", *BUDGET, "at_most", "within", "quota", "quality"})
+RESERVED = frozenset({"use", "name", *BUDGET_KEYS, "at_most", "within", "quota", "quality"})
 """Keys that no plugin may have as a field, whatever its kind; but a filter may have ``keep``."""
 
-MOST_LETTERS = 255
+MAX_NAME_LENGTH = 255
 """Number of letters that the name of a folder may have."""
 
 
@@ -35,39 +35,39 @@ class Draft:
     plugin: Plugin | None
     """None if there is none of that name."""
 
-    built: object
+    instance: object
     """The plugin object; None if a key is wrong."""
 
     keys: Values
     """The driver's keys that were given and not null."""
 
-    given: Mapping[str, Data]
+    data: Mapping[str, PlainData]
     """Everything that was given, as plain data."""
 
     spec: PluginSpec | None
 
 
-def drafts(section: EntrySection, data: Data, local: tuple[LocalPlugin, ...], validator: Validator) -> list[Draft]:
+def parse_entries(section: EntrySection, data: PlainData, local: tuple[LocalPlugin, ...], validator: Validator) -> list[Draft]:
     """The entries of a section; what is wrong with them is in the validator's report."""
     path: KeyPath = (section.name,)
-    if not section.many or (section.or_one and isinstance(data, dict)):
+    if not section.is_list or (section.allows_single and isinstance(data, dict)):
         return _draft(section, data, path, local, validator)
     if not isinstance(data, list):
         hint = "begin each entry with '- '" if isinstance(data, dict) else ""
-        validator.report.add(path, f"must be {section.text}; got {format_value(data)}", hint)
+        validator.report.add(path, f"must be {section.type_name}; got {format_value(data)}", hint)
         return []
     if not data and not section.may_be_empty:
         validator.report.add(path, "must have at least one entry")
     return [draft for at, entry in enumerate(data) for draft in _draft(section, entry, (*path, at), local, validator)]
 
 
-def alone(section: EntrySection, data: Data, validator: Validator) -> Draft:
+def parse_entry(section: EntrySection, data: PlainData, validator: Validator) -> Draft:
     """One entry without a configuration around it; its keys stand at the top."""
     return _draft(section, data, (), (), validator)[0]
 
 
 def _draft(
-    section: EntrySection, data: Data, path: KeyPath, local: tuple[LocalPlugin, ...], validator: Validator
+    section: EntrySection, data: PlainData, path: KeyPath, local: tuple[LocalPlugin, ...], validator: Validator
 ) -> list[Draft]:
     report = validator.report
     if not isinstance(data, dict):
@@ -86,40 +86,40 @@ def _draft(
         _refuse_reserved({*RESERVED, *(field.name for field in driver)}, plugin)
         known = [field.name for field in (*driver, *own)]
         if not plugin.traits.budgeted:
-            budget = (*BUDGET, "at_most")
+            budget = (*BUDGET_KEYS, "at_most")
             known = [key for key in known if key not in budget]
             for key in [key for key in budget if key in keys]:
                 message = f"the filter {plugin.name!r} decides itself how many rows it keeps"
                 report.add((*path, key), message, "remove it")
-        validator.unknown(known, [key for key in data if key not in (*BUDGET, "at_most") or key in known], path)
+        validator.unknown(known, [key for key in data if key not in (*BUDGET_KEYS, "at_most") or key in known], path)
         built = validator.build(plugin.cls, validator.values(own, data, path), path)
         if built is not None:
             files = tuple(file for file in local if file.path == plugin.origin)
             spec = registry.make_spec(built, plugin.name, files)
     return [
-        Draft(section=section.name, path=path, name=name, plugin=plugin, built=built, keys=keys, given=data, spec=spec)
+        Draft(section=section.name, path=path, name=name, plugin=plugin, instance=built, keys=keys, data=data, spec=spec)
     ]
 
 
-def _plugin(section: EntrySection, use: str, path: KeyPath, local: tuple[LocalPlugin, ...], report: Report) -> Plugin | None:
+def _plugin(section: EntrySection, use: str, path: KeyPath, local: tuple[LocalPlugin, ...], report: IssueCollector) -> Plugin | None:
     """Return the plugin that ``use`` names, or None if there is none; raise if it exists but cannot be imported."""
     names = registry.names(section.kind, local)
     if use in names:
         return registry.get(section.kind, use, local)
     others = [other for other in KINDS if use in registry.names(other, local)]
-    hint = f"that is {'an' if others[0][0] in 'e' else 'a'} {others[0]}" if others else nearest(use, names)
+    hint = f"that is {'an' if others[0][0] in 'e' else 'a'} {others[0]}" if others else suggest_name(use, names)
     report.add(path, f"unknown {section.kind} {use!r}", hint)
     return None
 
 
-def _name(section: EntrySection, data: Mapping[str, Data], path: KeyPath, names: Sequence[str], report: Report) -> str:
-    key = "name" if section.many and data.get("name") is not None else "use"
+def _name(section: EntrySection, data: Mapping[str, PlainData], path: KeyPath, names: Sequence[str], report: IssueCollector) -> str:
+    key = "name" if section.is_list and data.get("name") is not None else "use"
     name = data.get(key)
     if not isinstance(name, str) or not name:
         return ""
-    if section.many and len(name) > MOST_LETTERS:
-        report.add((*path, key), f"must have at most {MOST_LETTERS} letters, as a folder is named so; got {len(name)}")
-    elif section.many and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+    if section.is_list and len(name) > MAX_NAME_LENGTH:
+        report.add((*path, key), f"must have at most {MAX_NAME_LENGTH} letters, as a folder is named so; got {len(name)}")
+    elif section.is_list and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         message = f"must be letters, digits and underscores, and not begin with a digit; got {format_value(name)}"
         if key == "name":
             report.add((*path, key), message)

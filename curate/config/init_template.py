@@ -5,7 +5,7 @@ from __future__ import annotations
 from curate.config import yaml_positions
 
 
-def starter(run: str, **settings: str | bool | None) -> str:
+def render_starter_config(run: str, **settings: str | bool | None) -> str:
     """Return a configuration to start from.
 
     Parameters
@@ -25,7 +25,7 @@ def starter(run: str, **settings: str | bool | None) -> str:
 def _quoted(value: str | bool) -> str:
     if isinstance(value, str) and ("\n" in value or "{" in value):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-    return yaml_positions.dump(value).removesuffix("\n").removesuffix("\n...")
+    return yaml_positions.dump_yaml(value).removesuffix("\n").removesuffix("\n...")
 
 
 _TEMPLATE = """\

@@ -11,17 +11,17 @@ from typing import Any
 from curate import paths
 from curate.config import cross_checks, entries, yaml_positions
 from curate.config import overrides as sets
-from curate.config.issues import Report
-from curate.config.model import RunConfig, SelectEntry, bytes_of
-from curate.config.sections import BUDGET, ENTRIES, SECTIONS, TOP, resolved
+from curate.config.issues import IssueCollector
+from curate.config.model import RunConfig, SelectEntry, parse_size
+from curate.config.sections import BUDGET_KEYS, ENTRY_SECTIONS, SECTIONS, TOP_LEVEL_FIELDS, resolve_config
 from curate.config.validator import Validator, Values
-from curate.config.yaml_positions import Data, KeyPath
+from curate.config.yaml_positions import PlainData, KeyPath
 from curate.errors import ConfigError, PluginError
 from curate.plugins.fields import Field, format_value
 from curate.plugins.registry import LocalPlugin
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """The configuration in a YAML file.
 
     Parameters
@@ -37,7 +37,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> RunConfig:
     return _run_config(_document(path), str(path), overrides)
 
 
-def load_of_run(run: Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_run_config(run: Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Return the configuration that a run directory holds.
 
     Raises
@@ -49,14 +49,14 @@ def load_of_run(run: Path, overrides: Sequence[str] = ()) -> RunConfig:
         message = "the configuration of the run is missing, or a link that leads nowhere"
         raise ConfigError(message, where=str(path), hint=again)
     try:
-        return load(path, overrides)
+        return load_config(path, overrides)
     except ConfigError as error:
         if overrides:
             raise
         raise ConfigError(f"{str(error).splitlines()[0]}; it is not as a run wrote it", hint=again) from error
 
 
-def local_plugins(path: Path) -> tuple[LocalPlugin, ...]:
+def load_local_plugins(path: Path) -> tuple[LocalPlugin, ...]:
     """Return the plugin files that the configuration in a YAML file names, whatever else is in it.
 
     Raises
@@ -64,16 +64,16 @@ def local_plugins(path: Path) -> tuple[LocalPlugin, ...]:
     ConfigErrors : if they cannot be read
     """
     document = _document(path)
-    report, data = Report(str(path), document), document.data
+    report, data = IssueCollector(str(path), document), document.data
     if not isinstance(data, dict):
         return ()
-    top = {field.name: field for field in TOP}
+    top = {field.name: field for field in TOP_LEVEL_FIELDS}
     found = _local_plugins(data.get("plugins", []), top["plugins"], Validator(report))
     report.raise_if_any()
     return found
 
 
-def run_of(path: Path) -> str:
+def read_run_directory(path: Path) -> str:
     """Return the run directory that the configuration in a YAML file names, whatever else is in it.
 
     Raises
@@ -89,22 +89,22 @@ def run_of(path: Path) -> str:
 
 def _document(path: Path) -> yaml_positions.Document:
     try:
-        text = paths.read(path).decode("utf-8-sig")
+        text = paths.read_bytes(path).decode("utf-8-sig")
     except OSError as error:
         hint = "name the YAML file in it" if path.is_dir() else ""
         raise ConfigError(f"cannot read the configuration: {error.strerror}", where=str(path), hint=hint) from error
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} is {error.object[error.start]:#04x}"
         raise ConfigError(f"not UTF-8 text: {byte}", where=str(path)) from error
-    return yaml_positions.parse(text, str(path))
+    return yaml_positions.parse_yaml(text, str(path))
 
 
-def from_data(data: Mapping[str, object], overrides: Sequence[str] = (), source: str = "<dict>") -> RunConfig:
+def config_from_dict(data: Mapping[str, object], overrides: Sequence[str] = (), source: str = "<dict>") -> RunConfig:
     """The configuration in a dict, as a notebook writes it; raises what ``load`` raises, naming the ``source``."""
-    return _run_config(yaml_positions.plain(data), source, overrides)
+    return _run_config(yaml_positions.document_from_python(data), source, overrides)
 
 
-def selector_from(data: Mapping[str, object], scores: Sequence[str] = ()) -> SelectEntry:
+def selector_entry_from_dict(data: Mapping[str, object], scores: Sequence[str] = ()) -> SelectEntry:
     """Return an entry of the select section, for use without a configuration.
 
     Parameters
@@ -116,11 +116,11 @@ def selector_from(data: Mapping[str, object], scores: Sequence[str] = ()) -> Sel
     ------
     ConfigErrors : everything that is wrong with it
     """
-    document = yaml_positions.plain(data)
-    report = Report("select", document)
-    draft = entries.alone(ENTRIES["select"], document.data, Validator(report))
-    budget = cross_checks.alone(draft, scores, report)
-    for key in draft.keys.keys() - {"use", "within", "quota", "at_most", *BUDGET}:
+    document = yaml_positions.document_from_python(data)
+    report = IssueCollector("select", document)
+    draft = entries.parse_entry(ENTRY_SECTIONS["select"], document.data, Validator(report))
+    budget = cross_checks.check_single_entry(draft, scores, report)
+    for key in draft.keys.keys() - {"use", "within", "quota", "at_most", *BUDGET_KEYS}:
         report.add((key,), "has a meaning in a configuration only", "remove it")
     report.raise_if_any()
     within, quota = draft.keys.get("within"), draft.keys.get("quota")
@@ -134,42 +134,42 @@ def _run_config(document: yaml_positions.Document, source: str, overrides: Seque
             before, _ = _validated(document, source, overrides[:number])
         except PluginError:  # an override took a plugin out that cannot be imported
             break
-        report.attribute(before, sets.place_of(overrides[number], number))
+        report.attribute_to_override(before, sets.override_location(overrides[number], number))
     report.raise_if_any()
     config = RunConfig(source=source, **values)
-    return replace(config, resolved=resolved(config))
+    return replace(config, resolved=resolve_config(config))
 
 
-def _validated(document: yaml_positions.Document, source: str, overrides: Sequence[str]) -> tuple[Report, Values]:
+def _validated(document: yaml_positions.Document, source: str, overrides: Sequence[str]) -> tuple[IssueCollector, Values]:
     """Return what is wrong with a document after some overrides, and the fields of ``RunConfig`` if nothing is."""
-    report, data = Report(source, document), deepcopy(document.data)
+    report, data = IssueCollector(source, document), deepcopy(document.data)
     if not isinstance(data, dict):
         report.add((), f"must be a mapping of sections; got {format_value(data)}", "begin with the line 'curate: 1'")
         return report, {}
     for number, override in enumerate(overrides):
-        sets.apply(override, sets.place_of(override, number), data, report)
+        sets.apply_override(override, sets.override_location(override, number), data, report)
     return report, _sections(_without_secrets(data, (), report), Validator(report))
 
 
-def _without_secrets(data: Any, path: KeyPath, report: Report) -> Any:
+def _without_secrets(data: Any, path: KeyPath, report: IssueCollector) -> Any:
     """Return the data without the secrets of its URLs, each of which is a problem; nothing after this can show one."""
     if isinstance(data, dict):
         found = {}
         for key, value in data.items():
-            below = (*path, paths.shown(key))
+            below = (*path, paths.hide_secrets(key))
             found[_without_secrets(key, below, report)] = _without_secrets(value, below, report)
         return found
     if isinstance(data, list):
         return [_without_secrets(value, (*path, place), report) for place, value in enumerate(data)]
     if isinstance(data, str) and paths.is_url(data) and paths.has_secret(data):
-        report.add(path, paths.REFUSED)
-        return paths.shown(data)
+        report.add(path, paths.CREDENTIALS_IN_URL)
+        return paths.hide_secrets(data)
     return data
 
 
-def _sections(data: dict[str, Data], validator: Validator) -> Values:
+def _sections(data: dict[str, PlainData], validator: Validator) -> Values:
     """The fields of ``RunConfig``."""
-    top = {field.name: field for field in TOP}
+    top = {field.name: field for field in TOP_LEVEL_FIELDS}
     validator.unknown(top, data, ())
     _check_version(data, validator.report)
     found = validator.values([top["run"], top["seed"]], data, ())
@@ -180,20 +180,20 @@ def _sections(data: dict[str, Data], validator: Validator) -> Values:
     for name, section in SECTIONS.items():
         if section.required and name not in given:
             validator.missing(top[name], ())
-        elif name not in ENTRIES:
+        elif name not in ENTRY_SECTIONS:
             found[name] = validator.object(section.cls, given[name], (name,)) if name in given else None
     drafts = {
-        name: entries.drafts(section, given[name], local, validator) if name in given else []
-        for name, section in ENTRIES.items()
+        name: entries.parse_entries(section, given[name], local, validator) if name in given else []
+        for name, section in ENTRY_SECTIONS.items()
     }
-    cross_checks.epoch_plans(drafts["select"], found["refresh"], validator.report)
+    cross_checks.check_epoch_plans(drafts["select"], found["refresh"], validator.report)
     if "decontaminate" in data:
-        cross_checks.decontamination(drafts, found["decontaminate"], validator.report)
-    cross_checks.primary_metric(drafts["metrics"], found["evaluate"], local, data.get("input"), validator.report)
-    return {**found, "curate": 1, **cross_checks.entries(drafts, data.get("input"), validator.report)}
+        cross_checks.check_decontamination(drafts, found["decontaminate"], validator.report)
+    cross_checks.check_primary_metric(drafts["metrics"], found["evaluate"], local, data.get("input"), validator.report)
+    return {**found, "curate": 1, **cross_checks.check_entries(drafts, data.get("input"), validator.report)}
 
 
-def _check_version(data: dict[str, Data], report: Report) -> None:
+def _check_version(data: dict[str, PlainData], report: IssueCollector) -> None:
     hint = "this release reads version 1"
     if "curate" in data:
         if format_value(data["curate"]) != "1":  # neither true nor 1.0
@@ -202,8 +202,8 @@ def _check_version(data: dict[str, Data], report: Report) -> None:
         report.add(("curate",), "missing", f"add the line 'curate: 1', the version of the format; {hint}")
 
 
-def _size(value: Data, report: Report) -> int | None:
-    count = bytes_of(value) if isinstance(value, str) else value
+def _size(value: PlainData, report: IssueCollector) -> int | None:
+    count = parse_size(value) if isinstance(value, str) else value
     if not isinstance(count, int) or isinstance(count, bool) or count < 1:
         message = f"must be a number of bytes >= 1, or a size such as '8GiB'; got {format_value(value)}"
         report.add(("memory_limit",), message)
@@ -211,7 +211,7 @@ def _size(value: Data, report: Report) -> int | None:
     return count
 
 
-def _local_plugins(data: Data, field: Field, validator: Validator) -> tuple[LocalPlugin, ...]:
+def _local_plugins(data: PlainData, field: Field, validator: Validator) -> tuple[LocalPlugin, ...]:
     found: list[LocalPlugin] = []
     for index, name in enumerate(validator.value(field.type, data, ("plugins",)) or ()):
         try:

@@ -86,7 +86,7 @@ class InputConfig:
     """About how many rows are worked on at a time."""
 
     def __post_init__(self) -> None:
-        template_syntax.parts(self.text)  # raises what is wrong with it
+        template_syntax.parse_template(self.text)  # raises what is wrong with it
         if self.delimiter is not None and self.delimiter in '"\r\n':
             raise ValueError("delimiter: a quote or a line break cannot stand between cells")
         if isinstance(self.header, tuple) and len(set(self.header)) < len(self.header):
@@ -172,7 +172,7 @@ class DecontaminateConfig:
     def __post_init__(self) -> None:
         told = {"": self.text} if isinstance(self.text, str) else self.text or {}
         for text in told.values():
-            template_syntax.parts(text)  # raises what is wrong with it
+            template_syntax.parse_template(text)  # raises what is wrong with it
         if isinstance(self.text, Mapping):
             named = self.files if isinstance(self.files, Mapping) else {}
             if strange := sorted({*told} - {*named}):
@@ -195,7 +195,7 @@ class DecontaminateConfig:
         named = self.files if isinstance(self.files, Mapping) else {"": self.files}
         return {name: (files,) if isinstance(files, str) else tuple(files) for name, files in named.items()}
 
-    def text_of(self, name: str, default: str) -> str:
+    def text_for_set(self, name: str, default: str) -> str:
         """The text of a set's rows."""
         if isinstance(self.text, Mapping):
             return self.text.get(name, default)
@@ -245,22 +245,22 @@ class Entry:
         """Everything about the entry that can change its result, as plain data."""
         own = {one.name: one for one in fields(type(self)) if one.name != "spec" and not one.execution_only}
         return {
-            **{name: plain(getattr(self, name)) for name in own},
+            **{name: to_plain(getattr(self, name)) for name in own},
             "plugin": f"{self.spec.kind} {self.spec.name}",
             "version": self.spec.plugin().traits.version,
             "sha256": [local.sha256 for local in self.spec.local],
-            "params": params(self.spec),
-            **({"contents": held} if (held := contents(self.spec)) else {}),
+            "params": plugin_params(self.spec),
+            **({"contents": held} if (held := hash_plugin_files(self.spec)) else {}),
         }
 
 
-def params(spec: PluginSpec) -> dict[str, object]:
+def plugin_params(spec: PluginSpec) -> dict[str, object]:
     """The fields of a plugin that can change its result, as plain data."""
     relevant = {one.name for one in fields(spec.plugin().cls) if not one.execution_only}
-    return {name: plain(value) for name, value in spec.fields if name in relevant}
+    return {name: to_plain(value) for name, value in spec.fields if name in relevant}
 
 
-def contents(spec: PluginSpec) -> dict[str, str | None]:
+def hash_plugin_files(spec: PluginSpec) -> dict[str, str | None]:
     """Return a sha256 of what each path holds that the fields of a plugin name, by field; None where nothing is there.
 
     Left out are files that the driver reads itself (``ExampleFiles`` and logs), and a plugin with its own ``revision``.
@@ -271,12 +271,12 @@ def contents(spec: PluginSpec) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for path, mark, name in find_marked(plugin.cls, spec.build(), ContentPath):
         if not isinstance(mark, ExampleFiles):
-            place = paths.place(name)
-            found[".".join(map(str, path))] = paths.content(place) if place.exists() else None
+            place = paths.parse_path(name)
+            found[".".join(map(str, path))] = paths.hash_content(place) if place.exists() else None
     return found
 
 
-def epochs(selector: PluginSpec) -> int:
+def count_epochs(selector: PluginSpec) -> int:
     """How many epochs a selector plans, which its field of that name says; 1 where it has none."""
     planned = dict(selector.fields).get("epochs", 1)
     return planned if isinstance(planned, int) else 1
@@ -357,7 +357,7 @@ class SelectEntry(Entry):
     @property
     def epochs(self) -> int:
         """How many epochs the selector plans; 1 where it chooses once for all."""
-        return epochs(self.spec)
+        return count_epochs(self.spec)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -476,7 +476,7 @@ _UNITS = {"": 1, **{f"{unit}i": 1024**power for power, unit in enumerate("KMGT",
 _UNITS |= {"k": 1000} | {unit: 1000**power for power, unit in enumerate("KMGT", 1)}
 
 
-def bytes_of(size: str) -> int | None:
+def parse_size(size: str) -> int | None:
     """The bytes that a size such as "8GiB" or "1.5 GB" means; None if it is no size.
 
     >>> bytes_of("8GiB"), bytes_of("1.5 GB"), bytes_of("8 gigs")
@@ -486,7 +486,7 @@ def bytes_of(size: str) -> int | None:
     return int(float(match[1]) * _UNITS[match[2]]) if match else None
 
 
-def size_of(count: int) -> str | int:
+def format_size(count: int) -> str | int:
     """Bytes as a size, if it comes out whole.
 
     >>> size_of(8589934592), size_of(1500000000)
@@ -501,15 +501,15 @@ def size_of(count: int) -> str | int:
 # ---------------------------------------------------------------- back to plain data
 
 
-def plain(value: object) -> Any:
+def to_plain(value: object) -> Any:
     """A value of the configuration as plain data; fields that are None by default are left out while they are."""
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        return [to_plain(item) for item in value]
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: to_plain(item) for key, item in value.items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
-            one.name: plain(getattr(value, one.name))
+            one.name: to_plain(getattr(value, one.name))
             for one in fields(type(value))
             if one.required or one.default is not None or getattr(value, one.name) is not None
         }

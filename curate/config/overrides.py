@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from curate.config import yaml_positions
-from curate.config.issues import Place, Report, dotted
-from curate.config.yaml_positions import Data, KeyPath
+from curate.config.issues import Location, IssueCollector, format_path
+from curate.config.yaml_positions import PlainData, KeyPath
 from curate.errors import ConfigError
-from curate.paths import shown
+from curate.paths import hide_secrets
 from curate.plugins.fields import format_value
 
 
-def place_of(override: str, number: int) -> Place:
+def override_location(override: str, number: int) -> Location:
     """Return the place of an override, which is the ``number``-th of the command line, from 0."""
-    return Place(1 << 31, number, f"--set {shown(override)}", override=True)
+    return Location(1 << 31, number, f"--set {hide_secrets(override)}", override=True)
 
 
-def apply(override: str, place: Place, data: dict[str, Data], report: Report) -> None:
+def apply_override(override: str, place: Location, data: dict[str, PlainData], report: IssueCollector) -> None:
     """Set one value in ``data``.
 
     KEY is a path such as ``select.2.prune_rate``: list positions count from 0, and an entry may also be called by its
@@ -27,7 +27,7 @@ def apply(override: str, place: Place, data: dict[str, Data], report: Report) ->
         report.add((), "write KEY=VALUE", "for example: --set select.0.keep_rate=0.1", place)
         return
     try:
-        document = yaml_positions.parse(value, place.text) if value.strip() else yaml_positions.Document(None)
+        document = yaml_positions.parse_yaml(value, place.text) if value.strip() else yaml_positions.Document(None)
     except ConfigError as error:
         report.add((), error.message, error.hint, place)
         return
@@ -39,9 +39,9 @@ def apply(override: str, place: Place, data: dict[str, Data], report: Report) ->
         report.add((*path, *fault.path), fault.message, fault.hint, place)
 
 
-def _put(data: dict[str, Data], steps: list[str], value: Data, place: Place, report: Report) -> KeyPath | None:
+def _put(data: dict[str, PlainData], steps: list[str], value: PlainData, place: Location, report: IssueCollector) -> KeyPath | None:
     """Put ``value`` at the end of ``steps``; the path it has there, None if there is no such place."""
-    at: Data = data
+    at: PlainData = data
     path: KeyPath = ()
     for index, step in enumerate(steps):
         last = index == len(steps) - 1
@@ -61,18 +61,18 @@ def _put(data: dict[str, Data], steps: list[str], value: Data, place: Place, rep
                 at[position] = value
             at = at[position]
         else:
-            report.add((), f"{dotted(path)} is {format_value(at)}, and has nothing in it to set", "", place)
+            report.add((), f"{format_path(path)} is {format_value(at)}, and has nothing in it to set", "", place)
             return None
     return path
 
 
-def _position(entries: list[Data], step: str, path: KeyPath, place: Place, report: Report) -> int | None:
+def _position(entries: list[PlainData], step: str, path: KeyPath, place: Location, report: IssueCollector) -> int | None:
     """The position in a list that a number or an entry's name tells."""
     if step.isdecimal():
         if int(step) < len(entries):
             return int(step)
         there = f"{len(entries)} entries, 0 to {len(entries) - 1}" if len(entries) > 1 else f"{len(entries)} entry"
-        report.add((), f"{dotted(path)} has {there}", "", place)
+        report.add((), f"{format_path(path)} has {there}", "", place)
         return None
     named = [
         index
@@ -82,5 +82,5 @@ def _position(entries: list[Data], step: str, path: KeyPath, place: Place, repor
     if len(named) == 1:
         return named[0]
     many = "more than one entry" if named else "no entry"
-    report.add((), f"{dotted(path)} has {many} called {step!r}", "write its position, from 0", place)
+    report.add((), f"{format_path(path)} has {many} called {step!r}", "write its position, from 0", place)
     return None

@@ -7,8 +7,8 @@ from typing import Any, Literal, TypeAlias, get_args, get_origin
 
 import annotated_types as at
 
-from curate.config.model import SIZE, plain
-from curate.config.sections import BUDGET, ENTRIES, TOP, USE, EntrySection, driver_fields
+from curate.config.model import SIZE, to_plain
+from curate.config.sections import BUDGET_KEYS, ENTRY_SECTIONS, TOP_LEVEL_FIELDS, USE_FIELD, EntrySection, driver_fields
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, item_type, union_members, nested_dataclass, without_null, split_annotated
 from curate.plugins.registry import LocalPlugin, Plugin
@@ -32,12 +32,12 @@ def json_schema(local: tuple[LocalPlugin, ...] = ()) -> Schema:
     """
     definitions: Schema = {}
     properties: Schema = {}
-    for field in TOP:
-        section = ENTRIES.get(field.name)
-        schema = _section(section, local, definitions) if section else of_type(without_null(field.type))
+    for field in TOP_LEVEL_FIELDS:
+        section = ENTRY_SECTIONS.get(field.name)
+        schema = _section(section, local, definitions) if section else type_schema(without_null(field.type))
         properties[field.name] = _explained(field, schema)
     properties["memory_limit"]["anyOf"][1]["pattern"] = f"^{SIZE}$"
-    required = [field.name for field in TOP if field.required]
+    required = [field.name for field in TOP_LEVEL_FIELDS if field.required]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "curate configuration",
@@ -55,17 +55,17 @@ def _section(section: EntrySection, local: tuple[LocalPlugin, ...], definitions:
         definitions[f"{kind}.{name}"] = _entry(section, registry.get(kind, name, local))
         matches = {"properties": {"use": {"const": name}}, "required": ["use"]}
         choices.append({"if": matches, "then": {"$ref": f"#/$defs/{kind}.{name}"}})
-    use = {"enum": names, "description": USE.doc}
+    use = {"enum": names, "description": USE_FIELD.doc}
     definitions[section.name] = {"type": "object", "properties": {"use": use}, "required": ["use"], "allOf": choices}
     one = {"$ref": f"#/$defs/{section.name}"}
     many = {"type": "array", "items": one, "minItems": 0 if section.may_be_empty else 1}
-    return {"anyOf": [one, many]} if section.or_one else many if section.many else one
+    return {"anyOf": [one, many]} if section.allows_single else many if section.is_list else one
 
 
 def _entry(section: EntrySection, plugin: Plugin) -> Schema:
     """An entry that uses one plugin: the driver's keys and the plugin's."""
     driver, own = driver_fields(section, plugin), fields(plugin.cls)
-    budget = [field.name for field in driver if field.name in BUDGET]
+    budget = [field.name for field in driver if field.name in BUDGET_KEYS]
     useless = {key for key in ("quality", "embedding") if key not in plugin.traits.reads and section.name != "cluster"}
     if not plugin.traits.budgeted:
         useless |= {*budget, "at_most", "quota"}
@@ -88,18 +88,18 @@ def _closed(properties: Schema, required: Sequence[str]) -> Schema:
 
 
 def _property(field: Field) -> Schema:
-    return _explained(field, of_type(field.type))
+    return _explained(field, type_schema(field.type))
 
 
 def _explained(field: Field, schema: Schema) -> Schema:
     if field.doc:
         schema["description"] = field.doc
     if not field.required and field.default is not None:
-        schema["default"] = plain(field.default)
+        schema["default"] = to_plain(field.default)
     return schema
 
 
-def of_type(annotation: object) -> Schema:
+def type_schema(annotation: object) -> Schema:
     """The schema of a field's type.
 
     >>> from typing import Annotated
@@ -108,7 +108,7 @@ def of_type(annotation: object) -> Schema:
     """
     alternatives = union_members(annotation)
     if len(alternatives) > 1:
-        schemas = [of_type(member) for member in alternatives]
+        schemas = [type_schema(member) for member in alternatives]
         if (cls := nested_dataclass(annotation)) is not None:  # a mapping with a key of the dataclass is meant as one
             reserved = {"propertyNames": {"not": {"enum": [field.name for field in fields(cls)]}}}
             free = [item_type(member, dict) is not None for member in alternatives]
@@ -121,11 +121,11 @@ def of_type(annotation: object) -> Schema:
     shortest = next((mark.min_length for mark in marks if isinstance(mark, at.MinLen)), 0)
     item = item_type(base, list)
     if item is not None:
-        return {"type": "array", "items": of_type(item), **({"minItems": shortest} if shortest else {})}
+        return {"type": "array", "items": type_schema(item), **({"minItems": shortest} if shortest else {})}
     value = item_type(base, dict)
     if value is not None:
         least = {"minProperties": shortest} if shortest else {}
-        return {"type": "object", "additionalProperties": of_type(value), **least}
+        return {"type": "object", "additionalProperties": type_schema(value), **least}
     cls = nested_dataclass(base)
     if cls is not None:
         properties = {field.name: _property(field) for field in fields(cls)}

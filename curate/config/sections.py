@@ -10,8 +10,8 @@ from annotated_types import Ge
 
 from curate.config import model
 from curate.config.budget import Budget
-from curate.config.model import Entry, NonEmpty, RunConfig, plain, size_of
-from curate.config.yaml_positions import Data
+from curate.config.model import Entry, NonEmpty, RunConfig, to_plain, format_size
+from curate.config.yaml_positions import PlainData
 from curate.plugins.fields import Field, fields
 from curate.plugins.kinds import Kind
 from curate.plugins.registry import Plugin
@@ -26,11 +26,11 @@ class Section:
     """Dataclass of the section, or of each of its entries."""
 
     required: bool = False
-    default: Data = None
+    default: PlainData = None
     """Plain data to read where the section is missing; None reads nothing."""
 
     @property
-    def text(self) -> str:
+    def type_name(self) -> str:
         """The section's type in words."""
         return "a mapping"
 
@@ -40,16 +40,16 @@ class EntrySection(Section):
     """A section that is one use of a plugin, or a list of them."""
 
     kind: Kind
-    many: bool = False
+    is_list: bool = False
     """Whether the section is a list of entries."""
 
-    or_one: bool = False
+    allows_single: bool = False
     """Whether a single entry may be written in place of the list."""
 
     @property
     def must_be_list(self) -> bool:
         """Whether a single entry is refused."""
-        return self.many and not self.or_one
+        return self.is_list and not self.allows_single
 
     @property
     def may_be_empty(self) -> bool:
@@ -57,9 +57,9 @@ class EntrySection(Section):
         return self.default == []
 
     @property
-    def text(self) -> str:
+    def type_name(self) -> str:
         """The section's type in words."""
-        return " or ".join(["an entry"] * (not self.many or self.or_one) + ["a list of entries"] * self.many)
+        return " or ".join(["an entry"] * (not self.is_list or self.allows_single) + ["a list of entries"] * self.is_list)
 
 
 SECTIONS: Mapping[str, Section] = {
@@ -71,19 +71,19 @@ SECTIONS: Mapping[str, Section] = {
         Section(name="refresh", cls=model.RefreshConfig, default={}),
         Section(name="evaluate", cls=model.EvaluateConfig, default={}),
         EntrySection(
-            name="embed", cls=model.EmbedEntry, kind="embedder", many=True, or_one=True, default={"use": "lsa"}
+            name="embed", cls=model.EmbedEntry, kind="embedder", is_list=True, allows_single=True, default={"use": "lsa"}
         ),
         EntrySection(name="cluster", cls=model.ClusterEntry, kind="clusterer", default={"use": "kmeans"}),
         EntrySection(name="proxy", cls=model.ProxyEntry, kind="proxy"),
-        EntrySection(name="score", cls=model.ScoreEntry, kind="scorer", many=True, default=[]),
-        EntrySection(name="select", cls=model.SelectEntry, kind="selector", many=True, required=True),
+        EntrySection(name="score", cls=model.ScoreEntry, kind="scorer", is_list=True, default=[]),
+        EntrySection(name="select", cls=model.SelectEntry, kind="selector", is_list=True, required=True),
         EntrySection(name="export", cls=model.ExportConfig, kind="exporter", default={"use": "parquet"}),
-        EntrySection(name="metrics", cls=model.MetricEntry, kind="metric", many=True, default=[]),
+        EntrySection(name="metrics", cls=model.MetricEntry, kind="metric", is_list=True, default=[]),
     )
 }
 """Every section by name, those without entries first."""
 
-ENTRIES: Mapping[str, EntrySection] = {
+ENTRY_SECTIONS: Mapping[str, EntrySection] = {
     name: section for name, section in SECTIONS.items() if isinstance(section, EntrySection)
 }
 
@@ -94,17 +94,17 @@ def _as_written(field: Field) -> Field:
         section = SECTIONS[field.name]
         return replace(field, required=section.required, default=section.default)
     if field.name == "memory_limit":
-        return replace(field, type=Annotated[int, Ge(1)] | str, default=size_of(int(str(field.default))))
+        return replace(field, type=Annotated[int, Ge(1)] | str, default=format_size(int(str(field.default))))
     return replace(field, type=tuple[str, ...]) if field.name == "plugins" else field
 
 
-TOP = tuple(_as_written(field) for field in fields(RunConfig) if field.name not in ("source", "resolved"))
+TOP_LEVEL_FIELDS = tuple(_as_written(field) for field in fields(RunConfig) if field.name not in ("source", "resolved"))
 """The keys at the top of a file."""
 
-BUDGET = tuple(field.name for field in fields(Budget) if field.name != "at_most")
+BUDGET_KEYS = tuple(field.name for field in fields(Budget) if field.name != "at_most")
 """The keys of a budget, one of which an entry of a selector has."""
 
-USE = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")
+USE_FIELD = Field(name="use", type=NonEmpty, required=True, doc="The plugin's name.")
 
 
 FILTER_KEYS = frozenset({"keep"})
@@ -123,9 +123,9 @@ def driver_fields(section: EntrySection, plugin: Plugin | None = None) -> tuple[
 
 
 def _driver_fields(section: EntrySection) -> tuple[Field, ...]:
-    found: list[Field] = [USE]
+    found: list[Field] = [USE_FIELD]
     for one in fields(section.cls):
-        if one.name == "name" and section.many:
+        if one.name == "name" and section.is_list:
             found.append(replace(one, type=NonEmpty | None, required=False))
         elif one.name == "budget":
             found += fields(Budget)
@@ -134,29 +134,29 @@ def _driver_fields(section: EntrySection) -> tuple[Field, ...]:
     return tuple(found)
 
 
-def resolved(config: RunConfig) -> dict[str, Data]:
+def resolve_config(config: RunConfig) -> dict[str, PlainData]:
     """The plain data that loads as ``config``."""
-    data: dict[str, Data] = {}
-    for field in TOP:
+    data: dict[str, PlainData] = {}
+    for field in TOP_LEVEL_FIELDS:
         value = getattr(config, field.name)
         if value is None:
             continue
-        section = ENTRIES.get(field.name)
+        section = ENTRY_SECTIONS.get(field.name)
         if section is not None:
-            value = [_entry(section, one) for one in value] if section.many else _entry(section, value)
+            value = [_entry(section, one) for one in value] if section.is_list else _entry(section, value)
         elif field.name == "memory_limit":
-            value = size_of(value)
+            value = format_size(value)
         elif field.name == "plugins":
             value = [local.path for local in value]
-        data[field.name] = plain(value)
+        data[field.name] = to_plain(value)
     return data
 
 
-def _entry(section: EntrySection, entry: Entry) -> dict[str, Data]:
-    data: dict[str, Data] = {"use": entry.spec.name}
-    budget = plain(getattr(entry, "budget", None)) or {}
+def _entry(section: EntrySection, entry: Entry) -> dict[str, PlainData]:
+    data: dict[str, PlainData] = {"use": entry.spec.name}
+    budget = to_plain(getattr(entry, "budget", None)) or {}
     for one in driver_fields(section)[1:]:
         value = budget.get(one.name, getattr(entry, one.name, None))
         if value is not None:
             data[one.name] = value
-    return {**data, **plain(entry.spec.build())}
+    return {**data, **to_plain(entry.spec.build())}

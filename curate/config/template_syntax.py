@@ -8,13 +8,13 @@ import string
 TextPath = tuple[str, ...]
 """A column, then the steps into its lists and objects: ``EACH`` for the elements of a list, or the key of a field."""
 
-EACH = "[]"
+EACH_ELEMENT = "[]"
 
 _NAME = r"[^\[\].]+"
 _PATH = re.compile(rf"{_NAME}(\.{_NAME}|\[\])*")
 
 
-def parts(text: str) -> list[tuple[str, str | None]] | None:
+def parse_template(text: str) -> list[tuple[str, str | None]] | None:
     """The template taken apart: literals, each with the column after it; None if ``text`` is a column's name.
 
     Raises
@@ -35,31 +35,31 @@ def parts(text: str) -> list[tuple[str, str | None]] | None:
     for _, name, form, conversion in parsed:
         if name == "" or form or conversion:
             raise ValueError('text: only a plain column\'s name may stand in braces, such as "{name}"')
-        if name is not None and EACH in name and not _PATH.fullmatch(name):
+        if name is not None and EACH_ELEMENT in name and not _PATH.fullmatch(name):
             raise ValueError(f'text: {name!r} is no path into a list; write one as "{{messages[].content}}"')
     if all(name is None for _, name, _, _ in parsed):
         raise ValueError("text: the template names no column")
     return [(literal, name) for literal, name, _, _ in parsed]
 
 
-def path_of(name: str) -> TextPath:
+def split_path(name: str) -> TextPath:
     """Take the name in the braces of a template apart; one without ``[]`` is a column's, dots and all.
 
     >>> path_of("messages[].content"), path_of("meta.title")
     (('messages', '[]', 'content'), ('meta.title',))
     """
-    if EACH not in name:
+    if EACH_ELEMENT not in name:
         return (name,)
     return tuple(re.findall(rf"{_NAME}|\[\]", name))
 
 
-def paths_of(text: str) -> list[TextPath]:
+def extract_paths(text: str) -> list[TextPath]:
     """Return the paths that a text or a template is made of, each once.
 
     >>> paths_of("{system}: {messages[].content}"), paths_of("text")
     ([('system',), ('messages', '[]', 'content')], [('text',)])
     """
-    parsed = parts(text)
+    parsed = parse_template(text)
     if parsed is None:
         return [(text,)]
-    return list(dict.fromkeys(path_of(name) for _, name in parsed if name is not None))
+    return list(dict.fromkeys(split_path(name) for _, name in parsed if name is not None))

@@ -11,8 +11,8 @@ from annotated_types import Le, Lt
 from pydantic import TypeAdapter, ValidationError
 
 from curate.config import yaml_positions
-from curate.config.issues import Report, nearest
-from curate.config.yaml_positions import Data, KeyPath
+from curate.config.issues import IssueCollector, suggest_name
+from curate.config.yaml_positions import PlainData, KeyPath
 from curate.errors import ConfigError
 from curate.plugins.fields import Field, describe, fields, item_type, iter_marks, nested_dataclass, without_null, format_value
 
@@ -27,7 +27,7 @@ def _adapter(annotation: Any) -> TypeAdapter[object]:
     return TypeAdapter(annotation)
 
 
-def _locate(annotation: object, value: Data, loc: Iterable[int | str]) -> tuple[KeyPath, object, Data]:
+def _locate(annotation: object, value: PlainData, loc: Iterable[int | str]) -> tuple[KeyPath, object, PlainData]:
     """The innermost list item or mapping value that an error is about: its path, type and value.
 
     ``loc`` also names the alternatives of unions that were tried; those lead nowhere.
@@ -41,7 +41,7 @@ def _locate(annotation: object, value: Data, loc: Iterable[int | str]) -> tuple[
     return path, annotation, value
 
 
-MOST_NUMBER = 2**63 - 1
+MAX_NUMBER = 2**63 - 1
 """Largest number, up to its sign, of a field without a bound of its own: what a library takes for an integer."""
 
 
@@ -49,17 +49,17 @@ def _is_bounded(annotation: object) -> bool:
     return any(isinstance(mark, Le | Lt) for mark in iter_marks(annotation))
 
 
-def _beyond(value: Data) -> int | float | None:
+def _beyond(value: PlainData) -> int | float | None:
     """Return a number in a value that is larger than any field means."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
         return next((found for found in map(_beyond, inner) if found is not None), None)
-    if isinstance(value, int | float) and not -MOST_NUMBER <= value <= MOST_NUMBER:
+    if isinstance(value, int | float) and not -MAX_NUMBER <= value <= MAX_NUMBER:
         return value
     return None
 
 
-def _is_plain_mapping(annotation: object, inner: type, value: Mapping[str, Data]) -> bool:
+def _is_plain_mapping(annotation: object, inner: type, value: Mapping[str, PlainData]) -> bool:
     """Return whether a value, of a type that is a mapping or a dataclass, has no key of the dataclass."""
     return item_type(annotation, dict) is not None and value.keys().isdisjoint(field.name for field in fields(inner))
 
@@ -67,10 +67,10 @@ def _is_plain_mapping(annotation: object, inner: type, value: Mapping[str, Data]
 class Validator:
     """Validator of values and objects, whose results count only if ``report`` has no problem."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: IssueCollector) -> None:
         self.report = report
 
-    def value(self, annotation: object, value: Data, path: KeyPath) -> Any:
+    def value(self, annotation: object, value: PlainData, path: KeyPath) -> Any:
         """One value, in the type that its field has."""
         inner = nested_dataclass(annotation)
         if inner and isinstance(value, dict) and not _is_plain_mapping(annotation, inner, value):
@@ -81,7 +81,7 @@ class Validator:
         try:
             valid = _adapter(annotation).validate_json(json.dumps(value), strict=True)
             if not _is_bounded(annotation) and (beyond := _beyond(value)) is not None:
-                self.report.add(path, f"must be at most {MOST_NUMBER:,}; got {format_value(beyond)}")
+                self.report.add(path, f"must be at most {MAX_NUMBER:,}; got {format_value(beyond)}")
             return valid
         except ValidationError as error:
             wrong = {at: rest for at, *rest in (_locate(annotation, value, each["loc"]) for each in error.errors())}
@@ -93,13 +93,13 @@ class Validator:
 
     def _fits_unquoted(self, annotation: object, text: str) -> bool:
         try:
-            bare = yaml_positions.parse(text, "").data
+            bare = yaml_positions.parse_yaml(text, "").data
             _adapter(annotation).validate_json(json.dumps(bare), strict=True)
         except (ConfigError, ValidationError):
             return False
         return not isinstance(bare, str | list | dict | None)
 
-    def values(self, known: Sequence[Field], data: Mapping[str, Data], path: KeyPath) -> Values:
+    def values(self, known: Sequence[Field], data: Mapping[str, PlainData], path: KeyPath) -> Values:
         """The values of the fields that ``data`` has; complains of those that it lacks."""
         found: Values = {}
         for field in known:
@@ -119,9 +119,9 @@ class Validator:
         names = list(known)
         for key in keys:
             if key not in names:
-                self.report.add((*path, key), "unknown key", nearest(key, names))
+                self.report.add((*path, key), "unknown key", suggest_name(key, names))
 
-    def object(self, cls: type[T], data: Data, path: KeyPath) -> T | None:
+    def object(self, cls: type[T], data: PlainData, path: KeyPath) -> T | None:
         """An object of a dataclass whose fields are the keys."""
         if not isinstance(data, dict):
             self.report.add(path, f"must be a mapping; got {format_value(data)}")
@@ -131,7 +131,7 @@ class Validator:
 
     def build(self, cls: type[T], values: Values, path: KeyPath) -> T | None:
         """The object, if its values are right; else what ``__post_init__`` says, at the key its message begins with."""
-        if self.report.blames(path):
+        if self.report.has_issue(path):
             return None
         try:
             return cls(**values)

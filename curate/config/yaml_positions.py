@@ -10,9 +10,9 @@ from typing import TypeAlias
 
 import yaml
 
-from curate.errors import ConfigError, without_controls
+from curate.errors import ConfigError, escape_controls
 
-Data: TypeAlias = "bool | int | float | str | list[Data] | dict[str, Data] | None"
+PlainData: TypeAlias = "bool | int | float | str | list[PlainData] | dict[str, PlainData] | None"
 """Plain data, as JSON has it."""
 
 KeyPath = tuple[str | int, ...]
@@ -80,14 +80,14 @@ class Fault:
 class Document:
     """Plain data (mappings with string keys, lists, strings, finite numbers, booleans, null) and where it stood."""
 
-    data: Data
-    places: dict[KeyPath, Position] = field(default_factory=dict)
+    data: PlainData
+    locations: dict[KeyPath, Position] = field(default_factory=dict)
     """Where each key, list item, and the document itself (the empty path) begins."""
 
     faults: list[Fault] = field(default_factory=list)
 
 
-def parse(text: str, source: str) -> Document:
+def parse_yaml(text: str, source: str) -> Document:
     r"""Read one YAML document; ``source`` names it in errors.
 
     Keys that are given twice, keys that are not strings and numbers that are not finite are left to ``faults``, so that
@@ -114,7 +114,7 @@ def parse(text: str, source: str) -> Document:
             )
         document = Document(None)
         data = _Builder(document).build(root, ())
-        return Document(data, document.places, document.faults)
+        return Document(data, document.locations, document.faults)
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, source) from error
     except yaml.reader.ReaderError as error:
@@ -146,12 +146,12 @@ class _Builder:
     """Turns YAML nodes into data, noting places and faults as it goes."""
 
     def __init__(self, document: Document) -> None:
-        self.places, self.faults = document.places, document.faults
+        self.locations, self.faults = document.locations, document.faults
         self.values = 0
         self.open: set[int] = set()
 
-    def build(self, node: yaml.Node, path: KeyPath) -> Data:
-        self.places.setdefault(path, _position(node))
+    def build(self, node: yaml.Node, path: KeyPath) -> PlainData:
+        self.locations.setdefault(path, _position(node))
         self.values += 1
         if self.values > _MOST_VALUES:
             raise yaml.MarkedYAMLError(
@@ -174,8 +174,8 @@ class _Builder:
         self.open.discard(id(node))
         return built
 
-    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Data]:
-        built: dict[str, Data] = {}
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, PlainData]:
+        built: dict[str, PlainData] = {}
         first: dict[str, Position] = {}
         for key_node, value_node in node.value:
             key = key_node.value
@@ -189,13 +189,13 @@ class _Builder:
                 line, column = first[key]
                 self.fault((*path, key), f"given twice; first at {line}:{column}", "", _position(key_node))
             else:
-                first[key] = self.places[*path, key] = _position(key_node)
+                first[key] = self.locations[*path, key] = _position(key_node)
                 built[key] = self.build(value_node, (*path, key))
         return built
 
-    def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> Data:
+    def scalar(self, node: yaml.ScalarNode, path: KeyPath) -> PlainData:
         text: str = node.value
-        value: Data = text
+        value: PlainData = text
         fault, tag = "", node.tag.removeprefix(_CORE)
         if tag == "str":
             fault = _NUL * ("\0" in text)
@@ -215,10 +215,10 @@ class _Builder:
         return None if fault else value
 
     def fault(self, path: KeyPath, message: str, hint: str = "", position: Position | None = None) -> None:
-        self.faults.append(Fault(path, message, hint, position or self.places[path]))
+        self.faults.append(Fault(path, message, hint, position or self.locations[path]))
 
 
-_READ: dict[str, Callable[[str], Data]] = {
+_READ: dict[str, Callable[[str], PlainData]] = {
     "null": lambda _: None,
     "bool": lambda text: {"true": True, "false": False}[text.lower()],
     "int": lambda text: int(text, {"0o": 8, "0x": 16}.get(text[:2], 10)),
@@ -234,7 +234,7 @@ def _not_finite(text: object) -> str:
     return f"must be a finite number; got {text}"
 
 
-def plain(data: object) -> Document:
+def document_from_python(data: object) -> Document:
     """Return the same for data made in Python: a copy with tuples as lists and NumPy's numbers as Python's.
 
     What YAML could not hold is in ``faults``.
@@ -244,7 +244,7 @@ def plain(data: object) -> Document:
     """
     document = Document(None)
 
-    def copy(value: object, path: KeyPath) -> Data:
+    def copy(value: object, path: KeyPath) -> PlainData:
         if isinstance(value, Mapping):
             for key in value:
                 if not isinstance(key, str):
@@ -273,13 +273,13 @@ def plain(data: object) -> Document:
         raise ConfigError("nested too deeply, or refers to itself") from error
 
 
-def dump(data: object) -> str:
+def dump_yaml(data: object) -> str:
     r"""Plain data as YAML 1.2, keys in the order they have; ``parse`` gives the same data back.
 
     >>> dump({"run": "1e-3", "seed": 0})
     "run: '1e-3'\nseed: 0\n"
     """
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-    if without_controls(text) != text:
+    if escape_controls(text) != text:
         text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, width=120)
     return text

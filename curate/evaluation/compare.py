@@ -12,15 +12,15 @@ import numpy as np
 from curate import pipeline
 from curate.config.budget import Budget
 from curate.errors import ConfigError
-from curate.evaluation import choices, comparison_page, costs, metric_values, seen, split, stability, trials, verdict
-from curate.evaluation.choices import UNIFORM, Contender
+from curate.evaluation import contenders, comparison_page, costs, metric_values, visible_groups, split, stability, trials, verdict
+from curate.evaluation.contenders import UNIFORM, Contender
 from curate.evaluation.comparison_result import Cell, Comparison
 from curate.evaluation.costs import Work
-from curate.evaluation.metric_notes import notes, planned, seeds_only
+from curate.evaluation.metric_notes import metric_notes, epoch_plan_notes, seeds_only_notes
 from curate.evaluation.metric_values import Measure
-from curate.evaluation.split import Split, opened
+from curate.evaluation.split import Split, open_split
 from curate.evaluation.stability import REMOVED
-from curate.evaluation.trials import Choice, Tried
+from curate.evaluation.trials import ChoiceSpec, TrialResult
 from curate.executors.base import Executor
 from curate.kernels.stats.intervals import holm
 from curate.progress import Progress
@@ -63,43 +63,43 @@ def compare(
     ------
     ConfigError : an unknown selector, one without a budget, a rate that leaves no row, more work than the budget allows
     """
-    config = replace(config, evaluate=choices.asked(config.evaluate, files, seeds))
-    filters, contenders = choices.contenders(config, select)
+    config = replace(config, evaluate=contenders.apply_options(config.evaluate, files, seeds))
+    filters, candidates = contenders.parse_contenders(config, select)
     default = _WITHOUT if config.input.label is None else _WITH_LABELS
-    entries, refused = metric_values.chosen(config, default)
-    found = metric_values.of(entries)
-    first = metric_values.primary(found, config.evaluate.primary)
+    entries, refused = metric_values.choose_metrics(config, default)
+    found = metric_values.list_measures(entries)
+    first = metric_values.choose_primary(found, config.evaluate.primary)
     if first is None:
         raise ConfigError("no metric says which selection is better", hint="add one to metrics, such as coverage")
-    context = pipeline.context_of(config, executor, progress)
-    with pipeline.alone(context):
-        pool = pipeline.pool(context)
-        rows = split.tested(context, pool)
-        budgets = choices.kept(len(opened(rows).train), prune_rates)
-        grid = _Grid(context, rows, filters, contenders, budgets)
-        costs.check(context, grid.works(entries), budget)
+    context = pipeline.make_context(config, executor, progress)
+    with pipeline.lock_run(context):
+        pool = pipeline.build_pool(context)
+        rows = split.split_pool(context, pool)
+        budgets = contenders.rows_per_rate(len(open_split(rows).train), prune_rates)
+        grid = _Grid(context, rows, filters, candidates, budgets)
+        costs.check_budget(context, grid.works(entries), budget)
         tried = grid.run(entries)
         cells = _corrected(first, _cells(grid, tried, found, first))
         done = Comparison(
             run=config.run,
-            rows=len(opened(rows).train),
-            test_rows=len(opened(rows).test),
+            rows=len(open_split(rows).train),
+            test_rows=len(open_split(rows).test),
             held_out=rows.test is None,
             seeds=config.evaluate.seeds,
             filters=tuple(entry.name for entry in filters),
-            selectors=tuple(contender.name for contender in contenders),
-            sees={one.name: seen.by(config, (*filters, one.entry)) for one in contenders},
+            selectors=tuple(contender.name for contender in candidates),
+            visible={one.name: visible_groups.list_visible(config, (*filters, one.entry)) for one in candidates},
             rates=tuple(budgets),
             measures=tuple(found),
             primary=first,
             cells=cells,
             full={measure.name: measure.estimate(tried.full) for measure in found},
-            left=opened(rows).left(),
+            left=open_split(rows).left(),
             notes=(
                 *refused,
-                *seeds_only(found, tried.full),
-                *planned([contender.name for contender in contenders if contender.entry.epochs > 1]),
-                *_notes(tried, cells, [contender.name for contender in contenders]),
+                *seeds_only_notes(found, tried.full),
+                *epoch_plan_notes([contender.name for contender in candidates if contender.entry.epochs > 1]),
+                *_notes(tried, cells, [contender.name for contender in candidates]),
             ),
         )
         parquet_io.write_json(context.folder / "compare.json", verdict.as_dict(done))
@@ -111,12 +111,12 @@ def compare(
 class _Trials:
     """The trials of a grid, one a seed in each place."""
 
-    cells: dict[tuple[str, float], list[Tried]]
-    chance: dict[tuple[str, float], list[Tried]]
+    cells: dict[tuple[str, float], list[TrialResult]]
+    chance: dict[tuple[str, float], list[TrialResult]]
     """Uniform selections of as many rows, where epochs are planned: of all rows of the plan."""
 
-    full: list[Tried]
-    removed: dict[tuple[str, float], Tried]
+    full: list[TrialResult]
+    removed: dict[tuple[str, float], TrialResult]
 
 
 class _Grid:
@@ -127,76 +127,76 @@ class _Grid:
         context: Context,
         rows: Split,
         filters: tuple[SelectEntry, ...],
-        contenders: tuple[Contender, ...],
+        candidates: tuple[Contender, ...],
         budgets: Mapping[float, int],
     ) -> None:
         self.context, self.rows, self.filters = context, rows, filters
-        self.contenders, self.budgets = contenders, budgets
+        self.candidates, self.budgets = candidates, budgets
         self.seeds = range(context.config.seed, context.config.seed + context.config.evaluate.seeds)
-        self.train = opened(rows).train
+        self.train = open_split(rows).train
         self.passed = len(self.train)
         """Rows that the filters leave, with the seed that leaves fewest."""
 
     def run(self, metrics: Sequence[MetricEntry]) -> _Trials:
         if self.filters:
-            alone = [Choice(entries=self.filters, seed=seed) for seed in self.seeds]
-            self.passed = min(len(t.chosen.indices) for t in trials.run(self.context, "filtering", self.rows, alone))
+            alone = [ChoiceSpec(entries=self.filters, seed=seed) for seed in self.seeds]
+            self.passed = min(len(t.chosen.indices) for t in trials.run_trials(self.context, "filtering", self.rows, alone))
         places = {place: [self._choice(*place, seed) for seed in self.seeds] for place in self.places}
-        every = [Choice(seed=seed) for seed in self.seeds]
+        every = [ChoiceSpec(seed=seed) for seed in self.seeds]
         flat = [*every, *(choice for own in places.values() for choice in own)]
-        done = iter(trials.run(self.context, "comparing", self.rows, flat, metrics))
+        done = iter(trials.run_trials(self.context, "comparing", self.rows, flat, metrics))
         full = [next(done) for _ in every]
         cells = {place: [next(done) for _ in own] for place, own in places.items()}
-        plans = {contender.name for contender in self.contenders if contender.entry.epochs > 1}
+        plans = {contender.name for contender in self.candidates if contender.entry.epochs > 1}
         of_plans = {place: own for place, own in cells.items() if place[0] in plans}
         alike = [
-            Choice(entries=(choices.uniform(len(one.chosen.indices)),), seed=seed)
+            ChoiceSpec(entries=(contenders.uniform_entry(len(one.chosen.indices)),), seed=seed)
             for own in of_plans.values()
             for one, seed in zip(own, self.seeds, strict=True)
         ]
-        done = iter(trials.run(self.context, "comparing with plans", self.rows, alike, metrics))
+        done = iter(trials.run_trials(self.context, "comparing with plans", self.rows, alike, metrics))
         chance = {place: [next(done) for _ in own] for place, own in of_plans.items()}
         removed = [self._choice(*place, self.seeds[0], REMOVED) for place in places]
-        without = trials.run(self.context, "taking rows away", self.rows, removed)
+        without = trials.run_trials(self.context, "taking rows away", self.rows, removed)
         return _Trials(cells, chance, full, dict(zip(places, without, strict=True)))
 
     def works(self, metrics: Sequence[MetricEntry]) -> list[Work]:
         """Return all trials of the grid, as if the filters left every row."""
-        works = [self._work("every row", [Choice(seed=seed) for seed in self.seeds], metrics, len(self.train))]
+        works = [self._work("every row", [ChoiceSpec(seed=seed) for seed in self.seeds], metrics, len(self.train))]
         for name, rate in self.places:
             keep = self.budgets[rate]
             works.append(self._work(name, [self._choice(name, rate, seed) for seed in self.seeds], metrics, keep))
             works.append(self._work(name, [self._choice(name, rate, self.seeds[0], REMOVED)], (), keep))
-        for contender in self.contenders:
+        for contender in self.candidates:
             if contender.entry.epochs > 1:
                 for keep in self.budgets.values():
                     most = min(len(self.train), keep * contender.entry.epochs)
-                    alike = [Choice(entries=(choices.uniform(most),), seed=seed) for seed in self.seeds]
+                    alike = [ChoiceSpec(entries=(contenders.uniform_entry(most),), seed=seed) for seed in self.seeds]
                     works.append(self._work(UNIFORM, alike, metrics, most))
         return works
 
-    def _work(self, name: str, wanted: Sequence[Choice], metrics: Sequence[MetricEntry], rows: int) -> Work:
+    def _work(self, name: str, wanted: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry], rows: int) -> Work:
         return Work(name=name, split=self.rows, choices=wanted, metrics=metrics, rows=rows)
 
     @property
     def places(self) -> list[tuple[str, float]]:
         """Selector and rate, of those that can be tried."""
-        names = [(contender.name, self.passed) for contender in self.contenders] + [(UNIFORM, len(self.train))]
+        names = [(contender.name, self.passed) for contender in self.candidates] + [(UNIFORM, len(self.train))]
         return [(name, rate) for name, there in names for rate, keep in self.budgets.items() if keep <= there]
 
-    def _choice(self, name: str, rate: float, seed: int, removed: float = 0.0) -> Choice:
+    def _choice(self, name: str, rate: float, seed: int, removed: float = 0.0) -> ChoiceSpec:
         keep = max(1, math.floor(self.budgets[rate] * (1 - removed)))
         if name == UNIFORM:
-            return Choice(entries=(choices.uniform(keep),), seed=seed, removed_rate=removed)
-        entry = next(contender.entry for contender in self.contenders if contender.name == name)
+            return ChoiceSpec(entries=(contenders.uniform_entry(keep),), seed=seed, removed_rate=removed)
+        entry = next(contender.entry for contender in self.candidates if contender.name == name)
         chosen = replace(entry, budget=Budget(keep=keep))
-        return Choice(entries=(*self.filters, chosen), seed=seed, removed_rate=removed)
+        return ChoiceSpec(entries=(*self.filters, chosen), seed=seed, removed_rate=removed)
 
 
 def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure], primary: Measure) -> dict[tuple[str, float], Cell]:
     cells: dict[tuple[str, float], Cell] = {}
     comparisons = sum(1 for name, _ in tried.cells if name != UNIFORM)
-    for name in (*(contender.name for contender in grid.contenders), UNIFORM):
+    for name in (*(contender.name for contender in grid.candidates), UNIFORM):
         for rate, keep in grid.budgets.items():
             if (name, rate) not in tried.cells:
                 why = f"the filters leave {grid.passed:,} rows, fewer than the {keep:,} of this rate"
@@ -217,8 +217,8 @@ def _cells(grid: _Grid, tried: _Trials, found: Sequence[Measure], primary: Measu
                 },
                 seeds_needed=0 if name == UNIFORM else primary.seeds_needed(own, chance, comparisons),
                 seconds=float(np.mean([trial.chosen.seconds for trial in own])),
-                same_over_seeds=stability.over_seeds(orders),
-                same_when_removed=stability.when_removed(
+                same_over_seeds=stability.jaccard_over_seeds(orders),
+                same_when_removed=stability.jaccard_when_removed(
                     len(grid.train), grid.seeds[0], orders[0], tried.removed[name, rate].chosen.indices
                 ),
             )
@@ -259,4 +259,4 @@ def _notes(tried: _Trials, cells: Mapping[tuple[str, float], Cell], names: Seque
             "if it draws, and the uniform selections beside it"
         )
     told += dict.fromkeys(cell.untested for cell in cells.values() if cell.untested)
-    return [*told, *notes({f"{name} at {rate:g}": own for (name, rate), own in tried.cells.items()})]
+    return [*told, *metric_notes({f"{name} at {rate:g}": own for (name, rate), own in tried.cells.items()})]

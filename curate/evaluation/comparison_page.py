@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from curate.evaluation import verdict
-from curate.evaluation.choices import UNIFORM
+from curate.evaluation.contenders import UNIFORM
 from curate.evaluation.comparison_result import Cell, Comparison
 from curate.report.charts.bars import Figure, Trace, View, safe
 from curate.report.formatting import begun, count, number, plural, seconds
@@ -31,12 +31,12 @@ def render(found: Comparison) -> str:
     notes = [tag("p", f"{line}.", class_="aside") for line in verdict.about(found)[1:]]
     sections = [
         section("curves", f"{_title(found)} over prune rates", [charts.get("curves")]),
-        section("grid", "Every selector at every rate", [tables.plain(_CAPTION, verdict.grid(found))]),
+        section("grid", "Every selector at every rate", [tables.plain(_CAPTION, verdict.grid_table(found))]),
         section(
-            "ranks", "Who wins where, at what cost, how stably", [tables.plain("Best first", verdict.ranks(found))]
+            "ranks", "Who wins where, at what cost, how stably", [tables.plain("Best first", verdict.rank_table(found))]
         ),
         section("front", "Quality against time", [charts.get("front")]),
-        section("measures", "The other measures", [tables.plain("Means over seeds", verdict.measured(found))]),
+        section("measures", "The other measures", [tables.plain("Means over seeds", verdict.measure_table(found))]),
         section("notes", "What to know", notes),
     ]
     title = f"{verdict.sentence(found)} · {found.run}"

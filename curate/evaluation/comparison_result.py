@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
-from curate.evaluation.choices import UNIFORM
+from curate.evaluation.contenders import UNIFORM
 from curate.evaluation.metric_values import Measure
-from curate.evaluation.split import Left
+from curate.evaluation.split import ExcludedRows
 from curate.report.evaluation_data import SIGNIFICANT, Estimate
 
 
@@ -67,7 +67,7 @@ class Comparison:
     filters: tuple[str, ...]
     selectors: tuple[str, ...]
     rates: tuple[float, ...]
-    sees: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    visible: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By selector: what it sees of labels and groups; of those that see something only."""
 
     measures: tuple[Measure, ...]
@@ -78,7 +78,7 @@ class Comparison:
     full: Mapping[str, Estimate]
     """The measures with every row chosen."""
 
-    left: Left
+    left: ExcludedRows
     notes: tuple[str, ...]
 
     @property
@@ -141,7 +141,7 @@ class Comparison:
             "cells": [
                 {
                     "selector": cell.selector,
-                    "sees": list(self.sees.get(cell.selector, ())),
+                    "sees": list(self.visible.get(cell.selector, ())),
                     "prune_rate": cell.rate,
                     "rows": cell.rows,
                     "untested": cell.untested,

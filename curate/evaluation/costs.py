@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.errors import ConfigError, CurateError
-from curate.evaluation import choices, trials
-from curate.evaluation.split import Split, opened
-from curate.evaluation.trials import Choice, Chosen
+from curate.evaluation import contenders, trials
+from curate.evaluation.split import Split, open_split
+from curate.evaluation.trials import ChoiceSpec, ChosenRows
 from curate.kernels.parallel import one_blas_thread
 from curate.report.formatting import plural, seconds
 from curate.seeds import rng_for
@@ -38,7 +38,7 @@ class Work:
     """The contender, for messages."""
 
     split: Split
-    choices: Sequence[Choice]
+    choices: Sequence[ChoiceSpec]
     metrics: Sequence[MetricEntry] = ()
     rows: int
     """Rows that each choice keeps, about."""
@@ -58,7 +58,7 @@ class Cost:
     """The same for each contender alone."""
 
 
-def check(context: Context, works: Sequence[Work], budget: float | None) -> None:
+def check_budget(context: Context, works: Sequence[Work], budget: float | None) -> None:
     """Print what the trials will take, and refuse them if that is more than a budget.
 
     Parameters
@@ -121,7 +121,7 @@ class _Clock:
         seen: set[object] = set()
         number, total, by_name = 0, 0.0, dict[str, float]()
         for work in works:
-            for choice, choosing, metrics, key in trials.missing(work.split, work.choices, work.metrics):
+            for choice, choosing, metrics, key in trials.list_missing(work.split, work.choices, work.metrics):
                 if key in seen:
                     continue
                 seen.add(key)
@@ -133,29 +133,29 @@ class _Clock:
         at_once = max(1, min(self._workers, number))
         return Cost(number, total / at_once, {name: taken / at_once for name, taken in by_name.items()})
 
-    def _choosing(self, work: Work, choice: Choice) -> float:
+    def _choosing(self, work: Work, choice: ChoiceSpec) -> float:
         if not choice.entries or choice.ledger is not None:
             return 0.0
-        n = len(opened(work.split).train)
+        n = len(open_split(work.split).train)
         key = ("choose", *(entry.name for entry in choice.entries), work.split.holdout_rate)
         if key not in self._curves:
             quadratic = any(entry.spec.plugin().traits.quadratic for entry in choice.entries)
 
             def timed(size: int) -> float:
-                return _time_choosing(work.split, choices.shrunk(choice.entries, size, n), size, choice.seed)
+                return _time_choosing(work.split, contenders.shrink_budgets(choice.entries, size, n), size, choice.seed)
 
             self._curves[key] = self._curve(work.name, timed, n, quadratic=quadratic)
         return self._curves[key](n)
 
     def _measuring(self, work: Work, entry: MetricEntry) -> float:
-        n = len(opened(work.split).train)
+        n = len(open_split(work.split).train)
         key = ("measure", entry.name, work.split.holdout_rate, work.split.test is None)
         if key not in self._curves:
             order = rng_for(0, "evaluate/costs").permutation(n)
 
             def timed(size: int) -> float:
                 begun = time.perf_counter()
-                trials.measure(opened(work.split), Chosen(order[:size], None, 0.0), entry, 0)
+                trials.measure(open_split(work.split), ChosenRows(order[:size], None, 0.0), entry, 0)
                 return time.perf_counter() - begun
 
             self._curves[key] = self._curve(entry.name, timed, n)
@@ -177,10 +177,10 @@ class _Clock:
         except CurateError:
             self.unknown.append(name)
             return lambda rows: 0.0  # noqa: ARG005
-        return lambda rows: extrapolated(points[-2:], rows, quadratic=quadratic)
+        return lambda rows: extrapolate(points[-2:], rows, quadratic=quadratic)
 
 
-def extrapolated(points: Sequence[tuple[int, float]], rows: int, *, quadratic: bool = False) -> float:
+def extrapolate(points: Sequence[tuple[int, float]], rows: int, *, quadratic: bool = False) -> float:
     """Return the seconds for a number of rows, from those of one or two smaller numbers.
 
     >>> extrapolated([(100, 1.0), (200, 4.0)], 400), extrapolated([(100, 1.0), (200, 1.5)], 400)
@@ -200,7 +200,7 @@ def extrapolated(points: Sequence[tuple[int, float]], rows: int, *, quadratic: b
 
 def _time_choosing(split: Split, entries: Sequence[SelectEntry], size: int, seed: int) -> float:
     """Return the seconds of choosing from a sample of the rows, which is chosen from by each entry in turn."""
-    pool, train = opened(split).pool, opened(split).train.positions
+    pool, train = open_split(split).pool, open_split(split).train.positions
     rows = np.sort(rng_for(0, "evaluate/costs").permutation(len(train))[:size])
     for entry in entries:
         if "embedding" in entry.spec.plugin().traits.reads:

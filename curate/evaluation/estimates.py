@@ -16,7 +16,7 @@ from curate.kernels.types import Numbers, Rows
 from curate.report.evaluation_data import SIGNIFICANT, Estimate
 
 CONFIDENCE = 0.95
-MOST_SEEDS = 1_000
+MAX_SEEDS = 1_000
 """Largest number of seeds that a configuration takes."""
 
 _POWER, _SMALL = 0.8, 0.2
@@ -165,14 +165,14 @@ def seeds_needed(
         return 0
     if not spread.of_seeds:
         return None
-    n = np.arange(len(values) + 1, MOST_SEEDS + 1)
+    n = np.arange(len(values) + 1, MAX_SEEDS + 1)
     errors, freedom = np.moveaxis(np.array([spread.errors(number) for number in n.tolist()]), 2, 0)
     reach = (stats.t.ppf(1 - level / 2, freedom) + stats.t.ppf(_POWER, freedom)) * errors
     enough = (reach <= abs(found.mean)).all(axis=1)
     return int(n[enough.argmax()]) if enough.any() else None
 
 
-def nulls(data: Mapping[str, object]) -> dict[str, object]:
+def replace_nan(data: Mapping[str, object]) -> dict[str, object]:
     """Plain data with null for NaN, which JSON cannot write.
 
     >>> nulls({"p": math.nan, "all": [1.0, (math.nan,)]})
@@ -183,7 +183,7 @@ def nulls(data: Mapping[str, object]) -> dict[str, object]:
 
 def _null(value: object) -> object:
     if isinstance(value, dict):
-        return nulls(value)
+        return replace_nan(value)
     if isinstance(value, list | tuple):
         return [_null(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value

@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from curate import anchored, pipeline
-from curate.evaluation import choices, costs, metric_values, slices, split, stability, trials
+from curate import no_follow, pipeline
+from curate.evaluation import contenders, costs, metric_values, slices, split, stability, trials
 from curate.evaluation.costs import Work
-from curate.evaluation.estimates import nulls
-from curate.evaluation.metric_notes import left_out, notes, planned, seeds_only
+from curate.evaluation.estimates import replace_nan
+from curate.evaluation.metric_notes import excluded_rows_notes, metric_notes, epoch_plan_notes, seeds_only_notes
 from curate.evaluation.metric_values import Measure
-from curate.evaluation.split import Opened, Split, opened
-from curate.evaluation.trials import Choice, Tried
+from curate.evaluation.split import SplitRows, Split, open_split
+from curate.evaluation.trials import ChoiceSpec, TrialResult
 from curate.executors.base import Executor
 from curate.kernels.stats.intervals import holm
-from curate.pool.sidecars import Selected
+from curate.pool.stage_outputs import SelectOutput
 from curate.pool.view import PoolView
 from curate.progress import Progress
 from curate.report.evaluation_data import Evaluation, Line, Slice, Stability
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def as_dict(found: Evaluation) -> dict[str, object]:
     """Return the evaluation as plain data."""
-    return nulls(asdict(found))
+    return replace_nan(asdict(found))
 
 
 def evaluate(
@@ -58,52 +58,52 @@ def evaluate(
     ConfigError : if there is no finished run, or the trials would take more than the budget
     DataError : if nothing is left to test on
     """
-    with anchored.within(run):
+    with no_follow.protect(run):
         config = _config(run, files, seeds)
-    context = pipeline.context_of(config, executor, progress)
-    with pipeline.alone(context):
-        done = pipeline.finished(config, context.progress)
-        found = _evaluated(context, done.pool, done.pool.selected, budget)
+    context = pipeline.make_context(config, executor, progress)
+    with pipeline.lock_run(context):
+        done = pipeline.load_finished(config, context.progress)
+        found = _evaluated(context, done.pool, done.pool.select_output, budget)
         parquet_io.write_json(evaluation_result.evaluation_path(context.folder), as_dict(found))
         pipeline.write_report(context, done)
     return found
 
 
 def _config(run: Path, files: Sequence[str], seeds: int | None) -> RunConfig:
-    from curate.config.loader import load_of_run
+    from curate.config.loader import load_run_config
 
-    config = load_of_run(run)
-    return replace(config, run=str(run), evaluate=choices.asked(config.evaluate, files, seeds))
+    config = load_run_config(run)
+    return replace(config, run=str(run), evaluate=contenders.apply_options(config.evaluate, files, seeds))
 
 
-def _evaluated(context: Context, pool: PoolView, selected: Selected, budget: float | None) -> Evaluation:
+def _evaluated(context: Context, pool: PoolView, selected: SelectOutput, budget: float | None) -> Evaluation:
     config = context.config
-    everything, tested = split.whole(context, pool), split.tested(context, pool)
-    entries, refused = metric_values.chosen(config)
-    primary = metric_values.primary(metric_values.of(entries), config.evaluate.primary)
-    exploratory = sum(1 for measure in metric_values.of(entries) if measure.sign and measure != primary)
+    everything, tested = split.split_all(context, pool), split.split_pool(context, pool)
+    entries, refused = metric_values.choose_metrics(config)
+    primary = metric_values.choose_primary(metric_values.list_measures(entries), config.evaluate.primary)
+    exploratory = sum(1 for measure in metric_values.list_measures(entries) if measure.sign and measure != primary)
     seeds = range(config.seed, config.seed + config.evaluate.seeds)
-    published = [Choice(ledger=selected, seed=seed) for seed in seeds]
+    published = [ChoiceSpec(ledger=selected, seed=seed) for seed in seeds]
     learning = [entry for entry in entries if entry.spec.plugin().traits.learns]
     others = [entry for entry in entries if entry not in learning]
-    whole = len(opened(everything).train)
-    again = choices.shrunk(config.select, len(opened(tested).train), whole)
-    afresh = published if tested.test is not None else [Choice(entries=again, seed=seed) for seed in seeds]
-    rows = len(trials.published(everything, selected).indices)
-    costs.check(context, _works(everything, tested, published, afresh, rows, (others, learning)), budget)
+    whole = len(open_split(everything).train)
+    again = contenders.shrink_budgets(config.select, len(open_split(tested).train), whole)
+    afresh = published if tested.test is not None else [ChoiceSpec(entries=again, seed=seed) for seed in seeds]
+    rows = len(trials.published_rows(everything, selected).indices)
+    costs.check_budget(context, _works(everything, tested, published, afresh, rows, (others, learning)), budget)
     arms = _Arms.of(context, everything, published, others, full=False)
     learnt = _Arms.of(context, tested, afresh, learning, full=True)
     lines = [*arms.lines(others, primary, exploratory), *learnt.lines(learning, primary, exploratory)]
-    groups = [measure for measure in metric_values.of(learning) if measure.of_labels and measure.sign]
+    groups = [measure for measure in metric_values.list_measures(learning) if measure.of_labels and measure.sign]
     first = primary if primary in groups else next(iter(groups), None)
-    left = opened(tested).left()
+    left = open_split(tested).left()
     return Evaluation(
         run=config.run,
         select=selected.fingerprint,
         seeds=len(seeds),
         rows=len(arms.selection[0].chosen.indices),
         pool=len(pool),
-        tested=_told(opened(tested)),
+        tested=_told(open_split(tested)),
         primary=None if primary is None else primary.name,
         metrics=_corrected(lines),
         sliced=None if first is None else first.name,
@@ -111,11 +111,11 @@ def _evaluated(context: Context, pool: PoolView, selected: Selected, budget: flo
         stability=_stability(context, tested, config.select, len(learnt.selection[0].chosen.indices), whole),
         left_out=asdict(left),
         notes=(
-            *left_out(left),
+            *excluded_rows_notes(left),
             *refused,
-            *planned([entry.name for entry in config.select if entry.epochs > 1]),
-            *seeds_only(metric_values.of(learning), learnt.selection),
-            *notes({"": [*arms.selection, *learnt.selection]}),
+            *epoch_plan_notes([entry.name for entry in config.select if entry.epochs > 1]),
+            *seeds_only_notes(metric_values.list_measures(learning), learnt.selection),
+            *metric_notes({"": [*arms.selection, *learnt.selection]}),
         ),
     )
 
@@ -123,8 +123,8 @@ def _evaluated(context: Context, pool: PoolView, selected: Selected, budget: flo
 def _works(
     everything: Split,
     tested: Split,
-    published: Sequence[Choice],
-    afresh: Sequence[Choice],
+    published: Sequence[ChoiceSpec],
+    afresh: Sequence[ChoiceSpec],
     rows: int,
     metrics: tuple[Sequence[MetricEntry], Sequence[MetricEntry]],
 ) -> list[Work]:
@@ -136,19 +136,19 @@ def _works(
     rows : in the published selection
     metrics : of the choice itself, and those that learn
     """
-    select, n = everything.config.select, len(opened(everything).train)
+    select, n = everything.config.select, len(open_split(everything).train)
     works = []
     for rows_of, chosen, own in ((everything, published, metrics[0]), (tested, afresh, metrics[1])):
-        k = max(1, rows * len(opened(rows_of).train) // n)
-        uniform = [Choice(entries=(choices.uniform(k),), seed=choice.seed) for choice in chosen]
-        every = [Choice(seed=choice.seed) for choice in chosen] if own is metrics[1] and own else []
+        k = max(1, rows * len(open_split(rows_of).train) // n)
+        uniform = [ChoiceSpec(entries=(contenders.uniform_entry(k),), seed=choice.seed) for choice in chosen]
+        every = [ChoiceSpec(seed=choice.seed) for choice in chosen] if own is metrics[1] and own else []
         works += [
             Work(name="the selection", split=rows_of, choices=chosen, metrics=own, rows=k),
             Work(name="uniform selections", split=rows_of, choices=uniform, metrics=own, rows=k),
-            Work(name="every row", split=rows_of, choices=every, metrics=own, rows=len(opened(rows_of).train)),
+            Work(name="every row", split=rows_of, choices=every, metrics=own, rows=len(open_split(rows_of).train)),
         ]
-    entries = choices.shrunk(select, len(opened(tested).train), n)
-    again = [Choice(entries=entries, seed=choice.seed) for choice in published]
+    entries = contenders.shrink_budgets(select, len(open_split(tested).train), n)
+    again = [ChoiceSpec(entries=entries, seed=choice.seed) for choice in published]
     again.append(replace(again[0], removed_rate=stability.REMOVED))
     return [*works, Work(name="choosing again", split=tested, choices=again, rows=k)]
 
@@ -163,15 +163,15 @@ def _stability(
     context: Context, rows: Split, entries: Sequence[SelectEntry], size: int, n: int
 ) -> dict[str, Stability]:
     """Of the select section, and of uniform choices of ``size`` rows."""
-    first, there = context.config.seed, len(opened(rows).train)
+    first, there = context.config.seed, len(open_split(rows).train)
     seeds = range(first, first + context.config.evaluate.seeds)
     return {
-        "selection": stability.of(context, rows, lambda left: choices.shrunk(entries, left, n), seeds),
-        "uniform": stability.of(context, rows, lambda left: (choices.uniform(max(1, size * left // there)),), seeds),
+        "selection": stability.measure_stability(context, rows, lambda left: contenders.shrink_budgets(entries, left, n), seeds),
+        "uniform": stability.measure_stability(context, rows, lambda left: (contenders.uniform_entry(max(1, size * left // there)),), seeds),
     }
 
 
-def _told(rows: Opened) -> str:
+def _told(rows: SplitRows) -> str:
     asked = rows.split.config.evaluate
     if rows.split.test is not None:
         return (
@@ -188,33 +188,33 @@ class _Arms:
     """The trials of a selection, of uniform ones of the same size, and of every row, one a seed."""
 
     rows: Split
-    selection: list[Tried]
-    uniform: list[Tried]
-    full: list[Tried]
+    selection: list[TrialResult]
+    uniform: list[TrialResult]
+    full: list[TrialResult]
 
     @classmethod
     def of(
-        cls, context: Context, rows: Split, chosen: Sequence[Choice], metrics: Sequence[MetricEntry], *, full: bool
+        cls, context: Context, rows: Split, chosen: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry], *, full: bool
     ) -> _Arms:
-        selection = trials.run(context, "measuring the selection", rows, chosen, metrics)
+        selection = trials.run_trials(context, "measuring the selection", rows, chosen, metrics)
         uniform = [
-            Choice(entries=(choices.uniform(len(tried.chosen.indices)),), seed=choice.seed)
+            ChoiceSpec(entries=(contenders.uniform_entry(len(tried.chosen.indices)),), seed=choice.seed)
             for choice, tried in zip(chosen, selection, strict=True)
         ]
-        every = [Choice(seed=choice.seed) for choice in chosen] if full and metrics else []
-        others = trials.run(context, "measuring uniform selections", rows, [*uniform, *every], metrics)
+        every = [ChoiceSpec(seed=choice.seed) for choice in chosen] if full and metrics else []
+        others = trials.run_trials(context, "measuring uniform selections", rows, [*uniform, *every], metrics)
         return cls(rows, selection, others[: len(uniform)], others[len(uniform) :])
 
     def lines(self, metrics: Sequence[MetricEntry], primary: Measure | None, exploratory: int) -> list[Line]:
         """Return the numbers of the metrics, with p values before any correction."""
-        return [self._line(measure, measure != primary, exploratory) for measure in metric_values.of(metrics)]
+        return [self._line(measure, measure != primary, exploratory) for measure in metric_values.list_measures(metrics)]
 
     def _line(self, measure: Measure, exploratory: bool, comparisons: int) -> Line:
         difference = measure.difference(self.selection, self.uniform)
         needed = measure.seeds_needed(self.selection, self.uniform, comparisons if exploratory else 1)
         return Line(
             name=measure.name,
-            of=measure.column.name or measure.entry,
+            quantity=measure.column.name or measure.entry,
             unit=measure.column.unit,
             rate=measure.rate,
             higher_is_better=measure.column.higher_is_better,
@@ -231,4 +231,4 @@ class _Arms:
         )
 
     def slices(self, measure: Measure) -> list[Slice]:
-        return slices.of(opened(self.rows), measure, self.selection, self.uniform, self.full)
+        return slices.compare_slices(open_split(self.rows), measure, self.selection, self.uniform, self.full)

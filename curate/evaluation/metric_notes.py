@@ -6,21 +6,21 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from curate.evaluation.metric_values import Measure
-from curate.evaluation.split import Left
-from curate.evaluation.trials import Tried
+from curate.evaluation.split import ExcludedRows
+from curate.evaluation.trials import TrialResult
 from curate.report.formatting import count, listed, plural, short
 
 IDS = 3
 """Ids named of rows that were left out."""
 
 
-def seeds_only(measures: Iterable[Measure], tried: Sequence[Tried]) -> list[str]:
+def seeds_only_notes(measures: Iterable[Measure], tried: Sequence[TrialResult]) -> list[str]:
     """Which intervals say nothing of the rows that happened to be tested on, as what became of each is not known."""
     names = [measure.name for measure in measures if measure.learns and measure.hits(tried) is None]
     return [f"another test set is not counted in the intervals of {listed(names)}: only the seeds are"] if names else []
 
 
-def planned(names: Sequence[str]) -> list[str]:
+def epoch_plan_notes(names: Sequence[str]) -> list[str]:
     """How selectors that plan epochs are judged."""
     what = "plans" if len(names) == 1 else "plan"
     counted = "where a metric weighs rows, each counts as often as epochs use it"
@@ -28,7 +28,7 @@ def planned(names: Sequence[str]) -> list[str]:
     return [told] if names else []
 
 
-def notes(tried: Mapping[str, Sequence[Tried]]) -> list[str]:
+def metric_notes(tried: Mapping[str, Sequence[TrialResult]]) -> list[str]:
     """What metrics noted of trials, each kind of note once: numbers and names in it differ from trial to trial.
 
     Parameters
@@ -47,7 +47,7 @@ def notes(tried: Mapping[str, Sequence[Tried]]) -> list[str]:
     return [f"{note} ({listed(where)})" if where else note for note, where in some.items()]
 
 
-def left_out(left: Left) -> list[str]:
+def excluded_rows_notes(left: ExcludedRows) -> list[str]:
     """Which test rows were not tested on, and why."""
     told = []
     if left.overlapping:

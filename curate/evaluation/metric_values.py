@@ -10,7 +10,7 @@ import numpy as np
 
 from curate.errors import ConfigError
 from curate.evaluation.estimates import estimate, seeds_needed
-from curate.evaluation.trials import Tried
+from curate.evaluation.trials import TrialResult
 from curate.kernels.stats.intervals import paired_bootstrap
 from curate.kernels.types import Numbers
 from curate.plugins import registry
@@ -59,11 +59,11 @@ class Measure:
         """1 where a better choice has the higher number, −1 where the lower, 0 where neither is better."""
         return {True: 1, False: -1, None: 0}[self.column.higher_is_better]
 
-    def values(self, tried: Sequence[Tried]) -> Numbers:
+    def values(self, tried: Sequence[TrialResult]) -> Numbers:
         """One value a trial."""
         return np.array([trial.measured[self.entry].values[self.column.name] for trial in tried])
 
-    def hits(self, tried: Sequence[Tried]) -> Numbers | None:
+    def hits(self, tried: Sequence[TrialResult]) -> Numbers | None:
         """(s, m) what the values are the means of; None where they are no means over test rows."""
         each = [trial.measured[self.entry].hits for trial in tried]
         known = [hits for hits in each if hits is not None]
@@ -72,15 +72,15 @@ class Measure:
         rows = np.stack(known).astype(np.float64)
         return rows if np.allclose(rows.mean(1), self.values(tried), atol=1e-6) else None
 
-    def estimate(self, tried: Sequence[Tried]) -> Estimate:
+    def estimate(self, tried: Sequence[TrialResult]) -> Estimate:
         """The mean over trials."""
         return estimate(self.values(tried), self.hits(tried))
 
-    def difference(self, tried: Sequence[Tried], others: Sequence[Tried]) -> Estimate:
+    def difference(self, tried: Sequence[TrialResult], others: Sequence[TrialResult]) -> Estimate:
         """Estimate the mean difference to other trials, seed by seed and test row by test row."""
         return estimate(*self._differences(tried, others), one_draw=_one_draw(tried, others))
 
-    def seeds_needed(self, tried: Sequence[Tried], others: Sequence[Tried], comparisons: int) -> int | None:
+    def seeds_needed(self, tried: Sequence[TrialResult], others: Sequence[TrialResult], comparisons: int) -> int | None:
         """Return ``estimates.seeds_needed`` of that difference, as one of so many comparisons; 0 without a sign."""
         level = SIGNIFICANT / max(1, comparisons)
         differences, rows = self._differences(tried, others)
@@ -88,12 +88,12 @@ class Measure:
             return 0
         return seeds_needed(differences, rows, one_draw=_one_draw(tried, others), level=level)
 
-    def _differences(self, tried: Sequence[Tried], others: Sequence[Tried]) -> tuple[Numbers, Numbers | None]:
+    def _differences(self, tried: Sequence[TrialResult], others: Sequence[TrialResult]) -> tuple[Numbers, Numbers | None]:
         mine, theirs = self.hits(tried), self.hits(others)
         rows = None if mine is None or theirs is None else mine - theirs
         return self.values(tried) - self.values(others), rows
 
-    def resampled(self, tried: Sequence[Tried], others: Sequence[Tried]) -> tuple[float, ...]:
+    def resampled(self, tried: Sequence[TrialResult], others: Sequence[TrialResult]) -> tuple[float, ...]:
         """The interval of the difference by a paired bootstrap: from and to; empty where rows are not known."""
         mine, theirs = self.hits(tried), self.hits(others)
         if mine is None or theirs is None or not mine.size:
@@ -102,17 +102,17 @@ class Measure:
         return tuple(found.interval)
 
 
-def _one_draw(tried: Sequence[Tried], others: Sequence[Tried]) -> bool:
+def _one_draw(tried: Sequence[TrialResult], others: Sequence[TrialResult]) -> bool:
     """Return whether the same rows are compared, with every seed, with others that chance draws."""
     return _alike(tried) and not _alike(others)
 
 
-def _alike(tried: Sequence[Tried]) -> bool:
+def _alike(tried: Sequence[TrialResult]) -> bool:
     first = np.sort(tried[0].chosen.indices)
     return all(np.array_equal(np.sort(other.chosen.indices), first) for other in tried[1:])
 
 
-def of(entries: Iterable[MetricEntry]) -> list[Measure]:
+def list_measures(entries: Iterable[MetricEntry]) -> list[Measure]:
     """Every number that the entries give, in order."""
     found = []
     for entry in entries:
@@ -123,7 +123,7 @@ def of(entries: Iterable[MetricEntry]) -> list[Measure]:
     return found
 
 
-def primary(measures: Sequence[Measure], wanted: str | None) -> Measure | None:
+def choose_primary(measures: Sequence[Measure], wanted: str | None) -> Measure | None:
     """Return the measure that the verdict goes by; None if none has a better side.
 
     Parameters
@@ -144,7 +144,7 @@ def primary(measures: Sequence[Measure], wanted: str | None) -> Measure | None:
     return next((measure for measure in oriented if measure.learns), next(iter(oriented), None))
 
 
-def chosen(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEntry, ...], tuple[str, ...]]:
+def choose_metrics(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEntry, ...], tuple[str, ...]]:
     """The metrics that the configuration lists, else those named, else every one that there is.
 
     Returns
@@ -152,7 +152,7 @@ def chosen(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEn
     entries : of those that the data allow
     notes : which ones they do not allow
     """
-    from curate.config.loader import from_data
+    from curate.config.loader import config_from_dict
 
     if config.metrics:
         return config.metrics, ()
@@ -172,4 +172,4 @@ def chosen(config: RunConfig, names: Sequence[str] = ()) -> tuple[tuple[MetricEn
         raise ConfigError("no metric can be asked of this pool", where=config.source, hint="add one to metrics")
     data = {**config.resolved, "metrics": [{"use": name} for name in possible]}
     told = f"the input has no labels (input.label), so {listed(without)} cannot be asked; {listed(possible)} remain"
-    return from_data(data).metrics, (told,) if without else ()
+    return config_from_dict(data).metrics, (told,) if without else ()

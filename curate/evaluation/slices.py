@@ -8,8 +8,8 @@ import numpy as np
 
 from curate.evaluation.estimates import estimate
 from curate.evaluation.metric_values import Measure
-from curate.evaluation.split import Opened
-from curate.evaluation.trials import Tried
+from curate.evaluation.split import SplitRows
+from curate.evaluation.trials import TrialResult
 from curate.kernels.types import Flags
 from curate.report.evaluation_data import Slice
 from curate.store import parquet_io
@@ -19,8 +19,8 @@ FEWEST = 10
 """Test rows that a group must have to be told of: with fewer, its accuracy is chance."""
 
 
-def of(
-    rows: Opened, measure: Measure, selection: Sequence[Tried], uniform: Sequence[Tried], full: Sequence[Tried]
+def compare_slices(
+    rows: SplitRows, measure: Measure, selection: Sequence[TrialResult], uniform: Sequence[TrialResult], full: Sequence[TrialResult]
 ) -> list[Slice]:
     """Every group with enough test rows, the one that loses most first; none where the metric predicts no labels."""
     hits = [measure.hits(tried) for tried in (selection, uniform, full)]
@@ -34,7 +34,7 @@ def of(
                 difference = mine[:, members] - whole[:, members]
                 found.append(
                     Slice(
-                        by=by,
+                        grouping=by,
                         name=name,
                         rows=int(members.sum()),
                         selection=float(mine[:, members].mean()),
@@ -43,14 +43,14 @@ def of(
                         lost=estimate(difference.mean(1), difference),
                     )
                 )
-    return sorted(found, key=lambda group: (group.lost.mean, group.by, group.name))
+    return sorted(found, key=lambda group: (group.lost.mean, group.grouping, group.name))
 
 
-def _groups(rows: Opened) -> dict[str, dict[str, Flags]]:
+def _groups(rows: SplitRows) -> dict[str, dict[str, Flags]]:
     """Which of the labelled test rows are in each group."""
     test = rows.labelled
     clusters = rows.test_clusters()
-    table = parquet_io.read(rows.split.pool.clustered.folder / CENTROIDS, ["cluster", "name"])
+    table = parquet_io.read(rows.split.pool.cluster_output.folder / CENTROIDS, ["cluster", "name"])
     names = {int(code): name or str(code) for code, name in zip(*(column.to_pylist() for column in table), strict=True)}
     labels, sources = test.labels.to_numpy(), test.sources.to_numpy()
     return {

@@ -62,11 +62,11 @@ class Split:
 
     def pool_parts(self) -> dict[str, object]:
         """What the rows to choose from are made from."""
-        pool, decontaminated = self.pool, self.pool.decontaminated
+        pool, decontaminated = self.pool, self.pool.decontaminate_output
         return {
             **pool.fingerprint_inputs(),
-            "cluster": pool.clustered.fingerprint,
-            "score": {entry.name: entry.fingerprint for entry in pool.scored},
+            "cluster": pool.cluster_output.fingerprint,
+            "score": {entry.name: entry.fingerprint for entry in pool.score_outputs},
             "holdout_rate": self.holdout_rate,
             "holdout_seed": self.config.seed if self.holdout_rate else None,
             **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
@@ -77,18 +77,18 @@ class Split:
         return {} if self.test is None else self.test.fingerprint_inputs()
 
 
-def whole(context: Context, pool: PoolView) -> Split:
+def split_all(context: Context, pool: PoolView) -> Split:
     """The pool of a run, all of it but for contaminated rows to choose from, and nothing to test on."""
     return Split(context.config, pool)
 
 
-def tested(context: Context, pool: PoolView) -> Split:
+def split_pool(context: Context, pool: PoolView) -> Split:
     """The same with test rows, as the configuration says: those of files, or a share of the pool held out."""
     asked = context.config.evaluate
     if asked.files is None:
-        return replace(whole(context, pool), holdout_rate=asked.holdout_rate)
+        return replace(split_all(context, pool), holdout_rate=asked.holdout_rate)
     files = (asked.files,) if isinstance(asked.files, str) else asked.files
-    return replace(whole(context, pool), test=read_test_files(context, pool, files))
+    return replace(split_all(context, pool), test=read_test_files(context, pool, files))
 
 
 def read_test_files(context: Context, pool: PoolView, files: Sequence[str]) -> PoolView:
@@ -112,7 +112,7 @@ def read_test_files(context: Context, pool: PoolView, files: Sequence[str]) -> P
     return PoolView(source, config.memory_limit, testing.scratch, tuple(mine for mine, _ in embedded))
 
 
-def held_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.bool_]:
+def hold_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.bool_]:
     """Which rows are held out: a share ``rate`` of the different texts, decided by each one's hash and the seed.
 
     >>> hashes = np.array([7, 8, 7, 9, 10, 11], np.uint64)
@@ -124,7 +124,7 @@ def held_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.b
     return mix_bits(hashes ^ salt) < np.uint64(rate * 2.0**64)
 
 
-class Part:
+class RowSubset:
     """Some of the rows of a pool or of the test files, by position; each column is read when it is first asked for."""
 
     def __init__(self, pool: PoolView, positions: Rows) -> None:
@@ -158,13 +158,13 @@ class Part:
     def texts(self) -> list[str]:
         return list(self.column("text").to_pylist())
 
-    def take(self, some: NDArray[np.bool_]) -> Part:
+    def take(self, some: NDArray[np.bool_]) -> RowSubset:
         """Those of the rows."""
-        return Part(self._pool, self.positions[some])
+        return RowSubset(self._pool, self.positions[some])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Left:
+class ExcludedRows:
     """Test rows that are not tested on, and why."""
 
     overlapping: tuple[str, ...] = ()
@@ -177,7 +177,7 @@ class Left:
     """Rows with a label that no row to choose from has, left out by the same."""
 
 
-class Opened:
+class SplitRows:
     """The rows of a split."""
 
     def __init__(self, split: Split) -> None:
@@ -192,11 +192,11 @@ class Opened:
             theirs = split.test.read(("id", "hash"))
             again = pc.is_in(theirs["hash"], pc.unique(hashes.combine_chunks())).to_numpy()
             self._overlapping = tuple(theirs["id"].filter(pa.array(again)).to_pylist())
-            self.test = Part(split.test, np.flatnonzero(~again))
+            self.test = RowSubset(split.test, np.flatnonzero(~again))
         else:
-            out = held_out(texts, split.holdout_rate, split.config.seed)
-            self.test = Part(self.pool, np.flatnonzero(out & clean))
-        self.train = Part(self.pool, np.flatnonzero(~out & clean))
+            out = hold_out(texts, split.holdout_rate, split.config.seed)
+            self.test = RowSubset(self.pool, np.flatnonzero(out & clean))
+        self.train = RowSubset(self.pool, np.flatnonzero(~out & clean))
         self.content = freeze(np.unique(texts[~out & clean], return_inverse=True)[1].astype(np.int32))
         """(n,) the same for train rows of the same text."""
         self._check()
@@ -229,15 +229,15 @@ class Opened:
         return _coded(self.test.labels, self.classes)
 
     @cached_property
-    def labelled(self) -> Part:
+    def labelled(self) -> RowSubset:
         """The test rows with a label that can be learnt."""
         return self.test.take(self.test_label >= 0)
 
-    def left(self) -> Left:
+    def left(self) -> ExcludedRows:
         """Which test rows are not tested on."""
         unlabelled = int(self.test.labels.null_count())
         unknown = int((self.test_label < 0).sum()) - unlabelled
-        return Left(overlapping=self._overlapping, unlabelled=unlabelled, unknown=unknown)
+        return ExcludedRows(overlapping=self._overlapping, unlabelled=unlabelled, unknown=unknown)
 
     # ------------------------------------------------------------ groups
 
@@ -248,16 +248,16 @@ class Opened:
 
     def test_clusters(self) -> Codes:
         """(m,) of the labelled test rows: the cluster of the pool whose centre is the most similar."""
-        clustered = self.pool.clustered
+        clustered = self.pool.cluster_output
         if self.split.test is None:
             return np.asarray(self.pool.cluster[self.labelled.positions], np.int32)
         return lloyd.assign(self.labelled.vectors(clustered.embedding), clustered.centroids())[0]
 
 
 @lru_cache(maxsize=2)
-def opened(split: Split) -> Opened:
+def open_split(split: Split) -> SplitRows:
     """The rows of a split, read once a process."""
-    return Opened(split)
+    return SplitRows(split)
 
 
 def _coded(values: pl.Series, names: list[str]) -> Codes:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.errors import DataError, PluginError
-from curate.evaluation.split import Opened, Split, opened
+from curate.evaluation.split import SplitRows, Split, open_split
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import FittedState, Rows, Vector, freeze
 from curate.plugins.batches import MetricInput
 from curate.plugins.interfaces import is_random
 from curate.plugins.results import MetricResult
-from curate.pool.sidecars import Selected
+from curate.pool.stage_outputs import SelectOutput
 from curate.seeds import rng_for
 from curate.stages.base import Context, raise_if_failed, plugin_errors
 from curate.stages.select.run_selector import choose
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class ChoiceSpec:
     """One way to choose from the rows of a split; with nothing said, all of them are chosen."""
 
     entries: tuple[SelectEntry, ...] = ()
     """Asked in order, each given the rows that the one before has left."""
 
-    ledger: Selected | None = None
+    ledger: SelectOutput | None = None
     """The selection of a run, as it was published."""
 
     removed_rate: float = 0.0
@@ -51,7 +51,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenRows:
     """What a choice came to."""
 
     indices: Rows
@@ -65,23 +65,23 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class TrialResult:
     """A choice with what every metric found, by the metric entry's name."""
 
-    chosen: Chosen
+    chosen: ChosenRows
     measured: dict[str, MetricResult] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     split: Split
-    choice: Choice
+    choice: ChoiceSpec
     metrics: tuple[MetricEntry, ...]
 
 
-def run(
-    context: Context, what: str, split: Split, choices: Sequence[Choice], metrics: Sequence[MetricEntry] = ()
-) -> list[Tried]:
+def run_trials(
+    context: Context, what: str, split: Split, choices: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry] = ()
+) -> list[TrialResult]:
     """Every choice made and measured, in order; what was done before is read, and the rest is done by the executor."""
     tasks = [_Task(split, choice, tuple(metrics)) for choice in choices]
     different = {_files(task): task for task in tasks}  # where nothing is drawn, one seed tells what all do
@@ -94,9 +94,9 @@ def run(
     return [_read(task) for task in tasks]
 
 
-def missing(
-    split: Split, choices: Sequence[Choice], metrics: Sequence[MetricEntry] = ()
-) -> list[tuple[Choice, bool, list[MetricEntry], object]]:
+def list_missing(
+    split: Split, choices: Sequence[ChoiceSpec], metrics: Sequence[MetricEntry] = ()
+) -> list[tuple[ChoiceSpec, bool, list[MetricEntry], object]]:
     """Return what ``run`` would do for these choices.
 
     Returns
@@ -105,7 +105,7 @@ def missing(
         trials with the same results share
     """
     tasks = {_files(task): task for task in [_Task(split, choice, tuple(metrics)) for choice in choices]}
-    found: list[tuple[Choice, bool, list[MetricEntry], object]] = []
+    found: list[tuple[ChoiceSpec, bool, list[MetricEntry], object]] = []
     for files, task in tasks.items():
         left = [entry for entry in metrics if npz.load(*_measure_file(task, entry)) is None]
         choosing = npz.load(*_chosen_file(split, task.choice)) is None
@@ -121,7 +121,7 @@ def _try(task: _Task) -> None:
         for entry in task.metrics:
             path, key = _measure_file(task, entry)
             if npz.load(path, key) is None:
-                found = measure(opened(task.split), chosen, entry, task.choice.seed)
+                found = measure(open_split(task.split), chosen, entry, task.choice.seed)
                 npz.save(path, key, _packed(found))
 
 
@@ -134,14 +134,14 @@ def _files(task: _Task) -> tuple[Path, ...]:
     return _chosen_file(task.split, task.choice)[0], *(_measure_file(task, entry)[0] for entry in task.metrics)
 
 
-def _read(task: _Task) -> Tried:
+def _read(task: _Task) -> TrialResult:
     found = _load(task)
     if found is None:
         raise DataError("what a trial left is gone", where=str(task.split.folder), hint="run the same command again")
     return found
 
 
-def _load(task: _Task) -> Tried | None:
+def _load(task: _Task) -> TrialResult | None:
     """What is on disk of a trial, if it is all there."""
     found = npz.load(*_chosen_file(task.split, task.choice))
     if found is None:
@@ -152,18 +152,18 @@ def _load(task: _Task) -> Tried | None:
         if values is None:
             return None
         measured[entry.name] = _unpacked(values)
-    return Tried(_unpacked_chosen(found), measured)
+    return TrialResult(_unpacked_chosen(found), measured)
 
 
 # ---------------------------------------------------------------- choosing
 
 
-def _chosen_file(split: Split, choice: Choice) -> tuple[Path, str]:
+def _chosen_file(split: Split, choice: ChoiceSpec) -> tuple[Path, str]:
     key = manifest.fingerprint(choice.parts(split))
     return split.folder / "chosen" / f"{key}.npz", key
 
 
-def _chosen(split: Split, choice: Choice) -> Chosen:
+def _chosen(split: Split, choice: ChoiceSpec) -> ChosenRows:
     """The choice, read if it was made before; so is that of the entries before the last, which several may share."""
     path, key = _chosen_file(split, choice)
     found = npz.load(path, key)
@@ -175,18 +175,18 @@ def _chosen(split: Split, choice: Choice) -> Chosen:
     return chosen
 
 
-def _unpacked_chosen(found: FittedState) -> Chosen:
-    return Chosen(found["order"], found.get("weight"), float(found["seconds"]))
+def _unpacked_chosen(found: FittedState) -> ChosenRows:
+    return ChosenRows(found["order"], found.get("weight"), float(found["seconds"]))
 
 
-def _made(split: Split, choice: Choice) -> Chosen:
-    pool, train = opened(split).pool, opened(split).train.positions
+def _made(split: Split, choice: ChoiceSpec) -> ChosenRows:
+    pool, train = open_split(split).pool, open_split(split).train.positions
     if choice.ledger is not None:
-        return published(split, choice.ledger)
+        return published_rows(split, choice.ledger)
     if not choice.entries:
-        return Chosen(remaining(len(train), choice.removed_rate, choice.seed), None, 0.0)
+        return ChosenRows(remaining_rows(len(train), choice.removed_rate, choice.seed), None, 0.0)
     *earlier, last = choice.entries
-    before = _chosen(split, Choice(entries=tuple(earlier), removed_rate=choice.removed_rate, seed=choice.seed))
+    before = _chosen(split, ChoiceSpec(entries=tuple(earlier), removed_rate=choice.removed_rate, seed=choice.seed))
     survivors = np.sort(before.indices)
     if "embedding" in last.spec.plugin().traits.reads:
         pool.embeddings(last.embedding)  # reading them is no part of the selector's time
@@ -195,12 +195,12 @@ def _made(split: Split, choice: Choice) -> Chosen:
     seconds = before.seconds + time.perf_counter() - begun
     kept = survivors[answer.indices]
     if last.spec.plugin().traits.budgeted:
-        return Chosen(kept, answer.weight, seconds)
+        return ChosenRows(kept, answer.weight, seconds)
     stay = np.isin(before.indices, kept)  # a filter leaves the order and the weights as they are
-    return Chosen(before.indices[stay], None if before.weight is None else before.weight[stay], seconds)
+    return ChosenRows(before.indices[stay], None if before.weight is None else before.weight[stay], seconds)
 
 
-def remaining(n: int, removed_rate: float, seed: int) -> Rows:
+def remaining_rows(n: int, removed_rate: float, seed: int) -> Rows:
     """The positions of n rows, less a share that is taken away by chance."""
     if not removed_rate:
         return np.arange(n)
@@ -208,18 +208,18 @@ def remaining(n: int, removed_rate: float, seed: int) -> Rows:
     return np.setdiff1d(np.arange(n), away)
 
 
-def published(split: Split, ledger: Selected) -> Chosen:
+def published_rows(split: Split, ledger: SelectOutput) -> ChosenRows:
     """Return the rows of a ledger, best first, of a split that holds the complete pool, less contaminated rows."""
     ranks, weights = [], []
     for shard in split.pool.shards():
-        table = shard.of_input(ledger.read(shard.number, ["rank", "weight"]))
+        table = shard.take_pool_rows(ledger.read(shard.number, ["rank", "weight"]))
         ranks.append(table["rank"].fill_null(-1).to_numpy())
         weights.append(table["weight"].fill_null(1).to_numpy())
-    train = opened(split).train.positions
+    train = open_split(split).train.positions
     rank, weight = np.concatenate(ranks)[train], np.concatenate(weights)[train]
     kept = np.flatnonzero(rank >= 0)
     order = kept[np.argsort(rank[kept], kind="stable")]
-    return Chosen(order, None if (weight[order] == 1).all() else weight[order], 0.0)
+    return ChosenRows(order, None if (weight[order] == 1).all() else weight[order], 0.0)
 
 
 # ---------------------------------------------------------------- measuring
@@ -237,7 +237,7 @@ def _measure_file(task: _Task, entry: MetricEntry) -> tuple[Path, str]:
     return task.split.folder / "measured" / f"{key}.npz", key
 
 
-def measure(rows: Opened, chosen: Chosen, entry: MetricEntry, seed: int) -> MetricResult:
+def measure(rows: SplitRows, chosen: ChosenRows, entry: MetricEntry, seed: int) -> MetricResult:
     """What one metric says of a choice.
 
     Raises
@@ -259,7 +259,7 @@ def measure(rows: Opened, chosen: Chosen, entry: MetricEntry, seed: int) -> Metr
     return found
 
 
-def _trial(rows: Opened, chosen: Chosen, entry: MetricEntry) -> MetricInput:
+def _trial(rows: SplitRows, chosen: ChosenRows, entry: MetricEntry) -> MetricInput:
     """The choice, with what the metric reads."""
     reads = entry.spec.plugin().traits.reads
     train, test = rows.train, rows.labelled if "label" in reads else rows.test

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from curate.evaluation.choices import UNIFORM
+from curate.evaluation.contenders import UNIFORM
 from curate.evaluation.comparison_result import Cell, Comparison
-from curate.evaluation.estimates import nulls
-from curate.evaluation.metric_notes import left_out
+from curate.evaluation.estimates import replace_nan
+from curate.evaluation.metric_notes import excluded_rows_notes
 from curate.evaluation.metric_values import Measure
 from curate.report import evaluation_text
 from curate.report.evaluation_data import SIGNIFICANT
@@ -16,12 +16,12 @@ from curate.report.formatting import DASH, listed, plural, plus_minus, points, p
 
 def as_dict(found: Comparison) -> dict[str, object]:
     """Return the comparison and its verdict as plain data."""
-    return nulls({"sentence": sentence(found), "price": price(found), **found.as_dict()})
+    return replace_nan({"sentence": sentence(found), "price": price(found), **found.as_dict()})
 
 
 def tables(found: Comparison) -> list[tuple[list[str], list[list[str]]]]:
     """Headers and rows, for people."""
-    return [grid(found), ranks(found), measured(found)]
+    return [grid_table(found), rank_table(found), measure_table(found)]
 
 
 def lines(found: Comparison) -> list[str]:
@@ -75,10 +75,10 @@ def about(found: Comparison) -> list[str]:
     where = "held out of the pool, which clusters and scores have seen" if found.held_out else "of the test files"
     told = f"{found.rows:,} rows to choose from, {found.test_rows:,} test rows {where}, {plural(found.seeds, 'seed')}"
     filtered = [f"before every selector but {UNIFORM}: {listed(list(found.filters))}"] if found.filters else []
-    return [told, *filtered, *seeing(found), tested(found), *few_seeds(found), *left_out(found.left), *found.notes]
+    return [told, *filtered, *visible_notes(found), tested_sentence(found), *few_seeds_notes(found), *excluded_rows_notes(found.left), *found.notes]
 
 
-def tested(found: Comparison) -> str:
+def tested_sentence(found: Comparison) -> str:
     """Return which measure is tested, and for how many comparisons its p values are corrected."""
     number = found.comparisons
     corrected = f"corrected for {number} comparisons with random (Holm)" if number > 1 else "not corrected"
@@ -86,7 +86,7 @@ def tested(found: Comparison) -> str:
     return f"{found.primary.name} is the primary metric, {corrected}{others}"
 
 
-def few_seeds(found: Comparison) -> list[str]:
+def few_seeds_notes(found: Comparison) -> list[str]:
     """Return the differences that more seeds would show, or would not."""
     cells = [cell for cell in found.cells.values() if cell.differences]
     lines = [
@@ -98,7 +98,7 @@ def few_seeds(found: Comparison) -> list[str]:
     return [*lines, *([f"{listed(never)}: {evaluation_text.seeds_needed(None)}"] if never else [])]
 
 
-def grid(found: Comparison) -> tuple[list[str], list[list[str]]]:
+def grid_table(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Selectors × rates of the primary measure: the mean, and the difference to uniform, with * beyond chance."""
     header = [f"{found.primary.name}, difference to {UNIFORM}", *(f"prune {rate:g}" for rate in found.rates)]
     rows = [
@@ -109,7 +109,7 @@ def grid(found: Comparison) -> tuple[list[str], list[list[str]]]:
     return header, [*rows, ["every row", *(whole for _ in found.rates)]]
 
 
-def ranks(found: Comparison) -> tuple[list[str], list[list[str]]]:
+def rank_table(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Each selector's mean rank, where it beats random and where it loses, its time and its stability."""
     header = [
         "selector",
@@ -133,23 +133,23 @@ def ranks(found: Comparison) -> tuple[list[str], list[list[str]]]:
             for key in ("seconds", "same_over_seeds", "same_when_removed")
         ]
         stable = [value(share) for share in means[1:]]
-        rows.append((mean, [name, sees(found, name), value(mean), wins, losses, seconds(means[0]), *stable]))
+        rows.append((mean, [name, visible_cell(found, name), value(mean), wins, losses, seconds(means[0]), *stable]))
     ordered = sorted(rows, key=lambda row: (math.isnan(row[0]), row[0]))
     return header, [row for _, row in ordered]
 
 
-def sees(found: Comparison, name: str) -> str:
+def visible_cell(found: Comparison, name: str) -> str:
     """Return what a selector sees of labels and groups, as one cell of a table."""
-    return ", ".join(found.sees.get(name, ())) or DASH
+    return ", ".join(found.visible.get(name, ())) or DASH
 
 
-def seeing(found: Comparison) -> list[str]:
+def visible_notes(found: Comparison) -> list[str]:
     """Return one line on the selectors that see labels or groups, which uniform does not; none if none does."""
-    names = [f"{name} ({', '.join(seen)})" for name in found.selectors if (seen := found.sees.get(name))]
+    names = [f"{name} ({', '.join(seen)})" for name in found.selectors if (seen := found.visible.get(name))]
     return [f"sees what {UNIFORM} does not: {', '.join(names)}"] if names else []
 
 
-def measured(found: Comparison) -> tuple[list[str], list[list[str]]]:
+def measure_table(found: Comparison) -> tuple[list[str], list[list[str]]]:
     """Return the p values of the primary measure and every other measure, a line for each selector and rate."""
     others = [one for one in found.measures if one is not found.primary]
     name = found.primary.name
@@ -186,7 +186,7 @@ def _cell(found: Comparison, cell: Cell) -> str:
 
 def _mark(found: Comparison, name: str) -> str:
     """Return the mark of a selector that sees labels or groups."""
-    seen = found.sees.get(name, ())
+    seen = found.visible.get(name, ())
     return f" (sees {', '.join(seen)})" if seen else ""
 
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
-from curate.errors import RetryableError, ShardError, catching_panics
+from curate.errors import RetryableError, ShardError, convert_panics
 
 Task = TypeVar("Task")
 Value = TypeVar("Value")
 
-TRIES = 3
+MAX_TRIES = 3
 """How often a task is begun before its error, or the loss of its worker, ends the map."""
 
 _THREADS = (
@@ -36,7 +36,7 @@ class Result(Generic[Value]):
     """The task's place in the sequence that was mapped."""
 
     value: Value | None
-    failed: ShardError | None
+    error: ShardError | None
     """Why the task's shard cannot be processed; ``value`` is None then."""
 
     seconds: float
@@ -61,15 +61,15 @@ class Executor(Protocol):
         """Let the workers go."""
 
 
-def attempt(fn: Callable[[Task], Value], index: int, task: Task) -> Result[Value]:
+def run_task(fn: Callable[[Task], Value], index: int, task: Task) -> Result[Value]:
     """Run one task, as every executor does."""
     begun = time.perf_counter()
     reset_peak_memory()
     value: Value | None = None
     failed: ShardError | None = None
-    for left in reversed(range(TRIES)):
+    for left in reversed(range(MAX_TRIES)):
         try:
-            with catching_panics():
+            with convert_panics():
                 value = fn(task)
             break
         except ShardError as error:
@@ -81,17 +81,17 @@ def attempt(fn: Callable[[Task], Value], index: int, task: Task) -> Result[Value
     return Result(index, value, failed, time.perf_counter() - begun, peak_memory())
 
 
-def cores() -> int:
+def count_cores() -> int:
     """The processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def threads_of(workers: int) -> dict[str, str]:
+def thread_environment(workers: int) -> dict[str, str]:
     """The environment of one of ``workers`` on this machine: every library computes on its share of the cores.
 
     The libraries read it once, when they are loaded.
     """
-    return dict.fromkeys(_THREADS, str(max(1, cores() // workers)))
+    return dict.fromkeys(_THREADS, str(max(1, count_cores() // workers)))
 
 
 # ---------------------------------------------------------------- SIGTERM
@@ -111,7 +111,7 @@ class _Sigterm:
 _sigterm = _Sigterm()
 
 
-def on_sigterm(signum: int, frame: object) -> None:  # noqa: ARG001
+def handle_sigterm(signum: int, frame: object) -> None:  # noqa: ARG001
     """The handler for SIGTERM: while tasks are running it waits for them; otherwise, and the second time, it does not.
 
     Raises
@@ -123,21 +123,21 @@ def on_sigterm(signum: int, frame: object) -> None:  # noqa: ARG001
     _sigterm.arrived = True
 
 
-def stopping() -> bool:
+def is_stopping() -> bool:
     """Whether SIGTERM has arrived: no task is to be started any more."""
     return _sigterm.arrived
 
 
-def starting(tasks: Iterable[Task]) -> Iterator[Task]:
+def until_stopping(tasks: Iterable[Task]) -> Iterator[Task]:
     """The tasks in turn, for an executor to start; none once it is ``stopping``."""
     for task in tasks:
-        if stopping():
+        if is_stopping():
             return
         yield task
 
 
 @contextmanager
-def finishing() -> Iterator[None]:
+def finish_running_tasks() -> Iterator[None]:
     """Around a map: SIGTERM lets the tasks that are running finish, and then ends the block with Terminated."""
     _sigterm.waits = True
     try:

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from curate.errors import RetryableError
-from curate.executors.base import TRIES, Result, Task, Value, attempt, starting, threads_of
+from curate.executors.base import MAX_TRIES, Result, Task, Value, run_task, until_stopping, thread_environment
 
 
 class Processes:
@@ -27,11 +27,11 @@ class Processes:
 
     def map(self, fn: Callable[[Task], Value], tasks: Sequence[Task]) -> Iterator[Result[Value]]:
         if len(tasks) <= 1 or self.workers == 1:  # nothing to share out: save the start of a process
-            for index, task in starting(enumerate(tasks)):
-                yield attempt(fn, index, task)
+            for index, task in until_stopping(enumerate(tasks)):
+                yield run_task(fn, index, task)
             return
         todo = dict(enumerate(tasks))
-        for left in reversed(range(TRIES)):
+        for left in reversed(range(MAX_TRIES)):
             try:
                 for result in self._once(fn, todo):
                     del todo[result.index]
@@ -41,18 +41,18 @@ class Processes:
                 self.close()
                 if not left:
                     raise RetryableError(
-                        f"a worker process died {TRIES} times",
+                        f"a worker process died {MAX_TRIES} times",
                         hint="most often the machine ran out of memory: use fewer --workers or smaller shards",
                     ) from error
 
     def _once(self, fn: Callable[[Task], Value], todo: dict[int, Task]) -> Iterator[Result[Value]]:
         pool = self._started()
-        waiting = starting(sorted(todo.items()))
+        waiting = until_stopping(sorted(todo.items()))
         running: set[Future[Result[Value]]] = set()
         while True:
             while len(running) < self.workers and (following := next(waiting, None)) is not None:
                 index, task = following
-                running.add(pool.submit(partial(attempt, fn, index, task)))
+                running.add(pool.submit(partial(run_task, fn, index, task)))
             if not running:
                 return
             done, running = wait(running, return_when=FIRST_COMPLETED)
@@ -63,7 +63,7 @@ class Processes:
         if self._pool is None:
             signal.siginterrupt(signal.SIGINT, True)  # Polars' handler would let the wait for a worker go on
             context = multiprocessing.get_context("spawn")
-            share = threads_of(self.workers)
+            share = thread_environment(self.workers)
             self._pool = ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(share,))
         return self._pool
 

@@ -18,8 +18,8 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from curate.errors import ConfigError, CurateError, PluginError, RetryableError, missing_extra
-from curate.executors.base import TRIES, Result, Task, Value, attempt, cores, stopping, threads_of
+from curate.errors import ConfigError, CurateError, PluginError, RetryableError, missing_extra_error
+from curate.executors.base import MAX_TRIES, Result, Task, Value, run_task, count_cores, is_stopping, thread_environment
 from curate.version import __version__
 
 _PATIENCE = 10.0
@@ -51,7 +51,7 @@ class Ray:
     """
 
     def __init__(self, workers: int | None, address: str | None = None) -> None:
-        self.workers = workers or cores()
+        self.workers = workers or count_cores()
         self._all = workers is None
         self._address = address if address is not None else os.environ.get("RAY_ADDRESS") or None
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -73,9 +73,9 @@ class Ray:
         self._knocked, self._silent = 0.0, None
         waiting = deque((index, 1) for index in range(len(tasks)))
         try:
-            while self._running or (waiting and not stopping()):
+            while self._running or (waiting and not is_stopping()):
                 there = self._answers()
-                while there and waiting and not stopping() and len(self._running) < self.workers:
+                while there and waiting and not is_stopping() and len(self._running) < self.workers:
                     index, begun = waiting.popleft()
                     handle = self._send(fn, index, tasks[index])
                     self._running[handle.future()] = handle, index, begun
@@ -85,7 +85,7 @@ class Ray:
                 for done in wait(self._running, _EVERY, FIRST_COMPLETED).done:
                     _, index, begun = self._running.pop(done)
                     try:
-                        result = _result(ray, done, last=begun == TRIES)
+                        result = _result(ray, done, last=begun == MAX_TRIES)
                     except CurateError as error:
                         if not self._knock():
                             self._silent = self._knocked
@@ -104,7 +104,7 @@ class Ray:
             try:
                 import ray
             except ImportError as error:
-                raise missing_extra("ray", "ray", "--executor ray") from error
+                raise missing_extra_error("ray", "ray", "--executor ray") from error
             if self._send is None:
                 if not ray.is_initialized():  # else the program that called us is part of one: that is the one to use
                     with chdir("/"):  # where we are is where its workers would import modules from first
@@ -174,7 +174,7 @@ class Ray:
         )
 
     def _sender(self, ray: ModuleType) -> Callable[..., Any]:
-        share = threads_of(cores() if self._folder is None else self.workers)
+        share = thread_environment(count_cores() if self._folder is None else self.workers)
         # Retries are ours, so that one task is begun as often on any executor, also when Ray ends it for its memory.
         options = {"num_cpus": 1, "max_retries": 0, "runtime_env": {"env_vars": share}}
         send = ray.remote(_work).options(**options).remote
@@ -282,7 +282,7 @@ def _result(ray: ModuleType, done: Future[Any], *, last: bool) -> Result[Any] | 
     except lost as error:
         if last:
             raise RetryableError(
-                f"a worker of Ray was lost {TRIES} times with the same task: {type(error).__name__}",
+                f"a worker of Ray was lost {MAX_TRIES} times with the same task: {type(error).__name__}",
                 hint="most often a machine ran out of memory: use fewer --workers or smaller shards",
             ) from error
         return None
@@ -305,4 +305,4 @@ def _work(folder: str, version: str, fn: Callable[[Task], Value], index: int, ta
             where=folder,
             hint="share it at the same path on every machine; if all paths are s3://… or the like, start in /",
         ) from error
-    return attempt(fn, index, task)
+    return run_task(fn, index, task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from curate.executors.base import Result, Task, Value, attempt, starting
+from curate.executors.base import Result, Task, Value, run_task, until_stopping
 
 
 class Serial:
@@ -13,8 +13,8 @@ class Serial:
     workers = 1
 
     def map(self, fn: Callable[[Task], Value], tasks: Sequence[Task]) -> Iterator[Result[Value]]:
-        for index, task in starting(enumerate(tasks)):
-            yield attempt(fn, index, task)
+        for index, task in until_stopping(enumerate(tasks)):
+            yield run_task(fn, index, task)
 
     def close(self) -> None:
         pass

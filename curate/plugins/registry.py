@@ -23,7 +23,7 @@ from typing import Any
 
 import curate.plugins
 from curate import paths
-from curate.errors import PluginError, memory_short
+from curate.errors import PluginError, out_of_memory_error
 from curate.plugins.interfaces import QUADRATIC_WARNING, Traits, get_traits
 from curate.plugins.kinds import KINDS, Kind
 
@@ -72,7 +72,7 @@ class LocalPlugin:
     @classmethod
     def from_path(cls, path: Path) -> LocalPlugin:
         try:
-            return cls(str(path), paths.sha256(path))
+            return cls(str(path), paths.hash_file(path))
         except OSError as error:
             raise PluginError(f"cannot read the plugin file: {error.strerror}", where=str(path)) from error
 
@@ -142,7 +142,7 @@ def _load_local(local: LocalPlugin) -> ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         del sys.modules[name]
-        if (short := memory_short(error)) is not None:
+        if (short := out_of_memory_error(error)) is not None:
             raise short from error
         if isinstance(error, PluginError):
             raise PluginError(error.message, where=local.path, hint=error.hint) from error
@@ -204,7 +204,7 @@ def get(kind: Kind, name: str, local: tuple[LocalPlugin, ...] = ()) -> Plugin:
     except PluginError as error:
         raise PluginError(error.message, where=error.where or origin, hint=error.hint) from error
     except ImportError as error:
-        if (short := memory_short(error)) is not None:
+        if (short := out_of_memory_error(error)) is not None:
             raise short from error
         raise PluginError(
             f"{kind} {name!r} cannot be imported: {error}", where=origin, hint="install what it needs"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from curate.progress import Progress
 
 
-def sample(
+def sample_values(
     progress: Progress,
     source: Inputs,
     what: str,

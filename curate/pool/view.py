@@ -24,7 +24,7 @@ from curate.errors import ConfigError, DataError
 from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Codes, Matrix, Rows, Texts, Vector, Vectors, freeze
 from curate.pool import embedding_matrix
-from curate.pool.sidecars import Clustered, Decontaminated, Embedded, Proxied, Scored, Selected
+from curate.pool.stage_outputs import ClusterOutput, DecontaminateOutput, EmbedOutput, ProxyOutput, ScoreOutput, SelectOutput
 from curate.store import parquet_io
 from curate.store.arrow_values import leaf_types
 from curate.store.inputs import Inputs
@@ -49,12 +49,12 @@ class PoolView:
     """Bytes of embeddings that may be held in memory; beyond, they are mapped from a file in ``scratch``."""
 
     scratch: Path
-    embedded: tuple[Embedded, ...] = ()
-    cluster_result: Clustered | None = None
-    proxied: Proxied | None = None
-    scored: tuple[Scored, ...] = ()
-    decontaminated: Decontaminated | None = None
-    selection: Selected | None = None
+    embed_outputs: tuple[EmbedOutput, ...] = ()
+    cluster_result: ClusterOutput | None = None
+    proxy_output: ProxyOutput | None = None
+    score_outputs: tuple[ScoreOutput, ...] = ()
+    decontaminate_output: DecontaminateOutput | None = None
+    select_result: SelectOutput | None = None
 
     def __reduce__(self) -> tuple[object, ...]:
         return PoolView, tuple(getattr(self, field.name) for field in fields(self))
@@ -62,18 +62,18 @@ class PoolView:
     # ------------------------------------------------------------ results of stages
 
     @property
-    def clustered(self) -> Clustered:
+    def cluster_output(self) -> ClusterOutput:
         """The result of the cluster stage."""
         return _done(self.cluster_result, "cluster")
 
     @property
-    def selected(self) -> Selected:
+    def select_output(self) -> SelectOutput:
         """The result of the select stage."""
-        return _done(self.selection, "select")
+        return _done(self.select_result, "select")
 
-    def embedding(self, name: str | None) -> Embedded:
+    def embedding(self, name: str | None) -> EmbedOutput:
         """Return the embed entry of that name; the first for None."""
-        for entry in self.embedded:
+        for entry in self.embed_outputs:
             if name in (None, entry.name):
                 return entry
         raise ConfigError(f"there is no embed entry {name!r}")
@@ -81,19 +81,19 @@ class PoolView:
     # ------------------------------------------------------------ shards
 
     @cached_property
-    def sizes(self) -> tuple[int, ...]:
+    def shard_sizes(self) -> tuple[int, ...]:
         """Number of pool rows in each shard."""
-        if len(self.embedded) == 1:
-            return self.embedded[0].rows
+        if len(self.embed_outputs) == 1:
+            return self.embed_outputs[0].rows
         return tuple(len(chunk) for chunk in self.ids.chunks)
 
     def __len__(self) -> int:
-        return sum(self.sizes)
+        return sum(self.shard_sizes)
 
     @property
     def digests(self) -> list[dict[str, str]]:
         """What the rows of each shard and their vectors are made from."""
-        recipes = {entry.name: entry.recipe for entry in self.embedded}
+        recipes = {entry.name: entry.recipe for entry in self.embed_outputs}
         return [{"rows": digest, **recipes} for digest in self.inputs.digests]
 
     def shard(self, number: int) -> PoolShard:
@@ -111,7 +111,7 @@ class PoolView:
 
     def fingerprint_inputs(self) -> dict[str, object]:
         """Return what a stage that reads these rows and their embeddings is made from."""
-        return {"input": self.inputs.fingerprint, "embed": {entry.name: entry.fingerprint for entry in self.embedded}}
+        return {"input": self.inputs.fingerprint, "embed": {entry.name: entry.fingerprint for entry in self.embed_outputs}}
 
     # ------------------------------------------------------------ columns
 
@@ -143,7 +143,7 @@ class PoolView:
     @cached_property
     def cluster(self) -> Codes:
         """Cluster of each row, (n,) int32, -1 for rows in none."""
-        tables = [self.clustered.read(number) for number in range(len(self.sizes))]
+        tables = [self.cluster_output.read(number) for number in range(len(self.shard_sizes))]
         return np.concatenate([table["cluster"].to_numpy() for table in tables])
 
     @cached_property
@@ -165,8 +165,8 @@ class PoolView:
     def scores(self) -> dict[str, Vector]:
         """Score columns, (n,) float32 each, by their names without ``score_``."""
         scores: dict[str, Vector] = {}
-        for entry in self.scored:
-            tables = [entry.read(number) for number in range(len(self.sizes))]
+        for entry in self.score_outputs:
+            tables = [entry.read(number) for number in range(len(self.shard_sizes))]
             for column in entry.columns:
                 scores[column.removeprefix("score_")] = freeze(np.concatenate([t[column].to_numpy() for t in tables]))
         return scores
@@ -176,7 +176,7 @@ class PoolView:
         """Orientation of every score column."""
         return {
             column.removeprefix("score_"): better
-            for entry in self.scored
+            for entry in self.score_outputs
             for column, better in zip(entry.columns, entry.higher_is_better, strict=True)
         }
 
@@ -186,8 +186,8 @@ class PoolView:
         columns = ["kind", "set", "similarity"]
         tables = [_HITS.empty_table()]
         start = 0
-        for number, size in enumerate(self.sizes if self.decontaminated is not None else ()):
-            found = _done(self.decontaminated, "decontaminate").read(number, ["id", *columns])
+        for number, size in enumerate(self.shard_sizes if self.decontaminate_output is not None else ()):
+            found = _done(self.decontaminate_output, "decontaminate").read(number, ["id", *columns])
             if len(found):
                 place = pc.index_in(found["id"].combine_chunks(), self.shard(number).ids)
                 row = pc.add(place.cast(pa.int64()), start)
@@ -207,19 +207,19 @@ class PoolView:
         """The rows' lines in the ledger, n of them."""
         return _frame(pa.concat_tables([self._ledger(shard, _LEDGER) for shard in self.shards()]))
 
-    def ledger_of(self, rows: Rows) -> pl.DataFrame:
+    def read_ledger_rows(self, rows: Rows) -> pl.DataFrame:
         """Return the lines of some rows in the ledger; reads one shard at a time."""
         order = np.argsort(rows, kind="stable")
-        ends = np.searchsorted(rows[order], np.cumsum((0, *self.sizes)))
+        ends = np.searchsorted(rows[order], np.cumsum((0, *self.shard_sizes)))
         tables: list[pa.Table] = []
-        for shard, start in zip(self.shards(), np.cumsum((0, *self.sizes[:-1])).tolist(), strict=True):
+        for shard, start in zip(self.shards(), np.cumsum((0, *self.shard_sizes[:-1])).tolist(), strict=True):
             some = rows[order[ends[shard.number] : ends[shard.number + 1]]] - start
             if len(some):
                 tables.append(self._ledger(shard, _LEDGER).take(some))
         there = pa.concat_tables(tables or [self._ledger(self.shard(0), _LEDGER).slice(0, 0)])
         return _frame(there.take(np.argsort(order, kind="stable")))
 
-    def places_of(self, ids: Collection[str]) -> dict[str, int]:
+    def find_rows(self, ids: Collection[str]) -> dict[str, int]:
         """Return the rows with some ids, those that are in the pool; reads one shard at a time."""
         wanted, found, start = pa.array(list(ids), pa.string()), dict[str, int](), 0
         for shard in self.shards() if len(ids) else ():
@@ -234,14 +234,14 @@ class PoolView:
         """Mask of the rows that were selected, (n,) bool."""
         return np.concatenate([self._ledger(shard, ["selected"])["selected"].to_numpy() for shard in self.shards()])
 
-    def dropped_by(self, entry: str) -> Rows:
+    def rows_dropped_by(self, entry: str) -> Rows:
         """Return the rows that a select entry dropped, ascending; reads one shard at a time."""
         columns = (self._ledger(shard, ["dropped_by"])["dropped_by"] for shard in self.shards())
         parts = [pc.equal(column, entry).fill_null(False).to_numpy() for column in columns]
         return np.flatnonzero(np.concatenate(parts))
 
     def _ledger(self, shard: PoolShard, columns: Sequence[str]) -> pa.Table:
-        return shard.of_input(self.selected.read(shard.number, columns))
+        return shard.take_pool_rows(self.select_output.read(shard.number, columns))
 
     def quality(self, name: str | None) -> Vector:
         """Return the score ``name`` with its sign turned so that higher = keep, (n,) float32; zeros for None.
@@ -280,7 +280,7 @@ class PoolView:
             known = [*(f"score_{score}" for score in self.scores), *self.inputs.columns]
             ours = "cluster, label, source, tokens"
             raise DataError(f"there is no column {name!r}", hint=f"there are: {', '.join(known)}; and {ours}")
-        return as_series(self.read(columns=(name,))[name], name)
+        return to_series(self.read(columns=(name,))[name], name)
 
     def read(self, roles: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> pa.Table:
         """Read columns of the input for all rows, as ``Inputs.read`` returns them."""
@@ -297,15 +297,15 @@ class PoolView:
         entry = self.embedding(name).name
         if entry not in self._matrices:
             self._matrices.clear()
-            vectors = self.stream(name)
-            self._matrices[entry] = embedding_matrix.gather(vectors, self.memory_limit, self.scratch)
+            vectors = self.stream_embeddings(name)
+            self._matrices[entry] = embedding_matrix.gather_vectors(vectors, self.memory_limit, self.scratch)
         return self._matrices[entry]
 
-    def forget_embeddings(self) -> None:
+    def release_embeddings(self) -> None:
         """Release the vectors that ``embeddings`` keeps."""
         self._matrices.clear()
 
-    def stream(self, name: str | None) -> Vectors:
+    def stream_embeddings(self, name: str | None) -> Vectors:
         """Return the vectors of one embed entry, read one shard at a time."""
         return Vectors(
             len(self), self.embedding(name).dimensions, lambda: map(methodcaller("vectors", name), self.shards())
@@ -319,9 +319,9 @@ class PoolView:
             both = np.frombuffer(stored.buffers()[1], np.uint64, 2 * len(stored), 16 * stored.offset)
             return both.reshape(-1, 2)
 
-        return Texts(self.sizes, lambda number: self.shard(number).read(("text",))["text"].to_pylist(), hashes)
+        return Texts(self.shard_sizes, lambda number: self.shard(number).read(("text",))["text"].to_pylist(), hashes)
 
-    def texts_of(self, rows: Rows) -> list[str]:
+    def read_texts(self, rows: Rows) -> list[str]:
         """Return the texts of some rows, which ascend; reads one shard at a time."""
         return [text for block in self.texts().take(rows).blocks() for text in block]
 
@@ -333,7 +333,7 @@ class PoolShard:
         self.pool, self.number = pool, number
 
     def __len__(self) -> int:
-        return self.pool.sizes[self.number]
+        return self.pool.shard_sizes[self.number]
 
     @property
     def ids(self) -> pa.Array:
@@ -345,7 +345,7 @@ class PoolShard:
         """Read the ids of every embed entry, once, and note which of its rows are in the pool."""
         if self.number in self.pool._ids:
             return
-        every = {entry.name: _ids(entry, self.number) for entry in self.pool.embedded}
+        every = {entry.name: _ids(entry, self.number) for entry in self.pool.embed_outputs}
         first, *others = every.values()
         for other in others:
             first = first.filter(pc.is_in(first, other))
@@ -369,13 +369,13 @@ class PoolShard:
             known[self.number] = np.asarray(pc.index_in(self.ids, everything).to_numpy(), np.intp)
         return known[self.number]
 
-    def of_input(self, table: pa.Table) -> pa.Table:
+    def take_pool_rows(self, table: pa.Table) -> pa.Table:
         """Return the pool rows of a table that has a line for each row of the input shard."""
         return table if self.complete and len(table) == len(self) else table.take(self.positions)
 
     def read(self, roles: tuple[str, ...] = (), columns: tuple[str, ...] = ()) -> pa.Table:
         """Read columns of the input, as ``Inputs.read`` returns them."""
-        return self.of_input(self.pool.inputs.read(self.number, roles, columns))
+        return self.take_pool_rows(self.pool.inputs.read(self.number, roles, columns))
 
     def sources(self) -> Counter[str]:
         """Count the rows of each source."""
@@ -388,10 +388,10 @@ class PoolShard:
         if len(table) > len(self):
             self._load_ids()
             table = table.filter(self.pool._masks[entry.name, self.number])
-        return embedding_matrix.matrix(table["embedding"])
+        return embedding_matrix.to_matrix(table["embedding"])
 
 
-def _ids(entry: Embedded, shard: int) -> pa.Array:
+def _ids(entry: EmbedOutput, shard: int) -> pa.Array:
     return parquet_io.read(entry.path(shard), ["id"])["id"].combine_chunks()
 
 
@@ -401,7 +401,7 @@ def _done(result: T | None, stage: str) -> T:
     return result
 
 
-def as_series(column: pa.ChunkedArray, name: str) -> pl.Series:
+def to_series(column: pa.ChunkedArray, name: str) -> pl.Series:
     """Return a column of the input for conditions and groups.
 
     JSON texts become the objects that they represent, with all fields of all of them, if one type holds those.

@@ -17,7 +17,7 @@ class UnknownTypeError(ValueError):
     """Column of a type that the ``datasets`` library cannot read."""
 
 
-def features(
+def describe_columns(
     columns: Mapping[str, pa.DataType], *, as_json: bool, known: Mapping[str, Feature] | None = None
 ) -> list[Feature]:
     """Return the features of an export.
@@ -93,7 +93,7 @@ def _dtype(kind: pa.DataType, as_json: bool) -> str:
 # ---------------------------------------------------------------- what the input's own features say
 
 
-def overrides(described: Mapping[str, object], *, as_json: bool) -> dict[str, Feature]:
+def column_overrides(described: Mapping[str, object], *, as_json: bool) -> dict[str, Feature]:
     """Return the features of those columns whose own say more than their type does.
 
     Parameters

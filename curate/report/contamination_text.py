@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from curate.report.contents import Contaminated, Decontamination
+from curate.report.report_data import ContaminatedRow, Decontamination
 from curate.report.formatting import count, listed, plural, share, short, value
 from curate.report.html import tables
 from curate.report.html.tags import Markup, tag
@@ -81,7 +81,7 @@ def _fold(title: str, note: str, body: Markup, *, opened: bool = False) -> Marku
     return tag("details", summary, body, open="" if opened else None)
 
 
-def _hit(row: Contaminated, text: int) -> Markup:
+def _hit(row: ContaminatedRow, text: int) -> Markup:
     hit, place = row.hit, short(f"{row.hit.file}:{row.hit.line}", 120)
     more = f", and {plural(row.texts - 1, 'more text')} of the set" if row.texts > 1 else ""
     similarity = math.nan if hit.similarity is None else hit.similarity

@@ -6,11 +6,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate.accounting import Count, sum_of
-from curate.errors import without_controls
+from curate.accounting import Count, sum_counts
+from curate.errors import escape_controls
 from curate.report import contamination_text, sentences
 from curate.report.card_features import Feature
-from curate.report.contents import Report
+from curate.report.report_data import Report
 from curate.report.formatting import DASH, compact, count, plural, share
 
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
@@ -89,7 +89,7 @@ def _front(report: Report, export: Export) -> str:
     if export.features:  # else the library takes the types from the first file, where a column may be null throughout
         front["dataset_info"] = {"features": [dict(feature) for feature in export.features]}
     text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1_000)
-    if yaml.safe_load(text) != front or without_controls(text) != text:  # a name that must be escaped
+    if yaml.safe_load(text) != front or escape_controls(text) != text:  # a name that must be escaped
         text = yaml.safe_dump(front, sort_keys=False, width=1_000)
     return f"---\n{text}---"
 
@@ -98,7 +98,7 @@ def _tokens(report: Report) -> str:
     if report.tokens is None:
         return ""
     about = "About " if report.tokens.estimated else ""
-    return f"{about}{compact(report.tokens.kept)} tokens of {compact(report.tokens.pool)}, {_plain(report.tokens.how)}."
+    return f"{about}{compact(report.tokens.kept)} tokens of {compact(report.tokens.pool)}, {_plain(report.tokens.method)}."
 
 
 def _section(title: str, body: str) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def _section(title: str, body: str) -> tuple[str, ...]:
 def _stages(report: Report) -> str:
     steps = []
     for number, stage in enumerate(report.stages, 1):
-        what = _plain(stage.what).rstrip(".")
+        what = _plain(stage.description).rstrip(".")
         steps.append(f"{number}. **{_plain(stage.name)}**: {what}. {_outcome(stage.rows)}")
     head = ("Stage", "Rows in", "Kept", "Dropped", "Quarantined")
     body = [(stage.name, *_numbers(stage.rows)) for stage in report.stages]
@@ -128,7 +128,7 @@ def _sources(report: Report) -> str:
     accounts = report.sources
     lines = []
     for name, members in sentences.source_groups(report):
-        rows = sum_of(tuple(accounts[member] for member in members))
+        rows = sum_counts(tuple(accounts[member] for member in members))
         lines.append((name, *_numbers(rows), share(rows.kept, rows.rows_in)))
     return _table(("Source", "Rows in", "Kept", "Dropped", "Quarantined", "Kept share"), lines) if lines else ""
 
@@ -203,7 +203,7 @@ def _table(head: Sequence[str], body: Sequence[Sequence[str]], other: str = "---
 
 def _plain(text: str) -> str:
     """Text that Markdown shows as it is, on one line, with control characters written out."""
-    safe = without_controls(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    safe = escape_controls(" ".join(text.split())).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_\[\]|~])", r"\\\1", safe)
 
 

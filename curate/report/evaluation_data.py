@@ -27,7 +27,7 @@ class Line:
     """One number of the selection beside that of uniform ones of the same size."""
 
     name: str
-    of: str
+    quantity: str
     """What it measures: accuracy, which several models may have."""
 
     unit: str
@@ -75,7 +75,7 @@ class Line:
 class Slice:
     """One group of test rows."""
 
-    by: str
+    grouping: str
     """label, source or cluster."""
 
     name: str

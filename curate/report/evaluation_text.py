@@ -24,7 +24,7 @@ def titled(line: Line) -> str:
 
 def named(group: Slice) -> str:
     """Its name; a bare number says what it numbers."""
-    return f"{group.by} {group.name}" if group.name.isdecimal() else group.name
+    return f"{group.grouping} {group.name}" if group.name.isdecimal() else group.name
 
 
 def headline(found: Evaluation) -> str:
@@ -117,7 +117,7 @@ def groups(found: Evaluation) -> Table:
     rate = _sliced_rate(found)
     rows = [
         [
-            f"{group.by} {short(group.name, 60)}",
+            f"{group.grouping} {short(group.name, 60)}",
             f"{group.rows:,}",
             *(number(getattr(group, way), rate=rate) for way in WAYS),
             signed(group.lost, rate=rate),
@@ -130,8 +130,8 @@ def groups(found: Evaluation) -> Table:
 def worst(found: Evaluation) -> Table:
     """The lowest number of any group, and which group it is, with each choice."""
     rate, rows = _sliced_rate(found), []
-    for by in dict.fromkeys(group.by for group in found.slices):
-        own = [group for group in found.slices if group.by == by]
+    for by in dict.fromkeys(group.grouping for group in found.slices):
+        own = [group for group in found.slices if group.grouping == by]
         least = {way: min(own, key=lambda group, way=way: (getattr(group, way), group.name)) for way in WAYS}  # type: ignore[misc]
         told = [f"{number(getattr(g, way), rate=rate)} ({short(named(g), 40)})" for way, g in least.items()]
         rows.append([f"worst {by}", *told])

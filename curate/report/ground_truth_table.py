@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from curate.report.contents import Answers
+from curate.report.report_data import GroundTruthTable
 from curate.report.formatting import DASH, count, short
 from curate.report.html.tables import table
 from curate.report.html.tags import Markup, tag
@@ -16,7 +16,7 @@ KEPT = "kept"
 OTHERS = "not in the key"
 
 
-def confusion(key: pl.DataFrame, ledger: pl.DataFrame, entries: Sequence[str]) -> Answers:
+def tabulate_outcomes(key: pl.DataFrame, ledger: pl.DataFrame, entries: Sequence[str]) -> GroundTruthTable:
     """How many rows of each kind were kept, and dropped by each entry.
 
     Of a row and its copies any one may be kept: where another stands for the original, they change places.
@@ -45,8 +45,8 @@ def confusion(key: pl.DataFrame, ledger: pl.DataFrame, entries: Sequence[str]) -
             fates |= dict(zip(chain, [told[-1], *told[:-1]], strict=True))
     kinds = dict(known.select("id", "kind").iter_rows())
     counts = Counter((kinds.get(name), fate) for name, fate in fates.items())
-    return Answers(
-        fates=(KEPT, *entries),
+    return GroundTruthTable(
+        outcomes=(KEPT, *entries),
         rows=tuple(
             (OTHERS if kind is None else kind, tuple(counts[kind, fate] for fate in (None, *entries)))
             for kind in [*dict.fromkeys(known["kind"]), None]
@@ -55,12 +55,12 @@ def confusion(key: pl.DataFrame, ledger: pl.DataFrame, entries: Sequence[str]) -
     )
 
 
-def section(found: Answers | None) -> list[Markup | None]:
+def section(found: GroundTruthTable | None) -> list[Markup | None]:
     """The table, and what it leaves out."""
     if found is None:
         return []
-    shown = [number for number in range(len(found.fates)) if not number or any(each[number] for _, each in found.rows)]
-    head = ("What the key says", "Rows", *(short(found.fates[number], 28) for number in shown))
+    shown = [number for number in range(len(found.outcomes)) if not number or any(each[number] for _, each in found.rows)]
+    head = ("What the key says", "Rows", *(short(found.outcomes[number], 28) for number in shown))
     body = [
         (tag("strong", short(kind, 60)), count(sum(each)), *(count(each[n]) if each[n] else DASH for n in shown))
         for kind, each in found.rows

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from curate.errors import visible
+from curate.errors import escape_line
 
 _LABEL = r'"((?:[^"\\]|\\.)*)"'
 
@@ -38,14 +38,14 @@ def render(gauges: Iterable[Gauge]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def sample(text: str, name: str) -> tuple[str, float] | None:
+def read_sample(text: str, name: str) -> tuple[str, float] | None:
     """The label and value of the first sample of a gauge that has the label ``run`` only; None if there is none."""
     found = re.search(rf"^{name}\{{run={_LABEL}\}} (\S+)$", text, re.MULTILINE)
     return None if found is None else (_plain(found[1]), float(found[2]))
 
 
 def _escaped(text: str) -> str:
-    lines = "\n".join(map(visible, text.split("\n")))
+    lines = "\n".join(map(escape_line, text.split("\n")))
     return lines.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 

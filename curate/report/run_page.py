@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from curate.report import contamination_text, evaluation_text, ground_truth_table, sentences
 from curate.report.charts import bars, error_bars, scatter, threshold_curve
 from curate.report.charts.bars import Figure
-from curate.report.contents import Example, Examples, Report
+from curate.report.report_data import Example, Examples, Report
 from curate.report.evaluation_data import Evaluation
 from curate.report.formatting import count, listed, number, plural, seconds, share, short, value
 from curate.report.html import page_frame, tables
@@ -64,7 +64,7 @@ def _figures(report: Report, text: int) -> dict[str, Figure]:
     if report.neighbors is not None and any(map(len, (report.neighbors.before, report.neighbors.after))):
         drawn.append(bars.of_neighbors(report.neighbors))
     drawn += [bars.of_shares(number, part) for number, part in enumerate(report.shares) if len(part.names) > 1]
-    drawn += [threshold_curve.of_retention(number, part) for number, part in enumerate(report.retained) if part.rows]
+    drawn += [threshold_curve.of_retention(number, part) for number, part in enumerate(report.retention) if part.rows]
     scores = sentences.scores(report)
     drawn += [bars.of_scores(f"score-{number}", score) for number, score in enumerate(scores.leading)]
     drawn += [bars.of_scores(f"folded-{number}", score) for number, score in enumerate(scores.others)]
@@ -142,7 +142,7 @@ def _sections(report: Report, drawn: dict[str, Figure], text: int) -> list[tuple
         ("stages", "What each stage did", [tables.stages(report)]),
         ("map", "The pool and the selection", charts("map")),
         ("evidence", "Compared with a uniform selection", [_aside(UNIFORM), *compared] if any(compared) else []),
-        ("answers", "Compared with the ground truth", ground_truth_table.section(report.answers)),
+        ("answers", "Compared with the ground truth", ground_truth_table.section(report.ground_truth)),
         ("shares", "What the selection is made of", shares),
         ("conflicts", "The same text, different labels", _conflicts(report)),
         ("scores", "Scores", scores),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import statistics
-from curate.report.contents import OTHERS, Conflict, Conflicts, Example, Histogram, Neighbors, Report, Shares, Stage
+from curate.report.report_data import OTHERS, Conflict, Conflicts, Example, Histogram, Neighbors, Report, Shares, Stage
 from curate.report.copy_threshold import OVERLAP, CopyThreshold
 from curate.report.formatting import (
     DASH,
@@ -54,7 +54,7 @@ class Evidence:
     pool: float
     selection: float
     uniform: float
-    what: str = ""
+    description: str = ""
     """What the measure is, where its name does not say it."""
 
     rate: bool = False
@@ -80,8 +80,8 @@ def evidence(report: Report) -> list[Evidence]:
     for part in report.shares:
         counts = (part.before, part.after, part.uniform)
         if len(part.names) > 1:
-            rows.append(_measured(f"{part.of.capitalize()}s with a row", np.count_nonzero, counts))
-            rows.append(_measured(f"Effective {part.of}s", statistics.effective_groups, counts, EFFECTIVE))
+            rows.append(_measured(f"{part.grouping.capitalize()}s with a row", np.count_nonzero, counts))
+            rows.append(_measured(f"Effective {part.grouping}s", statistics.effective_groups, counts, EFFECTIVE))
     for score in scores(report).leading:
         rows.append(Evidence(f"Median {score.name}", score.pool_median, score.medians[0], score.medians[2]))
     return rows
@@ -129,7 +129,7 @@ def kept(report: Report) -> str:
 
 def headline(report: Report) -> str:
     """Return what the run kept and what it removed, in a few words."""
-    copies = sum(stage.rows.dropped for stage in report.stages if stage.removes == "duplicate")
+    copies = sum(stage.rows.dropped for stage in report.stages if stage.removed_kind == "duplicate")
     contaminated = report.decontamination.rows if report.decontamination else 0
     removed = ((copies, "duplicate"), (contaminated, "contaminated row"))
     gone = listed([plural(number, noun) for number, noun in removed if number])
@@ -153,7 +153,7 @@ def gains(report: Report) -> list[str]:
         return found
     if report.neighbors is not None and len(report.neighbors.after):
         found.append(f"{of_neighbors(report.neighbors)}.")
-    clusters = next((part for part in report.shares if part.of == "cluster" and len(part.names) > 1), None)
+    clusters = next((part for part in report.shares if part.grouping == "cluster" and len(part.names) > 1), None)
     if clusters is not None and clusters.after.sum():
         left = share(report.rows.kept, report.rows.rows_in)
         found.append(f"The {left} that is left {_reach(clusters)} of the same size.")
@@ -193,7 +193,7 @@ def of_conflict(part: Conflict) -> str:
     for each in part.labels:
         more = [f"{count(each.rows - len(each.ids))} more"] if each.rows > len(each.ids) else []
         told.append(f"{short(each.label, 60)} ({listed([*(short(name, 60) for name in each.ids), *more])})")
-    left = part.different - len(part.labels)
+    left = part.n_labels - len(part.labels)
     return "; ".join([*told, *([f"{plural(left, 'more label')}"] if left else [])])
 
 
@@ -202,7 +202,7 @@ def tokens(report: Report) -> tuple[str, str]:
     if report.tokens is None:
         return DASH, ""
     mark = "≈ " if report.tokens.estimated else ""
-    return f"{mark}{compact(report.tokens.kept)}", f"of {mark}{compact(report.tokens.pool)}, {report.tokens.how}"
+    return f"{mark}{compact(report.tokens.kept)}", f"of {mark}{compact(report.tokens.pool)}, {report.tokens.method}"
 
 
 def source_groups(report: Report) -> list[tuple[str, list[str]]]:
@@ -296,23 +296,23 @@ def of_threshold(found: CopyThreshold) -> str:
 def of_shares(part: Shares) -> str:
     """What the groups' shares show: how varied many groups are, or which of a few changed most."""
     if len(part.names) == 1:
-        return f"All rows are of one {part.of}, {short(part.names[0], 40)}"
+        return f"All rows are of one {part.grouping}, {short(part.names[0], 40)}"
     before, after = fractions(part.before), fractions(part.after)
     if not after.any():
-        return f"No row of any {part.of} was kept"
+        return f"No row of any {part.grouping} was kept"
     if len(part.names) > 12:
         pool, kept, uniform = (value(statistics.effective_groups(c)) for c in (part.before, part.after, part.uniform))
-        return f"As varied as {kept} equal {part.of}s, the pool as {pool} (uniform: {uniform})"
+        return f"As varied as {kept} equal {part.grouping}s, the pool as {pool} (uniform: {uniform})"
     most = int(np.abs(after - before).argmax())
     if abs(after[most] - before[most]) < 0.005:
-        return f"Every {part.of} keeps its share"
+        return f"Every {part.grouping} keeps its share"
     way = "grows" if after[most] > before[most] else "shrinks"
     return f"{short(part.names[most], 40)} {way} from {share(before[most])} to {share(after[most])}"
 
 
 def of_map(report: Report) -> str:
     """What the map shows."""
-    part = next((part for part in report.shares if part.of == "cluster" and len(part.names) > 1), None)
+    part = next((part for part in report.shares if part.grouping == "cluster" and len(part.names) > 1), None)
     if part is None:
         return "Where the kept rows lie in the pool"
     return f"The selection {_reach(part)}"

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from curate.report.contents import Histogram, Shares
+from curate.report.report_data import Histogram, Shares
 
 BINS = 40
 
@@ -96,7 +96,7 @@ def shares(
     before, after, evenly = (np.bincount(codes[rows] + 1, minlength=bins) for rows in (slice(None), kept, uniform))
     first = 0 if before[0] else 1
     return Shares(
-        of=of,
+        grouping=of,
         names=((none, *names) if before[0] else tuple(names)),
         before=before[first:],
         after=after[first:],

@@ -8,15 +8,15 @@ from collections.abc import Mapping
 
 from curate.accounting import Count
 from curate.report import evaluation_text, sentences
-from curate.report.contents import OTHERS, Answers, Decontamination, Histogram, Report
+from curate.report.report_data import OTHERS, GroundTruthTable, Decontamination, Histogram, Report
 from curate.report.formatting import short
 
 
 def summary(report: Report) -> dict[str, object]:
     """The report's numbers and sentences as JSON types; without figures and examples. Unknown numbers are None.
 
-    >>> from curate.report.contents import Stage
-    >>> run = Report(run="a", seed=0, version="1", stages=(Stage(name="input", what="", rows=Count(3, 2, 1)),))
+    >>> from curate.report.report_data import Stage
+    >>> run = Report(run="a", seed=0, version="1", stages=(Stage(name="input", description="", rows=Count(3, 2, 1)),))
     >>> summary(run)["rows"]
     {'rows_in': 3, 'kept': 2, 'dropped': 1, 'quarantined': 0}
     """
@@ -27,7 +27,7 @@ def summary(report: Report) -> dict[str, object]:
             "seconds": _number(stage.seconds),
             "peak_bytes": stage.peak_bytes,
             "reused": stage.reused,
-            "refreshed": stage.refreshed,
+            "refreshed": stage.reuse_note,
             **_by_source(stage.sources, report.unlisted_sources),
         }
         for stage in report.stages
@@ -58,17 +58,17 @@ def summary(report: Report) -> dict[str, object]:
         **_by_source(report.sources, report.unlisted_sources),
         "evidence": evidence,
         "conflicts": _conflicts(report),
-        "answers": None if report.answers is None else _answered(report.answers),
+        "ground_truth": None if report.ground_truth is None else _answered(report.ground_truth),
         "decontamination": None if report.decontamination is None else _checked(report.decontamination),
         "verdict": evaluation_text.sentence(report.evaluation) if report.evaluation else None,
-        "retention": {part.entry: dataclasses.asdict(part) for part in report.retained},
+        "retention": {part.entry: dataclasses.asdict(part) for part in report.retention},
         "scores": {score.name: _medians(score) for score in report.scores},
-        "learnt": {score.name: score.learnt for score in report.scores if score.learnt},
+        "fits": {score.name: score.fit_note for score in report.scores if score.fit_note},
     }
 
 
-def _answered(found: Answers) -> dict[str, object]:
-    kinds = {kind: dict(zip(found.fates, counts, strict=True)) for kind, counts in found.rows}
+def _answered(found: GroundTruthTable) -> dict[str, object]:
+    kinds = {kind: dict(zip(found.outcomes, counts, strict=True)) for kind, counts in found.rows}
     return {"kinds": kinds, "unknown": found.unknown}
 
 

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 import pyarrow as pa
 
-from curate import anchored, paths
-from curate.accounting import Count, sum_of
+from curate import no_follow, paths
+from curate.accounting import Count, sum_counts
 from curate.config import yaml_positions
 from curate.config.model import Entry
-from curate.errors import CurateError, DataError, PluginFailedError, ShardError, catching_panics, memory_short
-from curate.executors.base import Executor, Result, Task, Value, finishing, peak_memory, reset_peak_memory
+from curate.errors import CurateError, DataError, PluginFailedError, ShardError, convert_panics, out_of_memory_error
+from curate.executors.base import Executor, Result, Task, Value, finish_running_tasks, peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.store import manifest, parquet_io
 from curate.store.manifest import EntryAccount, Record, StageResult, State
@@ -107,7 +107,7 @@ class Context:
     @property
     def folder(self) -> Path:
         """The run directory."""
-        return paths.place(self.config.run)
+        return paths.parse_path(self.config.run)
 
     @property
     def scratch(self) -> Path:
@@ -126,7 +126,7 @@ class Context:
     @property
     def yaml(self) -> str:
         """The configuration with every default filled in."""
-        return yaml_positions.dump(dict(self.config.resolved))
+        return yaml_positions.dump_yaml(dict(self.config.resolved))
 
     def map(
         self,
@@ -149,13 +149,13 @@ class Context:
         """
         self.progress.begin(what, sum(sizes), unit)
         results: list[Result[Value]] = []
-        with finishing():
-            for result in self.executor.map(partial(anchored.call, anchored.runs(), fn), tasks):
+        with finish_running_tasks():
+            for result in self.executor.map(partial(no_follow.call_protected, no_follow.protected_directories(), fn), tasks):
                 results.append(result)
                 self.progress.advance(sizes[result.index])
         results.sort(key=lambda result: result.index)
         values = [result.value for result in results if result.value is not None]
-        failed = [result.failed for result in results if result.failed is not None]
+        failed = [result.error for result in results if result.error is not None]
         return values, failed, max((result.peak_memory for result in results), default=0)
 
 
@@ -312,7 +312,7 @@ class Stage(ABC, Generic[E, S]):
 
     def count_written_bytes(self, config: RunConfig, step: PlannedStep, last: Record[StageResult], folder: Path) -> int:
         """Return the number of bytes that a step wrote."""
-        return paths.size(folder)
+        return paths.total_size(folder)
 
     # ------------------------------------------------------------ reports
 
@@ -410,7 +410,7 @@ def run_step(
     fingerprint = manifest.fingerprint(inputs)
     outcome = work(fingerprint)
     pa.default_memory_pool().release_unused()  # what Arrow keeps for itself would be counted as the next step's
-    for name in paths.names(folder):
+    for name in paths.list_names(folder):
         number = name.removeprefix("part-").removesuffix(".parquet")
         if name == f"part-{number}.parquet" and number.isdecimal() and int(number) >= outcome.shards:
             paths.unlink(folder / name)
@@ -419,7 +419,7 @@ def run_step(
         name=step.name,
         fingerprint=fingerprint,
         inputs=inputs,
-        count=sum_of(outcome.sources.values()),
+        count=sum_counts(outcome.sources.values()),
         sources=outcome.sources,
         shards=outcome.shards,
         seconds=time.perf_counter() - begun,
@@ -435,7 +435,7 @@ def run_step(
 
 def missing_shard(record: Record[R], folder: Path) -> str:
     """Return which shard of a complete step is missing, in words; empty if none is."""
-    there = paths.names(folder)
+    there = paths.list_names(folder)
     shards = (parquet_io.shard_path(folder, number).name for number in range(record.shards))
     return next((f"{name} is missing" for name in shards if name not in there), "")
 
@@ -471,12 +471,12 @@ def plugin_errors(spec: PluginSpec, name: str) -> Iterator[None]:
         Caused by what was raised; errors of this package pass untouched.
     """
     try:
-        with catching_panics(), one_blas_thread():
+        with convert_panics(), one_blas_thread():
             yield
     except CurateError:
         raise
     except (Exception, SystemExit) as error:
-        if (short := memory_short(error)) is not None:
+        if (short := out_of_memory_error(error)) is not None:
             raise DataError(f"{spec.kind} {name!r}: {short.message}", hint=short.hint) from error
         file = inspect.getfile(spec.plugin().cls)
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]

@@ -25,7 +25,7 @@ from curate.kernels.linalg.centroids import streamed_mean_directions
 from curate.kernels.types import Matrix
 from curate.plugins.results import Clustering
 from curate.pool import embedding_matrix
-from curate.pool.sidecars import Clustered
+from curate.pool.stage_outputs import ClusterOutput
 from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
 from curate.stages import fitted_state, guardrails
@@ -74,7 +74,7 @@ class ClusterResult(StageResult):
     """What the clusterer reports: inertia, iterations, …"""
 
 
-class Cluster(Stage["ClusterEntry", Clustered]):
+class Cluster(Stage["ClusterEntry", ClusterOutput]):
     """Vectors to groups of similar rows."""
 
     name = "cluster"
@@ -82,10 +82,10 @@ class Cluster(Stage["ClusterEntry", Clustered]):
     result = ClusterResult
     has_single_step = True
 
-    def run(self, context: Context, done: CompletedStages, entry: ClusterEntry) -> tuple[Clustered, Record[ClusterResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: ClusterEntry) -> tuple[ClusterOutput, Record[ClusterResult]]:
         return cluster(context, done.pool)
 
-    def extend(self, context: Context, done: CompletedStages, results: Sequence[Clustered]) -> CompletedStages:
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[ClusterOutput]) -> CompletedStages:
         return replace(done, view=replace(done.pool, cluster_result=results[0]))
 
     def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
@@ -102,7 +102,7 @@ def _drift(result: StageResult) -> float | None:
     return result.drift if isinstance(result, EmbedResult | ClusterResult) else None
 
 
-def cluster(context: Context, pool: PoolView) -> tuple[Clustered, Record[ClusterResult]]:
+def cluster(context: Context, pool: PoolView) -> tuple[ClusterOutput, Record[ClusterResult]]:
     """Run the cluster section."""
     folder, entry = context.folder / "cluster", context.config.cluster
     column = _column(entry)
@@ -112,11 +112,11 @@ def cluster(context: Context, pool: PoolView) -> tuple[Clustered, Record[Cluster
         "embedding": pool.embedding(entry.embedding).recipe,
         "columns": None if column is None else pool.inputs.fingerprint,
     }
-    today = manifest.fingerprint({"embed": [embedded.fingerprint for embedded in pool.embedded]})
+    today = manifest.fingerprint({"embed": [embedded.fingerprint for embedded in pool.embed_outputs]})
 
     def done(fitted_on: str) -> Record[ClusterResult]:
         made = {**recipe, "fitted_on": fitted_on}
-        parts = {**made, "embed": {embedded.name: embedded.fingerprint for embedded in pool.embedded}}
+        parts = {**made, "embed": {embedded.name: embedded.fingerprint for embedded in pool.embed_outputs}}
         fit = fitted_state.Fit(recipe=manifest.fingerprint(recipe), pool=fitted_on, fidelity=None)
         return run_step(
             Step(context, "cluster", entry.name, folder, ClusterResult),
@@ -136,7 +136,7 @@ def cluster(context: Context, pool: PoolView) -> tuple[Clustered, Record[Cluster
             done,
             lambda found: found.drift,
         )
-    return Clustered(folder, record.fingerprint, record.result.recipe, entry.embedding), record
+    return ClusterOutput(folder, record.fingerprint, record.result.recipe, entry.embedding), record
 
 
 def _whole(centroids: Path, fingerprint: str) -> bool:
@@ -161,7 +161,7 @@ def _work(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fit,
         _Task(pool, shard, entry.embedding, folder, key, fit.fingerprint, _column(entry))
         for shard, key in enumerate(keys)
     ]
-    done, failed, peak = context.map("assigning to clusters", _assign, tasks, pool.sizes)
+    done, failed, peak = context.map("assigning to clusters", _assign, tasks, pool.shard_sizes)
     raise_if_failed(failed)
     sizes = np.sum([item.sizes for item in done], axis=0)
     similarity = sum(item.similarity for item in done) / len(pool)
@@ -206,7 +206,7 @@ def _fitted(context: Context, pool: PoolView, folder: Path, fit: fitted_state.Fi
         context.progress.begin(f"clustering with {entry.name}", len(pool))
         rng = rng_for(context.config.seed, f"cluster/{entry.name}")
         with plugin_errors(entry.spec, entry.name):
-            clustering = entry.spec.build().fit(pool.stream(entry.embedding), rng)
+            clustering = entry.spec.build().fit(pool.stream_embeddings(entry.embedding), rng)
         context.progress.advance(len(pool))
     _write_centroids(path, fit.fingerprint, clustering, names)
     return dict(clustering.facts)
@@ -278,7 +278,7 @@ def _centroids(folder: Path, fingerprint: str) -> tuple[Matrix, pa.Array]:
     if not parquet_io.is_current(path, fingerprint):
         raise DataError("the centroids are not whole", where=str(path), hint="run the cluster stage again")
     table = parquet_io.read(path)
-    return embedding_matrix.matrix(table["centroid"]), table["name"].combine_chunks()
+    return embedding_matrix.to_matrix(table["centroid"]), table["name"].combine_chunks()
 
 
 def _assign(task: _Task) -> _Done:

@@ -113,7 +113,7 @@ def _earlier(context: Context, arrays: Path, is_whole: Callable[[Fit], bool], re
         record = manifest.load(folder)
         if record is not None and NAME in record.seals:
             raise DataError("the fitted state is missing", where=str(folder / NAME), hint=_again(folder))
-        if not paths.names(folder) and _was_there(context, folder):
+        if not paths.list_names(folder) and _was_there(context, folder):
             context.progress.warn(f"{folder} is missing: the fitted state is lost, and is fitted again to today's pool")
         return None
     record = manifest.load(folder)

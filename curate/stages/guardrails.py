@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from curate import paths
 from curate.errors import DataError, GuardrailError
-from curate.paths import FileFacts
+from curate.paths import FileInfo
 from curate.pool.view import PoolView
 from curate.stages.base import QUARANTINE, Context
 from curate.store import parquet_io, versions
@@ -53,7 +53,7 @@ def check_quarantine(context: Context, records: Sequence[Record[StageResult]]) -
 
 def _quarantined(folder: Path, fingerprint: str) -> list[Path]:
     """Return the files of quarantined rows that belong to the shards of a step as it was last done."""
-    files = paths.parts(folder / QUARANTINE)
+    files = paths.list_shards(folder / QUARANTINE)
     made_from = ((path, {fingerprint, parquet_io.read_fingerprint(folder / path.name)}) for path in files)
     return [path for path, known in made_from if parquet_io.read_fingerprint(path) in known - {None}]
 
@@ -86,7 +86,7 @@ def check_files(config: RunConfig, record: Record[InputResult]) -> list[str]:
     return [message]
 
 
-def _emptiness(file: FileFacts) -> str:
+def _emptiness(file: FileInfo) -> str:
     if file["quarantined"]:
         return f"{file['path']} (all {file['quarantined']:,} quarantined)"
     return f"{file['path']} ({file['size']:,} bytes)"
@@ -160,7 +160,7 @@ def _churn(root: Path, limit: float, pool: PoolView) -> None:
         hint = f"leave the rule out of one run; or {error.hint}"
         message = f"guard.max_churn_rate cannot be checked: {error.message}"
         raise GuardrailError(message, where=error.where, hint=hint) from error
-    changed = compute_churn(before, read_chosen(pool.inputs, pool.selected.folder))
+    changed = compute_churn(before, read_chosen(pool.inputs, pool.select_output.folder))
     if changed.rate > limit:
         moved = {
             name: (one.added + one.removed, one.added + one.removed + one.kept) for name, one in changed.sources.items()

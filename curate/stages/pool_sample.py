@@ -26,7 +26,7 @@ from curate.store.records import BadRecord, Batch, Piece
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig
-    from curate.paths import FileFacts
+    from curate.paths import FileInfo
     from curate.store.inputs import Inputs
 
 MAX_EXAMINED = 1_000
@@ -108,7 +108,7 @@ def sample_inputs(source: Inputs, names: Collection[str]) -> PoolSample:
     return PoolSample(tuple(source.files), columns, True, RowCount(source.rows), table, len(table))
 
 
-def sample_files(config: InputConfig, files: Mapping[str, FileFacts], seconds: float) -> PoolSample:
+def sample_files(config: InputConfig, files: Mapping[str, FileInfo], seconds: float) -> PoolSample:
     """Read the first records of the files, and count all records as far as the time suffices.
 
     Parameters
@@ -148,7 +148,7 @@ def sample_files(config: InputConfig, files: Mapping[str, FileFacts], seconds: f
     )
 
 
-def count_rows(config: InputConfig, files: Sequence[FileFacts], seconds: float) -> RowCount:
+def count_rows(config: InputConfig, files: Sequence[FileInfo], seconds: float) -> RowCount:
     """Count the records of files that were scanned; those that only reading can count as far as the time suffices."""
     ends = time.monotonic() + seconds
     total = RowCount(0)
@@ -178,7 +178,7 @@ class _Found:
         kind, compression = readers.detect_format(Path(path))
         stop = None
         if kind == "jsonl" and not compression and size > _BYTES:
-            with paths.reached(paths.place(path)), paths.opened(paths.place(path)) as file:
+            with paths.convert_store_errors(paths.parse_path(path)), paths.open_binary(paths.parse_path(path)) as file:
                 stop = file.read(_BYTES).rfind(b"\n") + 1 or None
         declared = config.types or {}
         batch, complete = _first(config, path, stop)
@@ -234,15 +234,15 @@ def _typed(table: pa.Table, columns: Mapping[str, pa.DataType | None]) -> pa.Tab
 def _count(path: str, size: int, first: Batch, ends: float) -> RowCount:
     """Count the records of a file until the time ends; the rest is estimated from the first ones."""
     kind, compression = readers.detect_format(Path(path))
-    place = paths.place(path)
+    place = paths.parse_path(path)
     if kind == "parquet":
-        with paths.reached(place), parquet_records.open_parquet(place) as file:
+        with paths.convert_store_errors(place), parquet_records.open_parquet(place) as file:
             return RowCount(file.metadata.num_rows)
     if kind == "json":
         return _elements(path, size, ends, compressed=bool(compression))
-    with paths.reached(place):
+    with paths.convert_store_errors(place):
         try:
-            with paths.opened(place) as packed, decompression.open_decompressed(packed, compression) as plain:
+            with paths.open_binary(place) as packed, decompression.open_decompressed(packed, compression) as plain:
                 lines, quoted, read, last = 0, 0, 0, b"\n"
                 while block := plain.read(_BLOCK):
                     new, quoted = _line_ends(block, quoted, quotes=kind in ("csv", "tsv"))

@@ -22,15 +22,15 @@ import pyarrow.compute as pc
 
 from curate import paths
 from curate.config import yaml_positions
-from curate.config.issues import Report, dotted, nearest
+from curate.config.issues import IssueCollector, format_path, suggest_name
 from curate.config.model import DECONTAMINATE, Entry
-from curate.config.sections import ENTRIES, SECTIONS, EntrySection, driver_fields
+from curate.config.sections import ENTRY_SECTIONS, SECTIONS, EntrySection, driver_fields
 from curate.config.yaml_positions import KeyPath
-from curate.errors import ConfigError, CurateError, DataError, GuardrailError, PluginError, catching_panics, together
+from curate.errors import ConfigError, CurateError, DataError, GuardrailError, PluginError, convert_panics, combine_errors
 from curate.plugins.batches import Pool
 from curate.plugins.fields import Field, fields, find_marked
 from curate.plugins.interfaces import ExampleFiles, ExistingFiles, ConfigReference, TemplateField
-from curate.pool.view import as_series
+from curate.pool.view import to_series
 from curate.seeds import rng_for
 from curate.stages import cost_table, pool_sample
 from curate.stages.column_names import GROUPS, score_columns
@@ -44,7 +44,7 @@ from curate.store.inputs import as_text
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig, RunConfig
-    from curate.paths import FileFacts
+    from curate.paths import FileInfo
     from curate.pool.view import PoolView
 
 COMPUTED_COLUMNS = ("cluster", "label", "source", "tokens")
@@ -71,7 +71,7 @@ def _check_token_budgets(found: Findings, pool: PoolView) -> None:
     total = sum(int(pc.sum(table["tokens"]).as_py() or 0) for table in pool.inputs.iterate_shards(("tokens",)))
     for index, entry, budget in budgets:
         try:
-            budget.tokens(total, entry.name)
+            budget.resolve_tokens(total, entry.name)
         except CurateError as error:
             place, _ = _located(found.config, ("select", index, "keep_tokens"))
             found.errors.append(type(error)(error.message, where=place, hint=error.hint))
@@ -112,23 +112,23 @@ class Findings:
     def raise_if_any(self) -> None:
         """Raise all problems at once."""
         if self.errors:
-            raise together(self.errors)
+            raise combine_errors(self.errors)
 
 
 def _located(config: RunConfig, path: KeyPath) -> tuple[str, str]:
     """Return where the value at ``path`` stands in the configuration's file, and its name there."""
     try:
-        document = yaml_positions.parse(Path(config.source).read_text("utf-8-sig"), config.source)
+        document = yaml_positions.parse_yaml(Path(config.source).read_text("utf-8-sig"), config.source)
     except (OSError, ValueError, ConfigError):
-        return config.source, dotted(path)
+        return config.source, format_path(path)
     section = document.data.get(str(path[0])) if path and isinstance(document.data, dict) else None
     name = path
     if isinstance(section, dict) and len(path) > 1 and isinstance(path[1], int):
         name = (path[0], *path[2:])  # the only entry, without a list around it
     written, resolved = _value(document.data, name), _value(config.resolved, path)
     overridden = written is not None and written != resolved and not isinstance(written, dict | list)
-    place = config.source if overridden else Report(config.source, document).place(name).text
-    return place, dotted(name)
+    place = config.source if overridden else IssueCollector(config.source, document).location(name).text
+    return place, format_path(name)
 
 
 def _value(data: object, path: KeyPath) -> object:
@@ -155,9 +155,9 @@ class ColumnReference:
 
 def iterate_entries(config: RunConfig) -> Iterator[tuple[EntrySection, KeyPath, Entry]]:
     """Yield every entry with its section and its place."""
-    for name, section in ENTRIES.items():
+    for name, section in ENTRY_SECTIONS.items():
         value = getattr(config, name)
-        if section.many:
+        if section.is_list:
             for index, entry in enumerate(value):
                 yield section, (name, index), entry
         elif value is not None:
@@ -233,13 +233,13 @@ SECONDS = 0.5
 """Time for opening the files of the pool and counting their records; what is left is estimated."""
 
 
-@catching_panics()
+@convert_panics()
 def check_without_run(config: RunConfig) -> Findings:
     """Return everything that can be known to be wrong before a run, in about a second."""
     _leave_pandas_out()
-    folder = paths.place(config.run)
+    folder = paths.parse_path(config.run)
     found = Findings(config)
-    with found.collect_errors(), paths.reached(folder):
+    with found.collect_errors(), paths.convert_store_errors(folder):
         _check_folder(found, folder)
     return check_config(config, folder, found, guess=True)
 
@@ -284,16 +284,16 @@ def check_config(config: RunConfig, folder: Path, found: Findings | None = None,
     known: dict[KeyPath, Mapping[str, Any]] = {}
     for path, pattern in referenced_files(config):
         try:
-            matched = match_files(dotted(path), pattern)
-            run_directory.refuse_run_files(matched, folder, dotted(path))
+            matched = match_files(format_path(path), pattern)
+            run_directory.refuse_run_files(matched, folder, format_path(path))
             known[path] = matched
         except CurateError as error:
             place, name = _located(config, path)
-            message = error.message.removeprefix(f"{dotted(path)}: ")
+            message = error.message.removeprefix(f"{format_path(path)}: ")
             hint = "; ".join(filter(None, (error.where and f"in {error.where}", error.hint)))
             found.errors.append(type(error)(f"{name}: {message}", where=place, hint=hint))
     _check_plugins(found)
-    files: dict[str, FileFacts] = {}
+    files: dict[str, FileInfo] = {}
     if all(path in known for path, _ in referenced_files(config) if path[:2] == ("input", "files")):
         with found.collect_errors():
             files = find_input_files(config.input)
@@ -305,7 +305,7 @@ def check_config(config: RunConfig, folder: Path, found: Findings | None = None,
                 _check_bad(found, found.pool)
             _check_arrays(found, files, found.pool)
     _check_texts(found, known)
-    first = guess or not paths.names(folder / "input")
+    first = guess or not paths.list_names(folder / "input")
     if first and not found.errors and found.pool is not None and found.pool.row_count.rows:
         _check_space(found, folder, found.pool, sum(facts["size"] for facts in files.values()), refuse=guess)
     return found
@@ -351,7 +351,7 @@ def _check_plugins(found: Findings) -> None:
         if not entry.spec.plugin().traits.check:
             continue
         try:
-            found.notes += [f"{dotted(path)}: {note}" for note in entry.spec.build().check()]
+            found.notes += [f"{format_path(path)}: {note}" for note in entry.spec.build().check()]
         except CurateError as error:
             found.add((*path, "use"), error.message, error.hint, type(error))
 
@@ -397,7 +397,7 @@ def _check_columns(found: Findings, pool: PoolSample) -> bool:
         known = [*pool.columns, *(name for name in one.other_names if name.startswith("score_") or name in GROUPS)]
         what = f"there is no score {one.column!r}, and" if one.column.startswith("score_") else ""
         message = f"{what} no input file has a column {one.column!r}".strip()
-        found.add(one.path, message, f"{nearest(one.column, known)} ({pool.description})")
+        found.add(one.path, message, f"{suggest_name(one.column, known)} ({pool.description})")
     return missing
 
 
@@ -412,11 +412,11 @@ def _may_be_further_on(column: str, pool: PoolSample) -> bool:
     forms = {json.dumps(column)[1:-1].encode(), json.dumps(column, ensure_ascii=False)[1:-1].encode(errors="replace")}
     left = _SEARCHED
     for name in pool.files:
-        place = paths.place(name)
+        place = paths.parse_path(name)
         if place.suffix not in (".jsonl", ".ndjson", ".json"):
             return True  # compressed
         tail = b""
-        with paths.reached(place), paths.opened(place) as file:
+        with paths.convert_store_errors(place), paths.open_binary(place) as file:
             while block := file.read(1 << 22):
                 if any(form in tail + block for form in forms):
                     return True
@@ -444,7 +444,7 @@ def _check_tokens(found: Findings, pool: PoolSample) -> None:
     try:
         found.notes += token_counts.check(name)
     except PluginError as error:
-        near = nearest(name, pool.columns)
+        near = suggest_name(name, pool.columns)
         hint = f"{near}; {error.hint}" if near.startswith("did") else error.hint
         found.add(("input", "tokens"), error.message.removeprefix("input.tokens: "), hint, PluginError)
 
@@ -496,7 +496,7 @@ def _column(name: str, pool: PoolSample, n: int, config: InputConfig) -> Any:
     import polars as pl
 
     if name in pool.table.column_names:
-        return as_series(pool.table[name], name)
+        return to_series(pool.table[name], name)
     if name in ("label", "source"):
         own = getattr(config, name)
         values = pool.table[own].to_pylist() if own in pool.table.column_names else [None] * n
@@ -515,7 +515,7 @@ def _check_budgets(found: Findings, pool: PoolSample) -> None:
         if entry.budget is None or entry.budget.keep_tokens is not None:
             continue
         try:
-            most = min(most, entry.budget.rows(most, entry.name) or 0)
+            most = min(most, entry.budget.resolve_rows(most, entry.name) or 0)
         except CurateError as error:
             place, _ = _located(found.config, ("select", index, "keep"))
             found.errors.append(type(error)(error.message, where=place, hint=error.hint))
@@ -550,7 +550,7 @@ def _check_arrays(found: Findings, files: Mapping[str, object], pool: PoolSample
     """Refuse input files without the array of their vectors."""
     suffix = found.config.input.vectors
     for name in files if suffix is not None else ():
-        path = vectors_path(paths.place(name), str(suffix))
+        path = vectors_path(paths.parse_path(name), str(suffix))
         try:
             rows = npy.read_shape(path)[0]
         except (OSError, ValueError, OverflowError) as error:
@@ -593,7 +593,7 @@ def _check_texts(found: Findings, known: Mapping[KeyPath, Mapping[str, Any]]) ->
             how = replace(plain, files=one.files, text=one.text)
             if one.path[0] != "evaluate":  # those files have the form of the input's
                 how = replace(how, header=True, delimiter=None)
-            every = match_files(dotted(one.path), *one.files)
+            every = match_files(format_path(one.path), *one.files)
             texts = pool_sample.sample_files(how, every, 0.2)
             if not texts.columns:
                 found.add(one.path, f"there are no rows in {texts.description}")
@@ -602,8 +602,8 @@ def _check_texts(found: Findings, known: Mapping[KeyPath, Mapping[str, Any]]) ->
                 there = name in texts.columns or (not texts.complete and _may_be_further_on(name, texts))
                 if not there and (one.text_path, name) not in refused:
                     refused.add((one.text_path, name))
-                    message = f"no file of {dotted(one.path)} has a column {name!r}"
-                    found.add(one.text_path, message, f"{nearest(name, texts.columns)} ({texts.description})")
+                    message = f"no file of {format_path(one.path)} has a column {name!r}"
+                    found.add(one.text_path, message, f"{suggest_name(name, texts.columns)} ({texts.description})")
             if not texts.row_count.error and texts.row_count.rows < one.at_least:
                 message = f"{texts.row_count.rows:,} texts, and {one.at_least} are needed"
                 found.add(one.path, message, f"name more files ({texts.description})")
@@ -619,7 +619,7 @@ def _evaluation_sets(config: RunConfig) -> Iterator[_Texts]:
         text = (DECONTAMINATE, "text", name) if isinstance(section.text, Mapping) else (DECONTAMINATE, "text")
         path: KeyPath = (DECONTAMINATE, "files", name) if name else (DECONTAMINATE, "files")
         own = text if section.text is not None else path
-        yield _Texts(path, own, patterns, section.text_of(name, config.input.text))
+        yield _Texts(path, own, patterns, section.text_for_set(name, config.input.text))
 
 
 def _examples(config: RunConfig) -> Iterator[_Texts]:
@@ -665,7 +665,7 @@ def check_proxy(found: Findings, logs: Sequence[str], labels: Collection[str], *
         found.add(("proxy", "classes"), f"the pool has the label {strange[0]!r} too", "name every label")
     for name in logs:
         try:
-            training_logs.check(built, paths.place(name), labels, exact=exact)
+            training_logs.check(built, paths.parse_path(name), labels, exact=exact)
         except CurateError as error:
             found.add(("proxy", "files"), f"{error.where}: {error.message}", error.hint, type(error))
             return

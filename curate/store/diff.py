@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from curate import anchored
+from curate import no_follow
 from curate.errors import ConfigError
 from curate.store import manifest, versions
 from curate.store.churn import Churn, compute_churn
@@ -142,7 +142,7 @@ def diff(folder_a: Path, folder_b: Path, examples: int) -> Difference:
     ------
     ConfigError : if one of the folders holds no run, or one that has not selected yet
     """
-    with anchored.within(folder_a, folder_b):
+    with no_follow.protect(folder_a, folder_b):
         return _between(folder_a, folder_b, examples)
 
 
@@ -179,7 +179,7 @@ def diff_published(folder: Path, examples: int) -> Difference:
     ------
     ConfigError : if there is no run, no version before this one, or one of them is not kept any more
     """
-    with anchored.within(folder):
+    with no_follow.protect(folder):
         return _since(folder, examples)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from curate import anchored
+from curate import no_follow
 from curate.contamination import Hit
 from curate.errors import ConfigError
 from curate.store import manifest, parquet_io, redaction, row_search, schemas, versions
@@ -239,7 +239,7 @@ def explain(folder: Path, name: str) -> Explanation:
     ------
     ConfigError : if there is no run, or no such row, with ids that are nearly the same
     """
-    with anchored.within(folder):
+    with no_follow.protect(folder):
         return _explained(folder, name)
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from curate.errors import DataError
 from curate.kernels.text.json_values import to_identifier, to_text
-from curate.paths import FileFacts
+from curate.paths import FileInfo
 from curate.store import manifest, parquet_io
 from curate.store.arrow_values import convert_column
 from curate.store.json_shape import has_shape
@@ -45,7 +45,7 @@ NO_SOURCE = "(none)"
 class InputResult(StageResult):
     """What reading the input leaves in its manifest."""
 
-    files: tuple[FileFacts, ...]
+    files: tuple[FileInfo, ...]
     """For each file: its path, stamp, sha256, where it may be cut, and its bytes, lines, rows and quarantined lines."""
 
     rows: tuple[int, ...]

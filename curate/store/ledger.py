@@ -129,7 +129,7 @@ class Run:
     def stage_records(self, stage: Literal["embed", "score"]) -> list[Record[StageResult]]:
         """The entries of a stage that the ledger was made from, but for those that were made again since."""
         made = {} if self.selection is None else self.selection.inputs[stage]
-        there = paths.names(self.folder / stage)
+        there = paths.list_names(self.folder / stage)
         records = [(name, manifest.load_intact(self.folder / stage / name)) for name in made if name in there]
         return [one for name, one in records if one is not None and (one.name, one.fingerprint) == (name, made[name])]
 
@@ -161,11 +161,11 @@ class Run:
 
     def quarantine_files(self) -> list[tuple[str, list[Path]]]:
         """The quarantine files of each stage that has any, by its name."""
-        files = paths.parts(self.inputs.folder / "quarantine")
+        files = paths.list_shards(self.inputs.folder / "quarantine")
         found = [("input", [path for path in files if parquet_io.is_current(path, self.inputs.fingerprint)])]
         for record in self.stage_records("embed"):
             folder = self.folder / "embed" / record.name
-            beside = [(path, folder / path.name) for path in paths.parts(folder / "quarantine")]
+            beside = [(path, folder / path.name) for path in paths.list_shards(folder / "quarantine")]
             own = [path for path, shard in beside if parquet_io.is_current(path, parquet_io.read_fingerprint(shard))]
             found.append((f"embed {record.name}", own))
         return [(stage, files) for stage, files in found if files]

@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from curate import anchored, paths
+from curate import no_follow, paths
 from curate.errors import CurateError, DataError, LockedError
 from curate.store import parquet_io
 
@@ -96,11 +96,11 @@ def _opened(path: Path) -> int:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise DataError(anchored.LINK, where=str(path), hint="delete it") from error
-        raise paths.unwritten(path, error) from error
+            raise DataError(no_follow.LINK_MESSAGE, where=str(path), hint="delete it") from error
+        raise paths.unwritable_error(path, error) from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise DataError(anchored.NO_FILE, where=str(path), hint="delete it")
+        raise DataError(no_follow.SPECIAL_FILE_MESSAGE, where=str(path), hint="delete it")
     return handle
 
 
@@ -139,7 +139,7 @@ def _object(path: Path, handle: int, note: Callable[[str], None]) -> Iterator[No
     file = os.fstat(handle)
     mine = {**asdict(_mine()), "file": f"{file.st_dev}:{file.st_ino}"}
     try:
-        paths.create(path, json.dumps(mine).encode())
+        paths.create_object(path, json.dumps(mine).encode())
     except FileExistsError:
         left = parquet_io.read_json(path)
         if left != mine:  # else the store had it already when the request was sent once more

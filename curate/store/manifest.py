@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import paths
-from curate.accounting import Count, sum_of
+from curate.accounting import Count, sum_counts
 from curate.errors import AccountingError, DataError
 from curate.kernels.neighbors.retention import RetentionCurve
 from curate.store import parquet_io
@@ -111,7 +111,7 @@ class Record(Generic[R_co]):
     def check(self) -> Record[R_co]:
         """The record itself, if no row is unaccounted for."""
         for where, count in {"": self.count, **self.sources}.items():
-            if not count.balanced():
+            if not count.is_balanced():
                 raise AccountingError(
                     f"{self.stage} {self.name}: {count.rows_in:,} rows in, but {count.kept:,} kept + {count.dropped:,} "
                     f"dropped + {count.quarantined:,} quarantined" + (f" in source {where!r}" if where else "")
@@ -191,12 +191,12 @@ def split_sources(sources: Mapping[str, Count], names: Collection[str]) -> tuple
         if isinstance(sources, StoredCounts)
         else {name: sources[name] for name in names if name in sources}
     )
-    return listed, total(sources) - sum_of(listed.values())
+    return listed, total(sources) - sum_counts(listed.values())
 
 
 def total(sources: Mapping[str, Count]) -> Count:
     """Return the sum of counts by source."""
-    return sources.total() if isinstance(sources, StoredCounts) else sum_of(sources.values())
+    return sources.total() if isinstance(sources, StoredCounts) else sum_counts(sources.values())
 
 
 def save(record: Record[R], folder: Path) -> Record[R]:
@@ -345,7 +345,7 @@ def seal(folder: Path, patterns: Sequence[str]) -> dict[str, str]:
     DataError
         If a file cannot be read.
     """
-    names = (PurePosixPath(name) for name in paths.files(folder))
+    names = (PurePosixPath(name) for name in paths.list_files(folder))
     own = [name for name in names if any(_matches(name, PurePosixPath(each)) for each in patterns)]
     return {str(name): _seal(folder / name) for name in own if str(name) not in (NAME, SOURCES)}
 
@@ -356,7 +356,7 @@ def _matches(name: PurePosixPath, pattern: PurePosixPath) -> bool:
 
 def find_broken_files(record: Record[StageResult], folder: Path) -> dict[str, str]:
     """Return what is wrong with files of a step, in words, by their paths in its folder."""
-    there, wrong = paths.sizes(folder), {}
+    there, wrong = paths.file_sizes(folder), {}
     for name, sealed in record.seals.items():
         path = folder / name
         if name not in there:

@@ -15,7 +15,7 @@ from curate.kernels.types import AnyArray
 
 def read_shape(path: Path) -> tuple[int, ...]:
     """The shape of the array in a file; ValueError if there is none."""
-    with paths.opened(path) as file:
+    with paths.open_binary(path) as file:
         return _header(file)[0]
 
 
@@ -23,7 +23,7 @@ def read_rows(path: Path, start: int, stop: int) -> AnyArray:
     """Rows of the array in a file; ValueError if it holds none that can be read so."""
     if not paths.is_object(path):
         return np.asarray(np.lib.format.open_memmap(path, mode="r")[start:stop])
-    with paths.opened(path) as file:
+    with paths.open_binary(path) as file:
         (n, *others), fortran, kind = _header(file)
         if fortran:
             raise ValueError("it is not stored row by row: save np.ascontiguousarray(array)")

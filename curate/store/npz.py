@@ -22,7 +22,7 @@ def save(path: Path, fingerprint: str, arrays: FittedState) -> None:
 def load(path: Path, fingerprint: str) -> FittedState | None:
     """The arrays; None if the file is not whole or was made from something else."""
     try:
-        with paths.opened(path) as stored, np.load(stored, allow_pickle=False) as file:
+        with paths.open_binary(path) as stored, np.load(stored, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, AttributeError, BadZipFile, zlib.error):  # what half a file raises
         return None

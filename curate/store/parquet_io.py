@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from curate import anchored, paths
+from curate import no_follow, paths
 from curate.errors import DataError
 
 FINGERPRINT = "curate.fingerprint"
@@ -46,7 +46,7 @@ def write_atomically(path: Path, *, keep_name: bool = False) -> AbstractContextM
     """
     if paths.is_object(path):
         return _uploaded(path)
-    return _renamed(path, _in_private_folder if keep_name else anchored.created)
+    return _renamed(path, _in_private_folder if keep_name else no_follow.create_file)
 
 
 @contextmanager
@@ -55,14 +55,14 @@ def _uploaded(path: Path) -> Iterator[Path]:
         try:
             yield Path(folder) / path.name
         except OSError as error:
-            raise paths.unwritten(Path(folder), error) from error
-        paths.put(Path(folder) / path.name, path)
+            raise paths.unwritable_error(Path(folder), error) from error
+        paths.upload(Path(folder) / path.name, path)
 
 
 @contextmanager
 def _renamed(path: Path, begun: Callable[[Path], AbstractContextManager[Path]]) -> Iterator[Path]:
     try:
-        with anchored.inside(path, make=True) as there:
+        with no_follow.open_parent(path, make=True) as there:
             partial = there.with_name(f".{os.getpid()}.partial.{path.name}")
             _delete(partial)
             try:
@@ -75,12 +75,12 @@ def _renamed(path: Path, begun: Callable[[Path], AbstractContextManager[Path]]) 
                 with suppress(OSError):  # it is gone, or it is why there is an error already
                     _delete(partial)
     except OSError as error:
-        raise paths.unwritten(path, error) from error
+        raise paths.unwritable_error(path, error) from error
 
 
 @contextmanager
 def _in_private_folder(partial: Path) -> Iterator[Path]:
-    with anchored.private(partial) as folder:
+    with no_follow.create_private_directory(partial) as folder:
         yield folder / partial.name.partition(".partial.")[2]
 
 
@@ -122,13 +122,13 @@ def stage_text(path: Path, text: str) -> Iterator[Callable[[], None]]:
             write_text(partial, text)
         else:
             try:
-                with anchored.inside(partial, make=True) as there:
+                with no_follow.open_parent(partial, make=True) as there:
                     _delete(there)
-                    with anchored.created(there) as writing:
+                    with no_follow.create_file(there) as writing:
                         writing.write_text(text, encoding="utf-8", newline="\n")
                         _sync(writing)
             except OSError as error:
-                raise paths.unwritten(path, error) from error
+                raise paths.unwritable_error(path, error) from error
         yield put
     finally:
         with suppress(OSError, DataError):  # what is left now is why there is an error already
@@ -143,7 +143,7 @@ def remove_partial_files(folder: Path) -> None:
     """
     if paths.is_object(folder):
         return
-    with suppress(FileNotFoundError), anchored.folder(folder) as there:
+    with suppress(FileNotFoundError), no_follow.open_directory(folder) as there:
         for _, folders, files, handle in os.fwalk(f"{there}/."):
             for name in filter(_PARTIAL.fullmatch, [*folders, *files]):
                 try:
@@ -155,7 +155,7 @@ def remove_partial_files(folder: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` survive a power cut."""
-    with anchored.folder(folder) as there:
+    with no_follow.open_directory(folder) as there:
         _sync(there)
 
 
@@ -205,7 +205,7 @@ class IncrementalWriter:
                 self._file = self._stack.enter_context(writer)
             self._file.write_table(table.replace_schema_metadata(self._schema.metadata))
         except OSError as error:
-            raise paths.unwritten(self._path, error) from error
+            raise paths.unwritable_error(self._path, error) from error
 
     def close(self) -> None:
         """Put the shard in its place, if there is one."""
@@ -224,9 +224,9 @@ class _DiscardedError(Exception):
 
 @contextmanager
 def _reading(path: Path) -> Iterator[pq.ParquetFile]:
-    with paths.reached(path):
+    with paths.convert_store_errors(path):
         try:
-            with paths.parquet(path) as file:
+            with paths.open_parquet(path) as file:
                 yield file
         except FileNotFoundError as error:
             hint = "the next run makes it again"
@@ -300,7 +300,7 @@ def seal(path: Path) -> str:
     OSError
         If the file cannot be read.
     """
-    with open(path, "rb", buffering=0, opener=anchored.opener) as file:
+    with open(path, "rb", buffering=0, opener=no_follow.opener) as file:
         size = os.fstat(file.fileno()).st_size
         digest = hashlib.blake2b(b"%d" % size, digest_size=16)
         digest.update(file.read(_ENDS))
@@ -349,12 +349,12 @@ def read_bytes(path: Path) -> bytes | None:
         If it is there and cannot be read, as for want of a permission: what it holds is not known to be corrupt.
     """
     try:
-        with paths.reached(path):
-            return paths.read(path)
+        with paths.convert_store_errors(path):
+            return paths.read_bytes(path)
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
-        raise paths.unread(path, error) from error
+        raise paths.unreadable_error(path, error) from error
 
 
 def parse_json(text: bytes | None) -> dict[str, Any] | None:
@@ -386,10 +386,10 @@ def read_required_json(path: Path, hint: str) -> dict[str, Any] | None:
 def exists(path: Path) -> bool:
     """Return whether anything has that name, even a link that leads nowhere."""
     if paths.is_object(path):
-        with paths.reached(path):
+        with paths.convert_store_errors(path):
             return path.exists()
     try:
-        with anchored.inside(path) as place:
+        with no_follow.open_parent(path) as place:
             return os.path.lexists(place)
     except (FileNotFoundError, NotADirectoryError):  # of a folder above
         return False

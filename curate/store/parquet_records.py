@@ -57,7 +57,7 @@ def open_parquet(path: Path, repeated: Sequence[str] = ()) -> Iterator[pq.Parque
     """
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(paths.parquet(path, repeated))
+            file = stack.enter_context(paths.open_parquet(path, repeated))
             check_width(file.metadata.num_columns, str(path))
             check_names(list(file.schema_arrow.names), str(path))
         except (OSError, ValueError, pa.ArrowException) as error:  # a ValueError: names that are not UTF-8
@@ -103,7 +103,7 @@ def read_parquet(path: Path, piece: Piece, as_text: Collection[str]) -> Iterator
     as_text : columns to read as text, whatever their type
     """
     row = piece.first_row
-    size = paths.length(path)
+    size = paths.file_size(path)
     with open_parquet(path) as file:
         _check_expansion(file, piece.path, size)
         kinds = {field.name: _storable(field, piece.path) for field in file.schema_arrow}

@@ -84,7 +84,7 @@ def scan(path: Path, rows_per_piece: int) -> tuple[str, list[tuple[int, int, int
     digest = hashlib.sha256()
     cuts: list[tuple[int, int, int]] = [(0, 0, 0)]
     lines = offset = 0
-    with paths.opened(path) as file:
+    with paths.open_binary(path) as file:
         while block := file.read(_BLOCK):
             digest.update(block)
             if kind == "jsonl" and not compression:
@@ -114,9 +114,9 @@ def read(piece: Piece, options: ReadOptions | None = None) -> Iterator[Batch]:
     ------
     DataError : the file cannot be read, or expands to too much
     """
-    path = paths.place(piece.path)
+    path = paths.parse_path(piece.path)
     partitions = parse_partitions(piece.path)
-    with paths.reached(path):
+    with paths.convert_store_errors(path):
         try:
             batches = _read(path, piece, options or ReadOptions())
             yield from (add_partitions(batch, partitions) for batch in batches)
@@ -130,7 +130,7 @@ def _read(path: Path, piece: Piece, options: ReadOptions) -> Iterator[Batch]:
     if kind == "parquet":
         yield from parquet_records.read_parquet(path, piece, options.as_text)
         return
-    with paths.opened(path) as packed, decompression.open_decompressed(packed, compression) as plain:
+    with paths.open_binary(path) as packed, decompression.open_decompressed(packed, compression) as plain:
         if not compression:
             yield from _records(plain, kind, piece, options)
             return
@@ -163,8 +163,8 @@ def find_data_in_header(path: Path, options: ReadOptions) -> str:
         return ""
     try:
         with (
-            paths.reached(path),
-            paths.opened(path) as packed,
+            paths.convert_store_errors(path),
+            paths.open_binary(path) as packed,
             decompression.open_decompressed(packed, compression) as plain,
         ):
             names = csv_records.read_header(plain, str(path), tabs=_has_tabs(kind, options), options=options)

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from curate import anchored
-from curate.errors import ConfigError, listed
+from curate import no_follow
+from curate.errors import ConfigError, summarize_names
 from curate.store import parquet_io, readers, redaction, schemas
 from curate.store.ledger import RowLocation, Run, to_single_line
 
@@ -76,7 +76,7 @@ def find_row(run: Run, name: str) -> tuple[RowLocation | None, dict[str, Any] | 
     if not names:
         return None, None
     if len(names) > 1:
-        raise ConfigError(f"several input files are called {match[1]!r}", hint=f"name one: {listed(names)}")
+        raise ConfigError(f"several input files are called {match[1]!r}", hint=f"name one: {summarize_names(names)}")
     return _in_file(run, names[0], int(match[2]))
 
 
@@ -136,7 +136,7 @@ def _of_file(run: Run, file: str) -> Iterator[tuple[int, pa.Table, NDArray[np.in
 def _single(run: Run, places: list[RowLocation], message: str) -> RowLocation:
     if len(places) > 1:
         ids = [read_id(run, place) for place in places[:5]]
-        raise ConfigError(message, hint=f"name one: {listed(ids)}{', …' if len(places) > len(ids) else ''}")
+        raise ConfigError(message, hint=f"name one: {summarize_names(ids)}{', …' if len(places) > len(ids) else ''}")
     return places[0]
 
 
@@ -175,7 +175,7 @@ def grep(folder: Path, pattern: str, limit: int) -> SearchResult:
         pc.match_substring_regex(pa.array([""]), pattern)
     except pa.ArrowInvalid as error:
         raise ConfigError(f"not a regular expression: {error}", where="--grep") from error
-    with anchored.within(folder):
+    with no_follow.protect(folder):
         return _grepped(Run.open(folder), pattern, limit)
 
 

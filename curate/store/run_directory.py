@@ -22,7 +22,7 @@ def is_run(folder: Path) -> bool:
 
     On a disk that is its lock. A run of an older release is known by its input.
     """
-    if (MARK if paths.is_object(folder) else lock.NAME) in paths.names(folder):
+    if (MARK if paths.is_object(folder) else lock.NAME) in paths.list_names(folder):
         return True
     read = manifest.load(folder / "input")
     return read is not None and read.stage == "input"
@@ -41,7 +41,7 @@ def claim(folder: Path, *, overwrite: bool) -> None:
         refuse_foreign(folder)
     if paths.is_object(folder):  # on a disk the lock follows, and is the mark
         with suppress(FileExistsError):  # another run was faster; the lock will tell
-            paths.create(folder / MARK, b"This folder is a run's: curate replaces what is in it.\n")
+            paths.create_object(folder / MARK, b"This folder is a run's: curate replaces what is in it.\n")
 
 
 def refuse_foreign(folder: Path) -> None:
@@ -52,7 +52,7 @@ def refuse_foreign(folder: Path) -> None:
     ConfigError
         It names some of the files.
     """
-    names = sorted(paths.names(folder))
+    names = sorted(paths.list_names(folder))
     if names and not is_run(folder):
         more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
         raise ConfigError(
@@ -81,4 +81,4 @@ def _resolved(path: Path) -> PurePath:
 
 
 def _resolved_name(name: str) -> str:
-    return str(_resolved(paths.place(name))) if "://" in name else paths.real(name)
+    return str(_resolved(paths.parse_path(name))) if "://" in name else paths.resolve_links(name)

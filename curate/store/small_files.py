@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
-from curate import anchored
+from curate import no_follow
 from curate.store import inputs, json_records, readers
 from curate.store.records import MAX_BATCH_ROWS, VALUE_BYTES, Batch, Piece, ReadOptions
 
@@ -141,7 +141,7 @@ def _read(piece: Piece, as_text: Collection[str]) -> _Small | None:
     if not piece.complete or "://" in piece.path or not piece.path.lower().endswith(_ENDINGS):
         return None
     try:
-        with open(piece.path, "rb", buffering=0, opener=anchored.opener) as file:
+        with open(piece.path, "rb", buffering=0, opener=no_follow.opener) as file:
             data = file.read(MAX_SMALL_BYTES + 1)
     except OSError:
         return None  # it is an error once the file is read by itself

@@ -8,7 +8,7 @@ import stat
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from curate import anchored, paths
+from curate import no_follow, paths
 from curate.errors import DataError
 
 RESULTS = (
@@ -55,7 +55,7 @@ def refuse_links(folder: Path, owned: Collection[str] = RESULTS) -> None:
         current = above == str(folder / "export") and _CURRENT.fullmatch(name)
         if not stat.S_ISREG(mode) and not (current and stat.S_ISLNK(mode)):
             message, hint = (
-                (anchored.LINK, anchored.NO_LINK) if stat.S_ISLNK(mode) else (anchored.NO_FILE, anchored.NO_FILE_HINT)
+                (no_follow.LINK_MESSAGE, no_follow.LINK_HINT) if stat.S_ISLNK(mode) else (no_follow.SPECIAL_FILE_MESSAGE, no_follow.SPECIAL_FILE_HINT)
             )
             raise DataError(message, where=entry.path, hint=hint)
 

@@ -29,7 +29,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from curate import anchored, paths
+from curate import no_follow, paths
 from curate.errors import ConfigError, DataError
 from curate.store import lock, manifest, parquet_io, run_directory, symlinks
 from curate.store.churn import compute_churn
@@ -117,7 +117,7 @@ def _known_rows(root: Path, version: str) -> Iterator[pq.ParquetFile]:
     """Open the file with the rows of a version, if it is what was written for it."""
     path, expected = ids_path(root, version), _rows_published(root, version)
     try:
-        with paths.parquet(path) as file:
+        with paths.open_parquet(path) as file:
             made_from = (file.schema_arrow.metadata or {}).get(parquet_io.FINGERPRINT.encode(), b"")
             if version_name(made_from.decode(errors="replace")) != version or expected not in (None, file.metadata.num_rows):
                 raise ValueError("it is not what was written")
@@ -208,7 +208,7 @@ def _named(root: Path) -> str | None:
     if not parquet_io.exists(link):
         return None
     try:
-        with paths.reached(root):
+        with paths.convert_store_errors(root):
             if paths.is_object(root):
                 version = link.read_text(encoding="utf-8")
             elif _is_copy(link):
@@ -216,7 +216,7 @@ def _named(root: Path) -> str | None:
                 if not _VERSION.fullmatch(version):
                     raise _unknown_copy(root)
             else:
-                with anchored.inside(link) as there:
+                with no_follow.open_parent(link) as there:
                     version = str(there.readlink())
     except (OSError, UnicodeDecodeError):  # a file, or an object that is no text
         version = ""
@@ -247,7 +247,7 @@ def complete_versions(root: Path) -> list[str]:
     """
     lines = enumerate(_legible(root) or ())
     last = {line["version"]: place for place, line in lines if line["by"] == "run"}
-    found = [name for name in paths.names(root) if _VERSION.fullmatch(name) and is_complete(root, name)]
+    found = [name for name in paths.list_names(root) if _VERSION.fullmatch(name) and is_complete(root, name)]
     return sorted(found, key=lambda name: (last.get(name, -1), (root / name / manifest.NAME).stat().st_mtime, name))
 
 
@@ -265,16 +265,16 @@ def find_damage(root: Path, version: str, *, read: bool = False) -> str:
     found = read_contents(root / version)
     if found is None:
         return f"{version}/{manifest.NAME} is missing or corrupt"
-    there = paths.sizes(root / version)
+    there = paths.file_sizes(root / version)
     for file in found["files"]:
         if file["file"] not in there:
             return f"{version}/{file['file']} is missing"
         path = root / version / file["file"]
-        if there[file["file"]] != file["bytes"] or (read and paths.sha256(path) != file["sha256"]):
+        if there[file["file"]] != file["bytes"] or (read and paths.hash_file(path) != file["sha256"]):
             return f"{version}/{file['file']} is not what was written"
     if CARD not in there:
         return f"{version}/{CARD} is missing"
-    changed = found.get("card") not in (None, paths.sha256(root / version / CARD))
+    changed = found.get("card") not in (None, paths.hash_file(root / version / CARD))
     return f"{version}/{CARD} is not what was written" if changed else ""
 
 
@@ -287,19 +287,19 @@ def is_edited(root: Path, version: str) -> bool:
 def _edited(folder: Path, data: Mapping[str, Any]) -> bool:
     """Return whether a folder holds other files, or other bytes, than its manifest ``data`` lists."""
     written = {manifest.NAME: None, CARD: data.get("card"), **{file["file"]: file["sha256"] for file in data["files"]}}
-    found = paths.files(folder)
-    return any(name not in written or written[name] not in (None, paths.sha256(folder / name)) for name in found)
+    found = paths.list_files(folder)
+    return any(name not in written or written[name] not in (None, paths.hash_file(folder / name)) for name in found)
 
 
 def back_up_edited(root: Path, version: str) -> Path:
     """Copy the folder of ``version``, which may hold somebody's work, to where no run writes; its new path."""
-    taken = paths.names(root)
+    taken = paths.list_names(root)
     name = next(name for number in itertools.count(1) if (name := f"{version}.edited-{number}") not in taken)
     try:
-        for file in paths.files(root / version):
+        for file in paths.list_files(root / version):
             paths.copy(root / version / file, root / name / file)
     except BaseException:  # half a copy would look like all of one
-        paths.remove(root / name)
+        paths.remove_directory(root / name)
         raise
     return root / name
 
@@ -397,13 +397,13 @@ def _point(root: Path, version: str) -> None:
         parquet_io.write_text(root / CURRENT, version)
         return
     try:
-        with anchored.folder(root) as there:
+        with no_follow.open_directory(root) as there:
             fresh = there / f".{os.getpid()}.partial.{CURRENT}"
             fresh.unlink(missing_ok=True)
             fresh.symlink_to(version)
             if _is_copy(root / CURRENT):
                 _refuse_unknown_copy(root)
-                paths.remove(root / _COPIED)
+                paths.remove_directory(root / _COPIED)
                 (there / CURRENT).replace(there / _COPIED)  # no rename puts a link in the place of a folder
             fresh.replace(there / CURRENT)
     except OSError as error:
@@ -439,20 +439,20 @@ def delete_old_versions(root: Path, keep: int, warn: Callable[[str], None]) -> N
     """
     if not paths.is_object(root):
         parquet_io.sync_folder(root)
-        paths.remove(root / _COPIED)
+        paths.remove_directory(root / _COPIED)
     last = {line["version"]: place for place, line in enumerate(read_history(root))}  # by a rollback, too
     older = sorted(set(complete_versions(root)) - {published_version(root)}, key=lambda version: (last.get(version, -1), version))
     for version in older[: max(0, len(older) - keep)]:
         if is_edited(root, version):
             warn(f"{root / version} was edited since it was written; it is kept in {back_up_edited(root, version)}")
         paths.unlink(root / version / manifest.NAME)  # first, so that a half-deleted one never looks whole
-    whole, there = complete_versions(root), paths.names(root)
+    whole, there = complete_versions(root), paths.list_names(root)
     for version in list(dict.fromkeys(line["version"] for line in reversed(read_history(root))))[:keep]:
         if version not in whole and f"{version}{_IDS}" in there:
             warn(f"{root / version} is missing or corrupt: it is lost, and nobody can go back to it")
     for name in there:
         if _VERSION.fullmatch(name) and name not in whole:
-            paths.remove(root / name)
+            paths.remove_directory(root / name)
         elif _VERSION.fullmatch(name.removesuffix(_IDS)) and name.endswith(_IDS) and name[: -len(_IDS)] not in whole:
             paths.unlink(root / name)
 
@@ -488,7 +488,7 @@ def resolve_published(run: Path) -> PublishedExport:
     DataError
         A file of the version is missing, or of another size than was written.
     """
-    with anchored.within(run), paths.reached(run):
+    with no_follow.protect(run), paths.convert_store_errors(run):
         symlinks.refuse_links(run)
         root = run / FOLDER
         version = published_version(root)
@@ -537,7 +537,7 @@ def rollback(
     DataError : if it is not as it was written, or what was published is not known and no version is named
     LockedError : if a run is under way
     """
-    with anchored.within(run):
+    with no_follow.protect(run):
         return _rolled_back(run, version, note, warn or note)
 
 
@@ -545,7 +545,7 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
     symlinks.refuse_links(run)
     root = run / FOLDER
     _refuse_file(root)
-    if not run_directory.is_run(run) or not paths.names(root):
+    if not run_directory.is_run(run) or not paths.list_names(root):
         raise ConfigError("nothing is published here", where=str(run), hint="name the folder that 'run:' says")
     with lock.acquire(run, note):
         begun_anew = None if version is None else _left(root)
@@ -557,7 +557,7 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
         earlier = versions[: versions.index(before)] if before in versions else versions
         chosen = version or (earlier[-1] if earlier else None)
         wanted = version or next((each for each in reversed(_names(root)) if each != before), None)
-        there = {name for name in paths.names(root) if _VERSION.fullmatch(name)}
+        there = {name for name in paths.list_names(root) if _VERSION.fullmatch(name)}
         if chosen not in versions and wanted in there and not is_complete(root, wanted):
             wrong = find_damage(root, wanted)
             hint = (
@@ -570,7 +570,7 @@ def _rolled_back(run: Path, version: str | None, note: Callable[[str], None], wa
             raise DataError(told, where=str(root / HISTORY), hint=hint)
         if chosen not in versions:
             told = f"there is no version {version!r}" if version else "no version before the published one is kept"
-            if not version and wanted not in (None, *there) and f"{wanted}{_IDS}" in paths.names(root):
+            if not version and wanted not in (None, *there) and f"{wanted}{_IDS}" in paths.list_names(root):
                 told = f"{told}: {root}/{wanted} is missing, and is lost"
             hint = f"name another version; there are, oldest first: {_listed(root, versions)}"
             raise ConfigError(told, where=str(root / CURRENT), hint=hint)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.config.loader import load
+from curate.config.loader import load_config
 from curate.store.ledger import Run
 
 WORDS = ["amber", "birch", "cobalt", "dune", "ember", "fjord", "grove", "iris", "kelp", "lagoon", "meadow", "night"]
@@ -203,7 +203,7 @@ def test_init_finds_the_text_and_the_run_quarantines_no_row(command, pool, name)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == "wrote new.yaml for 1 file"
     assert f"text: {expected['text']!r} (" in done.stdout
-    config = load(Path("new.yaml"))
+    config = load_config(Path("new.yaml"))
     keys = {"id": None, "label": None, "source": None, "header": True} | expected
     assert {key: getattr(config.input, key) for key in keys} == keys
     ran = command("run", "new.yaml", "--no-report", "--json")
@@ -241,5 +241,5 @@ def test_several_files_are_a_source_each_where_no_column_has_the_sources(
         rows = [{"text": f"file {number}, row {row}: amber birch cobalt dune ember", **more} for row in range(40)]
         Path(f"{number}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert command("init", "c.yaml", "--files", "*.jsonl").returncode == 0
-    assert load(Path("c.yaml")).input.source == expected
+    assert load_config(Path("c.yaml")).input.source == expected
     assert command("check", "c.yaml").returncode == 0

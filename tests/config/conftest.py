@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.config.loader import load
+from curate.config.loader import load_config
 from curate.errors import ConfigError
 
 HEAD = """
@@ -98,7 +98,7 @@ def errors_of(base: str) -> Callable[..., str]:
     def told(text: str, *overrides: str, whole: bool = False) -> str:
         Path("x.yaml").write_text(text if whole else base + text, encoding="utf-8")
         with pytest.raises(ConfigError) as caught:
-            load(Path("x.yaml"), overrides)
+            load_config(Path("x.yaml"), overrides)
         assert caught.value.exit_code == 2
         return str(caught.value)
 

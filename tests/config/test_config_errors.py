@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from curate.config.loader import from_data, load
+from curate.config.loader import config_from_dict, load_config
 from curate.errors import ConfigError, ConfigErrors, PluginError
 
 FINE = "select:\n  - {use: any, keep: 5}\n"
@@ -775,7 +775,7 @@ def test_errors_of_the_command_line_come_last_in_its_order(errors_of: Told) -> N
 
 def test_a_value_that_an_override_replaces_is_not_complained_of(base: str) -> None:
     Path("x.yaml").write_text(base + "select:\n  - {use: any, keep: none}\n", encoding="utf-8")
-    assert load(Path("x.yaml"), ["select.0.keep=3"]).select[0].budget.rows(5, "any") == 3
+    assert load_config(Path("x.yaml"), ["select.0.keep=3"]).select[0].budget.resolve_rows(5, "any") == 3
 
 
 def test_a_selector_that_plans_no_epochs_stands_anywhere(base: str) -> None:
@@ -783,7 +783,7 @@ def test_a_selector_that_plans_no_epochs_stands_anywhere(base: str) -> None:
         "select: [{use: draws, epochs: 1, keep_tokens: 5}, {use: any, keep: 2}]\nrefresh: {keep_previous_weight: 1}\n"
     )
     Path("x.yaml").write_text(base + entries, encoding="utf-8")
-    assert [entry.epochs for entry in load(Path("x.yaml")).select] == [1, 1]
+    assert [entry.epochs for entry in load_config(Path("x.yaml")).select] == [1, 1]
 
 
 def test_a_name_like_no_other_is_answered_with_all_there_are(errors_of: Told) -> None:
@@ -809,13 +809,13 @@ def test_a_number_longer_than_any_computer_holds(errors_of: Told) -> None:
 
 def test_a_file_that_cannot_be_read() -> None:
     with pytest.raises(ConfigError, match=r"^no.yaml: cannot read the configuration: No such file or directory$"):
-        load(Path("no.yaml"))
+        load_config(Path("no.yaml"))
 
 
 def test_a_file_that_is_not_utf_8() -> None:
     Path("x.yaml").write_bytes(b"curate: 1\nrun: \xff\n")
     with pytest.raises(ConfigError, match=r"^x.yaml: not UTF-8 text: byte 15 is 0xff$"):
-        load(Path("x.yaml"))
+        load_config(Path("x.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -831,7 +831,7 @@ def test_a_file_that_is_not_utf_8() -> None:
 def test_a_dict_is_held_to_the_same(change: dict[str, object], expected: str) -> None:
     data = {"curate": 1, "run": "x", "input": {"files": "a", "text": "t"}, "select": [{"use": "uniform", "keep": 1}]}
     with pytest.raises(ConfigErrors) as caught:
-        from_data({**data, **change})
+        config_from_dict({**data, **change})
     assert str(caught.value) == expected
 
 
@@ -839,7 +839,7 @@ def test_a_dict_that_holds_itself_is_an_error_of_ours() -> None:
     data: dict[str, object] = {"curate": 1}
     data["guard"] = data
     with pytest.raises(ConfigError, match="nested too deeply, or refers to itself"):
-        from_data(data)
+        config_from_dict(data)
 
 
 def test_a_plugin_that_takes_a_key_of_the_drivers_is_refused(base: str) -> None:
@@ -849,11 +849,11 @@ def test_a_plugin_that_takes_a_key_of_the_drivers_is_refused(base: str) -> None:
         base.replace("any.py", "greedy.py") + "select: [{use: greedy, keep: 5}]\n", encoding="utf-8"
     )
     with pytest.raises(PluginError, match="selector 'greedy' may not have a field called 'keep'"):
-        load(Path("x.yaml"))
+        load_config(Path("x.yaml"))
 
 
 def test_a_plugin_file_that_does_not_load_is_the_plugins_fault(base: str) -> None:
     Path("broken.py").write_text("1 / 0\n", encoding="utf-8")
     Path("x.yaml").write_text(base.replace("any.py", "broken.py") + FINE, encoding="utf-8")
     with pytest.raises(PluginError, match=r"broken.py: the plugin file fails to load: ZeroDivisionError"):
-        load(Path("x.yaml"))
+        load_config(Path("x.yaml"))

@@ -10,9 +10,9 @@ import pytest
 
 from curate.config import model
 from curate.config.budget import Budget
-from curate.config.issues import Report
-from curate.config.validator import MOST_NUMBER, Validator
-from curate.config.yaml_positions import parse
+from curate.config.issues import IssueCollector
+from curate.config.validator import MAX_NUMBER, Validator
+from curate.config.yaml_positions import parse_yaml
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, union_members, split_annotated
 
@@ -47,9 +47,9 @@ LOOPS = {"epochs", "seeds", "runs", "resamplings", "max_iterations", "starts", "
 """Fields that say how often something is repeated, or how large an array is, whatever the size of the pool."""
 
 
-def read(field: Field, text: str) -> tuple[object, Report]:
-    document = parse(f"x: {text}", "x.yaml")
-    report = Report("x.yaml", document)
+def read(field: Field, text: str) -> tuple[object, IssueCollector]:
+    document = parse_yaml(f"x: {text}", "x.yaml")
+    report = IssueCollector("x.yaml", document)
     return Validator(report).value(field.type, document.data["x"], ("x",)), report
 
 
@@ -57,9 +57,9 @@ def read(field: Field, text: str) -> tuple[object, Report]:
 def test_a_number_beyond_every_bound_is_an_error(cls, field):
     for text in LARGE:
         value, report = read(field, text)
-        within = isinstance(value, int | float) and value <= MOST_NUMBER
+        within = isinstance(value, int | float) and value <= MAX_NUMBER
         bounded = any(isinstance(mark, at.Le | at.Lt) for _, found in numbers(field.type) for mark in found)
-        assert within or bounded or report.blames(("x",)), (text, value)
+        assert within or bounded or report.has_issue(("x",)), (text, value)
 
 
 @pytest.mark.parametrize(("cls", "field"), FIELDS, ids=lambda one: getattr(one, "name", getattr(one, "__name__", "")))

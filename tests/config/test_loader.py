@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from curate.config import yaml_positions
-from curate.config.loader import from_data, load
-from curate.config.model import RunConfig, Temperature, params
+from curate.config.loader import config_from_dict, load_config
+from curate.config.model import RunConfig, Temperature, plugin_params
 
 SECTIONS = """score:
   - {use: size}
@@ -30,7 +30,7 @@ select:
 @pytest.fixture
 def config(base: str) -> RunConfig:
     Path("x.yaml").write_text(base + SECTIONS, encoding="utf-8")
-    return load(Path("x.yaml"))
+    return load_config(Path("x.yaml"))
 
 
 def test_what_was_not_said_has_its_default(config: RunConfig) -> None:
@@ -62,7 +62,7 @@ def test_a_quota_is_proportional_where_there_are_groups(config: RunConfig) -> No
 
 def test_a_filter_has_no_budget(config: RunConfig) -> None:
     assert [entry.budget is None for entry in config.select] == [True, False, False, False]
-    assert config.select[1].budget.rows(100, "first") == 75
+    assert config.select[1].budget.resolve_rows(100, "first") == 75
 
 
 def test_1_is_a_number(config: RunConfig) -> None:
@@ -71,7 +71,7 @@ def test_1_is_a_number(config: RunConfig) -> None:
 
 def test_without_sections_the_built_in_plugins_are_used() -> None:
     data = {"curate": 1, "run": "x", "input": {"files": ["a"], "text": "t"}, "select": [{"use": "uniform", "keep": 1}]}
-    config = from_data(data)
+    config = config_from_dict(data)
     assert (config.embed[0].name, config.cluster.name, config.export.name) == ("lsa", "kmeans", "parquet")
     assert (config.score, config.source) == ((), "<dict>")
     assert config.input.files == ("a",)
@@ -81,14 +81,14 @@ def test_a_scorer_of_clusters_reads_the_vectors_that_were_clustered(base: str) -
     embed = "embed: [{use: words}, {use: words, name: other}]"
     text = base.replace("embed: {use: words}", embed).replace("{use: groups}", "{use: groups, embedding: other}")
     Path("x.yaml").write_text(text + SECTIONS, encoding="utf-8")
-    config = load(Path("x.yaml"))
+    config = load_config(Path("x.yaml"))
     assert [entry.embedding for entry in config.score] == [None, None, "other"]
     assert config.select[1].embedding == "words"
 
 
 def test_a_dict_is_not_changed_by_overrides() -> None:
     data = {"curate": 1, "run": "x", "input": {"files": "a", "text": "t"}, "select": [{"use": "uniform", "keep": 1}]}
-    assert from_data(data, ["select.0.keep=2"]).select[0].budget.keep == 2
+    assert config_from_dict(data, ["select.0.keep=2"]).select[0].budget.keep == 2
     assert data["select"] == [{"use": "uniform", "keep": 1}]
 
 
@@ -107,11 +107,11 @@ def test_a_dict_is_not_changed_by_overrides() -> None:
     ],
 )
 def test_an_override_takes_the_place_of_what_the_file_says(config: RunConfig, override, where, value) -> None:
-    assert where(load(Path("x.yaml"), [override])) == value
+    assert where(load_config(Path("x.yaml"), [override])) == value
 
 
 def test_later_overrides_win(config: RunConfig) -> None:
-    assert load(Path("x.yaml"), ["seed=1", "seed=2"]).seed == 2
+    assert load_config(Path("x.yaml"), ["seed=1", "seed=2"]).seed == 2
 
 
 def test_the_plugin_files_of_the_user_are_known_by_content(config: RunConfig) -> None:
@@ -121,21 +121,21 @@ def test_the_plugin_files_of_the_user_are_known_by_content(config: RunConfig) ->
 
 
 def test_what_only_changes_the_speed_is_in_no_fingerprint(config: RunConfig) -> None:
-    assert params(config.embed[0].spec) == {"dimensions": 8}
-    slower = load(Path("x.yaml"), ["embed.batch_size=1", "export.keep_versions=9"])
+    assert plugin_params(config.embed[0].spec) == {"dimensions": 8}
+    slower = load_config(Path("x.yaml"), ["embed.batch_size=1", "export.keep_versions=9"])
     assert slower.embed[0].fingerprint_parts() == config.embed[0].fingerprint_parts()
     assert slower.export.fingerprint_parts() == config.export.fingerprint_parts()
 
 
 @pytest.mark.parametrize("override", ["embed.dimensions=9", "embed.precision=float16", "embed.name=x"])
 def test_what_changes_the_vectors_is_in_the_fingerprint(config: RunConfig, override: str) -> None:
-    changed = load(Path("x.yaml"), [override, "cluster.embedding=null"])
+    changed = load_config(Path("x.yaml"), [override, "cluster.embedding=null"])
     assert changed.embed[0].fingerprint_parts() != config.embed[0].fingerprint_parts()
 
 
 @pytest.mark.parametrize("key", ["prune_rate=0.5", "within=cluster", "quality=central", "order=easy", "by=size"])
 def test_what_changes_a_selection_is_in_the_fingerprint(config: RunConfig, key: str) -> None:
-    changed = load(Path("x.yaml"), [f"select.first.{key}"])
+    changed = load_config(Path("x.yaml"), [f"select.first.{key}"])
     assert changed.select[1].fingerprint_parts() != config.select[1].fingerprint_parts()
 
 
@@ -220,7 +220,7 @@ CONFIGS = st.fixed_dictionaries(
 @given(data=CONFIGS)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_resolved_copy_loads_as_the_same_configuration(data: dict[str, object]) -> None:
-    config = from_data(data)
-    Path("resolved.yaml").write_text(yaml_positions.dump(config.resolved), encoding="utf-8", newline="")
-    assert load(Path("resolved.yaml")) == config
+    config = config_from_dict(data)
+    Path("resolved.yaml").write_text(yaml_positions.dump_yaml(config.resolved), encoding="utf-8", newline="")
+    assert load_config(Path("resolved.yaml")) == config
     assert list(config.resolved) == [key for key in RunConfig.__dataclass_fields__ if key in config.resolved]

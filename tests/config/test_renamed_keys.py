@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from curate.config.issues import SYNONYMS, nearest
-from curate.config.sections import ENTRIES, SECTIONS, TOP, EntrySection, driver_fields
+from curate.config.issues import SYNONYMS, suggest_name
+from curate.config.sections import ENTRY_SECTIONS, SECTIONS, TOP_LEVEL_FIELDS, EntrySection, driver_fields
 from curate.plugins import registry
 from curate.plugins.fields import fields, expand_nested
 
 
 def keys_of_every_mapping():
     """Yield the keys that are valid next to each other: of each section, and of an entry of each plugin."""
-    yield {field.name for field in TOP}
+    yield {field.name for field in TOP_LEVEL_FIELDS}
     yield from ({field.name for field in fields(one.cls)} for one in SECTIONS.values() if type(one) is not EntrySection)
-    for section in ENTRIES.values():
+    for section in ENTRY_SECTIONS.values():
         for name in registry.names(section.kind):
             plugin = registry.get(section.kind, name)
             options = [field.name for field in expand_nested(fields(plugin.cls))]
@@ -29,9 +29,9 @@ def test_an_old_key_is_answered_with_the_new_one(old):
     homes = [keys for keys in VALID for new in SYNONYMS[old] if new in keys and old not in keys]
     assert homes or old in registry.names("metric") or SYNONYMS[old][0] in registry.names("metric")
     for keys in homes:
-        assert nearest(old, keys) == f"did you mean {next(new for new in SYNONYMS[old] if new in keys)!r}?"
+        assert suggest_name(old, keys) == f"did you mean {next(new for new in SYNONYMS[old] if new in keys)!r}?"
 
 
 def test_an_unknown_key_that_is_no_old_one_is_answered_with_the_most_similar():
-    assert nearest("n_neighbor", ["n_neighbors", "n_probe"]) == "did you mean 'n_neighbors'?"
-    assert nearest("first", ["last"]) == "there are: last"
+    assert suggest_name("n_neighbor", ["n_neighbors", "n_probe"]) == "did you mean 'n_neighbors'?"
+    assert suggest_name("first", ["last"]) == "there are: last"

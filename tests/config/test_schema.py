@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from curate.config import yaml_positions
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.config.schema import json_schema
-from curate.config.sections import ENTRIES
+from curate.config.sections import ENTRY_SECTIONS
 from curate.errors import ConfigError
 from curate.plugins import registry
 from curate.plugins.registry import LocalPlugin
@@ -29,10 +29,10 @@ def test_it_is_a_schema() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.name for path in CONFIGS])
 def test_every_recipe_fits_it(path: Path) -> None:
-    assert complaints(yaml_positions.parse(path.read_text(encoding="utf-8"), str(path)).data) == []
+    assert complaints(yaml_positions.parse_yaml(path.read_text(encoding="utf-8"), str(path)).data) == []
 
 
-@pytest.mark.parametrize("kind", [section.kind for section in ENTRIES.values()])
+@pytest.mark.parametrize("kind", [section.kind for section in ENTRY_SECTIONS.values()])
 def test_every_plugin_is_in_it(kind: Any) -> None:
     assert {f"{kind}.{name}" for name in registry.names(kind)} <= set(json_schema()["$defs"])
 
@@ -54,7 +54,7 @@ def test_every_key_is_explained() -> None:
 @pytest.fixture
 def right(base: str) -> dict[str, Any]:
     text = base + "score: [{use: size}]\nselect: [{use: spread, keep: 5}, {use: needle, word: x}]\n"
-    data: dict[str, Any] = yaml_positions.parse(text, "x").data
+    data: dict[str, Any] = yaml_positions.parse_yaml(text, "x").data
     return data
 
 
@@ -85,11 +85,11 @@ def right(base: str) -> dict[str, Any]:
 def test_it_refuses_what_loading_refuses(right: dict[str, Any], path: tuple[Any, ...], value: Any) -> None:
     local = tuple(LocalPlugin.from_path(Path(name)) for name in right["plugins"])
     assert complaints(right, local) == []
-    from_data(right)
+    config_from_dict(right)
     section = right
     for step in path[:-1]:
         section = section[step]
     section[path[-1]] = value
     assert complaints(right, local) != []
     with pytest.raises(ConfigError):
-        from_data(right)
+        config_from_dict(right)

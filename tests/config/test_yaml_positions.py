@@ -19,14 +19,14 @@ CORE = [
 
 @pytest.mark.parametrize(("text", "value"), CORE, ids=[repr(text) for text, _ in CORE])
 def test_a_scalar_means_what_yaml_1_2_says(text: str, value: object) -> None:
-    got = yaml_positions.parse(f"a: {text}", "x").data["a"]
+    got = yaml_positions.parse_yaml(f"a: {text}", "x").data["a"]
     assert (got, type(got)) == (value, type(value))
 
 
 def test_places_are_those_of_keys_and_of_list_items() -> None:
-    document = yaml_positions.parse("# first\na:\n  - {b: 1, c: [2]}\n  -   d: x\n'e': y\n", "x")
+    document = yaml_positions.parse_yaml("# first\na:\n  - {b: 1, c: [2]}\n  -   d: x\n'e': y\n", "x")
     assert document.data == {"a": [{"b": 1, "c": [2]}, {"d": "x"}], "e": "y"}
-    assert document.places == {
+    assert document.locations == {
         (): (2, 1),
         ("a",): (2, 1),
         ("a", 0): (3, 5),
@@ -40,15 +40,15 @@ def test_places_are_those_of_keys_and_of_list_items() -> None:
 
 
 def test_an_alias_is_what_its_anchor_is() -> None:
-    assert yaml_positions.parse("a: &x [1, {b: 2}]\nc: *x\n", "x").data["c"] == [1, {"b": 2}]
+    assert yaml_positions.parse_yaml("a: &x [1, {b: 2}]\nc: *x\n", "x").data["c"] == [1, {"b": 2}]
 
 
 def test_a_byte_order_mark_and_dos_line_ends_change_no_place() -> None:
-    assert yaml_positions.parse("a: 1\r\nb: 2\r\n", "x").places[("b",)] == (2, 1)
+    assert yaml_positions.parse_yaml("a: 1\r\nb: 2\r\n", "x").locations[("b",)] == (2, 1)
 
 
 def test_a_key_given_twice_keeps_its_first_value_and_names_both_places() -> None:
-    document = yaml_positions.parse("a: 1\nb: 2\na: 3\n", "x")
+    document = yaml_positions.parse_yaml("a: 1\nb: 2\na: 3\n", "x")
     assert document.data == {"a": 1, "b": 2}
     assert document.faults == [yaml_positions.Fault(("a",), "given twice; first at 1:1", "", (3, 1))]
 
@@ -66,7 +66,7 @@ KEYS = st.text(st.characters(codec="utf-8"), max_size=5).filter(lambda key: key 
 
 @given(st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4)))
 def test_what_is_dumped_is_what_is_parsed(data: object) -> None:
-    document = yaml_positions.parse(yaml_positions.dump({"data": data}), "x")
+    document = yaml_positions.parse_yaml(yaml_positions.dump_yaml({"data": data}), "x")
     assert document.faults == []
     assert repr(document.data) == repr({"data": data})  # repr tells 1 from 1.0 and from true
 
@@ -74,8 +74,8 @@ def test_what_is_dumped_is_what_is_parsed(data: object) -> None:
 @given(st.text())
 def test_any_text_is_data_or_an_error_of_ours(text: str) -> None:
     try:
-        document = yaml_positions.parse(text, "x")
+        document = yaml_positions.parse_yaml(text, "x")
     except yaml_positions.ConfigError as error:
         assert error.where.startswith("x")
     else:
-        assert document.places[()][0] >= 1
+        assert document.locations[()][0] >= 1

@@ -13,7 +13,7 @@ import pytest
 
 import curate
 from curate import paths
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.executors.serial import Serial
 from curate.pipeline import plan
 from curate.plugins import registry
@@ -109,7 +109,7 @@ CASES = {
 
 
 def stale(settings, **options):
-    return {step.stage for step in plan(from_data(settings), Serial(), **options) if step.state != "fresh"}
+    return {step.stage for step in plan(config_from_dict(settings), Serial(), **options) if step.state != "fresh"}
 
 
 def test_there_is_a_case_for_every_marked_field():
@@ -228,7 +228,7 @@ def test_a_byte_changed_in_what_the_other_sections_name_is_noticed(pool, config,
 
 @pytest.mark.parametrize("of", ["pool", "log", "examples", "set", "field"])
 def test_verify_hashes_what_no_stamp_tells_apart(pool, config, command, monkeypatch, of):
-    monkeypatch.setattr(paths, "known", lambda path: {"size": path.stat().st_size})  # a file system without times
+    monkeypatch.setattr(paths, "read_stamp", lambda path: {"size": path.stat().st_size})  # a file system without times
     settings, path, stage = config(), pool / "a.jsonl", "input"
     if of == "log":
         settings |= {"proxy": {"use": "recorded", "files": log("log.jsonl")}, "score": [{"use": "el2n"}]}

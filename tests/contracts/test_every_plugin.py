@@ -12,12 +12,12 @@ import annotated_types
 import pytest
 
 from curate.config import sections
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigErrors
 from curate.plugins import registry
 from curate.plugins.fields import describe, fields, iter_marks, without_null, format_value
 
-SECTION = {section.kind: section for section in sections.ENTRIES.values()}
+SECTION = {section.kind: section for section in sections.ENTRY_SECTIONS.values()}
 ALL = [pytest.param(kind, name, id=f"{kind}-{name}") for kind in registry.KINDS for name in registry.names(kind)]
 BEYOND = {
     annotated_types.Ge: lambda mark, step: mark.ge - step,
@@ -51,7 +51,7 @@ def refused(kind: str, name: str, **wrong: Any) -> list[str]:
     data["select"] = [{"use": "uniform", "keep": 1}]
     data[section.name] = [entry] if section.must_be_list else entry
     with pytest.raises(ConfigErrors) as caught:
-        from_data(data)
+        config_from_dict(data)
     return str(caught.value).splitlines()
 
 

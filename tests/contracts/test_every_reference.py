@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from curate import pipeline
-from curate.config.loader import load
-from curate.config.sections import ENTRIES, SECTIONS, driver_fields
+from curate.config.loader import load_config
+from curate.config.sections import ENTRY_SECTIONS, SECTIONS, driver_fields
 from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
@@ -58,16 +58,16 @@ def wrong(annotation, kind):
 def references():
     """Yield the section, plugin, field and value of every key that names a column or a file."""
     for name, section in SECTIONS.items():
-        if name not in ENTRIES:
+        if name not in ENTRY_SECTIONS:
             for field in fields(section.cls):
                 if (kind := kind_of(field.type)) is not None:
                     yield name, "", field.name, wrong(field.type, kind)
             continue
-        for field in driver_fields(ENTRIES[name]):
+        for field in driver_fields(ENTRY_SECTIONS[name]):
             if (kind := kind_of(field.type)) is not None:
                 yield name, "", field.name, wrong(field.type, kind)
-        for use in registry.names(ENTRIES[name].kind):
-            plugin = registry.get(ENTRIES[name].kind, use)
+        for use in registry.names(ENTRY_SECTIONS[name].kind):
+            plugin = registry.get(ENTRY_SECTIONS[name].kind, use)
             named = {one.name for one in expand_nested(fields(plugin.cls)) if kind_of(one.type)}
             for field in expand_nested(fields(plugin.cls)):
                 if field.name in named and not (nested_dataclass(item_type(field.type, list)) and "*" not in field.name):
@@ -78,14 +78,14 @@ def references():
 
 def entry(section, use, field, value):
     """Return an entry of a section with that value."""
-    kind = ENTRIES[section].kind
+    kind = ENTRY_SECTIONS[section].kind
     use = use or {"embedder": "hashing", "clusterer": "kmeans", "selector": "uniform"}[kind]
     traits = registry.get(kind, use).traits
     made = {"use": use, **traits.example, **({"keep": 5} if kind == "selector" and traits.budgeted else {})}
     if value is not None and "*" not in field:
         made[field] = value
     made |= WITH.get((use, field), {})
-    return [made] if ENTRIES[section].must_be_list else made
+    return [made] if ENTRY_SECTIONS[section].must_be_list else made
 
 
 CASES = list(references())
@@ -105,7 +105,7 @@ def written(pool, config):
 
 def refused(path: Path) -> str:
     """Return the error of a check, which a run gives too, before anything is embedded."""
-    settings = load(path)
+    settings = load_config(path)
     with pytest.raises(CurateError) as checked:
         preflight.check_without_run(settings).raise_if_any()
     with pytest.raises(CurateError) as ran:
@@ -120,7 +120,7 @@ def test_a_name_of_nothing_is_found_by_check_and_by_run(written, section, use, f
     Path("texts.jsonl").write_text("".join(f'{{"text": "good text {n}", "id": "e{n}"}}\n' for n in range(60)))
     given = {"files": "texts.jsonl"} if section == "decontaminate" else {}
     base = json.loads(written().read_text())
-    plain = {**base.get(section, {}), **given, field: value} if section not in ENTRIES else {}
+    plain = {**base.get(section, {}), **given, field: value} if section not in ENTRY_SECTIONS else {}
     made = plain or entry(section, use, field, value)
     told = refused(written(**{section: made}))
     key = field.replace("*", "0")
@@ -257,7 +257,7 @@ def test_a_column_of_late_rows_is_no_mistake(written):
     Path("pool/a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     Path("pool/b.jsonl").unlink()
     source = {"files": "pool/a.jsonl", "id": "id", "text": "text"}
-    found = preflight.check_without_run(load(written(input=source, select=[{"use": "where", "drop": "late > 5"}])))
+    found = preflight.check_without_run(load_config(written(input=source, select=[{"use": "where", "drop": "late > 5"}])))
     assert not found.errors
     assert not found.pool.complete
     assert str(found.pool.row_count) == "3,000"
@@ -268,7 +268,7 @@ def test_a_column_of_late_rows_is_no_mistake(written):
 def test_a_check_writes_nothing(written):
     path = written()
     before = sorted(Path().rglob("*"))
-    preflight.check_without_run(load(path)).raise_if_any()
+    preflight.check_without_run(load_config(path)).raise_if_any()
     assert sorted(Path().rglob("*")) == before
 
 
@@ -276,23 +276,23 @@ def test_a_check_writes_nothing(written):
 def test_a_disk_that_is_too_small_is_found(written, monkeypatch, free, told):
     usage = type("Usage", (), {"free": free})
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
-    found = preflight.check_without_run(load(written()))
+    found = preflight.check_without_run(load_config(written()))
     assert ("error" if found.errors else "note" if found.notes else "") == told
     assert all("a first run writes ≈" in str(one) and "run" in str(one) for one in (*found.errors, *found.notes))
 
 
 def test_a_memory_that_is_too_small_is_found(written, monkeypatch):
     monkeypatch.setattr("os.sysconf", lambda _: 1 << 10)
-    assert "a process needs ≈" in preflight.check_without_run(load(written())).notes[0]
+    assert "a process needs ≈" in preflight.check_without_run(load_config(written())).notes[0]
 
 
 def test_a_first_run_on_a_disk_that_is_too_small_says_so(written, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 2**14}))
-    config, notes = load(written()), []
+    config, notes = load_config(written()), []
     for expected in (1, 0):  # what a run writes again is not what a first one writes
         notes.clear()
         listening = NullProgress()
         listening.note = notes.append
         pipeline.run(config, Serial(), listening)
         assert sum("a first run writes ≈" in note for note in notes) == expected
-        config = load(written(), ["seed=1"])
+        config = load_config(written(), ["seed=1"])

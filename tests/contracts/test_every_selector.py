@@ -255,7 +255,7 @@ def test_any_number_of_threads_gives_the_same_bytes(name, monkeypatch):
 def from_float16(x):
     """Rows of unit length as later stages read them where they are stored as float16."""
     values = pa.array(x.astype(np.float16).ravel())
-    return embedding_matrix.matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
+    return embedding_matrix.to_matrix(pa.FixedSizeListArray.from_arrays(values, x.shape[1]))
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if "embedding" in declared(name).reads])

@@ -15,8 +15,8 @@ import pytest
 
 import curate
 from curate.config import yaml_positions
-from curate.config.loader import from_data
-from curate.config.sections import ENTRIES
+from curate.config.loader import config_from_dict
+from curate.config.sections import ENTRY_SECTIONS
 from curate.errors import ConfigError
 from curate.kernels.types import Texts
 from curate.plugins import registry
@@ -129,7 +129,7 @@ def tables(page: str) -> dict[str, dict[str, tuple[str, str]]]:
 def missing(data: dict[str, Any]) -> bool:
     """Whether a configuration is refused because a key is missing."""
     try:
-        from_data(data)
+        config_from_dict(data)
     except ConfigError as error:
         assert ": missing" in str(error)
         return True
@@ -137,7 +137,7 @@ def missing(data: dict[str, Any]) -> bool:
 
 
 def test_the_page_of_the_configuration_names_every_key_and_those_that_may_not_be_missing():
-    from_data(FULL)
+    config_from_dict(FULL)
     pages = tables("reference/configuration.md")
     required = {key for key, (_, default) in pages["Top level"].items() if default == "required"}
     assert pages["Top level"].keys() == FULL.keys()
@@ -146,7 +146,7 @@ def test_the_page_of_the_configuration_names_every_key_and_those_that_may_not_be
         needed = {key for key, (_, default) in pages[section].items() if default == "required"}
         least = {name: FULL[name] for name in required}
         assert missing({**least, section: {}}) == bool(needed)
-        from_data({**least, section: {key: FULL[section][key] for key in needed}})
+        config_from_dict({**least, section: {key: FULL[section][key] for key in needed}})
 
 
 def test_the_page_of_the_configuration_says_what_a_top_level_key_holds():
@@ -154,7 +154,7 @@ def test_the_page_of_the_configuration_says_what_a_top_level_key_holds():
     for key, (value, _) in tables("reference/configuration.md")["Top level"].items():
         for kind, empty in kinds.items() if value != "1" else ():
             try:
-                from_data({**FULL, key: empty})
+                config_from_dict({**FULL, key: empty})
             except ConfigError as error:
                 refused = f"<dict>: {key}: must be" in str(error) and "at least one entry" not in str(error)
             else:
@@ -174,10 +174,10 @@ def test_the_docs_read_the_texts_of_a_pool():
 def test_an_example_of_a_plugin_has_the_form_of_its_section():
     pages = (ROOT / "docs" / "plugins").glob("[a-z]*.md")
     for text in (text for page in pages for text in blocks(page, "yaml")):
-        ((name, entry),) = yaml_positions.parse(text, "an example").data.items()
-        section = ENTRIES[name]
+        ((name, entry),) = yaml_positions.parse_yaml(text, "an example").data.items()
+        section = ENTRY_SECTIONS[name]
         assert isinstance(entry, list) == section.must_be_list, text
-        found = registry.get(section.kind, (entry[0] if section.many and isinstance(entry, list) else entry)["use"])
+        found = registry.get(section.kind, (entry[0] if section.is_list and isinstance(entry, list) else entry)["use"])
         assert found.kind == section.kind
 
 

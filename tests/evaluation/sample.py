@@ -6,7 +6,7 @@ import math
 
 from curate.evaluation.comparison_result import Cell, Comparison
 from curate.evaluation.metric_values import Measure
-from curate.evaluation.split import Left
+from curate.evaluation.split import ExcludedRows
 from curate.plugins.interfaces import OutputColumn
 from curate.report.evaluation_data import Estimate
 
@@ -58,11 +58,11 @@ def comparison(name: str = "ccs") -> Comparison:
         filters=("semdedup",),
         selectors=("facility_location", name, "top_k"),
         rates=(0.5, 0.9),
-        sees={"top_k": ("labels", "groups of source")},
+        visible={"top_k": ("labels", "groups of source")},
         measures=(ACCURACY, SPREAD),
         primary=ACCURACY,
         cells={(each.selector, each.rate): each for each in cells},
         full={"probe_accuracy": Estimate(0.955, 0.01, 0), "spread": Estimate(2.1, math.nan, math.nan)},
-        left=Left(overlapping=("a", "b", "c", "d"), unlabelled=1, unknown=2),
+        left=ExcludedRows(overlapping=("a", "b", "c", "d"), unlabelled=1, unknown=2),
         notes=("a note",),
     )

@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigError
 from curate.evaluation import verdict
 from curate.evaluation.compare import compare
@@ -50,7 +50,7 @@ def written(run: str = "run") -> dict:
 
 def test_the_winner_is_named_where_it_is_known(crowd, over):
     """Chance misses rare classes, facility location covers each, and the most typical rows are all of one kind."""
-    found = compare(from_data(over()), Serial(), select=["facility_location", "top_k"], prune_rates=RATES)
+    found = compare(config_from_dict(over()), Serial(), select=["facility_location", "top_k"], prune_rates=RATES)
     told = verdict.sentence(found)
     assert told.startswith("use facility_location at prune rate 0.95: it beats random by ")
     assert told.endswith("; top_k does not differ from random")
@@ -60,12 +60,12 @@ def test_the_winner_is_named_where_it_is_known(crowd, over):
 
 
 def test_nothing_beats_random_where_labels_are_noise(noise, over):
-    found = compare(from_data(over()), Serial(), select=["facility_location", "k_center"], prune_rates=[0.7, 0.9])
+    found = compare(config_from_dict(over()), Serial(), select=["facility_location", "k_center"], prune_rates=[0.7, 0.9])
     assert verdict.sentence(found).startswith("nothing beats random here: use uniform")
 
 
 def test_one_seed_claims_nothing(crowd, over):
-    found = compare(from_data(over()), Serial(), prune_rates=RATES, seeds=1)
+    found = compare(config_from_dict(over()), Serial(), prune_rates=RATES, seeds=1)
     assert verdict.sentence(found).startswith("one seed cannot tell a difference from chance")
     cell = found.cells["facility_location", 0.95]
     assert math.isnan(cell.p)
@@ -74,7 +74,7 @@ def test_one_seed_claims_nothing(crowd, over):
 
 
 def test_after_an_interruption_only_what_is_missing_is_done(crowd, over):
-    config = from_data(over(run="run"))
+    config = config_from_dict(over(run="run"))
     with pytest.raises(KeyboardInterrupt):
         compare(config, Counting(stop=4), prune_rates=RATES, seeds=2)
     second, third = Counting(), Counting()
@@ -82,13 +82,13 @@ def test_after_an_interruption_only_what_is_missing_is_done(crowd, over):
     again = written()
     compare(config, third, prune_rates=RATES, seeds=2)
     whole = Counting()
-    compare(from_data(over(run="other")), whole, prune_rates=RATES, seeds=2)
+    compare(config_from_dict(over(run="other")), whole, prune_rates=RATES, seeds=2)
     assert (second.done, third.done) == (whole.done - 4, 0)
     assert again == written() == written("other")
 
 
 def test_what_draws_nothing_is_tried_once_for_all_seeds(crowd, over):
-    counting, config = Counting(), from_data(over(metrics=[{"use": "coverage"}]))
+    counting, config = Counting(), config_from_dict(over(metrics=[{"use": "coverage"}]))
     found = compare(config, counting, select=["facility_location"], prune_rates=RATES, seeds=3)
     every_row, facility_location, uniform, with_rows_away = 1, 1, 3, 2
     assert counting.done == every_row + facility_location + uniform + with_rows_away
@@ -96,20 +96,20 @@ def test_what_draws_nothing_is_tried_once_for_all_seeds(crowd, over):
 
 
 def test_another_metric_chooses_nothing_again(crowd, over):
-    compare(from_data(over()), Serial(), prune_rates=RATES, seeds=2)
+    compare(config_from_dict(over()), Serial(), prune_rates=RATES, seeds=2)
     chosen = sorted(Path("run/evaluate/chosen").iterdir())
     spread = str(Path(__file__).parent / "spread.py")
     both = over(plugins=[*over()["plugins"], spread], metrics=[{"use": "nearest_class"}, {"use": "spread"}])
-    found = compare(from_data(both), Serial(), prune_rates=RATES, seeds=2)
+    found = compare(config_from_dict(both), Serial(), prune_rates=RATES, seeds=2)
     assert [measure.name for measure in found.measures] == ["nearest_class_accuracy", "spread"]
     assert sorted(Path("run/evaluate/chosen").iterdir()) == chosen
 
 
 @pytest.mark.slow
 def test_where_it_runs_changes_no_number(crowd, over):
-    compare(from_data(over(run="one")), Serial(), prune_rates=RATES, seeds=2)
+    compare(config_from_dict(over(run="one")), Serial(), prune_rates=RATES, seeds=2)
     executor = Processes(2)
-    compare(from_data(over(run="two")), executor, prune_rates=RATES, seeds=2)
+    compare(config_from_dict(over(run="two")), executor, prune_rates=RATES, seeds=2)
     executor.close()
     assert written("one") == written("two")
 
@@ -117,7 +117,7 @@ def test_where_it_runs_changes_no_number(crowd, over):
 def test_filters_come_before_every_selector_but_uniform(crowd, over):
     """Near-copies gone, 0.5 of the pool is more than is left: that cell is empty and says why."""
     select = [{"use": "semdedup", "min_similarity": 0.9}, {"use": "top_k", "keep": 5}]
-    found = compare(from_data(over(select=select)), Serial(), prune_rates=[0.5, 0.99], seeds=2)
+    found = compare(config_from_dict(over(select=select)), Serial(), prune_rates=[0.5, 0.99], seeds=2)
     assert (found.filters, found.selectors) == (("semdedup",), ("top_k",))
     assert "the filters leave" in found.cells["top_k", 0.5].untested
     assert found.cells["top_k", 0.99].rows == found.cells["uniform", 0.99].rows == 6
@@ -127,7 +127,7 @@ def test_filters_come_before_every_selector_but_uniform(crowd, over):
 def test_a_selector_may_be_an_entry_a_plugin_or_a_mapping(crowd, over):
     select = [{"use": "ccs", "name": "mine", "by": "prototypicality", "keep": 9}]
     names = ["mine", "k_center", "{use: ccs, by: prototypicality, diversity_weight: 1}", "uniform"]
-    found = compare(from_data(over(select=select)), Serial(), select=names, prune_rates=[0.9], seeds=1)
+    found = compare(config_from_dict(over(select=select)), Serial(), select=names, prune_rates=[0.9], seeds=1)
     assert found.selectors == ("mine", "k_center", "ccs")
 
 
@@ -135,7 +135,7 @@ def test_a_plan_of_epochs_stands_beside_uniform_of_as_many_rows_wherever_it_is_n
     """Where each epoch has half of the rows, five of them have nearly all; nothing published holds a plan here."""
     data = over(plugins=WITH_PLANS, refresh={"keep_previous_weight": 0.5})
     data["metrics"] = [{"use": "nearest_class"}, {"use": "weighed"}]
-    found = compare(from_data(data), Serial(), select=["draws", "top_k"], prune_rates=[0.5], seeds=2)
+    found = compare(config_from_dict(data), Serial(), select=["draws", "top_k"], prune_rates=[0.5], seeds=2)
     plan, top, chance = (found.cells[name, 0.5] for name in ("draws", "top_k", "uniform"))
     assert (top.rows, chance.rows) == (318, 318)
     assert 550 < plan.rows < 636
@@ -146,7 +146,7 @@ def test_a_plan_of_epochs_stands_beside_uniform_of_as_many_rows_wherever_it_is_n
 
 
 def test_uniform_alone_is_compared_with_nothing(crowd, over):
-    found = compare(from_data(over()), Serial(), select=["uniform"], prune_rates=[0.5], seeds=2)
+    found = compare(config_from_dict(over()), Serial(), select=["uniform"], prune_rates=[0.5], seeds=2)
     assert found.selectors == ()
     assert "nothing could be compared" in verdict.sentence(found)
 
@@ -162,13 +162,13 @@ def test_uniform_alone_is_compared_with_nothing(crowd, over):
 )
 def test_what_cannot_be_compared_is_refused(crowd, over, select, rates, told):
     with pytest.raises(ConfigError, match=told):
-        compare(from_data(over()), Serial(), select=select, prune_rates=rates)
+        compare(config_from_dict(over()), Serial(), select=select, prune_rates=rates)
 
 
 @pytest.mark.slow
 def test_another_library_with_fresh_seeds_finds_the_same_in_one_cell(crowd, over):
     """Read, chosen, trained and tested without any of the code under test but the selector itself."""
-    found = compare(from_data(over()), Serial(), prune_rates=RATES).cells["facility_location", 0.95]
+    found = compare(config_from_dict(over()), Serial(), prune_rates=RATES).cells["facility_location", 0.95]
     pool, test = (pq.read_table(path) for path in ("pool/a.parquet", "test.parquet"))
     (x, y), (their_x, their_y) = (
         (np.array(table["vector"].to_pylist()), np.array(table["label"].to_pylist())) for table in (pool, test)

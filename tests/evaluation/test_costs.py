@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigError
 from curate.evaluation import costs
 from curate.evaluation.compare import compare
@@ -39,7 +39,7 @@ def slow(over, monkeypatch):
         return measure(rows, chosen, entry, seed)
 
     monkeypatch.setattr(costs.trials, "measure", measured)
-    return from_data(over())
+    return config_from_dict(over())
 
 
 def trained() -> list[Path]:
@@ -91,19 +91,19 @@ def test_the_estimate_is_announced_without_a_budget(crowd, slow):
 @pytest.mark.parametrize("power", [0.0, 1.0, 1.5, 2.0])
 def test_times_that_are_a_power_of_the_rows_are_extrapolated(power):
     points = [(rows, 0.001 * rows**power) for rows in (1_000, 2_000)]
-    assert costs.extrapolated(points, 50_000) == pytest.approx(0.001 * 50_000**power)
+    assert costs.extrapolate(points, 50_000) == pytest.approx(0.001 * 50_000**power)
 
 
 def test_a_start_that_takes_long_is_not_multiplied():
     points = [(rows, 3 + 0.001 * rows) for rows in (1_000, 2_000)]
-    assert costs.extrapolated(points, 50_000) == pytest.approx(53)
+    assert costs.extrapolate(points, 50_000) == pytest.approx(53)
 
 
 @pytest.mark.slow
 def test_the_estimate_is_about_what_it_takes(crowd, over):
     """Within a factor of ten, which no load of the machine explains."""
     notes = Notes()
-    config = from_data(over(metrics=[{"use": "logistic_probe"}], select=[{"use": "k_center", "keep": 100}]))
+    config = config_from_dict(over(metrics=[{"use": "logistic_probe"}], select=[{"use": "k_center", "keep": 100}]))
     compare(config, Serial(), NullProgress(), prune_rates=[0.9], seeds=1)
     begun = time.perf_counter()
     compare(config, Serial(), notes, prune_rates=[0.5], seeds=5)

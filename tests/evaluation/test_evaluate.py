@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError
 from curate.evaluation.compare import compare
 from curate.evaluation.evaluate import as_dict, evaluate
@@ -80,7 +80,7 @@ def test_the_groups_that_lose_are_told_first(crowd, over):
     """Only classes that the selection misses lose: the most typical rows are all of a few."""
     curate.run(over(select=[{"use": "top_k", "keep": 60}]))
     found = evaluate(Path("run"), Serial(), seeds=2)
-    labels = [group for group in found.slices if group.by == "label"]
+    labels = [group for group in found.slices if group.grouping == "label"]
     assert (labels[0].selection, labels[0].full, labels[0].lost.mean) == (0.0, 1.0, -1.0)
     assert {group.lost.mean for group in labels} == {-1.0, 0.0}
     assert found.slices[0].lost.mean == min(group.lost.mean for group in found.slices)
@@ -100,7 +100,7 @@ def agree(run: str, data: dict, select: list[str] | None = None, seeds: int = 3)
     mine = evaluate(Path(run), Serial(), seeds=seeds)
     (rate,) = {entry["prune_rate"] for entry in data["select"] if "prune_rate" in entry}
     theirs = compare(
-        from_data({**data, "run": f"{run}-2"}), Serial(), select=select or (), prune_rates=[rate], seeds=seeds
+        config_from_dict({**data, "run": f"{run}-2"}), Serial(), select=select or (), prune_rates=[rate], seeds=seeds
     )
     cell = theirs.cells[data["select"][-1]["use"], rate]
     assert mine.primary == theirs.primary.name

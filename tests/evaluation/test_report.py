@@ -9,7 +9,7 @@ import pytest
 
 import curate
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.evaluation.compare import compare
 from curate.evaluation.evaluate import evaluate
 from curate.executors.serial import Serial
@@ -41,7 +41,7 @@ def test_the_report_shows_it_as_long_as_it_is_of_this_selection(crowd, over):
     Path("run/report.html").unlink()
     assert curate.run(over(**kept)).unchanged
     assert "better than uniform" in page()
-    pipeline.report(from_data(over(**kept)))
+    pipeline.report(config_from_dict(over(**kept)))
     assert "better than uniform" in page()
     curate.run(over(select=[{"use": "facility_location", "keep": 32}]))
     assert "was measured on an earlier selection: run curate evaluate run" in page()
@@ -81,7 +81,7 @@ def test_what_another_wrote_is_not_shown(crowd, over):
     written = parquet_io.read_json(FILE)
     for what, damage in DAMAGED.items():
         parquet_io.write_json(FILE, {**written, **damage})
-        pipeline.report(from_data(over()))
+        pipeline.report(config_from_dict(over()))
         assert "evaluate.json is not as this release writes it: run curate evaluate run" in page(), what
         assert ASKED not in page(), what
 
@@ -108,13 +108,13 @@ def test_how_stable_the_choice_is_stands_beside_chance(crowd, over):
     found = evaluate(Path("run"), Serial(), seeds=3).stability
     assert (found["selection"].over_seeds, found["selection"].when_removed > 0.9) == (1.0, True)
     assert 0 < found["uniform"].over_seeds < 0.2
-    compared = compare(from_data(over()), Serial(), select=["top_k"], prune_rates=[1 - 60 / 636], seeds=3)
+    compared = compare(config_from_dict(over()), Serial(), select=["top_k"], prune_rates=[1 - 60 / 636], seeds=3)
     (cell,) = (cell for (name, _), cell in compared.cells.items() if name == "top_k")
     assert cell.rows in (59, 60)
     assert cell.same_when_removed == pytest.approx(found["selection"].when_removed, abs=0.03)
 
 
 def test_a_comparison_beside_the_report_is_linked(crowd, over):
-    compare(from_data(over()), Serial(), prune_rates=[0.9], seeds=1)
+    compare(config_from_dict(over()), Serial(), prune_rates=[0.9], seeds=1)
     curate.run(over())
     assert '<a href="compare.html">compare.html</a>' in page()

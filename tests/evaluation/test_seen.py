@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from curate.config.loader import from_data
-from curate.evaluation import seen
+from curate.config.loader import config_from_dict
+from curate.evaluation import visible_groups
 
 
 def sees(*select: dict[str, Any], **sections: Any) -> tuple[str, ...]:
@@ -20,8 +20,8 @@ def sees(*select: dict[str, Any], **sections: Any) -> tuple[str, ...]:
         "select": [*select[:-1], {**select[-1], "keep": 5}],
         **sections,
     }
-    config = from_data(data)
-    return seen.by(config, config.select)
+    config = config_from_dict(data)
+    return visible_groups.list_visible(config, config.select)
 
 
 BY_TOPIC = {"cluster": {"use": "column", "column": "topic"}}

@@ -10,24 +10,24 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError
 from curate.evaluation import split
-from curate.evaluation.split import held_out, opened
+from curate.evaluation.split import hold_out, open_split
 from curate.executors.serial import Serial
 
 
 def the_split(data):
-    context = pipeline.context_of(from_data(data), Serial())
-    return opened(split.tested(context, pipeline.pool(context)))
+    context = pipeline.make_context(config_from_dict(data), Serial())
+    return open_split(split.split_pool(context, pipeline.build_pool(context)))
 
 
 def test_copies_of_a_text_fall_on_one_side_and_the_share_is_what_was_asked():
     hashes = np.repeat(np.random.default_rng(0).integers(2**64, size=20_000, dtype=np.uint64), 2)
-    held = held_out(hashes, 0.2, seed=0)
+    held = hold_out(hashes, 0.2, seed=0)
     assert (held[::2] == held[1::2]).all()
     assert held.mean() == pytest.approx(0.2, abs=0.01)
-    assert held_out(hashes, 0.2, seed=1).tolist() != held.tolist()
+    assert hold_out(hashes, 0.2, seed=1).tolist() != held.tolist()
 
 
 def test_rows_of_the_pool_in_the_test_files_are_left_out_and_named(crowd, over):
@@ -58,8 +58,8 @@ def test_test_rows_are_embedded_with_what_was_learnt_from_the_pool(pool, config)
     lines = (pool / "a.jsonl").read_text().splitlines()
     (pool.parent / "test.jsonl").write_text("\n".join([lines[3], lines[0].replace("number 0", "number 9999")]) + "\n")
     data = config(embed={"use": "lsa", "dimensions": 8}, evaluate={"files": "test.jsonl"})
-    context = pipeline.context_of(from_data(data), Serial())
-    whole = pipeline.pool(context)
+    context = pipeline.make_context(config_from_dict(data), Serial())
+    whole = pipeline.build_pool(context)
     learnt = Path("run/embed/lsa/fitted.npz").read_bytes()
     rows = split.read_test_files(context, whole, ["test.jsonl"])
     np.testing.assert_array_equal(rows.shard(0).vectors(None)[0], whole.embeddings(None)[3])

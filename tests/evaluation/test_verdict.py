@@ -80,7 +80,7 @@ def test_a_comparison_says_what_is_corrected_for_what_and_how_many_seeds_are_mis
     lines = verdict.about(found)
     assert "facility_location at 0.5: too few seeds for this effect: about 12 would show it" in lines
     assert "ccs at 0.5: more seeds alone would hardly show this effect" in lines
-    assert "(+1.0 ± 2.0; needs about 12 seeds)" in verdict.grid(found)[1][0][1]
+    assert "(+1.0 ± 2.0; needs about 12 seeds)" in verdict.grid_table(found)[1][0][1]
     assert any("corrected for 5 comparisons with random (Holm)" in line for line in lines)
     assert "too few seeds" in comparison_page.render(found)
 

@@ -87,7 +87,7 @@ with_workers = pytest.mark.parametrize("executor", ["processes", RAY], indirect=
 def test_every_task_is_answered_and_a_bad_shard_does_not_stop_the_others(executor):
     results = sorted(executor.map(squared, [Task(number) for number in range(6)]), key=lambda result: result.index)
     assert [result.value for result in results] == [0, 1, 4, None, 16, 25]
-    assert [str(result.failed) for result in results if result.failed] == ["part-3: three is bad"]
+    assert [str(result.error) for result in results if result.error] == ["part-3: three is bad"]
     assert all(result.peak_memory > 1_000_000 for result in results)
 
 

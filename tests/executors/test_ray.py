@@ -16,7 +16,7 @@ import pytest
 
 from curate.errors import ConfigError, PluginError
 from curate.executors.ray import Ray
-from curate.pipeline import executor_named
+from curate.pipeline import open_executor
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster
 
@@ -77,7 +77,7 @@ def test_a_program_that_is_part_of_a_cluster_stays_so(ray_cluster):
 
     ray.init(ray_cluster, logging_level="ERROR", log_to_driver=False)
     try:
-        with executor_named("ray", 1) as executor:
+        with open_executor("ray", 1) as executor:
             assert [result.value for result in executor.map(environment, ["CURATE_THREADS"])] == ["1"]
         assert ray.is_initialized()
     finally:
@@ -101,7 +101,7 @@ def test_an_address_where_no_cluster_is_is_told_at_once(ray_cluster, address, to
 
 
 def test_an_address_without_ray_and_ray_without_its_package_are_refused(monkeypatch):
-    with pytest.raises(ConfigError, match="add --executor ray"), executor_named("processes", 1, "auto"):
+    with pytest.raises(ConfigError, match="add --executor ray"), open_executor("processes", 1, "auto"):
         pass
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(PluginError, match=r"run: pip install .*\[ray\]'"):

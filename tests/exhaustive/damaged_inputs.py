@@ -36,7 +36,7 @@ import zstandard
 
 from curate import errors
 from curate.cli.exit_codes import exit_code
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.executors.serial import Serial
 from curate.progress import NullProgress
 from curate.stages.base import Context
@@ -194,11 +194,11 @@ def attempt(name: str, data: bytes, *, named: bool) -> str:
             section |= {"files": str(path.with_suffix(".jsonl")), "vectors": ".npy"}
         if named:
             section |= {"id": "id"}
-        config = from_data(
+        config = config_from_dict(
             {"curate": 1, "run": f"{folder}/run", "input": section, "select": [{"use": "uniform", "keep": 1}]}
         )
         try:
-            with errors.catching_panics():
+            with errors.convert_panics():
                 source, record = ingest(Context(config, Serial(), NullProgress()))
                 record.check()
                 read = sum(len(table) for table in source.iterate_shards(columns=tuple(source.columns)))

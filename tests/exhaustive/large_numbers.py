@@ -25,7 +25,7 @@ import annotated_types as at
 
 from curate.config import model
 from curate.config.budget import Budget
-from curate.config.validator import MOST_NUMBER
+from curate.config.validator import MAX_NUMBER
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, union_members, split_annotated
 
@@ -74,7 +74,7 @@ def largest(field: Field) -> int | float | None:
         if base in (int, float):
             bounds = [mark.le for mark in marks if isinstance(mark, at.Le)]
             below = [mark.lt * (1 - 1e-9) for mark in marks if isinstance(mark, at.Lt)]  # type: ignore[operator]
-            most = min([*bounds, *below, MOST_NUMBER])  # type: ignore[type-var]
+            most = min([*bounds, *below, MAX_NUMBER])  # type: ignore[type-var]
             return int(most) if base is int else float(most)  # type: ignore[arg-type]
     return None
 
@@ -143,19 +143,19 @@ def write_pool() -> None:
 def _judge(data: dict[str, Any], evaluated: bool) -> int:
     """Run, in this process; return its exit code."""
     from curate import pipeline
-    from curate.cli.exit_codes import explained
-    from curate.config.loader import from_data
+    from curate.cli.exit_codes import explain_error
+    from curate.config.loader import config_from_dict
     from curate.evaluation.evaluate import evaluate
     from curate.executors.serial import Serial
 
     Path("x.json").write_text(json.dumps(data))
     try:
-        settings = from_data(data)
+        settings = config_from_dict(data)
         pipeline.run(settings, Serial())
         if evaluated:
             evaluate(Path(settings.run), Serial())
     except Exception as error:
-        message, code = explained(error)
+        message, code = explain_error(error)
         sys.stderr.write(message)
         return code
     return 0

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate.config import template_syntax
-from curate.config.loader import load
+from curate.config.loader import load_config
 from curate.config.model import RunConfig
 from curate.errors import ConfigError, PluginError
 from curate.plugins.selectors.filters.where import Where, where
@@ -138,7 +138,7 @@ def read(data: bytes, *overrides: str) -> None:
         path = Path(folder) / "x.yaml"
         path.write_bytes(data)
         try:
-            config = load(path, overrides)
+            config = load_config(path, overrides)
         except ConfigError as error:
             for line in str(error).split("\n"):
                 assert line.startswith((f"{path}:", "--set ")), line
@@ -179,7 +179,7 @@ def test_any_override_is_obeyed_or_an_error_that_repeats_it(overrides):
 @given(st.text(st.sampled_from('{}[]!:.a "\\\0é'), max_size=12) | st.text(max_size=30))
 def test_any_template_is_taken_apart_or_refused(text):
     try:
-        parts = template_syntax.parts(text)
+        parts = template_syntax.parse_template(text)
     except ValueError as error:
         assert str(error).startswith("text: ")
     else:

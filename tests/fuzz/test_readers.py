@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError, PluginError
 from curate.executors.serial import Serial
 from curate.progress import NullProgress
@@ -121,7 +121,7 @@ def read(name: str, data: bytes, **pool: object) -> None:
         path = Path(folder) / name
         path.write_bytes(data)
         section = {"files": str(path), "text": "text", "rows_per_shard": 2, **pool}
-        config = from_data(
+        config = config_from_dict(
             {"curate": 1, "run": f"{folder}/run", "input": section, "select": [{"use": "uniform", "keep": 1}]}
         )
         try:
@@ -200,7 +200,7 @@ def test_vectors(data):
         path = Path(folder) / "a.jsonl"
         path.write_bytes(b'{"text": "one"}\n{"text": "two"}\n{"text": "three"}\n')
         section = {"files": str(path), "text": "text", "vectors": ".npy"}
-        config = from_data(
+        config = config_from_dict(
             {"curate": 1, "run": f"{folder}/run", "input": section, "select": [{"use": "uniform", "keep": 1}]}
         )
         try:

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import CurateError, DataError
 from curate.executors.serial import Serial
 from curate.store import diff, explain, lock, manifest, npz, parquet_io, versions
@@ -167,7 +167,7 @@ def finished() -> Path:
     ]
     (root / "pool.jsonl").write_text("\n".join([*lines, "{"]))
     for keep in (2, 3):
-        pipeline.run(from_data(recipe(root, root / "run", keep)), Serial())
+        pipeline.run(config_from_dict(recipe(root, root / "run", keep)), Serial())
     return root
 
 
@@ -212,7 +212,7 @@ def test_any_run_folder_is_safe_to_look_at_and_to_run_on(data):
         else:
             pq.write_table(changed_table(data.draw, pq.read_table(path)), path)
         tampered = kind and path.suffix == ".parquet"  # whole shards of other rows: what is computed from them is too
-        config = from_data(recipe(whole, root, data.draw(st.sampled_from([3, 4]))))
+        config = config_from_dict(recipe(whole, root, data.draw(st.sampled_from([3, 4]))))
         look = {
             "explain": lambda: list(
                 explain.explain(root, data.draw(st.sampled_from(["r0", "r1", "r8", "x", "(" * 9]))).lines()

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import CurateError, DataError
 from curate.executors.serial import Serial
-from curate.pool.view import as_series
+from curate.pool.view import to_series
 from curate.progress import NullProgress
 from curate.stages.select import run_selector
 from curate.store import parquet_io
@@ -48,7 +48,7 @@ def run(folder: Path, array: pa.Array, **use: str) -> None:
         "export": {"use": "jsonl"},
     }
     config["input"] = {key: value for key, value in config["input"].items() if value is not None}
-    pipeline.run(from_data(config), Serial())
+    pipeline.run(config_from_dict(config), Serial())
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_a_column_of_every_type_can_be_used_or_is_refused_by_name(tmp_path, name
 @pytest.mark.parametrize("name", TYPES)
 def test_a_quota_names_groups_of_every_type_or_refuses_the_type(name):
     try:
-        column = as_series(pa.chunked_array([TYPES[name], pa.nulls(1, TYPES[name].type)]), "x")
+        column = to_series(pa.chunked_array([TYPES[name], pa.nulls(1, TYPES[name].type)]), "x")
         groups = run_selector.build_groups(column, {"a": 1})
     except DataError as error:
         assert re.search("a quota cannot name groups of|which conditions and groups cannot use", str(error))
@@ -124,7 +124,7 @@ def test_a_step_reads_the_ids_of_a_shard_once(pool, config, monkeypatch, lost):
         return real(path, columns, **options)
 
     monkeypatch.setattr(parquet_io, "read", read)
-    pipeline.run(from_data(settings), Serial(), progress)
+    pipeline.run(config_from_dict(settings), Serial(), progress)
     steps = {step for step, _ in reads}
     assert {"proxy logistic", "score el2n", "select select"} <= steps
     assert set(reads.values()) == {1}

@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, Phase, given, reject, settings
 from hypothesis import strategies as st
 from pyarrow import types
 
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.plugins.exporters.jsonl import write_jsonl
@@ -252,7 +252,7 @@ def column_meaning(column: pa.ChunkedArray) -> list[Any]:
 
 def ingested(folder: Path, **pool: Any) -> Inputs:
     section = {"files": f"{folder}/pool/*", "text": "text", "rows_per_shard": 3, **pool}
-    config = from_data(
+    config = config_from_dict(
         {"curate": 1, "run": f"{folder}/run", "input": section, "select": [{"use": "uniform", "keep": 1}]}
     )
     return ingest(Context(config, Serial(), NullProgress()))[0]

@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError
 from curate.executors.base import Executor
 from curate.executors.processes import Processes
@@ -130,7 +130,7 @@ def exported(
         "export": {"use": use, "mask": list(mask)},
     }
     with mock.patch("curate.store.json_records.MAX_BATCH_ROWS", batch):
-        pipeline.run(from_data(data), executor or Serial(), until="export")
+        pipeline.run(config_from_dict(data), executor or Serial(), until="export")
     return b"".join(path.read_bytes() for path in sorted((folder / run / "export" / "current" / "data").iterdir()))
 
 
@@ -163,7 +163,7 @@ def read_and_written(folder: Path, *, batch: int = 8_192, run: str = "run", **se
         "select": [{"use": "uniform", "keep": 1}],
     }
     with mock.patch("curate.store.json_records.MAX_BATCH_ROWS", batch):
-        source, _ = ingest(Context(from_data(data), Serial(), NullProgress()))
+        source, _ = ingest(Context(config_from_dict(data), Serial(), NullProgress()))
     tables = source.iterate_shards((), tuple(source.columns))
     nulls = [names for table in source.iterate_shards(("nulls",)) for names in table["nulls"].to_pylist()]
     write_jsonl(pa.concat_tables(tables), folder / f"{run}.jsonl", compression="none", nulls=nulls)

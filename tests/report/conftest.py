@@ -4,7 +4,7 @@ from types import ModuleType
 
 import pytest
 
-from curate.report.contents import Report
+from curate.report.report_data import Report
 
 
 def _load(path: Path) -> ModuleType:

@@ -10,17 +10,17 @@ import numpy as np
 from curate.accounting import Count
 from curate.report import statistics
 from curate.report.charts import projection
-from curate.report.contents import (
+from curate.report.report_data import (
     Cluster,
     Conflict,
     Conflicts,
     Example,
     Examples,
-    Labelled,
-    Map,
+    LabelGroup,
+    PoolMap,
     Neighbors,
     Report,
-    Retained,
+    EntryRetention,
     Stage,
     Tokens,
 )
@@ -110,8 +110,8 @@ def report(seed: int = 0) -> Report:
         stages=_stages(source, dropped_by),
         tokens=Tokens(ROWS * 212, 1_200 * 231, "estimated from the text", estimated=True),
         warnings=("12 rows had no text and were quarantined: runs/autumn/input/quarantine", "label column is empty"),
-        map=Map(
-            places=projection.project(embeddings[sampled]),
+        map=PoolMap(
+            positions=projection.project(embeddings[sampled]),
             ids=tuple(f"row-{row:05d}" for row in sampled),
             texts=tuple(texts[row] for row in sampled),
             kept=kept[sampled],
@@ -147,8 +147,8 @@ def report(seed: int = 0) -> Report:
         neighbors=Neighbors(
             before=_nearest(embeddings), after=_nearest(embeddings[kept]), uniform=_nearest(embeddings[uniform])
         ),
-        retained=(
-            Retained(
+        retention=(
+            EntryRetention(
                 entry="semdedup",
                 similarity="cosine similarity",
                 threshold=0.95,
@@ -166,10 +166,10 @@ def report(seed: int = 0) -> Report:
                 Conflict(
                     text=texts[7],
                     rows=5,
-                    different=3,
+                    n_labels=3,
                     labels=(
-                        Labelled(label=HOSTILE, rows=3, ids=("row-00007", "row-00011")),
-                        Labelled(label="tides", rows=1, ids=("row-00020",)),
+                        LabelGroup(label=HOSTILE, rows=3, ids=("row-00007", "row-00011")),
+                        LabelGroup(label="tides", rows=1, ids=("row-00020",)),
                     ),
                 ),
             ),
@@ -185,7 +185,7 @@ def line(name: str, of: str, mean: float, by: float, cost: float, p: float = 0.0
     given = {"unit": "share of the test rows", "rate": True, "higher_is_better": True, "learns": True}
     return Line(
         name=f"{name}_{of}",
-        of=of,
+        quantity=of,
         selection=Estimate(mean, 0.013, math.nan),
         uniform=Estimate(mean - by, 0.016, math.nan),
         full=Estimate(mean - cost, 0.011, math.nan),
@@ -222,7 +222,7 @@ def evaluation(name: str = "tides") -> Evaluation:
         ),
         sliced="logistic_probe_accuracy",
         slices=tuple(
-            Slice(by=by, name=of, rows=40, selection=0.9 + lost, uniform=0.8, full=0.9, lost=Estimate(lost, 0.1, 0.2))
+            Slice(grouping=by, name=of, rows=40, selection=0.9 + lost, uniform=0.8, full=0.9, lost=Estimate(lost, 0.1, 0.2))
             for by, of, lost in groups
         ),
         stability={"selection": Stability(0.91, 0.67), "uniform": Stability(0.1, 0.11)},
@@ -257,13 +257,13 @@ def _stages(source: np.ndarray, dropped_by: np.ndarray) -> tuple[Stage, ...]:
         stages.append(
             Stage(
                 name=name,
-                what=about,
+                description=about,
                 rows=whole,
                 sources=accounts,
                 seconds=time,
                 peak_bytes=int(180e6 + 9e7 * time),
                 reused=name == "embed lsa",
-                removes="duplicate" if name == "select semdedup" else "",
+                removed_kind="duplicate" if name == "select semdedup" else "",
             )
         )
         alive &= ~out

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from curate.plugins.exporters.jsonl import Jsonl
 from curate.plugins.exporters.parquet import Parquet
-from curate.report.card_features import UnknownTypeError, features, overrides
+from curate.report.card_features import UnknownTypeError, describe_columns, column_overrides
 from curate.report.dataset_card import Export, card
 from tests.report.test_dataset_card import front, small
 
@@ -79,7 +79,7 @@ def loaded(folder, kind, value, exporter):
         table = pa.table({"id": [f"{number}a", f"{number}b"], "x": array(kind, values)})
         exporter.write(table, folder / f"data/train-0000{number}-of-00002{exporter.suffix}")
     columns = {"id": pa.string(), "x": kind}
-    told = features(columns, as_json=exporter.suffix == ".jsonl")
+    told = describe_columns(columns, as_json=exporter.suffix == ".jsonl")
     (folder / "README.md").write_text(card(small(), Export(suffix=exporter.suffix, features=told)), encoding="utf-8")
     return datasets.load_dataset(str(folder), split="train", cache_dir=str(folder / "cache"))["x"][:]
 
@@ -90,7 +90,7 @@ def test_a_column_that_is_null_throughout_the_first_file_is_read_in_its_type(tmp
     kind, value = case[:2]
     if case in JSON_ONLY and of == "parquet":
         with pytest.raises(UnknownTypeError, match="column 'x' is "):
-            features({"x": kind}, as_json=False)
+            describe_columns({"x": kind}, as_json=False)
         return
     exporter = Parquet() if of == "parquet" else Jsonl()
     expected = case[2 + (of == "jsonl")] if len(case) == 4 else value
@@ -119,7 +119,7 @@ KINDS = st.recursive(
 @given(st.dictionaries(st.text(min_size=1, max_size=5), KINDS, min_size=1, max_size=4))
 def test_random_schemas_go_through_yaml_as_the_library_writes_them(columns):
     datasets = pytest.importorskip("datasets")
-    told = features(columns, as_json=False)
+    told = describe_columns(columns, as_json=False)
     text = card(small(), Export(suffix=".parquet", features=told))
     assert front(text)["dataset_info"]["features"] == told
     found = datasets.Features._from_yaml_list(told)
@@ -146,7 +146,7 @@ def test_random_schemas_go_through_yaml_as_the_library_writes_them(columns):
 
 def test_an_override_says_more_of_a_column_than_its_type():
     label = {"dtype": {"class_label": {"names": {"0": "no", "1": "yes"}}}}
-    told = features({"y": pa.int64(), "n": pa.int64()}, as_json=True, known={"y": label})
+    told = describe_columns({"y": pa.int64(), "n": pa.int64()}, as_json=True, known={"y": label})
     assert told == [{"name": "y", **label}, {"name": "n", "dtype": "int64"}]
     datasets = pytest.importorskip("datasets")
     assert datasets.Features._from_yaml_list(told)["y"] == datasets.ClassLabel(names=["no", "yes"])
@@ -172,9 +172,9 @@ def test_the_features_of_the_input_are_those_of_the_export(name, as_json):
     datasets = pytest.importorskip("datasets")
     feature = eval(DESCRIBED[name], vars(datasets))
     given = datasets.Features({name: feature})
-    found = overrides(json.loads(json.dumps(given.to_dict())), as_json=as_json)
+    found = column_overrides(json.loads(json.dumps(given.to_dict())), as_json=as_json)
     images = name in ("image", "images", "raw", "sound")
     assert set(found) == (set() if name in ("plain", "list") or (as_json and images) else {name})
     if found:
-        told = features({name: pa.int64()}, as_json=as_json, known=found)
+        told = describe_columns({name: pa.int64()}, as_json=as_json, known=found)
         assert datasets.Features._from_yaml_list(told) == given

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.executors.serial import Serial
 from curate.report import sentences, statistics
-from curate.report.contents import Conflict, Conflicts, Labelled
+from curate.report.report_data import Conflict, Conflicts, LabelGroup
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from([None, "x", "y", "z"])), max_size=12))
@@ -39,13 +39,13 @@ def test_a_row_conflicts_if_another_has_its_text_and_another_label(rows):
 )
 def test_what_is_found_is_told(part, told):
     texts, rows, kept, shown = part
-    group = Conflict(text="t", rows=2, different=2, labels=())
+    group = Conflict(text="t", rows=2, n_labels=2, labels=())
     assert sentences.of_conflicts(Conflicts(texts=texts, rows=rows, kept=kept, groups=(group,) * shown)) == told
 
 
 def test_labels_and_rows_that_are_not_listed_are_counted():
-    labels = (Labelled(label="x", rows=9, ids=("a", "b")), Labelled(label="y", rows=1, ids=("c",)))
-    group = Conflict(text="t", rows=14, different=3, labels=labels)
+    labels = (LabelGroup(label="x", rows=9, ids=("a", "b")), LabelGroup(label="y", rows=1, ids=("c",)))
+    group = Conflict(text="t", rows=14, n_labels=3, labels=labels)
     assert sentences.of_conflict(group) == "x (a, b and 7 more); y (c); 1 more label"
 
 
@@ -68,7 +68,7 @@ def test_a_run_lists_the_texts_with_different_labels_with_their_rows(labelled, c
     other = {"r0003": {"text": "two"}, "r0007": {"text": "two", "topic": "t3"}}  # of one label
     changes = {name: {**same, "topic": "t1"} for name in ("r0050", "r0051")} | {"r0010": {**same, "topic": None}}
     labelled({"r0002": same, "r0009": same} | changes | other)
-    settings = from_data(config(export={"use": "parquet", "mask_pii": ["email"]}))
+    settings = config_from_dict(config(export={"use": "parquet", "mask_pii": ["email"]}))
     done = pipeline.run(settings, Serial())
     told = json.loads(json.dumps(pipeline.report(settings)[1]["conflicts"]))
     kept = pl.read_parquet(f"{done.export}/data/*.parquet")["id"]
@@ -79,7 +79,7 @@ def test_a_run_lists_the_texts_with_different_labels_with_their_rows(labelled, c
         {
             "text": "one text, mail <EMAIL>",
             "rows": 4,
-            "different": 2,
+            "n_labels": 2,
             "labels": [
                 {"label": "t2", "rows": 1, "ids": ["r0002"]},
                 {"label": "t1", "rows": 3, "ids": ["r0009", "r0050", "r0051"]},
@@ -93,16 +93,16 @@ def test_a_run_lists_the_texts_with_different_labels_with_their_rows(labelled, c
 
 def test_no_more_texts_labels_and_rows_than_a_page_holds_are_listed(labelled, config):
     labelled({f"r{number:04d}": {"text": f"text {number % 12}", "topic": f"t{number}"} for number in range(60)})
-    told = pipeline.run(from_data(config()), Serial()) and pipeline.report(from_data(config()))[1]["conflicts"]
+    told = pipeline.run(config_from_dict(config()), Serial()) and pipeline.report(config_from_dict(config()))[1]["conflicts"]
     assert (told["texts"], told["rows"], told["kept"], len(told["groups"])) == (12, 60, 20, 10)
     assert [group["text"] for group in told["groups"]] == [f"text {number}" for number in range(10)]
 
 
 def test_without_conflicts_the_page_says_so_and_without_labels_nothing(pool, config):
-    done = pipeline.run(from_data(config()), Serial())
+    done = pipeline.run(config_from_dict(config()), Serial())
     assert "No text has different labels." in done.report.read_text()
     unlabelled = config()
     del unlabelled["input"]["label"]
-    done = pipeline.run(from_data(unlabelled), Serial())
+    done = pipeline.run(config_from_dict(unlabelled), Serial())
     assert "different labels" not in done.report.read_text()
-    assert pipeline.report(from_data(unlabelled))[1]["conflicts"] is None
+    assert pipeline.report(config_from_dict(unlabelled))[1]["conflicts"] is None

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 from curate.contamination import EvaluationSet, Hit
 from curate.report import contamination_text, dataset_card, run_page
-from curate.report.contents import Contaminated, Decontamination, Report
+from curate.report.report_data import ContaminatedRow, Decontamination, Report
 from curate.report.dataset_card import Export
 from curate.report.summary import summary
 
@@ -19,7 +19,7 @@ FOUND = Decontamination(
     rows=5,
     total=6_000,
     hits=tuple(
-        Contaminated(
+        ContaminatedRow(
             id=EVIL, text=EVIL * 100, texts=2,
             hit=Hit(set=EVIL, file=EVIL, line=1, similarity=0.5, shared=EVIL if words else None, text=EVIL),
         )

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from curate.accounting import Count
-from curate.report.contents import Report, Stage, Tokens
+from curate.report.report_data import Report, Stage, Tokens
 from curate.report.dataset_card import Export, card
 from curate.report.summary import summary
 
@@ -19,7 +19,7 @@ def front(text: str) -> dict:
 
 
 def small(**parts: object) -> Report:
-    stages = (Stage(name="select where", what="Filter.", rows=Count(9, 5, 3, 1), seconds=1.5, peak_bytes=7),)
+    stages = (Stage(name="select where", description="Filter.", rows=Count(9, 5, 3, 1), seconds=1.5, peak_bytes=7),)
     return Report(**{"run": "r", "seed": 0, "version": "1", "stages": stages, **parts})
 
 
@@ -63,7 +63,7 @@ def test_the_card_does_not_depend_on_time_or_memory() -> None:
 
 def test_hostile_texts_stay_texts() -> None:
     """No line of the card but the writer's own opens a tag, a heading, a rule, or another front matter."""
-    stage = Stage(name=EVIL, what=EVIL, rows=Count(2, 1, 1), sources={EVIL: Count(2, 1, 1)})
+    stage = Stage(name=EVIL, description=EVIL, rows=Count(2, 1, 1), sources={EVIL: Count(2, 1, 1)})
     report = small(run=EVIL, version=EVIL, stages=(stage,), tokens=Tokens(2, 1, EVIL, estimated=True))
     text = card(report, Export(suffix=".parquet", columns=((EVIL, EVIL),)))
     matter, body = front(text), re.split(r"^---$", text, maxsplit=2, flags=re.MULTILINE)[2]
@@ -82,7 +82,7 @@ def test_a_fence_in_the_configuration_does_not_end_the_block() -> None:
 
 def test_sources_beyond_the_listed_ones_are_summed_not_lost() -> None:
     accounts = {f"s{i:02}": Count(10, 5, 5) for i in range(30)}
-    report = small(stages=(Stage(name="input", what="", rows=Count(300, 150, 150), sources=accounts),))
+    report = small(stages=(Stage(name="input", description="", rows=Count(300, 150, 150), sources=accounts),))
     assert "| 10 other sources | 100 | 50 | 50 | – | 50 % |" in card(report, Export(suffix=".parquet"))
 
 
@@ -129,6 +129,6 @@ def test_the_summary_is_strict_json_with_every_number_of_the_page(rich: Report) 
 
 
 def test_unknown_numbers_are_none_in_the_summary() -> None:
-    report = small(stages=(Stage(name="input", what="", rows=Count(1, 1)),))
+    report = small(stages=(Stage(name="input", description="", rows=Count(1, 1)),))
     assert summary(report)["stages"][0]["seconds"] is None
     assert summary(report)["tokens"] is None

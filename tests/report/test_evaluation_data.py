@@ -9,7 +9,7 @@ import pytest
 from curate.accounting import Count
 from curate.report import evaluation_text
 from curate.report.charts import error_bars
-from curate.report.contents import Report, Stage
+from curate.report.report_data import Report, Stage
 from curate.report.evaluation_data import Estimate, Evaluation
 from curate.report.run_page import render
 
@@ -77,7 +77,7 @@ def test_a_groups_bar_is_the_interval_of_what_it_lost(sample) -> None:
 
 
 def told(**parts: object) -> str:
-    stages = (Stage(name="input", what="Read.", rows=Count(3, 3)),)
+    stages = (Stage(name="input", description="Read.", rows=Count(3, 3)),)
     page = render(Report(run="r", seed=0, version="1", stages=stages, **parts))
     return page.partition("<main>")[0].partition("<header>")[2] + page.partition("<main>")[2].partition("</main>")[0]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from curate.report.ground_truth_table import OTHERS, confusion, section
+from curate.report.ground_truth_table import OTHERS, tabulate_outcomes, section
 
 
 def key(**kinds):
@@ -22,15 +22,15 @@ ENTRIES = ("rules", "exact", "near")
 
 
 def counts(known, fates):
-    return dict(confusion(known, fates, ENTRIES).rows)
+    return dict(tabulate_outcomes(known, fates, ENTRIES).rows)
 
 
 def test_every_row_is_counted_once_by_what_the_key_says_and_what_dropped_it():
     known = key(a=("junk", None), b=("junk", None), gone=("junk", None), c=("rare", None))
     fates = ledger(a=("rules", None), b=KEPT, c=KEPT, d=("near", "b"), e=KEPT)
-    found = confusion(known, fates, ENTRIES)
+    found = tabulate_outcomes(known, fates, ENTRIES)
     assert dict(found.rows) == {"junk": (1, 1, 0, 0), "rare": (1, 0, 0, 0), OTHERS: (1, 0, 0, 1)}
-    assert found.fates == ("kept", *ENTRIES)
+    assert found.outcomes == ("kept", *ENTRIES)
     assert found.unknown == 1
 
 
@@ -56,13 +56,13 @@ def test_an_original_that_another_row_stands_for_is_lost():
 
 
 def test_entries_and_kinds_may_be_called_as_we_call_rows():
-    found = confusion(key(a=(OTHERS, None)), ledger(a=("kept", None), b=KEPT), ["kept"])
-    assert found.fates == ("kept", "kept")
+    found = tabulate_outcomes(key(a=(OTHERS, None)), ledger(a=("kept", None), b=KEPT), ["kept"])
+    assert found.outcomes == ("kept", "kept")
     assert found.rows == ((OTHERS, (0, 1)), (OTHERS, (1, 0)))
 
 
 def test_the_table_shows_the_entries_that_dropped_something_and_what_is_unknown():
-    found = confusion(key(a=("<b>", None), x=("junk", None)), ledger(a=("near", "b"), b=KEPT), ENTRIES)
+    found = tabulate_outcomes(key(a=("<b>", None), x=("junk", None)), ledger(a=("near", "b"), b=KEPT), ENTRIES)
     told = "".join(map(str, section(found)))
     assert "&lt;b&gt;" in told
     assert "near" in told

@@ -15,15 +15,15 @@ import pytest
 from curate.accounting import Count
 from curate.report import statistics
 from curate.report.charts import projection
-from curate.report.contents import (
+from curate.report.report_data import (
     Cluster,
     Conflict,
     Conflicts,
     Example,
     Examples,
-    Labelled,
-    Map,
-    Masked,
+    LabelGroup,
+    PoolMap,
+    MaskedPii,
     Neighbors,
     Report,
     Stage,
@@ -73,7 +73,7 @@ class Page(HTMLParser):
 
 
 def minimal(**parts: object) -> Report:
-    stages = (Stage(name="input", what="Read.", rows=Count(3, 3)),)
+    stages = (Stage(name="input", description="Read.", rows=Count(3, 3)),)
     return Report(**{"run": "r", "seed": 0, "version": "1", "stages": stages, **parts})
 
 
@@ -200,7 +200,7 @@ def everywhere(text: str) -> Report:
     )  # fmt: skip
     assert len(fields(example)) == 12
     account = Count(2, 1, 1)
-    stage = Stage(name=text, what=text, rows=account, sources={text: account})
+    stage = Stage(name=text, description=text, rows=account, sources={text: account})
     return Report(
         run=text,
         seed=0,
@@ -208,8 +208,8 @@ def everywhere(text: str) -> Report:
         stages=(stage, replace(stage, rows=Count(1, 1), sources={text: Count(1, 1)})),
         tokens=Tokens(2, 1, text, estimated=True),
         warnings=(text,),
-        map=Map(
-            places=np.zeros((2, 2), np.float32), ids=(text, text), texts=(text, text), kept=kept, uniform=uniform,
+        map=PoolMap(
+            positions=np.zeros((2, 2), np.float32), ids=(text, text), texts=(text, text), kept=kept, uniform=uniform,
             dropped_by=("", text), reasons=("", text), clusters=(text, text), sources=(text, text), pool_rows=2,
         ),
         scores=(
@@ -217,11 +217,11 @@ def everywhere(text: str) -> Report:
         ),
         shares=(statistics.shares(text, np.array([0, 1]), [text, text], kept, uniform),),
         clusters=(Cluster(name=text, rows=2, kept=1, example=text),),
-        neighbors=Neighbors(before=np.array([0.5]), after=np.array([0.5]), uniform=np.array([0.5]), how=text),
-        masked=Masked(1, {text: 1}),
+        neighbors=Neighbors(before=np.array([0.5]), after=np.array([0.5]), uniform=np.array([0.5]), method=text),
+        masked=MaskedPii(1, {text: 1}),
         conflicts=Conflicts(
             texts=1, rows=2, kept=1,
-            groups=(Conflict(text=text, rows=2, different=1, labels=(Labelled(label=text, rows=2, ids=(text,)),)),),
+            groups=(Conflict(text=text, rows=2, n_labels=1, labels=(LabelGroup(label=text, rows=2, ids=(text,)),)),),
         ),
         examples=(Examples(entry=text, total=1, rows=(example,)),),
         evaluation=evaluated(text),
@@ -235,10 +235,10 @@ def everywhere(text: str) -> Report:
 def evaluated(text: str) -> Evaluation:
     unknown = Estimate(math.nan, math.nan, math.nan)
     line = Line(
-        name=text, of=text, unit=text, rate=False, higher_is_better=True, learns=True, selection=unknown,
+        name=text, quantity=text, unit=text, rate=False, higher_is_better=True, learns=True, selection=unknown,
         uniform=unknown, difference=unknown, full=unknown, cost=unknown, p=math.nan, exploratory=False,
     )  # fmt: skip
-    group = Slice(by=text, name=text, rows=9, selection=0.5, uniform=0.5, full=0.5, lost=unknown)
+    group = Slice(grouping=text, name=text, rows=9, selection=0.5, uniform=0.5, full=0.5, lost=unknown)
     return Evaluation(
         run=text, select=text, seeds=1, rows=1, pool=2, tested=text, primary=text, sliced=text, slices=(group,),
         metrics=(line, replace(line, name=text + "x", learns=False)), stability={text: Stability(1.0, 1.0)},
@@ -258,9 +258,9 @@ class TestMissing:
     def test_one_row(self) -> None:
         kept, uniform = arrays([1], [1])
         one = minimal(
-            stages=(Stage(name="input", what="Read.", rows=Count(1, 1)),),
-            map=Map(
-                places=np.zeros((1, 2), np.float32), ids=("a",), texts=("t",), kept=kept, uniform=uniform,
+            stages=(Stage(name="input", description="Read.", rows=Count(1, 1)),),
+            map=PoolMap(
+                positions=np.zeros((1, 2), np.float32), ids=("a",), texts=("t",), kept=kept, uniform=uniform,
                 dropped_by=("",), reasons=("",), pool_rows=1,
             ),
             scores=(statistics.histogram("s", np.array([2.5]), kept, uniform),),
@@ -277,7 +277,7 @@ class TestMissing:
         kept, uniform = arrays([0, 0], [0, 0])
         empty = np.zeros(0, np.float32)
         none = minimal(
-            stages=(Stage(name="select where", what="Filter.", rows=Count(2, 0, 2)),),
+            stages=(Stage(name="select where", description="Filter.", rows=Count(2, 0, 2)),),
             scores=(statistics.histogram("s", np.array([1.0, 2.0]), kept, uniform),),
             shares=(statistics.shares("source", np.array([0, 1]), ["a", "b"], kept, uniform),),
             neighbors=Neighbors(before=np.array([0.5, 0.5], np.float32), after=empty, uniform=empty),
@@ -317,7 +317,7 @@ class TestMany:
     def test_sources_beyond_the_listed_ones_are_summed_not_lost(self) -> None:
         accounts = {f"source {i:02}": Count(100 - i, 50, 50 - i) for i in range(30)}
         whole = Count(sum(a.rows_in for a in accounts.values()), 1500, sum(a.dropped for a in accounts.values()))
-        page = Page(render(minimal(stages=(Stage(name="input", what="", rows=whole, sources=accounts),))))
+        page = Page(render(minimal(stages=(Stage(name="input", description="", rows=whole, sources=accounts),))))
         assert "10 other sources" in page.text
         assert "source 19" in page.text
         assert "source 20" not in page.text
@@ -336,8 +336,8 @@ class TestMany:
 
     def test_entries_beyond_the_coloured_ones_share_a_colour(self, sample: ModuleType) -> None:
         m = 30
-        part = Map(
-            places=np.zeros((m, 2), np.float32), ids=("i",) * m, texts=("t",) * m, kept=np.zeros(m, bool),
+        part = PoolMap(
+            positions=np.zeros((m, 2), np.float32), ids=("i",) * m, texts=("t",) * m, kept=np.zeros(m, bool),
             uniform=np.zeros(m, bool), dropped_by=tuple(f"e{i % 10}" for i in range(m)), reasons=("r",) * m,
             pool_rows=99,
         )  # fmt: skip
@@ -352,8 +352,8 @@ class TestSize:
         """Whatever a letter takes as UTF-8 or as an escape."""
         text = letter * 2_000
         m = projection.SAMPLE
-        part = Map(
-            places=np.zeros((m, 2), np.float32), ids=("i" * 80,) * m, texts=(text,) * m, kept=np.ones(m, bool),
+        part = PoolMap(
+            positions=np.zeros((m, 2), np.float32), ids=("i" * 80,) * m, texts=(text,) * m, kept=np.ones(m, bool),
             uniform=np.ones(m, bool), dropped_by=("",) * m, reasons=(text,) * m, clusters=(text,) * m,
             sources=(text,) * m, pool_rows=m,
         )  # fmt: skip

@@ -5,11 +5,11 @@ import pytest
 
 from curate.accounting import Count
 from curate.report import sentences, statistics
-from curate.report.contents import Neighbors, Report, Stage, Tokens
+from curate.report.report_data import Neighbors, Report, Stage, Tokens
 
 
 def run(*rows: Count, names: tuple[str, ...] = ("select a", "select b", "select c", "select d", "select e")) -> Report:
-    stages = tuple(Stage(name=name, what="", rows=account) for name, account in zip(names, rows, strict=False))
+    stages = tuple(Stage(name=name, description="", rows=account) for name, account in zip(names, rows, strict=False))
     return Report(run="r", seed=0, version="1", stages=stages)
 
 
@@ -109,9 +109,9 @@ def test_evidence_measures_every_part_in_all_three_sets(rich: Report) -> None:
 
 def test_the_headline_says_what_was_removed() -> None:
     stages = (
-        Stage(name="input", what="", rows=Count(9, 9)),
-        Stage(name="select minhash", what="", rows=Count(9, 6, 3), removes="duplicate"),
-        Stage(name="select where", what="", rows=Count(6, 5, 1)),
+        Stage(name="input", description="", rows=Count(9, 9)),
+        Stage(name="select minhash", description="", rows=Count(9, 6, 3), removed_kind="duplicate"),
+        Stage(name="select where", description="", rows=Count(6, 5, 1)),
     )
     report = replace(run(Count(9, 9)), stages=stages)
     assert sentences.headline(report) == "5 of 9 rows kept, 3 duplicates removed"

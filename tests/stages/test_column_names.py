@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.config.model import RunConfig
 from curate.errors import DataError
 from curate.executors.serial import Serial
@@ -24,7 +24,7 @@ def config_of(select: dict[str, Any] | None = None, **sections: Any) -> RunConfi
         "select": [select or {"use": "uniform", "keep": 1}],
         **sections,
     }
-    return from_data(data)
+    return config_from_dict(data)
 
 
 NAMES = sorted(column_names.added_columns(config_of()))

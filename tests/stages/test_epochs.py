@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError, PluginError
 from curate.executors.serial import Serial
 from curate.pipeline import plan
@@ -98,7 +98,7 @@ def test_a_damaged_file_of_an_epoch_is_seen_and_made_anew(pool, planned, damage)
     curate.run(planned())
     before = files()
     damage(EXPORT / "data/epoch=002/train-00001-of-00002.parquet")
-    told = next(step.reason for step in plan(from_data(planned()), Serial()) if step.stage == "export")
+    told = next(step.reason for step in plan(config_from_dict(planned()), Serial()) if step.stage == "export")
     assert "/data/epoch=002/train-00001-of-00002.parquet is" in told
     curate.run(planned())
     assert files() == before
@@ -153,7 +153,7 @@ def test_what_would_be_exported_is_planned_in_rows_of_each_epoch(command, pool, 
     assert [line[3] for line in lines if line[1] in ("draws", "parquet")] == ["8 in each of 5 epochs"] * 2
     curate.run("config.yaml")
     bytes_written = sum(file["bytes"] for file in json.loads((EXPORT / "manifest.json").read_text())["files"])
-    steps = {step.name: step for step in plan(from_data(planned(keep_rate=0.5, keep=None)), Serial())}
+    steps = {step.name: step for step in plan(config_from_dict(planned(keep_rate=0.5, keep=None)), Serial())}
     assert [(steps[name].rows, steps[name].epochs) for name in ("where", "draws")] == [(None, 1), (None, 5)]
     assert steps["parquet"].disk == bytes_written, "as before, as only running tells how many different rows"
 

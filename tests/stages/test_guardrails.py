@@ -10,8 +10,8 @@ import pytest
 
 import curate
 from curate import pipeline
-from curate.accounting import Count, sum_of
-from curate.config.loader import from_data
+from curate.accounting import Count, sum_counts
+from curate.config.loader import config_from_dict
 from curate.config.model import GuardConfig
 from curate.errors import GUARD, GuardrailError
 from curate.executors.serial import Serial
@@ -32,7 +32,7 @@ def record(**sources: tuple[int, int]) -> Record:
         fingerprint="",
         inputs={},
         result=StageResult(),
-        count=sum_of(counts.values()),
+        count=sum_counts(counts.values()),
         sources=counts,
         shards=1,
     )
@@ -137,7 +137,7 @@ def test_a_plan_is_not_stopped_by_a_guard_on_what_would_be_published(pool, confi
     settings = config(guard={"min_rows": 60}, select=[{"use": "where", "drop": "stars = 0"}])
     with pytest.raises(GuardrailError, match=r"of 60 rows would be exported; guard\.min_rows asks for 60"):
         curate.run(settings)
-    states = {step.stage: step.state for step in plan(from_data(settings), Serial())}
+    states = {step.stage: step.state for step in plan(config_from_dict(settings), Serial())}
     assert (states["select"], states["export"]) == ("fresh", "missing")
 
 
@@ -171,7 +171,7 @@ def test_the_rules_hold_for_each_of_many_sources_and_nothing_that_is_written_gro
     for what in ("rows_in", "kept", "dropped", "quarantined"):
         total = sum(each[what] for each in listed) + others[what]
         assert total == {"rows_in": count, "kept": 1_499, "dropped": 1_501, "quarantined": 0}[what]
-    page, summary = pipeline.report(from_data(settings))
+    page, summary = pipeline.report(config_from_dict(settings))
     assert "rows from 1,500 sources" in page.read_text()
     assert "1,480 other sources" in page.read_text()
     assert "| 1,480 other sources |" in (ROOT / "current" / "README.md").read_text()

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigError
 from curate.executors.serial import Serial
 from curate.pipeline import run as run_until
@@ -168,7 +168,7 @@ def test_a_folder_without_a_selection_is_an_error(two, config):
     with pytest.raises(ConfigError, match="nowhere: there is no run in this folder"):
         diff(two[0], Path("nowhere"), examples=0)
     settings = config(run="three", guard={"max_quarantine_rate": 0.1})
-    run_until(from_data(settings), Serial(), until="score")
+    run_until(config_from_dict(settings), Serial(), until="score")
     with pytest.raises(
         ConfigError, match=r"three: no rows were selected from this pool yet; run: curate run three/config\.yaml"
     ):
@@ -221,14 +221,14 @@ def test_after_a_rollback_the_ledger_tells_of_the_rows_that_came_back(published)
 
 
 def test_a_ledger_of_another_selection_gives_no_reasons(published, config):
-    run_until(from_data(config(select=[{"use": "uniform", "keep": 3}])), Serial(), until="select")
+    run_until(config_from_dict(config(select=[{"use": "uniform", "keep": 3}])), Serial(), until="select")
     found = diff_published(Path("run"), examples=1)
     assert (found.churn.removed, found.reasons) == (13, ())
     assert {one.status for one in found.examples} == {None}
 
 
 def test_without_a_version_before_there_is_nothing_to_compare(pool, config):
-    run_until(from_data(config()), Serial(), until="select")
+    run_until(config_from_dict(config()), Serial(), until="select")
     with pytest.raises(ConfigError, match=r"run: nothing is published yet; run: curate run run/config\.yaml"):
         diff_published(Path("run"), examples=0)
     export = {"use": "jsonl", "keep_versions": 1}

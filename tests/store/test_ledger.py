@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigError, DataError
 from curate.executors.serial import Serial
 from curate.pipeline import run as run_until
@@ -193,7 +193,7 @@ def test_a_folder_without_a_run_is_an_error(tmp_path):
 
 
 def test_before_rows_were_selected_a_row_is_undecided(pool, config):
-    run_until(from_data(config()), Serial(), until="embed")
+    run_until(config_from_dict(config()), Serial(), until="embed")
     story = explain(Path("run"), "r0001")
     assert story.outcome == RowOutcome(status="undecided")
     assert story.exported is None
@@ -203,13 +203,13 @@ def test_before_rows_were_selected_a_row_is_undecided(pool, config):
 
 def test_a_ledger_of_another_pool_decides_nothing(finished, pool, config):
     add(pool, '{"id": "new", "text": "one more row", "topic": "t0", "source": "left", "stars": 1, "tags": []}')
-    run_until(from_data(config()), Serial(), until="embed")
+    run_until(config_from_dict(config()), Serial(), until="embed")
     assert explain(Path("run"), "r0001").outcome.status == "undecided"
 
 
 def test_figures_made_after_the_selection_are_left_out_and_that_is_told(finished, config):
     changed = config(cluster={"use": "kmeans", "n_clusters": 3}, score=[{"use": "prototypicality"}])
-    run_until(from_data(changed), Serial(), until="score")
+    run_until(config_from_dict(changed), Serial(), until="score")
     story = explain(Path("run"), "r0001")
     assert (story.cluster, story.scores) == (None, ())
     assert story.missing == ("cluster", "score prototypicality")
@@ -218,7 +218,7 @@ def test_figures_made_after_the_selection_are_left_out_and_that_is_told(finished
 
 def test_an_export_of_another_selection_is_told(finished, config):
     out = next(name for name, line in ledger().items() if line["selected"])
-    run_until(from_data(config(select=[{"use": "where", "drop": f"id = '{out}'"}])), Serial(), until="select")
+    run_until(config_from_dict(config(select=[{"use": "where", "drop": f"id = '{out}'"}])), Serial(), until="select")
     story = explain(Path("run"), out)
     assert (story.outcome.status, story.exported) == ("dropped", True)
     assert "that version was made from another selection" in told(out)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-from curate.accounting import Count, sum_of
+from curate.accounting import Count, sum_counts
 from curate.errors import AccountingError
 from curate.store import manifest
 from curate.store.manifest import EntryAccount, Record, StageResult
@@ -93,7 +93,7 @@ def many(number, entries=()):
     sources |= {f"s{i:07d}": Count(rows_in=2, kept=1, dropped=1) for i in range(number - 9)}
     sources = {name: count for name, count in sources.items() if count.dropped >= 0}
     accounts = tuple(EntryAccount(name=name, sources=sources, seconds=1.0, peak_memory=1) for name in entries)
-    return replace(RECORD, count=sum_of(sources.values()), sources=sources, entries=accounts)
+    return replace(RECORD, count=sum_counts(sources.values()), sources=sources, entries=accounts)
 
 
 @pytest.mark.parametrize("number", [999, 1_000, 1_001, pytest.param(100_000, marks=pytest.mark.slow)])

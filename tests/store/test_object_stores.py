@@ -30,7 +30,7 @@ import pytest
 
 import curate
 from curate import paths
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigError, DataError, LockedError, PluginError
 from curate.evaluation.compare import compare
 from curate.evaluation.evaluate import evaluate
@@ -204,9 +204,9 @@ def test_a_run_in_a_store_is_evaluated_and_compared_there(pool, settings, bucket
     for run in ("run", f"{bucket.url}/run"):
         data = settings(run=run, **asked)
         curate.run(data)
-        held_out = evaluate(paths.place(run), Serial())
-        tested = evaluate(paths.place(run), Serial(), files=["test.jsonl"])
-        compared = compare(from_data(data), Serial(), prune_rates=[0.5])
+        held_out = evaluate(paths.parse_path(run), Serial())
+        tested = evaluate(paths.parse_path(run), Serial(), files=["test.jsonl"])
+        compared = compare(config_from_dict(data), Serial(), prune_rates=[0.5])
         found[run] = [held_out.metrics, tested.metrics, {place: cell.values for place, cell in compared.cells.items()}]
     assert repr(found["run"]) == repr(found[f"{bucket.url}/run"])
     assert b"Does it train a better model?" in bucket.get("run/report.html")
@@ -274,7 +274,7 @@ def test_input_in_a_store_is_read_in_every_format_by_two_processes_and_only_when
 
 def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, monkeypatch):
     curate.run(settings())
-    put, uploaded = paths.put, []
+    put, uploaded = paths.upload, []
 
     def interrupted(file: Path, path: Path) -> None:
         if len(uploaded) == stop:
@@ -282,7 +282,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, mon
         uploaded.append(path)
         put(file, path)
 
-    monkeypatch.setattr(paths, "put", interrupted)
+    monkeypatch.setattr(paths, "upload", interrupted)
     for number in (2, 5, 5):
         stop = number
         uploaded.clear()
@@ -290,7 +290,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(pool, settings, bucket, mon
             curate.run(settings(run=f"{bucket.url}/run"))
         assert not [key for key in bucket.names("run/") if key.endswith(("export/current", lock.NAME))]
         assert [path.suffix for path in Path(tempfile.gettempdir()).iterdir()] == [".lock"]
-    monkeypatch.setattr(paths, "put", put)
+    monkeypatch.setattr(paths, "upload", put)
     curate.run(settings(run=f"{bucket.url}/run"))
     assert bucket.export("run") == exported()
 
@@ -347,7 +347,7 @@ def holder(url: str, **environment: str):
 
 
 def test_of_two_runs_on_this_host_the_second_is_refused(bucket):
-    folder = paths.place(f"{bucket.url}/run")
+    folder = paths.parse_path(f"{bucket.url}/run")
     with holder(str(folder)) as other:
         with pytest.raises(LockedError, match=rf"another run holds this folder: process {other.pid} on ") as refusal:
             lock.acquire(folder, silent).__enter__()
@@ -365,7 +365,7 @@ def test_of_two_runs_on_this_host_the_second_is_refused(bucket):
 def test_a_lock_that_nobody_here_can_judge_is_left_alone(bucket, tmp_path):
     """Another container's temporary folder is not ours: that its local lock looks free says nothing."""
     (tmp_path / "other").mkdir()
-    folder = paths.place(f"{bucket.url}/run")
+    folder = paths.parse_path(f"{bucket.url}/run")
     with holder(str(folder), TMPDIR=str(tmp_path / "other")) as other:
         with pytest.raises(LockedError) as refusal, lock.acquire(folder, silent):
             pass
@@ -378,14 +378,14 @@ def test_a_lock_that_nobody_here_can_judge_is_left_alone(bucket, tmp_path):
 
 
 def test_a_lock_that_was_given_to_another_is_not_let_go_of(bucket):
-    with lock.acquire(paths.place(f"{bucket.url}/run"), silent):
+    with lock.acquire(paths.parse_path(f"{bucket.url}/run"), silent):
         bucket.put(f"run/{lock.NAME}", b"{}")
     assert bucket.get(f"run/{lock.NAME}") == b"{}"
 
 
 @pytest.mark.exhaustive
 def test_versions_are_kept_and_rolled_back(command, pool, settings, bucket):
-    root = paths.place(f"{bucket.url}/run") / versions.FOLDER
+    root = paths.parse_path(f"{bucket.url}/run") / versions.FOLDER
     published = []
     for keep in (10, 15, 20):
         export = {"use": "jsonl", "keep_versions": 1}
@@ -431,9 +431,9 @@ def test_explain_diff_plan_and_report_read_from_a_store_what_they_read_from_a_di
     there = settings(run=f"{bucket.url}/run")
     curate.run(settings())
     curate.run(there)
-    here, away = (explain.explain(folder, "r0003").as_dict() for folder in (Path("run"), paths.place(there["run"])))
+    here, away = (explain.explain(folder, "r0003").as_dict() for folder in (Path("run"), paths.parse_path(there["run"])))
     assert away == here | {"run": there["run"]}
-    found = diff.diff(Path("run"), paths.place(there["run"]), 5)
+    found = diff.diff(Path("run"), paths.parse_path(there["run"]), 5)
     assert (found.churn.added, found.churn.removed, found.churn.kept) == (0, 0, 20)
     Path("config.yaml").write_text(json.dumps(there))
     planned = json.loads(command("plan", "config.yaml", "--json").stdout)
@@ -489,7 +489,7 @@ def test_a_bucket_that_is_not_there_is_told(pool, settings, bucket):
     with pytest.raises(DataError, match=r"no file matches 's3://.*-missing/\*.jsonl'; is that the bucket's name\?"):
         curate.run(data)
     with pytest.raises(ConfigError, match=f"{url}/run: there is no run in this folder"):
-        explain.explain(paths.place(f"{url}/run"), "r1")
+        explain.explain(paths.parse_path(f"{url}/run"), "r1")
 
 
 def test_a_server_that_does_not_answer_is_told(command, pool, settings, bucket, monkeypatch):
@@ -512,14 +512,14 @@ def test_a_server_that_does_not_answer_is_told(command, pool, settings, bucket, 
 def test_a_server_that_is_gone_in_the_middle_of_a_run_is_told(pool, settings, bucket, monkeypatch):
     mortal = started()
     monkeypatch.setenv("AWS_ENDPOINT_URL", address(mortal))
-    put = paths.put
+    put = paths.upload
 
     def gone(file: Path, path: Path) -> None:
         put(file, path)
         if path.name == "manifest.json":
             stop(mortal)
 
-    monkeypatch.setattr(paths, "put", gone)
+    monkeypatch.setattr(paths, "upload", gone)
     with pytest.raises(DataError, match=f"{bucket.url}/run.*: cannot be reached: Could not connect") as failure:
         curate.run(settings(run=f"{bucket.url}/run"))
     assert not failure.value.where.endswith(lock.NAME)
@@ -595,12 +595,12 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch):
     with pytest.raises(
         PluginError, match=r"s3://bucket/run needs the package 'universal_pathlib'.*pip install .*\[s3\]'"
     ):
-        paths.place("s3://bucket/run")
+        paths.parse_path("s3://bucket/run")
 
 
 def test_a_store_of_no_known_kind_is_refused():
     with pytest.raises(ConfigError, match=r"bogus://bucket/run: not a place that can be read: .*bogus"):
-        paths.place("bogus://bucket/run")
+        paths.parse_path("bogus://bucket/run")
 
 
 # ---------------------------------------------------------------- other stores
@@ -611,14 +611,14 @@ def test_whatever_fsspec_knows_will_do(pool, settings):
     name = f"memory://{uuid.uuid4().hex}"
     curate.run(settings(run=f"{name}/run"))
     assert curate.run(settings(run=f"{name}/run")).unchanged
-    folder = paths.place(f"{name}/run/export")
+    folder = paths.parse_path(f"{name}/run/export")
     version = versions.published_version(folder)
     assert {file: (folder / str(version) / file).read_bytes() for file in exported()} == exported()
 
 
 def test_an_object_is_there_when_it_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    path = paths.place(f"memory://{uuid.uuid4().hex}/a.txt")
+    path = paths.parse_path(f"memory://{uuid.uuid4().hex}/a.txt")
 
     def interrupted() -> None:
         with parquet_io.write_atomically(path) as partial:
@@ -639,7 +639,7 @@ def test_an_object_is_there_when_it_is_whole(tmp_path, monkeypatch):
 @pytest.mark.parametrize("folder", ["memory://{}", "file://{}", "{}"])
 def test_rows_of_an_array_file(folder, tmp_path):
     array = np.arange(24, dtype=np.float16).reshape(6, 4)
-    path = paths.place(folder.format(tmp_path)) / "a.npy"
+    path = paths.parse_path(folder.format(tmp_path)) / "a.npy"
     with parquet_io.write_atomically(path) as partial, partial.open("wb") as file:
         np.save(file, array)
     assert npy.read_shape(path) == (6, 4)
@@ -648,7 +648,7 @@ def test_rows_of_an_array_file(folder, tmp_path):
 
 
 def test_an_array_that_cannot_be_read_by_rows_is_refused():
-    path = paths.place(f"memory://{uuid.uuid4().hex}/a.npy")
+    path = paths.parse_path(f"memory://{uuid.uuid4().hex}/a.npy")
     with parquet_io.write_atomically(path) as partial, partial.open("wb") as file:
         np.save(file, np.ones((3, 2)).T.copy(order="F"))
     with pytest.raises(ValueError, match=r"save np\.ascontiguousarray"):

@@ -94,9 +94,9 @@ def place(request, tmp_path):
         yield tmp_path
         return
     pytest.importorskip("upath")
-    folder = paths.place(f"memory://{tmp_path.name}")
+    folder = paths.parse_path(f"memory://{tmp_path.name}")
     yield folder
-    paths.remove(folder)
+    paths.remove_directory(folder)
 
 
 def test_a_staged_file_is_put_in_its_place_or_leaves_nothing(place):
@@ -105,13 +105,13 @@ def test_a_staged_file_is_put_in_its_place_or_leaves_nothing(place):
         assert (place / "page").read_text() == "old"
         put()
         assert (place / "page").read_text() == "new"
-    assert paths.names(place) == {"page"}
+    assert paths.list_names(place) == {"page"}
     with parquet_io.stage_text(place / "page", "newer"):
         pass
     with pytest.raises(KeyError), parquet_io.stage_text(place / "page", "newest"):
         raise KeyError
     assert (place / "page").read_text() == "new"
-    assert paths.names(place) == {"page"}
+    assert paths.list_names(place) == {"page"}
 
 
 def test_a_file_that_cannot_be_staged_names_its_place(tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ def exported(pool, config):
     def publish(keep, **export):
         settings = {"use": "parquet", "rows_per_file": 4, "keep_versions": 1} | export
         curate.run(config(select=[{"use": "top_k", "keep": keep}], export=settings))
-        return curate.published("run")
+        return curate.get_published("run")
 
     return publish
 
@@ -59,16 +59,16 @@ def test_what_is_not_published_or_damaged_is_told(exported, command, tmp_path):
     assert (damaged.returncode, damaged.stdout) == (3, "")
     assert "is missing" in damaged.stderr
     with pytest.raises(DataError):
-        curate.published("run")
+        curate.get_published("run")
     shutil.rmtree("run")
     with pytest.raises(ConfigError):
-        curate.published("run")
+        curate.get_published("run")
 
 
 def test_a_version_in_a_store_is_named_by_its_url(pool, config):
     pytest.importorskip("upath")
     curate.run(config(run="memory://published/run"))
-    found = curate.published("memory://published/run")
+    found = curate.get_published("memory://published/run")
     assert found.path == f"memory://published/run/export/{found.version}"
     assert found.files[0].startswith(found.path)
 
@@ -83,7 +83,7 @@ def test_readers_see_all_of_one_version_while_others_are_published(exported):
 
     def read(how):
         while not over.is_set():
-            found = curate.published("run")
+            found = curate.get_published("run")
             (whole if how(found) == texts.get(found.version, how(found)) else mixed).append(found.version)
 
     def one_by_one(found):
@@ -105,7 +105,7 @@ def test_readers_see_all_of_one_version_while_others_are_published(exported):
         one.start()
     for _ in range(40):
         versions.rollback(
-            Path("run"), sorted(set(versions.complete_versions(Path("run/export"))) - {curate.published("run").version})[0], str
+            Path("run"), sorted(set(versions.complete_versions(Path("run/export"))) - {curate.get_published("run").version})[0], str
         )
     exported(16, keep_versions=2)
     over.set()

@@ -64,14 +64,14 @@ def test_a_run_of_an_older_release_is_known_by_its_input(pool, config):
 
 def test_report_and_rollback_leave_a_folder_that_is_no_run_as_it_is(data, config):
     from curate import pipeline
-    from curate.config.loader import from_data
+    from curate.config.loader import config_from_dict
 
     link = data / "export" / "current"
     (data / "export" / "0123456789ab").mkdir(parents=True)
     link.symlink_to("0123456789ab")
     before = contents(data)
     with pytest.raises(ConfigError, match="there is no finished run: there was no run yet"):
-        pipeline.report(from_data(config(run="data")))
+        pipeline.report(config_from_dict(config(run="data")))
     with pytest.raises(ConfigError, match="nothing is published here"):
         versions.rollback(data, None, lambda _: None)
     assert contents(data) == before

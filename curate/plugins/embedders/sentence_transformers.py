@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import numpy as np
 from annotated_types import Ge, MinLen
 
-from curate.errors import PluginError, missing_extra
+from curate.errors import PluginError, missing_extra_error
 from curate.kernels.parallel import block_slices, thread_count
 from curate.kernels.types import Counts, Matrix, Rows
-from curate.paths import content
+from curate.paths import hash_content
 from curate.plugins.interfaces import ExecutionOnly, ContentPath, embedder
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _check_packages(backend: Backend) -> None:
     """Refuse a backend of which a package is not installed."""
     for module, package in (("sentence_transformers", "sentence-transformers"), *_NEEDS[backend]):
         if importlib.util.find_spec(module) is None:
-            raise missing_extra(package, _EXTRA[backend], f"embedder 'sentence_transformers' with backend {backend!r}")
+            raise missing_extra_error(package, _EXTRA[backend], f"embedder 'sentence_transformers' with backend {backend!r}")
 
 
 @lru_cache(maxsize=2)
@@ -335,7 +335,7 @@ class SentenceTransformers:
         """Return the hub's commit of the model, or a sha256 of the files in its folder."""
         folder = Path(self.model).expanduser()
         if folder.is_dir():
-            return f"sha256:{content(folder)}"
+            return f"sha256:{hash_content(folder)}"
         if importlib.util.find_spec("huggingface_hub") is None or _commit(self.model) is None:
             self._loaded()
         return _commit(self.model) or "unknown"
@@ -343,5 +343,5 @@ class SentenceTransformers:
     def _loaded(self) -> SentenceTransformer:
         """Return the model, loaded again in this process if its folder has changed."""
         folder = Path(self.model).expanduser()
-        held = content(folder) if folder.is_dir() else None
+        held = hash_content(folder) if folder.is_dir() else None
         return load(self.model, self.backend, self.device, self.dtype, self.max_tokens, held)

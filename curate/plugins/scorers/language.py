@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 from annotated_types import MinLen
 
-from curate.errors import missing_extra
+from curate.errors import missing_extra_error
 from curate.kernels.text.nfkc import sort_combining_marks
 from curate.kernels.types import Vector
 from curate.plugins.batches import ScoreBatch, require
@@ -70,7 +70,7 @@ def language(texts: Sequence[str], languages: Sequence[str]) -> Vector:
 
 def _check() -> None:
     if importlib.util.find_spec("py3langid") is None:
-        raise missing_extra("py3langid", "language", "scorer 'language'")
+        raise missing_extra_error("py3langid", "language", "scorer 'language'")
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import sentences, statistics
-from curate.report.contents import Histogram, Neighbors, Shares
+from curate.report.report_data import Histogram, Neighbors, Shares
 from curate.report.formatting import count, plural, share, short, value
 
 Trace = dict[str, Any]
@@ -75,8 +75,8 @@ def of_scores(key: str, score: Histogram) -> Figure:
         notes.append(f"{plural(score.outside, 'value')} beyond the axis counted at its ends.")
     if score.missing:
         notes.append(f"{plural(score.missing, 'row')} without a value left out.")
-    if score.learnt:
-        notes.append(f"Learnt from {score.learnt}.")
+    if score.fit_note:
+        notes.append(f"Learnt from {score.fit_note}.")
     kept, dropped, uniform = score.medians
     return Figure(
         key=key,
@@ -131,10 +131,10 @@ def of_shares(number: int, part: Shares) -> Figure:
         key=f"shares-{number}",
         title=sentences.of_shares(part),
         alt=(
-            f"Bar chart of the {part.of}s’ shares. The largest, {short(_named(part, largest), 60)}: pool "
+            f"Bar chart of the {part.grouping}s’ shares. The largest, {short(_named(part, largest), 60)}: pool "
             f"{told[0]}, kept {told[1]}, uniform {told[2]}."
         ),
-        note=f"Share of rows by {part.of}; broad bar: pool, narrow bar: kept, mark: uniform.{_others(part, rest)}",
+        note=f"Share of rows by {part.grouping}; broad bar: pool, narrow bar: kept, mark: uniform.{_others(part, rest)}",
         height=110 + 27 * len(names),
         data=traces,
         layout={
@@ -169,7 +169,7 @@ def of_neighbors(part: Neighbors) -> Figure:
         title=sentences.of_neighbors(part),
         alt=f"Distribution of the similarity to the nearest other row: {told}.",
         note=(
-            f"Cosine similarity of each row to its nearest other row{f', {part.how}' if part.how else ''}: {told}. "
+            f"Cosine similarity of each row to its nearest other row{f', {part.method}' if part.method else ''}: {told}. "
             f"{sentences.of_threshold(part.copies)}."
         ),
         height=360,
@@ -199,7 +199,7 @@ def _others(part: Shares, rest: NDArray[np.intp]) -> str:
     if not len(rest):
         return ""
     sets = [share(float(sentences.fractions(each)[rest].sum())) for each in (part.before, part.after, part.uniform)]
-    others = f"The {count(len(rest))} other {part.of}s, not drawn, are"
+    others = f"The {count(len(rest))} other {part.grouping}s, not drawn, are"
     return f" {others} {sets[0]} of the pool, {sets[1]} of the rows kept and {sets[2]} of a uniform selection."
 
 
@@ -212,7 +212,7 @@ def _lines(*texts: str) -> str:
 def _named(part: Shares, group: int) -> str:
     """A group's name; a bare number says what it numbers."""
     name = part.names[group]
-    return f"{part.of} {name}" if name.isdecimal() else name
+    return f"{part.grouping} {name}" if name.isdecimal() else name
 
 
 def _percent(counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -37,8 +37,8 @@ def of_models(found: Evaluation) -> list[Figure]:
     lines = [line for line in found.metrics if line.learns and line.sign]
     lines.sort(key=lambda line: line.name != found.primary)
     figures: list[Figure] = []
-    for of, unit in dict.fromkeys((line.of, line.unit) for line in lines):
-        own = [line for line in lines if (line.of, line.unit) == (of, unit)]
+    for of, unit in dict.fromkeys((line.quantity, line.unit) for line in lines):
+        own = [line for line in lines if (line.quantity, line.unit) == (of, unit)]
         first, title = own[0].name == found.primary, begun(of.replace("_", " "))
         side = f"{'higher' if own[0].higher_is_better else 'lower'} is better"
         note = "Means over seeds; the bars are 95 % confidence intervals."
@@ -79,7 +79,7 @@ def of_groups(found: Evaluation) -> Figure | None:
 
 def _model(line: Line) -> str:
     """What learnt: the name without what it measures."""
-    return begun(line.name.removesuffix(f"_{line.of}").replace("_", " "))
+    return begun(line.name.removesuffix(f"_{line.quantity}").replace("_", " "))
 
 
 def _drawn(key: str, title: str, note: str, axis: str, places: Sequence[_Place], *, rate: bool) -> Figure:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from curate.report import sentences
 from curate.report.charts.bars import Figure, Trace, View
-from curate.report.contents import Map, Report
+from curate.report.report_data import PoolMap, Report
 from curate.report.formatting import count, plural, short
 
 ENTRIES = 6
@@ -17,7 +17,7 @@ SNIPPET = 280
 """Characters of a text that the card beside a dot shows."""
 
 
-def of_map(report: Report, part: Map, text: int = SNIPPET) -> Figure:
+def of_map(report: Report, part: PoolMap, text: int = SNIPPET) -> Figure:
     """Draw the sample in the plane, with three ways to color it; texts have at most ``text`` characters."""
     length = min(SNIPPET, text)
     entries = _entries(part)
@@ -74,7 +74,7 @@ def of_map(report: Report, part: Map, text: int = SNIPPET) -> Figure:
     )
 
 
-def _entries(part: Map) -> list[str]:
+def _entries(part: PoolMap) -> list[str]:
     """The entries that dropped most of the sample, in the order they are first met."""
     names = [by for kept, by in zip(part.kept, part.dropped_by, strict=True) if not kept]
     counts = {name: names.count(name) for name in dict.fromkeys(names)}
@@ -82,9 +82,9 @@ def _entries(part: Map) -> list[str]:
     return [name for name in counts if name in most]
 
 
-def _points(part: Map, rows: NDArray[np.bool_], name: str, colour: str, symbol: str, size: int, alpha: float) -> Trace:
+def _points(part: PoolMap, rows: NDArray[np.bool_], name: str, colour: str, symbol: str, size: int, alpha: float) -> Trace:
     index = np.flatnonzero(rows)
-    places = part.places[index].astype(np.float64).round(4)
+    places = part.positions[index].astype(np.float64).round(4)
     return {
         "type": "scatter",
         "mode": "markers",

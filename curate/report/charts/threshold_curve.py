@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from curate.kernels.neighbors.retention import RecallSample
 from curate.report.charts.bars import Figure, Trace
-from curate.report.contents import Retained
+from curate.report.report_data import EntryRetention
 from curate.report.formatting import begun, count, plural, share
 
 _LOWEST = 0.3
@@ -19,7 +19,7 @@ _BESIDE = 10
 """Hundredths from the threshold in use to those that are told beside it."""
 
 
-def of_retention(number: int, part: Retained) -> Figure:
+def of_retention(number: int, part: EntryRetention) -> Figure:
     """The share of rows that each threshold keeps, and how surely two rows of that similarity are compared."""
     used = max(0, round(100 * part.threshold))
     first = max(0, min(round(100 * _LOWEST), used - _BESIDE))
@@ -55,7 +55,7 @@ def of_retention(number: int, part: Retained) -> Figure:
     )
 
 
-def title(part: Retained) -> str:
+def title(part: EntryRetention) -> str:
     """What the threshold in use drops, and what one below it and one above would.
 
     >>> title(Retained(entry="semdedup", similarity="cosine similarity", threshold=0.9, rows=200, kept=(180,) * 101))
@@ -81,7 +81,7 @@ def missed(sample: RecallSample) -> str:
     return f"{told} ({share(sample.missed / sample.pairs)}) are missed."
 
 
-def _shares(part: Retained) -> list[float]:
+def _shares(part: EntryRetention) -> list[float]:
     return [kept / max(1, part.rows) for kept in part.kept]
 
 

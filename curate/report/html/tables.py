@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from curate.accounting import Count, sum_of
+from curate.accounting import Count, sum_counts
 from curate.report import sentences
-from curate.report.contents import Conflicts, Report, Stage
+from curate.report.report_data import Conflicts, Report, Stage
 from curate.report.formatting import DASH, count, seconds, share, short, size
 from curate.report.html.tags import Markup, breakable, join, tag
 
@@ -24,7 +24,7 @@ def stages(report: Report) -> Markup:
     head = ("Stage", "Rows in", "Kept", "Dropped", "Quarantined", "Left of the pool", "Time", "Peak memory")
     body = []
     for stage in report.stages:
-        name = join(tag("strong", stage.name), _what(stage.what), _what(stage.refreshed))
+        name = join(tag("strong", stage.name), _what(stage.description), _what(stage.reuse_note))
         time = "reused" if stage.reused else seconds(stage.seconds)
         cells = [*_numbers(stage.rows), _meter(stage.rows.kept, pool), time, size(stage.peak_bytes)]
         body.append((name, *cells))
@@ -49,7 +49,7 @@ def sources(report: Report) -> Markup | None:
     head += ["Quarantined"]
 
     def line(name: str | Markup, members: list[str]) -> tuple[str | Markup, ...]:
-        rows = sum_of(tuple(accounts[member] for member in members))
+        rows = sum_counts(tuple(accounts[member] for member in members))
         split = [_dropped(stage, members) for stage in named] if len(droppers) > 1 else []
         split += [sum(_dropped(stage, members) for stage in others)] if others else []
         numbers = [_zero(number) for number in (rows.dropped, *split, rows.quarantined)]
@@ -66,7 +66,7 @@ def evidence(report: Report) -> Markup | None:
     if not rows:
         return None
     head = ("Measure", "Pool", "Kept", "Uniform")
-    body = [(join(tag("strong", row.name), _what(row.what)), *row.words()) for row in rows]
+    body = [(join(tag("strong", row.name), _what(row.description)), *row.words()) for row in rows]
     return table("The pool, the rows kept, and a uniform selection of the same size", head, body, wide=True)
 
 

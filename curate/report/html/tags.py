@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from curate.errors import without_controls
+from curate.errors import escape_controls
 
 
 class Markup(str):
@@ -55,4 +55,4 @@ def join(*children: str | None) -> Markup:
 
 
 def _escaped(text: str, *, quote: bool) -> str:
-    return html.escape(without_controls(text), quote=quote)
+    return html.escape(escape_controls(text), quote=quote)

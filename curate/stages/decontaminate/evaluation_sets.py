@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from curate import paths
 from curate.config.model import DECONTAMINATE
 from curate.errors import DataError
-from curate.pool.sidecars import Embedded
+from curate.pool.stage_outputs import EmbedOutput
 from curate.stages.base import Context
 from curate.stages.embed.stage import embed
 from curate.stages.ingest.stage import find_input_files, fingerprint_inputs, ingest, match_files, survey_files
@@ -33,7 +33,7 @@ class EvaluationTexts:
 
     name: str
     source: Inputs
-    embedded: Embedded | None = None
+    embedded: EmbedOutput | None = None
     """Its vectors, where embeddings are compared."""
 
 
@@ -71,7 +71,7 @@ def resolve_sets(config: RunConfig) -> dict[str, InputConfig]:
     pool = replace(pool, id=None, label=None, source=None, tokens=None, types=None)
     vectors = None if section.min_similarity is None else pool.vectors
     return {
-        name: replace(pool, files=files, text=section.text_of(name, pool.text), vectors=vectors)
+        name: replace(pool, files=files, text=section.text_for_set(name, pool.text), vectors=vectors)
         for name, files in found.items()
     }
 
@@ -138,8 +138,8 @@ def _folder(name: str) -> str:
 def _forget(context: Context, kept: set[str]) -> None:
     """Remove what is left of sets that are asked for no more."""
     root = context.folder / DECONTAMINATE / FOLDER
-    for name in paths.names(root) - kept:
-        paths.remove(root / name)
+    for name in paths.list_names(root) - kept:
+        paths.remove_directory(root / name)
 
 
 @contextmanager

@@ -20,13 +20,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from curate import paths
-from curate.config.model import DECONTAMINATE, plain
+from curate.config.model import DECONTAMINATE, to_plain
 from curate.contamination import EvaluationSet
 from curate.kernels.linalg.cosines import similarity_threshold
 from curate.kernels.text.ngram_overlap import NgramIndex, match_embeddings
 from curate.kernels.text.text_differences import Difference
 from curate.kernels.types import AnyArray, Matrix
-from curate.pool.sidecars import Decontaminated
+from curate.pool.stage_outputs import DecontaminateOutput
 from curate.pool.view import PoolView
 from curate.stages.base import (
     Context,
@@ -69,7 +69,7 @@ class DecontaminateResult(StageResult):
     sets: tuple[EvaluationSet, ...]
 
 
-class Decontaminate(Stage["DecontaminateConfig", Decontaminated]):
+class Decontaminate(Stage["DecontaminateConfig", DecontaminateOutput]):
     """Rows that share too much with an evaluation text."""
 
     name = DECONTAMINATE
@@ -83,11 +83,11 @@ class Decontaminate(Stage["DecontaminateConfig", Decontaminated]):
 
     def run(
         self, context: Context, done: CompletedStages, entry: DecontaminateConfig
-    ) -> tuple[Decontaminated, Record[DecontaminateResult]]:
+    ) -> tuple[DecontaminateOutput, Record[DecontaminateResult]]:
         return decontaminate(context, done.pool, entry)
 
-    def extend(self, context: Context, done: CompletedStages, results: Sequence[Decontaminated]) -> CompletedStages:
-        return replace(done, view=replace(done.pool, decontaminated=results[0]))
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[DecontaminateOutput]) -> CompletedStages:
+        return replace(done, view=replace(done.pool, decontaminate_output=results[0]))
 
     def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:
         return [replace(step, rows=before.rows)], replace(before, rows=None)
@@ -95,7 +95,7 @@ class Decontaminate(Stage["DecontaminateConfig", Decontaminated]):
 
 def decontaminate(
     context: Context, pool: PoolView, config: DecontaminateConfig
-) -> tuple[Decontaminated, Record[DecontaminateResult]]:
+) -> tuple[DecontaminateOutput, Record[DecontaminateResult]]:
     """Run the decontaminate section.
 
     Raises
@@ -106,15 +106,15 @@ def decontaminate(
     sets = evaluation_sets.fingerprints(context)
     made_from = {
         "version": _VERSION,
-        **{key: value for key, value in plain(config).items() if key not in ("files", "text")},
+        **{key: value for key, value in to_plain(config).items() if key not in ("files", "text")},
         "sets": sets,
         "order": list(sets),
         "pool": pool.inputs.text_fingerprint,
-        "embed": {entry.name: entry.fingerprint for entry in pool.embedded},
+        "embed": {entry.name: entry.fingerprint for entry in pool.embed_outputs},
     }
     step = Step(context, DECONTAMINATE, DECONTAMINATE, folder, DecontaminateResult, ("*", f"{_FOUND}/*"))
     record = run_step(step, made_from, lambda _: _work(context, pool, config, folder))
-    return Decontaminated(folder, record.fingerprint), record
+    return DecontaminateOutput(folder, record.fingerprint), record
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +176,7 @@ def _work(context: Context, pool: PoolView, config: DecontaminateConfig, folder:
     )
     keys = [manifest.fingerprint({**looking.parts(), "pool": digest}) for digest in pool.digests]
     tasks = [_Task(looking, pool, number, folder, key) for number, key in enumerate(keys)]
-    _, failed, peak = context.map("looking for evaluation texts", _find, tasks, pool.sizes)
+    _, failed, peak = context.map("looking for evaluation texts", _find, tasks, pool.shard_sizes)
     raise_if_failed(failed)
     common = _common(tasks, config.max_ngram_rows)
     enough = {"min_overlap_rate": config.min_overlap_rate, "common": common, "names": [one.name for one in sets]}
@@ -184,9 +184,9 @@ def _work(context: Context, pool: PoolView, config: DecontaminateConfig, folder:
         _Listing(task, config.min_overlap_rate, common, manifest.fingerprint({**enough, "found": task.fingerprint}))
         for task in tasks
     ]
-    for left_over in set(paths.names(folder / _FOUND)) - {task.found.name for task in tasks}:
+    for left_over in set(paths.list_names(folder / _FOUND)) - {task.found.name for task in tasks}:
         paths.unlink(folder / _FOUND / left_over)
-    _, failed, also = context.map("listing what was found", _list, listings, pool.sizes)
+    _, failed, also = context.map("listing what was found", _list, listings, pool.shard_sizes)
     raise_if_failed(failed)
     result = _result(looking, accounts, listings)
     _corpus.cache_clear()

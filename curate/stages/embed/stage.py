@@ -22,8 +22,8 @@ from curate.kernels.types import AnyArray, FittedState
 from curate.plugins.interfaces import FidelityEmbedder, FittedEmbedder
 from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
-from curate.pool.sidecars import Embedded
-from curate.pool.training_sample import sample
+from curate.pool.stage_outputs import EmbedOutput
+from curate.pool.training_sample import sample_values
 from curate.seeds import rng_for
 from curate.stages import fitted_state, guardrails
 from curate.stages.base import (
@@ -77,18 +77,18 @@ class EmbedResult(StageResult):
     revision: str | None = None
 
 
-class Embed(Stage["EmbedEntry", Embedded]):
+class Embed(Stage["EmbedEntry", EmbedOutput]):
     """Texts to vectors."""
 
     name = "embed"
     section = "embed"
     result = EmbedResult
 
-    def run(self, context: Context, done: CompletedStages, entry: EmbedEntry) -> tuple[Embedded, Record[EmbedResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: EmbedEntry) -> tuple[EmbedOutput, Record[EmbedResult]]:
         return embed(context, done.pool.inputs, entry)
 
-    def extend(self, context: Context, done: CompletedStages, results: Sequence[Embedded]) -> CompletedStages:
-        return replace(done, view=replace(done.pool, embedded=tuple(results)))
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[EmbedOutput]) -> CompletedStages:
+        return replace(done, view=replace(done.pool, embed_outputs=tuple(results)))
 
     def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
         return guardrails.check_quarantine(context, done.records)
@@ -137,7 +137,7 @@ def _recipe(context: Context, source: Inputs, entry: EmbedEntry) -> dict[str, ob
 
 def embed(
     context: Context, source: Inputs, entry: EmbedEntry, fitted_in: Path | None = None
-) -> tuple[Embedded, Record[EmbedResult]]:
+) -> tuple[EmbedOutput, Record[EmbedResult]]:
     """Run one entry of the embed section; ``fitted_in``: with what the entry in that folder has learnt, as it is."""
     making = _Entry(context, source, entry, _recipe(context, source, entry), fitted_in)
     fits = entry.spec.plugin().traits.fits
@@ -159,7 +159,7 @@ def embed(
     else:
         record = _done(making, None)
     result, read = record.result, _READ[entry.precision]
-    done = Embedded(
+    done = EmbedOutput(
         entry.name, making.folder, record.fingerprint + read, result.recipe + read, result.rows, result.dimensions
     )
     return done, record
@@ -274,7 +274,7 @@ def _fidelity(making: _Entry, learnt: FittedState) -> float | None:
 def _sample(making: _Entry, what: str, size: int, rng: np.random.Generator) -> list[str] | pa.ChunkedArray:
     """A seeded sample of the pool's rows, in their order: texts, or the values of the column the embedder reads."""
     role, column = _wanted(making.entry.spec)
-    return sample(making.context.progress, making.source, what, size, rng, role, column or "")
+    return sample_values(making.context.progress, making.source, what, size, rng, role, column or "")
 
 
 def _wanted(spec: PluginSpec) -> tuple[str | None, str | None]:
@@ -408,7 +408,7 @@ def _of_texts(task: _Task, hashes: pa.ChunkedArray) -> tuple[AnyArray, dict[int,
         units, reasons = _encoded(task, texts)
         wrong = {int(new[text]): reason for text, reason in reasons.items()}
     if reused is not None and len(new) < len(first):
-        known = embedding_matrix.stored(reused["embedding"])[place]
+        known = embedding_matrix.to_stored_matrix(reused["embedding"])[place]
         if len(new):
             known[new] = units
         units = known

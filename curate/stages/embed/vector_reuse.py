@@ -48,9 +48,9 @@ def collect(
     place = folder / FOLDER
     if (parquet_io.read_json(place / _DONE) or {}).get("fingerprint") == fingerprint:
         return place
-    paths.remove(place)
+    paths.remove_directory(place)
     unchanged = {parquet_io.shard_path(folder, number) for number in set(range(len(source.shards))).difference(changed)}
-    there = [path for path in paths.parts(folder) if path not in unchanged]
+    there = [path for path in paths.list_shards(folder) if path not in unchanged]
     old = [path for path in there if _made_by(path, recipe)]
     if not old or not changed:
         return None
@@ -66,8 +66,8 @@ def collect(
 def find(place: Path, shard: int) -> pa.Table | None:
     """What was put aside for one shard: content_hash and embedding, as they were stored; None if nothing was."""
     found: list[pa.Table] = []
-    for path in paths.parts(place):
-        with paths.parquet(path) as file:
+    for path in paths.list_shards(place):
+        with paths.open_parquet(path) as file:
             column = file.schema_arrow.get_field_index("shard")
             groups = []
             for group in range(file.metadata.num_row_groups):
@@ -81,7 +81,7 @@ def find(place: Path, shard: int) -> pa.Table | None:
 
 def forget(folder: Path) -> None:
     """Remove what was put aside, once every shard is whole."""
-    paths.remove(folder / FOLDER)
+    paths.remove_directory(folder / FOLDER)
 
 
 def _made_by(path: Path, recipe: str) -> bool:
@@ -119,7 +119,7 @@ class _Task:
 
 def _put_aside(task: _Task) -> None:
     """Write the vectors of one old shard that are wanted, sorted by the shard that wants them."""
-    with paths.opened(task.place / _WANTED) as file, np.load(file, allow_pickle=False) as wanted:
+    with paths.open_binary(task.place / _WANTED) as file, np.load(file, allow_pickle=False) as wanted:
         keys, wanting = wanted["keys"], wanted["shards"]
     try:
         table: pa.Table = parquet_io.read(task.old, ["content_hash", "embedding"])

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import types
 
-from curate.config.template_syntax import EACH, TextPath, paths_of
+from curate.config.template_syntax import EACH_ELEMENT, TextPath, extract_paths
 from curate.errors import DataError
 from curate.kernels.arrow_lists import join_lists, split_lists, join_maps, split_maps
 from curate.kernels.text.json_values import is_binary, is_json
@@ -32,7 +32,7 @@ _ALL: _Steps = ((),)
 
 def text_paths(config: InputConfig) -> list[TextPath]:
     """The columns that texts are made of, and the paths into their lists and objects."""
-    return paths_of(config.text)
+    return extract_paths(config.text)
 
 
 def root_columns(paths: Sequence[TextPath]) -> list[str]:
@@ -79,7 +79,7 @@ def check_type(name: str, kind: pa.DataType, below: _Steps = _ALL) -> None:
     if types.is_nested(kind):
         for number in range(kind.num_fields):
             one = kind.field(number)
-            check_type(name, one.type, _after(one.name if types.is_struct(kind) else EACH, below))
+            check_type(name, one.type, _after(one.name if types.is_struct(kind) else EACH_ELEMENT, below))
     elif not (is_text_type(kind) or _holds_no_text(kind)):
         raise DataError(
             f"the text column {name!r} holds {kind}, whose text can be neither masked nor cut",
@@ -149,7 +149,7 @@ def _changed(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _St
             for child, one in zip(array.flatten(), fields, strict=True)
         ]
         return pa.StructArray.from_arrays(children, fields=fields, mask=array.is_null())
-    below = _after(EACH, below)
+    below = _after(EACH_ELEMENT, below)
     if types.is_map(kind):
         lengths, keys, items = split_maps(array)
         keys, items = (
@@ -185,7 +185,7 @@ def _json(array: pa.Array, rows: NDArray[np.intp], change: Change, below: _Steps
                     name += "_"
                 out[name] = value(row, inner, _after(key, below))
             return out
-        return [value(row, inner, _after(EACH, below)) for inner in one] if isinstance(one, list) else one
+        return [value(row, inner, _after(EACH_ELEMENT, below)) for inner in one] if isinstance(one, list) else one
 
     new = []
     for row, text in zip(rows.tolist(), array.to_pylist(), strict=True):

@@ -16,7 +16,7 @@ import pyarrow as pa
 from curate import paths
 from curate.config.template_syntax import TextPath
 from curate.kernels.text.span_index import find_repeated_spans, find_repeated_windows, remove_spans
-from curate.pool.sidecars import Selected
+from curate.pool.stage_outputs import SelectOutput
 from curate.stages.base import Context, is_current_shard
 from curate.stages.export.map_strings import map_strings, root_columns, text_paths
 from curate.store import manifest, parquet_io, schemas
@@ -31,7 +31,7 @@ VERSION = 1
 """Of what counts as a repeated span."""
 
 
-def find(context: Context, source: Inputs, selected: Selected, min_words: int) -> None:
+def find(context: Context, source: Inputs, selected: SelectOutput, min_words: int) -> None:
     """Write down which runs of words stand a second time, or more often, in the text columns of the chosen rows.
 
     Each string is a text of its own, in the order of the pool, of a row in the order of its columns. The first copy of
@@ -58,7 +58,7 @@ def find(context: Context, source: Inputs, selected: Selected, min_words: int) -
             yield found
             context.progress.advance(count)
 
-    for left_over in set(paths.names(folder)) - {path.name for path in targets}:
+    for left_over in set(paths.list_names(folder)) - {path.name for path in targets}:
         paths.unlink(folder / left_over)
     text, first, end = find_repeated_spans(find_repeated_windows(texts, min_words))
     begins = np.concatenate(([0], np.cumsum(sizes)))

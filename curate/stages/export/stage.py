@@ -25,7 +25,7 @@ from curate.kernels.text import pii_patterns
 from curate.kernels.text.pii_patterns import PiiKind
 from curate.plugins.registry import PluginSpec
 from curate.pool.view import PoolView
-from curate.report.contents import Cut, Masked
+from curate.report.report_data import RemovedSpans, MaskedPii
 from curate.stages.base import (
     Context,
     Forecast,
@@ -66,10 +66,10 @@ class ExportResult(StageResult):
     version: str
     files: int
     bytes: int
-    masked: Masked | None
+    masked: MaskedPii | None
     """What was masked; None if nothing was to be."""
 
-    cut: Cut | None
+    cut: RemovedSpans | None
     """What was cut out; None if nothing was to be."""
 
 
@@ -99,10 +99,10 @@ def fingerprint_inputs(context: Context, pool: PoolView) -> dict[str, object]:
     """Return what the export is made from."""
     return {
         **context.config.export.fingerprint_parts(),
-        "select": pool.selected.fingerprint,
+        "select": pool.select_output.fingerprint,
         "input": pool.inputs.fingerprint,
-        "cluster": pool.clustered.fingerprint,
-        "score": {entry.name: entry.fingerprint for entry in pool.scored},
+        "cluster": pool.cluster_output.fingerprint,
+        "score": {entry.name: entry.fingerprint for entry in pool.score_outputs},
         "config": context.recipe,
         "curate": __version__,
         **({"detector": pii_patterns.PII_VERSION} if context.config.export.mask_pii else {}),
@@ -137,7 +137,7 @@ def export(context: Context, done: CompletedStages) -> tuple[Path, Record[Export
         lambda _: versions.find_damage(root, version, read=context.verify),
     )
     if context.plan is None:  # keep sketches of what is to be published, for the entries that will compare with it
-        published_index.write(context, pool, lambda: pool.kept, pool.selected.known, version)
+        published_index.write(context, pool, lambda: pool.kept, pool.select_output.compared_versions, version)
     return root / version, record
 
 
@@ -147,7 +147,7 @@ def _work(context: Context, done: CompletedStages, folder: Path, fingerprint: st
     if files is None:
         files, peak = _version(context, done, folder, fingerprint)
     ids = versions.ids_path(folder.parent, folder.name)
-    rows = read_chosen(pool.inputs, pool.selected.folder).select(versions.IDS.names).to_arrow()
+    rows = read_chosen(pool.inputs, pool.select_output.folder).select(versions.IDS.names).to_arrow()
     parquet_io.write(rows.cast(versions.IDS), ids, fingerprint, compression="zstd")
     sources = {
         name: Count(rows_in=count.kept, kept=count.kept)
@@ -169,17 +169,17 @@ def _work(context: Context, done: CompletedStages, folder: Path, fingerprint: st
     )
 
 
-def _masked(context: Context, files: Sequence[_File]) -> Masked | None:
+def _masked(context: Context, files: Sequence[_File]) -> MaskedPii | None:
     """Return what was masked in all files; None if nothing was to be."""
     kinds = context.config.export.mask_pii
-    return Masked(**mask_pii.total((file["masked"] for file in files), kinds)) if kinds else None
+    return MaskedPii(**mask_pii.total((file["masked"] for file in files), kinds)) if kinds else None
 
 
-def _cut(context: Context, files: Sequence[_File]) -> Cut | None:
+def _cut(context: Context, files: Sequence[_File]) -> RemovedSpans | None:
     """Return what was cut out of all files; None if nothing was to be."""
     if not context.config.export.remove_repeated_spans:
         return None
-    return Cut(**remove_spans.total(file["cut"] for file in files))
+    return RemovedSpans(**remove_spans.total(file["cut"] for file in files))
 
 
 def _whole(context: Context, folder: Path, fingerprint: str) -> list[_File] | None:
@@ -192,7 +192,7 @@ def _whole(context: Context, folder: Path, fingerprint: str) -> list[_File] | No
     config = context.config.export
     wanted = [
         (key, kind)
-        for key, kind, on in (("masked", Masked, config.mask_pii), ("cut", Cut, config.remove_repeated_spans))
+        for key, kind, on in (("masked", MaskedPii, config.mask_pii), ("cut", RemovedSpans, config.remove_repeated_spans))
         if on
     ]
     if any(parse_dataclass(kind, file.get(key)) is None for file in found["files"] for key, kind in wanted):
@@ -216,10 +216,10 @@ def _version(context: Context, done: CompletedStages, folder: Path, fingerprint:
         aside = versions.back_up_edited(folder.parent, folder.name)
         context.progress.warn(f"{folder} was edited since it was written; as it was it is kept in {aside}")
     if min_words := context.config.export.remove_repeated_spans:
-        remove_spans.find(context, pool.inputs, pool.selected, min_words)
+        remove_spans.find(context, pool.inputs, pool.select_output, min_words)
     typed = context.config.export.spec.plugin().traits.schema
     staging = folder.parent / _STAGING
-    paths.remove(staging)
+    paths.remove_directory(staging)
     tasks = list(_tasks(context, pool, folder if typed else staging))
     files, failed, peak = context.map("exporting", _write, tasks, [task.stop - task.start for task in tasks])
     raise_if_failed(failed)
@@ -227,12 +227,12 @@ def _version(context: Context, done: CompletedStages, folder: Path, fingerprint:
         files = _placed(staging, folder, files)
     files = [{key: file[key] for key in file if key != "empty_columns"} for file in files]
     readme = folder / versions.CARD
-    first_folder = data_folder(pool, 0 if pool.selected.epochs else None)
+    first_folder = data_folder(pool, 0 if pool.select_output.epochs else None)
     exported = card_contents.ExportSummary(
         first_folder, columns(context.config.export, pool), _masked(context, files), _cut(context, files)
     )
     parquet_io.write_text(readme, card_contents.render_card(context, done, exported))
-    parquet_io.write_json(folder / manifest.NAME, _manifest(context, done, fingerprint, files, paths.sha256(readme)))
+    parquet_io.write_json(folder / manifest.NAME, _manifest(context, done, fingerprint, files, paths.hash_file(readme)))
     return files, peak
 
 
@@ -253,7 +253,7 @@ def _placed(staging: Path, folder: Path, files: Sequence[_File]) -> list[_File]:
             placed.append({**file, "file": name})
         if not paths.is_object(folder):
             parquet_io.sync_folder((folder / names[0]).parent)
-    paths.remove(staging)
+    paths.remove_directory(staging)
     return placed
 
 
@@ -285,14 +285,14 @@ def data_folder(pool: PoolView, epoch: int | None) -> str:
     """The folder of a version that the files of an epoch lie in; under None, where no epochs are planned."""
     if epoch is None:
         return versions.DATA
-    return f"{versions.DATA}/{EPOCH}={epoch:0{max(3, len(str(len(pool.selected.epochs) - 1)))}d}"
+    return f"{versions.DATA}/{EPOCH}={epoch:0{max(3, len(str(len(pool.select_output.epochs) - 1)))}d}"
 
 
 def _rows(pool: PoolView) -> dict[int | None, tuple[int, ...]]:
     """How many rows of each shard go into each epoch; under None, where no epochs are planned."""
-    epochs = len(pool.selected.epochs)
+    epochs = len(pool.select_output.epochs)
     column = "epochs" if epochs else "selected"
-    read = (pool.selected.read(shard, [column])[column] for shard in range(len(pool.inputs.shards)))
+    read = (pool.select_output.read(shard, [column])[column] for shard in range(len(pool.inputs.shards)))
     if not epochs:
         return {None: tuple(int(pc.sum(selected).as_py() or 0) for selected in read)}
     counts = [np.bincount(pc.list_flatten(each).to_numpy(), minlength=epochs).tolist() for each in read]
@@ -309,7 +309,7 @@ def _manifest(
         "curate": __version__,
         "fingerprint": fingerprint,
         "rows": selected.count.kept,
-        **({"epochs": list(pool.selected.epochs)} if pool.selected.epochs else {}),
+        **({"epochs": list(pool.select_output.epochs)} if pool.select_output.epochs else {}),
         "tokens": {"kept": selected.result.tokens_kept, "counted": pool.inputs.tokens},
         "files": list(files),
         **{key: asdict(counts) for key, counts in changed.items() if counts is not None},
@@ -395,7 +395,7 @@ def _write(task: _Task) -> _File:
                 task.spec.build().write(table, partial, **more)
             except OSError as error:
                 raise DataError(f"cannot write: {error.strerror or error}", where=str(path)) from error
-        written = {"bytes": partial.stat().st_size, "sha256": paths.sha256(partial)}
+        written = {"bytes": partial.stat().st_size, "sha256": paths.hash_file(partial)}
     empty = sum(column.null_count == len(column) for column in table.columns)
     return {"file": task.file, "rows": len(table), **written, **told, "empty_columns": empty}
 
@@ -412,7 +412,7 @@ def _chosen(
     cut : what was cut out of the rows
     """
     source, pool = task.pool.inputs, task.pool
-    ledger = pool.selected.read(shard)
+    ledger = pool.select_output.read(shard)
     mask = ledger["selected"] if task.epoch is None else _in_epoch(ledger, task.epoch)
     table, cut = source.read(shard, (), tuple(source.columns)), remove_spans.total(())
     if task.cuts is not None:
@@ -427,8 +427,8 @@ def _chosen(
         ids = pool.shard(shard).ids
         take = pc.index_in(ledger["id"], ids)
         if "cluster" in task.add:
-            table = table.append_column(f"{PREFIX}cluster", pool.clustered.read(shard)["cluster"].take(take))
-        for entry in pool.scored if "scores" in task.add else ():
+            table = table.append_column(f"{PREFIX}cluster", pool.cluster_output.read(shard)["cluster"].take(take))
+        for entry in pool.score_outputs if "scores" in task.add else ():
             scores = entry.read(shard).take(take)
             for column in entry.columns:
                 table = table.append_column(PREFIX + column, scores[column])
@@ -447,5 +447,5 @@ def columns(config: ExportConfig, pool: PoolView) -> dict[str, pa.DataType]:
     """Return the columns of the export: the input's own, then those that are added."""
     added = {PREFIX + name: kind for name, kind in _TYPES.items() if name in config.add}
     if "scores" in config.add:
-        added |= {PREFIX + column: pa.float32() for entry in pool.scored for column in entry.columns}
+        added |= {PREFIX + column: pa.float32() for entry in pool.score_outputs for column in entry.columns}
     return {**pool.inputs.columns, **added}

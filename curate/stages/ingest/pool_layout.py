@@ -14,9 +14,9 @@ from functools import cached_property
 import pyarrow as pa
 
 from curate import paths
-from curate.config.issues import nearest
-from curate.config.template_syntax import paths_of
-from curate.errors import ConfigError, ConfigErrors, DataError, listed
+from curate.config.issues import suggest_name
+from curate.config.template_syntax import extract_paths
+from curate.errors import ConfigError, ConfigErrors, DataError, summarize_names
 from curate.kernels.text.json_values import dumps, to_text
 from curate.kernels.text.text_identity import is_blank
 from curate.kernels.text.word_tokens import split_words
@@ -166,7 +166,7 @@ class Layout:
         without = [role for role, (name, _) in roles.items() if name is None]
         yield "; ".join([*chosen, *([f"no column for {', '.join(without)}"] if without else [])])
         if not self.header:
-            yield f"header: false, as the first row is data; the columns are {listed(self.columns)}"
+            yield f"header: false, as the first row is data; the columns are {summarize_names(self.columns)}"
         if self.blank:
             yield f"{self.blank:,} of the {self.rows:,} rows that were read have no text: a run quarantines such rows"
 
@@ -206,7 +206,7 @@ def detect_layout(files: Sequence[str], text: str | None = None) -> Layout:
     blank = int(is_blank(rendered).sum())
     if by_user and blank == len(rendered):
         raise _leads_nowhere(text, columns, where)
-    used = {path[0] for path in paths_of(text)}
+    used = {path[0] for path in extract_paths(text)}
     left = [one for one in columns.values() if one.name not in used and one.kind != "nothing"]
     identity = _id_of(left, headerless=not header)
     left = [one for one in left if one.name != identity]
@@ -223,7 +223,7 @@ def detect_layout(files: Sequence[str], text: str | None = None) -> Layout:
 
 def _lacks_header(name: str) -> bool:
     """Return whether the first row of a CSV or TSV file is data: it looks so, or has values of the rows below."""
-    place = paths.place(name)
+    place = paths.parse_path(name)
     if readers.detect_format(place)[0] not in ("csv", "tsv"):
         return False
     if readers.find_data_in_header(place, ReadOptions()):
@@ -395,7 +395,7 @@ def _text_of(columns: Mapping[str, _Column], where: str) -> tuple[str, str]:
     problem = ConfigError("no column looks like a text", where=where, hint="name one: curate init --text COLUMN")
     reasons = [ConfigError(one.why_not(), where=where) for one in columns.values()]
     more = [ConfigError(f"{len(reasons) - _SHOWN:,} more columns", where=where)] if len(reasons) > _SHOWN else []
-    raise ConfigErrors.of([problem, *reasons[:_SHOWN], *more])
+    raise ConfigErrors.join([problem, *reasons[:_SHOWN], *more])
 
 
 _SHOWN = 20  # columns in a message
@@ -494,7 +494,7 @@ def _check(text: str, columns: Mapping[str, _Column], where: str) -> None:
         raise ConfigError(str(error).removeprefix("text: "), where="--text") from error
     for name in names:
         if name not in columns:
-            raise ConfigError(f"no column {name!r} in {where}", where="--text", hint=nearest(name, columns))
+            raise ConfigError(f"no column {name!r} in {where}", where="--text", hint=suggest_name(name, columns))
     if template_columns(text) is None and columns[text].kind in ("nested", "number"):
         hint = f'to use it as text all the same, write it as a template: --text "{{{text}}}"'
         if way := _turns(text, columns[text].present):

@@ -596,9 +596,9 @@ def _counted(task: ReadTask, table: pa.Table, rejected: _Rejected, count: FileCo
 
 
 def _vectors(suffix: str, path: str, rows: np.ndarray) -> pa.Array:
-    beside = vectors_path(paths.place(path), suffix)
+    beside = vectors_path(paths.parse_path(path), suffix)
     first, last = (int(rows[0]), int(rows[-1])) if len(rows) else (0, -1)
-    with paths.reached(beside):
+    with paths.convert_store_errors(beside):
         try:
             shape = npy.read_shape(beside)
             array = npy.read_rows(beside, first, last + 1)

@@ -22,11 +22,11 @@ import pyarrow.compute as pc
 
 from curate import paths
 from curate.accounting import Count
-from curate.config.model import plain
-from curate.errors import DataError, listed
+from curate.config.model import to_plain
+from curate.errors import DataError, summarize_names
 from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Hashes
-from curate.paths import FileFacts
+from curate.paths import FileInfo
 from curate.pool.view import PoolView
 from curate.stages import column_names, guardrails
 from curate.stages.base import QUARANTINE, Context, Outcome, CompletedStages, Stage, Step, run_step
@@ -117,16 +117,16 @@ def ingest(context: Context) -> tuple[Inputs, Record[InputResult]]:
 # ---------------------------------------------------------------- what is there
 
 
-def find_input_files(config: InputConfig) -> dict[str, FileFacts]:
+def find_input_files(config: InputConfig) -> dict[str, FileInfo]:
     """The input files in name order, each once, with what is known of it without reading it."""
     return match_files("input.files", *([config.files] if isinstance(config.files, str) else config.files))
 
 
-def match_files(key: str, *patterns: str) -> dict[str, FileFacts]:
+def match_files(key: str, *patterns: str) -> dict[str, FileInfo]:
     """The files that match any of the patterns under ``key`` of the configuration, as ``files_of`` gives them."""
-    found: dict[str, FileFacts] = {}
+    found: dict[str, FileInfo] = {}
     for pattern in patterns:
-        matched = paths.matching(pattern)
+        matched = paths.match_files(pattern)
         if not matched:
             url = "://" in pattern
             hint = "is that the bucket's name?" if url else "patterns are relative to the current folder"
@@ -135,20 +135,20 @@ def match_files(key: str, *patterns: str) -> dict[str, FileFacts]:
                 message, hint = f"{key}: {pattern!r} is a folder", f"name the files in it: {pattern.rstrip('/')}/*"
             raise DataError(message, where="" if url else str(Path.cwd()), hint=f"{hint}; ** descends into folders")
         found |= matched
-    return {path: found[path] for path in paths.distinct(found)}
+    return {path: found[path] for path in paths.unique_files(found)}
 
 
-def survey_files(context: Context) -> list[FileFacts]:
+def survey_files(context: Context) -> list[FileInfo]:
     """Return what is known of each input file: its path and stamp, its sha256, and where it may be cut.
 
     A file is read here only if its stamp is not the one it had when it was last read, or the run verifies its inputs.
     """
     config = context.config.input
     previous = manifest.load(context.folder / "input", InputResult)
-    before: dict[str, FileFacts] = {}
+    before: dict[str, FileInfo] = {}
     if previous is not None and previous.inputs.get("rows_per_shard") == config.rows_per_shard:
         before = {file["path"]: dict(file) for file in previous.result.files}
-    files: list[FileFacts] = []
+    files: list[FileInfo] = []
     found = find_input_files(config)
     run_directory.refuse_run_files(found, context.folder)
     for path, known in found.items():
@@ -158,7 +158,7 @@ def survey_files(context: Context) -> list[FileFacts]:
         files.append(old if same else seen)
     unread = [file for file in files if "sha256" not in file]
     if unread:
-        paths.settle([*unread, *(file["vectors"] for file in unread if config.vectors)])
+        paths.wait_for_clock_tick([*unread, *(file["vectors"] for file in unread if config.vectors)])
         tasks = [_Scan(tuple(file["path"] for file in group), config) for group in _grouped(unread)]
         sizes = [sum(file["size"] for file in group) for group in _grouped(unread)]
         scans, _, _ = context.map("hashing input", _scan, tasks, sizes, "bytes")
@@ -167,30 +167,30 @@ def survey_files(context: Context) -> list[FileFacts]:
     return files
 
 
-def _seen(path: str, known: FileFacts, suffix: str | None) -> FileFacts:
+def _seen(path: str, known: FileInfo, suffix: str | None) -> FileInfo:
     """Return the stamp of an input file and of the array of its vectors: if it is the same, so is the content."""
     seen = {"path": path, **known}
-    return seen | {"vectors": paths.known(vectors_path(paths.place(path), suffix))} if suffix else seen
+    return seen | {"vectors": paths.read_stamp(vectors_path(paths.parse_path(path), suffix))} if suffix else seen
 
 
-def _refuse_changed(files: Sequence[FileFacts], suffix: str | None) -> None:
+def _refuse_changed(files: Sequence[FileInfo], suffix: str | None) -> None:
     """End the run if a file was written to since it was hashed: the rows are then not those of the hash.
 
     A stamp may also change without the bytes, as when a link is made to the file.
     """
     for file in files:
-        path = paths.place(file["path"])
-        seen = _seen(file["path"], paths.known(path), suffix)
+        path = paths.parse_path(file["path"])
+        seen = _seen(file["path"], paths.read_stamp(path), suffix)
         same = all(file[key] == value for key, value in seen.items())
         if not same and not _same_bytes(file, path, suffix):
             hint = "write it elsewhere, move it here when it is complete, and run again"
             raise DataError("the file changed while it was read", where=file["path"], hint=hint)
 
 
-def _same_bytes(file: FileFacts, path: Path, suffix: str | None) -> bool:
+def _same_bytes(file: FileInfo, path: Path, suffix: str | None) -> bool:
     """Return whether an input file, and the array of its vectors, still hold what was hashed."""
-    vectors: bool = suffix is None or paths.sha256(vectors_path(path, suffix)) == file["vectors_sha256"]
-    return vectors and bool(paths.sha256(path) == file["sha256"])
+    vectors: bool = suffix is None or paths.hash_file(vectors_path(path, suffix)) == file["vectors_sha256"]
+    return vectors and bool(paths.hash_file(path) == file["sha256"])
 
 
 _FILES_AT_ONCE = 500
@@ -198,8 +198,8 @@ _BYTES_AT_ONCE = 1 << 26
 """Most files and bytes that a task hashes, unless it is one file: a task for each small file would take longer."""
 
 
-def _grouped(files: Sequence[FileFacts]) -> Iterator[list[FileFacts]]:
-    group: list[FileFacts] = []
+def _grouped(files: Sequence[FileInfo]) -> Iterator[list[FileInfo]]:
+    group: list[FileInfo] = []
     size = 0
     for file in files:
         if group and (len(group) == _FILES_AT_ONCE or size + file["size"] > _BYTES_AT_ONCE):
@@ -217,36 +217,36 @@ class _Scan:
     config: InputConfig
 
 
-def _scan(task: _Scan) -> list[FileFacts]:
+def _scan(task: _Scan) -> list[FileInfo]:
     return [_scan_file(name, task.config.rows_per_shard, task.config.vectors) for name in task.paths]
 
 
-def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileFacts:
-    path = paths.place(name)
+def _scan_file(name: str, rows_per_shard: int, vectors: str | None) -> FileInfo:
+    path = paths.parse_path(name)
     try:
-        with paths.reached(path):
+        with paths.convert_store_errors(path):
             sha256, cuts = readers.scan(path, rows_per_shard)
-            found: FileFacts = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
+            found: FileInfo = {"sha256": sha256, "cuts": None if cuts is None else [list(cut) for cut in cuts]}
             if vectors:
-                with paths.opened(vectors_path(path, vectors)) as file:
+                with paths.open_binary(vectors_path(path, vectors)) as file:
                     found["vectors_sha256"] = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise paths.unread(path, error) from error
+        raise paths.unreadable_error(path, error) from error
     return found
 
 
-def fingerprint_inputs(config: InputConfig, files: Sequence[FileFacts]) -> dict[str, object]:
+def fingerprint_inputs(config: InputConfig, files: Sequence[FileInfo]) -> dict[str, object]:
     """Return everything that can change the input shards."""
     settings = ("text", "id", "label", "source", "tokens", "types", "header", "delimiter", "vectors", "rows_per_shard")
     return {
         "version": 4,
         "files": {file["path"]: file["sha256"] + file.get("vectors_sha256", "") for file in files},
-        **{name: plain(getattr(config, name)) for name in settings},
+        **{name: to_plain(getattr(config, name)) for name in settings},
         **({"tokenizer": token_counts.revision(str(config.tokens))} if _counts_itself(config, files) else {}),
     }
 
 
-def _counts_itself(config: InputConfig, files: Sequence[FileFacts]) -> bool:
+def _counts_itself(config: InputConfig, files: Sequence[FileInfo]) -> bool:
     """Return whether the tokens of a row are counted by a tokenizer."""
     return config.tokens is not None and _how_tokens_are_counted(config, list(files)) == "tokenizer"
 
@@ -254,10 +254,10 @@ def _counts_itself(config: InputConfig, files: Sequence[FileFacts]) -> bool:
 # ---------------------------------------------------------------- the work
 
 
-def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: str) -> Outcome[InputResult]:
+def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: str) -> Outcome[InputResult]:
     config = context.config.input
-    paths.remove(folder / _INCOMING)
-    for left_over in paths.parts(folder / QUARANTINE):
+    paths.remove_directory(folder / _INCOMING)
+    for left_over in paths.list_shards(folder / QUARANTINE):
         paths.unlink(left_over)
     _warn_of_headers(context, files)
     counting = _how_tokens_are_counted(config, files)
@@ -282,7 +282,7 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
     _check_vectors(config, files, counts)
     shard_paths = _number_shards(folder, [path for item in done for path in item.paths])
     twice = _settle_ids(folder, shard_paths, config, [file["path"] for file in files], fingerprint)
-    paths.remove(folder / _INCOMING)
+    paths.remove_directory(folder / _INCOMING)
     for number, _ in twice:
         counts[number].rows -= 1
         counts[number].quarantined += 1
@@ -310,7 +310,7 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
         where = ", ".join(file["path"] for file in files[:3])
         if not total:
             raise DataError("there are no rows", where=where)
-        parts = [path for path in paths.parts(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]
+        parts = [path for path in paths.list_shards(folder / QUARANTINE) if parquet_io.is_current(path, fingerprint)]
         told = summarize_reasons(parts, context.config.export.mask_pii)
         message = f"none of the {total:,} rows can be used: {told}"
         raise DataError(message, where=where, hint=f"the rows are in {folder / QUARANTINE}")
@@ -318,7 +318,7 @@ def _work(context: Context, folder: Path, files: list[FileFacts], fingerprint: s
 
 
 def _tasks(
-    config: InputConfig, files: Sequence[FileFacts], counting: CountMethod, folder: Path, fingerprint: str
+    config: InputConfig, files: Sequence[FileInfo], counting: CountMethod, folder: Path, fingerprint: str
 ) -> Iterator[ReadTask]:
     """Pieces of about ``rows_per_shard`` rows: big files are cut, small ones of the same format gathered."""
     common = (config, counting, folder / _INCOMING, folder / QUARANTINE, fingerprint)
@@ -338,7 +338,7 @@ def _tasks(
         yield ReadTask(number, tuple(gathered), weight, *common)
 
 
-def _pieces(index: int, file: FileFacts) -> Iterator[tuple[Piece, int]]:
+def _pieces(index: int, file: FileInfo) -> Iterator[tuple[Piece, int]]:
     cuts = file["cuts"]
     if cuts is None:
         yield Piece(file["path"], index), max(1, file["size"] // _BYTES_PER_ROW)
@@ -347,21 +347,21 @@ def _pieces(index: int, file: FileFacts) -> Iterator[tuple[Piece, int]]:
         yield Piece(file["path"], index, start, following[0] if following else None, first_row), rows
 
 
-def _how_tokens_are_counted(config: InputConfig, files: Sequence[FileFacts]) -> CountMethod:
+def _how_tokens_are_counted(config: InputConfig, files: Sequence[FileInfo]) -> CountMethod:
     if config.tokens is None:
         return "estimate"
     if token_counts.is_file(config.tokens):
         return "tokenizer"
     options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
-    named = (config.tokens in readers.read_column_names(paths.place(file["path"]), options) for file in files)
+    named = (config.tokens in readers.read_column_names(paths.parse_path(file["path"]), options) for file in files)
     return "column" if any(named) else "tokenizer"
 
 
-def _warn_of_headers(context: Context, files: Sequence[FileFacts]) -> None:
+def _warn_of_headers(context: Context, files: Sequence[FileInfo]) -> None:
     """Warn of CSV and TSV files whose first row looks like data: it names the columns, and is no row of the pool."""
     config = context.config.input
     options = readers.ReadOptions(header=config.header, delimiter=config.delimiter)
-    found = {file["path"]: readers.find_data_in_header(paths.place(file["path"]), options) for file in files}
+    found = {file["path"]: readers.find_data_in_header(paths.parse_path(file["path"]), options) for file in files}
     suspects = [(path, name) for path, name in found.items() if name]
     for path, name in suspects[:1]:
         more = f" (and {len(suspects) - 1:,} more files)" if len(suspects) > 1 else ""
@@ -375,7 +375,7 @@ _MOST_SHOWN = 40  # characters of a name
 
 
 def _check_tokens(
-    config: InputConfig, counting: CountMethod, files: Sequence[FileFacts], counts: Sequence[FileCount]
+    config: InputConfig, counting: CountMethod, files: Sequence[FileInfo], counts: Sequence[FileCount]
 ) -> None:
     """Refuse files without the column of token counts that others have: their rows would count as free."""
     if counting != "column":
@@ -482,17 +482,17 @@ def _check_columns(config: InputConfig, types: Mapping[str, pa.DataType]) -> Non
             near = difflib.get_close_matches(name, types, n=1)
             raise DataError(
                 f"input.{key}: no input file has a column {name!r}",
-                hint=f"did you mean {near[0]!r}?" if near else f"the columns are: {listed(types)}",
+                hint=f"did you mean {near[0]!r}?" if near else f"the columns are: {summarize_names(types)}",
             )
         if key not in ("text", "types") and pa.types.is_nested(types[name]):
             raise DataError(f"input.{key}: column {name!r} is {types[name]}; it must be text or a number")
 
 
-def _check_vectors(config: InputConfig, files: Sequence[FileFacts], counts: Sequence[FileCount]) -> None:
+def _check_vectors(config: InputConfig, files: Sequence[FileInfo], counts: Sequence[FileCount]) -> None:
     if config.vectors is None:
         return
     for file, count in zip(files, counts, strict=True):
-        path = vectors_path(paths.place(file["path"]), config.vectors)
+        path = vectors_path(paths.parse_path(file["path"]), config.vectors)
         try:
             held = npy.read_shape(path)[0]
         except (OSError, ValueError, OverflowError) as error:

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from curate.config.template_syntax import EACH, TextPath, parts, path_of, paths_of
+from curate.config.template_syntax import EACH_ELEMENT, TextPath, parse_template, split_path, extract_paths
 from curate.kernels.text.json_values import dumps, is_binary, is_json, to_json_types, to_text
 from curate.kernels.text.text_identity import is_blank
 
@@ -22,7 +22,7 @@ def template_columns(template: str) -> list[str] | None:
     >>> columns_of("text") is None
     True
     """
-    return None if parts(template) is None else list(dict.fromkeys(path[0] for path in paths_of(template)))
+    return None if parse_template(template) is None else list(dict.fromkeys(path[0] for path in extract_paths(template)))
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -37,8 +37,8 @@ def render(template: str, table: pa.Table) -> pa.Array:
     as ``messages[].content`` gives the texts of all values that it leads to, a line each. A row in which every column
     is null or blank gives null: there is no text in it, whatever the template's own words.
     """
-    pieces = parts(template) or []
-    cells = {name: _strings(table, path_of(name)) for _, name in pieces if name is not None}
+    pieces = parse_template(template) or []
+    cells = {name: _strings(table, split_path(name)) for _, name in pieces if name is not None}
     filled = ~np.logical_and.reduce([is_blank(column) for column in cells.values()])
     lists = {name: column.fill_null("").to_pylist() for name, column in cells.items()}
     texts = [
@@ -81,7 +81,7 @@ def _texts(value: object, steps: list[str]) -> Iterator[str]:
         text = "null" if value is None else dumps(value).decode()
         if text != "null":
             yield text
-    elif steps[0] == EACH and isinstance(value, list):
+    elif steps[0] == EACH_ELEMENT and isinstance(value, list):
         for one in value:
             yield from _texts(one, steps[1:])
     elif isinstance(value, dict):

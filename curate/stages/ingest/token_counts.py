@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from curate import paths
-from curate.errors import DataError, PluginError, missing_extra
+from curate.errors import DataError, PluginError, missing_extra_error
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -108,7 +108,7 @@ _NAME_ONE = "name a column, a tokenizer.json, or a tokenizer on the hub while it
 
 
 def _missing(tokenizer: str) -> PluginError:
-    return missing_extra("tokenizers", "tokenizers", f"input.tokens: {tokenizer!r} is no column, and as a tokenizer it")
+    return missing_extra_error("tokenizers", "tokenizers", f"input.tokens: {tokenizer!r} is no column, and as a tokenizer it")
 
 
 def is_file(name: str) -> bool:
@@ -128,7 +128,7 @@ def _file(name: str) -> Path | None:
 def _held(name: str) -> str | None:
     """Return a sha256 of the file of a tokenizer; None if there is none."""
     file = _file(name)
-    return paths.content(file) if file is not None and file.is_file() else None
+    return paths.hash_content(file) if file is not None and file.is_file() else None
 
 
 @lru_cache(maxsize=2)

@@ -27,10 +27,10 @@ from curate.kernels.arrow_categories import unique_categories, encode_categories
 from curate.kernels.parallel import one_blas_thread, block_slices
 from curate.kernels.stats.softmax import half_precision_logs
 from curate.kernels.types import Codes, FittedState, Matrix, Vectors, freeze
-from curate.paths import FileFacts
+from curate.paths import FileInfo
 from curate.plugins.registry import PluginSpec
 from curate.pool import embedding_matrix
-from curate.pool.sidecars import Proxied
+from curate.pool.stage_outputs import ProxyOutput
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import (
@@ -76,11 +76,11 @@ class ProxyResult(StageResult):
     unknown: int
     """Number of lines of the log about rows that are not in the pool."""
 
-    files: tuple[FileFacts, ...]
+    files: tuple[FileInfo, ...]
     """Path, stamp and sha256 of each file of a recorded log."""
 
 
-class Proxy(Stage["ProxyEntry", Proxied]):
+class Proxy(Stage["ProxyEntry", ProxyOutput]):
     """Labels to the training dynamics of a small model."""
 
     name = "proxy"
@@ -88,14 +88,14 @@ class Proxy(Stage["ProxyEntry", Proxied]):
     result = ProxyResult
     has_single_step = True
 
-    def run(self, context: Context, done: CompletedStages, entry: ProxyEntry) -> tuple[Proxied, Record[ProxyResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: ProxyEntry) -> tuple[ProxyOutput, Record[ProxyResult]]:
         return proxy(context, done.pool, entry)
 
-    def extend(self, context: Context, done: CompletedStages, results: Sequence[Proxied]) -> CompletedStages:
-        return replace(done, view=replace(done.pool, proxied=results[0]))
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[ProxyOutput]) -> CompletedStages:
+        return replace(done, view=replace(done.pool, proxy_output=results[0]))
 
 
-def proxy(context: Context, pool: PoolView, entry: ProxyEntry) -> tuple[Proxied, Record[ProxyResult]]:
+def proxy(context: Context, pool: PoolView, entry: ProxyEntry) -> tuple[ProxyOutput, Record[ProxyResult]]:
     """Run the proxy section."""
     folder = context.folder / "proxy"
     files = _files(context, entry, folder)
@@ -111,14 +111,14 @@ def proxy(context: Context, pool: PoolView, entry: ProxyEntry) -> tuple[Proxied,
         lambda key: _work(context, pool, entry, files, key),
     )
     result = record.result
-    return Proxied(folder, record.fingerprint, result.classes, result.runs, result.epochs), record
+    return ProxyOutput(folder, record.fingerprint, result.classes, result.runs, result.epochs), record
 
 
 def _trains(spec: PluginSpec) -> bool:
     return "log" not in spec.plugin().traits.reads
 
 
-def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[FileFacts]:
+def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[FileInfo]:
     """Return the path, stamp and sha256 of each file of a recorded log, read only if its stamp is not as before."""
     if _trains(entry.spec):
         return []
@@ -130,16 +130,16 @@ def _files(context: Context, entry: ProxyEntry, folder: Path) -> list[FileFacts]
         if not context.verify and {key: old.get(key) for key in seen} == seen:
             files.append(old)
         else:
-            paths.settle([status])
+            paths.wait_for_clock_tick([status])
             try:
-                files.append({**seen, "sha256": paths.sha256(paths.place(name))})
+                files.append({**seen, "sha256": paths.hash_file(paths.parse_path(name))})
             except OSError as error:
                 raise DataError(f"cannot read the log: {error.strerror}", where=name) from error
     return files
 
 
 def _work(
-    context: Context, pool: PoolView, entry: ProxyEntry, files: Sequence[FileFacts], fingerprint: str
+    context: Context, pool: PoolView, entry: ProxyEntry, files: Sequence[FileInfo], fingerprint: str
 ) -> Outcome[ProxyResult]:
     labels_by_shard = [shard.read(("label",))["label"] for shard in pool.shards()]
     names = _classes(labels_by_shard, entry)
@@ -160,7 +160,7 @@ def _work(
         context.progress.note(f"proxy {entry.name}: {unknown:,} lines of the log are about rows not in the pool")
     return Outcome(
         sources=count_all_kept(pool.source_counts()),
-        shards=len(pool.sizes),
+        shards=len(pool.shard_sizes),
         peak_memory=peak,
         result=ProxyResult(
             classes=len(names),
@@ -216,16 +216,16 @@ def _trained(
     if npz.load(folder / TRAINED, fingerprint) is None:
         context.progress.begin(f"training {entry.name}", len(labels))
         has_label = labels >= 0
-        x = _embeddings(context, pool.stream(entry.embedding), has_label)
+        x = _embeddings(context, pool.stream_embeddings(entry.embedding), has_label)
         labels = freeze(labels[has_label])
         with plugin_errors(entry.spec, entry.name), one_blas_thread():
             learnt = plugin.train(x, labels, classes, rng_for(context.config.seed, f"proxy/{entry.name}"))
         context.progress.advance(len(has_label))
         npz.save(folder / TRAINED, fingerprint, learnt)
         del x
-    shards = range(len(pool.sizes))
+    shards = range(len(pool.shard_sizes))
     tasks = [_Task(pool, entry.spec, entry.embedding, number, classes, folder, fingerprint) for number in shards]
-    _, failed, peak = context.map(f"predicting with {entry.name}", _predict, tasks, pool.sizes)
+    _, failed, peak = context.map(f"predicting with {entry.name}", _predict, tasks, pool.shard_sizes)
     raise_if_failed(failed)
     return plugin.runs, plugin.epochs, peak
 
@@ -241,7 +241,7 @@ def _embeddings(context: Context, vectors: Vectors, keep: NDArray[np.bool_]) -> 
             start += len(block)
 
     kept = Vectors(int(keep.sum()), vectors.dimensions, blocks)
-    return embedding_matrix.gather(kept, context.config.memory_limit, context.scratch)
+    return embedding_matrix.gather_vectors(kept, context.config.memory_limit, context.scratch)
 
 
 @lru_cache(maxsize=1)
@@ -284,13 +284,13 @@ def _logged(
     entry: ProxyEntry,
     labels: Codes,
     names: pa.Array,
-    files: Sequence[FileFacts],
+    files: Sequence[FileInfo],
     fingerprint: str,
 ) -> training_logs.Log:
     """Write what the log says of every shard."""
     folder = context.folder / "proxy"
     context.progress.begin(f"reading the log of {entry.name}", len(labels))
-    logs = [paths.place(file["path"]) for file in files]
+    logs = [paths.parse_path(file["path"]) for file in files]
     with plugin_errors(entry.spec, entry.name):
         log = training_logs.read(entry.spec.build(), logs, pool.ids, len(names), context.scratch)
     known = np.where(log.seen, labels, np.int32(-1))

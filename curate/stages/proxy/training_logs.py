@@ -130,7 +130,7 @@ class _Reading:
     ) -> None:
         if key not in self.steps:
             n = len(self.rows)
-            logs = embedding_matrix.mapped(self.scratch, np.float16, (n, self.classes))
+            logs = embedding_matrix.allocate_mapped(self.scratch, np.float16, (n, self.classes))
             self.steps[key] = _Step(logs, np.zeros(n, np.int32))
         step = self.steps[key]
         order = np.argsort(rows, kind="stable")

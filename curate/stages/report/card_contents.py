@@ -12,7 +12,7 @@ import pyarrow as pa
 from curate.config import yaml_positions
 from curate.kernels.text.json_values import is_json
 from curate.report import card_features, dataset_card
-from curate.report.contents import Cut, Masked
+from curate.report.report_data import RemovedSpans, MaskedPii
 from curate.stages.base import Context, CompletedStages
 from curate.stages.report import outline
 from curate.store.inputs import Inputs
@@ -26,8 +26,8 @@ class ExportSummary:
     """Folder of the data files; of the first epoch where epochs are planned."""
 
     columns: Mapping[str, pa.DataType]
-    masked: Masked | None
-    cut: Cut | None
+    masked: MaskedPii | None
+    cut: RemovedSpans | None
 
 
 def render_card(context: Context, done: CompletedStages, exported: ExportSummary) -> str:
@@ -42,7 +42,7 @@ def render_card(context: Context, done: CompletedStages, exported: ExportSummary
     """
     suffix = context.config.export.spec.build().suffix
     export = _exported(suffix, exported.folder, exported.columns, _described(done.pool.inputs))
-    name, recipe = Path(context.config.source).stem, yaml_positions.dump(context.recipe)
+    name, recipe = Path(context.config.source).stem, yaml_positions.dump_yaml(context.recipe)
     contents = replace(
         outline.build_outline(context, done),
         run=name,
@@ -72,8 +72,8 @@ def _exported(
     if as_json and any("uint64" in kind for _, kind in named):
         notes = ("Most readers of JSON Lines cannot read an integer of 2^63 or more exactly.",)
     try:
-        known = card_features.overrides(described, as_json=as_json)
-        found, unreadable = card_features.features(types, as_json=as_json, known=known), ""
+        known = card_features.column_overrides(described, as_json=as_json)
+        found, unreadable = card_features.describe_columns(types, as_json=as_json, known=known), ""
         if any(map(is_json, types.values())):  # the library has no name of these that all of its versions know
             found = []
     except card_features.UnknownTypeError as error:

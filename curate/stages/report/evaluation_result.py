@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from curate.pool.sidecars import Selected
+from curate.pool.stage_outputs import SelectOutput
 from curate.report.evaluation_data import Evaluation
 from curate.stages.base import Context
 from curate.store import parquet_io
@@ -19,7 +19,7 @@ def evaluation_path(folder: Path) -> Path:
     return folder / "evaluate" / "evaluate.json"
 
 
-def read(context: Context, selected: Selected) -> tuple[Evaluation | None, str]:
+def read(context: Context, selected: SelectOutput) -> tuple[Evaluation | None, str]:
     """Return the evaluation of this very selection, or a line that says why there is none and how to get one."""
     file, why = evaluation_path(context.folder), ""
     found = parse_dataclass(Evaluation, parquet_io.read_json(file), null_is_nan=True)

@@ -15,7 +15,7 @@ from curate import paths
 from curate.contamination import Hit
 from curate.kernels.neighbors.knn import nearest_similarity
 from curate.kernels.types import Matrix, Rows
-from curate.report import cluster_terms, contents, ground_truth_table, statistics
+from curate.report import cluster_terms, report_data, ground_truth_table, statistics
 from curate.report.charts import bars
 from curate.seeds import rng_for
 from curate.stages.base import Context, CompletedStages
@@ -64,12 +64,12 @@ class Figures:
     @property
     def embeddings(self) -> Matrix:
         """Vectors of the embed entry that was clustered, (n, d) float32."""
-        return self.pool.embeddings(self.pool.clustered.embedding)
+        return self.pool.embeddings(self.pool.cluster_output.embedding)
 
     @cached_property
     def cluster_names(self) -> list[str]:
         """Names of the clusters: the user's, or a number and, of the largest, the words that set their texts apart."""
-        names = self.pool.clustered.names()
+        names = self.pool.cluster_output.names()
         rng = rng_for(self.context.config.seed, "report/clusters")
         numbered = [code for code in self._largest(_NAMED) if names[code] == str(code)]
         order, starts = self._by_cluster
@@ -86,7 +86,7 @@ class Figures:
         """Rows by cluster, then by number, and where the rows of each cluster begin and end."""
         clusters = self.pool.cluster
         order = np.argsort(clusters, kind="stable")
-        return order, np.searchsorted(clusters[order], np.arange(len(self.pool.clustered.names()) + 1))
+        return order, np.searchsorted(clusters[order], np.arange(len(self.pool.cluster_output.names()) + 1))
 
     def _largest(self, number: int) -> list[int]:
         """Return the largest clusters, largest first; ties to the lowest number."""
@@ -94,26 +94,26 @@ class Figures:
         found: list[int] = np.argsort(-sizes, kind="stable")[:number].tolist()
         return [code for code in found if sizes[code]]
 
-    def clusters(self) -> tuple[contents.Cluster, ...]:
+    def clusters(self) -> tuple[report_data.Cluster, ...]:
         """Return the largest clusters, each with its most central row."""
         order, starts = self._by_cluster
         largest = self._largest(bars.GROUPS)
         if len(largest) < 2:
             return ()
-        tables = [self.pool.clustered.read(number) for number in range(len(self.pool.sizes))]
+        tables = [self.pool.cluster_output.read(number) for number in range(len(self.pool.shard_sizes))]
         central = np.concatenate([table["centroid_similarity"].to_numpy() for table in tables])
         members = [order[starts[code] : starts[code + 1]] for code in largest]
         middles = [int(rows[central[rows].argmax()]) for rows in members]
         ascending = sorted(middles)
         texts = dict(zip(ascending, self.texts(np.array(ascending, np.intp)), strict=True))
         return tuple(
-            contents.Cluster(
+            report_data.Cluster(
                 name=self.cluster_names[code], rows=len(rows), kept=int(self.kept[rows].sum()), example=texts[middle]
             )
             for code, rows, middle in zip(largest, members, middles, strict=True)
         )
 
-    def histograms(self) -> tuple[contents.Histogram, ...]:
+    def histograms(self) -> tuple[report_data.Histogram, ...]:
         learnt = {one.name: one.result.fit_summary for one in self.records if isinstance(one.result, ScoreResult)}
         columns = [
             (name, column, learnt[entry.name])
@@ -131,12 +131,12 @@ class Figures:
                     higher_is_better=column.higher_is_better,
                 ),
                 higher_means=column.higher_means,
-                learnt=told,
+                fit_note=told,
             )
             for name, column, told in columns
         )
 
-    def shares(self) -> tuple[contents.Shares, ...]:
+    def shares(self) -> tuple[report_data.Shares, ...]:
         parts = [statistics.shares("cluster", self.pool.cluster, self.cluster_names, self.kept, self.uniform)]
         for of, series in (("source", self.pool.source), ("label", self.pool.label)):
             names = series.cast(pl.String).unique().drop_nulls().sort()
@@ -150,7 +150,7 @@ class Figures:
         """Measures of the pool that do not depend on the selection."""
         return pool_measures.load_measures(self.context, self.pool)
 
-    def neighbors(self) -> contents.Neighbors | None:
+    def neighbors(self) -> report_data.Neighbors | None:
         if self.kept.sum() < 2:
             return None
         most = pool_measures.MAX_PROBES
@@ -159,20 +159,20 @@ class Figures:
         for rows in (np.flatnonzero(self.kept), np.flatnonzero(self.uniform)):
             queries = rows if len(rows) <= most else rows[np.sort(rng.choice(len(rows), most, replace=False))]
             similarities.append(nearest_similarity(self.embeddings, queries, among=rows))
-        return contents.Neighbors(
+        return report_data.Neighbors(
             before=similarities[0],
             after=similarities[1],
             uniform=similarities[2],
-            how="" if self.n <= most else f"for at most {most:,} rows of each, among all of its rows",
+            method="" if self.n <= most else f"for at most {most:,} rows of each, among all of its rows",
             copies=self.measures.copies,
         )
 
-    def map(self) -> contents.Map:
+    def map(self) -> report_data.PoolMap:
         rows = pool_measures.map_rows(self.context, self.pool)
-        lines = self.pool.ledger_of(rows)
+        lines = self.pool.read_ledger_rows(rows)
         clusters = self.pool.cluster[rows]
-        return contents.Map(
-            places=self.measures.places,
+        return report_data.PoolMap(
+            positions=self.measures.positions,
             ids=tuple(lines["id"]),
             texts=tuple(self.texts(rows)),
             kept=self.kept[rows],
@@ -184,22 +184,22 @@ class Figures:
             pool_rows=self.n,
         )
 
-    def answers(self) -> contents.Answers | None:
+    def ground_truth(self) -> report_data.GroundTruthTable | None:
         key = self.context.config.evaluate.ground_truth
         if key is None:
             return None
-        return ground_truth_table.confusion(read_key(paths.place(key)), self.pool.ledger, self.entries)
+        return ground_truth_table.tabulate_outcomes(read_key(paths.parse_path(key)), self.pool.ledger, self.entries)
 
-    def conflicts(self) -> contents.Conflicts | None:
+    def conflicts(self) -> report_data.Conflicts | None:
         if "label" not in self.pool.inputs.roles:
             return None
         found = statistics.conflicts(pl.Series(self.pool.hashes), self.pool.label)
         firsts = found["first"].unique(maintain_order=True).head(_CONFLICTS)
         texts = self.texts(firsts.to_numpy())
         shown = found.filter(pl.col("first").is_in(firsts.implode()))
-        ids = self.pool.ledger_of(shown["row"].to_numpy())["id"]
+        ids = self.pool.read_ledger_rows(shown["row"].to_numpy())["id"]
         lines = shown.with_columns(id=ids, label=self.pool.label[shown["row"]])
-        return contents.Conflicts(
+        return report_data.Conflicts(
             texts=found["first"].n_unique(),
             rows=len(found),
             kept=int(self.kept[found["row"].to_numpy()].sum()),
@@ -209,10 +209,10 @@ class Figures:
             ),
         )
 
-    def examples(self) -> tuple[contents.Examples, ...]:
+    def examples(self) -> tuple[report_data.Examples, ...]:
         rng = rng_for(self.context.config.seed, "report/examples")
         groups = [("", np.flatnonzero(self.kept))]
-        groups += [(name, self.pool.dropped_by(name)) for name in self.entries]
+        groups += [(name, self.pool.rows_dropped_by(name)) for name in self.entries]
         chosen = {
             name: np.sort(rng.choice(rows, min(_EXAMPLES, len(rows)), replace=False))
             for name, rows in groups
@@ -221,16 +221,16 @@ class Figures:
         totals = {name: len(rows) for name, rows in groups}
         return tuple(self._examples(name, rows, totals[name]) for name, rows in chosen.items())
 
-    def _examples(self, entry: str, rows: Rows, total: int) -> contents.Examples:
-        lines = self.pool.ledger_of(rows).to_dicts()
+    def _examples(self, entry: str, rows: Rows, total: int) -> report_data.Examples:
+        lines = self.pool.read_ledger_rows(rows).to_dicts()
         chains = self._chains([line["representative"] for line in lines])
         shown = {chain.shown for chain in chains.values()}
-        places = self.pool.places_of(shown)
+        places = self.pool.find_rows(shown)
         ascending = sorted(places.values())
         texts = dict(zip(ascending, self.texts(np.array(ascending, np.intp)), strict=True))
         examples = []
         for row, text, line in zip(rows, self.texts(rows), lines, strict=True):
-            example = contents.Example(
+            example = report_data.Example(
                 id=line["id"],
                 text=text,
                 reason=line["reason"] or "",
@@ -251,7 +251,7 @@ class Figures:
                     similarity=float("nan") if line["similarity"] is None else line["similarity"],
                 )
             examples.append(example)
-        return contents.Examples(entry=entry, total=total, rows=tuple(examples))
+        return report_data.Examples(entry=entry, total=total, rows=tuple(examples))
 
     @cached_property
     def relations(self) -> dict[str, str]:
@@ -263,23 +263,23 @@ class Figures:
         lines: dict[str, Mapping[str, Any]] = {}
         ahead = {name for name in ids if name is not None}
         while ahead:
-            places = self.pool.places_of(sorted(ahead))
-            found = self.pool.ledger_of(np.array(sorted(places.values()), np.intp)).to_dicts()
+            places = self.pool.find_rows(sorted(ahead))
+            found = self.pool.read_ledger_rows(np.array(sorted(places.values()), np.intp)).to_dicts()
             lines |= {line["id"]: {**line, "status": "chosen" if line["selected"] else "dropped"} for line in found}
             ahead = {line["representative"] for line in found if line["representative"] is not None} - lines.keys()
         return {name: _chain(name, lines) for name in ids if name is not None}
 
-    def hits(self) -> tuple[contents.Contaminated, ...]:
+    def hits(self) -> tuple[report_data.ContaminatedRow, ...]:
         """The first rows that share too much with an evaluation text, beside that."""
-        found: list[contents.Contaminated] = []
+        found: list[report_data.ContaminatedRow] = []
         kinds = self.context.config.export.mask_pii
-        hits = self.pool.decontaminated
-        for shard in range(len(self.pool.sizes)):
+        hits = self.pool.decontaminate_output
+        for shard in range(len(self.pool.shard_sizes)):
             if hits is None or len(found) == _HITS:
                 break
             lines = hits.read(shard).slice(0, _HITS - len(found)).to_pylist()
             found += [
-                contents.Contaminated(
+                report_data.ContaminatedRow(
                     id=line["id"],
                     text=redaction.redact(line["text"], kinds),
                     hit=Hit(
@@ -298,18 +298,18 @@ class Figures:
 
     def texts(self, rows: Rows) -> list[str]:
         """The texts of some of the pool's rows, in ascending order, as they may be shown; reads a shard at a time."""
-        return [redaction.redact(text, self.context.config.export.mask_pii) for text in self.pool.texts_of(rows)]
+        return [redaction.redact(text, self.context.config.export.mask_pii) for text in self.pool.read_texts(rows)]
 
 
-def _conflict(text: str, rows: pl.DataFrame) -> contents.Conflict:
+def _conflict(text: str, rows: pl.DataFrame) -> report_data.Conflict:
     """One text, from the ids and labels of its rows."""
     labels = rows.group_by("label", maintain_order=True).agg(rows=pl.len(), ids=pl.col("id").head(_CONFLICTS))
-    return contents.Conflict(
+    return report_data.Conflict(
         text=text,
         rows=len(rows),
-        different=len(labels),
+        n_labels=len(labels),
         labels=tuple(
-            contents.Labelled(label=line["label"], rows=line["rows"], ids=tuple(line["ids"]))
+            report_data.LabelGroup(label=line["label"], rows=line["rows"], ids=tuple(line["ids"]))
             for line in labels.head(_CONFLICTS).to_dicts()
         ),
     )

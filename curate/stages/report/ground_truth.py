@@ -27,7 +27,7 @@ def check_readable(config: RunConfig) -> None:
     """
     if config.evaluate.ground_truth is None:
         return
-    path = paths.place(config.evaluate.ground_truth)
+    path = paths.parse_path(config.evaluate.ground_truth)
     if not path.is_file():
         message = "this is a folder, where a file is expected" if path.is_dir() else "there is no such file"
         raise DataError(message, where=config.evaluate.ground_truth, hint="evaluate.ground_truth names an answer key")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from curate.accounting import Count
 from curate.plugins.registry import Plugin
-from curate.report import contents
+from curate.report import report_data
 from curate.stages.base import Context, CompletedStages
 from curate.stages.decontaminate.stage import DecontaminateResult
 from curate.store import manifest
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from curate.config.model import RunConfig
 
 
-def build_outline(context: Context, done: CompletedStages, reused: Collection[str] = ()) -> contents.Report:
+def build_outline(context: Context, done: CompletedStages, reused: Collection[str] = ()) -> report_data.Report:
     """Return the report without its figures, and without what the export changed.
 
     Parameters
@@ -35,28 +35,28 @@ def build_outline(context: Context, done: CompletedStages, reused: Collection[st
     config, selected = context.config, done.record_of("select", SelectResult)
     tokens, how = selected.result, done.pool.inputs.tokens
     sources = done.record_of("input", InputResult).sources
-    return contents.Report(
+    return report_data.Report(
         run=config.run,
         seed=config.seed,
         version=__version__,
         stages=tuple(_stages(context, done, reused)),
         unlisted_sources=max(0, len(sources) - manifest.MOST_SOURCES),
         epochs=tokens.epochs,
-        retained=tuple(_retained(selected.entries)),
-        tokens=contents.Tokens(tokens.tokens, tokens.tokens_kept, how, estimated=how.startswith("estimated")),
+        retention=tuple(_retained(selected.entries)),
+        tokens=report_data.Tokens(tokens.tokens, tokens.tokens_kept, how, estimated=how.startswith("estimated")),
         config=context.yaml,
         reproduce=(f"curate run {config.run}/config.yaml",),
         decontamination=_decontamination(config, done),
     )
 
 
-def _decontamination(config: RunConfig, done: CompletedStages) -> contents.Decontamination | None:
+def _decontamination(config: RunConfig, done: CompletedStages) -> report_data.Decontamination | None:
     """Return what the pool was checked against, without the hits."""
     section = config.decontaminate
     if section is None:
         return None
     found = done.record_of("decontaminate", DecontaminateResult).result
-    return contents.Decontamination(
+    return report_data.Decontamination(
         sets=found.sets,
         ngram_size=section.ngram_size,
         min_words=section.min_words,
@@ -69,7 +69,7 @@ def _decontamination(config: RunConfig, done: CompletedStages) -> contents.Decon
     )
 
 
-def _stages(context: Context, done: CompletedStages, reused: Collection[str]) -> Iterator[contents.Stage]:
+def _stages(context: Context, done: CompletedStages, reused: Collection[str]) -> Iterator[report_data.Stage]:
     listed = manifest.largest(done.records[0].sources, manifest.MOST_SOURCES)
     removing = {entry.name for entry in context.config.select if _removes_duplicates(entry.spec.plugin())}
     for stage in context.stages:
@@ -78,16 +78,16 @@ def _stages(context: Context, done: CompletedStages, reused: Collection[str]) ->
             summaries |= stage.describe(entry)
         for record in done.records_of(stage.name):
             for line in manifest.expand_entries([record]):
-                yield contents.Stage(
+                yield report_data.Stage(
                     name=stage.name if stage.has_single_step and not record.entries else f"{stage.name} {line.name}",
-                    what=summaries[line.name],
+                    description=summaries[line.name],
                     rows=line.count,
                     sources=_accounts(line.sources, listed),
                     seconds=line.seconds,
                     peak_bytes=line.peak_memory,
                     reused=line.fingerprint in reused,
-                    removes="duplicate" if stage.section == "select" and line.name in removing else "",
-                    refreshed="; ".join(stage.remarks(record)),
+                    removed_kind="duplicate" if stage.section == "select" and line.name in removing else "",
+                    reuse_note="; ".join(stage.remarks(record)),
                 )
 
 
@@ -96,17 +96,17 @@ def _removes_duplicates(plugin: Plugin) -> bool:
     return plugin.traits.sketch is not None or ".duplicates." in plugin.cls.__module__
 
 
-def _retained(entries: Sequence[EntryAccount]) -> Iterator[contents.Retained]:
+def _retained(entries: Sequence[EntryAccount]) -> Iterator[report_data.EntryRetention]:
     for entry in entries:
         if (curve := entry.retention) is not None:
-            yield contents.Retained(entry=entry.name, **{one.name: getattr(curve, one.name) for one in fields(curve)})
+            yield report_data.EntryRetention(entry=entry.name, **{one.name: getattr(curve, one.name) for one in fields(curve)})
 
 
-def describe_publication(line: Publication | None) -> contents.Change | None:
+def describe_publication(line: Publication | None) -> report_data.Change | None:
     """Return what a publication changed; None if no version was replaced."""
     if line is None or "over" not in line:
         return None
-    return contents.Change(before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"])
+    return report_data.Change(before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"])
 
 
 def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, Count]:
@@ -114,4 +114,4 @@ def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str
     if len(listed) <= 1:
         return {}
     counts, others = manifest.split_sources(sources, listed)
-    return counts | ({contents.OTHERS: others} if len(sources) > len(counts) else {})
+    return counts | ({report_data.OTHERS: others} if len(sources) > len(counts) else {})

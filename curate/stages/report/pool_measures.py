@@ -47,7 +47,7 @@ class PoolMeasures:
     copies: CopyThreshold
 
     @property
-    def places(self) -> NDArray[np.float32]:
+    def positions(self) -> NDArray[np.float32]:
         """Places of the rows of the map, (m, 2)."""
         return np.stack([np.array(self.x, np.float32), np.array(self.y, np.float32)], axis=1)
 
@@ -67,14 +67,14 @@ def load_measures(context: Context, pool: PoolView) -> PoolMeasures:
     made_from = manifest.fingerprint(
         {
             **pool.fingerprint_inputs(),
-            "embedding": pool.clustered.embedding,
+            "embedding": pool.cluster_output.embedding,
             "seed": context.config.seed,
             "sizes": [projection.SAMPLE, MAX_PROBES],
             "version": _VERSION,
         }
     )
     stored = parse_dataclass(PoolMeasures, parquet_io.read_json(path))
-    if stored is not None and stored.fingerprint == made_from and len(stored.places) == len(map_rows(context, pool)):
+    if stored is not None and stored.fingerprint == made_from and len(stored.positions) == len(map_rows(context, pool)):
         return stored
     if stored is None and parquet_io.exists(path):
         context.progress.warn(f"{path} is corrupt, or not of this release, and is computed again")
@@ -84,14 +84,14 @@ def load_measures(context: Context, pool: PoolView) -> PoolMeasures:
 
 
 def _compute(context: Context, pool: PoolView, fingerprint: str) -> PoolMeasures:
-    embeddings = pool.embeddings(pool.clustered.embedding)
+    embeddings = pool.embeddings(pool.cluster_output.embedding)
     probes = _sample(context, "report/neighbours", len(pool), MAX_PROBES)
     places, similarities = knn(embeddings, 1, queries=probes)
     nearest, similarity = places[:, 0], similarities[:, 0]
     there = nearest >= 0
     pairs = np.stack([probes[there], nearest[there].astype(np.intp)], axis=1)
     rows = np.unique(pairs)
-    texts = dict(zip(rows.tolist(), pool.texts_of(rows), strict=True))
+    texts = dict(zip(rows.tolist(), pool.read_texts(rows), strict=True))
     copies = copy_threshold.calibrate(similarity[there], [(texts[one], texts[other]) for one, other in pairs.tolist()])
     layout = projection.project(embeddings[map_rows(context, pool)])
     return PoolMeasures(

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pyarrow.compute as pc
 
-from curate import anchored, paths
-from curate.errors import ConfigError, DataError, visible
+from curate import no_follow, paths
+from curate.errors import ConfigError, DataError, escape_line
 from curate.report import prometheus_format
 from curate.report.prometheus_format import Gauge
 from curate.store import parquet_io, versions
@@ -68,12 +68,12 @@ def check(path: Path, *, overwrite: bool) -> None:
 def write(path: Path, ending: RunEnd) -> None:
     """Replace the metrics at ``path``; the time of the last success stays until there is another."""
     before = _read(path)
-    known = prometheus_format.sample(before, _EXIT_CODE)
+    known = prometheus_format.read_sample(before, _EXIT_CODE)
     run = ending.run if ending.run is not None else known[0] if known else ""
-    success = prometheus_format.sample(before, _LAST_SUCCESS)
-    shown = "\n".join(map(visible, run.split("\n")))  # as a label has it
+    success = prometheus_format.read_sample(before, _LAST_SUCCESS)
+    shown = "\n".join(map(escape_line, run.split("\n")))  # as a label has it
     last = success[1] if success is not None and success[0] == shown else None
-    with anchored.within(*([] if ending.run is None else [paths.place(ending.run)])):
+    with no_follow.protect(*([] if ending.run is None else [paths.parse_path(ending.run)])):
         text = prometheus_format.render(_gauges(run, ending, last))
     parquet_io.write_text(path, text)
 
@@ -102,7 +102,7 @@ def _gauges(run: str, ending: RunEnd, last_success: float | None) -> Iterator[Ga
     yield Gauge("curate_failure", "1: the last run failed, in this step, with this error.", failed)
     yield from _steps(run, ending.steps)
     if ending.run is not None:
-        yield from _publication(only, paths.place(ending.run) / versions.FOLDER)
+        yield from _publication(only, paths.parse_path(ending.run) / versions.FOLDER)
 
 
 def _steps(run: str, steps: Sequence[tuple[Record[StageResult], bool]]) -> Iterator[Gauge]:
@@ -135,7 +135,7 @@ def _reasons(run: str, entries: Sequence[Record[StageResult]]) -> Iterator[tuple
     """The samples, from the ledger that the entries of the select section made. Memory: a shard of it."""
     counts: dict[str, Counter[str]] = {record.name: Counter() for record in entries}
     for number in range(entries[0].shards if entries else 0):
-        path = parquet_io.shard_path(paths.place(run) / "select", number)
+        path = parquet_io.shard_path(paths.parse_path(run) / "select", number)
         table = parquet_io.read(path, ["selected", "dropped_by", "reason"])
         dropped = (
             table.filter(pc.invert(table["selected"])).group_by(["dropped_by", "reason"]).aggregate([([], "count_all")])

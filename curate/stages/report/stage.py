@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from curate.accounting import Count
 from curate.executors.base import peak_memory, reset_peak_memory
-from curate.report import contents, run_page
+from curate.report import report_data, run_page
 from curate.report.summary import summary
 from curate.stages.base import Context, CompletedStages
 from curate.stages.export.stage import ExportResult
@@ -37,7 +37,7 @@ class RenderedReport:
     summary: dict[str, object]
     """The same content as plain data."""
 
-    account: contents.Stage
+    account: report_data.Stage
     """The rows that it is of, and its cost."""
 
 
@@ -67,7 +67,7 @@ def render_report(
         return part
 
     figures, exported = Figures(context, done), done.record_of("export", ExportResult).result
-    evaluation, unevaluated = evaluation_result.read(context, done.pool.selected)
+    evaluation, unevaluated = evaluation_result.read(context, done.pool.select_output)
     filled = replace(
         build_outline(context, done, reused),
         warnings=done.warnings,
@@ -83,14 +83,14 @@ def render_report(
         neighbors=advanced(figures.neighbors()),
         map=advanced(figures.map()),
         conflicts=advanced(figures.conflicts()),
-        answers=advanced(figures.answers()),
+        ground_truth=advanced(figures.ground_truth()),
         examples=advanced(figures.examples()),
     )
     if filled.decontamination is not None:
         filled = replace(filled, decontamination=replace(filled.decontamination, hits=figures.hits()))
-    own = contents.Stage(
+    own = report_data.Stage(
         name=NAME,
-        what="Measure the selection, draw the figures and write this page.",
+        description="Measure the selection, draw the figures and write this page.",
         rows=_all_kept(filled.stages[-1].rows),
         sources={source: _all_kept(count) for source, count in filled.stages[-1].sources.items()},
         seconds=time.perf_counter() - begun,

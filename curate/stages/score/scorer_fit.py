@@ -16,7 +16,7 @@ from curate.errors import CurateError, DataError
 from curate.plugins.fields import fields, iter_marks
 from curate.plugins.interfaces import ExampleFiles, LearningScorer
 from curate.plugins.results import FitReport
-from curate.pool.training_sample import sample
+from curate.pool.training_sample import sample_values
 from curate.seeds import rng_for
 from curate.stages import fitted_state
 from curate.stages.base import Context, plugin_errors
@@ -128,7 +128,7 @@ class ScorerFit:
             paths.unlink(self.folder / fitted_state.NAME, missing_ok=True)
             rng = rng_for(context.config.seed, f"score/{entry.name}/examples")
             texts = {
-                field: sample(context.progress, found or source, f"reading {field}", plugin.sample_size, rng, "text")
+                field: sample_values(context.progress, found or source, f"reading {field}", plugin.sample_size, rng, "text")
                 for field, found in self.read().items()
             }
             count = sum(map(len, texts.values()))

@@ -20,7 +20,7 @@ from curate.kernels.types import Codes, Vector
 from curate.plugins.batches import ScoreBatch
 from curate.plugins.interfaces import Traits
 from curate.plugins.registry import PluginSpec
-from curate.pool.sidecars import Scored
+from curate.pool.stage_outputs import ScoreOutput
 from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
 from curate.stages import fitted_state
@@ -55,7 +55,7 @@ class ScoreResult(StageResult):
     """The same in numbers."""
 
 
-class Score(Stage["ScoreEntry", Scored]):
+class Score(Stage["ScoreEntry", ScoreOutput]):
     """Rows to numbers that they are ranked by."""
 
     name = "score"
@@ -65,12 +65,12 @@ class Score(Stage["ScoreEntry", Scored]):
     def prepare(self, context: Context) -> None:
         scorer_fit.check_examples(context)
 
-    def run(self, context: Context, done: CompletedStages, entry: ScoreEntry) -> tuple[Scored, Record[ScoreResult]]:
+    def run(self, context: Context, done: CompletedStages, entry: ScoreEntry) -> tuple[ScoreOutput, Record[ScoreResult]]:
         return score(context, done.pool, entry)
 
-    def extend(self, context: Context, done: CompletedStages, results: Sequence[Scored]) -> CompletedStages:
-        done.pool.forget_embeddings()
-        return replace(done, view=replace(done.pool, scored=tuple(results)))
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[ScoreOutput]) -> CompletedStages:
+        done.pool.release_embeddings()
+        return replace(done, view=replace(done.pool, score_outputs=tuple(results)))
 
 
 def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> dict[str, object]:
@@ -79,8 +79,8 @@ def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> d
     return {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
-        "embed": [embedded.fingerprint for embedded in pool.embedded],
-        "cluster": pool.clustered.fingerprint if "cluster" in reads else None,
+        "embed": [embedded.fingerprint for embedded in pool.embed_outputs],
+        "cluster": pool.cluster_output.fingerprint if "cluster" in reads else None,
         "input": pool.inputs.fingerprint if "label" in reads else pool.inputs.text_fingerprint,
         **_proxy(entry, pool),
     }
@@ -89,13 +89,13 @@ def fingerprint_inputs(context: Context, pool: PoolView, entry: ScoreEntry) -> d
 def _proxy(entry: ScoreEntry, pool: PoolView) -> dict[str, str]:
     """Return the proxy, among what a scorer's shards are made from if it reads dynamics."""
     reads = "dynamics" in entry.spec.plugin().traits.reads
-    return {"proxy": pool.proxied.fingerprint} if reads and pool.proxied is not None else {}
+    return {"proxy": pool.proxy_output.fingerprint} if reads and pool.proxy_output is not None else {}
 
 
 def embedding_of(entry: ScoreEntry, pool: PoolView) -> str | None:
     """The embed entry a scorer reads: the one named; else the clustered one if it reads clusters; else the first."""
     if entry.embedding is None and "cluster" in entry.spec.plugin().traits.reads:
-        return pool.clustered.embedding
+        return pool.cluster_output.embedding
     return entry.embedding
 
 
@@ -104,7 +104,7 @@ def score_column_names(name: str, traits: Traits) -> tuple[str, ...]:
     return tuple(f"score_{name}_{column.name}" if column.name else f"score_{name}" for column in traits.columns)
 
 
-def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[Scored, Record[ScoreResult]]:
+def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[ScoreOutput, Record[ScoreResult]]:
     """Run one entry of the score section."""
     folder = context.folder / "score" / entry.name
     traits = entry.spec.plugin().traits
@@ -135,13 +135,13 @@ def score(context: Context, pool: PoolView, entry: ScoreEntry) -> tuple[Scored, 
             lambda of: done(fitted_state.Fit(recipe=recipe, pool=of, fidelity=None)),
         )
     oriented = tuple(bool(column.higher_is_better) for column in traits.columns)
-    return Scored(entry.name, folder, record.fingerprint, names, oriented), record
+    return ScoreOutput(entry.name, folder, record.fingerprint, names, oriented), record
 
 
 def _work(
     context: Context, pool: PoolView, entry: ScoreEntry, fingerprint: str, fit: fitted_state.Fit | None
 ) -> Outcome[ScoreResult]:
-    traits, numbers = entry.spec.plugin().traits, range(len(pool.sizes))
+    traits, numbers = entry.spec.plugin().traits, range(len(pool.shard_sizes))
     state, result = None, ScoreResult()
     if fit is not None:
         state, learnt = scorer_fit.ScorerFit(context, entry).fit(pool.inputs, fit)
@@ -160,7 +160,7 @@ def _work(
     tasks = [_Task(job, number, key) for number, key in zip(numbers, keys, strict=True)]
     peak = 0
     if by_shard:
-        _, failed, peak = context.map(f"scoring {entry.name}", _score_shard, tasks, pool.sizes)
+        _, failed, peak = context.map(f"scoring {entry.name}", _score_shard, tasks, pool.shard_sizes)
         raise_if_failed(failed)
     else:
         context.progress.begin(f"scoring {entry.name}", len(pool))
@@ -175,7 +175,7 @@ def _keys(context: Context, pool: PoolView, entry: ScoreEntry, state: fitted_sta
     recipe = {
         **entry.fingerprint_parts(),
         "seed": context.config.seed,
-        "cluster": pool.clustered.recipe if "cluster" in reads else None,
+        "cluster": pool.cluster_output.recipe if "cluster" in reads else None,
         "input": pool.inputs.fingerprint if "label" in reads else None,
         **_proxy(entry, pool),
         **({} if state is None else {"learnt": state.fingerprint}),
@@ -201,7 +201,7 @@ class _Job:
         reads, name = self.spec.plugin().traits.reads, self.embedding
         roles = tuple(role for role in ("text", "label") if role in reads)
         table = rows.read(roles) if roles else None
-        proxied = self.pool.proxied if "dynamics" in reads else None
+        proxied = self.pool.proxy_output if "dynamics" in reads else None
         vectors = None
         if "embedding" in reads:
             vectors = rows.embeddings(name) if isinstance(rows, PoolView) else rows.vectors(name)
@@ -210,7 +210,7 @@ class _Job:
             labels=table["label"].to_pylist() if table is not None and "label" in reads else None,
             embeddings=vectors,
             cluster=cluster,
-            centroids=self.pool.clustered.centroids() if "cluster" in reads else None,
+            centroids=self.pool.cluster_output.centroids() if "cluster" in reads else None,
             dynamics=None if proxied is None else proxied.dynamics(shards),
         )
 
@@ -234,7 +234,7 @@ def _score_shard(task: _Task) -> None:
         return
     job, shard = task.job, task.job.pool.shard(task.number)
     reads = job.spec.plugin().traits.reads
-    cluster = job.pool.clustered.read(task.number)["cluster"].to_numpy() if "cluster" in reads else None
+    cluster = job.pool.cluster_output.read(task.number)["cluster"].to_numpy() if "cluster" in reads else None
     rng = rng_for(job.seed, f"score/{job.name}", task.number)
     _write(task, shard.ids, _scores(job, job.batch(shard, cluster, [task.number]), rng, len(shard)))
 
@@ -245,7 +245,7 @@ def _score_shard(task: _Task) -> None:
 def _score_pool(job: _Job) -> Vector:
     traits, pool = job.spec.plugin().traits, job.pool
     n, clusters = len(pool), pool.cluster
-    batch = job.batch(pool, clusters, range(len(pool.sizes)))
+    batch = job.batch(pool, clusters, range(len(pool.shard_sizes)))
     if traits.within == "corpus":
         return _scores(job, batch, rng_for(job.seed, f"score/{job.name}"), n)
     scores = np.empty((n, len(traits.columns)), np.float32)

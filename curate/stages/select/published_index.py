@@ -127,7 +127,7 @@ def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> l
         If a file is missing, or does not hold what was written.
     """
     folder, rows = context.folder / FOLDER / entry.name, _written_down(context, entry, known)
-    files = {version: folder / f"{version}.parquet" for version in known} if paths.names(folder) else {}
+    files = {version: folder / f"{version}.parquet" for version in known} if paths.list_names(folder) else {}
     found = {version: path for version, path in files.items() if rows[version] is not None or parquet_io.exists(path)}
     for version, path in found.items():
         if wrong := _wrong(path, rows[version]):
@@ -158,7 +158,7 @@ def warn_deleted(context: Context) -> list[str]:
     warnings, known = [], active_versions(versions.read_history(context.folder / versions.FOLDER))
     for entry in comparing_entries(context.config):
         lost = [version for version, rows in _written_down(context, entry, known).items() if rows is not None]
-        if lost and not paths.names(folder := context.folder / FOLDER / entry.name):
+        if lost and not paths.list_names(folder := context.folder / FOLDER / entry.name):
             warnings.append(
                 f"select {entry.name}: {folder} is missing, and what {', '.join(lost)} published is forgotten: only "
                 "rows that are still in the pool are known to be published"
@@ -202,7 +202,7 @@ def write(
 
 
 def _by_shard(pool: PoolView, rows: Rows, entry: SelectEntry, none: pa.Table) -> Iterator[pa.Table]:
-    ends = np.cumsum([0, *pool.sizes])
+    ends = np.cumsum([0, *pool.shard_sizes])
     for start, stop in np.searchsorted(rows, np.stack([ends[:-1], ends[1:]], axis=1)).tolist():
         if start < stop:
             yield _lines(pool, rows[start:stop], entry).cast(none.schema)

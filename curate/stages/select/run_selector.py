@@ -114,9 +114,9 @@ def _shares(entry: SelectEntry, sizes: NDArray[np.int64], groups: Groups | None)
     if entry.budget is None:
         return [None] * len(sizes)
     total = int(sizes.sum())
-    budget = entry.budget.rows(total, entry.name)
+    budget = entry.budget.resolve_rows(total, entry.name)
     if budget is None:
-        budget = entry.budget.tokens(total, entry.name) or 0
+        budget = entry.budget.resolve_tokens(total, entry.name) or 0
     return [budget] if groups is None else split_budget.split(entry, groups.names, sizes, budget)
 
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.config.issues import nearest
+from curate.config.issues import suggest_name
 from curate.config.model import Quota, SelectEntry, Temperature
 from curate.errors import DataError
 from curate.kernels.neighbors import retention
@@ -62,7 +62,7 @@ def _named(
     index = {name: number for number, name in enumerate(names) if name}
     for name, amount in quota.items():
         if name not in index:
-            hint = nearest(name, [*index, "temperature"])
+            hint = suggest_name(name, [*index, "temperature"])
             raise DataError(f"{where}: no row that reaches this entry has {name!r} as its {entry.within}", hint=hint)
         wanted = amount if isinstance(amount, int) else math.floor(Fraction(str(amount)) * budget)
         there = int(sizes[index[name]])

@@ -28,7 +28,7 @@ from curate.executors.base import peak_memory, reset_peak_memory
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import AnyArray, Rows
 from curate.plugins.results import Selection
-from curate.pool.sidecars import Selected
+from curate.pool.stage_outputs import SelectOutput
 from curate.pool.view import PoolView
 from curate.stages import guardrails
 from curate.stages.base import (
@@ -55,7 +55,7 @@ if TYPE_CHECKING:
     from curate.config.model import RunConfig, SelectEntry
 
 
-class Select(Stage[tuple["SelectEntry", ...], Selected]):
+class Select(Stage[tuple["SelectEntry", ...], SelectOutput]):
     """Rows that are kept, and a ledger that explains every row."""
 
     name = "select"
@@ -69,12 +69,12 @@ class Select(Stage[tuple["SelectEntry", ...], Selected]):
 
     def run(
         self, context: Context, done: CompletedStages, entry: tuple[SelectEntry, ...]
-    ) -> tuple[Selected, Record[SelectResult]]:
+    ) -> tuple[SelectOutput, Record[SelectResult]]:
         return select(context, done.pool)
 
-    def extend(self, context: Context, done: CompletedStages, results: Sequence[Selected]) -> CompletedStages:
-        done.pool.forget_embeddings()
-        return replace(done, view=replace(done.pool, selection=results[0]))
+    def extend(self, context: Context, done: CompletedStages, results: Sequence[SelectOutput]) -> CompletedStages:
+        done.pool.release_embeddings()
+        return replace(done, view=replace(done.pool, select_result=results[0]))
 
     def prepare(self, context: Context) -> None:
         for warning in published_index.warn_deleted(context):
@@ -107,14 +107,14 @@ class Select(Stage[tuple["SelectEntry", ...], Selected]):
 
     def count_written_bytes(self, config: RunConfig, step: PlannedStep, last: Record[StageResult], folder: Path) -> int:
         """Return 0 for all entries but the last: the ledger is written once, after it."""
-        return paths.size(folder) if step.name == config.select[-1].name else 0
+        return paths.total_size(folder) if step.name == config.select[-1].name else 0
 
 
 def _after(entry: SelectEntry, before: Forecast) -> Forecast:
     """Return the rows that an entry leaves."""
     if (budget := entry.budget) is None:
         return replace(before, rows=None)
-    rows = budget.keep if before.rows is None else budget.rows(before.rows, entry.name)
+    rows = budget.keep if before.rows is None else budget.resolve_rows(before.rows, entry.name)
     return replace(before, rows=rows, max_rows=before.max_rows if rows is None else min(before.max_rows, rows))
 
 
@@ -131,12 +131,12 @@ class _Published:
 
 def fingerprint_inputs(context: Context, pool: PoolView, published: _Published) -> dict[str, object]:
     """Return what the ledger is made from."""
-    decontaminated = pool.decontaminated
+    decontaminated = pool.decontaminate_output
     return {
         "entries": [entry.fingerprint_parts() for entry in context.config.select],
         "seed": context.config.seed,
-        "cluster": pool.clustered.fingerprint,
-        "score": {entry.name: entry.fingerprint for entry in pool.scored},
+        "cluster": pool.cluster_output.fingerprint,
+        "score": {entry.name: entry.fingerprint for entry in pool.score_outputs},
         **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
         "keep_previous_weight": context.config.refresh.keep_previous_weight,
         "previous": published.previous,
@@ -178,7 +178,7 @@ def _known(record: Record[SelectResult]) -> tuple[str, ...]:
     return tuple(record.inputs.get(published_index.FOLDER, ()))
 
 
-def select(context: Context, pool: PoolView) -> tuple[Selected, Record[SelectResult]]:
+def select(context: Context, pool: PoolView) -> tuple[SelectOutput, Record[SelectResult]]:
     """Run the select section."""
     folder, published = context.folder / "select", _published(context, pool)
     record = run_step(
@@ -186,7 +186,7 @@ def select(context: Context, pool: PoolView) -> tuple[Selected, Record[SelectRes
         fingerprint_inputs(context, pool, published),
         lambda key: _work(context, pool, published, folder, key),
     )
-    return Selected(folder, record.fingerprint, record.result.epochs, _known(record)), record
+    return SelectOutput(folder, record.fingerprint, record.result.epochs, _known(record)), record
 
 
 # ---------------------------------------------------------------- the entries
@@ -200,8 +200,8 @@ def _work(
     seed = context.config.seed
     entries: list[EntryAccount] = []
     names = _names(context, pool)
-    if pool.decontaminated is not None:
-        entries.append(_decontaminate(pool, pool.decontaminated.folder, fates))
+    if pool.decontaminate_output is not None:
+        entries.append(_decontaminate(pool, pool.decontaminate_output.folder, fates))
     for number, entry in enumerate(context.config.select, len(names) - len(context.config.select)):
         begun = time.perf_counter()
         reset_peak_memory()
@@ -234,7 +234,7 @@ def _work(
     _write(pool, names, fates, folder, fingerprint)
     return Outcome(
         sources=_counts(pool, np.arange(len(pool)), fates.survivors),
-        shards=len(pool.sizes),
+        shards=len(pool.shard_sizes),
         peak_memory=max(entry.peak_memory for entry in entries),
         entries=tuple(entries),
         result=SelectResult(
@@ -247,7 +247,7 @@ def _work(
 
 def _names(context: Context, pool: PoolView) -> list[str]:
     """Return what rows can be dropped by, in order."""
-    first = [] if pool.decontaminated is None else [DECONTAMINATE]
+    first = [] if pool.decontaminate_output is None else [DECONTAMINATE]
     return first + [entry.name for entry in context.config.select]
 
 
@@ -312,7 +312,7 @@ def _write(pool: PoolView, names: Sequence[str], fates: LedgerBuilder, folder: P
     every_id = fates.ids
     plan = None if fates.epochs is None else _Plan(fates.epochs, n)
     start = 0
-    for shard, rows in enumerate(pool.sizes):
+    for shard, rows in enumerate(pool.shard_sizes):
         mine = slice(start, start + rows)
         stands = fates.representative[mine]
         table = pa.table(
@@ -368,7 +368,7 @@ def _with_quarantined(pool: PoolView, shard: int, table: pa.Table) -> pa.Table:
     if len(table) == pool.inputs.shards[shard]:
         return table
     aside: dict[str, tuple[str, str]] = {}
-    for entry in pool.embedded:
+    for entry in pool.embed_outputs:
         if entry.rows[shard] < pool.inputs.shards[shard]:
             found = parquet_io.read(parquet_io.shard_path(entry.folder / QUARANTINE, shard), ["id", "reason"]).to_pylist()
             aside |= {row["id"]: (entry.name, row["reason"]) for row in found}

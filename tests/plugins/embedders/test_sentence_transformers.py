@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from curate.errors import PLUGIN, PluginError, install_command
 from curate.kernels.parallel import THREADS_VARIABLE
-from curate.paths import content
+from curate.paths import hash_content
 from curate.plugins.embedders import sentence_transformers as module
 from curate.plugins.embedders.sentence_transformers import SentenceTransformers, batches
 
@@ -183,11 +183,11 @@ def released():
 @pytest.mark.parametrize("backend", ["openvino", "onnx"])
 def test_an_exported_model_gives_the_same_vectors_and_leaves_the_models_folder_alone(tiny, backend):
     pytest.importorskip(f"optimum.{'intel' if backend == 'openvino' else 'onnxruntime'}")
-    before = content(tiny)
+    before = hash_content(tiny)
     expected = SentenceTransformers(model=str(tiny), device="cpu").encode(TEXTS)
     found = SentenceTransformers(model=str(tiny), backend=backend, device="cpu").encode(TEXTS)
     np.testing.assert_allclose(found, expected, atol=1e-4)
-    assert content(tiny) == before
+    assert hash_content(tiny) == before
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import PLUGIN, ConfigErrors, PluginError, install_command
 from curate.executors.serial import Serial
 from curate.plugins.scorers import language as module
@@ -77,7 +77,7 @@ def test_one_word_tells_little_and_a_mixture_is_divided():
 def test_the_languages_are_those_of_the_model():
     assert set(module._model().labels) == LANGUAGES
     with pytest.raises(ConfigErrors, match=r"score\.0\.languages: 'english' is none of ace, af, "):
-        from_data(sections(Path(), [{"use": "language", "languages": ["english"]}]))
+        config_from_dict(sections(Path(), [{"use": "language", "languages": ["english"]}]))
 
 
 def test_a_missing_extra_says_what_to_install(monkeypatch):
@@ -102,7 +102,7 @@ def sections(folder, score):
 @pytest.mark.slow
 def test_the_rows_of_the_sample_in_another_language_are_dropped_and_no_clean_one(tmp_path, plain_map):
     """Recall 1; what else is dropped is junk, which is in no language."""
-    done = pipeline.run(from_data(sections(tmp_path, [{"use": "language"}])), Serial())
+    done = pipeline.run(config_from_dict(sections(tmp_path, [{"use": "language"}])), Serial())
     (written,) = (done.export / "data").iterdir()
     kept = [json.loads(line)["id"] for line in written.read_text(encoding="utf-8").splitlines()]
     key = pl.read_parquet(SAMPLES / "key.parquet")

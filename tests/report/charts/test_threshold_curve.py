@@ -7,13 +7,13 @@ import pytest
 
 from curate.kernels.neighbors.retention import Retention, RecallSample, merge_retention
 from curate.report.charts.threshold_curve import of_retention, title
-from curate.report.contents import Retained
+from curate.report.report_data import EntryRetention
 
 
 def retained(**parts):
     kept = tuple(range(100, 201))
     given = {"entry": "minhash", "similarity": "Jaccard similarity", "threshold": 0.8, "rows": 200, "kept": kept}
-    return Retained(**{**given, **parts})
+    return EntryRetention(**{**given, **parts})
 
 
 def test_the_title_tells_what_is_dropped_at_below_and_above_the_threshold():

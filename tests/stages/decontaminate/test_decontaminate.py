@@ -17,12 +17,12 @@ import pytest
 
 import curate
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigError, DataError, GuardrailError
 from curate.evaluation import split
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
-from curate.pipeline import finished, plan, run
+from curate.pipeline import load_finished, plan, run
 from curate.progress import NullProgress
 from curate.stages.decontaminate import stage as decontaminate
 from curate.stages.report.figures import Figures
@@ -78,7 +78,7 @@ def dropped(run="run"):
 
 
 def states(data):
-    return {step.stage: step.state for step in plan(from_data(data), Serial())}
+    return {step.stage: step.state for step in plan(config_from_dict(data), Serial())}
 
 
 # ---------------------------------------------------------------- what is found
@@ -256,10 +256,10 @@ def test_chance_draws_from_what_is_not_contaminated(planted, checked):
     planted(dict.fromkeys(range(30), QUESTION), math=[QUESTION])
     data = checked(select=[{"use": "uniform", "keep": 30}], evaluate={"holdout_rate": 0.3})
     curate.run(data)
-    context = pipeline.context_of(from_data(data), Serial())
-    rows = split.opened(split.tested(context, pipeline.pool(context)))
+    context = pipeline.make_context(config_from_dict(data), Serial())
+    rows = split.open_split(split.split_pool(context, pipeline.build_pool(context)))
     assert set(rows.train.positions) | set(rows.test.positions) == set(range(30, 60))
-    done = finished(from_data(data), NullProgress())
+    done = load_finished(config_from_dict(data), NullProgress())
     assert np.flatnonzero(Figures(context, done).uniform).tolist() == list(range(30, 60))
 
 
@@ -341,7 +341,7 @@ def test_any_number_of_workers_gives_the_same_bytes_and_so_does_an_interruption(
     planted({7: QUESTION, 21: SHORT, 50: CHINESE}, math=[QUESTION, CHINESE], geo=[SHORT])
 
     def done(name, executor):
-        data = from_data(checked({"min_similarity": 0.9}, run=name))
+        data = config_from_dict(checked({"min_similarity": 0.9}, run=name))
         try:
             run(data, executor)
         finally:
@@ -486,7 +486,7 @@ def test_every_question_of_gsm8k_is_found_among_training_questions(checked, tmp_
     Path("pool/a.jsonl").write_text("\n".join(lines))
     files = {"gsm8k": str(TARGETS / "gsm8k_test.jsonl.gz")}
     run(
-        from_data(checked({"files": files}, input={"files": "pool/*.jsonl", "id": "id", "text": "text"})),
+        config_from_dict(checked({"files": files}, input={"files": "pool/*.jsonl", "id": "id", "text": "text"})),
         Serial(),
         until="select",
     )

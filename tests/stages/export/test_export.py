@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.executors.serial import Serial
 
 
@@ -24,7 +24,7 @@ def exported(folder: Path, rows: list[dict[str, Any]], use: str) -> Path:
         "select": [{"use": "uniform", "keep_rate": 1.0}],
         "export": {"use": use, "rows_per_file": 5},
     }
-    pipeline.run(from_data(data), Serial())
+    pipeline.run(config_from_dict(data), Serial())
     assert not (folder / "run" / "export" / ".incoming").exists()
     return folder / "run" / "export" / "current"
 

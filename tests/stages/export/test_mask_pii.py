@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigErrors, DataError
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
@@ -85,7 +85,7 @@ def test_bytes_that_are_not_utf8_are_an_error():
 
 def test_a_text_column_that_cannot_be_masked_is_refused_before_anything_is_embedded(tmp_path):
     pq.write_table(pa.table({"text": pa.array([b"abc"], pa.binary(3))}), tmp_path / "a.parquet")
-    config = from_data(
+    config = config_from_dict(
         {
             "curate": 1,
             "run": str(tmp_path / "run"),
@@ -137,7 +137,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("use", ["parquet", "jsonl"])
 def test_the_export_is_masked_and_says_so_everywhere(people, config, use):
-    done = pipeline.run(from_data(config(**sections(use=use))), Serial())
+    done = pipeline.run(config_from_dict(config(**sections(use=use))), Serial())
     files = sorted((done.export / "data").iterdir())
     if use == "parquet":
         rows = pa.concat_tables(map(pq.read_table, files)).to_pylist()
@@ -158,7 +158,7 @@ def test_the_export_is_masked_and_says_so_everywhere(people, config, use):
     assert done.as_dict()["masked"] == counts
     assert f"Masked: {told}." in (done.export / "README.md").read_text()
     assert f"Masked: {told}." in done.report.read_text()
-    assert pipeline.report(from_data(config(**sections(use=use))))[1]["masked"] == counts
+    assert pipeline.report(config_from_dict(config(**sections(use=use))))[1]["masked"] == counts
 
 
 def numbers(rows):
@@ -166,8 +166,8 @@ def numbers(rows):
 
 
 def test_no_text_is_quoted_unmasked(people, config):
-    first = pipeline.run(from_data(config(**sections())), Serial())
-    pipeline.run(from_data(config(**sections() | {"select": [{"use": "uniform", "keep_rate": 0.5}]})), Serial())
+    first = pipeline.run(config_from_dict(config(**sections())), Serial())
+    pipeline.run(config_from_dict(config(**sections() | {"select": [{"use": "uniform", "keep_rate": 0.5}]})), Serial())
     story = json.dumps(explain.explain(Path("run"), "r0000").as_dict())
     assert "<EMAIL>" in story
     assert MAIL not in story
@@ -186,23 +186,23 @@ def test_no_text_is_quoted_unmasked_after_a_run_that_failed(people, config):
     filtered = [{"use": "where", "drop": "id = 'r0001'"}]
     guard = {"min_rows": 60, "max_quarantine_rate": 1.0}
     with pytest.raises(Exception, match="min_rows"):
-        pipeline.run(from_data(config(**{**sections(), "guard": guard, "select": filtered})), Serial())
+        pipeline.run(config_from_dict(config(**{**sections(), "guard": guard, "select": filtered})), Serial())
     assert MAIL not in explain.explain(Path("run"), "r0000").text
 
 
 @pytest.mark.slow
 def test_workers_and_a_mask_that_comes_back_give_the_same_bytes(people, config):
-    plain = pipeline.run(from_data(config(**sections(mask_pii=[]))), Serial())
-    done = pipeline.run(from_data(config(**sections())), Serial())
+    plain = pipeline.run(config_from_dict(config(**sections(mask_pii=[]))), Serial())
+    done = pipeline.run(config_from_dict(config(**sections())), Serial())
     assert done.export.name != plain.export.name
     assert versions.read_contents(plain.export).get("masked") is None
     written = bytes_of(done.export)
-    again = pipeline.run(from_data(config(**sections(mask_pii=[]))), Serial())
+    again = pipeline.run(config_from_dict(config(**sections(mask_pii=[]))), Serial())
     assert again.export == plain.export
-    back = pipeline.run(from_data(config(**sections())), Serial())
+    back = pipeline.run(config_from_dict(config(**sections())), Serial())
     assert back.records[-1].result.masked == done.records[-1].result.masked
     assert bytes_of(back.export) == written
-    elsewhere = pipeline.run(from_data(config(**sections(), run="other")), Processes(2))
+    elsewhere = pipeline.run(config_from_dict(config(**sections(), run="other")), Processes(2))
     assert bytes_of(elsewhere.export) == written
 
 
@@ -225,5 +225,5 @@ def test_workers_and_a_mask_that_comes_back_give_the_same_bytes(people, config):
 )
 def test_a_mask_that_cannot_be(config, sections, message):
     with pytest.raises(ConfigErrors) as told:
-        from_data(config(**sections))
+        config_from_dict(config(**sections))
     assert message in str(told.value)

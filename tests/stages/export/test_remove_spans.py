@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigErrors
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
@@ -50,7 +50,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_all_copies_but_the_first_are_cut_and_it_is_told_everywhere(notices, config):
-    done = pipeline.run(from_data(config(**sections())), Serial())
+    done = pipeline.run(config_from_dict(config(**sections())), Serial())
     rows = rows_of(done.export)
     answers = [row["answer"][0] for row in rows]
     own = [" ".join(f"{number}-{word}" for word in range(12)) for number in range(60)]
@@ -65,11 +65,11 @@ def test_all_copies_but_the_first_are_cut_and_it_is_told_everywhere(notices, con
     assert done.as_dict()["cut"] == counts
     assert f"Cut: {told}." in (done.export / "README.md").read_text()
     assert f"Cut: {told}." in done.report.read_text()
-    assert pipeline.report(from_data(config(**sections())))[1]["cut"] == counts
+    assert pipeline.report(config_from_dict(config(**sections())))[1]["cut"] == counts
 
 
 def test_a_copy_in_a_row_that_is_dropped_cuts_nothing(notices, config):
-    done = pipeline.run(from_data(config(**sections(drop="id == 'r0000'"))), Serial())
+    done = pipeline.run(config_from_dict(config(**sections(drop="id == 'r0000'"))), Serial())
     answers = {row["id"]: row["answer"][0] for row in rows_of(done.export)}
     assert answers["r0003"].endswith(NOTICE)
     assert not answers["r0006"].endswith(NOTICE)
@@ -77,23 +77,23 @@ def test_a_copy_in_a_row_that_is_dropped_cuts_nothing(notices, config):
 
 @pytest.mark.slow
 def test_workers_and_an_option_that_comes_back_give_the_same_bytes(notices, config):
-    plain = pipeline.run(from_data(config(**sections(remove_repeated_spans=None))), Serial())
-    done = pipeline.run(from_data(config(**sections())), Serial())
+    plain = pipeline.run(config_from_dict(config(**sections(remove_repeated_spans=None))), Serial())
+    done = pipeline.run(config_from_dict(config(**sections())), Serial())
     assert done.export.name != plain.export.name
     assert "cut" not in versions.read_contents(plain.export)
     written = bytes_of(done.export)
-    assert pipeline.run(from_data(config(**sections(remove_repeated_spans=None))), Serial()).export == plain.export
-    back = pipeline.run(from_data(config(**sections())), Serial())
+    assert pipeline.run(config_from_dict(config(**sections(remove_repeated_spans=None))), Serial()).export == plain.export
+    back = pipeline.run(config_from_dict(config(**sections())), Serial())
     assert back.records[-1].result.cut == done.records[-1].result.cut
     assert bytes_of(back.export) == written
-    elsewhere = pipeline.run(from_data(config(**sections(), run="other")), Processes(2))
+    elsewhere = pipeline.run(config_from_dict(config(**sections(), run="other")), Processes(2))
     assert bytes_of(elsewhere.export) == written
 
 
 @pytest.mark.slow
 def test_epochs_have_the_same_rows_with_the_same_cuts(notices, config):
     plan = {"select": [{"use": "rs2", "epochs": 2, "keep_rate": 0.5}]}
-    done = pipeline.run(from_data(config(**sections() | plan)), Serial())
+    done = pipeline.run(config_from_dict(config(**sections() | plan)), Serial())
     kept = [row for epoch in sorted((done.export / "data").iterdir()) for row in pq.read_table(epoch).to_pylist()]
     whole = {row["id"] for row in kept if NOTICE.lower() in row["answer"][0].lower()}
     assert len(whole) == 1
@@ -103,7 +103,7 @@ def test_epochs_have_the_same_rows_with_the_same_cuts(notices, config):
 
 
 def test_what_is_left_is_masked(notices, config):
-    done = pipeline.run(from_data(config(**sections(mask_pii=["email"]))), Serial())
+    done = pipeline.run(config_from_dict(config(**sections(mask_pii=["email"]))), Serial())
     assert "cut" in versions.read_contents(done.export)
     assert "masked" in versions.read_contents(done.export)
     assert rows_of(done.export)[-1]["answer"] == [""]
@@ -113,7 +113,7 @@ def test_ids_are_never_cut(config):
     with pytest.raises(
         ConfigErrors, match=r"export\.remove_repeated_spans: column 'id' is part of the text and the id"
     ):
-        from_data(
+        config_from_dict(
             config(
                 input={"files": "pool/*.jsonl", "id": "id", "text": "{id}: {text}"},
                 export={"use": "parquet", "remove_repeated_spans": 50},

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError
 from curate.executors.serial import Serial
 from curate.progress import NullProgress
@@ -33,7 +33,7 @@ from curate.store.manifest import Record
 def configured(folder: Path, pool: dict[str, Any], **sections: Any):
     section = {"files": str(folder / "pool" / "*"), "text": "text", **pool}
     data = {"curate": 1, "run": str(folder / "run"), "input": section, "select": [{"use": "uniform", "keep_rate": 1.0}]}
-    return from_data({**data, "embed": {"use": "hashing", "dimensions": 8}, **sections})
+    return config_from_dict({**data, "embed": {"use": "hashing", "dimensions": 8}, **sections})
 
 
 def ingested(folder: Path, contents: dict[str, Any], **pool: Any) -> tuple[Inputs, Record]:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigError, DataError
 from curate.stages.ingest import source_names
 from curate.store import manifest
@@ -95,11 +95,11 @@ def test_a_pool_with_a_column_file_says_which_is_meant(pool):
 @pytest.mark.parametrize("path", ["pool/*.jsonl", "{source}/{source}.jsonl"])
 def test_a_pattern_names_the_source_once(pool, path):
     with pytest.raises(ConfigError, match=r"input\.source\.path: must have \{source\} once"):
-        from_data(pool({"path": path}))
+        config_from_dict(pool({"path": path}))
 
 
 def test_special_letters_of_a_pattern_are_themselves(pool):
-    config = from_data(pool({"path": "a+b(c)/{source}.*"})).input
+    config = config_from_dict(pool({"path": "a+b(c)/{source}.*"})).input
     assert source_names.source_from_path(config, "x/a+b(c)/d.e.jsonl") == "d"
     with pytest.raises(DataError):
         source_names.source_from_path(config, "x/aab(c)/d.jsonl")

@@ -118,7 +118,7 @@ def test_masking_and_cutting_reach_the_strings_of_the_text_and_no_other(rows, na
     """Strings that the text has get a mark, and rendering the marked rows gives the text with every string marked."""
     mark = "\N{PILCROW SIGN}"
     table = pa.table({"x": as_json(rows)})
-    paths = template_syntax.paths_of("".join(f"{{{name}}}" for name in names))
+    paths = template_syntax.extract_paths("".join(f"{{{name}}}" for name in names))
     seen = []
     marked = map_strings.map_strings(table, paths, lambda _, text: (seen.append(text), f"{mark}{text}")[1])
     unmarked = map_strings.map_strings(marked, [("x",)], lambda _, text: text.removeprefix(mark))

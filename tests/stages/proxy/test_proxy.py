@@ -12,13 +12,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import DataError, PluginError
 from curate.executors.base import Executor
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
 from curate.pipeline import plan, run
-from curate.pool.sidecars import Proxied
+from curate.pool.stage_outputs import ProxyOutput
 from curate.stages.proxy import stage as proxy_stage
 
 LOGISTIC = {"use": "logistic", "epochs": 4, "runs": 2, "batch_size": 8}
@@ -37,7 +37,7 @@ def scores(run: str = "run") -> pl.DataFrame:
 
 def scored(data: dict[str, object], executor: Executor | None = None) -> None:
     """Run up to the score stage."""
-    run(from_data(data), executor or Serial(), until="score")
+    run(config_from_dict(data), executor or Serial(), until="score")
 
 
 def edit(pool: Path, **columns: dict[str, object]) -> None:
@@ -51,20 +51,20 @@ def edit(pool: Path, **columns: dict[str, object]) -> None:
 
 
 def states(data: dict[str, object]) -> dict[str, str]:
-    return {step.name: step.state for step in plan(from_data(data), Serial())}
+    return {step.name: step.state for step in plan(config_from_dict(data), Serial())}
 
 
 # ---------------------------------------------------------------- what it writes
 
 
 def test_every_row_has_a_label_and_probabilities_after_each_epoch_of_each_run(pool, config):
-    summary = run(from_data(config(**READS)), Serial(), until="score")
+    summary = run(config_from_dict(config(**READS)), Serial(), until="score")
     assert {"stage": "proxy", "rows_in": 60, "kept": 60}.items() <= summary.as_dict()["accounting"][3].items()
     lines = pl.read_parquet("run/proxy/part-*.parquet")
     assert lines["id"].to_list() == [f"r{number:04d}" for number in range(60)]
     names = dict(pl.read_parquet("run/proxy/classes.parquet").iter_rows())
     assert [names[label] for label in lines["label"]] == [f"t{number % 4}" for number in range(60)]
-    judged = Proxied(Path("run/proxy"), "", 4, 2, 4).dynamics(range(len(list(Path("run/proxy").glob("part-*")))))
+    judged = ProxyOutput(Path("run/proxy"), "", 4, 2, 4).dynamics(range(len(list(Path("run/proxy").glob("part-*")))))
     assert (judged.labels == lines["label"].to_numpy()).all()
     found = np.array([[judged.probabilities(run, epoch) for epoch in range(4)] for run in range(2)])
     np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
@@ -146,7 +146,7 @@ def test_another_proxy_makes_only_the_scores_that_read_it_stale(pool, config):
 
 def test_without_a_proxy_nothing_of_it_is_written_down(pool, config):
     curate.run(config())
-    assert "proxy" not in from_data(config()).resolved
+    assert "proxy" not in config_from_dict(config()).resolved
     assert "proxy" not in Path("run/config.yaml").read_text()
     assert "proxy" not in json.loads(Path("run/score/prototypicality/manifest.json").read_text())["parts"]
     assert not Path("run/proxy").exists()

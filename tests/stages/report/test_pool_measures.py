@@ -9,7 +9,7 @@ import pytest
 
 import curate
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.report.charts import projection
 from curate.stages.report.pool_measures import NAME
 
@@ -41,7 +41,7 @@ def test_another_selection_from_the_same_rows_computes_no_projection(pool, confi
     assert CACHE.read_bytes() == before
     cached = figures(PAGE.read_text())
     CACHE.unlink()
-    pipeline.report(from_data(config(select=[{"use": "uniform", "keep": 30}])))
+    pipeline.report(config_from_dict(config(select=[{"use": "uniform", "keep": 30}])))
     assert projections == [60, 60]
     assert CACHE.read_bytes() == before
     assert figures(PAGE.read_text()) == cached
@@ -75,28 +75,28 @@ def test_a_damaged_cache_is_computed_again(pool, config, projections, damage):
     curate.run(config())
     before = CACHE.read_bytes()
     CACHE.write_bytes(damage(before))
-    pipeline.report(from_data(config()))
+    pipeline.report(config_from_dict(config()))
     assert projections == [60, 60]
     assert CACHE.read_bytes() == before
 
 
 def test_without_a_report_nothing_out_of_date_is_left(pool, config):
-    few, more = (from_data(config(select=[{"use": "uniform", "keep": keep}])) for keep in (20, 30))
-    with pipeline.executor_named("serial") as serial:
+    few, more = (config_from_dict(config(select=[{"use": "uniform", "keep": keep}])) for keep in (20, 30))
+    with pipeline.open_executor("serial") as serial:
         done = pipeline.run(few, serial)
         assert done.accounting()[-1]["stage"] == "report"
-        assert done.rendered is not None
+        assert done.report_account is not None
         page = PAGE.read_bytes()
 
         same = pipeline.run(few, serial, report=False)
         assert same.report == PAGE.resolve() or PAGE.read_bytes() == page
         changed = pipeline.run(more, serial, report=False)
-        assert (changed.report, changed.rendered, PAGE.exists()) == (None, None, False)
+        assert (changed.report, changed.report_account, PAGE.exists()) == (None, None, False)
         assert "no report: curate report run writes it" in changed.sentence()
 
         pipeline.report(more)
         assert "30 of 60 rows kept" in PAGE.read_text()
         assert pipeline.run(more, serial, report=False).report is not None  # it is of this selection
         assert PAGE.exists()
-        assert pipeline.run(more, serial).rendered is not None
-        assert pipeline.run(more, serial).rendered is None  # nothing changed
+        assert pipeline.run(more, serial).report_account is not None
+        assert pipeline.run(more, serial).report_account is None  # nothing changed

@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from curate.errors import ConfigError, DataError
-from curate.report.prometheus_format import Gauge, render, sample
+from curate.report.prometheus_format import Gauge, render, read_sample
 from curate.stages.report import prometheus
 from curate.stages.report.prometheus import RunEnd
 
@@ -41,13 +41,13 @@ def run(pool, config):
     from typer.testing import CliRunner
 
     from curate.cli.app import app
-    from curate.cli.reporting import Reported
+    from curate.cli.command_scope import ReportedError
 
     def done(*flags: str, **sections: Any) -> tuple[int, dict[str, list[tuple[dict[str, str], float]]]]:
         Path("config.yaml").write_text(json.dumps(config(**sections)))
         arguments = ["run", "config.yaml", "--executor", "serial", "--log-format", "quiet", "--metrics-file", str(FILE)]
         result = CliRunner().invoke(app, [*arguments, *flags])
-        code = result.exception.exit_code if isinstance(result.exception, Reported) else result.exit_code
+        code = result.exception.exit_code if isinstance(result.exception, ReportedError) else result.exit_code
         return code, parsed(FILE.read_text())
 
     return done
@@ -168,5 +168,5 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch)
 def test_any_label_is_read_back(name):
     text = render([Gauge("rows", "Rows.", [({"run": name}, 1.5)])])
     assert parsed(text) == {"rows": [({"run": name}, 1.5)]}
-    assert sample(text, "rows") == (name, 1.5)
-    assert sample(text, "row") is None
+    assert read_sample(text, "rows") == (name, 1.5)
+    assert read_sample(text, "row") is None

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.errors import ConfigError, ConfigErrors, DataError
 from curate.executors.processes import Processes
 from curate.executors.serial import Serial
@@ -44,11 +44,11 @@ def grow(pool: Path) -> None:
 
 
 def scored(data, executor=None) -> None:
-    run(from_data(data), executor or Serial(), until="score")
+    run(config_from_dict(data), executor or Serial(), until="score")
 
 
 def states(data) -> dict[str, str]:
-    return {step.name: step.state for step in plan(from_data(data), Serial())}
+    return {step.name: step.state for step in plan(config_from_dict(data), Serial())}
 
 
 def scores(name: str, run: str = "run") -> dict[str, float]:
@@ -194,13 +194,13 @@ def test_a_file_that_is_missing_is_told_before_anything_is_embedded(examples, co
         scored(config(score=[{**CLASSIFIER, "positive": "none.jsonl"}]))
     assert not Path("run/embed").exists()
     with pytest.raises(DataError, match="no file matches"):
-        plan(from_data(config(score=[{**CLASSIFIER, "positive": "none.jsonl"}])), Serial())
+        plan(config_from_dict(config(score=[{**CLASSIFIER, "positive": "none.jsonl"}])), Serial())
 
 
 def test_a_template_and_a_url_are_checked_with_the_configuration(config):
     entry = {**CLASSIFIER, "text": "{}", "negative": "s3://key:secret@bucket/x.jsonl"}
     with pytest.raises(ConfigErrors) as caught:
-        from_data(config(score=[entry]))
+        config_from_dict(config(score=[entry]))
     told = str(caught.value)
     assert "score.0.text: only a plain column's name may stand in braces" in told
     assert "score.0.negative: holds credentials" in told

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 import curate
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.executors.serial import Serial
 from curate.pipeline import plan, run
 from curate.plugins import registry
@@ -26,7 +26,7 @@ def many(monkeypatch):
 
 
 def notes(settings):
-    return {step.name: step.note for step in plan(from_data(settings), Serial()) if step.note}
+    return {step.name: step.note for step in plan(config_from_dict(settings), Serial()) if step.note}
 
 
 def entry(**keys):
@@ -56,7 +56,7 @@ def test_a_filter_leaves_no_more_than_came(pool, config):
 def test_a_plan_tells_the_largest_group_once_it_is_known(pool, config):
     settings = config(select=[entry(within="cluster")])
     assert "(those of the largest group of 'cluster', not known yet)" in notes(settings)["k_center"]
-    run(from_data(settings), Serial(), until="score")
+    run(config_from_dict(settings), Serial(), until="score")
     sizes = json.loads((pool.parent / "run/cluster/manifest.json").read_text())["facts"]
     assert sizes["largest"] < cost_warnings.MIN_WARNED_ROWS
     assert notes(settings) == {}
@@ -89,7 +89,7 @@ def test_a_run_says_so_when_the_entry_begins(pool, config, keys, told):
             self.said.append(message)
 
     heard = Heard()
-    run(from_data(config(select=[entry(**keys)])), Serial(), heard)
+    run(config_from_dict(config(select=[entry(**keys)])), Serial(), heard)
     began = heard.said.index(f"selecting with {keys.get('use', 'k_center')}")
     assert [one for one in heard.said if LAW in one] == told
     assert heard.said[began - len(told) : began] == told
@@ -105,7 +105,7 @@ def test_the_time_of_a_quadratic_selector_is_expected_to_grow_with_the_square(po
     path.write_text(json.dumps(record))
     half = config(select=[{"use": "uniform", "keep": 30, "name": "first"}, entry(name="slow")])
     half["select"].append({"use": "uniform", "name": "quick", "keep_rate": 0.5})
-    expected = {step.name: (step.rows, step.seconds) for step in plan(from_data(half), Serial())}
+    expected = {step.name: (step.rows, step.seconds) for step in plan(config_from_dict(half), Serial())}
     assert expected["slow"] == (15, 2.5)  # it kept 30 of the 60 rows before: now half as many
     assert expected["quick"][1] == pytest.approx(10 * 7 / 15, abs=0.05)
 

@@ -10,7 +10,7 @@ import pytest
 
 import curate
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.evaluation import split, trials
 from curate.executors.serial import Serial
 
@@ -90,11 +90,11 @@ def test_each_group_has_its_own_texts(rows, reading):
 
 def test_a_trial_reads_the_texts_of_the_rows_to_choose_from(rows, reading):
     """And not those that were held out."""
-    config = from_data(reading(first=[WHERE], within="source"))
-    context = pipeline.context_of(config, Serial())
-    part = split.tested(context, pipeline.pool(context))
-    (tried,) = trials.run(context, "trying", part, [trials.Choice(entries=config.select, seed=0)])
-    train = set(split.opened(part).train.texts)
+    config = config_from_dict(reading(first=[WHERE], within="source"))
+    context = pipeline.make_context(config, Serial())
+    part = split.split_pool(context, pipeline.build_pool(context))
+    (tried,) = trials.run_trials(context, "trying", part, [trials.ChoiceSpec(entries=config.select, seed=0)])
+    train = set(split.open_split(part).train.texts)
     survivors = [row for row in embedded(rows) if row["stars"] != 4]
     left = [row for row in survivors if row["text"] in train]
     assert 0 < len(left) == len(tried.chosen.indices) < len(survivors)

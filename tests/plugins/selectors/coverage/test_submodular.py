@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from curate.config.loader import selector_from
+from curate.config.loader import selector_entry_from_dict
 from curate.errors import ConfigErrors, PluginError
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import is_random
@@ -245,7 +245,7 @@ WRONG = [
 @pytest.mark.parametrize(("objective", "message"), WRONG, ids=[message[:60] for _, message in WRONG])
 def test_what_is_wrong_with_an_objective_is_told_where_it_stands(objective, message):
     with pytest.raises(ConfigErrors) as told:
-        selector_from({"use": "submodular", "keep": 3, "objective": objective}, ["a"])
+        selector_entry_from_dict({"use": "submodular", "keep": 3, "objective": objective}, ["a"])
     assert message in str(told.value)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import curate
 from curate import pipeline
-from curate.config.loader import from_data
+from curate.config.loader import config_from_dict
 from curate.executors.serial import Serial
 from curate.kernels.text.text_identity import normalize
 from curate.kernels.types import Texts
@@ -56,7 +56,7 @@ def test_where_hashes_are_known_no_text_is_read():
 
 def test_the_hashes_that_a_run_stores_are_those_of_the_texts(pool, config):
     """So that entries with and without them agree, also with what was published."""
-    texts = pipeline.pool(pipeline.context_of(from_data(config()), Serial())).texts()
+    texts = pipeline.build_pool(pipeline.make_context(config_from_dict(config()), Serial())).texts()
     some = texts.take(np.arange(5, 55, 3))
     for one in (texts, some):
         assert text_hashes(one, ()).tolist() == text_hashes(replace(one, hashes=None), ()).tolist()

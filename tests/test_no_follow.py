@@ -10,7 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from curate import anchored, paths
+from curate import no_follow, paths
 from curate.errors import DataError
 from curate.store import npz, parquet_io, versions
 
@@ -31,7 +31,7 @@ def run(tmp_path, monkeypatch):
     folder = Path("run")
     parquet_io.write(TABLE, folder / "stage" / "deep" / "part-00000.parquet", "f")
     parquet_io.write_text(folder / "stage" / "deep" / "a.json", "{}")
-    with anchored.within(folder):
+    with no_follow.protect(folder):
         yield folder
 
 
@@ -52,10 +52,10 @@ def used(folder):
     """Everything that is done with a folder of a run, each with a name."""
     file, table = folder / "a.json", folder / "part-00000.parquet"
     return {
-        "read": lambda: paths.read(file),
+        "read": lambda: paths.read_bytes(file),
         "read_json": lambda: parquet_io.read_json(file),
-        "opened": lambda: paths.opened(file).__enter__(),
-        "sha256": lambda: paths.sha256(file),
+        "opened": lambda: paths.open_binary(file).__enter__(),
+        "sha256": lambda: paths.hash_file(file),
         "parquet": lambda: parquet_io.read(table),
         "npz": lambda: npz.load(folder / "a.npz", "f"),
         "write_text": lambda: parquet_io.write_text(file, "x"),
@@ -67,8 +67,8 @@ def used(folder):
         "move to": lambda: paths.move(folder.parent.parent / "c.json", file),
         "copy": lambda: paths.copy(file, folder.parent / "b.json"),
         "copy to": lambda: paths.copy(folder.parent.parent / "c.json", file),
-        "names": lambda: paths.names(folder),
-        "sizes": lambda: paths.sizes(folder),
+        "names": lambda: paths.list_names(folder),
+        "sizes": lambda: paths.file_sizes(folder),
         "sync": lambda: parquet_io.sync_folder(folder),
         "published": lambda: versions._point(folder, "0123456789ab"),
     }
@@ -108,12 +108,12 @@ def test_a_link_in_the_place_of_a_file_is_replaced_or_deleted_itself(run, outsid
 
 def test_deleting_a_folder_deletes_nothing_behind_a_link(run, outside):
     (run / "stage/deep/link").symlink_to(outside)
-    paths.remove(run / "stage")
+    paths.remove_directory(run / "stage")
     assert not (run / "stage").exists()
     (run / "stage").symlink_to(outside)
     with pytest.raises(DataError, match="run/stage: this is a link"):
-        paths.remove(run / "stage" / "deep")
-    paths.remove(run / "stage")
+        paths.remove_directory(run / "stage" / "deep")
+    paths.remove_directory(run / "stage")
     (run / "other").symlink_to(outside)
     (run / ".1.partial.folder").mkdir()
     (run / ".1.partial.folder" / "x").write_text("half")
@@ -157,20 +157,20 @@ def test_a_program_that_an_exporter_starts_can_write_the_file(run):
 def test_what_is_no_file_is_told_and_not_waited_for(run):
     os.mkfifo(run / "stage" / "pipe")
     with pytest.raises(DataError, match="run/stage/pipe: this is neither a file nor a folder"):
-        paths.read(run / "stage" / "pipe")
+        paths.read_bytes(run / "stage" / "pipe")
     with pytest.raises(IsADirectoryError, match="run/stage"):
-        paths.read(run / "stage")
+        paths.read_bytes(run / "stage")
     with pytest.raises(FileNotFoundError, match="'run/stage/missing'"):
-        paths.read(run / "stage" / "missing")
+        paths.read_bytes(run / "stage" / "missing")
     with pytest.raises(FileNotFoundError, match="'run/none'"):
-        paths.read(run / "none" / "missing")
-    assert paths.names(run / "none") == set()
+        paths.read_bytes(run / "none" / "missing")
+    assert paths.list_names(run / "none") == set()
 
 
 def test_the_run_directory_and_what_is_above_it_may_be_links(run):
     Path("shelf").mkdir()
     Path("shelf/link").symlink_to("../run")
-    with anchored.within(Path("shelf/link")):
+    with no_follow.protect(Path("shelf/link")):
         assert parquet_io.read(Path("shelf/link/stage/deep/part-00000.parquet")).equals(TABLE)
         parquet_io.write_text(Path("shelf/link/new"), "x")
     assert (run / "new").read_text() == "x"
@@ -178,25 +178,25 @@ def test_the_run_directory_and_what_is_above_it_may_be_links(run):
 
 def test_outside_of_a_run_links_are_followed(run, outside, tmp_path):
     (tmp_path / "link").symlink_to(outside)
-    assert paths.read(tmp_path / "link" / "a.json") == b"{}"
-    assert paths.names(tmp_path / "link") >= {"a.json", "part-00000.parquet"}
+    assert paths.read_bytes(tmp_path / "link" / "a.json") == b"{}"
+    assert paths.list_names(tmp_path / "link") >= {"a.json", "part-00000.parquet"}
 
 
 def test_a_worker_knows_the_run_directories(run, outside):
     (run / "link").symlink_to(outside)
-    folders = anchored.runs()
+    folders = no_follow.protected_directories()
     assert folders == (run,)
     with pytest.raises(DataError, match="this is a link"):
-        anchored.call(folders, paths.read, run / "link" / "a.json")
+        no_follow.call_protected(folders, paths.read_bytes, run / "link" / "a.json")
 
 
 def test_without_names_for_open_files_the_way_is_still_checked(run, outside, monkeypatch):
     """As on macOS."""
-    monkeypatch.setattr(anchored, "_SELF", Path("nowhere"))
+    monkeypatch.setattr(no_follow, "_SELF", Path("nowhere"))
     parquet_io.write_text(run / "stage" / "b.json", "x")
     with parquet_io.write_atomically(run / "stage" / "c.txt", keep_name=True) as partial:
         partial.write_text("y")
-    assert paths.read(run / "stage" / "b.json") + paths.read(run / "stage" / "c.txt") == b"xy"
+    assert paths.read_bytes(run / "stage" / "b.json") + paths.read_bytes(run / "stage" / "c.txt") == b"xy"
     (run / "link").symlink_to(outside)
     for use in used(run / "link").values():
         with pytest.raises(DataError, match="this is a link"):

@@ -20,7 +20,7 @@ from curate.store import parquet_io, schemas
 
 
 @dataclass(frozen=True, slots=True)
-class Embedded:
+class EmbedOutput:
     """Embeddings by one entry of the embed section."""
 
     name: str
@@ -40,7 +40,7 @@ class Embedded:
 
 
 @dataclass(frozen=True, slots=True)
-class Clustered:
+class ClusterOutput:
     """Cluster of every row, and the centroids."""
 
     folder: Path
@@ -58,7 +58,7 @@ class Clustered:
     def centroids(self) -> Matrix:
         """Read the centroids, (k, d) float32, rows of unit length."""
         table = parquet_io.read(self.folder / schemas.CENTROIDS, ["centroid"])
-        return embedding_matrix.matrix(table["centroid"])
+        return embedding_matrix.to_matrix(table["centroid"])
 
     def names(self) -> list[str]:
         """Read the names of the clusters, which are their numbers where the user gave none."""
@@ -67,7 +67,7 @@ class Clustered:
 
 
 @dataclass(frozen=True, slots=True)
-class Proxied:
+class ProxyOutput:
     """Training dynamics of a proxy: the probability of every class after each epoch of each run."""
 
     folder: Path
@@ -83,7 +83,7 @@ class Proxied:
 
         def read(run: int, epoch: int) -> Matrix:
             name = names[run * self.epochs + epoch]
-            logs = (embedding_matrix.stored(parquet_io.read(path, [name])[name]) for path in shard_paths)
+            logs = (embedding_matrix.to_stored_matrix(parquet_io.read(path, [name])[name]) for path in shard_paths)
             return np.concatenate([softmax(each) for each in logs])
 
         labels = np.concatenate([parquet_io.read(path, ["label"])["label"].to_numpy() for path in shard_paths])
@@ -91,7 +91,7 @@ class Proxied:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ScoreOutput:
     """Scores by one entry of the score section."""
 
     name: str
@@ -108,7 +108,7 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Decontaminated:
+class DecontaminateOutput:
     """Rows that share too much with an evaluation text, each with that text."""
 
     folder: Path
@@ -120,7 +120,7 @@ class Decontaminated:
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class SelectOutput:
     """The ledger."""
 
     folder: Path
@@ -128,7 +128,7 @@ class Selected:
     epochs: tuple[int, ...] = ()
     """Number of rows in each epoch of an epoch plan; empty without one."""
 
-    known: tuple[str, ...] = ()
+    compared_versions: tuple[str, ...] = ()
     """Versions of the export that entries were compared with."""
 
     def read(self, shard: int, columns: Sequence[str] | None = None) -> pa.Table:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.accounting import Count, in_sequence
+from curate.accounting import Count, chain_counts
 from curate.contamination import EvaluationSet, Hit
 from curate.kernels.neighbors.retention import RetentionCurve
 from curate.report.copy_threshold import CopyThreshold
@@ -26,7 +26,7 @@ class Stage:
     name: str
     """What the user calls it: ``embed``, ``score el2n``, ``select.1 semdedup``."""
 
-    what: str
+    description: str
     """What it does, in one plain sentence (a plugin's summary), without numbers."""
 
     rows: Count
@@ -43,10 +43,10 @@ class Stage:
     reused: bool = False
     """Taken over from an earlier run, because nothing it depends on had changed."""
 
-    removes: str = ""
+    removed_kind: str = ""
     """What the rows are that it drops, if it drops nothing else: ``duplicate``."""
 
-    refreshed: str = ""
+    reuse_note: str = ""
     """What it took over of an earlier run, with numbers; "" if nothing."""
 
 
@@ -56,7 +56,7 @@ class Tokens:
 
     pool: int
     kept: int
-    how: str
+    method: str
     """How the tokens were obtained: ``estimated from the text``, ``counted with <tokenizer>``, ``column n_tokens``."""
 
     estimated: bool
@@ -76,7 +76,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Masked:
+class MaskedPii:
     """What of personal data was replaced by placeholders when the export was written."""
 
     rows: int
@@ -87,7 +87,7 @@ class Masked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cut:
+class RemovedSpans:
     """What of repeated spans was cut out when the export was written."""
 
     rows: int
@@ -100,10 +100,10 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Map:
+class PoolMap:
     """A sample of the pool in the plane; element i of every field is the same row."""
 
-    places: NDArray[np.float32]
+    positions: NDArray[np.float32]
     """(m, 2), from ``projection.project``."""
 
     ids: tuple[str, ...]
@@ -160,7 +160,7 @@ class Histogram:
     higher_means: str = ""
     """What a higher value says of a row; "" if the scorer does not declare it."""
 
-    learnt: str = ""
+    fit_note: str = ""
     """What the scorer learnt from, and how well; "" for one that learns nothing."""
 
 
@@ -168,7 +168,7 @@ class Histogram:
 class Shares:
     """How many rows of each group there are in the pool, in the selection, and in a uniform one (see ``measure``)."""
 
-    of: str
+    grouping: str
     """What the groups are: ``cluster``, ``source``, ``label``."""
 
     names: tuple[str, ...]
@@ -206,7 +206,7 @@ class Neighbors:
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     uniform: NDArray[np.float32]
-    how: str = ""
+    method: str = ""
     """How it was measured, if not on all rows: ``for at most 2,000 rows of each``."""
 
     copies: CopyThreshold = field(default_factory=CopyThreshold)
@@ -214,7 +214,7 @@ class Neighbors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Retained(RetentionCurve):
+class EntryRetention(RetentionCurve):
     """Number of rows that each threshold of a de-duplicating entry would keep."""
 
     entry: str
@@ -264,7 +264,7 @@ class Examples:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Labelled:
+class LabelGroup:
     """The rows of one text that have the same label."""
 
     label: str
@@ -281,10 +281,10 @@ class Conflict:
     rows: int
     """With any label."""
 
-    different: int
+    n_labels: int
     """How many labels there are."""
 
-    labels: tuple[Labelled, ...]
+    labels: tuple[LabelGroup, ...]
     """The first of them, in the pool's order."""
 
 
@@ -302,7 +302,7 @@ class Conflicts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contaminated:
+class ContaminatedRow:
     """Row of the pool that was dropped for an evaluation text."""
 
     id: str
@@ -331,15 +331,15 @@ class Decontamination:
     total: int
     """How many hits there are."""
 
-    hits: tuple[Contaminated, ...] = ()
+    hits: tuple[ContaminatedRow, ...] = ()
     """The first of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
+class GroundTruthTable:
     """What is known of some rows, beside what became of them."""
 
-    fates: tuple[str, ...]
+    outcomes: tuple[str, ...]
     """``kept``, and the entries that drop rows."""
 
     rows: tuple[tuple[str, tuple[int, ...]], ...]
@@ -366,21 +366,21 @@ class Report:
 
     tokens: Tokens | None = None
     change: Change | None = None
-    masked: Masked | None = None
+    masked: MaskedPii | None = None
     """None where nothing was to be masked."""
 
-    cut: Cut | None = None
+    cut: RemovedSpans | None = None
     """None where nothing was to be cut."""
 
     warnings: tuple[str, ...] = ()
-    map: Map | None = None
+    map: PoolMap | None = None
     scores: tuple[Histogram, ...] = ()
     shares: tuple[Shares, ...] = ()
     clusters: tuple[Cluster, ...] = ()
     """The largest clusters, largest first."""
 
     neighbors: Neighbors | None = None
-    retained: tuple[Retained, ...] = ()
+    retention: tuple[EntryRetention, ...] = ()
     """Of each entry that drops duplicates."""
 
     conflicts: Conflicts | None = None
@@ -392,7 +392,7 @@ class Report:
     decontamination: Decontamination | None = None
     """What the pool was checked against; None if it was not."""
 
-    answers: Answers | None = None
+    ground_truth: GroundTruthTable | None = None
     evaluation: Evaluation | None = None
     """What ``curate evaluate`` found of this selection."""
 
@@ -414,14 +414,14 @@ class Report:
     @property
     def rows(self) -> Count:
         """The whole run's account."""
-        return in_sequence([stage.rows for stage in self.stages])
+        return chain_counts([stage.rows for stage in self.stages])
 
     @property
     def sources(self) -> dict[str, Count]:
         """The whole run's account for each source, largest first."""
         names = dict.fromkeys(name for stage in self.stages for name in stage.sources)
         nothing = Count()
-        accounts = {name: in_sequence([stage.sources.get(name, nothing) for stage in self.stages]) for name in names}
+        accounts = {name: chain_counts([stage.sources.get(name, nothing) for stage in self.stages]) for name in names}
         return dict(sorted(accounts.items(), key=lambda item: (item[0] == OTHERS, -item[1].rows_in, item[0])))
 
     @property

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from curate import errors, progress
-from curate.cli.exit_codes import ERRORS, exit_code, explained
+from curate.cli.exit_codes import ERRORS, exit_code, explain_error
 from curate.cli.options import LogStyle
 from curate.progress import ConsoleProgress
 
 
-class Reported(Exception):  # noqa: N818 - what went wrong is its cause
+class ReportedError(Exception):
     """The command failed, and that was told."""
 
     def __init__(self, exit_code: int) -> None:
@@ -22,20 +22,20 @@ class Reported(Exception):  # noqa: N818 - what went wrong is its cause
 
 
 @contextmanager
-def telling(log: LogStyle) -> Iterator[ConsoleProgress]:
+def report_progress(log: LogStyle) -> Iterator[ConsoleProgress]:
     """What hears of the progress, and how the block ended: an error is told in the style of the log."""
     with progress.console_progress(log.value) as told:
         try:
-            with errors.catching_panics():
+            with errors.convert_panics():
                 yield told
         except ERRORS as error:
-            message, code = explained(error)
+            message, code = explain_error(error)
             told.end(code, message)
-            raise Reported(code) from error
+            raise ReportedError(code) from error
 
 
 @contextmanager
-def measured(told: ConsoleProgress, path: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], None]]:
+def record_metrics(told: ConsoleProgress, path: Path | None, *, overwrite: bool) -> Iterator[Callable[[str], None]]:
     """Write the metrics of the run in the block, however it ends; what is given wants to know the run's folder."""
     names: list[str] = []
     if path is None:
@@ -54,7 +54,7 @@ def measured(told: ConsoleProgress, path: Path | None, *, overwrite: bool) -> It
         )
 
     try:
-        with errors.catching_panics():
+        with errors.convert_panics():
             yield names.append
     except ERRORS as error:
         try:

@@ -17,7 +17,7 @@ LABELS = "labels"
 _ROLES = ("label", "source")
 
 
-def by(config: RunConfig, entries: Sequence[SelectEntry]) -> tuple[str, ...]:
+def list_visible(config: RunConfig, entries: Sequence[SelectEntry]) -> tuple[str, ...]:
     """Return what the entries see of labels and groups.
 
     Parameters

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from curate.errors import ConfigError
 
 
-def names(given: Sequence[str]) -> list[str]:
+def parse_names(given: Sequence[str]) -> list[str]:
     """The names of several options; a comma within brackets separates nothing.
 
     >>> names(["ccs, {use: ccs, by: el2n}", "k_center"])
@@ -27,7 +27,7 @@ def names(given: Sequence[str]) -> list[str]:
     return found
 
 
-def rates(given: str) -> list[float]:
+def parse_rates(given: str) -> list[float]:
     """Prune rates, in order, each once.
 
     >>> rates(".9,.5, 0.9")
@@ -46,7 +46,7 @@ def rates(given: str) -> list[float]:
     return sorted(found)
 
 
-def duration(given: str) -> float:
+def parse_duration(given: str) -> float:
     """Return the seconds of a time.
 
     >>> duration("90"), duration("10m"), duration("1.5h")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from curate.config import yaml_positions
 from curate.config.budget import Budget
 from curate.config.model import SelectEntry
-from curate.config.sections import BUDGET
+from curate.config.sections import BUDGET_KEYS
 from curate.errors import ConfigError
 from curate.plugins import registry
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 UNIFORM = "uniform"
 
 
-def uniform(keep: int) -> SelectEntry:
+def uniform_entry(keep: int) -> SelectEntry:
     """Chance, by a name that no entry can have, so that it draws other rows than an entry of the user's."""
     plugin = registry.get("selector", UNIFORM)
     return SelectEntry(
@@ -28,7 +28,7 @@ def uniform(keep: int) -> SelectEntry:
     )
 
 
-def asked(config: EvaluateConfig, files: Sequence[str], seeds: int | None) -> EvaluateConfig:
+def apply_options(config: EvaluateConfig, files: Sequence[str], seeds: int | None) -> EvaluateConfig:
     """The evaluate section with what the command line says instead."""
     config = replace(config, files=tuple(files)) if files else config
     return replace(config, seeds=seeds) if seeds is not None else config
@@ -43,7 +43,7 @@ class Contender:
     """Its budget is to be replaced."""
 
 
-def contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEntry, ...], tuple[Contender, ...]]:
+def parse_contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEntry, ...], tuple[Contender, ...]]:
     """The filters that stand before every selector, and the selectors.
 
     Parameters
@@ -55,7 +55,7 @@ def contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEnt
     ------
     ConfigErrors : as loading a configuration with these entries would
     """
-    from curate.config.loader import from_data
+    from curate.config.loader import config_from_dict
 
     given: list[dict[str, object]] = list(config.resolved["select"])
     filters = [entry for entry in config.select[:-1] if entry.budget is None]
@@ -66,13 +66,13 @@ def contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[SelectEnt
         _refuse_filter(config, data)
     named = _named(wanted, [entry.name for entry in filters])
     alone = [  # each is the last of its own section, as a plan of epochs must be, and held to nothing published
-        from_data({**config.resolved, "refresh": {}, "select": [*kept, {**data, "prune_rate": 0.5}]}, source="--select")
+        config_from_dict({**config.resolved, "refresh": {}, "select": [*kept, {**data, "prune_rate": 0.5}]}, source="--select")
         for data in named
     ]
     return tuple(filters), tuple(Contender(one.select[-1].name, one.select[-1]) for one in alone)
 
 
-def shrunk(entries: Sequence[SelectEntry], left: int, n: int) -> tuple[SelectEntry, ...]:
+def shrink_budgets(entries: Sequence[SelectEntry], left: int, n: int) -> tuple[SelectEntry, ...]:
     """Return the entries for fewer rows than n: numbers of rows and tokens shrink with them."""
 
     def smaller(number: int) -> int:
@@ -93,7 +93,7 @@ def shrunk(entries: Sequence[SelectEntry], left: int, n: int) -> tuple[SelectEnt
     return tuple(one(entry) for entry in entries)
 
 
-def kept(n: int, rates: Sequence[float]) -> dict[float, int]:
+def rows_per_rate(n: int, rates: Sequence[float]) -> dict[float, int]:
     """How many of n rows are left at each prune rate."""
     rows = {rate: int((1 - Fraction(str(rate))) * n) for rate in sorted(set(rates))}
     for rate, left in rows.items():
@@ -105,12 +105,12 @@ def kept(n: int, rates: Sequence[float]) -> dict[float, int]:
 def _data(config: RunConfig, text: str) -> dict[str, object]:
     """What an entry of --select says, without a budget."""
     if text.startswith("{"):
-        parsed = yaml_positions.parse(text, f"--select {text}").data
+        parsed = yaml_positions.parse_yaml(text, f"--select {text}").data
         data: Mapping[str, object] = parsed if isinstance(parsed, dict) else {}
     else:
         mine = [entry for entry in config.resolved["select"] if text == (entry.get("name") or entry["use"])]
         data = mine[0] if mine else {"use": text}
-    return {key: value for key, value in data.items() if key not in BUDGET}
+    return {key: value for key, value in data.items() if key not in BUDGET_KEYS}
 
 
 def _refuse_filter(config: RunConfig, data: dict[str, object]) -> None:

@@ -21,10 +21,10 @@ from curate.errors import DataError
 Task = TypeVar("Task")
 Value = TypeVar("Value")
 
-LINK = "this is a link; a run folder holds none"
-NO_LINK = "put what it leads to in its place; or delete it: what cannot be made again is lost then"
-NO_FILE = "this is neither a file nor a folder; a run folder holds none"
-NO_FILE_HINT = "delete it; what was there before, and cannot be made again, is lost"
+LINK_MESSAGE = "this is a link; a run folder holds none"
+LINK_HINT = "put what it leads to in its place; or delete it: what cannot be made again is lost then"
+SPECIAL_FILE_MESSAGE = "this is neither a file nor a folder; a run folder holds none"
+SPECIAL_FILE_HINT = "delete it; what was there before, and cannot be made again, is lost"
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a pipe is refused, and not waited for
@@ -36,7 +36,7 @@ _runs: list[Path] = []
 
 
 @contextmanager
-def within(*folders: Path) -> Iterator[None]:
+def protect(*folders: Path) -> Iterator[None]:
     """Follow no link below these run directories while the block runs; an object store has none."""
     local = [one for one in folders if isinstance(one, Path)]
     _runs.extend(local)
@@ -47,24 +47,24 @@ def within(*folders: Path) -> Iterator[None]:
             _runs.remove(one)
 
 
-def runs() -> tuple[Path, ...]:
+def protected_directories() -> tuple[Path, ...]:
     """Return the run directories that this process works in, for ``call`` in another."""
     return tuple(dict.fromkeys(_runs))
 
 
-def call(folders: tuple[Path, ...], fn: Callable[[Task], Value], task: Task) -> Value:
+def call_protected(folders: tuple[Path, ...], fn: Callable[[Task], Value], task: Task) -> Value:
     """Call a function within run directories, as a worker does."""
-    with within(*folders):
+    with protect(*folders):
         return fn(task)
 
 
-def covers(path: Path) -> bool:
+def is_protected(path: Path) -> bool:
     """Return whether a folder is a run directory that this process works in, or lies in one."""
     return _below(path) is not None
 
 
 @contextmanager
-def folder(path: Path, *, make: bool = False) -> Iterator[Path]:
+def open_directory(path: Path, *, make: bool = False) -> Iterator[Path]:
     """Yield a path to the same folder that leads nowhere else.
 
     Parameters
@@ -102,14 +102,14 @@ def folder(path: Path, *, make: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def inside(path: Path, *, make: bool = False) -> Iterator[Path]:
+def open_parent(path: Path, *, make: bool = False) -> Iterator[Path]:
     """Yield a path to the same name in the same folder, see ``folder``; what has the name may be a link, or missing."""
-    with folder(path.parent, make=make) as above:
+    with open_directory(path.parent, make=make) as above:
         yield above / path.name
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Path]:
+def open_for_reading(path: Path) -> Iterator[Path]:
     """Yield a path to the very file, for a library that opens it by a path.
 
     Raises
@@ -136,7 +136,7 @@ def opener(name: str, flags: int) -> int:
 
 
 def _opened(path: Path) -> int:
-    with inside(path) as there:
+    with open_parent(path) as there:
         try:
             handle = os.open(there, _READ)
         except OSError as error:
@@ -148,12 +148,12 @@ def _opened(path: Path) -> int:
         os.close(handle)
         if stat.S_ISDIR(kind):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-        raise DataError(NO_FILE, where=str(path), hint=NO_FILE_HINT)
+        raise DataError(SPECIAL_FILE_MESSAGE, where=str(path), hint=SPECIAL_FILE_HINT)
     return handle
 
 
 @contextmanager
-def created(path: Path) -> Iterator[Path]:
+def create_file(path: Path) -> Iterator[Path]:
     """Make a file, and yield a path to the very file; its folder is one that ``folder`` yielded."""
     handle = os.open(path, _CREATE, 0o666)
     try:
@@ -163,7 +163,7 @@ def created(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def private(path: Path) -> Iterator[Path]:
+def create_private_directory(path: Path) -> Iterator[Path]:
     """Make a folder that only this user can enter, and yield a path to it that leads nowhere else; see ``created``."""
     path.mkdir(0o700)
     handle = os.open(path, _FOLDER | os.O_NOFOLLOW)
@@ -215,7 +215,7 @@ def _is_link(name: str, handle: int) -> bool:
 def _refused(path: Path) -> DataError:
     if path.parts[-2:] == ("export", "current"):
         return DataError("this is the link to the published version", where=str(path), hint="name the version's folder")
-    return DataError(LINK, where=str(path), hint=NO_LINK)
+    return DataError(LINK_MESSAGE, where=str(path), hint=LINK_HINT)
 
 
 def _named(handle: int, path: Path) -> Path:
