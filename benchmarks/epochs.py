@@ -85,7 +85,9 @@ def embedded(name: str) -> tuple[Labelled, Labelled, int]:
     """The vectors and labels of the pool and of the test rows; the number of classes."""
     train, test = (written(name, part, found) for part, found in zip(("train", "test"), SETS[name](), strict=True))
     with console_progress("plain") as told:
-        context = Context(config_from_dict(settings(name, train, test, [{"use": "uniform", "keep": 1}])), Serial(), told)
+        context = Context(
+            config_from_dict(settings(name, train, test, [{"use": "uniform", "keep": 1}])), Serial(), told
+        )
         with pipeline.lock_run(context):
             found = split.open_split(split.split_pool(context, pipeline.build_pool(context)))
             train_rows = found.train.vectors(EMBEDDING), found.label

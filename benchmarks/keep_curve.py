@@ -72,7 +72,9 @@ def curve(x: Matrix, order: str, n_probe: int, sizes: Mapping[str, np.ndarray]) 
     """At each strength the threshold that keeps as many rows as the authors, and what is in common."""
     n = len(x)
     centroids = KMeans().fit(Vectors.from_array(x), np.random.default_rng(0)).centroids
-    cells = Cells.from_clusters(x, assign(x, centroids)[0], np.zeros(n, np.float32), first=ORDERS[order], n_probe=n_probe)
+    cells = Cells.from_clusters(
+        x, assign(x, centroids)[0], np.zeros(n, np.float32), first=ORDERS[order], n_probe=n_probe
+    )
     nearest = semdedup(x, cells, min_similarity=ABOVE_ANY)[2]
     told = []
     for strength, theirs in sizes.items():

@@ -37,7 +37,7 @@ def inertia(x: np.ndarray, centroids: np.ndarray) -> float:
 
 def product_rate(x: np.ndarray, start: np.ndarray) -> float:
     """Floating-point operations a second of the same product, in whichever of two forms is faster here."""
-    from curate.kernels.parallel import map_blocks, block_slices
+    from curate.kernels.parallel import block_slices, map_blocks
 
     def block(rows: slice) -> None:
         np.matmul(x[rows], start.T)

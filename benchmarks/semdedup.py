@@ -91,7 +91,7 @@ def curate(x: np.ndarray, at: Cells, similarity: float, n_probe: int, first: str
 
 def products(x: np.ndarray, at: Cells, similarity: float) -> Drop:  # noqa: ARG001
     """Each block of a cell with the rows of the cell up to its end, as few products as there can be in such blocks."""
-    from curate.kernels.parallel import map_blocks, block_slices
+    from curate.kernels.parallel import block_slices, map_blocks
 
     pairs = 0
 

@@ -31,7 +31,7 @@ class Count:
 def sum_counts(counts: Iterable[Count]) -> Count:
     """Return the count of several sources together.
 
-    >>> sum_of([Count(9, 8, 1), Count(2, 2)])
+    >>> sum_counts([Count(9, 8, 1), Count(2, 2)])
     Count(rows_in=11, kept=10, dropped=1, quarantined=0)
     """
     total = [0, 0, 0, 0]
@@ -46,7 +46,7 @@ def sum_counts(counts: Iterable[Count]) -> Count:
 def chain_counts(counts: Sequence[Count]) -> Count:
     """Return the count of several stages that ran one after the other.
 
-    >>> in_sequence([Count(9, 8, quarantined=1), Count(8, 5, dropped=3)])
+    >>> chain_counts([Count(9, 8, quarantined=1), Count(8, 5, dropped=3)])
     Count(rows_in=9, kept=5, dropped=3, quarantined=1)
     """
     together = sum_counts(counts)

@@ -150,10 +150,10 @@ def select(
     Examples
     --------
     >>> import numpy as np
-    >>> select(np.eye(4), selector="k_center", keep=2).order.tolist()
+    >>> select(np.eye(4), selector="k_center", keep=2).indices.tolist()
     [0, 1]
     >>> groups = ["a", "a", "a", "b"]
-    >>> sorted(select(np.eye(4), selector="uniform", keep=2, within=groups, quota="balanced").order.tolist())[-1]
+    >>> sorted(select(np.eye(4), selector="uniform", keep=2, within=groups, quota="balanced").indices.tolist())[-1]
     3
     """
     from curate.config.loader import selector_entry_from_dict

@@ -23,7 +23,7 @@ TERMINATED = 143
 def escape_line(text: str) -> str:
     r"""The text on one line, with whatever a terminal might obey written out.
 
-    >>> visible("red \x1b[31m\n")
+    >>> escape_line("red \x1b[31m\n")
     'red \\x1b[31m\\n'
     """
     if text.isprintable():
@@ -37,7 +37,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u2
 def escape_controls(text: str) -> str:
     r"""Return the text, of any lines, with control characters and those that turn its direction written out.
 
-    >>> without_controls("red \x1b[31m\n")
+    >>> escape_controls("red \x1b[31m\n")
     'red \\x1b[31m\n'
     """
     return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
@@ -46,7 +46,7 @@ def escape_controls(text: str) -> str:
 def summarize_names(names: Collection[str], most: int = 20) -> str:
     """Return names for a message: the first of them, each of at most 60 letters; a damaged file may have any.
 
-    >>> listed(["id", "x" * 70], most=1), listed([])
+    >>> summarize_names(["id", "x" * 70], most=1), summarize_names([])
     ('id and 1 more', 'none')
     """
     shown = [name if len(name) <= 60 else f"{name[:59]}…" for name in names][:most]

@@ -108,7 +108,7 @@ def is_url(text: str) -> bool:
 def hide_secrets(text: str) -> str:
     """The text for a message: cut off before a URL with a secret in it.
 
-    >>> shown("run=s3://key:password@bucket/pool")
+    >>> hide_secrets("run=s3://key:password@bucket/pool")
     'run=s3://…'
     """
     return f"{text.partition('://')[0]}://…" if has_secret(text) else text
@@ -363,7 +363,9 @@ def list_names(folder: Path) -> set[str]:
 
 def list_shards(folder: Path) -> list[Path]:
     """Return the paths of the shards in a folder, sorted; none if it is not there."""
-    return [folder / name for name in sorted(list_names(folder)) if name.startswith("part-") and name.endswith(".parquet")]
+    return [
+        folder / name for name in sorted(list_names(folder)) if name.startswith("part-") and name.endswith(".parquet")
+    ]
 
 
 def list_files(folder: Path) -> list[str]:
@@ -598,7 +600,10 @@ def remove_directory(folder: Path) -> None:
     if not is_object(folder):
         import shutil
 
-        with suppress(OSError), no_follow.open_parent(folder) as there:  # what cannot be deleted is in somebody's way later
+        with (
+            suppress(OSError),
+            no_follow.open_parent(folder) as there,
+        ):  # what cannot be deleted is in somebody's way later
             shutil.rmtree(there, ignore_errors=True)
         return
     with convert_store_errors(folder):

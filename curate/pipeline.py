@@ -24,11 +24,11 @@ from curate.stages import cost_table, pool_sample, preflight
 from curate.stages.base import (
     SCRATCH,
     AnyStage,
+    CompletedStages,
     Context,
     Forecast,
     NotReadyError,
     PlannedStep,
-    CompletedStages,
 )
 from curate.stages.cluster import Cluster
 from curate.stages.decontaminate.stage import Decontaminate

@@ -103,7 +103,7 @@ class Work:
 def format_duration(seconds: float) -> str:
     """Return a duration for people.
 
-    >>> duration(5.4), duration(95), duration(4000)
+    >>> format_duration(5.4), format_duration(95), format_duration(4000)
     ('5 s', '1 min 35 s', '1 h 6 min')
     """
     whole = round(seconds)

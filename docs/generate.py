@@ -21,7 +21,7 @@ from plugin_families import FAMILIES, Family
 from curate.config.model import to_plain
 from curate.config.sections import ENTRY_SECTIONS, SECTIONS, TOP_LEVEL_FIELDS, EntrySection, driver_fields
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, format_value, expand_nested
+from curate.plugins.fields import Field, expand_nested, fields, format_value
 from curate.store import schemas
 
 ROOT = Path(__file__).parent.parent
@@ -207,7 +207,11 @@ def _table(shown: tuple[Field, ...] | list[Field]) -> str:
 
 def _words(field: Field) -> str:
     """The type in words; of a section, with a link to its table."""
-    return f"[{SECTIONS[field.name].type_name}](#{field.name})" if field in TOP_LEVEL_FIELDS and field.name in SECTIONS else field.text
+    return (
+        f"[{SECTIONS[field.name].type_name}](#{field.name})"
+        if field in TOP_LEVEL_FIELDS and field.name in SECTIONS
+        else field.text
+    )
 
 
 def _default(field: Field) -> str:

@@ -42,7 +42,8 @@ def test_a_filter_decides_for_itself_and_clusters_are_found_where_needed():
 def test_vectors_need_not_be_of_unit_length():
     longer = X * np.arange(1, 201)[:, None]
     assert np.array_equal(
-        curate.select(longer, selector="k_center", keep=9).indices, curate.select(X, selector="k_center", keep=9).indices
+        curate.select(longer, selector="k_center", keep=9).indices,
+        curate.select(X, selector="k_center", keep=9).indices,
     )
 
 

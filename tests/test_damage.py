@@ -181,7 +181,10 @@ def test_a_version_that_is_damaged_is_not_gone_back_to(settings):
     for keep in (10, 20):
         curate.run(settings(keep))
     root = Path("run/export")
-    now, (old,) = versions.published_version(root), [name for name in versions.complete_versions(root) if name != versions.published_version(root)]
+    now, (old,) = (
+        versions.published_version(root),
+        [name for name in versions.complete_versions(root) if name != versions.published_version(root)],
+    )
     (path,) = (root / old / "data").iterdir()
     flip(path)
     with pytest.raises(DataError, match=rf"cannot go back: {old}/data/\S+ is not what was written"):

@@ -296,7 +296,12 @@ def seen():
 def lasting():
     """What must be the same however often a run was cut short: the export, its history, sketches, what is kept."""
     history = [{**line, "published": ""} for line in versions.read_history(ROOT)]
-    return seen()[0], history, versions.complete_versions(ROOT), sorted(path.name for path in Path("run/published").rglob("*"))
+    return (
+        seen()[0],
+        history,
+        versions.complete_versions(ROOT),
+        sorted(path.name for path in Path("run/published").rglob("*")),
+    )
 
 
 @pytest.mark.parametrize(("kind", "every"), [("full", 1), ("panic", 3)])

@@ -76,7 +76,9 @@ def test_settling_waits_for_a_tick_and_never_for_a_clock_that_is_ahead(monkeypat
     slept = []
     monkeypatch.setattr(time, "time_ns", lambda: 5_000_000_001)
     monkeypatch.setattr(time, "sleep", slept.append)
-    paths.wait_for_clock_tick([{"changed": 5_000_000_001 + changed + 1 * (changed != -1)}, {"size": 3, "tag": "an object's"}])
+    paths.wait_for_clock_tick(
+        [{"changed": 5_000_000_001 + changed + 1 * (changed != -1)}, {"size": 3, "tag": "an object's"}]
+    )
     assert bool(slept) == waits
     assert all(0 < seconds <= 2 for seconds in slept)
 
@@ -111,7 +113,11 @@ def test_the_content_of_an_object_and_of_a_folder_of_objects(tmp_path):
     remote = paths.parse_path("memory://contents")
     (remote / "model").mkdir(parents=True)
     (remote / "model" / "a").write_bytes(b"one")
-    assert paths.hash_content(remote / "model" / "a") == paths.hash_content(tmp_path / "a") == paths.hash_file(tmp_path / "a")
+    assert (
+        paths.hash_content(remote / "model" / "a")
+        == paths.hash_content(tmp_path / "a")
+        == paths.hash_file(tmp_path / "a")
+    )
     (tmp_path / "model").mkdir()
     (tmp_path / "a").rename(tmp_path / "model" / "a")
     assert paths.hash_content(remote / "model") == paths.hash_content(tmp_path / "model")

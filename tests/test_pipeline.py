@@ -128,7 +128,8 @@ def test_a_second_run_is_unchanged_and_a_changed_key_runs_only_what_depends_on_i
         "export parquet": "stale",
     }
     changed = {
-        step.stage: step for step in plan(config_from_dict(config(cluster={"use": "kmeans", "n_clusters": 5})), Serial())
+        step.stage: step
+        for step in plan(config_from_dict(config(cluster={"use": "kmeans", "n_clusters": 5})), Serial())
     }
     assert changed["cluster"].reason == "params.n_clusters: 4 is now 5"
     assert changed["select"].rows == 20

@@ -18,7 +18,7 @@ from curate.errors import ConfigError, CurateError
 from curate.executors.serial import Serial
 from curate.pipeline import PIPELINE
 from curate.plugins import registry
-from curate.plugins.fields import fields, union_members, split_annotated
+from curate.plugins.fields import fields, split_annotated, union_members
 from curate.progress import NullProgress
 
 BASE = {

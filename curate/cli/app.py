@@ -12,8 +12,8 @@ import typer
 
 from curate import errors, progress
 from curate.cli import evaluate_commands, inspect_commands, pipeline_commands, plugin_commands
-from curate.cli.exit_codes import ERRORS, explain_error
 from curate.cli.command_scope import ReportedError
+from curate.cli.exit_codes import ERRORS, explain_error
 from curate.executors.base import handle_sigterm
 
 app = typer.Typer(

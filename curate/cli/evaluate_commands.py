@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from curate.cli import output
+from curate.cli.command_scope import report_progress
 from curate.cli.options import (
     ExecutorName,
     ExecutorOption,
@@ -19,10 +20,9 @@ from curate.cli.options import (
     Seeds,
     Test,
     Workers,
-    resolve_run_directory,
     load_run_settings,
+    resolve_run_directory,
 )
-from curate.cli.command_scope import report_progress
 
 commands = typer.Typer()
 
@@ -95,7 +95,11 @@ def compare(
     from curate.evaluation import verdict
     from curate.evaluation.compare import compare as compared
 
-    settings, chosen, shares = load_run_settings(config, overrides or ()), parse_names(select or ()), parse_rates(prune_rate)
+    settings, chosen, shares = (
+        load_run_settings(config, overrides or ()),
+        parse_names(select or ()),
+        parse_rates(prune_rate),
+    )
     limit = None if budget is None else parse_duration(budget)
     with report_progress(log) as told, pipeline.open_executor(executor.value, workers, ray_address) as runner:
         found = compared(

@@ -8,8 +8,17 @@ from typing import Annotated
 import typer
 
 from curate.cli import output
-from curate.cli.options import RUN_HELP, Json, Log, LogStyle, Overrides, RunFolder, resolve_run_directory, load_run_settings
 from curate.cli.command_scope import report_progress
+from curate.cli.options import (
+    RUN_HELP,
+    Json,
+    Log,
+    LogStyle,
+    Overrides,
+    RunFolder,
+    load_run_settings,
+    resolve_run_directory,
+)
 from curate.errors import ConfigError
 from curate.paths import parse_path
 from curate.progress import print_error

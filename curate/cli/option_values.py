@@ -11,7 +11,7 @@ from curate.errors import ConfigError
 def parse_names(given: Sequence[str]) -> list[str]:
     """The names of several options; a comma within brackets separates nothing.
 
-    >>> names(["ccs, {use: ccs, by: el2n}", "k_center"])
+    >>> parse_names(["ccs, {use: ccs, by: el2n}", "k_center"])
     ['ccs', '{use: ccs, by: el2n}', 'k_center']
     """
     found: list[str] = []
@@ -30,7 +30,7 @@ def parse_names(given: Sequence[str]) -> list[str]:
 def parse_rates(given: str) -> list[float]:
     """Prune rates, in order, each once.
 
-    >>> rates(".9,.5, 0.9")
+    >>> parse_rates(".9,.5, 0.9")
     [0.5, 0.9]
     """
     found: set[float] = set()
@@ -49,7 +49,7 @@ def parse_rates(given: str) -> list[float]:
 def parse_duration(given: str) -> float:
     """Return the seconds of a time.
 
-    >>> duration("90"), duration("10m"), duration("1.5h")
+    >>> parse_duration("90"), parse_duration("10m"), parse_duration("1.5h")
     (90.0, 600.0, 5400.0)
     """
     unit = {"s": 1.0, "m": 60.0, "h": 3600.0}.get(given[-1:].lower())

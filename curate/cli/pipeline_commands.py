@@ -9,6 +9,7 @@ import typer
 
 from curate import errors
 from curate.cli import output
+from curate.cli.command_scope import record_metrics, report_progress
 from curate.cli.options import (
     Config,
     ExecutorName,
@@ -26,7 +27,6 @@ from curate.cli.options import (
     Workers,
     resolve_run_directory,
 )
-from curate.cli.command_scope import record_metrics, report_progress
 
 if TYPE_CHECKING:
     from curate.pipeline import Summary

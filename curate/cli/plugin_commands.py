@@ -69,7 +69,7 @@ def _as_dict(plugin: Plugin) -> dict[str, str]:
 
 
 def _show_plugin(plugin: Plugin, *, as_json: bool) -> None:
-    from curate.plugins.fields import fields, format_value, expand_nested
+    from curate.plugins.fields import expand_nested, fields, format_value
 
     about = plugin.description()
     rows = [

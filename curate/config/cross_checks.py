@@ -11,7 +11,7 @@ from curate.config.issues import IssueCollector, format_path, suggest_name
 from curate.config.model import DECONTAMINATE, DecontaminateConfig, EvaluateConfig, RefreshConfig, count_epochs
 from curate.config.sections import BUDGET_KEYS, ENTRY_SECTIONS
 from curate.config.validator import Values
-from curate.config.yaml_positions import PlainData, KeyPath
+from curate.config.yaml_positions import KeyPath, PlainData
 from curate.plugins import registry
 from curate.plugins.fields import Field, fields, find_marked, iter_marks
 from curate.plugins.interfaces import ConfigReference, TemplateField
@@ -28,7 +28,10 @@ def check_entries(drafts: Mapping[str, list[Draft]], pool: PlainData, report: Is
     """
     checks = _Checks(drafts, pool if isinstance(pool, dict) else {}, report)
     own_checks = {"score": checks.score, "select": checks.select, "export": checks.export}
-    keys = {section: [own_checks.get(section, checks.entry)(draft) for draft in drafts[section]] for section in ENTRY_SECTIONS}
+    keys = {
+        section: [own_checks.get(section, checks.entry)(draft) for draft in drafts[section]]
+        for section in ENTRY_SECTIONS
+    }
     if report.issues:
         return {}
     built: Values = {}
@@ -57,7 +60,9 @@ def check_epoch_plans(select: Sequence[Draft], refresh: RefreshConfig | None, re
             report.add(("refresh", "keep_previous_weight"), told, "set it to 0, or epochs: 1 there")
 
 
-def check_decontamination(drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, report: IssueCollector) -> None:
+def check_decontamination(
+    drafts: Mapping[str, list[Draft]], section: DecontaminateConfig | None, report: IssueCollector
+) -> None:
     """What does not go with a section decontaminate: an entry of its name, and an embed entry that is not there."""
     for draft in drafts["select"]:
         if draft.name == DECONTAMINATE:
@@ -116,7 +121,9 @@ def check_single_entry(draft: Draft, scores: Sequence[str], report: IssueCollect
 class _Checks:
     """The names that entries may refer to, and a check for each section; each gives the keys of the entry to be."""
 
-    def __init__(self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, PlainData], report: IssueCollector) -> None:
+    def __init__(
+        self, drafts: Mapping[str, list[Draft]], pool: Mapping[str, PlainData], report: IssueCollector
+    ) -> None:
         self.pool, self.report = pool, report
         for name, section in ENTRY_SECTIONS.items():
             self._unique(drafts[name] if section.is_list else [])
@@ -189,7 +196,11 @@ class _Checks:
         elif draft.keys.get("within") == "cluster" and isinstance(draft.keys["quota"], dict):
             for key in draft.keys["quota"]:
                 if not key.isdecimal():
-                    hint = suggest_name(key, ["temperature"]) if key[:1] == "t" else 'write {"0": 300}, or {temperature: 3}'
+                    hint = (
+                        suggest_name(key, ["temperature"])
+                        if key[:1] == "t"
+                        else 'write {"0": 300}, or {temperature: 3}'
+                    )
                     self.report.add((*quota, key), f"clusters are numbered; {key!r} is no number", hint)
 
     def _against(self, draft: Draft) -> None:
@@ -254,7 +265,9 @@ class _Checks:
         reads = draft.plugin.traits.reads if draft.plugin else frozenset()
         given, path = draft.keys.get("embedding"), (*draft.path, "embedding")
         if given is not None and given not in self.embeddings:
-            self.report.add(path, f"there is no embed entry {given!r}", suggest_name(given, filter(None, self.embeddings)))
+            self.report.add(
+                path, f"there is no embed entry {given!r}", suggest_name(given, filter(None, self.embeddings))
+            )
         if draft.section != "cluster" and "embedding" not in reads:
             if given is not None and draft.plugin:
                 message = f"the {draft.plugin.kind} {draft.plugin.name!r} reads no embeddings"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from curate.config.issues import IssueCollector, suggest_name
 from curate.config.sections import BUDGET_KEYS, FILTER_KEYS, EntrySection, driver_fields, is_filter
 from curate.config.validator import Validator, Values
-from curate.config.yaml_positions import PlainData, KeyPath
+from curate.config.yaml_positions import KeyPath, PlainData
 from curate.errors import PluginError
 from curate.plugins import registry
 from curate.plugins.fields import fields, format_value
@@ -47,7 +47,9 @@ class Draft:
     spec: PluginSpec | None
 
 
-def parse_entries(section: EntrySection, data: PlainData, local: tuple[LocalPlugin, ...], validator: Validator) -> list[Draft]:
+def parse_entries(
+    section: EntrySection, data: PlainData, local: tuple[LocalPlugin, ...], validator: Validator
+) -> list[Draft]:
     """The entries of a section; what is wrong with them is in the validator's report."""
     path: KeyPath = (section.name,)
     if not section.is_list or (section.allows_single and isinstance(data, dict)):
@@ -97,11 +99,15 @@ def _draft(
             files = tuple(file for file in local if file.path == plugin.origin)
             spec = registry.make_spec(built, plugin.name, files)
     return [
-        Draft(section=section.name, path=path, name=name, plugin=plugin, instance=built, keys=keys, data=data, spec=spec)
+        Draft(
+            section=section.name, path=path, name=name, plugin=plugin, instance=built, keys=keys, data=data, spec=spec
+        )
     ]
 
 
-def _plugin(section: EntrySection, use: str, path: KeyPath, local: tuple[LocalPlugin, ...], report: IssueCollector) -> Plugin | None:
+def _plugin(
+    section: EntrySection, use: str, path: KeyPath, local: tuple[LocalPlugin, ...], report: IssueCollector
+) -> Plugin | None:
     """Return the plugin that ``use`` names, or None if there is none; raise if it exists but cannot be imported."""
     names = registry.names(section.kind, local)
     if use in names:
@@ -112,13 +118,17 @@ def _plugin(section: EntrySection, use: str, path: KeyPath, local: tuple[LocalPl
     return None
 
 
-def _name(section: EntrySection, data: Mapping[str, PlainData], path: KeyPath, names: Sequence[str], report: IssueCollector) -> str:
+def _name(
+    section: EntrySection, data: Mapping[str, PlainData], path: KeyPath, names: Sequence[str], report: IssueCollector
+) -> str:
     key = "name" if section.is_list and data.get("name") is not None else "use"
     name = data.get(key)
     if not isinstance(name, str) or not name:
         return ""
     if section.is_list and len(name) > MAX_NAME_LENGTH:
-        report.add((*path, key), f"must have at most {MAX_NAME_LENGTH} letters, as a folder is named so; got {len(name)}")
+        report.add(
+            (*path, key), f"must have at most {MAX_NAME_LENGTH} letters, as a folder is named so; got {len(name)}"
+        )
     elif section.is_list and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         message = f"must be letters, digits and underscores, and not begin with a digit; got {format_value(name)}"
         if key == "name":

@@ -15,7 +15,7 @@ def render_starter_config(run: str, **settings: str | bool | None) -> str:
     **settings : str, bool or None
         Keys of the input section; None leaves one out.
 
-    >>> starter("runs/a", files="a.jsonl", text="body", id=None, header=False).splitlines()[5:8]
+    >>> render_starter_config("runs/a", files="a.jsonl", text="body", id=None, header=False).splitlines()[5:8]
     ['  files: a.jsonl', '  text: body', '  header: false']
     """
     lines = [f"  {key}: {_quoted(value)}" for key, value in settings.items() if value is not None]

@@ -80,12 +80,16 @@ class IssueCollector:
     def raise_if_any(self) -> None:
         """Raise all problems at once, first the one that stands first."""
         if self.issues:
-            raise ConfigErrors.join([self._error(issue) for issue in sorted(self.issues, key=lambda issue: issue.location)])
+            raise ConfigErrors.join(
+                [self._error(issue) for issue in sorted(self.issues, key=lambda issue: issue.location)]
+            )
 
     def _error(self, issue: Issue) -> ConfigError:
         named = issue.path and not (issue.location.override and self.locations.get(issue.path) == issue.location)
         prefix = f"{format_path(issue.path)}: " if named else ""
-        return ConfigError(hide_secrets(prefix + issue.message), where=issue.location.text, hint=hide_secrets(issue.hint))
+        return ConfigError(
+            hide_secrets(prefix + issue.message), where=issue.location.text, hint=hide_secrets(issue.hint)
+        )
 
 
 def format_path(path: KeyPath) -> str:

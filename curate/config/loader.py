@@ -15,7 +15,7 @@ from curate.config.issues import IssueCollector
 from curate.config.model import RunConfig, SelectEntry, parse_size
 from curate.config.sections import BUDGET_KEYS, ENTRY_SECTIONS, SECTIONS, TOP_LEVEL_FIELDS, resolve_config
 from curate.config.validator import Validator, Values
-from curate.config.yaml_positions import PlainData, KeyPath
+from curate.config.yaml_positions import KeyPath, PlainData
 from curate.errors import ConfigError, PluginError
 from curate.plugins.fields import Field, format_value
 from curate.plugins.registry import LocalPlugin
@@ -140,7 +140,9 @@ def _run_config(document: yaml_positions.Document, source: str, overrides: Seque
     return replace(config, resolved=resolve_config(config))
 
 
-def _validated(document: yaml_positions.Document, source: str, overrides: Sequence[str]) -> tuple[IssueCollector, Values]:
+def _validated(
+    document: yaml_positions.Document, source: str, overrides: Sequence[str]
+) -> tuple[IssueCollector, Values]:
     """Return what is wrong with a document after some overrides, and the fields of ``RunConfig`` if nothing is."""
     report, data = IssueCollector(source, document), deepcopy(document.data)
     if not isinstance(data, dict):

@@ -16,7 +16,14 @@ from curate.config.budget import Budget
 from curate.kernels.text.pii_patterns import PiiKind
 from curate.kernels.text.text_differences import DIFFERENCES, Difference
 from curate.plugins.fields import fields, find_marked, format_value
-from curate.plugins.interfaces import ExampleFiles, ExecutionOnly, ContentPath, ExistingFiles, ConfigReference, TemplateField
+from curate.plugins.interfaces import (
+    ConfigReference,
+    ContentPath,
+    ExampleFiles,
+    ExecutionOnly,
+    ExistingFiles,
+    TemplateField,
+)
 from curate.plugins.registry import LocalPlugin, PluginSpec
 
 NonEmpty = Annotated[str, MinLen(1)]
@@ -479,7 +486,7 @@ _UNITS |= {"k": 1000} | {unit: 1000**power for power, unit in enumerate("KMGT", 
 def parse_size(size: str) -> int | None:
     """The bytes that a size such as "8GiB" or "1.5 GB" means; None if it is no size.
 
-    >>> bytes_of("8GiB"), bytes_of("1.5 GB"), bytes_of("8 gigs")
+    >>> parse_size("8GiB"), parse_size("1.5 GB"), parse_size("8 gigs")
     (8589934592, 1500000000, None)
     """
     match = re.fullmatch(SIZE, size)
@@ -489,7 +496,7 @@ def parse_size(size: str) -> int | None:
 def format_size(count: int) -> str | int:
     """Bytes as a size, if it comes out whole.
 
-    >>> size_of(8589934592), size_of(1500000000)
+    >>> format_size(8589934592), format_size(1500000000)
     ('8GiB', 1500000000)
     """
     for unit in ("Ti", "Gi", "Mi", "Ki"):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from curate.config import yaml_positions
-from curate.config.issues import Location, IssueCollector, format_path
-from curate.config.yaml_positions import PlainData, KeyPath
+from curate.config.issues import IssueCollector, Location, format_path
+from curate.config.yaml_positions import KeyPath, PlainData
 from curate.errors import ConfigError
 from curate.paths import hide_secrets
 from curate.plugins.fields import format_value
@@ -39,7 +39,9 @@ def apply_override(override: str, place: Location, data: dict[str, PlainData], r
         report.add((*path, *fault.path), fault.message, fault.hint, place)
 
 
-def _put(data: dict[str, PlainData], steps: list[str], value: PlainData, place: Location, report: IssueCollector) -> KeyPath | None:
+def _put(
+    data: dict[str, PlainData], steps: list[str], value: PlainData, place: Location, report: IssueCollector
+) -> KeyPath | None:
     """Put ``value`` at the end of ``steps``; the path it has there, None if there is no such place."""
     at: PlainData = data
     path: KeyPath = ()
@@ -66,7 +68,9 @@ def _put(data: dict[str, PlainData], steps: list[str], value: PlainData, place: 
     return path
 
 
-def _position(entries: list[PlainData], step: str, path: KeyPath, place: Location, report: IssueCollector) -> int | None:
+def _position(
+    entries: list[PlainData], step: str, path: KeyPath, place: Location, report: IssueCollector
+) -> int | None:
     """The position in a list that a number or an entry's name tells."""
     if step.isdecimal():
         if int(step) < len(entries):

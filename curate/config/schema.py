@@ -10,7 +10,15 @@ import annotated_types as at
 from curate.config.model import SIZE, to_plain
 from curate.config.sections import BUDGET_KEYS, ENTRY_SECTIONS, TOP_LEVEL_FIELDS, USE_FIELD, EntrySection, driver_fields
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, item_type, union_members, nested_dataclass, without_null, split_annotated
+from curate.plugins.fields import (
+    Field,
+    fields,
+    item_type,
+    nested_dataclass,
+    split_annotated,
+    union_members,
+    without_null,
+)
 from curate.plugins.registry import LocalPlugin, Plugin
 
 Schema: TypeAlias = dict[str, Any]
@@ -103,7 +111,7 @@ def type_schema(annotation: object) -> Schema:
     """The schema of a field's type.
 
     >>> from typing import Annotated
-    >>> of_type(Annotated[int, at.Ge(1)] | Literal["auto"])
+    >>> type_schema(Annotated[int, at.Ge(1)] | Literal["auto"])
     {'anyOf': [{'type': 'integer', 'minimum': 1}, {'const': 'auto'}]}
     """
     alternatives = union_members(annotation)

@@ -10,7 +10,7 @@ from annotated_types import Ge
 
 from curate.config import model
 from curate.config.budget import Budget
-from curate.config.model import Entry, NonEmpty, RunConfig, to_plain, format_size
+from curate.config.model import Entry, NonEmpty, RunConfig, format_size, to_plain
 from curate.config.yaml_positions import PlainData
 from curate.plugins.fields import Field, fields
 from curate.plugins.kinds import Kind
@@ -59,7 +59,9 @@ class EntrySection(Section):
     @property
     def type_name(self) -> str:
         """The section's type in words."""
-        return " or ".join(["an entry"] * (not self.is_list or self.allows_single) + ["a list of entries"] * self.is_list)
+        return " or ".join(
+            ["an entry"] * (not self.is_list or self.allows_single) + ["a list of entries"] * self.is_list
+        )
 
 
 SECTIONS: Mapping[str, Section] = {
@@ -71,7 +73,12 @@ SECTIONS: Mapping[str, Section] = {
         Section(name="refresh", cls=model.RefreshConfig, default={}),
         Section(name="evaluate", cls=model.EvaluateConfig, default={}),
         EntrySection(
-            name="embed", cls=model.EmbedEntry, kind="embedder", is_list=True, allows_single=True, default={"use": "lsa"}
+            name="embed",
+            cls=model.EmbedEntry,
+            kind="embedder",
+            is_list=True,
+            allows_single=True,
+            default={"use": "lsa"},
         ),
         EntrySection(name="cluster", cls=model.ClusterEntry, kind="clusterer", default={"use": "kmeans"}),
         EntrySection(name="proxy", cls=model.ProxyEntry, kind="proxy"),

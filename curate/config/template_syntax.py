@@ -21,9 +21,9 @@ def parse_template(text: str) -> list[tuple[str, str | None]] | None:
     ------
     ValueError : if it is no template of column names and paths, or names none
 
-    >>> parts("{instruction}: {output}")
+    >>> parse_template("{instruction}: {output}")
     [('', 'instruction'), (': ', 'output')]
-    >>> parts("text") is None
+    >>> parse_template("text") is None
     True
     """
     if "{" not in text and "}" not in text:
@@ -45,7 +45,7 @@ def parse_template(text: str) -> list[tuple[str, str | None]] | None:
 def split_path(name: str) -> TextPath:
     """Take the name in the braces of a template apart; one without ``[]`` is a column's, dots and all.
 
-    >>> path_of("messages[].content"), path_of("meta.title")
+    >>> split_path("messages[].content"), split_path("meta.title")
     (('messages', '[]', 'content'), ('meta.title',))
     """
     if EACH_ELEMENT not in name:
@@ -56,7 +56,7 @@ def split_path(name: str) -> TextPath:
 def extract_paths(text: str) -> list[TextPath]:
     """Return the paths that a text or a template is made of, each once.
 
-    >>> paths_of("{system}: {messages[].content}"), paths_of("text")
+    >>> extract_paths("{system}: {messages[].content}"), extract_paths("text")
     ([('system',), ('messages', '[]', 'content')], [('text',)])
     """
     parsed = parse_template(text)

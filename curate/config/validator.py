@@ -12,9 +12,18 @@ from pydantic import TypeAdapter, ValidationError
 
 from curate.config import yaml_positions
 from curate.config.issues import IssueCollector, suggest_name
-from curate.config.yaml_positions import PlainData, KeyPath
+from curate.config.yaml_positions import KeyPath, PlainData
 from curate.errors import ConfigError
-from curate.plugins.fields import Field, describe, fields, item_type, iter_marks, nested_dataclass, without_null, format_value
+from curate.plugins.fields import (
+    Field,
+    describe,
+    fields,
+    format_value,
+    item_type,
+    iter_marks,
+    nested_dataclass,
+    without_null,
+)
 
 Values: TypeAlias = dict[str, Any]
 """Validated values by the names of their fields, whose types they have."""
@@ -88,7 +97,9 @@ class Validator:
             for at, (wanted, got) in wrong.items():
                 if not any(other != at and other[: len(at)] == at for other in wrong):
                     hint = "remove the quotes" if isinstance(got, str) and self._fits_unquoted(wanted, got) else ""
-                    self.report.add((*path, *at), f"must be {describe(without_null(wanted))}; got {format_value(got)}", hint)
+                    self.report.add(
+                        (*path, *at), f"must be {describe(without_null(wanted))}; got {format_value(got)}", hint
+                    )
             return None
 
     def _fits_unquoted(self, annotation: object, text: str) -> bool:

@@ -97,8 +97,8 @@ def parse_yaml(text: str, source: str) -> Document:
     ------
     ConfigError : if it is empty, not YAML, or several documents
 
-    >>> document = parse("a: 1e-3\nb: [no, 010]", "x.yaml")
-    >>> document.data, document.places[("b", 1)]
+    >>> document = parse_yaml("a: 1e-3\nb: [no, 010]", "x.yaml")
+    >>> document.data, document.locations[("b", 1)]
     ({'a': 0.001, 'b': ['no', 10]}, (2, 9))
     """
     try:
@@ -239,7 +239,7 @@ def document_from_python(data: object) -> Document:
 
     What YAML could not hold is in ``faults``.
 
-    >>> plain({"a": (1, float("nan"))}).faults[0].message
+    >>> document_from_python({"a": (1, float("nan"))}).faults[0].message
     'must be a finite number; got nan'
     """
     document = Document(None)
@@ -276,7 +276,7 @@ def document_from_python(data: object) -> Document:
 def dump_yaml(data: object) -> str:
     r"""Plain data as YAML 1.2, keys in the order they have; ``parse`` gives the same data back.
 
-    >>> dump({"run": "1e-3", "seed": 0})
+    >>> dump_yaml({"run": "1e-3", "seed": 0})
     "run: '1e-3'\nseed: 0\n"
     """
     text: str = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)

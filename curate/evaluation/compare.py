@@ -12,11 +12,21 @@ import numpy as np
 from curate import pipeline
 from curate.config.budget import Budget
 from curate.errors import ConfigError
-from curate.evaluation import contenders, comparison_page, costs, metric_values, visible_groups, split, stability, trials, verdict
-from curate.evaluation.contenders import UNIFORM, Contender
+from curate.evaluation import (
+    comparison_page,
+    contenders,
+    costs,
+    metric_values,
+    split,
+    stability,
+    trials,
+    verdict,
+    visible_groups,
+)
 from curate.evaluation.comparison_result import Cell, Comparison
+from curate.evaluation.contenders import UNIFORM, Contender
 from curate.evaluation.costs import Work
-from curate.evaluation.metric_notes import metric_notes, epoch_plan_notes, seeds_only_notes
+from curate.evaluation.metric_notes import epoch_plan_notes, metric_notes, seeds_only_notes
 from curate.evaluation.metric_values import Measure
 from curate.evaluation.split import Split, open_split
 from curate.evaluation.stability import REMOVED
@@ -140,7 +150,9 @@ class _Grid:
     def run(self, metrics: Sequence[MetricEntry]) -> _Trials:
         if self.filters:
             alone = [ChoiceSpec(entries=self.filters, seed=seed) for seed in self.seeds]
-            self.passed = min(len(t.chosen.indices) for t in trials.run_trials(self.context, "filtering", self.rows, alone))
+            self.passed = min(
+                len(t.chosen.indices) for t in trials.run_trials(self.context, "filtering", self.rows, alone)
+            )
         places = {place: [self._choice(*place, seed) for seed in self.seeds] for place in self.places}
         every = [ChoiceSpec(seed=seed) for seed in self.seeds]
         flat = [*every, *(choice for own in places.values() for choice in own)]

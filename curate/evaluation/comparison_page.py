@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from curate.evaluation import verdict
-from curate.evaluation.contenders import UNIFORM
 from curate.evaluation.comparison_result import Cell, Comparison
+from curate.evaluation.contenders import UNIFORM
 from curate.report.charts.bars import Figure, Trace, View, safe
 from curate.report.formatting import begun, count, number, plural, seconds
 from curate.report.html import page_frame, tables

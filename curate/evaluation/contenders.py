@@ -66,7 +66,9 @@ def parse_contenders(config: RunConfig, names: Sequence[str]) -> tuple[tuple[Sel
         _refuse_filter(config, data)
     named = _named(wanted, [entry.name for entry in filters])
     alone = [  # each is the last of its own section, as a plan of epochs must be, and held to nothing published
-        config_from_dict({**config.resolved, "refresh": {}, "select": [*kept, {**data, "prune_rate": 0.5}]}, source="--select")
+        config_from_dict(
+            {**config.resolved, "refresh": {}, "select": [*kept, {**data, "prune_rate": 0.5}]}, source="--select"
+        )
         for data in named
     ]
     return tuple(filters), tuple(Contender(one.select[-1].name, one.select[-1]) for one in alone)

@@ -183,9 +183,9 @@ class _Clock:
 def extrapolate(points: Sequence[tuple[int, float]], rows: int, *, quadratic: bool = False) -> float:
     """Return the seconds for a number of rows, from those of one or two smaller numbers.
 
-    >>> extrapolated([(100, 1.0), (200, 4.0)], 400), extrapolated([(100, 1.0), (200, 1.5)], 400)
+    >>> extrapolate([(100, 1.0), (200, 4.0)], 400), extrapolate([(100, 1.0), (200, 1.5)], 400)
     (16.0, 2.5)
-    >>> extrapolated([(100, 1.0)], 400), extrapolated([(100, 1.0)], 400, quadratic=True)
+    >>> extrapolate([(100, 1.0)], 400), extrapolate([(100, 1.0)], 400, quadratic=True)
     (4.0, 16.0)
     """
     (x, y), (z, t) = points[0], points[-1]

@@ -175,7 +175,7 @@ def seeds_needed(
 def replace_nan(data: Mapping[str, object]) -> dict[str, object]:
     """Plain data with null for NaN, which JSON cannot write.
 
-    >>> nulls({"p": math.nan, "all": [1.0, (math.nan,)]})
+    >>> replace_nan({"p": math.nan, "all": [1.0, (math.nan,)]})
     {'p': None, 'all': [1.0, [None]]}
     """
     return {key: _null(value) for key, value in data.items()}

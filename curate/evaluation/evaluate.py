@@ -12,9 +12,9 @@ from curate import no_follow, pipeline
 from curate.evaluation import contenders, costs, metric_values, slices, split, stability, trials
 from curate.evaluation.costs import Work
 from curate.evaluation.estimates import replace_nan
-from curate.evaluation.metric_notes import excluded_rows_notes, metric_notes, epoch_plan_notes, seeds_only_notes
+from curate.evaluation.metric_notes import epoch_plan_notes, excluded_rows_notes, metric_notes, seeds_only_notes
 from curate.evaluation.metric_values import Measure
-from curate.evaluation.split import SplitRows, Split, open_split
+from curate.evaluation.split import Split, SplitRows, open_split
 from curate.evaluation.trials import ChoiceSpec, TrialResult
 from curate.executors.base import Executor
 from curate.kernels.stats.intervals import holm
@@ -166,8 +166,12 @@ def _stability(
     first, there = context.config.seed, len(open_split(rows).train)
     seeds = range(first, first + context.config.evaluate.seeds)
     return {
-        "selection": stability.measure_stability(context, rows, lambda left: contenders.shrink_budgets(entries, left, n), seeds),
-        "uniform": stability.measure_stability(context, rows, lambda left: (contenders.uniform_entry(max(1, size * left // there)),), seeds),
+        "selection": stability.measure_stability(
+            context, rows, lambda left: contenders.shrink_budgets(entries, left, n), seeds
+        ),
+        "uniform": stability.measure_stability(
+            context, rows, lambda left: (contenders.uniform_entry(max(1, size * left // there)),), seeds
+        ),
     }
 
 
@@ -207,7 +211,9 @@ class _Arms:
 
     def lines(self, metrics: Sequence[MetricEntry], primary: Measure | None, exploratory: int) -> list[Line]:
         """Return the numbers of the metrics, with p values before any correction."""
-        return [self._line(measure, measure != primary, exploratory) for measure in metric_values.list_measures(metrics)]
+        return [
+            self._line(measure, measure != primary, exploratory) for measure in metric_values.list_measures(metrics)
+        ]
 
     def _line(self, measure: Measure, exploratory: bool, comparisons: int) -> Line:
         difference = measure.difference(self.selection, self.uniform)

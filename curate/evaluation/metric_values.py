@@ -88,7 +88,9 @@ class Measure:
             return 0
         return seeds_needed(differences, rows, one_draw=_one_draw(tried, others), level=level)
 
-    def _differences(self, tried: Sequence[TrialResult], others: Sequence[TrialResult]) -> tuple[Numbers, Numbers | None]:
+    def _differences(
+        self, tried: Sequence[TrialResult], others: Sequence[TrialResult]
+    ) -> tuple[Numbers, Numbers | None]:
         mine, theirs = self.hits(tried), self.hits(others)
         rows = None if mine is None or theirs is None else mine - theirs
         return self.values(tried) - self.values(others), rows

@@ -20,7 +20,11 @@ FEWEST = 10
 
 
 def compare_slices(
-    rows: SplitRows, measure: Measure, selection: Sequence[TrialResult], uniform: Sequence[TrialResult], full: Sequence[TrialResult]
+    rows: SplitRows,
+    measure: Measure,
+    selection: Sequence[TrialResult],
+    uniform: Sequence[TrialResult],
+    full: Sequence[TrialResult],
 ) -> list[Slice]:
     """Every group with enough test rows, the one that loses most first; none where the metric predicts no labels."""
     hits = [measure.hits(tried) for tried in (selection, uniform, full)]

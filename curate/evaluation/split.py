@@ -116,7 +116,7 @@ def hold_out(hashes: NDArray[np.uint64], rate: float, seed: int) -> NDArray[np.b
     """Which rows are held out: a share ``rate`` of the different texts, decided by each one's hash and the seed.
 
     >>> hashes = np.array([7, 8, 7, 9, 10, 11], np.uint64)
-    >>> held = held_out(hashes, 0.5, seed=0)
+    >>> held = hold_out(hashes, 0.5, seed=0)
     >>> bool(held[0] == held[2]), held.dtype
     (True, dtype('bool'))
     """

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from curate.errors import DataError, PluginError
-from curate.evaluation.split import SplitRows, Split, open_split
+from curate.evaluation.split import Split, SplitRows, open_split
 from curate.kernels.parallel import one_blas_thread
 from curate.kernels.types import FittedState, Rows, Vector, freeze
 from curate.plugins.batches import MetricInput
@@ -19,7 +19,7 @@ from curate.plugins.interfaces import is_random
 from curate.plugins.results import MetricResult
 from curate.pool.stage_outputs import SelectOutput
 from curate.seeds import rng_for
-from curate.stages.base import Context, raise_if_failed, plugin_errors
+from curate.stages.base import Context, plugin_errors, raise_if_failed
 from curate.stages.select.run_selector import choose
 from curate.store import manifest, npz
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from curate.evaluation.contenders import UNIFORM
 from curate.evaluation.comparison_result import Cell, Comparison
+from curate.evaluation.contenders import UNIFORM
 from curate.evaluation.estimates import replace_nan
 from curate.evaluation.metric_notes import excluded_rows_notes
 from curate.evaluation.metric_values import Measure
@@ -75,7 +75,15 @@ def about(found: Comparison) -> list[str]:
     where = "held out of the pool, which clusters and scores have seen" if found.held_out else "of the test files"
     told = f"{found.rows:,} rows to choose from, {found.test_rows:,} test rows {where}, {plural(found.seeds, 'seed')}"
     filtered = [f"before every selector but {UNIFORM}: {listed(list(found.filters))}"] if found.filters else []
-    return [told, *filtered, *visible_notes(found), tested_sentence(found), *few_seeds_notes(found), *excluded_rows_notes(found.left), *found.notes]
+    return [
+        told,
+        *filtered,
+        *visible_notes(found),
+        tested_sentence(found),
+        *few_seeds_notes(found),
+        *excluded_rows_notes(found.left),
+        *found.notes,
+    ]
 
 
 def tested_sentence(found: Comparison) -> str:

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 
 from curate.errors import RetryableError
-from curate.executors.base import MAX_TRIES, Result, Task, Value, run_task, until_stopping, thread_environment
+from curate.executors.base import MAX_TRIES, Result, Task, Value, run_task, thread_environment, until_stopping
 
 
 class Processes:

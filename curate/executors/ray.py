@@ -19,7 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from curate.errors import ConfigError, CurateError, PluginError, RetryableError, missing_extra_error
-from curate.executors.base import MAX_TRIES, Result, Task, Value, run_task, count_cores, is_stopping, thread_environment
+from curate.executors.base import MAX_TRIES, Result, Task, Value, count_cores, is_stopping, run_task, thread_environment
 from curate.version import __version__
 
 _PATIENCE = 10.0

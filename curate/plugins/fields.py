@@ -205,7 +205,9 @@ def find_marked(
         for mark in dict.fromkeys(mark for mark in iter_marks(annotation) if isinstance(mark, kind)):
             yield path, mark, value
     elif isinstance(value, list | tuple):
-        within = [mark for mark in split_annotated(annotation)[1] if isinstance(mark, kind)]  # of the list, so of each item
+        within = [
+            mark for mark in split_annotated(annotation)[1] if isinstance(mark, kind)
+        ]  # of the list, so of each item
         item_of = Annotated[(item_type(annotation, list), *within)] if within else item_type(annotation, list)
         for index, item in enumerate(value):
             yield from find_marked(item_of, item, kind, (*path, index))

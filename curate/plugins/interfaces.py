@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from curate.kernels.types import Codes, FittedState, Matrix, Vector, Vectors
-    from curate.plugins.batches import Pool, ScoreBatch, MetricInput
+    from curate.plugins.batches import MetricInput, Pool, ScoreBatch
     from curate.plugins.results import Clustering, FitReport, MetricResult, Selection
 
 T = TypeVar("T")

@@ -24,7 +24,14 @@ from curate.errors import ConfigError, DataError
 from curate.kernels.text.json_values import is_json
 from curate.kernels.types import Codes, Matrix, Rows, Texts, Vector, Vectors, freeze
 from curate.pool import embedding_matrix
-from curate.pool.stage_outputs import ClusterOutput, DecontaminateOutput, EmbedOutput, ProxyOutput, ScoreOutput, SelectOutput
+from curate.pool.stage_outputs import (
+    ClusterOutput,
+    DecontaminateOutput,
+    EmbedOutput,
+    ProxyOutput,
+    ScoreOutput,
+    SelectOutput,
+)
 from curate.store import parquet_io
 from curate.store.arrow_values import leaf_types
 from curate.store.inputs import Inputs
@@ -111,7 +118,10 @@ class PoolView:
 
     def fingerprint_inputs(self) -> dict[str, object]:
         """Return what a stage that reads these rows and their embeddings is made from."""
-        return {"input": self.inputs.fingerprint, "embed": {entry.name: entry.fingerprint for entry in self.embed_outputs}}
+        return {
+            "input": self.inputs.fingerprint,
+            "embed": {entry.name: entry.fingerprint for entry in self.embed_outputs},
+        }
 
     # ------------------------------------------------------------ columns
 

@@ -40,7 +40,7 @@ def describe_columns(
 
     Examples
     --------
-    >>> features({"id": pa.int64(), "tags": pa.list_(pa.string())}, as_json=True)
+    >>> describe_columns({"id": pa.int64(), "tags": pa.list_(pa.string())}, as_json=True)
     [{'name': 'id', 'dtype': 'int64'}, {'name': 'tags', 'list': 'string'}]
     """
     more = known or {}
@@ -105,7 +105,7 @@ def column_overrides(described: Mapping[str, object], *, as_json: bool) -> dict[
 
     Examples
     --------
-    >>> overrides({"y": {"names": ["no", "yes"], "_type": "ClassLabel"}, "n": {"dtype": "int64", "_type": "Value"}},
+    >>> column_overrides({"y": {"names": ["no", "yes"], "_type": "ClassLabel"}, "n": {"dtype": "int64", "_type": "Value"}},
     ...           as_json=True)
     {'y': {'dtype': {'class_label': {'names': {'0': 'no', '1': 'yes'}}}}}
     """

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from curate.report.report_data import ContaminatedRow, Decontamination
 from curate.report.formatting import count, listed, plural, share, short, value
 from curate.report.html import tables
 from curate.report.html.tags import Markup, tag
+from curate.report.report_data import ContaminatedRow, Decontamination
 
 
 def method(found: Decontamination) -> list[str]:

@@ -10,8 +10,8 @@ from curate.accounting import Count, sum_counts
 from curate.errors import escape_controls
 from curate.report import contamination_text, sentences
 from curate.report.card_features import Feature
-from curate.report.report_data import Report
 from curate.report.formatting import DASH, compact, count, plural, share
+from curate.report.report_data import Report
 
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 """The bounds between the hub's size categories, each ten times the one before."""
@@ -98,7 +98,9 @@ def _tokens(report: Report) -> str:
     if report.tokens is None:
         return ""
     about = "About " if report.tokens.estimated else ""
-    return f"{about}{compact(report.tokens.kept)} tokens of {compact(report.tokens.pool)}, {_plain(report.tokens.method)}."
+    return (
+        f"{about}{compact(report.tokens.kept)} tokens of {compact(report.tokens.pool)}, {_plain(report.tokens.method)}."
+    )
 
 
 def _section(title: str, body: str) -> tuple[str, ...]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from curate.report.report_data import GroundTruthTable
 from curate.report.formatting import DASH, count, short
 from curate.report.html.tables import table
 from curate.report.html.tags import Markup, tag
+from curate.report.report_data import GroundTruthTable
 
 KEPT = "kept"
 OTHERS = "not in the key"
@@ -29,7 +29,7 @@ def tabulate_outcomes(key: pl.DataFrame, ledger: pl.DataFrame, entries: Sequence
 
     >>> key = pl.DataFrame({"id": ["b"], "kind": ["copy"], "of": ["a"]})
     >>> fates = {"id": ["a", "b"], "dropped_by": ["minhash", None], "representative": ["b", None]}
-    >>> confusion(key, pl.DataFrame(fates), ["minhash"]).rows
+    >>> tabulate_outcomes(key, pl.DataFrame(fates), ["minhash"]).rows
     (('copy', (0, 1)), ('not in the key', (1, 0)))
     """
     fates: dict[str, str | None] = dict(zip(ledger["id"], ledger["dropped_by"], strict=True))
@@ -59,7 +59,9 @@ def section(found: GroundTruthTable | None) -> list[Markup | None]:
     """The table, and what it leaves out."""
     if found is None:
         return []
-    shown = [number for number in range(len(found.outcomes)) if not number or any(each[number] for _, each in found.rows)]
+    shown = [
+        number for number in range(len(found.outcomes)) if not number or any(each[number] for _, each in found.rows)
+    ]
     head = ("What the key says", "Rows", *(short(found.outcomes[number], 28) for number in shown))
     body = [
         (tag("strong", short(kind, 60)), count(sum(each)), *(count(each[n]) if each[n] else DASH for n in shown))

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from curate.report import contamination_text, evaluation_text, ground_truth_table, sentences
 from curate.report.charts import bars, error_bars, scatter, threshold_curve
 from curate.report.charts.bars import Figure
-from curate.report.report_data import Example, Examples, Report
 from curate.report.evaluation_data import Evaluation
 from curate.report.formatting import count, listed, number, plural, seconds, share, short, value
 from curate.report.html import page_frame, tables
 from curate.report.html.page_frame import section
 from curate.report.html.tags import Markup, tag
+from curate.report.report_data import Example, Examples, Report
 
 MOST_BYTES = 2_000_000
 """Size that a page stays below, by shortening the texts that it quotes."""

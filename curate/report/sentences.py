@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import statistics
-from curate.report.report_data import OTHERS, Conflict, Conflicts, Example, Histogram, Neighbors, Report, Shares, Stage
 from curate.report.copy_threshold import OVERLAP, CopyThreshold
 from curate.report.formatting import (
     DASH,
@@ -28,6 +27,7 @@ from curate.report.formatting import (
     short,
     value,
 )
+from curate.report.report_data import OTHERS, Conflict, Conflicts, Example, Histogram, Neighbors, Report, Shares, Stage
 
 T = TypeVar("T")
 

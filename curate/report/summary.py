@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from curate.accounting import Count
 from curate.report import evaluation_text, sentences
-from curate.report.report_data import OTHERS, GroundTruthTable, Decontamination, Histogram, Report
 from curate.report.formatting import short
+from curate.report.report_data import OTHERS, Decontamination, GroundTruthTable, Histogram, Report
 
 
 def summary(report: Report) -> dict[str, object]:

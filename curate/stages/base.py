@@ -150,7 +150,9 @@ class Context:
         self.progress.begin(what, sum(sizes), unit)
         results: list[Result[Value]] = []
         with finish_running_tasks():
-            for result in self.executor.map(partial(no_follow.call_protected, no_follow.protected_directories(), fn), tasks):
+            for result in self.executor.map(
+                partial(no_follow.call_protected, no_follow.protected_directories(), fn), tasks
+            ):
                 results.append(result)
                 self.progress.advance(sizes[result.index])
         results.sort(key=lambda result: result.index)

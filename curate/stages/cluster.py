@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.errors import DataError
-from curate.kernels.arrow_categories import unique_categories, encode_categories
+from curate.kernels.arrow_categories import encode_categories, unique_categories
 from curate.kernels.clustering import lloyd
 from curate.kernels.linalg.centroids import streamed_mean_directions
 from curate.kernels.types import Matrix
@@ -30,16 +30,16 @@ from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
 from curate.stages import fitted_state, guardrails
 from curate.stages.base import (
+    CompletedStages,
     Context,
     Outcome,
-    CompletedStages,
     Stage,
     Step,
     count_all_kept,
     is_current_shard,
+    plugin_errors,
     raise_if_failed,
     run_step,
-    plugin_errors,
 )
 from curate.stages.embed.stage import EmbedResult
 from curate.store import inputs, manifest, parquet_io, schemas
@@ -82,14 +82,18 @@ class Cluster(Stage["ClusterEntry", ClusterOutput]):
     result = ClusterResult
     has_single_step = True
 
-    def run(self, context: Context, done: CompletedStages, entry: ClusterEntry) -> tuple[ClusterOutput, Record[ClusterResult]]:
+    def run(
+        self, context: Context, done: CompletedStages, entry: ClusterEntry
+    ) -> tuple[ClusterOutput, Record[ClusterResult]]:
         return cluster(context, done.pool)
 
     def extend(self, context: Context, done: CompletedStages, results: Sequence[ClusterOutput]) -> CompletedStages:
         return replace(done, view=replace(done.pool, cluster_result=results[0]))
 
     def guard(self, context: Context, done: CompletedStages) -> Sequence[str]:
-        return guardrails.find_drift(context.config, {f"{one.stage} {one.name}": _drift(one.result) for one in done.records})
+        return guardrails.find_drift(
+            context.config, {f"{one.stage} {one.name}": _drift(one.result) for one in done.records}
+        )
 
     def largest_groups(self, record: Record[StageResult]) -> Mapping[str, int]:
         return {"cluster": record.result.largest} if isinstance(record.result, ClusterResult) else {}

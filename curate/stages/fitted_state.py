@@ -144,7 +144,7 @@ def describe_drift(drifted: float | None) -> list[str]:
 def compute_drift(fit: Fit | None, now: float | None) -> float | None:
     """How much less of the rows a fit expresses now than when it was made, as a share of what it did then.
 
-    >>> drift(Fit(recipe="", pool="", fidelity=0.5), 0.25)
+    >>> compute_drift(Fit(recipe="", pool="", fidelity=0.5), 0.25)
     0.5
     """
     if fit is None or not fit.fidelity or now is None:

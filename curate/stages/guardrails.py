@@ -40,9 +40,7 @@ def check_quarantine(context: Context, records: Sequence[Record[StageResult]]) -
     }
     counts = f"{bad:,} of {rows:,} rows ({bad / rows:.2%}) were quarantined"
     parts = [path for folder, fingerprint in folders.items() for path in _quarantined(folder, fingerprint)]
-    seen = (
-        f"see {' and '.join(str(folder / QUARANTINE) for folder in folders)}: {summarize_reasons(parts, config.export.mask_pii)}"
-    )
+    seen = f"see {' and '.join(str(folder / QUARANTINE) for folder in folders)}: {summarize_reasons(parts, config.export.mask_pii)}"
     if bad > config.guard.max_quarantine_rate * rows:
         raise DataError(
             f"{counts}; guard.max_quarantine_rate allows {config.guard.max_quarantine_rate:.2%}; {seen}",
@@ -64,9 +62,7 @@ def find_expanded_files(record: Record[InputResult]) -> list[str]:
     if not times:
         return []
     worst = max(times, key=lambda path: times[path])
-    beyond = (
-        f"{len(times):,} of {len(record.result.files):,} input files expand to more than {REPORTED_EXPANSION} times their size"
-    )
+    beyond = f"{len(times):,} of {len(record.result.files):,} input files expand to more than {REPORTED_EXPANSION} times their size"
     return [f"{beyond}, {worst} to {times[worst]:,} times; beyond {MAX_EXPANSION} times, files are refused"]
 
 

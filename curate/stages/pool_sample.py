@@ -21,7 +21,7 @@ from curate.stages.ingest import declared_types
 from curate.stages.ingest.shard_writer import read_options
 from curate.store import decompression, parquet_records, readers
 from curate.store.arrow_values import convert_column
-from curate.store.column_types import Column, describe_cells, describe_array
+from curate.store.column_types import Column, describe_array, describe_cells
 from curate.store.records import BadRecord, Batch, Piece
 
 if TYPE_CHECKING:

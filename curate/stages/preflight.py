@@ -26,10 +26,18 @@ from curate.config.issues import IssueCollector, format_path, suggest_name
 from curate.config.model import DECONTAMINATE, Entry
 from curate.config.sections import ENTRY_SECTIONS, SECTIONS, EntrySection, driver_fields
 from curate.config.yaml_positions import KeyPath
-from curate.errors import ConfigError, CurateError, DataError, GuardrailError, PluginError, convert_panics, combine_errors
+from curate.errors import (
+    ConfigError,
+    CurateError,
+    DataError,
+    GuardrailError,
+    PluginError,
+    combine_errors,
+    convert_panics,
+)
 from curate.plugins.batches import Pool
 from curate.plugins.fields import Field, fields, find_marked
-from curate.plugins.interfaces import ExampleFiles, ExistingFiles, ConfigReference, TemplateField
+from curate.plugins.interfaces import ConfigReference, ExampleFiles, ExistingFiles, TemplateField
 from curate.pool.view import to_series
 from curate.seeds import rng_for
 from curate.stages import cost_table, pool_sample
@@ -57,7 +65,9 @@ def check_ingested_pool(config: RunConfig, pool: PoolView) -> Findings:
     check_pool(found, pool_sample.sample_inputs(pool.inputs, {one.column for one in referenced_columns(config)}))
     _check_token_budgets(found, pool)
     if config.proxy is not None and config.input.label is not None:
-        labels = {label for table in pool.inputs.iterate_shards(("label",)) for label in table["label"].unique().to_pylist()}
+        labels = {
+            label for table in pool.inputs.iterate_shards(("label",)) for label in table["label"].unique().to_pylist()
+        }
         logs = match_files("proxy.files", config.proxy.spec.build().files) if _reads_log(config) else ()
         check_proxy(found, list(logs), labels - {None}, exact=True)
     return found
@@ -316,7 +326,10 @@ def _check_space(found: Findings, folder: Path, pool: PoolSample, size: int, *, 
 
     A run is not refused for an estimate: it notes what ``curate check`` refuses.
     """
-    rows, costs = pool.row_count.rows, [cost_table.estimate("input", None, pool.row_count.rows, size / pool.row_count.rows)]
+    rows, costs = (
+        pool.row_count.rows,
+        [cost_table.estimate("input", None, pool.row_count.rows, size / pool.row_count.rows)],
+    )
     for section, _, entry in iterate_entries(found.config):
         if section.name != "metrics":
             costs.append(cost_table.estimate(section.name, entry, rows, size / rows))
@@ -468,7 +481,9 @@ def _check_vectors(found: Findings, path: KeyPath, entry: Entry, pool: PoolSampl
         found.add((*path, "column"), f"column {built.column!r}: {error.message}", error.hint)
         return
     if len(vectors) and not np.isfinite(vectors).all(axis=1).any():
-        found.add((*path, "column"), f"column {built.column!r} has no vector in {pool.description}", "name another column")
+        found.add(
+            (*path, "column"), f"column {built.column!r} has no vector in {pool.description}", "name another column"
+        )
 
 
 def _check_frame(found: Findings, path: KeyPath, entry: Entry, pool: PoolSample) -> None:

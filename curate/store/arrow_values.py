@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import types
 
-from curate.kernels.arrow_lists import is_list, join_lists, split_lists, join_maps, split_maps
+from curate.kernels.arrow_lists import is_list, join_lists, join_maps, split_lists, split_maps
 from curate.kernels.text.json_values import is_json, to_json_texts
 
 

@@ -25,9 +25,9 @@ from curate.store.records import (
     Piece,
     ReadOptions,
     check_names,
+    decode_preview,
     is_utf8,
     refuse_utf16,
-    decode_preview,
 )
 
 _MOST_OPEN_QUOTES = 1_000  # each is looked for in as many characters as a row may have

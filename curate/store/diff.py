@@ -102,7 +102,11 @@ class Difference:
             yield (
                 ["rows", "change", "what became of them in the other run"],
                 [
-                    [f"{one.rows:,}", one.change, f"{without[one.change]}: {_words(one.status, one.decided_by, one.reason)}"]
+                    [
+                        f"{one.rows:,}",
+                        one.change,
+                        f"{without[one.change]}: {_words(one.status, one.decided_by, one.reason)}",
+                    ]
                     for one in self.reasons
                 ],
             )
@@ -244,12 +248,18 @@ def _spread(rows: pl.DataFrame, examples: int) -> list[int]:
 
 def _reasons(change: str, fates: pl.DataFrame) -> Iterator[ReasonCount]:
     counted = fates.group_by("status", "decided_by", "reason").agg(pl.len().alias("rows"))
-    for line in counted.sort("rows", "status", "decided_by", "reason", descending=[True, False, False, False]).to_dicts():
+    for line in counted.sort(
+        "rows", "status", "decided_by", "reason", descending=[True, False, False, False]
+    ).to_dicts():
         yield ReasonCount(change=change, **line)
 
 
 def _examples(
-    change: str, run: Run, rows: pl.DataFrame, places: Mapping[str, RowLocation], decided: tuple[Run, pl.DataFrame] | None
+    change: str,
+    run: Run,
+    rows: pl.DataFrame,
+    places: Mapping[str, RowLocation],
+    decided: tuple[Run, pl.DataFrame] | None,
 ) -> Iterator[Example]:
     """One for each row; ``places``: where it is in the pool of ``run``, if it is."""
     texts = dict(zip(places, run.texts(list(places.values())), strict=True))

@@ -336,7 +336,9 @@ def _representatives(run: Run, fate: RowOutcome, name: str | None) -> Iterator[R
         seen.add(name)
         place = run.find_row(name)
         if place is None:
-            yield Representative(id=name, relation=fate.relation or "", similarity=fate.similarity, text="", outcome=None)
+            yield Representative(
+                id=name, relation=fate.relation or "", similarity=fate.similarity, text="", outcome=None
+            )
             return
         own, after = _fate(run, place, name)
         yield Representative(
@@ -386,7 +388,9 @@ def _scores(run: Run, place: RowLocation, name: str) -> Iterator[Score]:
 
 def _evaluation(hit: Hit) -> str:
     like = f"similarity {_number(hit.similarity)}" if hit.shared is None else f"shares {to_single_line(hit.shared)!r}"
-    return f"{to_single_line(hit.set)} ({to_single_line(hit.file)}, line {hit.line}), {like}: {to_single_line(hit.text)}"
+    return (
+        f"{to_single_line(hit.set)} ({to_single_line(hit.file)}, line {hit.line}), {like}: {to_single_line(hit.text)}"
+    )
 
 
 def _hits_record(run: Run) -> Record[StageResult] | None:

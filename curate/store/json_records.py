@@ -30,15 +30,15 @@ from curate.store.records import (
     NOT_UTF8,
     PREVIEW_LENGTH,
     VALUE_BYTES,
+    AllowedKinds,
     BadRecord,
     Batch,
-    AllowedKinds,
+    KindCounts,
     Piece,
     ReadOptions,
-    KindCounts,
     check_width,
-    refuse_utf16,
     decode_preview,
+    refuse_utf16,
 )
 
 _BOM = b"\xef\xbb\xbf"
@@ -344,7 +344,8 @@ def _batch_of(
         table = _table(_arrays(records, options))
     if good and not any(records):  # a table without a column has no rows
         bad = sorted(
-            [*bad, *(BadRecord(line - 1, line, "is an empty object", decode_preview(text)) for line, text, _ in good)], key=_line
+            [*bad, *(BadRecord(line - 1, line, "is an empty object", decode_preview(text)) for line, text, _ in good)],
+            key=_line,
         )
         good, records = [], []
     if isinstance(table, str):
@@ -682,7 +683,9 @@ def count_kinds(records: Iterable[Mapping[str, _Value]], nested: Mapping[str, ob
                 values.setdefault(name, []).append(value)
     for name, each in values.items():
         kinds = Counter(map(type, each))
-        if Decimal in kinds or any(isinstance(value, int) and not -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER for value in each):
+        if Decimal in kinds or any(
+            isinstance(value, int) and not -MAX_EXACT_INTEGER <= value <= MAX_EXACT_INTEGER for value in each
+        ):
             votes[name] = Counter(map(_kind_of, each))
         else:
             votes[name] = Counter({_NAMES[kind]: count for kind, count in kinds.items()})

@@ -19,7 +19,7 @@ def has_shape(data: Any, shape: Any) -> bool:
     tuple of alternatives, a list with the shape of its items, ``{str: shape}`` for a mapping whose values have that
     shape, or a mapping of the keys that must be there; more may stand beside them.
 
-    >>> fits({"rows": [1, 2], "note": None}, {"rows": [int]}), fits({"rows": [1, True]}, {"rows": [int]})
+    >>> has_shape({"rows": [1, 2], "note": None}, {"rows": [int]}), has_shape({"rows": [1, True]}, {"rows": [int]})
     (True, False)
     """
     if isinstance(shape, tuple):
@@ -68,7 +68,7 @@ def parse_dataclass(cls: type[T], data: object, *, null_is_nan: bool = False) ->
     ... class Fit:
     ...     rows: tuple[int, ...]
     ...     drift: float | None = None
-    >>> read_as(Fit, {"rows": [1, 2]}), read_as(Fit, {"rows": [1, True]})
+    >>> parse_dataclass(Fit, {"rows": [1, 2]}), parse_dataclass(Fit, {"rows": [1, True]})
     (Fit(rows=(1, 2), drift=None), None)
     """
     try:

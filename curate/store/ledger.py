@@ -191,7 +191,9 @@ class Run:
             status = pl.when("selected").then(pl.lit("chosen")).otherwise(pl.lit("dropped"))
             tables.append(_settled(ledger.with_columns(status=status)))
         else:
-            found = [to_polars(table).join(wanted, on="id", how="semi") for table in self.inputs.iterate_shards(("id",))]
+            found = [
+                to_polars(table).join(wanted, on="id", how="semi") for table in self.inputs.iterate_shards(("id",))
+            ]
             tables.append(_settled(pl.concat(found), "undecided"))
         if unread is not None:
             tables.append(_settled(unread, "set aside"))
@@ -261,7 +263,7 @@ def follow_chain(name: str, lines: Mapping[str, Mapping[str, Any]]) -> str | Non
     --------
     >>> dropped = {"status": "dropped", "representative": "b"}
     >>> chosen = {"status": "chosen", "representative": None}
-    >>> end_of_chain("a", {"a": dropped, "b": chosen}), end_of_chain("a", {"a": dropped})
+    >>> follow_chain("a", {"a": dropped, "b": chosen}), follow_chain("a", {"a": dropped})
     ('b', None)
     """
     at, seen = name, set[str]()

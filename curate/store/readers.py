@@ -25,14 +25,14 @@ __all__ = [
     "Batch",
     "Piece",
     "ReadOptions",
-    "read_column_names",
+    "add_partitions",
     "detect_format",
     "find_data_in_header",
     "parse_partitions",
     "read",
+    "read_column_names",
     "scan",
     "strip_format",
-    "add_partitions",
 ]
 
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet"]
@@ -65,7 +65,7 @@ def detect_format(path: Path) -> tuple[Format, Compression]:
 def strip_format(path: Path) -> str:
     """Return the name of a file without the endings that say its format.
 
-    >>> stem_of(Path("pool/a.b.jsonl.gz"))
+    >>> strip_format(Path("pool/a.b.jsonl.gz"))
     'a.b'
     """
     endings = 2 if detect_format(path)[1] else 1
@@ -189,7 +189,7 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 def parse_partitions(path: str) -> dict[str, str | None]:
     """Return the columns that the folders of a path are, as Hive writes them.
 
-    >>> partitions_of("pool/lang=en/year=2024/a.jsonl")
+    >>> parse_partitions("pool/lang=en/year=2024/a.jsonl")
     {'lang': 'en', 'year': '2024'}
     """
     folders = path.partition("://")[2].split("/")[1:-1] if "://" in path else Path(path).parts[:-1]

@@ -55,7 +55,9 @@ def refuse_links(folder: Path, owned: Collection[str] = RESULTS) -> None:
         current = above == str(folder / "export") and _CURRENT.fullmatch(name)
         if not stat.S_ISREG(mode) and not (current and stat.S_ISLNK(mode)):
             message, hint = (
-                (no_follow.LINK_MESSAGE, no_follow.LINK_HINT) if stat.S_ISLNK(mode) else (no_follow.SPECIAL_FILE_MESSAGE, no_follow.SPECIAL_FILE_HINT)
+                (no_follow.LINK_MESSAGE, no_follow.LINK_HINT)
+                if stat.S_ISLNK(mode)
+                else (no_follow.SPECIAL_FILE_MESSAGE, no_follow.SPECIAL_FILE_HINT)
             )
             raise DataError(message, where=entry.path, hint=hint)
 

@@ -119,7 +119,10 @@ def _known_rows(root: Path, version: str) -> Iterator[pq.ParquetFile]:
     try:
         with paths.open_parquet(path) as file:
             made_from = (file.schema_arrow.metadata or {}).get(parquet_io.FINGERPRINT.encode(), b"")
-            if version_name(made_from.decode(errors="replace")) != version or expected not in (None, file.metadata.num_rows):
+            if version_name(made_from.decode(errors="replace")) != version or expected not in (
+                None,
+                file.metadata.num_rows,
+            ):
                 raise ValueError("it is not what was written")
             yield file
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
@@ -441,7 +444,9 @@ def delete_old_versions(root: Path, keep: int, warn: Callable[[str], None]) -> N
         parquet_io.sync_folder(root)
         paths.remove_directory(root / _COPIED)
     last = {line["version"]: place for place, line in enumerate(read_history(root))}  # by a rollback, too
-    older = sorted(set(complete_versions(root)) - {published_version(root)}, key=lambda version: (last.get(version, -1), version))
+    older = sorted(
+        set(complete_versions(root)) - {published_version(root)}, key=lambda version: (last.get(version, -1), version)
+    )
     for version in older[: max(0, len(older) - keep)]:
         if is_edited(root, version):
             warn(f"{root / version} was edited since it was written; it is kept in {back_up_edited(root, version)}")

@@ -14,7 +14,7 @@ from curate.config.issues import IssueCollector
 from curate.config.validator import MAX_NUMBER, Validator
 from curate.config.yaml_positions import parse_yaml
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, union_members, split_annotated
+from curate.plugins.fields import Field, fields, split_annotated, union_members
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import pytest
 from curate.config.issues import SYNONYMS, suggest_name
 from curate.config.sections import ENTRY_SECTIONS, SECTIONS, TOP_LEVEL_FIELDS, EntrySection, driver_fields
 from curate.plugins import registry
-from curate.plugins.fields import fields, expand_nested
+from curate.plugins.fields import expand_nested, fields
 
 
 def keys_of_every_mapping():

@@ -17,8 +17,8 @@ from curate.config.loader import config_from_dict
 from curate.executors.serial import Serial
 from curate.pipeline import plan
 from curate.plugins import registry
-from curate.plugins.fields import fields, iter_marks, expand_nested
-from curate.plugins.interfaces import ContentPath, ConfigReference, TemplateField
+from curate.plugins.fields import expand_nested, fields, iter_marks
+from curate.plugins.interfaces import ConfigReference, ContentPath, TemplateField
 from tests.test_paths import edited
 
 _PATHS = re.compile(r"\b(files?|folders?|paths?|director(y|ies)|glob)\b", re.IGNORECASE)

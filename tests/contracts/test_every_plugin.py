@@ -15,7 +15,7 @@ from curate.config import sections
 from curate.config.loader import config_from_dict
 from curate.errors import ConfigErrors
 from curate.plugins import registry
-from curate.plugins.fields import describe, fields, iter_marks, without_null, format_value
+from curate.plugins.fields import describe, fields, format_value, iter_marks, without_null
 
 SECTION = {section.kind: section for section in sections.ENTRY_SECTIONS.values()}
 ALL = [pytest.param(kind, name, id=f"{kind}-{name}") for kind in registry.KINDS for name in registry.names(kind)]

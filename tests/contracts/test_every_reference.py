@@ -16,8 +16,8 @@ from curate.config.sections import ENTRY_SECTIONS, SECTIONS, driver_fields
 from curate.errors import CurateError
 from curate.executors.serial import Serial
 from curate.plugins import registry
-from curate.plugins.fields import fields, item_type, key_type, iter_marks, nested_dataclass, expand_nested
-from curate.plugins.interfaces import ExampleFiles, ExistingFiles, ConfigReference, TemplateField
+from curate.plugins.fields import expand_nested, fields, item_type, iter_marks, key_type, nested_dataclass
+from curate.plugins.interfaces import ConfigReference, ExampleFiles, ExistingFiles, TemplateField
 from curate.plugins.kinds import KINDS
 from curate.progress import NullProgress
 from curate.stages import preflight
@@ -42,7 +42,9 @@ def kind_of(annotation) -> str | None:
     for mark in iter_marks(annotation):
         if isinstance(mark, ExistingFiles | ExampleFiles):
             return "file"
-        if isinstance(mark, TemplateField) or (isinstance(mark, ConfigReference) and mark.target in ("column", "group")):
+        if isinstance(mark, TemplateField) or (
+            isinstance(mark, ConfigReference) and mark.target in ("column", "group")
+        ):
             return "column"
     return None
 
@@ -70,7 +72,9 @@ def references():
             plugin = registry.get(ENTRY_SECTIONS[name].kind, use)
             named = {one.name for one in expand_nested(fields(plugin.cls)) if kind_of(one.type)}
             for field in expand_nested(fields(plugin.cls)):
-                if field.name in named and not (nested_dataclass(item_type(field.type, list)) and "*" not in field.name):
+                if field.name in named and not (
+                    nested_dataclass(item_type(field.type, list)) and "*" not in field.name
+                ):
                     yield name, use, field.name, wrong(field.type, kind_of(field.type))
             if "frame" in plugin.traits.reads and not named:
                 yield name, use, next(iter(plugin.traits.example)), None
@@ -257,7 +261,9 @@ def test_a_column_of_late_rows_is_no_mistake(written):
     Path("pool/a.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
     Path("pool/b.jsonl").unlink()
     source = {"files": "pool/a.jsonl", "id": "id", "text": "text"}
-    found = preflight.check_without_run(load_config(written(input=source, select=[{"use": "where", "drop": "late > 5"}])))
+    found = preflight.check_without_run(
+        load_config(written(input=source, select=[{"use": "where", "drop": "late > 5"}]))
+    )
     assert not found.errors
     assert not found.pool.complete
     assert str(found.pool.row_count) == "3,000"

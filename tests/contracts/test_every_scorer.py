@@ -60,7 +60,9 @@ def build(name):
     if not declared(name).fits:
         return built
     fields = [
-        name for name, kind in annotations(record.cls).items() if any(isinstance(m, ExampleFiles) for m in markers(kind))
+        name
+        for name, kind in annotations(record.cls).items()
+        if any(isinstance(m, ExampleFiles) for m in markers(kind))
     ]
     examples = {name: learnt_from(number) for number, name in enumerate(fields)}
     return built.restore(built.fit(examples, np.random.default_rng(0)))

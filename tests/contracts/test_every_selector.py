@@ -151,7 +151,9 @@ def test_exactly_the_budget_each_row_once_and_all_arrays_of_the_right_length(nam
     assert selection.indices.dtype == np.intp
     assert selection.gain.dtype == np.float32
     if declared(name).budgeted:
-        assert [len(rows) for rows in selection.epochs or (selection.indices,)] == [budget] * len(selection.epochs or "1")
+        assert [len(rows) for rows in selection.epochs or (selection.indices,)] == [budget] * len(
+            selection.epochs or "1"
+        )
 
 
 ODD = {
@@ -358,7 +360,9 @@ def golden_pool(plugin, reads):
     x = np.sin(np.outer(source + 1, [1.0, 1.7, 2.9, 4.3])) + 0.02 * np.cos(np.outer(i, [3.0, 1.0, 2.0, 5.0]))
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     numbers = np.cos(0.7 * i + 0.3).astype(np.float32)
-    names = {getattr(plugin, f) for f, a in annotations(type(plugin)).items() if ConfigReference("score") in markers(a)} - {None}
+    names = {
+        getattr(plugin, f) for f, a in annotations(type(plugin)).items() if ConfigReference("score") in markers(a)
+    } - {None}
     columns = dict.fromkeys(plugin.columns() if "frame" in reads else (), numbers)
     if LISTS in columns:
         columns[LISTS] = ((7 * i[:, None] + i[None, :9] ** 2) // 5 % 3).tolist()
@@ -369,7 +373,9 @@ def golden_pool(plugin, reads):
         dict.fromkeys(names, numbers),
         dict.fromkeys(names, True),
         pl.DataFrame(columns) if columns else None,
-        Texts.from_list([f"{'the ' * (s % 3)}row {s} of many rows" for s in source.tolist()]) if "text" in reads else None,
+        Texts.from_list([f"{'the ' * (s % 3)}row {s} of many rows" for s in source.tolist()])
+        if "text" in reads
+        else None,
     )
 
 

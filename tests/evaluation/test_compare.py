@@ -60,7 +60,9 @@ def test_the_winner_is_named_where_it_is_known(crowd, over):
 
 
 def test_nothing_beats_random_where_labels_are_noise(noise, over):
-    found = compare(config_from_dict(over()), Serial(), select=["facility_location", "k_center"], prune_rates=[0.7, 0.9])
+    found = compare(
+        config_from_dict(over()), Serial(), select=["facility_location", "k_center"], prune_rates=[0.7, 0.9]
+    )
     assert verdict.sentence(found).startswith("nothing beats random here: use uniform")
 
 

@@ -27,7 +27,7 @@ from curate.config import model
 from curate.config.budget import Budget
 from curate.config.validator import MAX_NUMBER
 from curate.plugins import registry
-from curate.plugins.fields import Field, fields, union_members, split_annotated
+from curate.plugins.fields import Field, fields, split_annotated, union_members
 
 MOST_SECONDS, MOST_MEMORY = 30.0, 1 << 30
 MORE_SECONDS = {"evaluate.seeds": 180.0}

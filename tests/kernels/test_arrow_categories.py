@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.arrow_categories import unique_categories, encode_categories
+from curate.kernels.arrow_categories import encode_categories, unique_categories
 
 TEXTS = st.lists(st.none() | st.text(max_size=3))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from curate.kernels.arrow_lists import is_list, join_lists, split_lists, join_maps, split_maps
+from curate.kernels.arrow_lists import is_list, join_lists, join_maps, split_lists, split_maps
 
 VALUES = [["a", None], None, [], ["c", "d", "e"]]
 KINDS = [pa.list_(pa.string()), pa.large_list(pa.string()), pa.list_view(pa.string()), pa.large_list_view(pa.string())]

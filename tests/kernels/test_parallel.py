@@ -10,7 +10,7 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from curate.kernels import parallel
-from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices, thread_count
+from curate.kernels.parallel import block_slices, map_blocks, one_blas_thread, thread_count
 
 
 def blas_threads() -> set[int]:

@@ -10,8 +10,8 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt, MinLen
 
 from curate.errors import PluginError
-from curate.plugins.fields import describe, fields, find_marked, without_null, format_value
-from curate.plugins.interfaces import ExecutionOnly, ConfigReference, ScoreName
+from curate.plugins.fields import describe, fields, find_marked, format_value, without_null
+from curate.plugins.interfaces import ConfigReference, ExecutionOnly, ScoreName
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

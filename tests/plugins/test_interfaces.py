@@ -6,7 +6,16 @@ import pytest
 
 from curate.errors import PluginError
 from curate.plugins import registry
-from curate.plugins.interfaces import MetricColumn, OutputColumn, ScoreColumn, is_random, embedder, metric, scorer, selector
+from curate.plugins.interfaces import (
+    MetricColumn,
+    OutputColumn,
+    ScoreColumn,
+    embedder,
+    is_random,
+    metric,
+    scorer,
+    selector,
+)
 from curate.plugins.registry import LocalPlugin
 
 EMBEDDER = '''

@@ -10,21 +10,21 @@ import numpy as np
 from curate.accounting import Count
 from curate.report import statistics
 from curate.report.charts import projection
+from curate.report.evaluation_data import Estimate, Evaluation, Line, Slice, Stability
 from curate.report.report_data import (
     Cluster,
     Conflict,
     Conflicts,
+    EntryRetention,
     Example,
     Examples,
     LabelGroup,
-    PoolMap,
     Neighbors,
+    PoolMap,
     Report,
-    EntryRetention,
     Stage,
     Tokens,
 )
-from curate.report.evaluation_data import Estimate, Evaluation, Line, Slice, Stability
 
 ROWS, DIMENSIONS, TOPICS = 6_000, 32, 48
 SOURCES = ("forum-archive", "code-review", "textbook-exercises", "support-tickets", "field-notes")
@@ -222,7 +222,15 @@ def evaluation(name: str = "tides") -> Evaluation:
         ),
         sliced="logistic_probe_accuracy",
         slices=tuple(
-            Slice(grouping=by, name=of, rows=40, selection=0.9 + lost, uniform=0.8, full=0.9, lost=Estimate(lost, 0.1, 0.2))
+            Slice(
+                grouping=by,
+                name=of,
+                rows=40,
+                selection=0.9 + lost,
+                uniform=0.8,
+                full=0.9,
+                lost=Estimate(lost, 0.1, 0.2),
+            )
             for by, of, lost in groups
         ),
         stability={"selection": Stability(0.91, 0.67), "uniform": Stability(0.1, 0.11)},

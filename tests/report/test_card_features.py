@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from curate.plugins.exporters.jsonl import Jsonl
 from curate.plugins.exporters.parquet import Parquet
-from curate.report.card_features import UnknownTypeError, describe_columns, column_overrides
+from curate.report.card_features import UnknownTypeError, column_overrides, describe_columns
 from curate.report.dataset_card import Export, card
 from tests.report.test_dataset_card import front, small
 

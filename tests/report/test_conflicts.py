@@ -93,7 +93,10 @@ def test_a_run_lists_the_texts_with_different_labels_with_their_rows(labelled, c
 
 def test_no_more_texts_labels_and_rows_than_a_page_holds_are_listed(labelled, config):
     labelled({f"r{number:04d}": {"text": f"text {number % 12}", "topic": f"t{number}"} for number in range(60)})
-    told = pipeline.run(config_from_dict(config()), Serial()) and pipeline.report(config_from_dict(config()))[1]["conflicts"]
+    told = (
+        pipeline.run(config_from_dict(config()), Serial())
+        and pipeline.report(config_from_dict(config()))[1]["conflicts"]
+    )
     assert (told["texts"], told["rows"], told["kept"], len(told["groups"])) == (12, 60, 20, 10)
     assert [group["text"] for group in told["groups"]] == [f"text {number}" for number in range(10)]
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 from curate.contamination import EvaluationSet, Hit
 from curate.report import contamination_text, dataset_card, run_page
-from curate.report.report_data import ContaminatedRow, Decontamination, Report
 from curate.report.dataset_card import Export
+from curate.report.report_data import ContaminatedRow, Decontamination, Report
 from curate.report.summary import summary
 
 EVIL = "</p><script>alert(1)</script> | `x` **b** \n# title"

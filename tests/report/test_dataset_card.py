@@ -6,8 +6,8 @@ import pytest
 import yaml
 
 from curate.accounting import Count
-from curate.report.report_data import Report, Stage, Tokens
 from curate.report.dataset_card import Export, card
+from curate.report.report_data import Report, Stage, Tokens
 from curate.report.summary import summary
 
 EVIL = "---\nlicense: mit\n---\n| a | b |\n<script>alert(1)</script> `code` ```` fence [x](http://y) \"': {x}"

@@ -9,8 +9,8 @@ import pytest
 from curate.accounting import Count
 from curate.report import evaluation_text
 from curate.report.charts import error_bars
-from curate.report.report_data import Report, Stage
 from curate.report.evaluation_data import Estimate, Evaluation
+from curate.report.report_data import Report, Stage
 from curate.report.run_page import render
 
 

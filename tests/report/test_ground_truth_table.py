@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from curate.report.ground_truth_table import OTHERS, tabulate_outcomes, section
+from curate.report.ground_truth_table import OTHERS, section, tabulate_outcomes
 
 
 def key(**kinds):

@@ -15,6 +15,7 @@ import pytest
 from curate.accounting import Count
 from curate.report import statistics
 from curate.report.charts import projection
+from curate.report.evaluation_data import Estimate, Evaluation, Line, Slice, Stability
 from curate.report.report_data import (
     Cluster,
     Conflict,
@@ -22,14 +23,13 @@ from curate.report.report_data import (
     Example,
     Examples,
     LabelGroup,
-    PoolMap,
     MaskedPii,
     Neighbors,
+    PoolMap,
     Report,
     Stage,
     Tokens,
 )
-from curate.report.evaluation_data import Estimate, Evaluation, Line, Slice, Stability
 from curate.report.run_page import MOST_BYTES, TEXTS, render
 
 VOID = {"meta", "wbr"}

@@ -135,7 +135,9 @@ def test_a_row_says_in_which_epochs_it_is(pool, planned):
     ],
 )
 def test_epochs_are_listed_as_far_as_one_reads_them(epochs, of, words):
-    fate = RowOutcome(status="chosen", decided_by="draws", rank=0, n_selected=9, gain=0.5, weight=2, epochs=tuple(epochs), n_epochs=of)
+    fate = RowOutcome(
+        status="chosen", decided_by="draws", rank=0, n_selected=9, gain=0.5, weight=2, epochs=tuple(epochs), n_epochs=of
+    )
     assert str(fate) == f"chosen by draws at rank 0 of 0 to 8, gain 0.5, weight 2, {words}"
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from curate.errors import DataError
 from curate.store.arrow_values import convert, to_storable
-from curate.store.column_types import Column, describe_cells, describe_array
+from curate.store.column_types import Column, describe_array, describe_cells
 
 
 def joined(*columns: Column) -> pa.DataType:

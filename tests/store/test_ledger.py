@@ -57,7 +57,12 @@ def test_a_chosen_row_tells_its_place_its_figures_and_its_rank(pool, config):
     scores = pl.read_parquet("run/score/prototypicality/part-*.parquet")
     (score,) = story.scores
     assert score.value == scores.row(by_predicate=pl.col("id") == story.id, named=True)["score_prototypicality"]
-    assert (story.outcome.status, story.outcome.decided_by, story.outcome.rank, story.outcome.n_selected) == ("chosen", "top_k", 2, 5)
+    assert (story.outcome.status, story.outcome.decided_by, story.outcome.rank, story.outcome.n_selected) == (
+        "chosen",
+        "top_k",
+        2,
+        5,
+    )
     assert (story.outcome.gain, story.outcome.weight) == (line["gain"], line["weight"])
     assert story.exported is True
     assert "chosen by top_k at rank 2 of 0 to 4, gain " in told(story.id)
@@ -95,7 +100,11 @@ def test_a_near_duplicate_tells_what_stands_for_it_and_what_became_of_that(pool,
     assert (first.id, first.similarity) == (late[0]["representative"], late[0]["similarity"])
     assert first.text.endswith(f"number {int(first.id[1:])}")
     assert first.outcome == RowOutcome(
-        status="dropped", decided_by="top_k", reason="quality below that of the rows kept", n_selected=5, passed_entries=("semdedup",)
+        status="dropped",
+        decided_by="top_k",
+        reason="quality below that of the rows kept",
+        n_selected=5,
+        passed_entries=("semdedup",),
     )
     assert [first.id in line or "top_k" in line for line in told(story.id).splitlines()].count(True) >= 2
     assert story.exported is False
@@ -251,7 +260,11 @@ def test_many_fates_come_in_the_order_asked_for(pool, config):
             assert (fate["status"], fate["reason"]) == expected
         else:
             assert fate["status"] == ("chosen" if line["selected"] else "dropped")
-            assert (fate["decided_by"], fate["reason"], fate["rank"]) == (line["dropped_by"], line["reason"], line["rank"])
+            assert (fate["decided_by"], fate["reason"], fate["rank"]) == (
+                line["dropped_by"],
+                line["reason"],
+                line["rank"],
+            )
 
 
 def test_the_chosen_rows_are_those_of_the_ledger_with_their_place(finished):

@@ -431,7 +431,9 @@ def test_explain_diff_plan_and_report_read_from_a_store_what_they_read_from_a_di
     there = settings(run=f"{bucket.url}/run")
     curate.run(settings())
     curate.run(there)
-    here, away = (explain.explain(folder, "r0003").as_dict() for folder in (Path("run"), paths.parse_path(there["run"])))
+    here, away = (
+        explain.explain(folder, "r0003").as_dict() for folder in (Path("run"), paths.parse_path(there["run"]))
+    )
     assert away == here | {"run": there["run"]}
     found = diff.diff(Path("run"), paths.parse_path(there["run"]), 5)
     assert (found.churn.added, found.churn.removed, found.churn.kept) == (0, 0, 20)

@@ -54,7 +54,10 @@ def test_a_truncated_shard_is_not_current_and_says_so_when_read(tmp_path):
 
 
 def test_a_full_disk_is_an_error_that_names_the_file(tmp_path):
-    with pytest.raises(DataError, match="cannot write: No space left on device"), parquet_io.write_atomically(tmp_path / "a"):
+    with (
+        pytest.raises(DataError, match="cannot write: No space left on device"),
+        parquet_io.write_atomically(tmp_path / "a"),
+    ):
         raise OSError(28, "No space left on device")
 
 

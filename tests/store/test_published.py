@@ -105,7 +105,9 @@ def test_readers_see_all_of_one_version_while_others_are_published(exported):
         one.start()
     for _ in range(40):
         versions.rollback(
-            Path("run"), sorted(set(versions.complete_versions(Path("run/export"))) - {curate.get_published("run").version})[0], str
+            Path("run"),
+            sorted(set(versions.complete_versions(Path("run/export"))) - {curate.get_published("run").version})[0],
+            str,
         )
     exported(16, keep_versions=2)
     over.set()

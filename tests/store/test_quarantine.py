@@ -36,7 +36,9 @@ def test_the_three_most_frequent_reasons_are_given_with_a_row_of_each(write):
 
 def test_reasons_that_differ_in_names_and_numbers_are_one(write):
     lines = [(f"has the id 'r{number} of b' of pool/a.jsonl:{number}", None) for number in range(1, 100)]
-    assert quarantine.summarize_reasons([write(0, lines)], ()) == "99 × has the id 'r1 of b' of pool/a.jsonl:1 (0.jsonl:1)"
+    assert (
+        quarantine.summarize_reasons([write(0, lines)], ()) == "99 × has the id 'r1 of b' of pool/a.jsonl:1 (0.jsonl:1)"
+    )
 
 
 def test_a_record_is_cut_masked_and_on_one_line(write):

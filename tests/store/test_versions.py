@@ -331,7 +331,9 @@ def test_a_line_of_the_history_counts_only_once_the_switch_followed(pool, config
     first, second = publish(config, 10), publish(config, 20)
     line = versions.prepare_publication(ROOT, first, "rollback")
     assert line is not None
-    parquet_io.write_json(ROOT / versions.HISTORY, {"publications": [*versions.read_history(ROOT), line]})  # killed here
+    parquet_io.write_json(
+        ROOT / versions.HISTORY, {"publications": [*versions.read_history(ROOT), line]}
+    )  # killed here
     assert [one["version"] for one in versions.read_history(ROOT)] == [first, second]
     assert versions.rollback(Path("run"), None, silent).published == first
     assert [one["version"] for one in versions.read_history(ROOT)] == [first, second, first]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from curate.kernels.linalg.cosines import ROUNDING
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Matrix, Rows
 
 _ROWS = 2048

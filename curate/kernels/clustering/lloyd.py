@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from curate.kernels.linalg.cosines import ROUNDING
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Codes, Matrix, Numbers, Rows
 
 _ROWS = 2048  # one product: 2048 × k similarities a thread, which the caches hold for k = 1,000
@@ -25,7 +25,9 @@ class KMeansFit(NamedTuple):
     converged: bool
 
 
-def lloyd(blocks: Callable[[], Iterator[Matrix]], centroids: Matrix, *, max_iterations: int, tolerance: float) -> KMeansFit:
+def lloyd(
+    blocks: Callable[[], Iterator[Matrix]], centroids: Matrix, *, max_iterations: int, tolerance: float
+) -> KMeansFit:
     """Move ``centroids`` until the rows are no nearer to theirs than the time before.
 
     Each iteration reads all rows once, gives each to its most similar centroid, and puts every centroid at the mean

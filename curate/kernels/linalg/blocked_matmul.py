@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Matrix
 
 _ROWS, _COLUMNS = 1024, 4096  # one product: 16 MiB a thread

@@ -55,7 +55,9 @@ def normalize_rows(x: NDArray[np.floating]) -> Matrix:
     return values
 
 
-def cosine_distances(similarities: NDArray[np.floating], x: Matrix, y: Matrix, left: Indices, right: Indices) -> Numbers:
+def cosine_distances(
+    similarities: NDArray[np.floating], x: Matrix, y: Matrix, left: Indices, right: Indices
+) -> Numbers:
     """Compute 1 - cosine of pairs of unit rows, from differences where rows are near.
 
     Parameters
@@ -134,7 +136,9 @@ def distance_to_nearest(x: Matrix, among: Matrix) -> Vector:
         at, column = np.nonzero(similarities >= reached[rows])
         for pairs in block_slices(len(at), _PAIRS):
             row, other = at[pairs], column[pairs]
-            found = cosine_distances(similarities[row, other], candidates, among, rows.start + row, columns.start + other)
+            found = cosine_distances(
+                similarities[row, other], candidates, among, rows.start + row, columns.start + other
+            )
             np.minimum.at(least, rows.start + row, found)
 
     for_each_product(candidates, among, refine, rows=_ROWS)

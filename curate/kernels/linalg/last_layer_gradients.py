@@ -10,7 +10,9 @@ from curate.errors import PluginError
 from curate.kernels.types import Matrix, Vector
 
 
-def last_layer_gradients(embeddings: Matrix, scores: Mapping[str, Vector], error_by: str | None, selector: str) -> Matrix:
+def last_layer_gradients(
+    embeddings: Matrix, scores: Mapping[str, Vector], error_by: str | None, selector: str
+) -> Matrix:
     """Return the embeddings, or each times its value of the score ``error_by``; (n, d) float32.
 
     The gradient of the cross-entropy loss by the weights of a linear last layer is the outer product of the error,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
+from curate.kernels.parallel import block_slices, map_blocks, one_blas_thread
 from curate.kernels.types import Matrix, Numbers
 
 _ROWS = 2048

@@ -14,7 +14,7 @@ from curate.kernels.clustering.spherical_kmeans import default_n_clusters, spher
 from curate.kernels.neighbors.equal_rows import first_equal_rows
 from curate.kernels.neighbors.knn import EXACT_ROWS, knn
 from curate.kernels.neighbors.nearest_predecessor import most_similar_predecessors
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Codes, Flags, Matrix, Numbers, Rows, Vector, Vectors
 
 KeepOrder = Literal["farthest", "nearest", "best_quality"]
@@ -258,5 +258,7 @@ def _nearest_means(means: Matrix, k: int) -> Codes:
     """(c, k) the cells with the most similar mean directions; of very many, nearly those."""
     if len(means) <= EXACT_ROWS:
         return knn(means, k)[0]
-    centroids = spherical_kmeans(Vectors.from_array(means), default_n_clusters(len(means)), np.random.default_rng(0)).centroids
+    centroids = spherical_kmeans(
+        Vectors.from_array(means), default_n_clusters(len(means)), np.random.default_rng(0)
+    ).centroids
     return knn(means, k, centroids=centroids, cluster=assign(means, centroids)[0])[0]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.kernels.linalg.centroids import clusters_as_cells
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Codes, Indices, Matrix, Positions32
 
 EXACT_ROWS = 20_000  # comparing all of them takes two seconds on two cores; cells would miss 2 % and save one

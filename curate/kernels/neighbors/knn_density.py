@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from curate.kernels.linalg.cosines import euclidean_distances, cosine_distances
+from curate.kernels.linalg.cosines import cosine_distances, euclidean_distances
 from curate.kernels.types import Matrix, Positions32, Vector
 
 MIN_DISTANCE = 1e-3  # the distance of duplicates, so that their density is finite

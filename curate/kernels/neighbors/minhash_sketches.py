@@ -67,7 +67,9 @@ class Sketcher:
             start, some = block
             here = slice(start, start + len(some))
             hashes, offsets = self._shingles(some)
-            keys[:, here] = band_keys(compute_signatures(hashes, offsets, self.bands * self.rows), self.bands, self.rows)
+            keys[:, here] = band_keys(
+                compute_signatures(hashes, offsets, self.bands * self.rows), self.bands, self.rows
+            )
             for half, values in enumerate((hashes, mix_bits(~hashes))):
                 digests[half, here] = np.add.reduceat(values, offsets[:-1])
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Matrix, Rows, Vector
 
 _ROWS, _COLUMNS = 128, 4096  # one product: 2 MiB; with few rows at once, little is computed of what comes later

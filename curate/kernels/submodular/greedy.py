@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.submodular.lazy_greedy import lazy_greedy
 from curate.kernels.submodular.objectives import Objective
 from curate.kernels.types import Numbers, Rows

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
-from curate.kernels.submodular.similarities import Similarities, similarity_sums, row_entries
+from curate.kernels.submodular.similarities import Similarities, row_entries, similarity_sums
 from curate.kernels.types import Indices, Matrix, Numbers, Rows
 
 if TYPE_CHECKING:

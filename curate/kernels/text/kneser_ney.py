@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.kernels.ragged import concatenate_ranges
-from curate.kernels.text.ngram_ids import shift_right, find_ngrams, nested_ngrams
+from curate.kernels.text.ngram_ids import find_ngrams, nested_ngrams, shift_right
 from curate.kernels.types import FittedState, Hashes, Numbers, Positions, Vector
 
 _UNDEFINED = np.array([0, 0.5, 1, 1.5])

@@ -162,7 +162,9 @@ class NgramIndex:
         kept = order[np.array(true, np.bool_)]
         return rows[kept] + block.start, numbers[kept]
 
-    def _proposed(self, plain: Sequence[str], length: int, first: int, lookup: HashIndex) -> tuple[Positions, Positions, Positions]:
+    def _proposed(
+        self, plain: Sequence[str], length: int, first: int, lookup: HashIndex
+    ) -> tuple[Positions, Positions, Positions]:
         """Row, n-gram and its first place in words, of each pair that a hash proposes."""
         hashes, offsets = hash_shingles(plain, length, "word")
         among = lookup.find(hashes)

@@ -12,7 +12,7 @@ from annotated_types import Ge, Le
 
 from curate.kernels.neighbors.hash_index import HashIndex
 from curate.kernels.parallel import map_blocks, one_blas_thread
-from curate.kernels.text.char_ngrams import text_of_each, signed_hashing, text_blocks, trigrams
+from curate.kernels.text.char_ngrams import signed_hashing, text_blocks, text_of_each, trigrams
 from curate.kernels.types import Counts, FittedState, Hashes, Matrix, Positions, Vector
 from curate.plugins.interfaces import Embedder, embedder
 

@@ -21,7 +21,7 @@ from curate.errors import PluginError, missing_extra_error
 from curate.kernels.parallel import block_slices, thread_count
 from curate.kernels.types import Counts, Matrix, Rows
 from curate.paths import hash_content
-from curate.plugins.interfaces import ExecutionOnly, ContentPath, embedder
+from curate.plugins.interfaces import ContentPath, ExecutionOnly, embedder
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -113,7 +113,9 @@ def _check_packages(backend: Backend) -> None:
     """Refuse a backend of which a package is not installed."""
     for module, package in (("sentence_transformers", "sentence-transformers"), *_NEEDS[backend]):
         if importlib.util.find_spec(module) is None:
-            raise missing_extra_error(package, _EXTRA[backend], f"embedder 'sentence_transformers' with backend {backend!r}")
+            raise missing_extra_error(
+                package, _EXTRA[backend], f"embedder 'sentence_transformers' with backend {backend!r}"
+            )
 
 
 @lru_cache(maxsize=2)

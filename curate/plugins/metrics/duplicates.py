@@ -43,5 +43,8 @@ class Duplicates:
         exact = len(trial.chosen) - len(np.unique(require(trial.content)[trial.chosen]))
         nearest = nearest_similarity(require(trial.embeddings)[trial.chosen])
         return MetricResult(
-            {"exact": float(exact), "near": float(np.count_nonzero(nearest >= similarity_threshold(self.min_similarity)))}
+            {
+                "exact": float(exact),
+                "near": float(np.count_nonzero(nearest >= similarity_threshold(self.min_similarity))),
+            }
         )

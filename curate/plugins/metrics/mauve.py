@@ -86,7 +86,9 @@ def frontier_integral(p: Numbers, q: Numbers) -> float:
 def buckets(rows: Matrix, count: int, n_init: int, rng: np.random.Generator) -> Codes:
     """Each row's bucket, by spherical k-means: the best of ``starts`` attempts; as many buckets as distinct rows."""
     fits = [
-        lloyd(lambda: iter([rows]), rows[choose_seeds(rows, count, rng)], max_iterations=_ITERATIONS, tolerance=_TOLERANCE)
+        lloyd(
+            lambda: iter([rows]), rows[choose_seeds(rows, count, rng)], max_iterations=_ITERATIONS, tolerance=_TOLERANCE
+        )
         for _ in range(n_init)
     ]
     return assign(rows, min(fits, key=lambda fit: fit.inertia).centroids)[0]

@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.text.char_ngrams import text_blocks
-from curate.kernels.text.ngram_ids import shift_right, find_ngrams, nested_ngrams
+from curate.kernels.text.ngram_ids import find_ngrams, nested_ngrams, shift_right
 from curate.kernels.types import Counts, Vector
 from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric

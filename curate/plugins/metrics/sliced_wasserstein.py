@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 from numpy.typing import NDArray
 
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Matrix, Numbers
 from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Gt, Le
 from numpy.typing import NDArray
 
-from curate.kernels.parallel import one_blas_thread, block_slices
+from curate.kernels.parallel import block_slices, one_blas_thread
 from curate.kernels.types import Matrix
 from curate.plugins.batches import MetricInput, require
 from curate.plugins.interfaces import OutputColumn, metric

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.stats.softmax import softmax
 from curate.kernels.types import Codes, FittedState, Matrix
 from curate.plugins.interfaces import proxy

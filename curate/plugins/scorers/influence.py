@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from curate.kernels.linalg.kronecker import kronecker_solve
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Codes, Matrix, Numbers, Vector
 from curate.plugins.batches import Dynamics, ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer

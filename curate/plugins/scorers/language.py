@@ -64,7 +64,9 @@ def language(texts: Sequence[str], languages: Sequence[str]) -> Vector:
     model = _model()
     scores = np.empty(len(texts), np.float32)
     for row, text in enumerate(texts):
-        scores[row] = min(1.0, sum(share for name, share in model.rank(sort_combining_marks(text)) if name in languages))
+        scores[row] = min(
+            1.0, sum(share for name, share in model.rank(sort_combining_marks(text)) if name in languages)
+        )
     return scores
 
 

@@ -16,7 +16,7 @@ from annotated_types import Ge, Le
 
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
-from curate.kernels.stats.hash_folds import distinct_texts, assign_folds, hash_folded_texts
+from curate.kernels.stats.hash_folds import assign_folds, distinct_texts, hash_folded_texts
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.kneser_ney import NGramModel, fit_kneser_ney, word_probabilities
 from curate.kernels.text.shingles import hash_shingles
@@ -192,7 +192,9 @@ class Perplexity:
             told = f"perplexity.files: {len(keys)} different texts, and {FEWEST} are needed"
             raise DataError(told, hint="name more texts")
         models = cross_fitted(texts, assign_folds(keys, HALVES), self.order)
-        state = {f"{fold}_{name}": array for fold, model in enumerate(models) for name, array in model.to_state().items()}
+        state = {
+            f"{fold}_{name}": array for fold, model in enumerate(models) for name, array in model.to_state().items()
+        }
         facts = (float(len(texts)), *held_out_perplexity(texts, models))
         return state | {name: np.array(fact) for name, fact in zip(FACTS, facts, strict=True)}
 

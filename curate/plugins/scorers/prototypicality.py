@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from curate.kernels.clustering.lloyd import assign
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Codes, Matrix, Vector
 from curate.plugins.batches import ScoreBatch, require
 from curate.plugins.interfaces import OutputColumn, scorer

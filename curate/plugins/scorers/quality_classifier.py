@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le
 from curate.errors import DataError
 from curate.kernels.parallel import map_blocks
 from curate.kernels.stats.calibration import auc_interval, brier_score, calibration_error, fit_platt
-from curate.kernels.stats.hash_folds import distinct_texts, assign_folds, hash_folded_texts
+from curate.kernels.stats.hash_folds import assign_folds, distinct_texts, hash_folded_texts
 from curate.kernels.text.char_ngrams import text_blocks
 from curate.kernels.text.shingles import hash_shingles
 from curate.kernels.types import Counts, FittedState, Flags, Matrix, Numbers, Vector

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.report import sentences, statistics
-from curate.report.report_data import Histogram, Neighbors, Shares
 from curate.report.formatting import count, plural, share, short, value
+from curate.report.report_data import Histogram, Neighbors, Shares
 
 Trace = dict[str, Any]
 

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from curate.report import sentences
 from curate.report.charts.bars import Figure, Trace, View
-from curate.report.report_data import PoolMap, Report
 from curate.report.formatting import count, plural, short
+from curate.report.report_data import PoolMap, Report
 
 ENTRIES = 6
 """Entries with a colour of their own; the others share one."""
@@ -82,7 +82,9 @@ def _entries(part: PoolMap) -> list[str]:
     return [name for name in counts if name in most]
 
 
-def _points(part: PoolMap, rows: NDArray[np.bool_], name: str, colour: str, symbol: str, size: int, alpha: float) -> Trace:
+def _points(
+    part: PoolMap, rows: NDArray[np.bool_], name: str, colour: str, symbol: str, size: int, alpha: float
+) -> Trace:
     index = np.flatnonzero(rows)
     places = part.positions[index].astype(np.float64).round(4)
     return {

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from curate.kernels.neighbors.retention import RecallSample
 from curate.report.charts.bars import Figure, Trace
-from curate.report.report_data import EntryRetention
 from curate.report.formatting import begun, count, plural, share
+from curate.report.report_data import EntryRetention
 
 _LOWEST = 0.3
 """Thresholds below are not drawn, unless the one in use is."""
@@ -58,7 +58,7 @@ def of_retention(number: int, part: EntryRetention) -> Figure:
 def title(part: EntryRetention) -> str:
     """What the threshold in use drops, and what one below it and one above would.
 
-    >>> title(Retained(entry="semdedup", similarity="cosine similarity", threshold=0.9, rows=200, kept=(180,) * 101))
+    >>> title(EntryRetention(entry="semdedup", similarity="cosine similarity", threshold=0.9, rows=200, kept=(180,) * 101))
     'semdedup: duplicates are 10 % of the rows at 0.9, 10 % at 0.8, 10 % at 1'
     """
     used = max(0, round(100 * part.threshold))

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from curate.accounting import Count, sum_counts
 from curate.report import sentences
-from curate.report.report_data import Conflicts, Report, Stage
 from curate.report.formatting import DASH, count, seconds, share, short, size
 from curate.report.html.tags import Markup, breakable, join, tag
+from curate.report.report_data import Conflicts, Report, Stage
 
 ENTRIES = 4
 """Entries with a column of their own in the table of sources; the others are summed."""

@@ -29,11 +29,11 @@ from curate.kernels.types import AnyArray, Matrix
 from curate.pool.stage_outputs import DecontaminateOutput
 from curate.pool.view import PoolView
 from curate.stages.base import (
+    CompletedStages,
     Context,
     Forecast,
     Outcome,
     PlannedStep,
-    CompletedStages,
     Stage,
     Step,
     count_all_kept,
@@ -86,7 +86,9 @@ class Decontaminate(Stage["DecontaminateConfig", DecontaminateOutput]):
     ) -> tuple[DecontaminateOutput, Record[DecontaminateResult]]:
         return decontaminate(context, done.pool, entry)
 
-    def extend(self, context: Context, done: CompletedStages, results: Sequence[DecontaminateOutput]) -> CompletedStages:
+    def extend(
+        self, context: Context, done: CompletedStages, results: Sequence[DecontaminateOutput]
+    ) -> CompletedStages:
         return replace(done, view=replace(done.pool, decontaminate_output=results[0]))
 
     def forecast(self, config: RunConfig, step: PlannedStep, before: Forecast) -> tuple[list[PlannedStep], Forecast]:

@@ -28,15 +28,15 @@ from curate.seeds import rng_for
 from curate.stages import fitted_state, guardrails
 from curate.stages.base import (
     QUARANTINE,
+    CompletedStages,
     Context,
     Outcome,
-    CompletedStages,
     Stage,
     Step,
     is_current_shard,
+    plugin_errors,
     raise_if_failed,
     run_step,
-    plugin_errors,
 )
 from curate.stages.embed import vector_reuse
 from curate.store import manifest, npz, parquet_io, schemas
@@ -84,7 +84,9 @@ class Embed(Stage["EmbedEntry", EmbedOutput]):
     section = "embed"
     result = EmbedResult
 
-    def run(self, context: Context, done: CompletedStages, entry: EmbedEntry) -> tuple[EmbedOutput, Record[EmbedResult]]:
+    def run(
+        self, context: Context, done: CompletedStages, entry: EmbedEntry
+    ) -> tuple[EmbedOutput, Record[EmbedResult]]:
         return embed(context, done.pool.inputs, entry)
 
     def extend(self, context: Context, done: CompletedStages, results: Sequence[EmbedOutput]) -> CompletedStages:
@@ -186,7 +188,9 @@ def _work(making: _Entry, fitted_on: str | None, recipe: str, fingerprint: str) 
     if making.recipe["revision"] is not None:
         model["revision"] = str(making.recipe["revision"])
     keys = [manifest.fingerprint({"recipe": recipe, "rows": digest}) for digest in source.digests]
-    changed = [number for number, key in enumerate(keys) if not is_current_shard(parquet_io.shard_path(folder, number), key)]
+    changed = [
+        number for number, key in enumerate(keys) if not is_current_shard(parquet_io.shard_path(folder, number), key)
+    ]
     reads_text = _wanted(entry.spec)[0] == "text"
     reused = vector_reuse.collect(context, source, folder, recipe, fingerprint, changed) if reads_text else None
     told = tuple({**model, "recipe": recipe}.items())

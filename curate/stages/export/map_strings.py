@@ -14,7 +14,7 @@ from pyarrow import types
 
 from curate.config.template_syntax import EACH_ELEMENT, TextPath, extract_paths
 from curate.errors import DataError
-from curate.kernels.arrow_lists import join_lists, split_lists, join_maps, split_maps
+from curate.kernels.arrow_lists import join_lists, join_maps, split_lists, split_maps
 from curate.kernels.text.json_values import is_binary, is_json
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def text_paths(config: InputConfig) -> list[TextPath]:
 def root_columns(paths: Sequence[TextPath]) -> list[str]:
     """Return the columns that paths begin with, each once.
 
-    >>> columns_of([("chat", "[]", "value"), ("text",), ("chat", "[]", "from")])
+    >>> root_columns([("chat", "[]", "value"), ("text",), ("chat", "[]", "from")])
     ['chat', 'text']
     """
     return list(dict.fromkeys(path[0] for path in paths))
@@ -115,7 +115,7 @@ def map_strings(table: pa.Table, paths: Sequence[TextPath], change: Change) -> p
     DataError : a column is of another type, or holds bytes that are not UTF-8
 
     >>> table = pa.table({"chat": [["a", None], ["b"]], "n": [1, 2]})
-    >>> changed(table, [("chat",)], lambda row, text: f"{text}{row}")["chat"].to_pylist()
+    >>> map_strings(table, [("chat",)], lambda row, text: f"{text}{row}")["chat"].to_pylist()
     [['a0', None], ['b1']]
     """
     for name in root_columns(paths):

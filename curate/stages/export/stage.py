@@ -25,18 +25,18 @@ from curate.kernels.text import pii_patterns
 from curate.kernels.text.pii_patterns import PiiKind
 from curate.plugins.registry import PluginSpec
 from curate.pool.view import PoolView
-from curate.report.report_data import RemovedSpans, MaskedPii
+from curate.report.report_data import MaskedPii, RemovedSpans
 from curate.stages.base import (
+    CompletedStages,
     Context,
     Forecast,
     Outcome,
     PlannedStep,
-    CompletedStages,
     Stage,
     Step,
+    plugin_errors,
     raise_if_failed,
     run_step,
-    plugin_errors,
 )
 from curate.stages.column_names import EPOCH, PREFIX
 from curate.stages.embed.stage import EmbedResult
@@ -131,7 +131,9 @@ def export(context: Context, done: CompletedStages) -> tuple[Path, Record[Export
     made_from = fingerprint_inputs(context, pool)
     version = versions.version_name(manifest.fingerprint(made_from))
     record = run_step(
-        Step(context, "export", context.config.export.name, root, ExportResult, (versions.ids_path(root, version).name,)),
+        Step(
+            context, "export", context.config.export.name, root, ExportResult, (versions.ids_path(root, version).name,)
+        ),
         made_from,
         lambda key: _work(context, done, root / version, key),
         lambda _: versions.find_damage(root, version, read=context.verify),
@@ -192,7 +194,10 @@ def _whole(context: Context, folder: Path, fingerprint: str) -> list[_File] | No
     config = context.config.export
     wanted = [
         (key, kind)
-        for key, kind, on in (("masked", MaskedPii, config.mask_pii), ("cut", RemovedSpans, config.remove_repeated_spans))
+        for key, kind, on in (
+            ("masked", MaskedPii, config.mask_pii),
+            ("cut", RemovedSpans, config.remove_repeated_spans),
+        )
         if on
     ]
     if any(parse_dataclass(kind, file.get(key)) is None for file in found["files"] for key, kind in wanted):

@@ -20,7 +20,9 @@ _FLOAT = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 _TRUE, _FALSE = ("true", "1", "1.0"), ("false", "0", "0.0")
 
 
-def convert_columns(table: pa.Table, declared: Mapping[str, ColumnType]) -> tuple[pa.Table, list[tuple[str, NDArray[np.bool_]]]]:
+def convert_columns(
+    table: pa.Table, declared: Mapping[str, ColumnType]
+) -> tuple[pa.Table, list[tuple[str, NDArray[np.bool_]]]]:
     """Convert the columns of a batch to their declared types.
 
     Parameters

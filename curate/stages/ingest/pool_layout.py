@@ -20,7 +20,7 @@ from curate.errors import ConfigError, ConfigErrors, DataError, summarize_names
 from curate.kernels.text.json_values import dumps, to_text
 from curate.kernels.text.text_identity import is_blank
 from curate.kernels.text.word_tokens import split_words
-from curate.stages.ingest.text_template import template_columns, is_text, render, json_values
+from curate.stages.ingest.text_template import is_text, json_values, render, template_columns
 from curate.store import readers
 from curate.store.records import Batch, Piece, ReadOptions
 
@@ -188,7 +188,9 @@ def detect_layout(files: Sequence[str], text: str | None = None) -> Layout:
     DataError
         A file cannot be read, or none has a row.
     """
-    sampled = list(dict.fromkeys(files[round(place * (len(files) - 1) / (MAX_FILES - 1))] for place in range(MAX_FILES)))
+    sampled = list(
+        dict.fromkeys(files[round(place * (len(files) - 1) / (MAX_FILES - 1))] for place in range(MAX_FILES))
+    )
     header = not any(map(_lacks_header, sampled))
     tables = {name: _first_rows(name, ReadOptions(header=header)) for name in sampled}
     tables = {name: table for name, table in tables.items() if len(table)}
@@ -504,7 +506,9 @@ def _check(text: str, columns: Mapping[str, _Column], where: str) -> None:
 
 
 def _leads_nowhere(text: str, columns: Mapping[str, _Column], where: str) -> ConfigError:
-    ways = (_turns(name, columns[name].present) for name in template_columns(text) or () if columns[name].kind == "nested")
+    ways = (
+        _turns(name, columns[name].present) for name in template_columns(text) or () if columns[name].kind == "nested"
+    )
     hint = " or ".join(f'"{{{way}}}"' for way in ways if way)
     return ConfigError(
         f"{text!r} gives no row of {where} a text", where="--text", hint=f"did you mean {hint}?" if hint else ""

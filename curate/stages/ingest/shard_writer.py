@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from curate import paths
 from curate.errors import DataError
 from curate.kernels.arrow_lists import is_list
-from curate.kernels.text.json_values import to_identifier, is_binary, to_text
+from curate.kernels.text.json_values import is_binary, to_identifier, to_text
 from curate.kernels.text.text_identity import is_blank
 from curate.stages.ingest import declared_types, source_names, text_template, token_counts
 from curate.store import inputs, json_records, npy, parquet_io, readers, schemas, small_files
 from curate.store.arrow_values import convert_column
-from curate.store.column_types import Column, describe_cells, describe_array
+from curate.store.column_types import Column, describe_array, describe_cells
 from curate.store.inputs import DEFAULT_SOURCE, NO_SOURCE
-from curate.store.records import MAX_COLUMNS, Batch, AllowedKinds, Piece, ReadOptions, KindCounts, check_width, preview
+from curate.store.records import MAX_COLUMNS, AllowedKinds, Batch, KindCounts, Piece, ReadOptions, check_width, preview
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig
@@ -257,7 +257,13 @@ def _units(task: ReadTask, waiting: _Waiting) -> Iterator[tuple[_Files, Iterable
     for group in groups:
         batch = group.batch(task.options(group.pieces[0].number))
         if batch is not None and _is_usual(task.config, batch.table, waiting):
-            files = _Files(group.pieces, list(map(len, group.lines)), group.first_files, group.first_files_with_value, group.first_names)
+            files = _Files(
+                group.pieces,
+                list(map(len, group.lines)),
+                group.first_files,
+                group.first_files_with_value,
+                group.first_names,
+            )
             yield files, [batch] if batch.rows else []
             continue
         for piece in group.pieces:
@@ -388,7 +394,11 @@ class _Quarantine:
 def _note_nested(done: ReadResult, batch: Batch, files: _Files) -> None:
     for name, array in batch.nested.items():
         path = files.first_files_with_value.get(name, files.pieces[0].path)
-        found = NestedColumn(has_scalars=True) if array is None else NestedColumn(describe_array(array, path, from_json=True))
+        found = (
+            NestedColumn(has_scalars=True)
+            if array is None
+            else NestedColumn(describe_array(array, path, from_json=True))
+        )
         done.nested.setdefault(name, NestedColumn()).add(found)
 
 
@@ -403,7 +413,9 @@ def _describe(done: ReadResult, batch: Batch, path: str, first: Mapping[str, str
         array = _array(batch.table, name) if column.num_chunks != 1 else column.chunk(0)
         where = first.get(name, path)
         from_json = batch.nulls is not None and name not in scalar
-        found = describe_cells(array, where) if name in batch.cells else describe_array(array, where, from_json=from_json)
+        found = (
+            describe_cells(array, where) if name in batch.cells else describe_array(array, where, from_json=from_json)
+        )
         done.columns.setdefault(name, Column()).add(found)
     add_features(done.features, {name: (feature, path) for name, feature in batch.features.items()})
 
@@ -457,10 +469,15 @@ def _admit(task: ReadTask, files: _Files, batch: Batch, bad: _Quarantine, done: 
     _count(done, files, batch, owners, keep)
     kept, text = table.take(keep), text.take(keep)
     declared = config.types or {}
-    first = {**files.first_files_with_value, **{name: files.first_files[name] for name in declared if name in files.first_files}}
+    first = {
+        **files.first_files_with_value,
+        **{name: files.first_files[name] for name in declared if name in files.first_files},
+    }
     if len(keep):
         first |= dict.fromkeys(batch.cells - declared.keys(), files.pieces[owners[keep[0]]].path)
-    _describe(done, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first, scalar_columns(config))
+    _describe(
+        done, replace(batch, table=kept, cells=batch.cells - declared.keys()), path, first, scalar_columns(config)
+    )
     hashes = [hashlib.blake2b(value.encode(), digest_size=16).digest() for value in text.to_pylist()]
     ours = {
         inputs.FILE: pa.array(np.array([piece.number for piece in files.pieces], np.int32)[owners[keep]]),
@@ -518,7 +535,11 @@ def _count(done: ReadResult, files: _Files, batch: Batch, owners: NDArray[np.int
 
 def _unread(config: InputConfig, path: str) -> str:
     """Return the source of a record that does not parse."""
-    return NO_SOURCE if source_names.source_column(config) else source_names.source_from_path(config, path) or DEFAULT_SOURCE
+    return (
+        NO_SOURCE
+        if source_names.source_column(config)
+        else source_names.source_from_path(config, path) or DEFAULT_SOURCE
+    )
 
 
 def _array(table: pa.Table, name: str) -> pa.Array:

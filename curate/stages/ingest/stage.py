@@ -29,7 +29,7 @@ from curate.kernels.types import Hashes
 from curate.paths import FileInfo
 from curate.pool.view import PoolView
 from curate.stages import column_names, guardrails
-from curate.stages.base import QUARANTINE, Context, Outcome, CompletedStages, Stage, Step, run_step
+from curate.stages.base import QUARANTINE, CompletedStages, Context, Outcome, Stage, Step, run_step
 from curate.stages.export import map_strings
 from curate.stages.ingest import source_names, text_template, token_counts
 from curate.stages.ingest.shard_writer import (
@@ -39,15 +39,15 @@ from curate.stages.ingest.shard_writer import (
     ReadResult,
     ReadTask,
     add_features,
-    write_shards,
     vectors_path,
+    write_shards,
 )
 from curate.store import inputs, json_records, manifest, npy, parquet_io, readers, run_directory, schemas
 from curate.store.column_types import Column
 from curate.store.inputs import DEFAULT_SOURCE, NO_SOURCE, InputResult, Inputs
 from curate.store.manifest import Record, StageResult
 from curate.store.quarantine import summarize_reasons
-from curate.store.records import Piece, KindCounts
+from curate.store.records import KindCounts, Piece
 
 if TYPE_CHECKING:
     from curate.config.model import InputConfig
@@ -266,7 +266,10 @@ def _work(context: Context, folder: Path, files: list[FileInfo], fingerprint: st
     again = _to_repeat(tasks, done)
     if again:
         redone, _, more = context.map(
-            "reading files of several types", write_shards, list(again.values()), [task.weight for task in again.values()]
+            "reading files of several types",
+            write_shards,
+            list(again.values()),
+            [task.weight for task in again.values()],
         )
         peak = max(peak, more)
         for number, one in zip(again, redone, strict=True):

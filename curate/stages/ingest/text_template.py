@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pyarrow as pa
 
-from curate.config.template_syntax import EACH_ELEMENT, TextPath, parse_template, split_path, extract_paths
+from curate.config.template_syntax import EACH_ELEMENT, TextPath, extract_paths, parse_template, split_path
 from curate.kernels.text.json_values import dumps, is_binary, is_json, to_json_types, to_text
 from curate.kernels.text.text_identity import is_blank
 
@@ -17,12 +17,14 @@ from curate.kernels.text.text_identity import is_blank
 def template_columns(template: str) -> list[str] | None:
     """The columns a template names; None if ``template`` is simply a column's name.
 
-    >>> columns_of("{instruction}: {messages[].content}")
+    >>> template_columns("{instruction}: {messages[].content}")
     ['instruction', 'messages']
-    >>> columns_of("text") is None
+    >>> template_columns("text") is None
     True
     """
-    return None if parse_template(template) is None else list(dict.fromkeys(path[0] for path in extract_paths(template)))
+    return (
+        None if parse_template(template) is None else list(dict.fromkeys(path[0] for path in extract_paths(template)))
+    )
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -108,7 +108,9 @@ _NAME_ONE = "name a column, a tokenizer.json, or a tokenizer on the hub while it
 
 
 def _missing(tokenizer: str) -> PluginError:
-    return missing_extra_error("tokenizers", "tokenizers", f"input.tokens: {tokenizer!r} is no column, and as a tokenizer it")
+    return missing_extra_error(
+        "tokenizers", "tokenizers", f"input.tokens: {tokenizer!r} is no column, and as a tokenizer it"
+    )
 
 
 def is_file(name: str) -> bool:

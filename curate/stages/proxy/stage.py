@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from curate import paths
 from curate.errors import DataError, PluginError
-from curate.kernels.arrow_categories import unique_categories, encode_categories
-from curate.kernels.parallel import one_blas_thread, block_slices
+from curate.kernels.arrow_categories import encode_categories, unique_categories
+from curate.kernels.parallel import block_slices, one_blas_thread
 from curate.kernels.stats.softmax import half_precision_logs
 from curate.kernels.types import Codes, FittedState, Matrix, Vectors, freeze
 from curate.paths import FileInfo
@@ -34,16 +34,16 @@ from curate.pool.stage_outputs import ProxyOutput
 from curate.pool.view import PoolView
 from curate.seeds import rng_for
 from curate.stages.base import (
+    CompletedStages,
     Context,
     Outcome,
-    CompletedStages,
     Stage,
     Step,
     count_all_kept,
     is_current_shard,
+    plugin_errors,
     raise_if_failed,
     run_step,
-    plugin_errors,
 )
 from curate.stages.ingest.stage import match_files
 from curate.stages.proxy import training_logs
@@ -88,7 +88,9 @@ class Proxy(Stage["ProxyEntry", ProxyOutput]):
     result = ProxyResult
     has_single_step = True
 
-    def run(self, context: Context, done: CompletedStages, entry: ProxyEntry) -> tuple[ProxyOutput, Record[ProxyResult]]:
+    def run(
+        self, context: Context, done: CompletedStages, entry: ProxyEntry
+    ) -> tuple[ProxyOutput, Record[ProxyResult]]:
         return proxy(context, done.pool, entry)
 
     def extend(self, context: Context, done: CompletedStages, results: Sequence[ProxyOutput]) -> CompletedStages:

@@ -12,8 +12,8 @@ import pyarrow as pa
 from curate.config import yaml_positions
 from curate.kernels.text.json_values import is_json
 from curate.report import card_features, dataset_card
-from curate.report.report_data import RemovedSpans, MaskedPii
-from curate.stages.base import Context, CompletedStages
+from curate.report.report_data import MaskedPii, RemovedSpans
+from curate.stages.base import CompletedStages, Context
 from curate.stages.report import outline
 from curate.store.inputs import Inputs
 

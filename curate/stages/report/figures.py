@@ -15,10 +15,10 @@ from curate import paths
 from curate.contamination import Hit
 from curate.kernels.neighbors.knn import nearest_similarity
 from curate.kernels.types import Matrix, Rows
-from curate.report import cluster_terms, report_data, ground_truth_table, statistics
+from curate.report import cluster_terms, ground_truth_table, report_data, statistics
 from curate.report.charts import bars
 from curate.seeds import rng_for
-from curate.stages.base import Context, CompletedStages
+from curate.stages.base import CompletedStages, Context
 from curate.stages.decontaminate.stage import NGRAM
 from curate.stages.report import pool_measures
 from curate.stages.report.ground_truth import read as read_key

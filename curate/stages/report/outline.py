@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from curate.accounting import Count
 from curate.plugins.registry import Plugin
 from curate.report import report_data
-from curate.stages.base import Context, CompletedStages
+from curate.stages.base import CompletedStages, Context
 from curate.stages.decontaminate.stage import DecontaminateResult
 from curate.store import manifest
 from curate.store.inputs import InputResult
@@ -99,14 +99,18 @@ def _removes_duplicates(plugin: Plugin) -> bool:
 def _retained(entries: Sequence[EntryAccount]) -> Iterator[report_data.EntryRetention]:
     for entry in entries:
         if (curve := entry.retention) is not None:
-            yield report_data.EntryRetention(entry=entry.name, **{one.name: getattr(curve, one.name) for one in fields(curve)})
+            yield report_data.EntryRetention(
+                entry=entry.name, **{one.name: getattr(curve, one.name) for one in fields(curve)}
+            )
 
 
 def describe_publication(line: Publication | None) -> report_data.Change | None:
     """Return what a publication changed; None if no version was replaced."""
     if line is None or "over" not in line:
         return None
-    return report_data.Change(before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"])
+    return report_data.Change(
+        before=line["over"], added=line["added"], removed=line["removed"], rate=line["churn_rate"]
+    )
 
 
 def _accounts(sources: Mapping[str, Count], listed: Collection[str]) -> dict[str, Count]:

@@ -14,11 +14,11 @@ from curate.accounting import Count
 from curate.executors.base import peak_memory, reset_peak_memory
 from curate.report import report_data, run_page
 from curate.report.summary import summary
-from curate.stages.base import Context, CompletedStages
+from curate.stages.base import CompletedStages, Context
 from curate.stages.export.stage import ExportResult
 from curate.stages.report import evaluation_result
 from curate.stages.report.figures import Figures
-from curate.stages.report.outline import describe_publication, build_outline
+from curate.stages.report.outline import build_outline, describe_publication
 from curate.store.versions import Publication
 
 T = TypeVar("T")

@@ -128,7 +128,9 @@ class ScorerFit:
             paths.unlink(self.folder / fitted_state.NAME, missing_ok=True)
             rng = rng_for(context.config.seed, f"score/{entry.name}/examples")
             texts = {
-                field: sample_values(context.progress, found or source, f"reading {field}", plugin.sample_size, rng, "text")
+                field: sample_values(
+                    context.progress, found or source, f"reading {field}", plugin.sample_size, rng, "text"
+                )
                 for field, found in self.read().items()
             }
             count = sum(map(len, texts.values()))

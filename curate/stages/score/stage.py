@@ -25,16 +25,16 @@ from curate.pool.view import PoolShard, PoolView
 from curate.seeds import rng_for
 from curate.stages import fitted_state
 from curate.stages.base import (
+    CompletedStages,
     Context,
     Outcome,
-    CompletedStages,
     Stage,
     Step,
     count_all_kept,
     is_current_shard,
+    plugin_errors,
     raise_if_failed,
     run_step,
-    plugin_errors,
 )
 from curate.stages.score import scorer_fit
 from curate.store import manifest, parquet_io, schemas
@@ -65,7 +65,9 @@ class Score(Stage["ScoreEntry", ScoreOutput]):
     def prepare(self, context: Context) -> None:
         scorer_fit.check_examples(context)
 
-    def run(self, context: Context, done: CompletedStages, entry: ScoreEntry) -> tuple[ScoreOutput, Record[ScoreResult]]:
+    def run(
+        self, context: Context, done: CompletedStages, entry: ScoreEntry
+    ) -> tuple[ScoreOutput, Record[ScoreResult]]:
         return score(context, done.pool, entry)
 
     def extend(self, context: Context, done: CompletedStages, results: Sequence[ScoreOutput]) -> CompletedStages:

@@ -51,7 +51,7 @@ def active_versions(lines: Iterable[Publication]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class PublishedRows:
+class PublishedLookup:
     """What an entry remembers, beside tonight's pool of n rows."""
 
     published: PublishedRows
@@ -66,7 +66,7 @@ class PublishedRows:
     since, and their texts are no longer in the pool."""
 
 
-def load_published_rows(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence[str]) -> PublishedRows:
+def load_published_rows(context: Context, pool: PoolView, entry: SelectEntry, known: Sequence[str]) -> PublishedLookup:
     """What was published in the versions ``known``.
 
     A row whose text has changed since is new. Rows of the last version that are in the pool are published even where
@@ -112,7 +112,7 @@ def load_published_rows(context: Context, pool: PoolView, entry: SelectEntry, kn
 
     sizes = tuple(map(len, ids))
     everything = pa.chunked_array([chunk for each in ids for chunk in each.chunks], pa.string())
-    return PublishedRows(PublishedRows(held | unknown, sizes, read), everything, unknown, forgotten)
+    return PublishedLookup(PublishedRows(held | unknown, sizes, read), everything, unknown, forgotten)
 
 
 def _remembered(context: Context, entry: SelectEntry, known: Sequence[str]) -> list[Path]:
@@ -169,7 +169,8 @@ def warn_deleted(context: Context) -> list[str]:
 def count_remembered(context: Context, version: str) -> dict[str, int]:
     """Return how many rows each entry that compares with earlier versions remembers of a version."""
     files = {
-        entry.name: context.folder / FOLDER / entry.name / f"{version}.parquet" for entry in comparing_entries(context.config)
+        entry.name: context.folder / FOLDER / entry.name / f"{version}.parquet"
+        for entry in comparing_entries(context.config)
     }
     return {name: parquet_io.count_rows(path) for name, path in files.items()}
 

@@ -168,7 +168,7 @@ def build_groups(values: pl.Series, quota: Quota | None) -> Groups:
     ------
     DataError : if the quota names groups, and the values are lists or objects
 
-    >>> groups_of(pl.Series([True, False, None]), {"true": 1}).names
+    >>> build_groups(pl.Series([True, False, None]), {"true": 1}).names
     ('', 'false', 'true')
     """
     codes = values.rank("dense").fill_null(0).to_numpy()

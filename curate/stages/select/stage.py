@@ -33,11 +33,11 @@ from curate.pool.view import PoolView
 from curate.stages import guardrails
 from curate.stages.base import (
     QUARANTINE,
+    CompletedStages,
     Context,
     Forecast,
     Outcome,
     PlannedStep,
-    CompletedStages,
     Stage,
     Step,
     run_step,
@@ -140,7 +140,9 @@ def fingerprint_inputs(context: Context, pool: PoolView, published: _Published) 
         **({} if decontaminated is None else {DECONTAMINATE: decontaminated.fingerprint}),
         "keep_previous_weight": context.config.refresh.keep_previous_weight,
         "previous": published.previous,
-        **({published_index.FOLDER: list(published.known)} if published_index.comparing_entries(context.config) else {}),
+        **(
+            {published_index.FOLDER: list(published.known)} if published_index.comparing_entries(context.config) else {}
+        ),
         **pool.fingerprint_inputs(),
     }
 
@@ -150,7 +152,9 @@ def _published(context: Context, pool: PoolView) -> _Published:
     folder, root = context.folder / "select", context.folder / versions.FOLDER
     now = _Published(
         versions.published_version(root) if context.config.refresh.keep_previous_weight else None,
-        tuple(published_index.active_versions(versions.read_history(root))) if published_index.comparing_entries(context.config) else (),
+        tuple(published_index.active_versions(versions.read_history(root)))
+        if published_index.comparing_entries(context.config)
+        else (),
     )
     record = manifest.load(folder, SelectResult)
     if record is None:
@@ -162,7 +166,9 @@ def _published(context: Context, pool: PoolView) -> _Published:
     own = _Published(record.inputs.get("previous"), _known(record))
     right = manifest.compare(record, fingerprint_inputs(context, pool, own))[0] == "fresh"
     gone = own.previous is not None and not versions.ids_path(root, own.previous).exists()
-    return own if right and not (gone and manifest.find_broken_files(record, folder)) else now  # it could not be made again
+    return (
+        own if right and not (gone and manifest.find_broken_files(record, folder)) else now
+    )  # it could not be made again
 
 
 def _earlier(context: Context, now: _Published) -> Iterator[_Published]:
@@ -211,7 +217,11 @@ def _work(
             if told:
                 context.progress.note(told)
         context.progress.begin(f"selecting with {entry.name}", len(before))
-        known = None if entry.against is None else published_index.load_published_rows(context, pool, entry, published.known)
+        known = (
+            None
+            if entry.against is None
+            else published_index.load_published_rows(context, pool, entry, published.known)
+        )
         if known is not None and known.forgotten:
             context.progress.warn(
                 f"select {entry.name}: since the embeddings were fitted again, {known.forgotten:,} rows that were "
@@ -370,7 +380,9 @@ def _with_quarantined(pool: PoolView, shard: int, table: pa.Table) -> pa.Table:
     aside: dict[str, tuple[str, str]] = {}
     for entry in pool.embed_outputs:
         if entry.rows[shard] < pool.inputs.shards[shard]:
-            found = parquet_io.read(parquet_io.shard_path(entry.folder / QUARANTINE, shard), ["id", "reason"]).to_pylist()
+            found = parquet_io.read(
+                parquet_io.shard_path(entry.folder / QUARANTINE, shard), ["id", "reason"]
+            ).to_pylist()
             aside |= {row["id"]: (entry.name, row["reason"]) for row in found}
     ids = pool.inputs.read(shard, ("id",))["id"].combine_chunks()
     missing = [name for name in ids.to_pylist() if name in aside]

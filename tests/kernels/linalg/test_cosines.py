@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from curate.kernels.linalg import cosines
-from curate.kernels.linalg.cosines import distance_to_nearest, euclidean_distances, cosine_distances, similarity_threshold, normalize_rows
+from curate.kernels.linalg.cosines import (
+    cosine_distances,
+    distance_to_nearest,
+    euclidean_distances,
+    normalize_rows,
+    similarity_threshold,
+)
 
 
 def unit_rows(n, d, seed=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from curate.kernels.neighbors.knn import knn
-from curate.kernels.neighbors.knn_density import neighbor_distances, intrinsic_dimensions, knn_density, log_density
+from curate.kernels.neighbors.knn_density import intrinsic_dimensions, knn_density, log_density, neighbor_distances
 
 
 @pytest.mark.parametrize(("m", "n"), [(1, 150), (2, 1_600), (5, 4_000)])

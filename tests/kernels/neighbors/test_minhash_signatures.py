@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.neighbors.minhash_signatures import band_keys, choose_bands, candidate_probability, compute_signatures
+from curate.kernels.neighbors.minhash_signatures import (
+    band_keys,
+    candidate_probability,
+    choose_bands,
+    compute_signatures,
+)
 from curate.kernels.stats.hash_sampling import mix_bits
 
 SIZE = 60

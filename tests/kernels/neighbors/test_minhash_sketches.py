@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from curate.kernels.neighbors.minhash_sketches import SKETCH_COLUMNS, SHINGLES_COLUMN, Sketcher, read_sets
+from curate.kernels.neighbors.minhash_sketches import SHINGLES_COLUMN, SKETCH_COLUMNS, Sketcher, read_sets
 from curate.kernels.types import Texts
 
 TEXTS = ["to be or not to be", "a", "", "to be or not to be", "one two three four five six"]
@@ -24,11 +24,17 @@ def test_equal_texts_have_equal_sketches_and_others_do_not(table):
 def test_what_a_table_holds_is_read_back_wherever_it_is_cut(table, cut):
     parts = [table.slice(0, cut), table.slice(cut)]
     parts = [part for part in parts if len(part)]
-    back, expected = SHINGLING.read(part.select(SKETCH_COLUMNS) for part in parts), SHINGLING.sketches(Texts.from_list(TEXTS))
+    back, expected = (
+        SHINGLING.read(part.select(SKETCH_COLUMNS) for part in parts),
+        SHINGLING.sketches(Texts.from_list(TEXTS)),
+    )
     assert (back.keys == expected.keys).all()
     assert (back.digests == expected.digests).all()
     rows = np.array([1, 2, 4])
-    sets, wanted = read_sets([part.select([SHINGLES_COLUMN]) for part in parts], rows), SHINGLING.sets(Texts.from_list(TEXTS).take(rows))
+    sets, wanted = (
+        read_sets([part.select([SHINGLES_COLUMN]) for part in parts], rows),
+        SHINGLING.sets(Texts.from_list(TEXTS).take(rows)),
+    )
     assert (sets.elements == wanted.elements).all()
     assert (sets.offsets == wanted.offsets).all()
 

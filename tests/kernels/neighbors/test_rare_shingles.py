@@ -17,7 +17,9 @@ from curate.kernels.stats.hash_sampling import mix_bits
 def of_lists(lists):
     offsets = np.cumsum([0, *map(len, lists)])
     parts = [
-        HashSets.from_lists(mix_bits(np.array([x for some in lists[at : at + 4000] for x in some], np.uint64)), bounds - bounds[0])
+        HashSets.from_lists(
+            mix_bits(np.array([x for some in lists[at : at + 4000] for x in some], np.uint64)), bounds - bounds[0]
+        )
         for at in range(0, len(lists), 4000)
         for bounds in [offsets[at : at + 4001]]
     ]
@@ -109,7 +111,10 @@ def test_components_are_those_of_union_find_over_all_pairs(lists, threshold, sma
 def test_similarity_is_that_of_the_sets(lists):
     sets = of_lists(lists)
     left, right = np.triu_indices(len(lists), 1)
-    assert Profiles.from_sets(sets, np.arange(len(lists))).jaccard(left, right).tolist() == sets.jaccard(left, right).tolist()
+    assert (
+        Profiles.from_sets(sets, np.arange(len(lists))).jaccard(left, right).tolist()
+        == sets.jaccard(left, right).tolist()
+    )
 
 
 def test_elements_of_the_same_sets_are_one_token():

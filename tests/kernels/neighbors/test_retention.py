@@ -1,6 +1,6 @@
 import numpy as np
 
-from curate.kernels.neighbors.retention import THRESHOLDS, Retention, RecallSample, merge_retention
+from curate.kernels.neighbors.retention import THRESHOLDS, RecallSample, Retention, merge_retention
 
 
 def retention(nearest, **fields):

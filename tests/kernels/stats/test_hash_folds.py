@@ -20,6 +20,8 @@ def test_a_key_does_not_depend_on_the_texts_beside_it():
 
 
 def test_folds_are_of_one_size_but_for_chance():
-    counts = np.bincount(assign_folds(hash_folded_texts([f"text {number}" for number in range(10_000)]), 5), minlength=5)
+    counts = np.bincount(
+        assign_folds(hash_folded_texts([f"text {number}" for number in range(10_000)]), 5), minlength=5
+    )
     assert len(counts) == 5
     assert (np.abs(counts - 2000) < 4 * np.sqrt(10_000 * 0.2 * 0.8)).all()

@@ -7,7 +7,7 @@ from itertools import combinations, permutations, product
 import numpy as np
 import pytest
 
-from curate.kernels.stats.markov_chain import MarkovChain, InformationObjective, state_hashes
+from curate.kernels.stats.markov_chain import InformationObjective, MarkovChain, state_hashes
 from curate.kernels.submodular.greedy import distorted
 
 STATES = np.array(list(product(range(2), repeat=3)))  # of three coordinates
@@ -151,7 +151,9 @@ def test_with_groups_the_value_is_that_of_the_product_of_the_groups_chains(group
             where = [places.index(tuple(state[block])) for state in STATES]
             apart *= restricted(matrix, block)[1][np.ix_(where, where)]
         divergence = (law[:, None] * matrix * np.log(matrix / apart)).sum()
-        assert value(InformationObjective(chain, "factorizability", groups), rows) == pytest.approx(divergence, abs=1e-9)
+        assert value(InformationObjective(chain, "factorizability", groups), rows) == pytest.approx(
+            divergence, abs=1e-9
+        )
 
 
 @every_measure

@@ -64,7 +64,10 @@ def test_balanced_is_the_integer_water_level(sizes, rate):
 def test_temperature_1_is_proportional_and_infinity_is_balanced(sizes, rate):
     budget = int(rate * sum(sizes))
     for share, limit in ((proportional_shares(sizes), 1.0), (balanced_shares(sizes), np.inf)):
-        assert allocate(sizes, budget, temperature_shares(sizes, limit)).tolist() == allocate(sizes, budget, share).tolist()
+        assert (
+            allocate(sizes, budget, temperature_shares(sizes, limit)).tolist()
+            == allocate(sizes, budget, share).tolist()
+        )
 
 
 @given(sizes_lists, st.floats(0, 1))

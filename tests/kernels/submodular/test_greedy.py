@@ -39,7 +39,9 @@ def counts(seed, n):
 
 OBJECTIVES = {
     "facility location": lambda seed, n, twins: FacilityLocation(DenseSimilarities(unit_rows(seed, n, twins=twins))),
-    "saturated coverage": lambda seed, n, twins: SaturatedCoverage(DenseSimilarities(unit_rows(seed, n, twins=twins)), 0.3),
+    "saturated coverage": lambda seed, n, twins: SaturatedCoverage(
+        DenseSimilarities(unit_rows(seed, n, twins=twins)), 0.3
+    ),
     "graph cut": lambda seed, n, twins: GraphCut(DenseSimilarities(unit_rows(seed, n, twins=twins)), 0.5),
     "feature-based, root": lambda seed, n, twins: FeatureBased(counts(seed, n), "sqrt"),
     "feature-based, log": lambda seed, n, twins: FeatureBased(counts(seed, n), "log"),

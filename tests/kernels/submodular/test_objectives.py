@@ -44,7 +44,10 @@ FORMULAS = {
         lambda t: np.minimum(G[:, t].sum(axis=1), 0.4 * G.sum(axis=1)).sum(),
     ),
     "graph cut": (GraphCut(DenseSimilarities(X), 0.4), lambda t: S[:, t].sum() - 0.4 * S[np.ix_(t, t)].sum()),
-    "graph cut, graph": (GraphCut(GraphSimilarities(GRAPH), 0.5), lambda t: G[:, t].sum() - 0.5 * G[np.ix_(t, t)].sum()),
+    "graph cut, graph": (
+        GraphCut(GraphSimilarities(GRAPH), 0.5),
+        lambda t: G[:, t].sum() - 0.5 * G[np.ix_(t, t)].sum(),
+    ),
     "features, sqrt": (
         FeatureBased(sparse.csr_array(COUNTS), "sqrt"),
         lambda t: np.sqrt(COUNTS[t].sum(axis=0)).sum(),

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from curate.kernels.submodular.similarities import DenseSimilarities, GraphSimilarities, similarity_sums, round_to_grid, similarity_graph
+from curate.kernels.submodular.similarities import (
+    DenseSimilarities,
+    GraphSimilarities,
+    round_to_grid,
+    similarity_graph,
+    similarity_sums,
+)
 
 N = 9
 X = np.random.default_rng(2).standard_normal((N, 4)).astype(np.float32)

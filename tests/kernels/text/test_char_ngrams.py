@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.char_ngrams import WHITE_SPACE, text_of_each, signed_hashing, text_blocks, trigrams
+from curate.kernels.text.char_ngrams import WHITE_SPACE, signed_hashing, text_blocks, text_of_each, trigrams
 
 texts = st.lists(st.text(), max_size=8)
 

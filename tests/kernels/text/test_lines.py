@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.lines import duplicate_rates, split_lines, split_paragraphs, count_sentences
+from curate.kernels.text.lines import count_sentences, duplicate_rates, split_lines, split_paragraphs
 
 
 @pytest.mark.parametrize(

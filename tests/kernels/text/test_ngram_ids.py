@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.text.ngram_ids import shift_right, find_ngrams, nested_ngrams
+from curate.kernels.text.ngram_ids import find_ngrams, nested_ngrams, shift_right
 
 
 @pytest.mark.parametrize("seed", range(5))

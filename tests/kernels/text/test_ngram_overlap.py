@@ -47,7 +47,9 @@ def has(text, ngram):
 def test_every_shared_ngram_is_found_and_no_other(evaluation, pool, length, min_words):
     ngrams = NgramIndex.from_texts(evaluation, length, min_words)
     rows, numbers = ngrams.find(pool)
-    found = {(row, tuple(ngrams.ngram_words(number))) for row, number in zip(rows.tolist(), numbers.tolist(), strict=True)}
+    found = {
+        (row, tuple(ngrams.ngram_words(number))) for row, number in zip(rows.tolist(), numbers.tolist(), strict=True)
+    }
     wanted = {ngram for text in evaluation for ngram in slow_ngrams(text, length, min_words)}
     assert len(ngrams) == len(wanted)
     assert found == {(row, ngram) for row, text in enumerate(pool) for ngram in wanted if has(text, ngram)}

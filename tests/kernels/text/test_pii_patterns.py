@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.kernels.text.pii_patterns import PII_KINDS, mask_pii, find_pii
+from curate.kernels.text.pii_patterns import PII_KINDS, find_pii, mask_pii
 
 # Put together here, so that no scanner takes this file for one that holds secrets.
 AWS, GITHUB, OPENAI = "AKIA" + "IOSFODNN7EXAMPLE", "gh" + "p_" + "a1B2" * 9, "s" + "k-proj-" + "aB3x" * 9

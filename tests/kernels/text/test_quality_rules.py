@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.text.quality_rules import min_rule, max_rule, find_first_failed
+from curate.kernels.text.quality_rules import find_first_failed, max_rule, min_rule
 from curate.kernels.types import Texts
 
 

@@ -16,7 +16,9 @@ texts = st.lists(letters | st.text(max_size=30), max_size=6)
 def slow_shingles(text, length, unit):
     """As the docstring says."""
     if unit == "word":
-        text = "".join(f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED_SCRIPTS) and not c.isspace() else c for c in text)
+        text = "".join(
+            f" {c} " if any(a <= ord(c) <= b for a, b in UNSPACED_SCRIPTS) and not c.isspace() else c for c in text
+        )
         tokens = text.split()
     else:
         tokens = list(text)

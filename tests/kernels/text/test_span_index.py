@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from curate.kernels.text import span_index
 from curate.kernels.text.span_index import find_repeated_spans, find_repeated_windows, remove_spans
-from curate.kernels.text.word_tokens import word_spans, split_words
+from curate.kernels.text.word_tokens import split_words, word_spans
 
 texts = st.lists(
     st.lists(st.sampled_from(["a", "a", "A", "bb", "你", "d\0", "\ud800", "longer-than-eight"]), max_size=25).map(
@@ -110,12 +110,19 @@ def test_what_is_cut_is_what_came_before_and_the_rest_stays(sample, length):
             where = seen.setdefault(tuple(own[start : start + length]), (text, start))
             if where[0] != text or where[1] + length <= start:
                 gone[text] |= set(range(start, start + length))
-    runs = list(zip(*(part.tolist() for part in find_repeated_spans(find_repeated_windows(lambda: [sample], length))), strict=True))
+    runs = list(
+        zip(
+            *(part.tolist() for part in find_repeated_spans(find_repeated_windows(lambda: [sample], length))),
+            strict=True,
+        )
+    )
     for text, before in enumerate(sample):
         own = [(first, end) for of, first, end in runs if of == text]
         assert {word for run in own for word in range(*run)} == gone[text]
         assert all(one[1] < other[0] for one, other in pairwise(own))
-        assert split_words(remove_spans(before, own)) == [word for i, word in enumerate(split_words(before)) if i not in gone[text]]
+        assert split_words(remove_spans(before, own)) == [
+            word for i, word in enumerate(split_words(before)) if i not in gone[text]
+        ]
 
 
 @given(st.text(max_size=60))

@@ -50,7 +50,9 @@ def test_rows_that_are_all_the_same_make_one_cluster():
 
 def test_facts_say_what_the_fit_did():
     x = unit(np.random.default_rng(6), 500, 4)
-    clustering = KMeans(n_clusters=8, max_iterations=3, tolerance=0.0).fit(Vectors.from_array(x), np.random.default_rng(0))
+    clustering = KMeans(n_clusters=8, max_iterations=3, tolerance=0.0).fit(
+        Vectors.from_array(x), np.random.default_rng(0)
+    )
     facts = clustering.facts
     assert set(facts) == {"clusters", "inertia", "mean_similarity", "iterations", "converged"}
     assert (facts["clusters"], facts["iterations"]) == (8, 3)
@@ -64,7 +66,9 @@ def test_ends_nearly_as_well_as_the_best_of_five_runs_of_scikit_learn():
     rng = np.random.default_rng(7)
     x = unit(rng, 12, 10)[rng.integers(0, 12, 3_000)] + 0.1 * rng.standard_normal((3_000, 10)).astype(np.float32)
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    ours = KMeans(n_clusters=12, max_iterations=100, tolerance=0.0, sample_per_cluster=100).fit(Vectors.from_array(x), rng)
+    ours = KMeans(n_clusters=12, max_iterations=100, tolerance=0.0, sample_per_cluster=100).fit(
+        Vectors.from_array(x), rng
+    )
     theirs = Peer(12, n_init=5, random_state=0).fit(x).cluster_centers_.astype(np.float32)
     theirs /= np.linalg.norm(theirs, axis=1, keepdims=True)
     assert assign(x, ours.centroids)[1].mean() > 0.98 * assign(x, theirs)[1].mean()

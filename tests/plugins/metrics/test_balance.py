@@ -13,7 +13,9 @@ SOURCE = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], np.int32)
 
 
 def measure(chosen, label=LABEL, source=SOURCE):
-    trial = MetricInput(n=10, chosen=np.array(chosen), label=label, source=source, classes=("a", "b", "c", "only in tests"))
+    trial = MetricInput(
+        n=10, chosen=np.array(chosen), label=label, source=source, classes=("a", "b", "c", "only in tests")
+    )
     return Balance().measure(trial, np.random.default_rng(0))
 
 

@@ -12,7 +12,9 @@ from curate.plugins.selectors.coverage.k_center import k_center
 
 
 def measure(x, chosen, cluster):
-    return Coverage().measure(MetricInput(n=len(x), chosen=chosen, embeddings=x, cluster=cluster), np.random.default_rng(0))
+    return Coverage().measure(
+        MetricInput(n=len(x), chosen=chosen, embeddings=x, cluster=cluster), np.random.default_rng(0)
+    )
 
 
 def test_mean_distance_is_the_area_under_the_smallest_radius_of_each_share(rows):

@@ -47,7 +47,9 @@ def test_a_choice_from_one_side_is_farther_than_an_even_one(rows):
     x = rows(400, 4)
     one_side, even = np.flatnonzero(x[:, 0] > 0.2), np.random.default_rng(1).choice(400, 150, replace=False)
     far, near = (
-        SlicedWasserstein().measure(MetricInput(n=400, chosen=chosen, embeddings=x), np.random.default_rng(0)).values[""]
+        SlicedWasserstein()
+        .measure(MetricInput(n=400, chosen=chosen, embeddings=x), np.random.default_rng(0))
+        .values[""]
         for chosen in (one_side, even)
     )
     assert far > 5 * near

@@ -16,6 +16,8 @@ def test_total_mean_and_share():
 def test_sums_beyond_32_bits_and_a_pool_without_tokens():
     many = MetricInput(n=3, chosen=np.arange(3), tokens=np.full(3, 2**30, np.int32))
     assert Tokens().measure(many, np.random.default_rng(0)).values["total"] == 3 * 2**30
-    none = Tokens().measure(MetricInput(n=1, chosen=np.arange(1), tokens=np.zeros(1, np.int32)), np.random.default_rng(0))
+    none = Tokens().measure(
+        MetricInput(n=1, chosen=np.arange(1), tokens=np.zeros(1, np.int32)), np.random.default_rng(0)
+    )
     assert np.isnan(none.values["rate"])
     assert none.notes == ("the pool has no tokens",)

@@ -26,7 +26,11 @@ def test_is_the_model_of_the_texts_of_the_other_half(order):
     _, score = fitted(RUNNING, order=order)
     asked = [*RUNNING[:4], "something else", "the cat runs"]
     for text, found in zip(asked, score(asked), strict=True):
-        others = [one for one in RUNNING if assign_folds(hash_folded_texts([one]), 2) != assign_folds(hash_folded_texts([text]), 2)]
+        others = [
+            one
+            for one in RUNNING
+            if assign_folds(hash_folded_texts([one]), 2) != assign_folds(hash_folded_texts([text]), 2)
+        ]
         others.sort(key=lambda one: hash_folded_texts([one])[0])
         p = word_probabilities(fit_kneser_ney(*normalised_words(others), order), *normalised_words([text]))
         assert found == pytest.approx(np.exp(-np.log(p).mean()), rel=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from curate.kernels.neighbors.retention import Retention, RecallSample, merge_retention
+from curate.kernels.neighbors.retention import RecallSample, Retention, merge_retention
 from curate.report.charts.threshold_curve import of_retention, title
 from curate.report.report_data import EntryRetention
 

@@ -82,7 +82,9 @@ def test_workers_and_an_option_that_comes_back_give_the_same_bytes(notices, conf
     assert done.export.name != plain.export.name
     assert "cut" not in versions.read_contents(plain.export)
     written = bytes_of(done.export)
-    assert pipeline.run(config_from_dict(config(**sections(remove_repeated_spans=None))), Serial()).export == plain.export
+    assert (
+        pipeline.run(config_from_dict(config(**sections(remove_repeated_spans=None))), Serial()).export == plain.export
+    )
     back = pipeline.run(config_from_dict(config(**sections())), Serial())
     assert back.records[-1].result.cut == done.records[-1].result.cut
     assert bytes_of(back.export) == written

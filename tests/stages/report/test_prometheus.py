@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from curate.errors import ConfigError, DataError
-from curate.report.prometheus_format import Gauge, render, read_sample
+from curate.report.prometheus_format import Gauge, read_sample, render
 from curate.stages.report import prometheus
 from curate.stages.report.prometheus import RunEnd
 

@@ -19,7 +19,9 @@ def best(quality, budget):
 
 
 def held_to(quality, published, weight, budget):
-    return keep_incumbents(best(quality, budget), Incumbents(published, weight), lambda rows, held: best(quality[rows], held))
+    return keep_incumbents(
+        best(quality, budget), Incumbents(published, weight), lambda rows, held: best(quality[rows], held)
+    )
 
 
 @st.composite

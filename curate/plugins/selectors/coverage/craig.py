@@ -8,7 +8,7 @@ import numpy as np
 
 from curate.kernels.linalg.blocked_matmul import for_each_product
 from curate.kernels.linalg.last_layer_gradients import last_layer_gradients
-from curate.kernels.parallel import one_blas_thread, block_slices
+from curate.kernels.parallel import block_slices, one_blas_thread
 from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector
@@ -149,7 +149,9 @@ class Craig:
     """The score that is the length of a row's error, such as el2n; by default, all errors count as equal."""
 
     def select(self, pool: Pool, budget: int, rng: np.random.Generator) -> Selection:  # noqa: ARG002
-        order, gains, nearest = craig(last_layer_gradients(pool.embeddings, pool.scores, self.error_by, "craig"), budget)
+        order, gains, nearest = craig(
+            last_layer_gradients(pool.embeddings, pool.scores, self.error_by, "craig"), budget
+        )
         counts = np.bincount(nearest[nearest >= 0], minlength=len(pool))
         nearest[order] = -1
         dropped = np.flatnonzero(nearest >= 0)

@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Gt
 
 from curate.kernels.linalg.last_layer_gradients import last_layer_gradients
-from curate.kernels.parallel import one_blas_thread, block_slices
+from curate.kernels.parallel import block_slices, one_blas_thread
 from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import ScoreName, selector

@@ -7,8 +7,8 @@ from typing import Literal
 
 import numpy as np
 
-from curate.kernels.linalg.cosines import ROUNDING, euclidean_distances, cosine_distances
-from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
+from curate.kernels.linalg.cosines import ROUNDING, cosine_distances, euclidean_distances
+from curate.kernels.parallel import block_slices, map_blocks, one_blas_thread
 from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector
@@ -62,7 +62,9 @@ def k_center(embeddings: Matrix, budget: int, *, first: int = 0) -> tuple[Rows, 
                 lines = _look_ahead(embeddings, gap, pick, ahead)
             order[step], gains[step] = pick, gap[pick]
             closer = np.flatnonzero(1 - ahead[lines[pick]] < gap + ROUNDING)
-            found = cosine_distances(ahead[lines[pick], closer], embeddings, embeddings, closer, np.full(len(closer), pick))
+            found = cosine_distances(
+                ahead[lines[pick], closer], embeddings, embeddings, closer, np.full(len(closer), pick)
+            )
             nearer = found < gap[closer]
             closer = closer[nearer]
             gap[closer], nearest[closer] = found[nearer], pick

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from curate.errors import PluginError
-from curate.kernels.stats.markov_chain import MarkovChain, InformationObjective, Measure, state_hashes
+from curate.kernels.stats.markov_chain import InformationObjective, MarkovChain, Measure, state_hashes
 from curate.kernels.submodular.greedy import distorted
 from curate.kernels.types import Indices, Numbers, Rows
 from curate.plugins.batches import Pool, require

@@ -17,7 +17,13 @@ from curate.kernels.submodular import greedy, objectives
 from curate.kernels.submodular.feature_matrices import group_features, trigram_features
 from curate.kernels.submodular.greedy import GreedyResult
 from curate.kernels.submodular.objectives import FacilityLocation, Objective, WeightedSum, find_representatives
-from curate.kernels.submodular.similarities import DENSE_ROWS, DenseSimilarities, GraphSimilarities, Similarities, similarity_graph
+from curate.kernels.submodular.similarities import (
+    DENSE_ROWS,
+    DenseSimilarities,
+    GraphSimilarities,
+    Similarities,
+    similarity_graph,
+)
 from curate.kernels.types import Codes, Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import ColumnName, ScoreName, selector

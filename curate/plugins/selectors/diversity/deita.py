@@ -9,7 +9,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.linalg.cosines import ROUNDING
-from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
+from curate.kernels.parallel import block_slices, map_blocks, one_blas_thread
 from curate.kernels.types import Matrix, Rows, Vector
 from curate.plugins.batches import Pool
 from curate.plugins.interfaces import selector

@@ -8,7 +8,7 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, Le
 
-from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
+from curate.kernels.parallel import block_slices, map_blocks, one_blas_thread
 from curate.kernels.stats.distributions import min_max_scale
 from curate.kernels.types import Matrix, Numbers, Rows
 from curate.plugins.batches import Pool

@@ -139,7 +139,10 @@ class ExactDuplicates:
             first=self.keep,
             published=np.concatenate(hashes, axis=1),
         )
-        representative, copies = known.to_pool_rows(stands), known.expand_to_pool(counted[known.rows :].astype(np.float32), 1)
+        representative, copies = (
+            known.to_pool_rows(stands),
+            known.expand_to_pool(counted[known.rows :].astype(np.float32), 1),
+        )
         but = f", but for {', '.join(self.normalize)}" if self.normalize else ""
         similarity = np.where(copies > 0, np.nan, 1).astype(np.float32)
         return Selection.from_representatives(representative, similarity, copies, f"exact duplicate{but}")

@@ -12,8 +12,14 @@ from annotated_types import Ge, Gt, Le, Lt
 
 from curate.kernels.neighbors.jaccard import HashSets
 from curate.kernels.neighbors.lsh_linkage import Buckets, connected_linkage, direct_linkage, merge_components
-from curate.kernels.neighbors.minhash_signatures import choose_bands, candidate_probability
-from curate.kernels.neighbors.minhash_sketches import SKETCH_COLUMNS, SHINGLES_COLUMN, Sketcher, MinHashSketches, read_sets
+from curate.kernels.neighbors.minhash_signatures import candidate_probability, choose_bands
+from curate.kernels.neighbors.minhash_sketches import (
+    SHINGLES_COLUMN,
+    SKETCH_COLUMNS,
+    MinHashSketches,
+    Sketcher,
+    read_sets,
+)
 from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.neighbors.retention import THRESHOLDS, Retention
 from curate.kernels.text.shingles import Unit
@@ -92,7 +98,10 @@ def minhash(
     texts, quality = texts.take(known.new_rows), quality[known.new_rows]
     bands, rows = choose_bands(min_similarity, num_perm, max_miss_rate)
     shingling = Sketcher(ngram_unit, ngram_size, bands, rows, tuple(differences))
-    sketches, m = MinHashSketches.concatenate([shingling.read(known.sketches(*SKETCH_COLUMNS)), shingling.sketches(texts)]), known.rows
+    sketches, m = (
+        MinHashSketches.concatenate([shingling.read(known.sketches(*SKETCH_COLUMNS)), shingling.sketches(texts)]),
+        known.rows,
+    )
     rank = np.concatenate((np.full(m, -np.inf, np.float32), -quality))
     firsts, group = _same(sketches.digests, np.argsort(rank, kind="stable"))
     held = int(np.count_nonzero(firsts < m))
@@ -100,7 +109,9 @@ def minhash(
     compared = np.unique(buckets.members)
     in_order = np.sort(firsts[compared])
     older, newer = np.split(in_order, [np.searchsorted(in_order, m)])
-    sets = HashSets.concatenate([read_sets(known.sketches(SHINGLES_COLUMN), older), shingling.sets(texts.take(newer - m))])
+    sets = HashSets.concatenate(
+        [read_sets(known.sketches(SHINGLES_COLUMN), older), shingling.sets(texts.take(newer - m))]
+    )
     place = np.zeros(len(firsts), np.intp)
     place[compared] = np.searchsorted(in_order, firsts[compared])
     buckets, crowded = buckets.apart(_CROWD)
@@ -119,7 +130,11 @@ def minhash(
         joined = np.flatnonzero(stands >= 0)
         similarity[joined] = jaccard(joined, stands[joined])
     representative, similar, near = _for_all_rows(firsts, group, stands, similarity, nearest)
-    return known.to_pool_rows(representative), known.expand_to_pool(similar[m:], np.nan), known.expand_to_pool(near[m:], -1)
+    return (
+        known.to_pool_rows(representative),
+        known.expand_to_pool(similar[m:], np.nan),
+        known.expand_to_pool(near[m:], -1),
+    )
 
 
 def compared_rates(bands: int, rows: int) -> tuple[float, ...]:

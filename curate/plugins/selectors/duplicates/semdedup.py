@@ -12,11 +12,11 @@ import pyarrow.compute as pc
 from annotated_types import Ge, Le
 
 from curate.errors import PluginError
-from curate.kernels.linalg.cosines import similarity_threshold, normalize_rows
+from curate.kernels.linalg.cosines import normalize_rows, similarity_threshold
 from curate.kernels.neighbors.cells import MAX_CLUSTER_ROWS, Cells, KeepOrder
 from curate.kernels.neighbors.nearest_predecessor import most_similar_in_prefix, most_similar_predecessors
-from curate.kernels.neighbors.retention import Retention, RecallSample
-from curate.kernels.parallel import map_blocks, block_slices
+from curate.kernels.neighbors.retention import RecallSample, Retention
+from curate.kernels.parallel import block_slices, map_blocks
 from curate.kernels.types import Flags, Matrix, Rows, Vector
 from curate.plugins.batches import Pool, PublishedRows
 from curate.plugins.interfaces import selector

@@ -10,8 +10,8 @@ from typing import Annotated
 import numpy as np
 from annotated_types import Ge, MinLen
 
-from curate.kernels.text.lines import QUOTES, TERMINAL, split_lines, count_sentences
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, min_rule, max_rule, find_first_failed
+from curate.kernels.text.lines import QUOTES, TERMINAL, count_sentences, split_lines
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, find_first_failed, max_rule, min_rule
 from curate.kernels.text.word_tokens import split_words
 from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector

@@ -11,7 +11,7 @@ import numpy as np
 from annotated_types import Ge
 
 from curate.kernels.text.lines import QUOTES, TERMINAL, duplicate_rates, split_lines
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, min_rule, max_rule, find_first_failed
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, find_first_failed, max_rule, min_rule
 from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector
 from curate.plugins.results import Selection

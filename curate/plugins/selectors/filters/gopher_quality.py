@@ -12,7 +12,7 @@ import numpy as np
 from annotated_types import Ge, Gt, Le
 
 from curate.kernels.text.lines import BULLETS, split_lines
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, find_first_failed, build_rules, check_limits
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, build_rules, check_limits, find_first_failed
 from curate.kernels.text.word_tokens import split_words
 from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector

@@ -10,7 +10,7 @@ import numpy as np
 
 from curate.kernels.text.lines import duplicate_rates, split_lines, split_paragraphs
 from curate.kernels.text.ngrams import repetition_rates
-from curate.kernels.text.quality_rules import Measures, Rate, Rule, max_rule, find_first_failed
+from curate.kernels.text.quality_rules import Measures, Rate, Rule, find_first_failed, max_rule
 from curate.kernels.text.word_tokens import number_words
 from curate.plugins.batches import Pool, require
 from curate.plugins.interfaces import selector

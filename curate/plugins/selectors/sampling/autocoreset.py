@@ -10,7 +10,7 @@ import numpy as np
 from annotated_types import Ge, Le
 
 from curate.kernels.linalg.leverage import row_space
-from curate.kernels.parallel import map_blocks, one_blas_thread, block_slices
+from curate.kernels.parallel import block_slices, map_blocks, one_blas_thread
 from curate.kernels.stats.systematic_sampling import systematic_sample
 from curate.kernels.types import Matrix, Numbers, Rows, Vector
 from curate.plugins.batches import Pool

@@ -107,7 +107,9 @@ def test_first_best_quality_starts_from_the_lowest_index_of_the_best():
 
 def test_first_random_starts_anywhere():
     pool = pool_of(unit_rows(0, 4), [1, 3, 3, 2])
-    firsts = {int(KCenter(first="random").select(pool, 2, np.random.default_rng(seed)).indices[0]) for seed in range(50)}
+    firsts = {
+        int(KCenter(first="random").select(pool, 2, np.random.default_rng(seed)).indices[0]) for seed in range(50)
+    }
     assert firsts == {0, 1, 2, 3}
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from curate.errors import PluginError
-from curate.kernels.stats.markov_chain import MarkovChain, InformationObjective, state_hashes
+from curate.kernels.stats.markov_chain import InformationObjective, MarkovChain, state_hashes
 from curate.plugins.batches import Pool
 from curate.plugins.selectors.coverage.markov import Markov, markov, numbered
 
@@ -116,7 +116,10 @@ def worth(x, rows, objective):
     """The objective of a choice, by taking its rows."""
     hashes = state_hashes(x)
     steps = x.shape[1] - 1
-    f, total = InformationObjective(MarkovChain(hashes[:, :-1], hashes[:, 1:], np.full(steps, 1 / steps)), objective), 0.0
+    f, total = (
+        InformationObjective(MarkovChain(hashes[:, :-1], hashes[:, 1:], np.full(steps, 1 / steps)), objective),
+        0.0,
+    )
     for row in rows:
         total += float(f.gains(np.array([row]))[0] - f.cost[row])
         f.take(row)

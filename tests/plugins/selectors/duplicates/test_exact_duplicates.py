@@ -90,7 +90,9 @@ def test_best_quality_stays_if_asked_for_ties_to_the_lowest_index():
 def test_same_as_a_dictionary_for_any_block_size(texts, seed, differences, first, block):
     n = len(texts)
     quality = np.random.default_rng(seed).integers(0, 3, n).astype(np.float32)
-    representative, copies = exact_duplicates(Texts.from_list(texts, block), quality, differences=differences, first=first)
+    representative, copies = exact_duplicates(
+        Texts.from_list(texts, block), quality, differences=differences, first=first
+    )
     groups = {}
     for row, text in enumerate(texts):
         groups.setdefault(normalize(text, differences), []).append(row)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from curate.kernels.neighbors.jaccard import HashSets
-from curate.kernels.neighbors.minhash_signatures import choose_bands, candidate_probability
+from curate.kernels.neighbors.minhash_signatures import candidate_probability, choose_bands
 from curate.kernels.neighbors.rare_shingles import Profiles
 from curate.kernels.types import Texts
 from curate.plugins.batches import Pool
@@ -148,7 +148,9 @@ def test_a_template_takes_few_comparisons(monkeypatch):
 
 def test_a_hundred_thousand_identical_documents_need_no_comparison(monkeypatch):
     compared = []
-    monkeypatch.setattr(HashSets, "jaccard", lambda self, left, right: compared.append(len(left)) or np.zeros(len(left)))
+    monkeypatch.setattr(
+        HashSets, "jaccard", lambda self, left, right: compared.append(len(left)) or np.zeros(len(left))
+    )
     found = run(["the same document as all the others are"] * 100_000, block=65_536)[0]
     assert found.tolist() == [-1] + [0] * 99_999
     assert sum(compared) == 0
